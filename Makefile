@@ -1,0 +1,110 @@
+# Every target builds what it needs, so each works as the first command after
+# cloning. Everything made lies in .venv and build.
+
+PYTHON ?= python3
+CLANG ?= clang
+FUZZ_SECONDS ?= 60
+PYTEST_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+TOOLCHAIN := $(VENV)/.toolchain
+BUILT := $(VENV)/.built
+
+# cmake and ninja come from the virtual environment where the system has none.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+NATIVE := CMakeLists.txt native/make_cdef.py $(shell find native/include native/src -type f)
+PACKAGES := $(wildcard crlcheck/__init__.py lambda_authorizer/__init__.py preprocessor/__init__.py)
+C_FILES = $(shell find native -name '*.[ch]')
+FUZZ_TARGETS = $(patsubst native/fuzz/%.c,%,$(wildcard native/fuzz/fuzz_*.c))
+
+# Tests, and the processes they start, use what is installed rather than what lies
+# in the working directory.
+PYTEST_ENV := PYTHONSAFEPATH=1
+
+.DEFAULT_GOAL := build
+.PHONY: build demo test lint format bench fuzz sanitize clean
+.DELETE_ON_ERROR:
+
+build: $(BUILT)
+
+# What pyproject.toml names as build requirements, and cmake and ninja if need be:
+# the build runs without isolation so that a change recompiles only what it must.
+$(TOOLCHAIN): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' > $(VENV)/requires.txt
+	$(BIN)/python -m pip install --quiet --requirement $(VENV)/requires.txt
+	$(BIN)/python -c 'from scikit_build_core.build import get_requires_for_build_editable as requires; print(*requires(), sep="\n")' > $(VENV)/requires.txt
+	$(BIN)/python -m pip install --quiet --requirement $(VENV)/requires.txt
+	touch $@
+
+$(BUILT): $(TOOLCHAIN) $(NATIVE) $(PACKAGES)
+	$(BIN)/python -m pip install --quiet --no-build-isolation \
+	    --config-settings=build-dir=build/editable --editable '.[dev]'
+	touch $@
+
+demo: $(BUILT)
+	$(BIN)/crlcheck demo
+
+test: $(BUILT)
+	$(PYTEST_ENV) $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(BUILT)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run -Werror $(C_FILES)
+	cmake -S . -B build/lint -DCMAKE_BUILD_TYPE=Release -DCRLCHECK_WERROR=ON
+	cmake --build build/lint --clean-first
+
+format: $(BUILT)
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(C_FILES)
+
+$(VENV)/.bench: $(BUILT)
+	$(BIN)/python -m pip install --quiet --no-build-isolation \
+	    --config-settings=build-dir=build/editable --editable '.[bench]'
+	touch $@
+
+bench: $(VENV)/.bench
+	$(PYTEST_ENV) $(BIN)/python -m pytest benchmarks $(PYTEST_ARGS)
+
+# ---- fuzzing -----------------------------------------------------------------
+
+# Each target starts from the seeds in build/fuzz/corpus/<target>, which gains what
+# it finds, and from those kept in native/fuzz/corpus/<target>. Two run at a time.
+fuzz: $(BUILT)
+	cmake -S . -B build/fuzz -DCMAKE_C_COMPILER=$(CLANG) -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+	    -DCRLCHECK_FUZZ=ON -DCRLCHECK_SANITIZE=ON
+	cmake --build build/fuzz --parallel
+	$(BIN)/python native/fuzz/make_corpus.py build/fuzz/corpus
+	printf '%s\n' $(FUZZ_TARGETS) | xargs -P 2 -I NAME native/fuzz/run.sh NAME $(FUZZ_SECONDS)
+
+# ---- sanitizers --------------------------------------------------------------
+
+SANITIZED := build/sanitize/venv
+ASAN_PRELOAD = $(foreach library,libasan.so libubsan.so libstdc++.so.6,$(shell $(CC) -print-file-name=$(library)))
+
+# The tests run against a second installation whose native module is built with
+# ASan and UBSan; it borrows every dependency from .venv. The sanitizers must be
+# loaded before the interpreter, and see each allocation for themselves.
+sanitize: $(BUILT)
+	test -x $(SANITIZED)/bin/python || $(BIN)/python -m venv --without-pip $(SANITIZED)
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	    > $$($(SANITIZED)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/borrowed.pth
+	$(BIN)/python -m pip --python $(SANITIZED)/bin/python install --quiet --no-deps \
+	    --no-build-isolation --force-reinstall --config-settings=build-dir=build/sanitize/cmake \
+	    --config-settings=cmake.build-type=Debug --config-settings=install.strip=false \
+	    --config-settings=cmake.define.CRLCHECK_SANITIZE=ON .
+	LD_PRELOAD="$(ASAN_PRELOAD)" PYTHONMALLOC=malloc $(PYTEST_ENV) \
+	    ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=print_stacktrace=1 \
+	    $(SANITIZED)/bin/python -m pytest -m 'not uninstrumented' -p no:cacheprovider $(PYTEST_ARGS)
+
+clean:
+	rm -rf $(VENV) build dist wheelhouse
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

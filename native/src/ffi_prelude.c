@@ -1,0 +1,4 @@
+// ffi_prelude.c: what the C source that cffi generates includes first. It is
+// not compiled on its own.
+
+#include "crlcheck.h"
