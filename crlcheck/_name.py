@@ -1,0 +1,240 @@
+"""
+X.501 Names: the canonical form that decides whether two match, and their text.
+
+RFC 5280 7.1 compares the strings of a Name by what they say, not by their type,
+case or spacing. The canonical form turns that into comparing octets.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import unicodedata
+from collections.abc import Iterator
+
+_OBJECT_IDENTIFIER = 0x06
+_UTF8_STRING = 0x0C
+_SEQUENCE = 0x30
+_SET = 0x31
+_MAX_DOTTED = 32
+
+# The string types that RFC 5280 7.1 lets stand for one another. TeletexString is
+# read as Latin-1, which is what CAs write in it.
+_ENCODINGS = {
+    _UTF8_STRING: "utf-8",
+    0x12: "ascii",  # NumericString
+    0x13: "ascii",  # PrintableString
+    0x14: "latin-1",  # TeletexString
+    0x16: "ascii",  # IA5String
+    0x1A: "ascii",  # VisibleString
+    0x1C: "utf-32-be",  # UniversalString
+    0x1E: "utf-16-be",  # BMPString
+}
+
+# RFC 4514 section 3, and the ones that certificates use most beside it.
+_SHORT_NAMES = {
+    "2.5.4.3": "CN",
+    "2.5.4.4": "SN",
+    "2.5.4.5": "serialNumber",
+    "2.5.4.6": "C",
+    "2.5.4.7": "L",
+    "2.5.4.8": "ST",
+    "2.5.4.9": "STREET",
+    "2.5.4.10": "O",
+    "2.5.4.11": "OU",
+    "2.5.4.12": "title",
+    "2.5.4.42": "GN",
+    "2.5.4.46": "dnQualifier",
+    "0.9.2342.19200300.100.1.1": "UID",
+    "0.9.2342.19200300.100.1.25": "DC",
+    "1.2.840.113549.1.9.1": "emailAddress",
+}
+
+
+@functools.lru_cache(maxsize=64)
+def canonical_name(der: bytes) -> bytes:
+    """
+    Return the canonical form of a Name: equal octets if and only if names match.
+
+    The form is itself a DER Name. Every string is a UTF8String of the NFKC and
+    case-folded characters, without white space at the ends and with one space
+    for each run of it inside; the attributes of each RDN are sorted. A value
+    that is not a string, or whose octets do not fit its string type, is kept
+    octet for octet.
+
+    Raises:
+        ValueError: *der* is not exactly one Name.
+    """
+    relative_names = []
+    for attributes in _relative_names(der):
+        encoded = [
+            _element(_SEQUENCE, _element(_OBJECT_IDENTIFIER, oid) + _canonical_value(tag, value))
+            for oid, tag, value in attributes
+        ]
+        relative_names.append(_element(_SET, b"".join(sorted(encoded))))
+    return _element(_SEQUENCE, b"".join(relative_names))
+
+
+def name_hash(der: bytes) -> bytes:
+    """
+    Return the SHA-256 of the canonical form of a Name.
+
+    Raises:
+        ValueError: *der* is not exactly one Name.
+    """
+    return hashlib.sha256(canonical_name(der)).digest()
+
+
+def format_name(der: bytes) -> str:
+    """
+    Return a Name as RFC 4514 text, the last RDN first, for messages and logs.
+
+    Never compare these texts: use ``canonical_name``. Characters that do not
+    print are escaped, so a name cannot forge a line of a log.
+
+    Raises:
+        ValueError: *der* is not exactly one Name.
+    """
+    relative_names = [
+        "+".join(_format_attribute(oid, tag, value) for oid, tag, value in attributes)
+        for attributes in _relative_names(der)
+    ]
+    return ",".join(reversed(relative_names))
+
+
+# ---- canonical values --------------------------------------------------------
+
+
+def _canonical_value(tag: int, value: bytes) -> bytes:
+    text = _text(tag, value)
+    if text is None:
+        return _element(tag, value)
+    return _element(_UTF8_STRING, _canonical_text(text).encode("utf-8"))
+
+
+def _text(tag: int, value: bytes) -> str | None:
+    """Return the characters of a string value, None where it has none."""
+    encoding = _ENCODINGS.get(tag)
+    if encoding is None:
+        return None
+    try:
+        text = value.decode(encoding)
+        text.encode("utf-8")  # a lone surrogate is no character
+    except UnicodeError:
+        return None
+    return text
+
+
+def _canonical_text(text: str) -> str:
+    if text.isascii():
+        folded = text.lower()
+    else:
+        # Folding can undo NFKC and the other way about; in this order (Unicode
+        # D146) the result no longer changes.
+        folded = unicodedata.normalize("NFD", text).casefold()
+        folded = unicodedata.normalize("NFKD", folded).casefold()
+        folded = unicodedata.normalize("NFKC", folded)
+    return " ".join(folded.split())
+
+
+# ---- text --------------------------------------------------------------------
+
+
+def _format_attribute(oid: bytes, tag: int, value: bytes) -> str:
+    dotted = _dotted(oid)
+    text = _text(tag, value)
+    if text is None:
+        return f"{_SHORT_NAMES.get(dotted, dotted)}=#{_element(tag, value).hex()}"
+    return f"{_SHORT_NAMES.get(dotted, dotted)}={_escape(text)}"
+
+
+def _escape(text: str) -> str:
+    escaped = []
+    last = len(text) - 1
+    for position, character in enumerate(text):
+        if character in '"+,;<>\\' or (position == 0 and character in "# "):
+            escaped.append("\\" + character)
+        elif character == " ":
+            escaped.append("\\ " if position == last else " ")
+        elif character.isprintable():
+            escaped.append(character)
+        else:
+            escaped.extend(f"\\{octet:02X}" for octet in character.encode("utf-8"))
+    return "".join(escaped)
+
+
+def _dotted(oid: bytes) -> str:
+    """Return an object identifier as dotted text, or in hex where it has no sane one."""
+    if oid[-1] & 0x80 or len(oid) > _MAX_DOTTED:
+        return f"OID.{oid.hex()}"
+    arcs: list[int] = []
+    arc = 0
+    for octet in oid:
+        arc = arc << 7 | octet & 0x7F
+        if not octet & 0x80:
+            arcs.append(arc)
+            arc = 0
+    first = min(arcs[0] // 40, 2)
+    return ".".join(map(str, (first, arcs[0] - 40 * first, *arcs[1:])))
+
+
+# ---- DER ---------------------------------------------------------------------
+
+
+def _relative_names(der: bytes) -> Iterator[list[tuple[bytes, int, bytes]]]:
+    """Yield each RDN of a Name as its (type, value tag, value octets) triples."""
+    tag, contents, end = _next(der, 0)
+    if tag != _SEQUENCE or end != len(der):
+        raise ValueError(f"Name: found {der[:8].hex()}…, expected exactly one SEQUENCE")
+    for relative_name in _all(contents, _SET):
+        attributes = [_attribute(attribute) for attribute in _all(relative_name, _SEQUENCE)]
+        if not attributes:
+            raise ValueError("Name: found an empty RDN, expected at least one attribute")
+        yield attributes
+
+
+def _attribute(contents: bytes) -> tuple[bytes, int, bytes]:
+    tag, oid, position = _next(contents, 0)
+    value_tag, value, end = _next(contents, position)
+    if tag != _OBJECT_IDENTIFIER or not oid or end != len(contents):
+        raise ValueError(
+            f"Name: found attribute {contents[:8].hex()}…, expected a type and a value"
+        )
+    return oid, value_tag, value
+
+
+def _all(octets: bytes, tag: int) -> Iterator[bytes]:
+    """Yield the contents of each element of *octets*; all must have this tag."""
+    position = 0
+    while position < len(octets):
+        found, contents, position = _next(octets, position)
+        if found != tag:
+            raise ValueError(f"Name: found tag {found:02x}, expected {tag:02x}")
+        yield contents
+
+
+def _next(octets: bytes, position: int) -> tuple[int, bytes, int]:
+    """Read the element at *position*: its tag, its contents and where it ends."""
+    if len(octets) < position + 2:
+        raise ValueError("Name: an element is cut short")
+    tag, length = octets[position], octets[position + 1]
+    start = position + 2
+    if length >= 0x80:
+        start += length & 0x7F
+        length = int.from_bytes(octets[position + 2 : start], "big")
+    end = start + length
+    # Encoding it again catches every length that is indefinite or not minimal.
+    if end > len(octets) or _header(tag, length) != octets[position:start]:
+        raise ValueError(f"Name: found element {octets[position : position + 8].hex()}…, not DER")
+    return tag, octets[start:end], end
+
+
+def _header(tag: int, length: int) -> bytes:
+    if length < 0x80:
+        return bytes((tag, length))
+    octets = length.to_bytes((length.bit_length() + 7) // 8, "big")
+    return bytes((tag, 0x80 | len(octets))) + octets
+
+
+def _element(tag: int, contents: bytes) -> bytes:
+    return _header(tag, len(contents)) + contents

@@ -1,0 +1,144 @@
+"""
+Every exception that crlcheck raises of its own, in one tree.
+
+Misuse raises ``TypeError`` or ``ValueError``, and the system's own errors
+(``FileNotFoundError``, a full disk's ``OSError``, ``MemoryError``) stay
+themselves. A revoked certificate is an answer, never an exception.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+
+class CrlCheckError(Exception):
+    """The root of the tree: catching it catches everything below."""
+
+
+class CrlError(CrlCheckError):
+    """A CRL was refused."""
+
+
+class MalformedCrlError(CrlError):
+    """
+    The bytes are not a DER CertificateList as RFC 5280 defines it.
+
+    ``rule`` names the broken rule (such as ``"non_minimal_integer"``) and
+    ``offset`` is where in the DER source it was broken, in octets.
+    """
+
+    def __init__(self, message: str, *, rule: str, offset: int) -> None:
+        super().__init__(message)
+        self.rule = rule
+        self.offset = offset
+
+
+class UnsupportedCrlError(CrlError):
+    """
+    The CRL is well-formed but outside what crlcheck accepts.
+
+    ``feature`` names what was not accepted (such as
+    ``"unknown_critical_extension"`` or ``"sha1_signature"``).
+    """
+
+    def __init__(self, message: str, *, feature: str) -> None:
+        super().__init__(message)
+        self.feature = feature
+
+
+class CrlSignatureError(CrlError):
+    """
+    None of the issuer certificates given verifies the CRL's signature.
+
+    ``reason`` is a stable word: ``"no_issuer"`` (no certificate of that name),
+    ``"key_id"`` (none with the CRL's authority key id), ``"key_usage"`` (none
+    may sign CRLs) or ``"bad_signature"``.
+    """
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class CrlNotYetValidError(CrlError):
+    """The CRL's thisUpdate lies in the future beyond the allowed clock skew."""
+
+    def __init__(self, message: str, *, this_update: datetime, now: datetime) -> None:
+        super().__init__(message)
+        self.this_update = this_update
+        self.now = now
+
+
+class CrlRollbackError(CrlError):
+    """
+    The CRL is not newer than the one already published for its scope.
+
+    ``offered`` and ``published`` are the values that were compared: CRL numbers
+    where both CRLs have one, else their thisUpdate.
+    """
+
+    def __init__(
+        self, message: str, *, offered: int | datetime | None, published: int | datetime | None
+    ) -> None:
+        super().__init__(message)
+        self.offered = offered
+        self.published = published
+
+
+class CrlShrinkError(CrlError):
+    """The CRL lists so many fewer entries than the published one that it is held back."""
+
+    def __init__(self, message: str, *, offered: int, published: int) -> None:
+        super().__init__(message)
+        self.offered = offered
+        self.published = published
+
+
+class CertificateError(CrlCheckError):
+    """The bytes given as a certificate are not one; ``rule`` and ``offset`` as for CRLs."""
+
+    def __init__(self, message: str, *, rule: str = "not_a_certificate", offset: int = 0) -> None:
+        super().__init__(message)
+        self.rule = rule
+        self.offset = offset
+
+
+class IndexFileError(CrlCheckError):
+    """An image could not be used."""
+
+
+class CorruptIndexError(IndexFileError):
+    """The image contradicts itself, its digests or its catalog entry."""
+
+
+class UnsupportedIndexVersionError(IndexFileError):
+    """The image has a later major version than this library reads."""
+
+    def __init__(self, message: str, *, found: int, supported: int) -> None:
+        super().__init__(message)
+        self.found = found
+        self.supported = supported
+
+
+class IndexClosedError(IndexFileError):
+    """The index was closed before this call."""
+
+
+class StoreError(CrlCheckError):
+    """A store could not do what was asked."""
+
+
+class StoreUnavailableError(StoreError):
+    """The store did not answer, or not in time; trying again may help."""
+
+
+class PreconditionFailedError(StoreError):
+    """
+    A conditional write found another state than it required.
+
+    ``name`` is the object. The writer re-reads and decides anew.
+    """
+
+    def __init__(self, message: str, *, name: str) -> None:
+        super().__init__(message)
+        self.name = name

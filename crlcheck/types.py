@@ -1,0 +1,261 @@
+"""
+The values that crlcheck hands out: enums and frozen dataclasses, no behaviour
+beyond presenting themselves.
+
+Names are those of RFC 5280. Every ``datetime`` is aware and in UTC.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+
+class RevocationStatus(enum.Enum):
+    """The three answers there are. Only NOT_REVOKED means that it may pass."""
+
+    REVOKED = "revoked"
+    NOT_REVOKED = "not_revoked"
+    UNDETERMINED = "undetermined"
+
+
+class UndeterminedCause(enum.Enum):
+    """Why a verdict could not be reached."""
+
+    UNKNOWN_ISSUER = "unknown_issuer"
+    AMBIGUOUS_ISSUER = "ambiguous_issuer"
+    OUT_OF_SCOPE = "out_of_scope"
+    STALE = "stale"
+    NOT_YET_VALID = "not_yet_valid"
+    REASONS_NOT_COVERED = "reasons_not_covered"
+    CERTIFICATE_EXPIRED = "certificate_expired"
+    CRL_SIGNER_REVOKED = "crl_signer_revoked"
+    STORE_UNAVAILABLE = "store_unavailable"
+
+
+class ReasonCode(enum.IntEnum):
+    """CRLReason of RFC 5280 5.3.1; 7 is not used."""
+
+    UNSPECIFIED = 0
+    KEY_COMPROMISE = 1
+    CA_COMPROMISE = 2
+    AFFILIATION_CHANGED = 3
+    SUPERSEDED = 4
+    CESSATION_OF_OPERATION = 5
+    CERTIFICATE_HOLD = 6
+    REMOVE_FROM_CRL = 8
+    PRIVILEGE_WITHDRAWN = 9
+    AA_COMPROMISE = 10
+
+
+class CrlWarning(enum.Flag):
+    """
+    What a CRL does that RFC 5280 forbids and crlcheck accepts by name.
+
+    The values are those of ``crlcheck_warning`` in the native header, then
+    those that only Python can know.
+    """
+
+    NEGATIVE_SERIAL = 1
+    ZERO_SERIAL = 2
+    LONG_SERIAL = 4
+    EMPTY_REVOKED_LIST = 8
+    EMPTY_ENTRY_EXTENSIONS = 16
+    TIME_ENCODING = 32
+    UNKNOWN_REASON = 64
+    REMOVE_FROM_CRL = 128
+    NO_NEXT_UPDATE = 256
+    NO_CRL_NUMBER = 512
+    NO_AUTHORITY_KEY_ID = 1024
+    CRITICALITY = 2048
+    VERSION_1 = 4096
+    DUPLICATE_SERIALS = 8192
+    WEAK_SIGNATURE_HASH = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class DistributionPoint:
+    """
+    A DistributionPoint (RFC 5280 4.2.1.13) of a certificate or of a CRL's IDP.
+
+    ``full_names`` are whole GeneralName elements; ``relative_name`` is the
+    contents of nameRelativeToCRLIssuer; ``reasons`` is None for all reasons,
+    else a mask with bit i for ReasonFlags bit i; ``crl_issuers`` are whole
+    GeneralName elements.
+    """
+
+    full_names: tuple[bytes, ...] = ()
+    relative_name: bytes | None = None
+    reasons: int | None = None
+    crl_issuers: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class IssuingDistributionPoint:
+    """The issuingDistributionPoint of a CRL (RFC 5280 5.2.5)."""
+
+    point: DistributionPoint
+    only_contains_user_certs: bool = False
+    only_contains_ca_certs: bool = False
+    only_contains_attribute_certs: bool = False
+    indirect_crl: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFacts:
+    """
+    What a revocation verdict needs of a certificate.
+
+    ``issuer``, ``subject`` and ``subject_public_key_info`` are whole DER
+    elements; key ids are the octets of the identifier. ``key_usage`` has bit i
+    for KeyUsage bit i and is None where the extension is absent.
+    """
+
+    der: bytes = field(repr=False)
+    serial_number: int
+    issuer: bytes
+    subject: bytes
+    not_before: datetime
+    not_after: datetime
+    subject_public_key_info: bytes = field(repr=False)
+    authority_key_id: bytes | None
+    subject_key_id: bytes | None
+    is_ca: bool
+    key_usage: int | None
+    distribution_points: tuple[DistributionPoint, ...]
+
+    @property
+    def may_sign_crls(self) -> bool:
+        """Whether keyUsage, where present, has cRLSign (RFC 5280 6.3.3 f)."""
+        return self.key_usage is None or bool(self.key_usage & (1 << 6))
+
+
+@dataclass(frozen=True, slots=True)
+class RevokedEntry:
+    """One entry of a CRL. Dates are None where the image holds no attributes."""
+
+    serial_number: int
+    reason_code: ReasonCode | None
+    revocation_date: datetime | None
+    invalidity_date: datetime | None
+    certificate_issuer: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CompileReport:
+    """
+    What compiling one CRL found.
+
+    Sizes are octets. ``image`` holds the image where no output was given.
+    ``tbs_digest`` identifies the CRL: algorithm and hex digest of the signed
+    bytes, as in ``"sha256:9f…"``. ``digest`` is the hex digest that
+    authenticates the image.
+    """
+
+    issuer: bytes
+    num_entries: int
+    num_duplicates: int
+    crl_number: int | None
+    base_crl_number: int | None
+    this_update: datetime
+    next_update: datetime | None
+    image_size: int
+    source_size: int
+    tbs_digest: str
+    digest: str
+    warnings: CrlWarning
+    image: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PublishReport:
+    """
+    What publishing one CRL did.
+
+    ``published`` is False where the same CRL was already there (a no-op).
+    ``generation`` is the catalog's generation afterwards; ``image_name`` is the
+    image's name in the store.
+    """
+
+    compiled: CompileReport
+    scope: str
+    image_name: str
+    generation: int
+    published: bool
+
+
+class StaleRule(enum.Enum):
+    """What becomes of an unlisted certificate when the CRL is past nextUpdate."""
+
+    DENY = "deny"
+    GRACE = "grace"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """
+    What a verdict may waive. Every field fails closed by default.
+
+    stale, stale_grace: DENY makes an unlisted certificate
+        UNDETERMINED(STALE) as soon as nextUpdate has passed; GRACE waits for
+        ``stale_grace`` after it.
+    clock_skew: how far in the future thisUpdate may lie.
+    """
+
+    stale: StaleRule = StaleRule.DENY
+    stale_grace: timedelta = timedelta(0)
+    clock_skew: timedelta = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """
+    The verdict on one certificate, and what it rests on.
+
+    ``cause`` is set exactly when the status is UNDETERMINED. The CRL fields are
+    those of the CRL that decided, None where none did. ``certificate`` is the
+    certificate that decided (on a path, not necessarily the leaf).
+
+    A verdict is not a bool: ``bool(result)`` raises ``TypeError`` so that
+    nobody fails open by a typo.
+    """
+
+    status: RevocationStatus
+    cause: UndeterminedCause | None
+    detail: str
+    serial_number: int | None = None
+    reason_code: ReasonCode | None = None
+    revocation_date: datetime | None = None
+    crl_number: int | None = None
+    this_update: datetime | None = None
+    next_update: datetime | None = None
+    scope: str | None = None
+    certificate: CertificateFacts | None = field(default=None, repr=False)
+    waived: tuple[UndeterminedCause, ...] = ()
+
+    def __bool__(self) -> bool:
+        raise TypeError("a CheckResult is not a bool: compare result.status")
+
+    def __str__(self) -> str:
+        return self.detail
+
+    def as_dict(self) -> dict[str, str | int | list[str] | None]:
+        """The verdict as JSON-ready scalars, for logs."""
+
+        def text(moment: datetime | None) -> str | None:
+            return None if moment is None else moment.isoformat().replace("+00:00", "Z")
+
+        return {
+            "status": self.status.value,
+            "cause": None if self.cause is None else self.cause.value,
+            "detail": self.detail,
+            "serial_number": None if self.serial_number is None else f"{self.serial_number:x}",
+            "reason_code": None if self.reason_code is None else self.reason_code.name.lower(),
+            "revocation_date": text(self.revocation_date),
+            "crl_number": self.crl_number,
+            "this_update": text(self.this_update),
+            "next_update": text(self.next_update),
+            "scope": self.scope,
+            "waived": [cause.value for cause in self.waived],
+        }
