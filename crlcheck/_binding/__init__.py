@@ -1,0 +1,33 @@
+"""
+The one place that touches the compiled module ``crlcheck._native``.
+
+Everything here takes and returns plain Python values, and every status of the
+native core becomes an exception of ``crlcheck.errors``.
+"""
+
+from __future__ import annotations
+
+from crlcheck._binding.certificate import parse_certificate, parse_issuing_distribution_point
+from crlcheck._binding.crl import BuilderStats, CrlCompiler, CrlFields
+from crlcheck._binding.image import (
+    DIGEST_SIZE,
+    MAX_SERIAL,
+    PAGE_SIZE,
+    FoundEntry,
+    ImageLayout,
+    NativeImage,
+)
+
+__all__ = [
+    "DIGEST_SIZE",
+    "MAX_SERIAL",
+    "PAGE_SIZE",
+    "BuilderStats",
+    "CrlCompiler",
+    "CrlFields",
+    "FoundEntry",
+    "ImageLayout",
+    "NativeImage",
+    "parse_certificate",
+    "parse_issuing_distribution_point",
+]

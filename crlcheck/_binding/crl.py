@@ -1,0 +1,185 @@
+"""The CRL parser and the image builder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from crlcheck._binding.values import raise_for_crl, to_bytes, to_datetime, to_optional_bytes
+from crlcheck._native import ffi, lib
+from crlcheck._serial import serial_from_octets
+from crlcheck.types import CrlWarning
+
+
+@dataclass(frozen=True, slots=True)
+class CrlFields:
+    """
+    What the parser knows of a CRL outside its entries.
+
+    AlgorithmIdentifier, names and issuingDistributionPoint are whole DER
+    elements. The fields behind the entries are set once the CRL is complete.
+    """
+
+    version: int
+    tbs_offset: int
+    tbs_size: int
+    signature_algorithm: bytes
+    issuer: bytes
+    this_update: datetime
+    next_update: datetime | None
+    num_entries: int
+    signature: bytes
+    authority_key_id: bytes | None
+    crl_number: int | None
+    base_crl_number: int | None
+    issuing_distribution_point: bytes | None
+    expired_certs_on_crl: datetime | None
+    warnings: CrlWarning
+
+
+@dataclass(frozen=True, slots=True)
+class BuilderStats:
+    """Counts of the entries that a CRL compiler holds, after sorting."""
+
+    num_entries: int
+    num_duplicates: int
+
+
+class CrlCompiler:
+    """
+    A CRL parser that feeds an image builder.
+
+    Call ``feed`` for each chunk, ``finish``, ``sort``, then ``image`` once. The
+    object belongs to one thread at a time; the GIL is free during each call.
+    """
+
+    def __init__(
+        self, *, attributes: bool, max_source_size: int, max_entries: int = 0, allow_v1: bool
+    ) -> None:
+        parser = ffi.new("crlcheck_crl_parser **")
+        builder = ffi.new("crlcheck_builder **")
+        options = {
+            "max_source_size": max_source_size,
+            "max_entries": max_entries,
+            "allow_v1": allow_v1,
+        }
+        if lib.crlcheck_crl_parser_new(parser, ffi.new("crlcheck_crl_options *", options)):
+            raise MemoryError("no memory left for a CRL parser")
+        self._parser = ffi.gc(parser[0], lib.crlcheck_crl_parser_free)
+        if lib.crlcheck_builder_new(builder, attributes):
+            raise MemoryError("no memory left for an image builder")
+        self._builder = ffi.gc(builder[0], lib.crlcheck_builder_free)
+        self._error = ffi.new("crlcheck_error *")
+        self.header_size = 0
+        """Octets of the image's header, known once ``image`` yields."""
+        self._info = lib.crlcheck_crl_parser_info(self._parser)
+
+    def feed(self, chunk: bytes | memoryview) -> None:
+        """
+        Parse the next octets of the source and keep their entries.
+
+        Raises:
+            MalformedCrlError, UnsupportedCrlError: the CRL is refused; for good.
+        """
+        # CPython crashes when its collector finds a memoryview that somebody still
+        # exports, as a traceback would keep it, so the export ends right here.
+        with ffi.from_buffer("uint8_t[]", chunk) as octets:
+            refused = lib.crlcheck_compile_chunk(
+                self._parser, self._builder, self._error, octets, len(octets)
+            )
+        if refused:
+            raise_for_crl(self._error)
+
+    def finish(self) -> None:
+        """
+        State that the source ends here.
+
+        Raises:
+            MalformedCrlError, UnsupportedCrlError: the CRL is refused.
+        """
+        if lib.crlcheck_crl_parser_finish(self._parser, self._error):
+            raise_for_crl(self._error)
+
+    @property
+    def have_header(self) -> bool:
+        """Whether everything up to nextUpdate has been read."""
+        return bool(self._info.have_header)
+
+    @property
+    def tbs_span(self) -> tuple[int, int]:
+        """Offset and size of the signed bytes in the DER source."""
+        return self._info.tbs_offset, self._info.tbs_size
+
+    @property
+    def fields(self) -> CrlFields:
+        """The CRL's fields as far as they have been read."""
+        info = self._info
+        return CrlFields(
+            version=info.version,
+            tbs_offset=info.tbs_offset,
+            tbs_size=info.tbs_size,
+            signature_algorithm=to_bytes(info.tbs_signature_algorithm),
+            issuer=to_bytes(info.issuer),
+            this_update=to_datetime(info.this_update),
+            next_update=to_datetime(info.next_update) if info.has_next_update else None,
+            num_entries=info.num_entries,
+            signature=to_bytes(info.signature),
+            authority_key_id=to_optional_bytes(info.authority_key_id),
+            crl_number=_to_optional_int(info.crl_number),
+            base_crl_number=_to_optional_int(info.base_crl_number),
+            issuing_distribution_point=to_optional_bytes(info.issuing_distribution_point),
+            expired_certs_on_crl=(
+                to_datetime(info.expired_certs_on_crl) if info.has_expired_certs_on_crl else None
+            ),
+            warnings=CrlWarning(info.warnings),
+        )
+
+    def sort(self) -> BuilderStats:
+        """Order the entries and merge duplicates; nothing may be fed afterwards."""
+        stats = ffi.new("crlcheck_builder_stats *")
+        if lib.crlcheck_builder_sort(self._builder, stats, self._error):
+            raise_for_crl(self._error)
+        return BuilderStats(stats.num_entries, stats.num_duplicates)
+
+    def image(self, metadata: bytes, buffers: Iterable[bytearray]) -> Iterator[memoryview]:
+        """
+        Yield header and body of the image in pieces, each in the next of *buffers*.
+
+        A buffer is written again only when it comes round again.
+        """
+        issuers = self._issuers()
+        size, header_size = ffi.new("uint64_t *"), ffi.new("uint32_t *")
+        if lib.crlcheck_builder_start_image(
+            self._builder,
+            size,
+            header_size,
+            self._error,
+            metadata,
+            len(metadata),
+            issuers,
+            len(issuers),
+        ):
+            raise_for_crl(self._error)
+        self.header_size = header_size[0]
+        length = ffi.new("size_t *")
+        for buffer in buffers:
+            out = ffi.from_buffer("uint8_t[]", buffer, require_writable=True)
+            if lib.crlcheck_builder_read_image(self._builder, length, self._error, out, len(out)):
+                raise_for_crl(self._error)
+            if length[0] == 0:
+                return
+            yield memoryview(buffer)[: length[0]]
+
+    def _issuers(self) -> Any:
+        """The certificate issuers by number; the names belong to the parser."""
+        issuers = ffi.new("crlcheck_slice[]", self._info.num_issuers)
+        for number in range(len(issuers)):
+            issuers[number] = lib.crlcheck_crl_parser_issuer(self._parser, number)
+        return issuers
+
+
+def _to_optional_int(contents: Any) -> int | None:
+    octets = to_optional_bytes(contents)
+    return None if octets is None else serial_from_octets(octets)

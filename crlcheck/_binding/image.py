@@ -1,0 +1,174 @@
+"""Opened images."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from crlcheck._binding.values import raise_for_image, to_bytes, to_datetime
+from crlcheck._native import ffi, lib
+from crlcheck._serial import serial_from_octets
+from crlcheck.errors import CorruptIndexError
+
+PAGE_SIZE: int = lib.CRLCHECK_PAGE_SIZE
+DIGEST_SIZE: int = lib.CRLCHECK_DIGEST_SIZE
+MAX_SERIAL: int = lib.CRLCHECK_MAX_SERIAL
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLayout:
+    """Where the parts of an image lie, in octets."""
+
+    header_size: int
+    page_table_offset: int
+    num_pages: int
+    num_entries: int
+    num_tables: int
+    metadata: bytes
+    issuers: tuple[bytes, ...]
+
+
+class NativeImage:
+    """
+    An opened image and the buffer it lies in, which live and die together.
+
+    Serials are given as canonical octets. Any number of threads may look up at
+    once. A caller keeps a reference of its own for the length of a call.
+    """
+
+    def __init__(self, buffer: bytes | bytearray | mmap.mmap) -> None:
+        """
+        Check the structure of *buffer*, not its digests.
+
+        No memoryview: CPython's collector cannot take one apart that is exported.
+
+        Raises:
+            CorruptIndexError: it is no image, or contradicts itself.
+            UnsupportedIndexVersionError: it is of a later major version.
+        """
+        self._octets = ffi.from_buffer("uint8_t[]", buffer)
+        self._error = ffi.new("crlcheck_error *")
+        image = ffi.new("crlcheck_image **")
+        if lib.crlcheck_image_open(image, self._error, self._octets, len(self._octets)):
+            raise_for_image(self._error)
+        self._image = ffi.gc(image[0], lib.crlcheck_image_free)
+
+    @property
+    def layout(self) -> ImageLayout:
+        """Where the parts lie, and what the header holds."""
+        info = lib.crlcheck_image_info_of(self._image)
+        return ImageLayout(
+            header_size=info.header_size,
+            page_table_offset=info.page_table_offset,
+            num_pages=info.num_pages,
+            num_entries=info.num_entries,
+            num_tables=info.num_tables,
+            metadata=to_bytes(info.metadata),
+            issuers=tuple(
+                to_bytes(lib.crlcheck_image_issuer(self._image, number))
+                for number in range(info.num_issuers)
+            ),
+        )
+
+    def tables(self) -> list[dict[str, int]]:
+        """The tables' issuer number, serial length, counts and sizes."""
+        table = ffi.new("crlcheck_table_info *")
+        found: list[dict[str, int]] = []
+        while not lib.crlcheck_image_table(self._image, table, len(found)):
+            found.append({name: int(getattr(table, name)) for name in _TABLE_FIELDS})
+        return found
+
+    def contains(self, issuer: int, serial: bytes) -> bool:
+        """Whether a serial of certificate issuer number *issuer* is listed."""
+        found: bool = lib.crlcheck_image_contains(self._image, issuer, serial, len(serial))
+        return found
+
+    def find(self, issuer: int, serial: bytes) -> FoundEntry | None:
+        """The entry of a serial, or None."""
+        found = ffi.new("crlcheck_found *")
+        if lib.crlcheck_image_find(self._image, found, issuer, serial, len(serial)):
+            return None
+        return _found_entry(found)
+
+    def contains_many(self, issuer: int, serials: Sequence[bytes]) -> list[bool]:
+        """``contains`` for each of *serials*, in one native call."""
+        results = bytearray(len(serials))
+        lib.crlcheck_image_contains_many(
+            self._image,
+            ffi.from_buffer("uint8_t[]", results),
+            issuer,
+            b"".join(serials),
+            bytes(map(len, serials)),
+            len(serials),
+        )
+        return list(map(bool, results))
+
+    def contains_packed(self, issuer: int, rows: Any, width: int) -> bytearray:
+        """``contains`` for each row of *width* octets, read as an unsigned integer."""
+        with ffi.from_buffer("uint8_t[]", rows) as octets:
+            num_rows = len(octets) // width
+            results = bytearray(num_rows)
+            lib.crlcheck_image_contains_packed(
+                self._image, ffi.from_buffer("uint8_t[]", results), issuer, octets, num_rows, width
+            )
+        return results
+
+    def entries(self) -> Iterator[FoundEntry]:
+        """
+        Every entry, in stored order.
+
+        Raises:
+            CorruptIndexError: the image contradicts itself.
+        """
+        found = ffi.new("crlcheck_found *")
+        for number, table in enumerate(self.tables()):
+            for position in range(table["num_entries"]):
+                if lib.crlcheck_image_entry(self._image, found, number, position):
+                    raise CorruptIndexError(
+                        f"image is corrupt: entry {position} of table {number} cannot be found"
+                    )
+                yield _found_entry(found)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundEntry:
+    """One entry of an image; the reason is None where it has none."""
+
+    issuer: int
+    serial_number: int
+    reason: int | None
+    revocation_date: datetime | None
+    invalidity_date: datetime | None
+
+
+_TABLE_FIELDS = (
+    "certificate_issuer",
+    "serial_len",
+    "kind",
+    "key_bits",
+    "bucket_bits",
+    "num_entries",
+    "max_bucket",
+    "size",
+)
+
+
+def _found_entry(found: Any) -> FoundEntry:
+    reason = found.reason_code
+    try:
+        return FoundEntry(
+            issuer=found.certificate_issuer,
+            serial_number=serial_from_octets(bytes(found.serial[0 : found.serial_len])),
+            reason=None if reason == lib.CRLCHECK_NO_REASON else reason,
+            revocation_date=(
+                to_datetime(found.revocation_date) if found.has_revocation_date else None
+            ),
+            invalidity_date=(
+                to_datetime(found.invalidity_date) if found.has_invalidity_date else None
+            ),
+        )
+    except OverflowError as error:
+        raise CorruptIndexError("image is corrupt: a date lies outside 0001 to 9999") from error
