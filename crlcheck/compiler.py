@@ -1,0 +1,202 @@
+"""
+From a CRL to its image: verified, in one pass over the source, and written only
+when complete.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self, TypedDict, Unpack
+
+from crlcheck._metadata import ImageMetadata
+from crlcheck._pipeline import Chunk, Options, Sink, read_crl
+from crlcheck._source import CrlSource
+from crlcheck.certificate import CertificateSource, load_certificates
+from crlcheck.types import CertificateFacts, CompileReport
+
+__all__ = [
+    "CompileOptions",
+    "CompiledImage",
+    "CrlSource",
+    "compile_crl",
+    "compile_to_temporary",
+    "compile_unverified_crl",
+]
+
+
+class CompileOptions(TypedDict, total=False):
+    """
+    Options of compiling, all of them optional.
+
+    attributes: keep reason codes and dates (default), or only serials.
+    max_source_size: octets of the largest source accepted; 0 for any.
+    allow_sha1: accept signatures over SHA-1.
+    allow_v1: accept version 1 CRLs, which have no CRL number.
+    strict: turn every leniency named in ``CrlWarning`` into an error.
+    require_next_update: refuse a CRL without nextUpdate (RFC 5280 5.1.2.5).
+    """
+
+    attributes: bool
+    max_source_size: int
+    allow_sha1: bool
+    allow_v1: bool
+    strict: bool
+    require_next_update: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledImage:
+    """An image in a temporary file, which the context manager removes."""
+
+    report: CompileReport
+    metadata: ImageMetadata
+    path: Path
+    signer: CertificateFacts | None
+
+    @property
+    def digest(self) -> str:
+        """The hex digest that authenticates the image."""
+        return self.report.digest
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.path.unlink(missing_ok=True)
+
+
+def compile_crl(
+    source: CrlSource,
+    output: str | os.PathLike[str] | None = None,
+    *,
+    issuer: CertificateSource | Iterable[CertificateSource],
+    fsync: bool = True,
+    **options: Unpack[CompileOptions],
+) -> CompileReport:
+    """
+    Verify a CRL and compile it into an image.
+
+    Args:
+        source: a path, the octets, or a binary file; DER, or PEM with one CRL.
+        output: where the image goes, replacing what is there at once and only
+            when complete; None to get it as ``report.image``.
+        issuer: trusted certificates; the one whose name and key verify is used.
+        fsync: make sure the image is on the disk before it gets its name.
+        options: see ``CompileOptions``.
+
+    Raises:
+        MalformedCrlError: not a DER CertificateList, with rule and offset.
+        UnsupportedCrlError: a feature, algorithm or size outside what is accepted.
+        CrlSignatureError: no certificate given verifies it.
+        CertificateError: *issuer* holds something else than certificates.
+        OSError: from reading or writing; nothing is left at *output*.
+    """
+    issuers = load_certificates(issuer)
+    return _compile_to(source, output, issuers, Options(**options), fsync)
+
+
+def compile_unverified_crl(
+    source: CrlSource,
+    output: str | os.PathLike[str] | None = None,
+    *,
+    fsync: bool = True,
+    **options: Unpack[CompileOptions],
+) -> CompileReport:
+    """
+    Compile a CRL without verifying its signature, for tools and tests.
+
+    The image says so, and publishers and checkers refuse it. Otherwise as
+    ``compile_crl``.
+    """
+    return _compile_to(source, output, None, Options(**options), fsync)
+
+
+def compile_to_temporary(
+    source: CrlSource,
+    *,
+    issuer: CertificateSource | Iterable[CertificateSource],
+    directory: str | os.PathLike[str] | None = None,
+    **options: Unpack[CompileOptions],
+) -> CompiledImage:
+    """
+    Verify and compile as ``compile_crl``, into a temporary file of *directory*.
+
+    The caller uses the result as a context manager, which removes the file.
+    """
+    issuers = load_certificates(issuer)
+    with read_crl(source, issuers, Options(**options)) as crl:
+        with _temporary(suffix=".crlx", directory=directory) as (path, file):
+            report = crl.write(_writer(file))
+        return CompiledImage(report, crl.metadata, path, crl.signer)
+
+
+def _compile_to(
+    source: CrlSource,
+    output: str | os.PathLike[str] | None,
+    issuers: tuple[CertificateFacts, ...] | None,
+    options: Options,
+    fsync: bool,
+) -> CompileReport:
+    with read_crl(source, issuers, options) as crl:
+        if output is None:
+            pieces: list[bytes] = []
+            report = crl.write(lambda piece: pieces.append(bytes(piece)))
+            return replace(report, image=b"".join(pieces))
+        with _replacing(Path(output), fsync=fsync) as file:
+            return crl.write(_writer(file))
+
+
+def _writer(file: IO[bytes]) -> Sink:
+    def write(piece: Chunk) -> None:
+        view = memoryview(piece)
+        while view:  # an unbuffered file may take less than it is given
+            view = view[file.write(view) :]
+
+    return write
+
+
+@contextlib.contextmanager
+def _replacing(path: Path, *, fsync: bool) -> Iterator[IO[bytes]]:
+    """Open a temporary file beside *path* that takes its name if all goes well."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    with _temporary(prefix=f".{path.name}.", directory=path.parent) as (temporary, file):
+        yield file
+        os.fchmod(file.fileno(), 0o666 & ~_umask())
+        if fsync:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+
+
+@contextlib.contextmanager
+def _temporary(
+    *, prefix: str = "crlcheck.", suffix: str = "", directory: str | os.PathLike[str] | None
+) -> Iterator[tuple[Path, IO[bytes]]]:
+    """Open a new temporary file, which is removed only if something is raised."""
+    handle, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=directory)
+    path = Path(name)
+    try:
+        with os.fdopen(handle, "wb", buffering=0) as file:
+            yield path, file
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    # The only way to read it is to set it.
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,1 @@
+"""A small certificate authority and a tour of crlcheck, for trying it out."""

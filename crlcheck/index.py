@@ -1,0 +1,263 @@
+"""
+An image opened for lookups: membership, entries, batches.
+
+An index answers whether a serial number is listed. Whether that decides anything
+about a certificate (issuer, scope, time) is the checker's business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from crlcheck._binding import (
+    DIGEST_SIZE,
+    MAX_SERIAL,
+    PAGE_SIZE,
+    FoundEntry,
+    ImageLayout,
+    NativeImage,
+)
+from crlcheck._metadata import ImageMetadata
+from crlcheck._serial import canonical_serial
+from crlcheck.errors import CorruptIndexError, IndexClosedError
+from crlcheck.types import ReasonCode, RevokedEntry
+
+ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | mmap.mmap
+"""A path, which is mapped, or the octets of an image; those of a memoryview are copied."""
+
+
+def open_index(source: ImageSource, verify: bool = True) -> RevocationIndex:
+    """
+    Open an image.
+
+    With *verify* every page is compared with its digest, so that an index with
+    a single flipped bit is refused; without, only the structure is checked: a
+    damaged image may then answer wrongly, but never crash.
+
+    Raises:
+        CorruptIndexError: the image contradicts itself or its digests.
+        UnsupportedIndexVersionError: it is of a later major version.
+        OSError: from opening the path.
+    """
+    if isinstance(source, bytes | bytearray | mmap.mmap):
+        buffer: bytes | bytearray | mmap.mmap = source
+    elif isinstance(source, memoryview):
+        buffer = bytes(source)
+    elif isinstance(source, str | os.PathLike):
+        buffer = _map(source)
+    else:
+        raise TypeError(f"an image is given as path or bytes-like, not {type(source).__name__}")
+    return RevocationIndex(buffer, verify=verify)
+
+
+def _map(path: str | os.PathLike[str]) -> mmap.mmap | bytes:
+    with Path(path).open("rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:  # nothing that could be mapped
+            return b""
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+class RevocationIndex:
+    """
+    An opened image. Made by ``open_index``; usable from any number of threads.
+
+    ``close`` may run while another thread looks up: that lookup finishes on the
+    old image, later ones raise ``IndexClosedError``.
+    """
+
+    def __init__(self, buffer: bytes | bytearray | mmap.mmap, *, verify: bool) -> None:
+        image = NativeImage(buffer)
+        layout = image.layout
+        self._image: NativeImage | None = image
+        self._digest = _check_digests(memoryview(buffer), layout, pages=verify)
+        self._issuers = {name: number for number, name in enumerate(layout.issuers)}
+        self._names = layout.issuers
+        self._only_issuer = 0 if len(self._names) == 1 else None
+        self._num_entries = layout.num_entries
+        self.metadata = ImageMetadata.from_bytes(layout.metadata)
+        """What the image says of its CRL."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the image; it is unmapped when the last lookup has returned."""
+        self._image = None
+
+    @property
+    def digest(self) -> str:
+        """The hex digest that authenticates the whole image."""
+        return self._digest
+
+    def __len__(self) -> int:
+        """The number of distinct serials, per certificate issuer."""
+        return self._num_entries
+
+    def __contains__(self, serial_number: int) -> bool:
+        """
+        Whether *serial_number* is listed: exact.
+
+        Raises:
+            IndexClosedError: the index was closed.
+            ValueError: the image has entries of several certificate issuers.
+        """
+        image = self._open()  # held until the call returns
+        serial = canonical_serial(serial_number)
+        return image.contains(self._require_only_issuer(), serial)
+
+    def find(self, serial_number: int, issuer: bytes | None = None) -> RevokedEntry | None:
+        """
+        Return the entry of *serial_number*, or None where it is not listed.
+
+        *issuer* is the certificate issuer's whole Name as DER. It may be left
+        out where the image has entries of one issuer only, as all but indirect
+        CRLs do (RFC 5280 5.3.3).
+
+        Raises:
+            IndexClosedError: the index was closed.
+            ValueError: *issuer* is needed.
+        """
+        image = self._open()
+        number = self._issuer_number(issuer)
+        if number is None:
+            return None
+        found = image.find(number, canonical_serial(serial_number))
+        return None if found is None else self._entry(found)
+
+    def contains_many(
+        self, serial_numbers: Iterable[int], issuer: bytes | None = None
+    ) -> list[bool]:
+        """
+        ``in`` for each of *serial_numbers*, in one native call.
+
+        Raises:
+            IndexClosedError: the index was closed.
+            ValueError: *issuer* is needed.
+        """
+        image = self._open()
+        serials = [canonical_serial(serial_number) for serial_number in serial_numbers]
+        number = self._issuer_number(issuer)
+        if number is None:
+            return [False] * len(serials)
+        # No image has a longer serial, so any other absent one may stand for it.
+        lookable = [serial if len(serial) <= MAX_SERIAL else b"" for serial in serials]
+        return image.contains_many(number, lookable)
+
+    def contains_packed(
+        self, rows: bytes | bytearray | memoryview, width: int, issuer: bytes | None = None
+    ) -> bytearray:
+        """
+        Look up serials that lie end to end as unsigned big-endian rows.
+
+        Args:
+            rows: a whole number of rows, contiguous.
+            width: octets of a row, 1 to 64.
+            issuer: as for ``find``.
+
+        Returns:
+            1 for each row that is listed, else 0.
+
+        Raises:
+            IndexClosedError: the index was closed.
+            ValueError: *width* or the length does not fit, or *issuer* is needed.
+        """
+        image = self._open()
+        view = memoryview(rows).cast("B")
+        if not 1 <= width <= MAX_SERIAL:
+            raise ValueError(f"width is {width}, expected 1 to {MAX_SERIAL}")
+        if len(view) % width:
+            raise ValueError(f"{len(view)} octets are no whole number of rows of {width}")
+        number = self._issuer_number(issuer)
+        if number is None:
+            return bytearray(len(view) // width)
+        return image.contains_packed(number, view, width)
+
+    def iter_entries(self) -> Iterator[RevokedEntry]:
+        """
+        Every entry, in the order of the image, which is not that of the CRL.
+
+        Raises:
+            IndexClosedError: the index was closed before the first entry.
+            CorruptIndexError: an image opened without *verify* contradicts itself.
+        """
+        return map(self._entry, self._open().entries())
+
+    @property
+    def stats(self) -> dict[str, object]:
+        """
+        Sizes in octets, and how the entries are stored, by table.
+
+        Raises:
+            IndexClosedError: the index was closed.
+        """
+        image = self._open()
+        layout = image.layout
+        return {
+            "header_size": layout.header_size,
+            "image_size": layout.page_table_offset + (layout.num_pages + 1) * DIGEST_SIZE,
+            "num_entries": layout.num_entries,
+            "num_issuers": len(layout.issuers),
+            "tables": image.tables(),
+        }
+
+    def _open(self) -> NativeImage:
+        image = self._image
+        if image is None:
+            raise IndexClosedError("the index is closed")
+        return image
+
+    def _issuer_number(self, issuer: bytes | None) -> int | None:
+        """The number of an issuer, None where the image has no entry of it."""
+        return self._require_only_issuer() if issuer is None else self._issuers.get(issuer)
+
+    def _require_only_issuer(self) -> int:
+        if self._only_issuer is None:
+            raise ValueError(
+                f"the image has entries of {len(self._names)} certificate issuers: name one"
+            )
+        return self._only_issuer
+
+    def _entry(self, found: FoundEntry) -> RevokedEntry:
+        try:
+            reason = None if found.reason is None else ReasonCode(found.reason)
+            issuer = self._names[found.issuer]
+        except (ValueError, IndexError) as error:
+            raise CorruptIndexError(f"image is corrupt: {error}") from error
+        return RevokedEntry(
+            serial_number=found.serial_number,
+            reason_code=reason,
+            revocation_date=found.revocation_date,
+            invalidity_date=found.invalidity_date,
+            certificate_issuer=issuer,
+        )
+
+
+def _check_digests(view: memoryview, layout: ImageLayout, *, pages: bool) -> str:
+    """Return the image's digest, after comparing it, and the *pages* where asked."""
+    table = view[layout.page_table_offset : -DIGEST_SIZE]
+    root = hashlib.sha256(view[: layout.header_size])
+    root.update(table)
+    if not pages:
+        return bytes(view[-DIGEST_SIZE:]).hex()
+    if root.digest() != view[-DIGEST_SIZE:]:
+        raise CorruptIndexError("image is corrupt: its digest does not match its header")
+    for number in range(layout.num_pages):
+        start = layout.header_size + number * PAGE_SIZE
+        page = view[start : min(start + PAGE_SIZE, layout.page_table_offset)]
+        if hashlib.sha256(page).digest() != table[number * DIGEST_SIZE :][:DIGEST_SIZE]:
+            raise CorruptIndexError(f"image is corrupt: page {number} does not match its digest")
+    return root.hexdigest()

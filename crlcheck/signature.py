@@ -1,0 +1,334 @@
+"""
+The signature of a CRL: which scheme, which issuer, and whether it holds.
+
+The signed bytes are hashed as they stream by and verified over the digest. The
+cryptography itself is that of the ``cryptography`` package.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from crlcheck._name import canonical_name, format_name
+from crlcheck._signature_scheme import (
+    BytesLike,
+    SignatureScheme,
+    check_rsa_key,
+    signature_scheme,
+)
+from crlcheck.errors import CrlSignatureError
+from crlcheck.types import CertificateFacts
+
+__all__ = ["SignatureScheme", "TbsVerifier", "candidate_issuers", "signature_scheme"]
+
+MlDsaPublicKey = mldsa.MLDSA44PublicKey | mldsa.MLDSA65PublicKey | mldsa.MLDSA87PublicKey
+PureKey = ed25519.Ed25519PublicKey | ed448.Ed448PublicKey | MlDsaPublicKey
+PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | PureKey
+
+# NIST SP 800-131A disallows shorter RSA keys.
+MIN_RSA_BITS = 2048
+# The most of an Ed25519 or Ed448 CRL that is kept in memory, in octets.
+MAX_SPOOLED_IN_MEMORY = 16 << 20
+
+_HASHES: dict[str, hashes.HashAlgorithm] = {
+    "sha1": hashes.SHA1(),
+    "sha256": hashes.SHA256(),
+    "sha384": hashes.SHA384(),
+    "sha512": hashes.SHA512(),
+}
+_CURVES = ("secp256r1", "secp384r1", "secp521r1")
+_PURE_KEYS: dict[str, type[PureKey]] = {
+    "Ed25519": ed25519.Ed25519PublicKey,
+    "Ed448": ed448.Ed448PublicKey,
+    "ML-DSA-44": mldsa.MLDSA44PublicKey,
+    "ML-DSA-65": mldsa.MLDSA65PublicKey,
+    "ML-DSA-87": mldsa.MLDSA87PublicKey,
+}
+
+
+# ---- issuers ----------------------------------------------------------------
+
+
+def candidate_issuers(
+    issuers: Sequence[CertificateFacts],
+    *,
+    crl_issuer: bytes,
+    authority_key_id: bytes | None,
+) -> tuple[CertificateFacts, ...]:
+    """
+    Return those of *issuers* that may have signed a CRL, in the order given.
+
+    Their subject is *crl_issuer* (a whole Name) by RFC 5280 7.1, their subject
+    key id, where they have one, is *authority_key_id* if that is given, and their
+    keyUsage, where they have one, has cRLSign (6.3.3 f).
+
+    Raises:
+        CrlSignatureError: if there is none, with reason ``"no_issuer"``,
+            ``"key_id"`` or ``"key_usage"``.
+    """
+    named = [issuer for issuer in issuers if _same_name(issuer.subject, crl_issuer)]
+    if not named:
+        names = list(dict.fromkeys(_show_name(issuer.subject) for issuer in issuers))
+        given = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        raise CrlSignatureError(
+            f"CRL of {_show_name(crl_issuer)}: no issuer certificate has that name "
+            f"(given: {given or 'none'})",
+            reason="no_issuer",
+        )
+    identified = _with_key_id(named, authority_key_id)
+    candidates = tuple(issuer for issuer in identified if issuer.may_sign_crls)
+    if not candidates:
+        raise CrlSignatureError(
+            f"CRL of {_show_name(crl_issuer)}: the keyUsage of no issuer certificate of that name "
+            f"has cRLSign ({_show_serials(identified)})",
+            reason="key_usage",
+        )
+    return candidates
+
+
+def _same_name(name: bytes, other: bytes) -> bool:
+    if name == other:
+        return True
+    try:
+        return canonical_name(name) == canonical_name(other)
+    except ValueError:
+        return False
+
+
+def _with_key_id(
+    candidates: Sequence[CertificateFacts], authority_key_id: bytes | None
+) -> tuple[CertificateFacts, ...]:
+    # A certificate without a subject key id cannot be told apart by it.
+    kept = tuple(
+        candidate
+        for candidate in candidates
+        if authority_key_id is None or candidate.subject_key_id in (None, authority_key_id)
+    )
+    if authority_key_id is not None and not kept:
+        found = ", ".join(
+            candidate.subject_key_id.hex() for candidate in candidates if candidate.subject_key_id
+        )
+        raise CrlSignatureError(
+            f"CRL of {_show_name(candidates[0].subject)}: its authority key id is "
+            f"{authority_key_id.hex()}, but the issuer certificates of that name have {found}",
+            reason="key_id",
+        )
+    return kept
+
+
+def _show_name(name: bytes) -> str:
+    try:
+        return format_name(name)
+    except ValueError:
+        return f"a malformed name ({name[:32].hex()})"
+
+
+def _show_serials(certificates: Sequence[CertificateFacts]) -> str:
+    return ", ".join(f"serial {certificate.serial_number:x}" for certificate in certificates)
+
+
+# ---- verification -----------------------------------------------------------
+
+
+class TbsVerifier:
+    """
+    Verifies the signature over a tbsCertList that comes in pieces.
+
+    *candidates* are certificates of the CRL's issuer, as
+    :func:`candidate_issuers` finds them before the authority key id is known
+    (it follows the entries). Give every octet of the tbsCertList, its header
+    included, to :meth:`update`, then call :meth:`verify` once. RSA and ECDSA need
+    the digest only, ML-DSA its external mu (FIPS 204 6.2); a CRL signed with
+    Ed25519 or Ed448 is kept, on disk where it is large, until :meth:`verify` or
+    :meth:`close`.
+
+    Raises:
+        CrlSignatureError: with reason ``"bad_signature"`` if no candidate has a
+            key that *scheme* can be verified with.
+    """
+
+    def __init__(self, scheme: SignatureScheme, candidates: Sequence[CertificateFacts]) -> None:
+        self._scheme = scheme
+        self._candidates: list[CertificateFacts] = []
+        self._keys: dict[bytes, PublicKey] = {}  # by subjectPublicKeyInfo
+        self._unusable: list[str] = []
+        for candidate in candidates:
+            try:
+                key = _load_key(candidate.subject_public_key_info, scheme)
+            except ValueError as error:
+                self._unusable.append(f"serial {candidate.serial_number:x}: {error}")
+            else:
+                self._candidates.append(candidate)
+                self._keys[candidate.subject_public_key_info] = key
+        if not self._candidates:
+            raise CrlSignatureError(
+                f"CRL signature is {scheme.name}, but no issuer certificate has a key for it "
+                f"({'; '.join(self._unusable) or 'none was given'})",
+                reason="bad_signature",
+            )
+        self._digest = hashlib.new(scheme.hash_name or "sha256")
+        # mu depends on the key, so each ML-DSA key has a hash of its own.
+        self._mu_hashes = {
+            identity: hashlib.shake_256(_mu_prefix(key))
+            for identity, key in self._keys.items()
+            if isinstance(key, MlDsaPublicKey)
+        }
+        self._spool: tempfile.SpooledTemporaryFile[bytes] | None = None
+        if scheme.key_kind in ("Ed25519", "Ed448"):
+            # Closed by verify() or close().
+            self._spool = tempfile.SpooledTemporaryFile(  # noqa: SIM115
+                max_size=MAX_SPOOLED_IN_MEMORY
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give up what was kept on disk; :meth:`verify` does so too."""
+        if self._spool is not None:
+            self._spool.close()
+
+    def update(self, chunk: BytesLike) -> None:
+        """
+        Take the next octets of the tbsCertList. Large chunks are hashed without the GIL.
+
+        Raises:
+            OSError: if a CRL that must be kept cannot be.
+        """
+        self._digest.update(chunk)
+        for mu_hash in self._mu_hashes.values():
+            mu_hash.update(chunk)
+        if self._spool is not None:
+            self._spool.write(chunk)
+
+    @property
+    def tbs_digest(self) -> str:
+        """
+        What identifies the CRL: algorithm and hex digest of the octets so far.
+
+        The algorithm is the signature's own hash, SHA-256 where it has none.
+        """
+        return f"{self._digest.name}:{self._digest.hexdigest()}"
+
+    def verify(self, signature: bytes, authority_key_id: bytes | None = None) -> CertificateFacts:
+        """
+        Return the first candidate whose key verifies *signature*.
+
+        *signature* is the octets inside the BIT STRING. *authority_key_id*, where
+        the CRL has one, rules out candidates with another subject key id.
+
+        Raises:
+            CrlSignatureError: with reason ``"key_id"`` or ``"bad_signature"``.
+        """
+        try:
+            identified = _with_key_id(self._candidates, authority_key_id)
+            with self._message() as message:
+                tried: set[bytes] = set()
+                for candidate in identified:
+                    identity = candidate.subject_public_key_info
+                    if identity not in tried and self._verifies(identity, signature, message):
+                        return candidate
+                    tried.add(identity)
+        finally:
+            self.close()
+        also = f"; not usable: {'; '.join(self._unusable)}" if self._unusable else ""
+        raise CrlSignatureError(
+            f"CRL of {_show_name(identified[0].subject)}: its {self._scheme.name} signature does "
+            f"not hold under the key of any issuer certificate tried ({_show_serials(identified)})"
+            f"{also}",
+            reason="bad_signature",
+        )
+
+    def _verifies(self, identity: bytes, signature: bytes, message: BytesLike) -> bool:
+        key, scheme = self._keys[identity], self._scheme
+        try:
+            if isinstance(key, rsa.RSAPublicKey):
+                algorithm = _HASHES[self._digest.name]
+                scheme_padding: padding.AsymmetricPadding = padding.PKCS1v15()
+                if scheme.salt_length is not None:
+                    scheme_padding = padding.PSS(padding.MGF1(algorithm), scheme.salt_length)
+                digest = self._digest.digest()
+                key.verify(signature, digest, scheme_padding, Prehashed(algorithm))
+            elif isinstance(key, ec.EllipticCurvePublicKey):
+                prehashed = Prehashed(_HASHES[self._digest.name])
+                key.verify(signature, self._digest.digest(), ec.ECDSA(prehashed))
+            elif isinstance(key, MlDsaPublicKey):
+                key.verify_mu(signature, self._mu_hashes[identity].digest(64))
+            else:
+                key.verify(signature, message)
+        except InvalidSignature:
+            return False
+        return True
+
+    @contextmanager
+    def _message(self) -> Iterator[BytesLike]:
+        """Lend what was kept of the CRL, mapped where it is on disk."""
+        if self._spool is None:
+            yield b""
+            return
+        size = self._spool.tell()
+        if size <= MAX_SPOOLED_IN_MEMORY:
+            self._spool.seek(0)
+            yield self._spool.read()
+            return
+        self._spool.flush()
+        with (
+            mmap.mmap(self._spool.fileno(), size, access=mmap.ACCESS_READ) as mapped,
+            memoryview(mapped) as view,
+        ):
+            yield view
+
+
+# ---- keys -------------------------------------------------------------------
+
+
+def _mu_prefix(key: MlDsaPublicKey) -> bytes:
+    # FIPS 204 algorithms 3 and 8: mu = H(H(pk) || 0 || context length || context || M),
+    # here without context. Unlike MLDSAMuHasher, hashlib's H releases the GIL.
+    return hashlib.shake_256(key.public_bytes_raw()).digest(64) + b"\0\0"
+
+
+def _load_key(subject_public_key_info: bytes, scheme: SignatureScheme) -> PublicKey:
+    """
+    Load the key of an issuer certificate for *scheme*.
+
+    Raises:
+        ValueError: saying why the key cannot be used.
+    """
+    try:
+        key = load_der_public_key(subject_public_key_info)
+    except (ValueError, UnsupportedAlgorithm):
+        raise ValueError("its public key cannot be read") from None
+    if isinstance(key, rsa.RSAPublicKey) and scheme.key_kind == "RSA":
+        if key.key_size < MIN_RSA_BITS:
+            raise ValueError(f"its RSA key has {key.key_size} bits, at least {MIN_RSA_BITS} needed")
+        check_rsa_key(subject_public_key_info, scheme)
+        return key
+    if isinstance(key, ec.EllipticCurvePublicKey) and scheme.key_kind == "EC":
+        if key.curve.name not in _CURVES:
+            raise ValueError(f"its curve is {key.curve.name}, not one of {', '.join(_CURVES)}")
+        return key
+    kind = _PURE_KEYS.get(scheme.key_kind)
+    if kind is not None and isinstance(key, kind):
+        return key
+    raise ValueError(f"its key is no {scheme.key_kind} key")

@@ -1,0 +1,86 @@
+// format.h: where things stand in an image. It mirrors docs/index-format.md
+// line for line; a test compares the two.
+
+#ifndef CRLCHECK_FORMAT_H
+#define CRLCHECK_FORMAT_H
+
+#include "crlcheck.h"
+
+// The superblock, at offset 0.
+enum {
+    SUPERBLOCK_MAGIC = 0,               // 8 octets
+    SUPERBLOCK_MAJOR_VERSION = 8,       // u16
+    SUPERBLOCK_MINOR_VERSION = 10,      // u16
+    SUPERBLOCK_FLAGS = 12,              // u32
+    SUPERBLOCK_IMAGE_SIZE = 16,         // u64
+    SUPERBLOCK_PAGE_TABLE_OFFSET = 24,  // u64
+    SUPERBLOCK_NUM_ENTRIES = 32,        // u64
+    SUPERBLOCK_HEADER_SIZE = 40,        // u32
+    SUPERBLOCK_NUM_TABLES = 44,         // u32
+    SUPERBLOCK_NUM_ISSUERS = 48,        // u32
+    SUPERBLOCK_METADATA_OFFSET = 52,    // u32
+    SUPERBLOCK_METADATA_SIZE = 56,      // u32
+    SUPERBLOCK_ISSUERS_OFFSET = 60,     // u32
+    SUPERBLOCK_SIZE = 64
+};
+
+// Flags.
+enum { FLAG_ATTRIBUTES = 1 };
+
+// A table descriptor; the first follows the superblock.
+enum {
+    TABLE_CERTIFICATE_ISSUER = 0,  // u32
+    TABLE_SERIAL_LEN = 4,          // u8
+    TABLE_KIND = 5,                // u8
+    TABLE_KEY_BITS = 6,            // u16
+    TABLE_NUM_ENTRIES = 8,         // u64
+    TABLE_BUCKET_BITS = 16,        // u8, then 15 zero octets
+    TABLE_SECTIONS = 32,           // 6 x (u64 offset, u64 size)
+    TABLE_CONSTANT_VALUE = 128,    // 64 octets
+    TABLE_CONSTANT_MASK = 192,     // 64 octets
+    TABLE_SIZE = 256
+};
+
+enum { TABLE_KIND_SORTED = 0 };
+
+typedef enum table_section {
+    SECTION_REMAINDERS,
+    SECTION_DIRECTORY,
+    SECTION_HINTS,
+    SECTION_REASONS,
+    SECTION_REVOCATION_DATES,
+    SECTION_INVALIDITY_DATES,
+    NUM_SECTIONS
+} table_section;
+
+enum {
+    HEADER_ALIGNMENT = 64,
+    SECTION_ALIGNMENT = 8,
+    BUCKETS_PER_HINT = 32,
+    DATES_PER_BLOCK = 128,
+    DATE_BLOCK_SIZE = 16,  // the descriptor of one block of dates
+    MAX_BUCKET_BITS = 30
+};
+
+static const uint8_t image_magic[8] = {0x89, 'C', 'R', 'L', 'X', 0x0d, 0x0a, 0x1a};
+
+// round_up rounds to a multiple of `alignment`, a power of two.
+static inline uint64_t round_up(uint64_t value, uint64_t alignment) {
+    return (value + alignment - 1) & ~(alignment - 1);
+}
+
+// directory_bits is the length of the unary bucket directory.
+static inline uint64_t directory_bits(uint64_t num_entries, unsigned bucket_bits) {
+    return num_entries + (UINT64_C(1) << bucket_bits);
+}
+
+// num_hints counts the hints of a directory.
+static inline uint64_t num_hints(unsigned bucket_bits) {
+    return ((UINT64_C(1) << bucket_bits) + BUCKETS_PER_HINT - 1) / BUCKETS_PER_HINT;
+}
+
+static inline uint64_t num_date_blocks(uint64_t num_entries) {
+    return (num_entries + DATES_PER_BLOCK - 1) / DATES_PER_BLOCK;
+}
+
+#endif

@@ -1,0 +1,1 @@
+"""What test modules share: stand-ins for stores and servers."""

@@ -1,0 +1,421 @@
+"""Compiling: what is reported, what is refused, and what is left behind."""
+
+from __future__ import annotations
+
+import io
+import os
+import resource
+import subprocess
+import sys
+import textwrap
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from crlcheck import (
+    CertificateError,
+    CrlSignatureError,
+    CrlWarning,
+    MalformedCrlError,
+    UnsupportedCrlError,
+    compile_crl,
+    compile_unverified_crl,
+    open_index,
+)
+from crlcheck.compiler import compile_to_temporary
+from crlcheck.demo.pki import CertificateAuthority, encode_entry, pem_block, sign_crl
+from support.crls import NEXT_UPDATE, REVOKED_ON, THIS_UPDATE, ChunkedFile, authority, make_crl
+
+
+def test_the_report_says_what_was_found() -> None:
+    """
+    A report repeats the CRL's fields, its counts and the image's.
+    """
+    crl = make_crl({1: 1, 2: None, 3: 4})
+    report = compile_crl(crl, issuer=authority().der)
+    assert report.image is not None
+    assert (report.num_entries, report.num_duplicates) == (3, 0)
+    assert (report.crl_number, report.base_crl_number) == (7, None)
+    assert (report.this_update, report.next_update) == (THIS_UPDATE, NEXT_UPDATE)
+    assert (report.source_size, report.image_size) == (len(crl), len(report.image))
+    assert report.issuer == authority().certificate.subject.public_bytes()
+    assert report.warnings == CrlWarning(0)
+    with open_index(report.image) as index:
+        assert index.digest == report.digest
+        assert index.metadata.tbs_digest == report.tbs_digest
+        assert index.metadata.verified
+
+
+@pytest.mark.parametrize("as_pem", [False, True], ids=["der", "pem"])
+def test_every_kind_of_source_gives_the_same_image(tmp_path: Path, as_pem: bool) -> None:
+    """
+    Path, bytes, bytearray, memoryview and file give the same octets, as DER or
+    PEM, and so does running it again: images are reproducible.
+    """
+    der = make_crl(range(1, 4000))
+    source = pem_block("X509 CRL", der) if as_pem else der
+    path = tmp_path / "list.crl"
+    path.write_bytes(source)
+    expected = compile_crl(der, issuer=authority().der).image
+    for given in (
+        path,
+        str(path),
+        source,
+        bytearray(source),
+        memoryview(source),
+        io.BytesIO(source),
+        ChunkedFile(source, [1, 70, 3]),
+    ):
+        assert compile_crl(given, issuer=authority().pem).image == expected
+
+
+def test_the_output_is_replaced_whole(tmp_path: Path) -> None:
+    """
+    The image appears under its name only when complete, with ordinary rights,
+    over whatever was there.
+    """
+    output = tmp_path / "index.crlx"
+    output.write_bytes(b"old")
+    report = compile_crl(make_crl([1, 2]), output, issuer=authority().der)
+    assert report.image is None
+    assert output.stat().st_size == report.image_size
+    assert output.stat().st_mode & 0o777 == 0o666 & ~_umask()
+    assert list(tmp_path.iterdir()) == [output]
+    with open_index(output) as index:
+        assert 1 in index
+        assert 3 not in index
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _refused_inputs() -> dict[str, tuple[bytes, type[Exception], str]]:
+    """Bad input of every kind, with the error and the rule or reason it has."""
+    good = make_crl({1: 1, 2: 4})
+    other = CertificateAuthority.create("Test CA")
+    tbs = good.index(b"\x30\x81", 1)
+    return {
+        "empty": (b"", MalformedCrlError, "empty"),
+        "truncated": (good[:-1], MalformedCrlError, "truncated"),
+        "trailing data": (good + b"\0", MalformedCrlError, "trailing_data"),
+        "wrong tag": (b"\x31" + good[1:], MalformedCrlError, "wrong_tag"),
+        "indefinite length": (b"\x30\x80" + good[4:], MalformedCrlError, "indefinite_length"),
+        "non-minimal length": (
+            b"\x30\x83\x00" + good[2:],
+            MalformedCrlError,
+            "non_minimal_length",
+        ),
+        "inner overrun": (
+            good[: tbs + 2] + b"\xff" + good[tbs + 3 :],
+            MalformedCrlError,
+            "length_overrun",
+        ),
+        "non-minimal integer": (
+            make_crl([_entry_with_serial(b"\x00\x01")]),
+            MalformedCrlError,
+            "non_minimal_integer",
+        ),
+        "empty integer": (
+            make_crl([_entry_with_serial(b"")]),
+            MalformedCrlError,
+            "empty_integer",
+        ),
+        "serial of 65 octets": (
+            make_crl([_entry_with_serial(b"\x01" * 65)]),
+            UnsupportedCrlError,
+            "serial_too_long",
+        ),
+        "a certificate": (authority().der, MalformedCrlError, "wrong_tag"),
+        "text": (b"this is not a CRL at all", MalformedCrlError, "bad_pem"),
+        "two in one PEM": (
+            pem_block("X509 CRL", good) * 2,
+            MalformedCrlError,
+            "several_pem_blocks",
+        ),
+        "version 1": (
+            make_crl([1], version=1, crl_number=None, authority_key_id=False),
+            UnsupportedCrlError,
+            "version_1",
+        ),
+        "no nextUpdate": (make_crl([1], next_update=None), UnsupportedCrlError, "no_next_update"),
+        "another key": (
+            make_crl_of(other, [1]),
+            CrlSignatureError,
+            "key_id",
+        ),
+        "another issuer": (
+            make_crl_of(CertificateAuthority.create("Other CA"), [1]),
+            CrlSignatureError,
+            "no_issuer",
+        ),
+        "damaged entry": (
+            good.replace(b"\x02\x01\x02\x17", b"\x02\x01\x03\x17"),
+            CrlSignatureError,
+            "bad_signature",
+        ),
+    }
+
+
+def make_crl_of(signer: CertificateAuthority, serials: list[int]) -> bytes:
+    """A CRL of another authority."""
+    entries = [encode_entry(serial, REVOKED_ON) for serial in serials]
+    return sign_crl(signer, entries, this_update=THIS_UPDATE, next_update=NEXT_UPDATE, crl_number=1)
+
+
+def _entry_with_serial(contents: bytes) -> bytes:
+    regular = encode_entry(1, REVOKED_ON)
+    body = bytes((2, len(contents))) + contents + regular[5:]
+    return bytes((0x30, len(body))) + body
+
+
+REFUSED = _refused_inputs()
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_input_is_refused_and_leaves_nothing(case: str, tmp_path: Path) -> None:
+    """
+    Each kind of bad input has a typed error that names the rule, and neither an
+    output nor a temporary file stays behind.
+    """
+    source, kind, name = REFUSED[case]
+    path = tmp_path / "list.crl"
+    path.write_bytes(source)
+    with pytest.raises(kind) as caught:
+        compile_crl(path, tmp_path / "index.crlx", issuer=authority().der)
+    error = caught.value
+    assert name in {getattr(error, field, None) for field in ("rule", "feature", "reason")}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("case", [name for name in REFUSED if name != "text"])
+def test_how_the_source_is_cut_changes_no_error(case: str) -> None:
+    """
+    An error is the same, rule and offset included, whatever chunks it came in.
+    """
+    source, kind, _ = REFUSED[case]
+    messages = set()
+    for sizes in ([1], [7, 2], [64], [100_000]):
+        with pytest.raises(kind) as caught:
+            compile_crl(ChunkedFile(source, sizes), issuer=authority().der)
+        messages.add(str(caught.value))
+    assert len(messages) == 1
+
+
+def test_every_truncation_is_refused() -> None:
+    """
+    A CRL that lacks its end anywhere is malformed, never a shorter list.
+    """
+    crl = make_crl({1: 1, 300: None})
+    for length in range(len(crl)):
+        with pytest.raises(MalformedCrlError) as caught:
+            compile_unverified_crl(crl[:length])
+        assert caught.value.offset <= length
+
+
+def test_an_issuer_that_may_not_sign_crls_is_refused() -> None:
+    """
+    The key verifies, but keyUsage lacks cRLSign (RFC 5280 6.3.3 f).
+    """
+    signer = CertificateAuthority.create("No CRLs", may_sign_crls=False)
+    with pytest.raises(CrlSignatureError) as caught:
+        compile_crl(make_crl_of(signer, [1]), issuer=signer.der)
+    assert caught.value.reason == "key_usage"
+
+
+def test_directories_and_missing_files_stay_os_errors(tmp_path: Path) -> None:
+    """
+    The system's own errors stay themselves, for source, issuer and output.
+    """
+    crl = make_crl([1])
+    with pytest.raises(IsADirectoryError):
+        compile_crl(tmp_path, issuer=authority().der)
+    with pytest.raises(FileNotFoundError):
+        compile_crl(tmp_path / "absent", issuer=authority().der)
+    with pytest.raises(IsADirectoryError):
+        compile_crl(crl, tmp_path, issuer=authority().der)
+    with pytest.raises(FileNotFoundError):
+        compile_crl(crl, tmp_path / "absent" / "index.crlx", issuer=authority().der)
+    with pytest.raises(FileNotFoundError):
+        compile_crl(crl, issuer=tmp_path / "absent.pem")
+    with pytest.raises(CertificateError):
+        compile_crl(crl, issuer=b"not a certificate")
+    with pytest.raises(TypeError):
+        compile_crl(5, issuer=authority().der)  # type: ignore[arg-type]
+
+
+def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
+    """
+    A write that fails half-way raises the system's OSError and removes what was
+    written, and what was there before still is.
+    """
+    source, output = tmp_path / "list.crl", tmp_path / "index.crlx"
+    source.write_bytes(make_crl(range(1, 30_000)))
+    output.write_bytes(b"the last good image")
+    (tmp_path / "ca.pem").write_bytes(authority().pem)
+    program = textwrap.dedent(
+        """
+        import resource, sys
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+        import crlcheck
+        try:
+            crlcheck.compile_crl("list.crl", "index.crlx", issuer="ca.pem")
+        except OSError as error:
+            print(type(error).__name__, error.errno)
+        """
+    )
+    run = subprocess.run(
+        [sys.executable, "-P", "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+    )
+    assert run.stdout.split() == ["OSError", "27"]
+    assert output.read_bytes() == b"the last good image"
+    assert len(list(tmp_path.iterdir())) == 3
+    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 20_000
+
+
+def test_a_source_that_fails_raises_its_own_error(tmp_path: Path) -> None:
+    """
+    An error of the file object passes through, and no output appears.
+    """
+
+    class Broken:
+        def read(self, _size: int, /) -> bytes:
+            raise ConnectionResetError("peer went away")
+
+    with pytest.raises(ConnectionResetError):
+        compile_crl(Broken(), tmp_path / "index.crlx", issuer=authority().der)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sizes_are_capped() -> None:
+    """
+    A source over the limit is refused: by its own claim at once, and by what it
+    really delivers where the claim is modest.
+    """
+    crl = make_crl(range(1, 100))
+    assert compile_crl(crl, issuer=authority().der, max_source_size=len(crl)).num_entries == 99
+    with pytest.raises(UnsupportedCrlError) as caught:
+        compile_crl(crl, issuer=authority().der, max_source_size=len(crl) - 1)
+    assert caught.value.feature == "source_too_large"
+    claim = b"\x30\x85\x0b\xa4\x3b\x74\x00" + crl[4:]  # says 50 GB
+    with pytest.raises(UnsupportedCrlError) as caught:
+        compile_crl(claim, issuer=authority().der)
+    assert caught.value.feature == "source_too_large"
+
+
+LENIENCIES = {
+    CrlWarning.NEGATIVE_SERIAL: lambda: make_crl([-5]),
+    CrlWarning.ZERO_SERIAL: lambda: make_crl([0]),
+    CrlWarning.LONG_SERIAL: lambda: make_crl([1 << 200]),
+    CrlWarning.EMPTY_REVOKED_LIST: lambda: make_crl([], keep_empty_list=True),
+    CrlWarning.REMOVE_FROM_CRL: lambda: make_crl({1: 8}),
+    CrlWarning.UNKNOWN_REASON: lambda: make_crl({1: 7}),
+    CrlWarning.NO_CRL_NUMBER: lambda: make_crl([1], crl_number=None),
+    CrlWarning.NO_AUTHORITY_KEY_ID: lambda: make_crl([1], authority_key_id=False),
+    CrlWarning.DUPLICATE_SERIALS: lambda: make_crl([encode_entry(1, REVOKED_ON)] * 2),
+    CrlWarning.TIME_ENCODING: lambda: make_crl([_entry_with_generalized_time()]),
+    CrlWarning.EMPTY_ENTRY_EXTENSIONS: lambda: make_crl([_entry_with_empty_extensions()]),
+}
+
+
+def _entry_with_generalized_time() -> bytes:
+    regular = encode_entry(1, REVOKED_ON)
+    body = regular[2:5] + b"\x18\x0f20261005073001Z"
+    return bytes((0x30, len(body))) + body
+
+
+def _entry_with_empty_extensions() -> bytes:
+    body = encode_entry(1, REVOKED_ON)[2:] + b"\x30\x00"
+    return bytes((0x30, len(body))) + body
+
+
+@pytest.mark.parametrize("warning", LENIENCIES, ids=lambda warning: str(warning.name).lower())
+def test_each_leniency_is_a_named_warning(warning: CrlWarning) -> None:
+    """
+    What RFC 5280 forbids and real CAs do is accepted by name, and refused where
+    the caller is strict.
+    """
+    crl = LENIENCIES[warning]()
+    assert compile_crl(crl, issuer=authority().der).warnings == warning
+    with pytest.raises(UnsupportedCrlError) as caught:
+        compile_crl(crl, issuer=authority().der, strict=True)
+    assert caught.value.feature == str(warning.name).lower()
+
+
+def test_options_allow_what_they_name() -> None:
+    """
+    Version 1, a missing nextUpdate and SHA-1 pass only where asked for.
+    """
+    version_1 = make_crl([1], version=1, crl_number=None, authority_key_id=False)
+    report = compile_crl(version_1, issuer=authority().der, allow_v1=True)
+    assert CrlWarning.VERSION_1 in report.warnings
+    endless = make_crl([1], next_update=None)
+    report = compile_crl(endless, issuer=authority().der, require_next_update=False)
+    assert CrlWarning.NO_NEXT_UPDATE in report.warnings
+    assert report.next_update is None
+
+
+def test_an_unverified_image_says_so() -> None:
+    """
+    A CRL compiled without its issuer is marked in the image.
+    """
+    report = compile_unverified_crl(make_crl([1]))
+    assert report.image is not None
+    with open_index(report.image) as index:
+        assert not index.metadata.verified
+        assert index.metadata.verifier_key_hash is None
+
+
+@pytest.mark.parametrize("key_type", ["rsa", "rsa-pss", "ec-p384", "ed25519", "ml-dsa-44"])
+def test_each_family_of_signatures_compiles(key_type: str) -> None:
+    """
+    The whole path works for every family of keys, in small chunks too.
+    """
+    signer = CertificateAuthority.create("Signer", key_type=key_type)  # type: ignore[arg-type]
+    crl = make_crl_of(signer, [5, 6])
+    report = compile_crl(ChunkedFile(crl, [50]), issuer=[authority().der, signer.der])
+    assert report.num_entries == 2
+    damaged = bytearray(crl)
+    damaged[-1] ^= 1
+    with pytest.raises(CrlSignatureError):
+        compile_crl(bytes(damaged), issuer=signer.der)
+
+
+def test_a_temporary_image_goes_with_its_context(tmp_path: Path) -> None:
+    """
+    ``compile_to_temporary`` leaves a file for as long as its context lasts, and
+    none where it fails.
+    """
+    crl = make_crl([1])
+    with compile_to_temporary(crl, issuer=authority().der, directory=tmp_path) as compiled:
+        assert compiled.path.stat().st_size == compiled.report.image_size
+        assert compiled.signer is not None
+        assert compiled.signer.der == authority().der
+    with pytest.raises(MalformedCrlError):
+        compile_to_temporary(crl[:-1], issuer=authority().der, directory=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_times_far_away_are_kept() -> None:
+    """
+    Dates from year 1 to 9999 survive, as RFC 5280's GeneralizedTime has them.
+    """
+    early = REVOKED_ON.replace(year=1)
+    late = THIS_UPDATE.replace(year=9999)
+    crl = make_crl(
+        [encode_entry(1, early), encode_entry(2, late)],
+        next_update=late,
+        this_update=THIS_UPDATE - timedelta(days=36_500),
+    )
+    report = compile_crl(crl, issuer=authority().der)
+    assert report.image is not None
+    index = open_index(report.image)
+    assert [index.find(serial).revocation_date for serial in (1, 2)] == [early, late]  # type: ignore[union-attr]
+    assert index.metadata.next_update == late

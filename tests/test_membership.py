@@ -1,0 +1,217 @@
+"""The property above all: an image agrees with a Python set, exactly."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crlcheck import IndexClosedError, ReasonCode, compile_crl, open_index
+from crlcheck.demo.pki import encode_entry
+from crlcheck.index import RevocationIndex
+from support.crls import REVOKED_ON, ChunkedFile, authority, make_crl
+
+# Every length from 1 to 20 octets, both signs, zero, and what lies at the ends.
+SERIALS = st.one_of(
+    st.integers(-(2**159), 2**159 - 1),
+    st.integers(-300, 300),
+    st.integers(0, 152).map(lambda bits: 1 << bits),
+    st.integers(0, 152).map(lambda bits: (1 << bits) - 1),
+    st.integers(0, 152).map(lambda bits: -(1 << bits)),
+)
+
+
+def _compiled(crl: bytes, *, attributes: bool = True) -> RevocationIndex:
+    report = compile_crl(crl, issuer=authority().der, attributes=attributes)
+    assert report.image is not None
+    return open_index(report.image)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    listed=st.sets(SERIALS, max_size=300),
+    others=st.sets(SERIALS, max_size=50),
+    sizes=st.lists(st.integers(1, 400), min_size=1, max_size=5),
+)
+def test_an_image_agrees_with_a_set(listed: set[int], others: set[int], sizes: list[int]) -> None:
+    """
+    Membership is exact for members, for strangers and for neighbours of members,
+    by single lookup and by batch, however the source was cut into chunks.
+    """
+    crl = make_crl(listed)
+    report = compile_crl(ChunkedFile(crl, sizes), issuer=authority().der)
+    assert report.image is not None
+    assert report.image == compile_crl(crl, issuer=authority().der).image
+    neighbours = {serial + step for serial in listed for step in (-1, 1, 256, 1 << 64)}
+    asked = sorted(listed | others | neighbours)
+    expected = [serial in listed for serial in asked]
+    with open_index(report.image) as index:
+        assert len(index) == len(listed)
+        assert [serial in index for serial in asked] == expected
+        assert index.contains_many(asked) == expected
+        assert [index.find(serial) is not None for serial in asked] == expected
+        assert {entry.serial_number for entry in index.iter_entries()} == listed
+
+
+@settings(max_examples=60, deadline=None)
+@given(listed=st.sets(st.integers(0, 2**63 - 1), max_size=100), width=st.integers(8, 24))
+def test_packed_rows_agree_with_a_set(listed: set[int], width: int) -> None:
+    """
+    Rows of any width are read as unsigned numbers: leading zeros change nothing
+    and a leading one bit does not make a row negative.
+    """
+    asked = sorted(listed | {serial ^ 1 for serial in listed} | {0, 255, 2**64 - 1})
+    index = _compiled(make_crl(listed | {-1}))
+    rows = b"".join(serial.to_bytes(width, "big") for serial in asked)
+    assert list(index.contains_packed(rows, width)) == [serial in listed for serial in asked]
+
+
+KINDS = {
+    "random 8 octets": lambda i: (i * 0x9E3779B97F4A7C15 + 12345) % 2**63 | 1 << 62,
+    "dense": lambda i: i,
+    "gaps of 64": lambda i: 64 * i,
+    "runs": lambda i: i // 50 * 1000 + i % 50,
+    "prefix and counter": lambda i: (0x1234567890ABCDEF << 64) + i,
+    "counter and suffix": lambda i: (1 << 100) + (i << 64) + 0xABCDEF,
+    "two prefixes": lambda i: ((0x11 if i % 2 else 0x7711) << 96) + i,
+    "mixed lengths": lambda i: pow(3, i % 100) + i,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_habits_of_issuers_change_no_answer(kind: str) -> None:
+    """
+    Whatever serials a CA issues, membership is exact and no bucket is crowded.
+    """
+    listed = {KINDS[kind](i) for i in range(20_000)}
+    index = _compiled(make_crl(listed), attributes=False)
+    asked = sorted(listed) + [serial + 1 for serial in listed if serial + 1 not in listed]
+    assert index.contains_many(asked) == [serial in listed for serial in asked]
+    tables = index.stats["tables"]
+    assert isinstance(tables, list)
+    assert max(table["max_bucket"] for table in tables) <= 24
+
+
+def test_attributes_are_those_of_the_entry() -> None:
+    """
+    Reason, revocation date and invalidity date come back as listed, also where
+    only some entries have them.
+    """
+    other_date = REVOKED_ON.replace(year=2051)
+    crl = make_crl(
+        [
+            encode_entry(1, REVOKED_ON, reason=1),
+            encode_entry(2, other_date),
+            encode_entry(3, REVOKED_ON, reason=6, invalidity_date=other_date),
+            encode_entry(4, other_date, invalidity_date=REVOKED_ON),
+        ]
+    )
+    index = _compiled(crl)
+    found = {entry.serial_number: entry for entry in index.iter_entries()}
+    assert {serial: index.find(serial) for serial in found} == found
+    assert [found[i].reason_code for i in (1, 2, 3, 4)] == [
+        ReasonCode.KEY_COMPROMISE,
+        None,
+        ReasonCode.CERTIFICATE_HOLD,
+        None,
+    ]
+    assert [found[i].revocation_date for i in (1, 2, 3, 4)] == [
+        REVOKED_ON,
+        other_date,
+        REVOKED_ON,
+        other_date,
+    ]
+    assert [found[i].invalidity_date for i in (1, 2, 3, 4)] == [None, None, other_date, REVOKED_ON]
+
+
+def test_without_attributes_only_serials_are_kept() -> None:
+    """
+    An image built without attributes answers the same, but knows no reason or date.
+    """
+    index = _compiled(make_crl({5: 1}), attributes=False)
+    entry = index.find(5)
+    assert entry is not None
+    assert (entry.reason_code, entry.revocation_date) == (None, None)
+    assert 6 not in index
+
+
+@given(
+    entries=st.lists(
+        st.tuples(st.integers(1, 6), st.integers(0, 500), st.sampled_from([None, 0, 1, 5, 6, 8])),
+        max_size=60,
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_duplicates_merge_and_never_unrevoke(
+    entries: list[tuple[int, int, int | None]],
+) -> None:
+    """
+    Of one serial's entries the earliest date and the first reason count, and
+    removeFromCRL never wins over a reason that revokes.
+    """
+    crl = make_crl(
+        [
+            encode_entry(serial, REVOKED_ON - timedelta(days=days), reason=reason)
+            for serial, days, reason in entries
+        ]
+    )
+    report = compile_crl(crl, issuer=authority().der)
+    assert report.image is not None
+    assert report.num_entries == len({serial for serial, _, _ in entries})
+    assert report.num_duplicates == len(entries) - report.num_entries
+    index = open_index(report.image)
+    for serial in {serial for serial, _, _ in entries}:
+        mine = [(days, reason) for listed, days, reason in entries if listed == serial]
+        lasting = [reason for _, reason in mine if reason != 8]
+        found = index.find(serial)
+        assert found is not None
+        assert found.revocation_date == REVOKED_ON - timedelta(days=max(days for days, _ in mine))
+        assert found.reason_code == (lasting[0] if lasting else 8)
+
+
+def test_an_index_can_be_closed_while_others_look_up() -> None:
+    """
+    A lookup that runs while the index is closed finishes; later ones say that it
+    is closed. Nothing else happens.
+    """
+    listed = set(range(0, 4000, 2))
+    crl = make_crl(listed)
+    wrong: list[object] = []
+
+    def look_up(index: RevocationIndex) -> None:
+        try:
+            while True:
+                wrong.extend(
+                    serial for serial in range(100) if (serial in index) != (serial in listed)
+                )
+        except IndexClosedError:
+            pass
+
+    for _ in range(5):
+        index = _compiled(crl)
+        threads = [threading.Thread(target=look_up, args=(index,)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        index.close()
+        for thread in threads:
+            thread.join(10)
+            assert not thread.is_alive()
+    assert wrong == []
+
+
+def test_misuse_is_told() -> None:
+    """
+    Widths and lengths that cannot be are refused before any lookup.
+    """
+    index = _compiled(make_crl([1]))
+    with pytest.raises(ValueError, match="width is 0"):
+        index.contains_packed(b"", 0)
+    with pytest.raises(ValueError, match="5 octets are no whole number of rows of 4"):
+        index.contains_packed(b"12345", 4)
+    with pytest.raises(TypeError):
+        open_index(3)  # type: ignore[arg-type]
+    assert 2**4000 not in index
+    assert index.contains_many([2**4000, 1]) == [False, True]

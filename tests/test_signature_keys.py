@@ -1,0 +1,123 @@
+"""Which keys of issuer certificates may verify which signatures."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import get_args
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from crlcheck.demo.encoding import der, der_oid, encode_pss_algorithm
+from crlcheck.demo.pki import CertificateAuthority, KeyType
+from crlcheck.types import CertificateFacts
+from support.signed_crl import SignedCrl, facts_of, make_crl, public_key_info, refusal
+
+KEY_TYPES: tuple[KeyType, ...] = get_args(KeyType)
+NULL = der(0x05)
+PSS_OID = der_oid("1.2.840.113549.1.1.10")
+
+
+@pytest.fixture(scope="module")
+def authorities() -> dict[str, CertificateAuthority]:
+    """One authority of each kind of key, all of one name."""
+    return {kind: CertificateAuthority.create("Test CA", key_type=kind) for kind in KEY_TYPES}
+
+
+@pytest.fixture(scope="module")
+def authority(authorities: dict[str, CertificateAuthority]) -> CertificateAuthority:
+    """An authority with a P-256 key."""
+    return authorities["ec-p256"]
+
+
+def with_key(issuer: CertificateFacts, public_key_info: bytes) -> CertificateFacts:
+    """*issuer* with another public key."""
+    return dataclasses.replace(issuer, subject_public_key_info=public_key_info)
+
+
+def rsa_key_info(key: rsa.RSAPrivateKey, algorithm_identifier: bytes) -> bytes:
+    """The SubjectPublicKeyInfo of an RSA key, under another algorithm."""
+    plain = public_key_info(key)
+    _, _, bits = plain.partition(der(0x30, der_oid("1.2.840.113549.1.1.1"), NULL))
+    return der(0x30, algorithm_identifier, bits)
+
+
+def test_unusable_keys_are_skipped_and_named(authority: CertificateAuthority) -> None:
+    """
+    A candidate whose key cannot be read, is too short, on another curve or of
+    another kind does not stand in the way of a good one; alone, it is refused
+    before a single octet is hashed, and the message says why.
+    """
+    issuer = facts_of(authority.certificate)
+    crl = SignedCrl.parse(make_crl(authority))
+    unusable = {
+        "cannot be read": b"\x30\x03abc",
+        "no EC key": public_key_info(rsa.generate_private_key(65537, 2048)),
+        "secp256k1": public_key_info(ec.generate_private_key(ec.SECP256K1())),
+    }
+    for message, info in unusable.items():
+        bad = with_key(issuer, info)
+        error = refusal(crl, bad)
+        assert error.reason == "bad_signature"
+        assert message in str(error)
+        assert crl.verify([bad, issuer]) is issuer
+
+
+def test_short_rsa_keys_are_refused() -> None:
+    """
+    An RSA key of 1024 bits proves nothing any more, whatever it signs.
+    """
+    key = rsa.generate_private_key(65537, 1024)
+    weak = CertificateAuthority.create("Weak CA", private_key=key, key_type="rsa")
+    error = refusal(SignedCrl.parse(make_crl(weak)), facts_of(weak.certificate))
+    assert error.reason == "bad_signature"
+    assert "1024 bits" in str(error)
+    assert "2048" in str(error)
+
+
+@pytest.mark.parametrize("key_type", KEY_TYPES)
+def test_a_scheme_takes_its_own_kind_of_key_only(
+    authorities: dict[str, CertificateAuthority], key_type: str
+) -> None:
+    """
+    No scheme is tried with a key of another kind.
+    """
+    signer = authorities[key_type]
+    crl = SignedCrl.parse(make_crl(signer, authority_key_id=False))
+    kinds = {str(name): name.split("-p")[0] for name in KEY_TYPES}
+    for name, other in authorities.items():
+        if kinds[name] != kinds[key_type]:
+            error = refusal(crl, facts_of(other.certificate))
+            assert error.reason == "bad_signature"
+            assert "no issuer certificate has a key for it" in str(error)
+
+
+def test_a_key_for_pss_verifies_nothing_else(authorities: dict[str, CertificateAuthority]) -> None:
+    """
+    A key of id-RSASSA-PSS verifies PSS signatures only, and its parameters fix
+    the hash and the least salt length (RFC 4055 1.2, 3.3).
+    """
+    pss = authorities["rsa-pss"]
+    assert isinstance(pss.private_key, rsa.RSAPrivateKey)
+    plain = CertificateAuthority.create("Test CA", private_key=pss.private_key, key_type="rsa")
+    issuer = dataclasses.replace(facts_of(pss.certificate), subject_key_id=None)
+    pss_crl = SignedCrl.parse(make_crl(pss))
+    pkcs1_crl = SignedCrl.parse(make_crl(plain))
+
+    free = with_key(issuer, rsa_key_info(pss.private_key, der(0x30, PSS_OID)))
+    assert pss_crl.verify([free]) is free
+    assert "RSASSA-PSS only" in str(refusal(pkcs1_crl, free))
+
+    allowed = [encode_pss_algorithm("sha256", 32), encode_pss_algorithm("sha256", 0)]
+    for restriction in allowed:
+        bound = with_key(issuer, rsa_key_info(pss.private_key, restriction))
+        assert pss_crl.verify([bound]) is bound
+        assert "RSASSA-PSS only" in str(refusal(pkcs1_crl, bound))
+
+    for restriction, message in (
+        (encode_pss_algorithm("sha384", 32), "rsassaPss-SHA384"),
+        (encode_pss_algorithm("sha256", 33), "33 octets"),
+        (encode_pss_algorithm("sha224", 28), "not accepted"),
+    ):
+        bound = with_key(issuer, rsa_key_info(pss.private_key, restriction))
+        assert message in str(refusal(pss_crl, bound))
