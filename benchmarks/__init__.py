@@ -1,0 +1,1 @@
+"""Measurements against large CRLs, and the CRLs to measure with."""
