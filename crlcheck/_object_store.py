@@ -1,0 +1,147 @@
+"""
+What a store is: the protocol, the value it hands out and the names it takes.
+
+The implementations are in ``crlcheck.stores`` and ``crlcheck._s3``.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """
+    An object as it was at one moment.
+
+    ``etag`` stands for that state of the object: an opaque text, compared for
+    equality only, and only with etags of the same store.
+    """
+
+    body: bytes = field(repr=False)
+    etag: str
+
+
+@runtime_checkable
+class ObjectStore(Protocol):
+    """
+    A flat set of named objects that change as a whole, safe to share by threads.
+
+    A reader sees an object as some writer left it, never a part of it. A name
+    is a relative path with ``/`` between its segments; no segment is empty or
+    starts with a dot. A name outside these rules is a ``ValueError``.
+
+    Every method may raise StoreUnavailableError or StoreError, and an
+    implementation over files also the system's own ``OSError``.
+    """
+
+    @property
+    def url(self) -> str:
+        """Where the store is, in the form that ``open_store`` takes."""
+
+    def read(self, name: str) -> StoredObject:
+        """
+        Return a small object and its etag.
+
+        Raises:
+            FileNotFoundError: there is no such object.
+        """
+
+    def read_if_changed(self, name: str, etag: str | None) -> StoredObject | None:
+        """
+        Return the object unless its etag is still *etag*, then None.
+
+        Raises:
+            FileNotFoundError: there is no such object.
+        """
+
+    def load(self, name: str) -> bytes | mmap.mmap:
+        """
+        Return the contents of a large object, mapped where that is possible.
+
+        Raises:
+            FileNotFoundError: there is no such object.
+        """
+
+    def write(
+        self, name: str, body: bytes | Path, *, if_match: str | None = None, if_absent: bool = False
+    ) -> str:
+        """
+        Store the bytes, or the file's contents, under *name* and return the etag.
+
+        With *if_match* only where the object's etag is that one, with
+        *if_absent* only where there is no such object; the check and the
+        change are one step. After a StoreUnavailableError the object may have
+        been written or not: read it again.
+
+        Raises:
+            PreconditionFailedError: the object is in another state. It may even
+                have been written and overwritten since: read it again.
+        """
+
+    def delete(self, name: str) -> None:
+        """Remove the object. That it is not there is no error."""
+
+    def names(self, prefix: str) -> Iterator[str]:
+        """Return the names that start with *prefix*, in the order of their code points."""
+
+
+def is_object_name(name: str) -> bool:
+    """
+    Whether a store may hold an object of this name.
+
+    Segments that start with a dot are left to the stores themselves, for lock
+    and temporary files; that also keeps out ``.`` and ``..``.
+    """
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    segments_hold = all(segment and segment[0] != "." for segment in name.split("/"))
+    return segments_hold and not any(
+        ord(character) < 32 or character == "\x7f" for character in name
+    )
+
+
+def check_name(name: str) -> None:
+    """
+    Refuse what cannot name an object.
+
+    Raises:
+        ValueError: it breaks the rules that ObjectStore states.
+    """
+    if not is_object_name(name):
+        raise ValueError(
+            f"object name {name!r}: expected segments between '/' that are not empty, "
+            "do not start with '.' and have no control characters"
+        )
+
+
+def check_prefix(prefix: str) -> None:
+    """
+    Refuse what no object's name can start with; the empty prefix fits all.
+
+    Raises:
+        ValueError: no name starts like this.
+    """
+    if prefix and not is_object_name(prefix.removesuffix("/")):
+        raise ValueError(f"prefix {prefix!r}: no object name can start with it")
+
+
+def check_write(name: str, body: bytes | Path, if_match: str | None, if_absent: bool) -> None:
+    """
+    Refuse a write that makes no sense, before anything is touched.
+
+    Raises:
+        TypeError: the body is neither bytes nor a Path (a str could be either).
+        ValueError: the name is not one, or both conditions are given.
+    """
+    check_name(name)
+    if not isinstance(body, bytes | Path):
+        raise TypeError(f"body of {name}: expected bytes or Path, found {type(body).__name__}")
+    if if_match is not None and if_absent:
+        raise ValueError(f"write of {name}: if_match and if_absent exclude each other")

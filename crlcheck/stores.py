@@ -1,0 +1,270 @@
+"""
+Where images and the catalog are kept: a directory or an S3 prefix.
+
+Both give the same guarantees (see ObjectStore), so everything above this module
+works on either. The S3 half is in ``crlcheck._s3``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import mmap
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from crlcheck._object_store import (
+    ObjectStore,
+    StoredObject,
+    check_name,
+    check_prefix,
+    check_write,
+    is_object_name,
+)
+from crlcheck._s3 import S3Store
+from crlcheck.errors import PreconditionFailedError
+
+__all__ = ["LocalStore", "ObjectStore", "S3Store", "StoredObject", "open_store"]
+
+_LOCK_NAME = ".lock"
+_TEMPORARY_PREFIX = ".tmp-"
+_COPY_SIZE = 1 << 20
+
+
+def open_store(target: str | os.PathLike[str] | ObjectStore) -> ObjectStore:
+    """
+    Return the store that *target* names: ``"s3://bucket/prefix"``, the path of a
+    directory, or a store, which is returned as it is.
+
+    A directory that does not exist yet is an empty store; the first write makes
+    it. A plain str with another scheme than ``s3://`` is refused rather than
+    taken for a path.
+
+    Raises:
+        ValueError: an empty path, an S3 URL without a bucket, or another scheme.
+        ImportError: an S3 URL where the ``[aws]`` extra is not installed.
+        NotADirectoryError: the path is not a directory's.
+    """
+    if isinstance(target, str):
+        scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", target)
+        if scheme is None:
+            return LocalStore(target)
+        if scheme[1] != "s3":
+            raise ValueError(f"store {target!r}: expected a path or s3://bucket/prefix")
+        return S3Store(target)
+    if isinstance(target, os.PathLike):
+        return LocalStore(target)
+    if isinstance(target, ObjectStore):
+        return target
+    raise TypeError(f"store: expected a path, URL or ObjectStore, found {type(target).__name__}")
+
+
+class LocalStore:
+    """
+    A store in a directory.
+
+    An etag is the SHA-256 of the contents. Writers take a ``flock`` on a lock
+    file, which the system drops with the process that holds it, for no longer
+    than the check and the rename take; readers take no lock. The file system
+    must have ``flock`` and atomic rename (local ones and NFSv4 do).
+
+    fsync: whether a write returns only once it would survive a power cut.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, fsync: bool = True) -> None:
+        if not os.fspath(path):
+            raise ValueError("store: expected the path of a directory, found an empty one")
+        self._root = Path(path).absolute()
+        if self._root.exists() and not self._root.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(self._root))
+        self._fsync = fsync
+
+    def __repr__(self) -> str:
+        return f"LocalStore({self.url!r})"
+
+    @property
+    def url(self) -> str:
+        """The directory's absolute path."""
+        return str(self._root)
+
+    def read(self, name: str) -> StoredObject:
+        """As ObjectStore.read."""
+        with self._open(name) as file:
+            body = file.read()
+        return StoredObject(body, hashlib.sha256(body).hexdigest())
+
+    def read_if_changed(self, name: str, etag: str | None) -> StoredObject | None:
+        """As ObjectStore.read_if_changed."""
+        found = self.read(name)
+        return None if found.etag == etag else found
+
+    def load(self, name: str) -> bytes | mmap.mmap:
+        """As ObjectStore.load: a read-only mapping, valid after a replacement or delete."""
+        with self._open(name) as file:
+            if os.fstat(file.fileno()).st_size == 0:
+                return b""  # which cannot be mapped
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+    def write(
+        self, name: str, body: bytes | Path, *, if_match: str | None = None, if_absent: bool = False
+    ) -> str:
+        """As ObjectStore.write."""
+        check_write(name, body, if_match, if_absent)
+        target = self._root / name
+        self._make_directory(target.parent)
+        with self._temporary(target.parent) as (temporary, file):
+            etag = _fill(file, body)
+            if self._fsync:
+                os.fsync(file.fileno())
+            with self._locked():
+                self._check_state(name, if_match, if_absent)
+                temporary.replace(target)
+        if self._fsync:
+            _sync_directory(target.parent)
+        return etag
+
+    def delete(self, name: str) -> None:
+        """As ObjectStore.delete. After a power cut the object may be back."""
+        check_name(name)
+        if self._root.is_dir():
+            with self._locked(), contextlib.suppress(*_NO_SUCH_OBJECT):
+                (self._root / name).unlink()
+
+    def names(self, prefix: str) -> Iterator[str]:
+        """As ObjectStore.names."""
+        check_prefix(prefix)
+        found = []
+        start = self._root / prefix.rpartition("/")[0]
+        for directory, subdirectories, files in os.walk(start, onerror=_raise_unless_missing):
+            subdirectories[:] = [name for name in subdirectories if is_object_name(name)]
+            relative = Path(directory).relative_to(self._root)
+            found += [(relative / file).as_posix() for file in files if is_object_name(file)]
+        return iter(sorted(name for name in found if name.startswith(prefix)))
+
+    def _open(self, name: str) -> BinaryIO:
+        check_name(name)
+        path = self._root / name
+        try:
+            return path.open("rb")
+        except _NO_SUCH_OBJECT as error:
+            # A directory, or a file where the name has one, is not an object either.
+            message = os.strerror(errno.ENOENT)
+            raise FileNotFoundError(errno.ENOENT, message, str(path)) from error
+
+    def _check_state(self, name: str, if_match: str | None, if_absent: bool) -> None:
+        if if_match is None and not if_absent:
+            return
+        try:
+            found = self.read(name).etag
+        except FileNotFoundError:
+            found = None
+        if found == if_match:
+            return
+        expected = "no such object" if if_match is None else f"etag {if_match}"
+        raise PreconditionFailedError(
+            f"{self._root / name}: expected {expected}, found "
+            + ("no such object" if found is None else f"etag {found}"),
+            name=name,
+        )
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        # The lock has a file of its own, which stays: a lock on a file that gets
+        # replaced or deleted would let a second holder in. Each call opens it
+        # anew, because flock excludes descriptions and so threads as well.
+        descriptor = os.open(self._root / _LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                # Closing would not do: a child forked meanwhile has a copy.
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+        finally:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def _temporary(self, directory: Path) -> Iterator[tuple[Path, BinaryIO]]:
+        # Beside its target, since a rename stays within one file system. The
+        # mode leaves reading to the umask: the reader may be another user.
+        path = directory / f"{_TEMPORARY_PREFIX}{secrets.token_hex(16)}"
+        with self._locked():
+            _remove_abandoned(directory)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with os.fdopen(descriptor, "wb", buffering=0) as file:
+            try:
+                yield path, file
+            except BaseException:
+                path.unlink(missing_ok=True)
+                raise
+
+    def _make_directory(self, directory: Path) -> None:
+        missing = []
+        while not directory.is_dir():
+            missing.append(directory)
+            directory = directory.parent
+        for made in reversed(missing):
+            made.mkdir(exist_ok=True)
+            if self._fsync:
+                _sync_directory(made.parent)
+
+
+_NO_SUCH_OBJECT = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+
+
+def _fill(file: BinaryIO, body: bytes | Path) -> str:
+    """Write *body* to an unbuffered file and return its SHA-256."""
+    if isinstance(body, bytes):
+        _write_all(file, body)
+        return hashlib.sha256(body).hexdigest()
+    digest = hashlib.sha256()
+    with body.open("rb", buffering=0) as source:
+        while chunk := source.read(_COPY_SIZE):
+            digest.update(chunk)
+            _write_all(file, chunk)
+    return digest.hexdigest()
+
+
+def _write_all(file: BinaryIO, chunk: bytes) -> None:
+    rest = memoryview(chunk)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+def _remove_abandoned(directory: Path) -> None:
+    """
+    Delete the temporary files whose writers were killed; the store is locked.
+
+    A living writer holds a flock on its file, taken under the store's lock.
+    """
+    for path in directory.glob(f"{_TEMPORARY_PREFIX}*"):
+        # Held by its writer, gone since, or not ours to remove: leave it.
+        with contextlib.suppress(OSError):
+            descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+            finally:
+                os.close(descriptor)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _raise_unless_missing(error: OSError) -> None:
+    # What another process removes during a listing is simply not listed; any
+    # other failure must not pass for an empty directory.
+    if not isinstance(error, _NO_SUCH_OBJECT):
+        raise error

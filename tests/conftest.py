@@ -1,0 +1,30 @@
+"""Fixtures that several test modules use."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from support.moto_server import S3Environment, environment_variables, make_client, moto_server
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[tuple[str, Any]]:
+    """Moto's endpoint and a boto3 S3 client for it."""
+    with moto_server() as endpoint:
+        yield endpoint, make_client(endpoint)
+
+
+@pytest.fixture
+def s3(s3_server: tuple[str, Any], monkeypatch: pytest.MonkeyPatch) -> S3Environment:
+    """A fresh bucket, and the environment set so that every AWS client finds it."""
+    endpoint, client = s3_server
+    bucket = f"test-{secrets.token_hex(8)}"
+    client.create_bucket(Bucket=bucket)
+    variables = environment_variables(endpoint)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return S3Environment(endpoint, client, bucket, variables)

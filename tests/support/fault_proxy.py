@@ -1,0 +1,99 @@
+"""
+A proxy before an S3 server that answers as an emulator never does: refusals,
+lost answers, bodies that break off.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import threading
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True)
+class Fault:
+    """
+    What becomes of one request.
+
+    With a *status* it is refused with that and an S3 error *code*, unforwarded.
+    Otherwise it is forwarded, and of the answer only the first *part* (0 to 1)
+    of its body comes back; nothing at all where *part* is None.
+    """
+
+    status: int | None = None
+    code: str = ""
+    part: float | None = None
+
+
+LOST_ANSWER = Fault()
+BROKEN_BODY = Fault(part=0.5)
+
+
+@dataclass
+class FaultProxy:
+    """The faults still to come, one for each request, and the requests that came."""
+
+    endpoint: str
+    faults: deque[Fault] = field(default_factory=deque)
+    methods: list[str] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def fault_proxy(server: str) -> Iterator[FaultProxy]:
+    """Forward to *server* (``http://host:port``) on a free port, with faults."""
+    forward_to = urlsplit(server).netloc
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def serve(self) -> None:
+            self.close_connection = True
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            proxy.methods.append(self.command)
+            fault = proxy.faults.popleft() if proxy.faults else Fault(part=1)
+            if fault.status is not None:
+                self._refuse(fault.status, fault.code)
+                return
+            upstream = http.client.HTTPConnection(forward_to)
+            with contextlib.closing(upstream):
+                upstream.request(self.command, self.path, body, dict(self.headers))
+                answer = upstream.getresponse()
+                content = answer.read()
+            if fault.part is not None:
+                self.send_response(answer.status)
+                for name, value in answer.getheaders():
+                    if name.lower() not in ("connection", "server", "date"):
+                        self.send_header(name, value)
+                self.send_header("Connection", "close")
+                self.end_headers()
+                self.wfile.write(content[: int(len(content) * fault.part)])
+
+        do_GET = do_HEAD = do_PUT = do_DELETE = serve
+
+        def _refuse(self, status: int, code: str) -> None:
+            head = self.command == "HEAD"
+            content = b"" if head else f"<Error><Code>{code}</Code></Error>".encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.send_header("Connection", "close")
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            """Keep the test's output to itself."""
+
+    listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    proxy = FaultProxy(f"http://127.0.0.1:{listener.server_port}")
+    thread = threading.Thread(target=listener.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield proxy
+    finally:
+        listener.shutdown()
+        thread.join()
+        listener.server_close()

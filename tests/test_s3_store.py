@@ -1,0 +1,232 @@
+"""
+What is particular to a store in S3: prefixes, repeated attempts, lost answers, errors.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from crlcheck._s3 import S3Store, _new_client
+from crlcheck.errors import PreconditionFailedError, StoreError, StoreUnavailableError
+from crlcheck.stores import open_store
+from support.fault_proxy import BROKEN_BODY, LOST_ANSWER, Fault, FaultProxy, fault_proxy
+from support.moto_server import S3Environment, environment_variables, make_client
+from support.store_worker import worker
+
+NAME = "catalog.json"
+IMAGE = "images/0f-1.crlx"
+
+
+@pytest.fixture(scope="module")
+def faulty(s3_server: tuple[str, Any]) -> Iterator[tuple[FaultProxy, Any]]:
+    """A proxy with faults, and the client that a store makes itself, reaching S3 through it."""
+    with fault_proxy(s3_server[0]) as proxy, pytest.MonkeyPatch.context() as patch:
+        for name, value in environment_variables(proxy.endpoint).items():
+            patch.setenv(name, value)
+        client = _new_client()
+        # Between attempts botocore sleeps up to two seconds, which proves nothing here.
+        patch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda _: None))
+        yield proxy, client
+
+
+@pytest.fixture
+def proxy(faulty: tuple[FaultProxy, Any]) -> FaultProxy:
+    """The proxy as new."""
+    faulty[0].faults.clear()
+    faulty[0].methods.clear()
+    return faulty[0]
+
+
+@pytest.fixture
+def remote(s3: S3Environment, proxy: FaultProxy, faulty: tuple[FaultProxy, Any]) -> S3Store:
+    """An empty store behind the proxy."""
+    return S3Store(f"s3://{s3.bucket}/published", client=faulty[1])
+
+
+def test_processes_lose_no_update(s3: S3Environment) -> None:
+    """Processes with clients of their own making increment one object to their total."""
+    store = S3Store(f"s3://{s3.bucket}/p", client=s3.client)
+    store.write(NAME, b"0")
+    processes = [worker("increment", store.url, NAME, 5) for _ in range(2)]
+    for process in processes:
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+    assert store.read(NAME).body == b"10"
+
+
+def test_keys_lie_under_the_prefix(s3: S3Environment) -> None:
+    """A store sees its prefix only, not a neighbour whose name starts alike."""
+    for prefix in ("/published", "/published-old", ""):
+        S3Store(f"s3://{s3.bucket}{prefix}", client=s3.client).write(NAME, prefix.encode())
+    s3.client.put_object(Bucket=s3.bucket, Key="published/images/")  # a console's "folder"
+    store = S3Store(f"s3://{s3.bucket}/published", client=s3.client)
+    assert list(store.names("")) == [NAME]
+    assert store.read(NAME).body == b"/published"
+    assert list(S3Store(f"s3://{s3.bucket}", client=s3.client).names("")) == [
+        NAME,
+        f"published-old/{NAME}",
+        f"published/{NAME}",
+    ]
+
+
+def test_names_are_listed_past_one_page(s3: S3Environment) -> None:
+    """A listing follows continuation tokens."""
+    pages: list[object] = []
+
+    def shorten(params: dict[str, Any], **_: object) -> None:
+        params["MaxKeys"] = 2
+        pages.append(params.get("ContinuationToken"))
+
+    client = make_client(s3.endpoint)
+    client.meta.events.register("before-parameter-build.s3.ListObjectsV2", shorten)
+    store = S3Store(f"s3://{s3.bucket}/p", client=client)
+    names = [f"images/{number}" for number in range(5)]
+    for name in names:
+        store.write(name, b"x")
+    assert list(store.names("images/")) == names
+    assert len(set(pages)) == 3
+
+
+def test_attempts_are_repeated(remote: S3Store, proxy: FaultProxy, tmp_path: Path) -> None:
+    """A request that fails twice for the server's reasons succeeds, a file's body whole."""
+    source = tmp_path / "source"
+    source.write_bytes(b"body" * 50_000)
+    proxy.faults.extend([Fault(503, "SlowDown"), Fault(500, "InternalError")])
+    remote.write(IMAGE, source, if_absent=True)
+    proxy.faults.extend([LOST_ANSWER, LOST_ANSWER])
+    assert remote.load(IMAGE) == source.read_bytes()
+    assert proxy.methods == ["PUT"] * 3 + ["GET"] * 3
+
+
+def test_not_modified_is_one_request(remote: S3Store, proxy: FaultProxy) -> None:
+    """An unchanged object costs one conditional GET and no body."""
+    etag = remote.write(NAME, b"1")
+    proxy.methods.clear()
+    assert remote.read_if_changed(NAME, etag) is None
+    assert proxy.methods == ["GET"]
+
+
+@pytest.mark.parametrize("if_absent", [True, False])
+def test_a_lost_answer_is_no_lost_race(remote: S3Store, proxy: FaultProxy, if_absent: bool) -> None:
+    """
+    A conditional write whose answer was lost is repeated and fails its own
+    condition; the store sees that the object is this very write's.
+    """
+    condition: dict[str, Any] = {"if_absent": True}
+    if not if_absent:
+        condition = {"if_match": remote.write(NAME, b"before")}
+    proxy.faults.append(LOST_ANSWER)
+    etag = remote.write(NAME, b"ours", **condition)
+    found = remote.read(NAME)
+    assert (found.body, found.etag) == (b"ours", etag)
+
+
+def test_equal_bytes_of_another_writer_are_a_lost_race(s3: S3Environment, remote: S3Store) -> None:
+    """Another writer's object is not taken for ours because it has the same bytes."""
+    S3Store(remote.url, client=s3.client).write(NAME, b"same")
+    with pytest.raises(PreconditionFailedError):
+        remote.write(NAME, b"same", if_absent=True)
+
+
+def test_conflicting_writes_are_a_lost_race(remote: S3Store, proxy: FaultProxy) -> None:
+    """S3's 409 for a conditional write in a race means: read again."""
+    etag = remote.write(NAME, b"1")
+    for condition in ({"if_match": etag}, {"if_absent": True}):
+        proxy.faults.append(Fault(409, "ConditionalRequestConflict"))
+        with pytest.raises(PreconditionFailedError, match="ConditionalRequestConflict"):
+            remote.write(NAME, b"2", **condition)
+    assert remote.read(NAME).body == b"1"
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "message"),
+    [
+        (Fault(503, "SlowDown"), StoreUnavailableError, "503 SlowDown"),
+        (Fault(500, "InternalError"), StoreUnavailableError, "500 InternalError"),
+        (Fault(429, "TooManyRequests"), StoreUnavailableError, "429"),
+        (Fault(400, "ExpiredToken"), StoreUnavailableError, "400 ExpiredToken"),
+        (Fault(403, "AccessDenied"), StoreUnavailableError, "403 AccessDenied.*s3:ListBucket"),
+        (Fault(400, "InvalidRequest"), StoreError, "400 InvalidRequest"),
+        (Fault(404, "NoSuchBucket"), StoreError, "bucket .* does not exist"),
+        (Fault(404, "NoSuchKey"), FileNotFoundError, NAME),
+        (LOST_ANSWER, StoreUnavailableError, "(?i)connection"),
+        (BROKEN_BODY, StoreUnavailableError, NAME),
+    ],
+    ids=lambda value: f"{value.status}-{value.code}" if isinstance(value, Fault) else None,
+)
+def test_errors(
+    remote: S3Store, proxy: FaultProxy, fault: Fault, error: type[Exception], message: str
+) -> None:
+    """Each failure of S3 becomes the error the protocol names, and says which object."""
+    etag = remote.write(NAME, b"x" * 1000)
+    for read in (remote.read, remote.load, lambda name: remote.read_if_changed(name, f"{etag}?")):
+        proxy.faults.extend([fault] * 3)
+        with pytest.raises(error, match=message) as failure:
+            read(NAME)
+        assert type(failure.value) is error
+        assert f"{remote.url}/{NAME}" in str(failure.value)
+        proxy.faults.clear()
+
+
+def test_errors_of_other_operations(remote: S3Store, proxy: FaultProxy) -> None:
+    """Writing, deleting and listing fail in the same terms as reading."""
+    for call in (
+        lambda: remote.write(NAME, b"x"),
+        lambda: remote.write(NAME, b"x", if_absent=True),
+        lambda: remote.delete(NAME),
+        lambda: list(remote.names("")),
+    ):
+        proxy.faults.append(Fault(403, "AccessDenied"))
+        with pytest.raises(StoreUnavailableError, match="403 AccessDenied") as failure:
+            call()
+        assert "ListBucket" not in str(failure.value)
+
+
+def test_a_bucket_that_does_not_exist(s3: S3Environment) -> None:
+    """A missing bucket is a configuration error, not a missing object or a lost race."""
+    store = S3Store("s3://no-such-bucket-here/p", client=s3.client)
+    for call in (
+        lambda: store.read(NAME),
+        lambda: store.write(NAME, b"x"),
+        lambda: store.write(NAME, b"x", if_match="etag"),
+        lambda: list(store.names("")),
+    ):
+        with pytest.raises(StoreError, match="no-such-bucket-here does not exist"):
+            call()
+
+
+def test_without_a_server(s3: S3Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that refuses connections is StoreUnavailableError."""
+    monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda _: None))
+    store = S3Store(f"s3://{s3.bucket}/p", client=make_client("http://127.0.0.1:9"))
+    with pytest.raises(StoreUnavailableError, match=re.escape("127.0.0.1:9")):
+        store.read(NAME)
+
+
+def test_a_client_from_the_environment(s3: S3Environment) -> None:
+    """open_store makes its client from the environment, as any AWS program."""
+    store = open_store(f"s3://{s3.bucket}/published")
+    etag = store.write(NAME, b"x", if_absent=True)
+    key = {"Bucket": s3.bucket, "Key": f"published/{NAME}"}
+    assert s3.client.head_object(**key)["ETag"] == etag
+
+
+def test_a_bucket_name_that_cannot_be(s3: S3Environment) -> None:
+    """A bucket name that botocore refuses is misuse."""
+    with pytest.raises(ValueError, match="[Bb]ucket"):
+        S3Store("s3://not a bucket/p", client=s3.client).read(NAME)
+
+
+def test_an_environment_that_makes_no_client(
+    s3: S3Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A profile that does not exist is a StoreError that names it."""
+    monkeypatch.setenv("AWS_PROFILE", "no-such-profile")
+    with pytest.raises(StoreError, match="no-such-profile"):
+        open_store(f"s3://{s3.bucket}/p")
