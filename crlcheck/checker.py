@@ -1,0 +1,302 @@
+"""Revocation checks against a published set or open indexes: what an application calls."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TypeAlias
+
+from crlcheck._snapshot import FixedSet, FollowedSet, HeldImage, Snapshot, snapshot_of_indexes
+from crlcheck.certificate import CertificateSource, load_certificate, load_certificates
+from crlcheck.errors import CrlCheckError, IndexClosedError
+from crlcheck.index import RevocationIndex, open_index
+from crlcheck.scope import is_same_entity, is_self_signed, names_match
+from crlcheck.stores import ObjectStore, open_store
+from crlcheck.types import CertificateFacts, CheckResult, Policy, RevocationStatus
+from crlcheck.verdict import (
+    Evidence,
+    crl_text,
+    decide,
+    name_text,
+    unavailable,
+    uncovered,
+    worst,
+)
+
+CheckerSource: TypeAlias = (
+    str | os.PathLike[str] | ObjectStore | RevocationIndex | Iterable[RevocationIndex]
+)
+"""A store or where it is, the path of one image, or open indexes."""
+
+CertificateSources: TypeAlias = CertificateSource | Iterable[CertificateSource]
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeStatus:
+    """
+    One CRL that a checker holds.
+
+    ``loaded`` tells whether its image is in use already, ``error`` why it could
+    not be loaded when it was last needed.
+    """
+
+    scope: str
+    issuer: str
+    crl_number: int | None
+    this_update: datetime
+    next_update: datetime | None
+    num_entries: int
+    loaded: bool
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckerStatus:
+    """
+    The state of a checker, for health endpoints.
+
+    ``generation`` is that of the catalog in use, None without one.
+    ``confirmed_at`` is when the store last said that it is the current one, and
+    ``error`` is why a later attempt failed: until the next success the checker
+    answers from what it holds.
+    """
+
+    generation: int | None
+    confirmed_at: datetime | None
+    error: str | None
+    scopes: tuple[ScopeStatus, ...]
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class RevocationChecker:
+    """
+    Answers whether certificates are revoked, by a store's published set or by
+    open indexes. Threads may share it.
+
+    Every certificate given must already have been verified (chain, dates,
+    possession of the key) by whoever terminated TLS: this decides revocation
+    only.
+
+    Args:
+        source: a store (or its directory or ``s3://`` URL), the path of one
+            image, an open index or several. Indexes stay the caller's to close.
+        issuers: trusted issuer certificates, in addition to those that the
+            store's catalog names. Indexes without any judge certificates of the
+            CRLs' own issuers.
+        trust_anchors: certificates at which a path ends unchecked; trusted
+            issuers too. By default a path ends at a self-signed certificate.
+        policy: what may be waived; nothing by default.
+        refresh_after: how long a catalog is used before the store is asked for
+            a newer one; by default it is asked at every check (one conditional
+            GET).
+        clock: returns the time in UTC.
+
+    Raises:
+        CertificateError: an issuer or trust anchor is not a certificate.
+        IndexFileError: the CRL of an index was never verified.
+    """
+
+    def __init__(
+        self,
+        source: CheckerSource,
+        *,
+        issuers: CertificateSources = (),
+        trust_anchors: CertificateSources | None = None,
+        policy: Policy | None = None,
+        refresh_after: timedelta = timedelta(0),
+        clock: Callable[[], datetime] = _utc_now,
+    ) -> None:
+        self._policy = policy or Policy()
+        self._clock = clock
+        self._anchors = None if trust_anchors is None else load_certificates(trust_anchors)
+        all_issuers = (*load_certificates(issuers), *(self._anchors or ()))
+        self._set: FixedSet | FollowedSet | None
+        if isinstance(source, str | os.PathLike) and _names_an_image(source):
+            source = open_index(source, verify=True)
+        if isinstance(source, str | os.PathLike | ObjectStore):
+            self._set = FollowedSet(open_store(source), all_issuers, refresh_after, clock)
+        else:
+            indexes = [source] if isinstance(source, RevocationIndex) else list(source)
+            self._set = FixedSet(snapshot_of_indexes(indexes, all_issuers))
+
+    # ---- checks --------------------------------------------------------------
+
+    def check(self, certificate: CertificateSource) -> CheckResult:
+        """
+        Return whether *certificate* (PEM, DER, a path or a ``cryptography``
+        object) is revoked; it must have been verified already.
+
+        A store that cannot be reached is no exception: the last good set keeps
+        answering, and before there is one the answer is
+        UNDETERMINED(STORE_UNAVAILABLE).
+
+        Raises:
+            CertificateError: it is not a certificate.
+            IndexClosedError: the checker is closed.
+        """
+        return self._check([load_certificate(certificate)])[0]
+
+    def check_many(self, certificates: Iterable[CertificateSource]) -> list[CheckResult]:
+        """
+        Return a result for each certificate, in order, all by one published set;
+        they must have been verified already.
+
+        Raises: as ``check``; one bad certificate fails the call.
+        """
+        return self._check([load_certificate(certificate) for certificate in certificates])
+
+    def check_chain(self, certificates: CertificateSources) -> CheckResult:
+        """
+        Return the worst result over a verified path, given leaf first: REVOKED
+        over UNDETERMINED over NOT_REVOKED.
+
+        The path ends before the first trust anchor, by default before a last
+        certificate that is self-signed; the leaf is checked in any case. Each
+        certificate's issuer is the next one, which settles what its authority
+        key id leaves open.
+
+        Raises:
+            ValueError: the path is empty, or one certificate's subject is not
+                the issuer of the one before it.
+            CertificateError: one of them is not a certificate.
+            IndexClosedError: the checker is closed.
+        """
+        path = load_certificates(certificates)
+        if not path:
+            raise ValueError("a path of no certificates cannot be checked")
+        for position, (issued, issuer) in enumerate(itertools.pairwise(path)):
+            if not names_match(issued.issuer, issuer.subject):
+                raise ValueError(
+                    f"not a path: certificate {position} was issued by "
+                    f"{name_text(issued.issuer)}, the next one is {name_text(issuer.subject)}"
+                )
+        return worst(self._check(path[: self._length_below_anchor(path)], (*path[1:], None)))
+
+    def _length_below_anchor(self, path: Sequence[CertificateFacts]) -> int:
+        if self._anchors is None:
+            return len(path) - (len(path) > 1 and is_self_signed(path[-1]))
+        for position in range(1, len(path)):
+            if any(is_same_entity(path[position], anchor) for anchor in self._anchors):
+                return position
+        return len(path)
+
+    def _check(
+        self,
+        certificates: Sequence[CertificateFacts],
+        issuers: Iterable[CertificateFacts | None] = itertools.repeat(None),
+    ) -> list[CheckResult]:
+        """Judge certificates by one snapshot at one time; *issuers* are theirs where known."""
+        held = self._require_open()
+        snapshot = held.current()
+        if snapshot is None:
+            reason = f"no published set could be read: {held.error}"
+            return [unavailable(certificate, reason) for certificate in certificates]
+        now = self._clock()
+        return [
+            self._judge(snapshot, certificate, issuer, now)
+            for certificate, issuer in zip(certificates, issuers, strict=False)
+        ]
+
+    def _judge(
+        self,
+        snapshot: Snapshot,
+        certificate: CertificateFacts,
+        issuer: CertificateFacts | None,
+        now: datetime,
+    ) -> CheckResult:
+        coverage = snapshot.table.coverage(certificate, issuer)
+        if coverage.cause is not None:
+            return uncovered(certificate, coverage)
+        evidence: list[Evidence] = []
+        failure: CheckResult | None = None
+        for position in coverage.crls:
+            image = snapshot.images[position]
+            try:
+                index = image.index()
+            except (CrlCheckError, OSError) as error:
+                reason = f"the image of {crl_text(image.metadata)} cannot be loaded: {error}"
+                failure = unavailable(certificate, reason)
+                continue
+            entry = index.find(certificate.serial_number)
+            evidence.append(Evidence(image.metadata, image.scope, entry))
+        if not evidence and failure is not None:
+            return failure
+        result = decide(certificate, evidence, now=now, policy=self._policy)
+        # What could not be loaded might revoke it: the rest can only confirm a revocation.
+        return result if result.status is RevocationStatus.REVOKED else failure or result
+
+    # ---- state ---------------------------------------------------------------
+
+    def refresh(self) -> bool:
+        """
+        Ask the store for a newer set now; return whether one was taken.
+
+        What is held stays in use when this raises.
+
+        Raises:
+            StoreError: the store does not answer, or its catalog is refused.
+            IndexFileError: an image in use has a successor that is refused.
+            FileNotFoundError: the catalog or such a successor is missing.
+            IndexClosedError: the checker is closed.
+        """
+        return self._require_open().refresh()
+
+    def status(self) -> CheckerStatus:
+        """
+        Return what is held and what last went wrong, without asking the store.
+
+        Raises:
+            IndexClosedError: the checker is closed.
+        """
+        held = self._require_open()
+        snapshot = held.snapshot
+        catalog = None if snapshot is None else snapshot.catalog
+        return CheckerStatus(
+            generation=None if catalog is None else catalog.generation,
+            confirmed_at=held.confirmed_at,
+            error=held.error,
+            scopes=() if snapshot is None else tuple(map(_scope_status, snapshot.images)),
+        )
+
+    def close(self) -> None:
+        """Let go of the images. Checks under way in other threads still end well."""
+        self._set = None
+
+    def __enter__(self) -> RevocationChecker:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def _require_open(self) -> FixedSet | FollowedSet:
+        held = self._set
+        if held is None:
+            raise IndexClosedError("the checker is closed")
+        return held
+
+
+def _names_an_image(source: str | os.PathLike[str]) -> bool:
+    # A missing image is an error; only a directory that is not there yet is an empty store.
+    path = Path(source)
+    return path.is_file() or (path.suffix == ".crlx" and not path.is_dir())
+
+
+def _scope_status(image: HeldImage) -> ScopeStatus:
+    metadata = image.metadata
+    return ScopeStatus(
+        scope=image.scope,
+        issuer=name_text(metadata.issuer),
+        crl_number=metadata.crl_number,
+        this_update=metadata.this_update,
+        next_update=metadata.next_update,
+        num_entries=metadata.num_entries,
+        loaded=image.is_open,
+        error=image.error,
+    )

@@ -1,0 +1,261 @@
+"""
+From a CRL to the published set, in an order in which nothing unverified, unripe
+or older than what is published can get there.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import secrets
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Unpack
+
+from crlcheck._metadata import ImageMetadata
+from crlcheck.catalog import CATALOG_NAME, Catalog, PublishedImage, ScopeRecord
+from crlcheck.certificate import CertificateSource, load_certificates
+from crlcheck.compiler import CompiledImage, CompileOptions, CrlSource, compile_to_temporary
+from crlcheck.errors import (
+    CrlCheckError,
+    CrlNotYetValidError,
+    CrlRollbackError,
+    PreconditionFailedError,
+    StoreUnavailableError,
+    UnsupportedCrlError,
+)
+from crlcheck.stores import ObjectStore, open_store
+from crlcheck.types import PublishReport
+from crlcheck.verdict import crl_text, time_text
+
+MAX_SWAPS = 40
+"""How often a publication is tried again after another one came first."""
+
+_log = logging.getLogger(__name__)
+
+
+def publish_crl(
+    source: CrlSource,
+    store: str | os.PathLike[str] | ObjectStore,
+    *,
+    issuer: CertificateSource | Iterable[CertificateSource],
+    now: datetime | None = None,
+    clock_skew: timedelta = timedelta(minutes=5),
+    source_name: str | None = None,
+    **options: Unpack[CompileOptions],
+) -> PublishReport:
+    """
+    Verify a CRL, compile it and make its image the published one of its scope.
+
+    Args:
+        source: as for ``compile_crl``, whose *options* are taken too.
+        store: a store, or its directory or ``s3://`` URL.
+        issuer: trusted issuer certificates, one of which signed the CRL. All
+            of them become known to the checkers of this store.
+        now: the time, UTC; by default the clock's.
+        clock_skew: how far in the future thisUpdate may lie.
+        source_name: where the CRL came from, kept in the catalog.
+
+    A CRL that is published already changes nothing but the issuers known. An
+    expired CRL is published where it is newer: it only adds knowledge.
+
+    Whatever is raised, the store serves a whole set: the one before, or where
+    the store failed at the very last step perhaps the one after.
+
+    Raises:
+        CrlError: the CRL is refused; as for ``compile_crl``, and
+            UnsupportedCrlError for a delta CRL,
+            CrlNotYetValidError for a thisUpdate in the future,
+            CrlRollbackError unless it is newer than the published one.
+        CertificateError: *issuer* holds something that is not a certificate.
+        StoreUnavailableError: the store does not answer, or too many other
+            publications came first; the CRL may be published again.
+        StoreError: the catalog cannot be read.
+    """
+    target = open_store(store)
+    moment = datetime.now(UTC) if now is None else now
+    if moment.tzinfo is None:
+        raise ValueError(f"now: expected an aware datetime, found {moment!r}")
+    issuers = tuple(certificate.der for certificate in load_certificates(issuer))
+    with compile_to_temporary(source, issuer=issuers, **options) as compiled:
+        _require_publishable(compiled.metadata, moment, clock_skew)
+        return _Publication(target, compiled, issuers, source_name).run()
+
+
+def check_no_rollback(offered: ImageMetadata, published: ImageMetadata) -> None:
+    """
+    Refuse a CRL that is not newer than the published one of its scope.
+
+    The CRL number rises strictly and thisUpdate never falls; where the
+    published CRL has no number, thisUpdate rises strictly.
+
+    Raises:
+        CrlRollbackError: the CRL is not newer.
+    """
+    regression = _regression(offered, published)
+    if regression is not None:
+        how, found, expected = regression
+        raise CrlRollbackError(
+            f"{crl_text(offered)} is not newer than the published {crl_text(published)}: it {how}",
+            offered=found,
+            published=expected,
+        )
+
+
+def _regression(
+    offered: ImageMetadata, published: ImageMetadata
+) -> tuple[str, int | datetime | None, int | datetime] | None:
+    """Return in what *offered* falls behind and the two values compared, None if in nothing."""
+    number, last = offered.crl_number, published.crl_number
+    if last is not None:
+        if number is None:
+            return "has no CRL number any more", number, last
+        if number == last:
+            return "has the same number and other contents", number, last
+        if number < last:
+            return "has a lower number", number, last
+    begun, last_begun = offered.this_update, published.this_update
+    if begun < last_begun or (begun == last_begun and last is None):
+        how = "an earlier" if begun < last_begun else "the same"
+        times = f"{time_text(begun)}, published {time_text(last_begun)}"
+        return f"has {how} thisUpdate ({times})", begun, last_begun
+    return None
+
+
+def _require_publishable(metadata: ImageMetadata, now: datetime, clock_skew: timedelta) -> None:
+    """Check what can be known without the store: whether it is supported and has begun."""
+    if metadata.is_delta:
+        raise UnsupportedCrlError(
+            f"{crl_text(metadata)} is a delta CRL (base {metadata.base_crl_number}): "
+            "only complete CRLs can be published",
+            feature="delta_crl",
+        )
+    if metadata.this_update > now + clock_skew:
+        raise CrlNotYetValidError(
+            f"{crl_text(metadata)} has thisUpdate {time_text(metadata.this_update)}, more than the "
+            f"clock skew of {clock_skew} after {time_text(now)}",
+            this_update=metadata.this_update,
+            now=now,
+        )
+
+
+class _Publication:
+    """
+    One compiled CRL on its way into the catalog.
+
+    The catalog is read, checked and swapped; where another publication came
+    first all of that is done again, with the image written the first time.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        compiled: CompiledImage,
+        issuers: tuple[bytes, ...],
+        source_name: str | None,
+    ) -> None:
+        self._store = store
+        self._compiled = compiled
+        self._scope = compiled.metadata.scope
+        self._issuers = issuers
+        self._source_name = source_name
+        self._image: PublishedImage | None = None
+        self._attempted_generation: int | None = None
+        self._image_may_be_named = False
+
+    def run(self) -> PublishReport:
+        for num_lost in range(MAX_SWAPS):
+            if num_lost:
+                _back_off(num_lost)
+            catalog, etag = self._read_catalog()
+            current = catalog.scopes.get(self._scope)
+            if self._image is not None and current and current.base.name == self._image.name:
+                # The swap reported as lost was ours: a request that was sent twice.
+                return self._report(current, catalog.generation, published=True)
+            record = self._successor_of(current)
+            if record is current and set(self._issuers) <= set(catalog.issuers):
+                return self._report(record, catalog.generation, published=False)
+            successor = catalog.with_scope(record, self._issuers)
+            if self._swap(successor, etag):
+                return self._report(record, successor.generation, published=record is not current)
+        raise StoreUnavailableError(
+            f"{crl_text(self._compiled.metadata)} was not published: other publications to "
+            f"{self._store.url} came first {MAX_SWAPS} times"
+        )
+
+    def _read_catalog(self) -> tuple[Catalog, str | None]:
+        try:
+            stored = self._store.read(CATALOG_NAME)
+        except FileNotFoundError:
+            catalog, etag = Catalog.empty(), None
+        else:
+            catalog, etag = Catalog.from_bytes(stored.body), stored.etag
+        # The generation that was tried is another writer's, unless there were more since:
+        # then one of them may have been ours, and a reader may be loading its image.
+        if self._attempted_generation not in (None, catalog.generation):
+            self._image_may_be_named = True
+        return catalog, etag
+
+    def _successor_of(self, current: ScopeRecord | None) -> ScopeRecord:
+        """Return the scope's next record, or *current* if it is this very CRL already."""
+        if current is not None:
+            if current.base.metadata.tbs_digest == self._compiled.metadata.tbs_digest:
+                self._discard_image()
+                return current
+            try:
+                check_no_rollback(self._compiled.metadata, current.base.metadata)
+            except CrlRollbackError:
+                self._discard_image()
+                raise
+        delta = None if current is None else current.delta
+        return ScopeRecord(self._scope, self._stored_image(), delta, self._source_name)
+
+    def _stored_image(self) -> PublishedImage:
+        """Return the image in the store, written under a name of its own if it is not there yet."""
+        if self._image is None:
+            digest = self._compiled.digest
+            image = PublishedImage(
+                name=f"images/{digest}-{secrets.token_hex(16)}.crlx",
+                digest=digest,
+                size=self._compiled.path.stat().st_size,
+                metadata=self._compiled.metadata,
+            )
+            self._store.write(image.name, self._compiled.path)
+            self._image = image
+        return self._image
+
+    def _discard_image(self) -> None:
+        """Delete the image that will not be named after all; what stays is left to clean-up."""
+        image, self._image = self._image, None
+        if image is None or self._image_may_be_named:
+            return
+        try:
+            self._store.delete(image.name)
+        except (CrlCheckError, OSError) as error:
+            _log.warning("%s was not deleted from %s: %s", image.name, self._store.url, error)
+
+    def _swap(self, successor: Catalog, etag: str | None) -> bool:
+        """Replace the catalog read with *successor*; False where another one is there now."""
+        self._attempted_generation = successor.generation
+        body = successor.to_bytes()
+        try:
+            self._store.write(CATALOG_NAME, body, if_match=etag, if_absent=etag is None)
+        except PreconditionFailedError:
+            return False
+        return True
+
+    def _report(self, record: ScopeRecord, generation: int, *, published: bool) -> PublishReport:
+        return PublishReport(
+            compiled=self._compiled.report,
+            scope=self._scope,
+            image_name=record.base.name,
+            generation=generation,
+            published=published,
+        )
+
+
+def _back_off(num_lost: int) -> None:
+    """Wait before the next try, with full jitter so that contenders spread out."""
+    time.sleep(random.uniform(0, min(2.0, 0.02 * 2**num_lost)))

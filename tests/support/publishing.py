@@ -1,0 +1,33 @@
+"""What tests of the publisher share."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from crlcheck.catalog import CATALOG_NAME, Catalog
+from crlcheck.publisher import publish_crl
+from crlcheck.stores import LocalStore
+from crlcheck.types import PublishReport
+from support.memory_store import MemoryStore
+from support.pki import NOW, make_authority
+
+CA = make_authority()
+OTHER_CA = make_authority("Other CA")
+
+
+def publish(
+    store: Any, crl: bytes, issuer: Any = CA.pem, now: datetime = NOW, **options: Any
+) -> PublishReport:
+    """Publish at NOW."""
+    return publish_crl(crl, store, issuer=issuer, now=now, **options)
+
+
+def catalog_of(store: MemoryStore | LocalStore) -> Catalog:
+    """Return what the store has published."""
+    return Catalog.from_bytes(store.read(CATALOG_NAME).body)
+
+
+def images_of(store: MemoryStore | LocalStore) -> list[str]:
+    """Return the names of the images that the store has."""
+    return list(store.names("images/"))

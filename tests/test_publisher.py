@@ -1,0 +1,290 @@
+"""Publishing: what gets into the store, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from crlcheck.catalog import CATALOG_NAME, ScopeRecord
+from crlcheck.demo.pki import pem_block
+from crlcheck.errors import (
+    CertificateError,
+    CrlNotYetValidError,
+    CrlRollbackError,
+    CrlSignatureError,
+    MalformedCrlError,
+    StoreError,
+    UnsupportedCrlError,
+)
+from crlcheck.index import open_index
+from crlcheck.stores import LocalStore
+from support.memory_store import MemoryStore
+from support.pki import (
+    DAY,
+    DELTA_OF_3,
+    NOW,
+    ONLY_USER_CERTIFICATES,
+    make_authority,
+    make_crl,
+)
+from support.publishing import CA, OTHER_CA, catalog_of, images_of, publish
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory of temporary files."""
+    directory = tmp_path / "temporary"
+    directory.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(directory))
+    return directory
+
+
+# ---- what is published -----------------------------------------------------------
+
+
+def test_a_crl_becomes_the_image_of_its_scope(tmp_path: Path) -> None:
+    """
+    The catalog names an image whose digest and header are right, and the report
+    says what was done.
+    """
+    store = LocalStore(tmp_path / "store")
+    report = publish(store, make_crl(CA, 7, [5]), source_name="crl/ca.crl")
+    assert re.fullmatch(r"images/[0-9a-f]{64}-[0-9a-f]{32}\.crlx", report.image_name)
+    assert (report.published, report.generation) == (True, 1)
+    assert (report.compiled.crl_number, report.compiled.num_entries) == (7, 1)
+    catalog = catalog_of(store)
+    record = catalog.scopes[report.scope]
+    assert (record.base.name, record.source) == (report.image_name, "crl/ca.crl")
+    assert catalog.issuers == (CA.der,)
+    with open_index(tmp_path / "store" / record.base.name) as index:
+        assert 5 in index
+        assert (index.digest, index.metadata) == (record.base.digest, record.base.metadata)
+        assert index.metadata.verified
+    assert record.base.size == (tmp_path / "store" / record.base.name).stat().st_size
+
+
+def test_a_newer_crl_replaces_the_older_one() -> None:
+    """
+    One scope has one image at a time; the superseded one stays in the store for
+    readers that still need it.
+    """
+    store = MemoryStore()
+    first = publish(store, make_crl(CA, 1))
+    second = publish(store, make_crl(CA, 2))
+    assert (second.scope, second.generation) == (first.scope, 2)
+    assert catalog_of(store).scopes[first.scope].base.name == second.image_name
+    assert images_of(store) == sorted([first.image_name, second.image_name])
+
+
+def test_issuers_and_scopes_add_up() -> None:
+    """
+    Every issuer certificate given becomes known, whether it signed or not, and
+    another issuer's CRL is another scope.
+    """
+    store = MemoryStore()
+    unrelated = make_authority("Unrelated CA")
+    first = publish(store, make_crl(CA), issuer=[CA.pem, unrelated.der])
+    second = publish(store, make_crl(OTHER_CA), issuer=OTHER_CA.certificate)
+    catalog = catalog_of(store)
+    assert set(catalog.scopes) == {first.scope, second.scope}
+    assert set(catalog.issuers) == {CA.der, unrelated.der, OTHER_CA.der}
+
+
+def test_a_key_of_the_same_name_is_another_scope() -> None:
+    """
+    A namesake's CRL neither replaces this issuer's nor is held to its numbers.
+    """
+    store = MemoryStore()
+    namesake = make_authority()
+    first = publish(store, make_crl(CA, 9))
+    second = publish(store, make_crl(namesake, 1), issuer=[CA.pem, namesake.pem])
+    assert first.scope != second.scope
+    assert second.published
+
+
+def test_a_partition_is_another_scope() -> None:
+    """
+    A CRL with an issuingDistributionPoint does not replace the complete one.
+    """
+    store = MemoryStore()
+    complete = publish(store, make_crl(CA, 9))
+    partition = publish(store, make_crl(CA, 1, extensions=[ONLY_USER_CERTIFICATES]))
+    assert set(catalog_of(store).scopes) == {complete.scope, partition.scope}
+
+
+def test_a_delta_beside_the_replaced_crl_stays() -> None:
+    """
+    What a later version published beside the base is not this one's to drop: it
+    may revoke more than the new base does.
+    """
+    store = MemoryStore()
+    scope = publish(store, make_crl(CA, 1)).scope
+    catalog = catalog_of(store)
+    base = catalog.scopes[scope].base
+    delta = dataclasses.replace(
+        base, metadata=dataclasses.replace(base.metadata, base_crl_number=1, crl_number=5)
+    )
+    with_delta = catalog.with_scope(ScopeRecord(scope, base, delta, None), [])
+    store.write(CATALOG_NAME, with_delta.to_bytes())
+    report = publish(store, make_crl(CA, 2))
+    record = catalog_of(store).scopes[scope]
+    assert (record.base.name, record.delta) == (report.image_name, delta)
+
+
+def test_an_expired_but_newer_crl_is_published() -> None:
+    """
+    It only adds knowledge: what it lists is revoked whatever the time.
+    """
+    store = MemoryStore()
+    publish(store, make_crl(CA, 1))
+    assert publish(store, make_crl(CA, 2), now=NOW + 365 * DAY).published
+
+
+def test_options_reach_the_compiler() -> None:
+    """
+    Compile options are those of compile_crl.
+    """
+    without_next_update = make_crl(CA, next_update=None)
+    with pytest.raises(UnsupportedCrlError):
+        publish(MemoryStore(), without_next_update)
+    report = publish(MemoryStore(), without_next_update, require_next_update=False)
+    assert report.published
+    with pytest.raises(UnsupportedCrlError, match="larger than"):
+        publish(MemoryStore(), make_crl(CA), max_source_size=10)
+
+
+# ---- the same CRL again ------------------------------------------------------------
+
+
+def test_the_same_crl_again_changes_nothing() -> None:
+    """
+    Its identity is the signed bytes: in PEM or DER it is a no-op that names the
+    image already there.
+    """
+    store = MemoryStore()
+    crl = make_crl(CA)
+    first = publish(store, crl)
+    before = store.read(CATALOG_NAME)
+    for again in (crl, pem_block("X509 CRL", crl)):
+        report = publish(store, again)
+        assert (report.published, report.image_name) == (False, first.image_name)
+        assert report.generation == 1
+    assert store.read(CATALOG_NAME) == before
+    assert images_of(store) == [first.image_name]
+
+
+def test_the_same_crl_with_a_new_issuer_makes_the_issuer_known() -> None:
+    """
+    Only the list of issuers changes then, in a new generation.
+    """
+    store = MemoryStore()
+    crl = make_crl(CA)
+    first = publish(store, crl)
+    report = publish(store, crl, issuer=[CA.der, OTHER_CA.der])
+    assert (report.published, report.generation) == (False, 2)
+    catalog = catalog_of(store)
+    assert set(catalog.issuers) == {CA.der, OTHER_CA.der}
+    assert catalog.scopes[first.scope].base.name == first.image_name
+
+
+# ---- refusals ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("crl", "issuer", "error"),
+    [
+        (make_crl(CA), OTHER_CA.pem, CrlSignatureError),
+        (make_crl(CA), make_authority().pem, CrlSignatureError),
+        (make_crl(CA)[:-1], CA.pem, MalformedCrlError),
+        (b"", CA.pem, MalformedCrlError),
+        (CA.der, CA.pem, MalformedCrlError),
+        (make_crl(CA), b"not a certificate", CertificateError),
+        (make_crl(CA, 4, extensions=[DELTA_OF_3]), CA.pem, UnsupportedCrlError),
+        (make_crl(CA, this_update=NOW + DAY), CA.pem, CrlNotYetValidError),
+        (make_crl(CA, 1), CA.pem, CrlRollbackError),
+    ],
+    ids=[
+        "another issuer",
+        "another key",
+        "truncated",
+        "empty",
+        "a certificate",
+        "no issuer",
+        "delta",
+        "future",
+        "rollback",
+    ],
+)
+def test_a_refused_crl_leaves_everything_as_it_was(
+    crl: bytes, issuer: bytes, error: type[Exception], temporary: Path
+) -> None:
+    """
+    Neither the store nor the directory of temporary files keeps a trace.
+    """
+    store = MemoryStore()
+    publish(store, make_crl(CA, 3))
+    before = store.read(CATALOG_NAME), images_of(store)
+    with pytest.raises(error):
+        publish(store, crl, issuer)
+    assert (store.read(CATALOG_NAME), images_of(store)) == before
+    assert list(temporary.iterdir()) == []
+
+
+def test_an_image_is_no_crl(tmp_path: Path) -> None:
+    """
+    Nothing that is compiled already, let alone unverified, can be published.
+    """
+    store = LocalStore(tmp_path)
+    report = publish(store, make_crl(CA))
+    with pytest.raises(MalformedCrlError):
+        publish(store, (tmp_path / report.image_name).read_bytes())
+
+
+def test_a_delta_crl_is_named_as_such() -> None:
+    """
+    The error says which feature is not supported.
+    """
+    with pytest.raises(UnsupportedCrlError, match="delta CRL") as caught:
+        publish(MemoryStore(), make_crl(CA, 4, extensions=[DELTA_OF_3]))
+    assert caught.value.feature == "delta_crl"
+
+
+@pytest.mark.parametrize(("ahead", "refused"), [(300, False), (301, True)])
+def test_this_update_may_lie_ahead_by_the_skew(ahead: int, refused: bool) -> None:
+    """
+    Five minutes by default, to the second; the error has both times.
+    """
+    crl = make_crl(CA, this_update=NOW + timedelta(seconds=ahead))
+    if not refused:
+        assert publish(MemoryStore(), crl).published
+        return
+    with pytest.raises(CrlNotYetValidError) as caught:
+        publish(MemoryStore(), crl)
+    assert caught.value.this_update == NOW + timedelta(seconds=ahead)
+    assert caught.value.now == NOW
+    assert publish(MemoryStore(), crl, clock_skew=timedelta(seconds=301)).published
+
+
+def test_a_naive_time_is_misuse() -> None:
+    """
+    Nobody can tell what a time without a zone means.
+    """
+    with pytest.raises(ValueError, match="aware"):
+        publish(MemoryStore(), make_crl(CA), now=NOW.replace(tzinfo=None))
+
+
+def test_a_catalog_that_cannot_be_read_is_not_overwritten() -> None:
+    """
+    A broken catalog stops publication: what it said is not known.
+    """
+    store = MemoryStore()
+    store.write(CATALOG_NAME, b"{}")
+    with pytest.raises(StoreError):
+        publish(store, make_crl(CA))
+    assert store.read(CATALOG_NAME).body == b"{}"
+    assert images_of(store) == []

@@ -1,0 +1,395 @@
+"""Which CRL speaks for a certificate."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509 import SubjectKeyIdentifier
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crlcheck._metadata import ImageMetadata
+from crlcheck.scope import (
+    Coverage,
+    ScopeTable,
+    is_same_entity,
+    is_self_signed,
+    names_match,
+)
+from crlcheck.types import CertificateFacts, UndeterminedCause
+from support.values import (
+    PRINTABLE_STRING,
+    make_certificate,
+    make_issuer,
+    make_metadata,
+    make_name,
+)
+
+UNKNOWN_ISSUER = Coverage(cause=UndeterminedCause.UNKNOWN_ISSUER)
+AMBIGUOUS_ISSUER = Coverage(cause=UndeterminedCause.AMBIGUOUS_ISSUER)
+OUT_OF_SCOPE = Coverage(cause=UndeterminedCause.OUT_OF_SCOPE)
+
+INAPPLICABLE = {
+    "delta": make_metadata(base_crl_number=12),
+    "partition": make_metadata(issuing_distribution_point=b"\x30\x03\x81\x01\xff"),
+    "empty issuingDistributionPoint": make_metadata(issuing_distribution_point=b"\x30\x00"),
+}
+
+
+# ---- by key ------------------------------------------------------------------
+
+
+def test_the_authority_key_id_chooses_the_key() -> None:
+    """
+    Of two authorities of one name, the CRL of the one that the certificate's
+    authority key id names counts, and only that one.
+    """
+    crls = [make_metadata(), make_metadata(key="other", verifier_subject_key_id=b"other id",
+                                           authority_key_id=b"other id")]  # fmt: skip
+    table = ScopeTable(crls, [make_issuer(), make_issuer(key="other", subject_key_id=b"other id")])
+    assert table.coverage(make_certificate()).crls == (0,)
+    assert table.coverage(make_certificate(authority_key_id=b"other id")).crls == (1,)
+
+
+def test_a_namesakes_crl_does_not_count() -> None:
+    """
+    A CRL that another key of the same name signed says nothing of the
+    certificate, although its issuer name is equal.
+    """
+    other = make_metadata(key="other", verifier_subject_key_id=b"o", authority_key_id=b"o")
+    table = ScopeTable([other], [make_issuer(), make_issuer(key="other", subject_key_id=b"o")])
+    assert table.coverage(make_certificate()) == OUT_OF_SCOPE
+
+
+def test_an_unknown_key_id_is_an_unknown_issuer() -> None:
+    """
+    A certificate of a key that nobody vouches for is not judged by the CRL of a
+    known key of the same name.
+    """
+    table = ScopeTable([make_metadata()], [make_issuer()])
+    assert table.coverage(make_certificate(authority_key_id=b"another")) == UNKNOWN_ISSUER
+
+
+def test_without_key_id_the_only_key_of_the_name_counts() -> None:
+    """
+    Several certificates of one key are one key; the certificate needs no
+    authority key id then.
+    """
+    table = ScopeTable([make_metadata()], [make_issuer(), make_issuer(subject_key_id=b"renewed")])
+    assert table.coverage(make_certificate(authority_key_id=None)).crls == (0,)
+
+
+def test_without_key_id_several_keys_are_ambiguous() -> None:
+    """
+    With two keys under the issuer's name, and nothing to choose by, no CRL is
+    taken, not even where only one key has any.
+    """
+    table = ScopeTable([make_metadata()], [make_issuer(), make_issuer(key="other")])
+    assert table.coverage(make_certificate(authority_key_id=None)) == AMBIGUOUS_ISSUER
+
+
+def test_one_key_id_for_two_keys_is_ambiguous() -> None:
+    """
+    Two keys that go by one id cannot be told apart by it.
+    """
+    table = ScopeTable([make_metadata()], [make_issuer(), make_issuer(key="other")])
+    assert table.coverage(make_certificate()) == AMBIGUOUS_ISSUER
+
+
+def test_a_known_issuer_without_crl_is_out_of_scope() -> None:
+    """
+    A trusted issuer for which no CRL is held gives OUT_OF_SCOPE, an issuer that
+    nobody trusts UNKNOWN_ISSUER.
+    """
+    table = ScopeTable([], [make_issuer()])
+    assert table.coverage(make_certificate()) == OUT_OF_SCOPE
+    assert table.coverage(make_certificate(issuer="another")) == UNKNOWN_ISSUER
+
+
+def test_a_crl_does_not_make_its_issuer_trusted() -> None:
+    """
+    Where issuer certificates say whom to trust, a CRL alone does not.
+    """
+    assert ScopeTable([make_metadata()], []).coverage(make_certificate()) == UNKNOWN_ISSUER
+
+
+# ---- key ids of issuers without one ---------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "public_key",
+    [
+        rsa.generate_private_key(65537, 2048).public_key(),
+        ec.generate_private_key(ec.SECP384R1()).public_key(),
+        ed25519.Ed25519PrivateKey.generate().public_key(),
+    ],
+    ids=["rsa", "ec", "ed25519"],
+)
+def test_an_issuer_without_key_id_goes_by_the_hash_of_its_key(
+    public_key: CertificatePublicKeyTypes,
+) -> None:
+    """
+    An issuer certificate without subject key id is found by the id that RFC 5280
+    4.2.1.2 (1) derives from its key, as other software computes it; an id made
+    in another way is not guessed at.
+    """
+    info = public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    issuer = _with_key(make_issuer(subject_key_id=None), info)
+    derived = SubjectKeyIdentifier.from_public_key(public_key).digest
+    table = ScopeTable([], [issuer])
+    assert table.coverage(make_certificate(authority_key_id=derived)) == OUT_OF_SCOPE
+    assert table.coverage(make_certificate(authority_key_id=b"made up")) == UNKNOWN_ISSUER
+
+
+def test_an_issuer_with_key_id_goes_by_that_only() -> None:
+    """
+    The derived id does not count beside one that the issuer states.
+    """
+    without = make_issuer(subject_key_id=None)
+    key = ed25519.Ed25519PublicKey.from_public_bytes(without.subject_public_key_info[-32:])
+    derived = SubjectKeyIdentifier.from_public_key(key).digest
+    certificate = make_certificate(authority_key_id=derived)
+    assert ScopeTable([], [without]).coverage(certificate) == OUT_OF_SCOPE
+    assert ScopeTable([], [make_issuer()]).coverage(certificate) == UNKNOWN_ISSUER
+
+
+def test_the_id_that_a_crl_gives_its_signer_counts() -> None:
+    """
+    Where the issuer certificate has no subject key id, the authority key id of
+    a CRL that its key verified identifies the key.
+    """
+    crl = make_metadata(verifier_subject_key_id=None, authority_key_id=b"named so")
+    table = ScopeTable([crl], [make_issuer(subject_key_id=None)])
+    assert table.coverage(make_certificate(authority_key_id=b"named so")).crls == (0,)
+
+
+# ---- names ------------------------------------------------------------------
+
+
+def test_names_match_in_canonical_form() -> None:
+    """
+    String type, case and spacing do not separate a certificate, its issuer and
+    the CRL (RFC 5280 7.1).
+    """
+    table = ScopeTable(
+        [make_metadata(issuer=make_name("EXAMPLE  CA", PRINTABLE_STRING))],
+        [make_issuer(subject=make_name("Example ca"))],
+    )
+    assert table.coverage(make_certificate(issuer=make_name(" example CA"))).crls == (0,)
+    assert table.coverage(make_certificate(issuer=make_name("Example CB"))) == UNKNOWN_ISSUER
+
+
+def test_a_malformed_name_matches_only_itself() -> None:
+    """
+    Octets that are no Name have no canonical form: they match octet for octet.
+    """
+    malformed = b"\x30\x03\x31\x01\x00"
+    table = ScopeTable([], [make_issuer(subject=malformed)])
+    assert table.coverage(make_certificate(issuer=malformed)) == OUT_OF_SCOPE
+    assert table.coverage(make_certificate(issuer=malformed + b"\0")) == UNKNOWN_ISSUER
+    assert names_match(malformed, malformed)
+    assert not names_match(malformed, make_name("CA"))
+
+
+# ---- what this table does not apply ---------------------------------------------
+
+
+@pytest.mark.parametrize("inapplicable", INAPPLICABLE.values(), ids=INAPPLICABLE)
+def test_an_inapplicable_crl_alone_is_out_of_scope(inapplicable: ImageMetadata) -> None:
+    """
+    Only a complete CRL without issuingDistributionPoint speaks for a
+    certificate; that others are held is counted.
+    """
+    coverage = ScopeTable([inapplicable], [make_issuer()]).coverage(make_certificate())
+    assert coverage == Coverage(cause=UndeterminedCause.OUT_OF_SCOPE, num_inapplicable=1)
+
+
+@pytest.mark.parametrize("inapplicable", INAPPLICABLE.values(), ids=INAPPLICABLE)
+def test_an_inapplicable_crl_takes_nothing_away(inapplicable: ImageMetadata) -> None:
+    """
+    Beside a complete CRL, before or after it, an inapplicable one changes
+    nothing.
+    """
+    for crls in ([inapplicable, make_metadata()], [make_metadata(), inapplicable]):
+        covered = ScopeTable(crls, [make_issuer()]).coverage(make_certificate()).crls
+        assert [crls[position] for position in covered] == [make_metadata()]
+
+
+def test_an_unverified_crl_never_counts() -> None:
+    """
+    A CRL that nobody verified neither speaks for a certificate nor makes an
+    issuer known.
+    """
+    crl = make_metadata(key=None)
+    assert ScopeTable([crl], [make_issuer()]).coverage(make_certificate()) == OUT_OF_SCOPE
+    table = ScopeTable([crl], [], trust_verifiers=True)
+    assert table.coverage(make_certificate()) == UNKNOWN_ISSUER
+
+
+# ---- images without issuer certificates -----------------------------------------
+
+
+def test_verifiers_are_issuers_where_asked() -> None:
+    """
+    From metadata alone a certificate is matched by name and key id, and by name
+    where it has no key id and the name has one key.
+    """
+    table = ScopeTable([make_metadata()], [], trust_verifiers=True)
+    assert table.coverage(make_certificate()).crls == (0,)
+    assert table.coverage(make_certificate(authority_key_id=None)).crls == (0,)
+    assert table.coverage(make_certificate(authority_key_id=b"other")) == UNKNOWN_ISSUER
+    assert table.coverage(make_certificate(issuer="other")) == UNKNOWN_ISSUER
+
+
+def test_verifiers_of_one_name_are_ambiguous_without_key_id() -> None:
+    """
+    Two CRLs of one name by two keys leave a certificate without key id open.
+    """
+    other = make_metadata(key="other", verifier_subject_key_id=b"o", authority_key_id=b"o")
+    table = ScopeTable([make_metadata(), other], [], trust_verifiers=True)
+    assert table.coverage(make_certificate(authority_key_id=None)) == AMBIGUOUS_ISSUER
+    assert table.coverage(make_certificate(authority_key_id=b"o")).crls == (1,)
+
+
+# ---- a path that is known -------------------------------------------------------
+
+
+def test_a_known_issuer_certificate_settles_the_key() -> None:
+    """
+    Given the certificate that issued it, a certificate needs no key id, and one
+    that contradicts the path does not count.
+    """
+    issuer, other = make_issuer(), make_issuer(key="other", subject_key_id=b"other")
+    table = ScopeTable([make_metadata()], [issuer, other])
+    nameless = make_certificate(authority_key_id=None)
+    assert table.coverage(nameless, issuer).crls == (0,)
+    assert table.coverage(nameless, other) == OUT_OF_SCOPE
+    assert table.coverage(make_certificate(authority_key_id=b"odd"), issuer).crls == (0,)
+
+
+def test_an_untrusted_issuer_certificate_is_unknown() -> None:
+    """
+    A path through a key that is not among the trusted ones is not judged by a
+    namesake's CRL, whatever key ids it claims.
+    """
+    table = ScopeTable([make_metadata()], [make_issuer()])
+    assert table.coverage(make_certificate(), make_issuer(key="other")) == UNKNOWN_ISSUER
+
+
+def test_self_signed_means_by_name_and_key() -> None:
+    """
+    The same name is not enough: the key id must be its own, or there is none.
+    """
+    assert is_self_signed(_root(authority_key_id=None))
+    assert is_self_signed(_root(authority_key_id=b"its key"))
+    assert not is_self_signed(_root(authority_key_id=b"old key"))
+    assert not is_self_signed(make_issuer())
+
+
+def test_an_entity_is_a_name_and_a_key() -> None:
+    """
+    Certificates of one key and name are one entity; neither alone suffices.
+    """
+    assert is_same_entity(make_issuer(), make_issuer(make_name("ca", PRINTABLE_STRING)))
+    assert not is_same_entity(make_issuer(), make_issuer(key="other"))
+    assert not is_same_entity(make_issuer(), make_issuer("another"))
+
+
+# ---- against a slow reference ----------------------------------------------------
+
+NAMES = ["CA", " ca", "other"]
+KEYS = ["k1", "k2", "k3"]
+KEY_IDS = [b"i1", b"i2", b"i3"]
+
+issuers = st.builds(
+    make_issuer,
+    subject=st.sampled_from(NAMES),
+    key=st.sampled_from(KEYS),
+    subject_key_id=st.sampled_from(KEY_IDS),
+)
+crls = st.builds(
+    make_metadata,
+    issuer=st.sampled_from(NAMES),
+    key=st.sampled_from([*KEYS, None]),
+    verifier_subject_key_id=st.sampled_from([*KEY_IDS, None]),
+    authority_key_id=st.sampled_from([*KEY_IDS, None]),
+    base_crl_number=st.sampled_from([None, None, 3]),
+    issuing_distribution_point=st.sampled_from([None, None, b"\x30\x00"]),
+)
+certificates = st.builds(
+    make_certificate,
+    issuer=st.sampled_from(NAMES),
+    authority_key_id=st.sampled_from([*KEY_IDS, None]),
+)
+
+
+@given(st.lists(crls, max_size=5), st.lists(issuers, max_size=4), certificates, st.booleans())
+def test_coverage_agrees_with_the_rule_spelled_out(
+    crls: list[ImageMetadata],
+    issuers: list[CertificateFacts],
+    certificate: CertificateFacts,
+    trust_verifiers: bool,
+) -> None:
+    """
+    For any issuers, CRLs and certificate the table gives what the rule gives
+    when it is applied to all of them one by one.
+    """
+    expected = _reference(crls, issuers, certificate, trust_verifiers)
+    table = ScopeTable(crls, issuers, trust_verifiers=trust_verifiers)
+    assert table.coverage(certificate) == expected
+
+
+def _reference(
+    crls: list[ImageMetadata],
+    issuers: list[CertificateFacts],
+    certificate: CertificateFacts,
+    trust_verifiers: bool,
+) -> Coverage:
+    def same_name(name: bytes) -> bool:
+        return _plain(name) == _plain(certificate.issuer)
+
+    ids: dict[bytes, set[bytes | None]] = {}
+    for issuer in issuers:
+        if same_name(issuer.subject):
+            key = hashlib.sha256(issuer.subject_public_key_info).digest()
+            ids.setdefault(key, set()).add(issuer.subject_key_id)
+    of_name = [crl for crl in crls if same_name(crl.issuer) and crl.verifier_key_hash]
+    for crl in of_name:
+        assert crl.verifier_key_hash is not None
+        if trust_verifiers:
+            ids.setdefault(crl.verifier_key_hash, set())
+        if crl.verifier_key_hash in ids:
+            ids[crl.verifier_key_hash] |= {crl.verifier_subject_key_id, crl.authority_key_id}
+    wanted = certificate.authority_key_id
+    keys = [key for key, known_as in ids.items() if wanted is None or wanted in known_as]
+    if not keys:
+        return UNKNOWN_ISSUER
+    if len(keys) > 1:
+        return AMBIGUOUS_ISSUER
+    signed = [i for i, crl in enumerate(crls) if crl in of_name and crl.verifier_key_hash in keys]
+    complete = tuple(
+        i
+        for i in signed
+        if crls[i].base_crl_number is None and crls[i].issuing_distribution_point is None
+    )
+    cause = None if complete else UndeterminedCause.OUT_OF_SCOPE
+    return Coverage(complete, cause, len(signed) - len(complete))
+
+
+def _plain(name: bytes) -> str:
+    return next(known for known in NAMES if make_name(known) == name).strip().lower()
+
+
+def _root(authority_key_id: bytes | None) -> CertificateFacts:
+    return make_certificate(
+        issuer="CA", subject="ca", authority_key_id=authority_key_id, subject_key_id=b"its key"
+    )
+
+
+def _with_key(certificate: CertificateFacts, subject_public_key_info: bytes) -> CertificateFacts:
+    return dataclasses.replace(certificate, subject_public_key_info=subject_public_key_info)
