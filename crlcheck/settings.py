@@ -1,0 +1,149 @@
+"""
+Settings from ``CRLCHECK_*`` environment variables, read strictly.
+
+A settings class is a frozen dataclass: its field ``refresh_after`` is the
+variable ``CRLCHECK_REFRESH_AFTER``, and a field without a default must be set.
+Anything unclear is refused when the settings are read, so that a typing error
+stops a deployment instead of weakening it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import re
+import typing
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from types import NoneType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+PREFIX = "CRLCHECK_"
+"""What the name of every variable begins with."""
+
+SettingsT = TypeVar("SettingsT", bound="DataclassInstance")
+
+
+class LogLevel(enum.Enum):
+    """How much is logged; the names are those of ``logging``."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def read_settings(cls: type[SettingsT], environ: Mapping[str, str]) -> SettingsT:
+    """
+    Return *cls*, a frozen dataclass, filled from the variables in *environ*.
+
+    Values are read by the type of their field: ``str``; ``int`` (decimal, not
+    negative); ``bool`` (``true``, ``false``, ``1`` or ``0``); ``timedelta`` (a
+    number and its unit: ``30s``, ``5m``, ``12h``, ``7d``); an enum (one of its
+    values). A field whose metadata has ``"read"`` is read by that function,
+    which raises ValueError saying what it expected. ``X | None`` is read as X
+    and may stay unset.
+
+    Raises:
+        ValueError: a variable is missing, empty, malformed or unknown. The
+            message names every such variable.
+        TypeError: a field of *cls* has a type that cannot be read.
+    """
+    hints = typing.get_type_hints(cls)
+    fields = {PREFIX + field.name.upper(): field for field in dataclasses.fields(cls)}
+    readers = {
+        name: field.metadata.get("read") or _reader(hints[field.name])
+        for name, field in fields.items()
+    }
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for name, field in fields.items():
+        try:
+            if name in environ:
+                values[field.name] = _read(environ[name], readers[name])
+            elif _is_required(field):
+                raise ValueError("is not set and has no default")
+        except ValueError as error:
+            problems.append(f"{name} {error}")
+    problems += _unknown_names(environ, fields)
+    if problems:
+        raise ValueError("; ".join(problems))
+    return cls(**values)
+
+
+def _read(text: str, reader: Callable[[str], Any]) -> Any:
+    if not text:
+        raise ValueError("is empty")
+    if text != text.strip():
+        raise ValueError(f"is {text!r}: expected no white space around the value")
+    try:
+        return reader(text)
+    except ValueError as error:
+        raise ValueError(f"is {text!r}: {error}") from error
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _unknown_names(environ: Mapping[str, str], known: Mapping[str, object]) -> list[str]:
+    unknown = sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
+    if not unknown:
+        return []
+    import difflib
+
+    problems = []
+    for name in unknown:
+        near = difflib.get_close_matches(name, known, n=1)
+        problems.append(f"{name} is not a setting" + (f": did you mean {near[0]}?" if near else ""))
+    return problems
+
+
+def _reader(hint: Any) -> Callable[[str], Any]:
+    alternatives = [part for part in typing.get_args(hint) if part is not NoneType]
+    kind = alternatives[0] if len(alternatives) == 1 else hint
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return lambda text: _member(kind, text)
+    reader = _READERS.get(kind)
+    if reader is None:
+        raise TypeError(f"a setting cannot have the type {hint!r}")
+    return reader
+
+
+def _member(kind: type[enum.Enum], text: str) -> enum.Enum:
+    members = {str(member.value): member for member in kind}
+    if text.lower() not in members:
+        raise ValueError(f"expected one of {', '.join(members)}")
+    return members[text.lower()]
+
+
+def _boolean(text: str) -> bool:
+    words = {"true": True, "1": True, "false": False, "0": False}
+    if text.lower() not in words:
+        raise ValueError(f"expected one of {', '.join(words)}")
+    return words[text.lower()]
+
+
+def _integer(text: str) -> int:
+    if re.fullmatch(r"[0-9]{1,18}", text) is None:
+        raise ValueError("expected a whole number in decimal digits")
+    return int(text)
+
+
+def _duration(text: str) -> timedelta:
+    match = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
+    if match is None:
+        raise ValueError("expected a number and its unit (s, m, h or d), such as 30s or 12h")
+    unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[match[2]]
+    return timedelta(**{unit: int(match[1])})
+
+
+_READERS: dict[Any, Callable[[str], Any]] = {
+    str: str,
+    int: _integer,
+    bool: _boolean,
+    timedelta: _duration,
+}

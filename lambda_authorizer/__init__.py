@@ -1,0 +1,1 @@
+"""An API Gateway Lambda authorizer that denies revoked client certificates."""

@@ -1,0 +1,97 @@
+"""From a verdict to a decision, and from a decision to API Gateway's answer; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from crlcheck import CheckResult, RevocationStatus
+from lambda_authorizer.events import AuthorizerRequest, EventFormat
+from lambda_authorizer.settings import ResponseKind
+
+Scalars = dict[str, str | int]
+
+ERROR = "error"
+"""The cause of a denial where something failed that should not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """
+    Whether a request may pass, and why.
+
+    ``verdict`` is a RevocationStatus's value. ``cause`` is an
+    UndeterminedCause's value, ``"no_certificate"`` or ERROR. The serial
+    number is in hexadecimal, the CRL number in decimal: both exceed what JSON
+    readers keep exactly as a number. ``age_seconds`` counts from the CRL's
+    thisUpdate. ``waived`` lists the causes that the policy waived. ``detail``
+    is a sentence for the log, which the client never sees.
+    """
+
+    allowed: bool
+    verdict: str
+    cause: str | None = None
+    serial_number: str | None = None
+    crl_number: str | None = None
+    age_seconds: int | None = None
+    waived: str | None = None
+    detail: str | None = None
+
+    def scalars(self) -> Scalars:
+        """All members that are known, as JSON scalars."""
+        values = ((name, getattr(self, name)) for name in self.__slots__)
+        return {name: value for name, value in values if value is not None}
+
+    def context(self) -> Scalars:
+        """What integrations and access logs may see as ``$context.authorizer``."""
+        members = self.scalars()
+        return {name: members[name] for name in members if name not in ("allowed", "detail")}
+
+
+def decide(result: CheckResult, now: datetime) -> Decision:
+    """Allow exactly a certificate that is NOT_REVOKED."""
+    return Decision(
+        allowed=result.status is RevocationStatus.NOT_REVOKED,
+        verdict=result.status.value,
+        cause=None if result.cause is None else result.cause.value,
+        serial_number=None if result.serial_number is None else f"{result.serial_number:x}",
+        crl_number=None if result.crl_number is None else str(result.crl_number),
+        age_seconds=(
+            None if result.this_update is None else int((now - result.this_update).total_seconds())
+        ),
+        waived=",".join(cause.value for cause in result.waived) or None,
+        detail=result.detail,
+    )
+
+
+def deny(cause: str, detail: str | None = None) -> Decision:
+    """Deny a request that no verdict could be asked for."""
+    verdict = RevocationStatus.UNDETERMINED.value
+    return Decision(allowed=False, verdict=verdict, cause=cause, detail=detail)
+
+
+def render(
+    decision: Decision, request: AuthorizerRequest | None, response: ResponseKind
+) -> dict[str, object]:
+    """
+    Return what API Gateway expects for *request*, None where it was unreadable.
+
+    A policy covers every method of the API's stage, since the decision rests on
+    the certificate alone and API Gateway may reuse it for another method. The
+    resource ``*`` stands only in a denial.
+    """
+    if request is None and decision.allowed:
+        raise ValueError("a request that could not be read cannot be allowed")
+    may_be_simple = request is None or request.format is EventFormat.HTTP_2_0
+    if response is ResponseKind.SIMPLE and may_be_simple:
+        return {"isAuthorized": decision.allowed, "context": decision.context()}
+    statement = {
+        "Action": "execute-api:Invoke",
+        "Effect": "Allow" if decision.allowed else "Deny",
+        "Resource": "*" if request is None else request.resource_arn,
+    }
+    return {
+        "principalId": decision.serial_number or "unidentified",
+        "policyDocument": {"Version": "2012-10-17", "Statement": [statement]},
+        "context": decision.context(),
+    }

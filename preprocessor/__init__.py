@@ -1,0 +1,1 @@
+"""A Lambda function that verifies, compiles and publishes CRLs uploaded to S3."""

@@ -1,0 +1,79 @@
+"""The preprocessor's settings: each field is a ``CRLCHECK_*`` environment variable."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from crlcheck.settings import LogLevel
+
+
+def is_s3(url: str) -> bool:
+    """Whether *url* is of the form ``s3://bucket/prefix``, rather than a path."""
+    return url.startswith("s3://")
+
+
+@dataclass(frozen=True, slots=True)
+class S3Location:
+    """A bucket and the part of it whose keys begin with ``prefix``."""
+
+    bucket: str
+    prefix: str
+
+    @classmethod
+    def parse(cls, url: str) -> S3Location:
+        """Read ``s3://bucket/prefix``."""
+        bucket, _, prefix = url.removeprefix("s3://").partition("/")
+        return cls(bucket, f"{prefix.strip('/')}/".lstrip("/"))
+
+    def holds(self, bucket: str, key: str) -> bool:
+        """Whether the object *key* of *bucket* lies here."""
+        return self.bucket == bucket and key.startswith(self.prefix)
+
+
+def _key_prefix(text: str) -> str:
+    if text.startswith("/") or not text.endswith("/"):
+        raise ValueError("expected a key prefix that ends with '/' and does not begin with one")
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """
+    store: where images are published, such as ``s3://bucket/published``.
+    issuers: the trusted issuer certificates: a prefix, such as
+        ``s3://bucket/issuers``, or the path of a PEM bundle.
+    crl_prefix: only objects whose key begins with it are CRLs.
+    max_crl_size: octets; a longer CRL is refused; 0 accepts any.
+    clock_skew: how far in the future a CRL's thisUpdate may lie.
+    attributes, allow_sha1, allow_v1, strict, require_next_update: as for
+        ``crlcheck.compile_crl``.
+    log_level: ``info`` logs what became of every object.
+    """
+
+    store: str
+    issuers: str
+    crl_prefix: str = field(default="crl/", metadata={"read": _key_prefix})
+    max_crl_size: int = 1 << 30
+    clock_skew: timedelta = timedelta(minutes=5)
+    attributes: bool = True
+    allow_sha1: bool = False
+    allow_v1: bool = False
+    strict: bool = False
+    require_next_update: bool = True
+    log_level: LogLevel = LogLevel.INFO
+
+    def __post_init__(self) -> None:
+        # Who may publish must not thereby choose whom to trust, nor the reverse.
+        for one, other in itertools.permutations(self.own_locations, 2):
+            if one.holds(other.bucket, other.prefix):
+                raise ValueError(
+                    f"CRLCHECK_STORE is {self.store!r} and CRLCHECK_ISSUERS is "
+                    f"{self.issuers!r}: expected neither to lie within the other"
+                )
+
+    @property
+    def own_locations(self) -> tuple[S3Location, ...]:
+        """Where no CRL is looked for, whatever its key: images and issuers lie there."""
+        return tuple(S3Location.parse(url) for url in (self.store, self.issuers) if is_s3(url))

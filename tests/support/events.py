@@ -1,0 +1,41 @@
+"""The AWS events in ``tests/events``, with a test's own values put in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote_plus
+
+EVENTS = Path(__file__).parents[1] / "events"
+
+
+def authorizer_event(shape: str, certificate_pem: str | None) -> dict[str, Any]:
+    """
+    Return an authorizer event: *shape* is ``rest``, ``http_1_0`` or ``http_2_0``.
+
+    Without a certificate it is what API Gateway sends where mutual TLS is off.
+    """
+    event: dict[str, Any] = json.loads((EVENTS / f"authorizer_{shape}.json").read_text())
+    context = event["requestContext"]
+    holder = context["authentication" if shape == "http_2_0" else "identity"]
+    if certificate_pem is None:
+        del holder["clientCert"]
+    else:
+        holder["clientCert"]["clientCertPem"] = certificate_pem
+    return event
+
+
+def s3_event(*objects: tuple[str, str], shape: str = "put") -> dict[str, Any]:
+    """
+    Return one notification with a record for each (bucket, key) of *objects*.
+
+    Keys are given as S3 stores them and form-encoded as S3 sends them.
+    """
+    text = (EVENTS / f"s3_{shape}.json").read_text()
+    event: dict[str, Any] = {"Records": []}
+    for bucket, key in objects:
+        encoded = quote_plus(key, safe="/")
+        filled = json.loads(text.replace("BUCKET", bucket).replace("KEY", encoded))
+        event["Records"] += filled["Records"]
+    return event
