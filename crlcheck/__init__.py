@@ -1,0 +1,161 @@
+"""
+Exact, constant-time certificate revocation checks from compiled CRLs.
+
+Public names are resolved when they are first used (PEP 562), so that importing
+crlcheck loads neither boto3 nor cryptography: a cold start pays only for what
+it needs.
+
+crlcheck decides revocation only. Every certificate given to it must already
+have been verified (chain, dates, possession of the key) by whoever terminated
+TLS.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from crlcheck.certificate import load_certificate, load_certificates
+    from crlcheck.checker import RevocationChecker
+    from crlcheck.compiler import compile_crl, compile_unverified_crl
+    from crlcheck.errors import (
+        CertificateError,
+        CorruptIndexError,
+        CrlCheckError,
+        CrlError,
+        CrlNotYetValidError,
+        CrlRollbackError,
+        CrlShrinkError,
+        CrlSignatureError,
+        IndexClosedError,
+        IndexFileError,
+        MalformedCrlError,
+        PreconditionFailedError,
+        StoreError,
+        StoreUnavailableError,
+        UnsupportedCrlError,
+        UnsupportedIndexVersionError,
+    )
+    from crlcheck.index import RevocationIndex, open_index
+    from crlcheck.publisher import publish_crl
+    from crlcheck.stores import LocalStore, ObjectStore, S3Store, StoredObject, open_store
+    from crlcheck.types import (
+        CertificateFacts,
+        CheckResult,
+        CompileReport,
+        CrlWarning,
+        DistributionPoint,
+        IssuingDistributionPoint,
+        Policy,
+        PublishReport,
+        ReasonCode,
+        RevocationStatus,
+        RevokedEntry,
+        StaleRule,
+        UndeterminedCause,
+    )
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CertificateError",
+    "CertificateFacts",
+    "CheckResult",
+    "CompileReport",
+    "CorruptIndexError",
+    "CrlCheckError",
+    "CrlError",
+    "CrlNotYetValidError",
+    "CrlRollbackError",
+    "CrlShrinkError",
+    "CrlSignatureError",
+    "CrlWarning",
+    "DistributionPoint",
+    "IndexClosedError",
+    "IndexFileError",
+    "IssuingDistributionPoint",
+    "LocalStore",
+    "MalformedCrlError",
+    "ObjectStore",
+    "Policy",
+    "PreconditionFailedError",
+    "PublishReport",
+    "ReasonCode",
+    "RevocationChecker",
+    "RevocationIndex",
+    "RevocationStatus",
+    "RevokedEntry",
+    "S3Store",
+    "StaleRule",
+    "StoreError",
+    "StoreUnavailableError",
+    "StoredObject",
+    "UndeterminedCause",
+    "UnsupportedCrlError",
+    "UnsupportedIndexVersionError",
+    "compile_crl",
+    "compile_unverified_crl",
+    "load_certificate",
+    "load_certificates",
+    "open_index",
+    "open_store",
+    "publish_crl",
+]
+
+_HOMES = {
+    "certificate": ("load_certificate", "load_certificates"),
+    "checker": ("RevocationChecker",),
+    "compiler": ("compile_crl", "compile_unverified_crl"),
+    "errors": (
+        "CertificateError",
+        "CorruptIndexError",
+        "CrlCheckError",
+        "CrlError",
+        "CrlNotYetValidError",
+        "CrlRollbackError",
+        "CrlShrinkError",
+        "CrlSignatureError",
+        "IndexClosedError",
+        "IndexFileError",
+        "MalformedCrlError",
+        "PreconditionFailedError",
+        "StoreError",
+        "StoreUnavailableError",
+        "UnsupportedCrlError",
+        "UnsupportedIndexVersionError",
+    ),
+    "index": ("RevocationIndex", "open_index"),
+    "publisher": ("publish_crl",),
+    "stores": ("LocalStore", "ObjectStore", "S3Store", "StoredObject", "open_store"),
+    "types": (
+        "CertificateFacts",
+        "CheckResult",
+        "CompileReport",
+        "CrlWarning",
+        "DistributionPoint",
+        "IssuingDistributionPoint",
+        "Policy",
+        "PublishReport",
+        "ReasonCode",
+        "RevocationStatus",
+        "RevokedEntry",
+        "StaleRule",
+        "UndeterminedCause",
+    ),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    """Import the module a public name lives in, and keep the name."""
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

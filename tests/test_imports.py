@@ -1,0 +1,109 @@
+"""What importing crlcheck costs, and what it offers."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import crlcheck
+
+ROOT = Path(__file__).parents[1]
+HEAVY = {"boto3", "botocore", "cryptography", "numpy", "pyroaring"}
+
+
+def _loaded_after(statement: str) -> set[str]:
+    """The top-level modules a fresh interpreter holds after *statement*."""
+    program = f"{statement}\nimport sys\nprint(*sys.modules)"
+    run = subprocess.run(
+        [sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True
+    )
+    return {name.split(".", maxsplit=1)[0] for name in run.stdout.split()}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import crlcheck",
+        "import crlcheck; crlcheck.open_index, crlcheck.open_store, crlcheck.RevocationChecker",
+        "import crlcheck; crlcheck.load_certificate, crlcheck.Policy, crlcheck.StoreError",
+        "import lambda_authorizer.events, lambda_authorizer.responses, crlcheck.settings",
+    ],
+    ids=["crlcheck", "checking", "values", "authorizer"],
+)
+def test_importing_loads_no_heavy_package(statement: str) -> None:
+    """
+    Neither importing crlcheck nor looking up what an authorizer uses of it loads
+    a package that a cold start would have to wait for.
+    """
+    loaded = _loaded_after(statement)
+    assert "crlcheck" in loaded
+    assert loaded & HEAVY == set()
+
+
+def test_importing_crlcheck_loads_no_module_of_its_own() -> None:
+    """
+    Public names are resolved when they are first used, not at import.
+    """
+    run = subprocess.run(
+        [sys.executable, "-P", "-c", "import crlcheck, sys; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [name for name in run.stdout.split() if name.startswith("crlcheck.")] == []
+
+
+@pytest.mark.parametrize("name", crlcheck.__all__)
+def test_public_names_resolve_to_their_home(name: str) -> None:
+    """
+    Every public name is there, is the object its module defines, and is listed
+    by ``dir``.
+    """
+    home = importlib.import_module(f"crlcheck.{crlcheck._HOME_OF[name]}")
+    assert getattr(crlcheck, name) is getattr(home, name)
+    assert name in dir(crlcheck)
+
+
+def test_public_names_are_listed_once() -> None:
+    """
+    ``__all__`` and the table of homes hold the same names.
+    """
+    assert crlcheck.__all__ == sorted(crlcheck.__all__)
+    assert set(crlcheck.__all__) == crlcheck._HOME_OF.keys()
+    assert len(crlcheck._HOME_OF) == sum(len(names) for names in crlcheck._HOMES.values())
+
+
+def test_every_exception_is_public() -> None:
+    """
+    Whatever crlcheck raises of its own can be caught by a public name.
+    """
+    errors = importlib.import_module("crlcheck.errors")
+    defined = {name for name, value in vars(errors).items() if isinstance(value, type)}
+    assert defined - {"datetime"} <= set(crlcheck.__all__)
+
+
+def test_unknown_names_are_attribute_errors() -> None:
+    """
+    A misspelt name fails as it does on any module.
+    """
+    with pytest.raises(AttributeError, match="compile_crll"):
+        getattr(crlcheck, "compile_crll")  # noqa: B009
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    """
+    The version stands in one place, and the installed metadata repeats it.
+    """
+    assert crlcheck.__version__ == importlib.metadata.version("crlcheck")
+
+
+def test_the_package_is_marked_as_typed() -> None:
+    """
+    Type checkers read the annotations of the installed package (PEP 561).
+    """
+    assert Path(str(crlcheck.__file__)).with_name("py.typed").exists()
