@@ -1,0 +1,264 @@
+"""The commands: what they take, and what they say."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import click
+
+import crlcheck
+from crlcheck.cli.sources import STANDARD_INPUT, open_crl, open_target
+from crlcheck.cli.status import EXIT_FAILED, about
+from crlcheck.cli.text import count, report_members, say, say_json, warning_names
+from crlcheck.compiler import CompileOptions
+from crlcheck.types import CompileReport
+from crlcheck.verdict import name_text
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_PATH = click.Path(path_type=Path)
+
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+_issuer_option = click.option(
+    "--issuer",
+    "issuers",
+    type=_PATH,
+    multiple=True,
+    required=True,
+    metavar="CA",
+    help="A trusted issuer certificate, PEM or DER; may be repeated.",
+)
+
+
+def _compile_options(command: _Command) -> _Command:
+    """Add the options of ``CompileOptions``, handed over as those that were given."""
+    flags = (
+        ("--no-attributes", "attributes", False, "Keep serial numbers only, no reasons and dates."),
+        ("--allow-sha1", "allow_sha1", True, "Accept signatures over SHA-1."),
+        ("--allow-v1", "allow_v1", True, "Accept version 1 CRLs."),
+        (
+            "--allow-no-next-update",
+            "require_next_update",
+            False,
+            "Accept a CRL without nextUpdate, which never goes stale.",
+        ),
+        ("--strict", "strict", True, "Refuse what is otherwise accepted with a warning."),
+    )
+    command = click.option(
+        "--max-source-size",
+        type=click.IntRange(min=0),
+        metavar="OCTETS",
+        help="Refuse a larger CRL; 0 accepts any size.",
+    )(command)
+    for flag, name, value, help_text in reversed(flags):
+        command = click.option(flag, name, flag_value=value, default=None, help=help_text)(command)
+    return command
+
+
+def _given(options: dict[str, Any]) -> CompileOptions:
+    """Leave out what was not given, so that the library's defaults hold."""
+    given = {name: value for name, value in options.items() if value is not None}
+    return cast(CompileOptions, given)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--debug", is_flag=True, expose_value=False, help="Print an error's traceback.")
+@click.version_option(crlcheck.__version__, message="crlcheck %(version)s")
+def root() -> None:
+    """
+    Exact revocation checks from compiled CRLs.
+
+    Certificates must already have been verified (chain, dates, possession of
+    the key): crlcheck decides revocation only.
+
+    Exit status: 0 not revoked, 1 revoked, 3 undetermined, 2 wrong usage, 4
+    anything else that failed.
+    """
+
+
+@root.command("compile")
+@click.argument("crl", type=_PATH)
+@_issuer_option
+@click.option("-o", "--output", type=_PATH, required=True, help="Where the image goes.")
+@click.option("--no-fsync", is_flag=True, help="Do not wait until the image is on the disk.")
+@_compile_options
+@_json_option
+def compile_command(
+    crl: Path,
+    issuers: tuple[Path, ...],
+    output: Path,
+    no_fsync: bool,
+    as_json: bool,
+    **options: Any,
+) -> int:
+    """
+    Verify CRL and compile it into an image.
+
+    CRL is DER or PEM, "-" standard input. Nothing is written unless one of the
+    issuers signed it.
+    """
+    if output.exists() and not (output.is_file() or output.is_dir()):
+        # It would be replaced by the image, and a device is not easily had back.
+        raise FileExistsError(errno.EEXIST, "Not a regular file", str(output))
+    with about(crl, crlcheck.CrlError), open_crl(crl) as source:
+        report = crlcheck.compile_crl(
+            source, output, issuer=issuers, fsync=not no_fsync, **_given(options)
+        )
+    if as_json:
+        say_json({"output": str(output), **report_members(report)})
+        return 0
+    say(f"{output}: {_contents(report)}")
+    _say_warnings(report)
+    return 0
+
+
+@root.command("publish", short_help="Verify CRL, compile it and publish the image.")
+@click.argument("crl", type=_PATH)
+@_issuer_option
+@click.option(
+    "--to", "store", required=True, metavar="STORE", help="A directory or s3://bucket/prefix."
+)
+@_compile_options
+@_json_option
+def publish_command(
+    crl: Path, issuers: tuple[Path, ...], store: str, as_json: bool, **options: Any
+) -> int:
+    """
+    Verify CRL, compile it and make it the published one of its scope.
+
+    CRL is DER or PEM, "-" standard input. A CRL that is not newer than the
+    published one is refused; the same one again changes nothing.
+    """
+    target = open_target(store)
+    with about(crl, crlcheck.CrlError), open_crl(crl) as source:
+        report = crlcheck.publish_crl(
+            source,
+            target,
+            issuer=issuers,
+            source_name=None if crl == STANDARD_INPUT else str(crl),
+            **_given(options),
+        )
+    if as_json:
+        members = {
+            "store": target.url,
+            "published": report.published,
+            "generation": report.generation,
+            "scope": report.scope,
+            "image_name": report.image_name,
+        }
+        say_json({**members, **report_members(report.compiled)})
+        return 0
+    done = "published" if report.published else "published already, nothing changed"
+    say(f"{target.url}: {done}: generation {report.generation}")
+    say(f"{report.image_name}: {_contents(report.compiled)}")
+    _say_warnings(report.compiled)
+    return 0
+
+
+@root.command("check")
+@click.argument("target", metavar="INDEX_OR_STORE")
+@click.argument("certificates", metavar="[CERT]...", type=_PATH, nargs=-1)
+@click.option(
+    "--serial",
+    "serials",
+    multiple=True,
+    metavar="HEX",
+    help="A serial number instead of a certificate; may be repeated.",
+)
+@click.option(
+    "--issuer",
+    "issuers",
+    type=_PATH,
+    multiple=True,
+    metavar="CA",
+    help="An issuer certificate to trust besides those the store names; with --serial, whose "
+    "serial number it is.",
+)
+@_json_option
+def check_command(
+    target: str,
+    certificates: tuple[Path, ...],
+    serials: tuple[str, ...],
+    issuers: tuple[Path, ...],
+    as_json: bool,
+) -> int:
+    """
+    Say of each CERT whether it is revoked.
+
+    CERT is a certificate as PEM or DER; of a chain the first one is judged. It
+    must already have been verified. The exit status is the worst of all: 1
+    over 4 over 3 over 0.
+    """
+    from crlcheck.cli import check
+
+    if bool(certificates) == bool(serials):
+        raise click.UsageError("name certificates or --serial, one of the two")
+    if serials:
+        return check.check_serials(target, serials, issuers, as_json=as_json)
+    return check.check_certificates(target, certificates, issuers, as_json=as_json)
+
+
+@root.command("inspect")
+@click.argument("target", metavar="CRL_OR_INDEX_OR_STORE")
+@_json_option
+def inspect_command(target: str, as_json: bool) -> int:
+    """
+    Show what a CRL, an image or a store holds.
+
+    The signature of a CRL is not verified here.
+    """
+    from crlcheck.cli.inspect import inspect_target
+
+    inspect_target(target, as_json=as_json)
+    return 0
+
+
+@root.command("demo", short_help="Show the whole path on this machine.")
+@click.option(
+    "--entries",
+    "num_entries",
+    type=click.IntRange(min=1),
+    default=200_000,
+    show_default=True,
+    metavar="NUMBER",
+    help="How many entries the CRL gets.",
+)
+@click.option(
+    "--files",
+    "directory",
+    type=_PATH,
+    metavar="DIRECTORY",
+    help="Only write the CA, its CRL and the three certificates there.",
+)
+@_json_option
+def demo_command(num_entries: int, directory: Path | None, as_json: bool) -> int:
+    """
+    Show the whole path on this machine: upload, compile, publish, authorize.
+
+    S3 is a local server for the time being. Then every CRL of NIST's PKITS is
+    compiled or refused.
+    """
+    from crlcheck.cli import demo
+
+    if directory is not None:
+        demo.write_files(directory, num_entries)
+        return 0
+    return 0 if demo.run(num_entries, as_json=as_json) else EXIT_FAILED
+
+
+def _contents(report: CompileReport) -> str:
+    """Say what an image holds: entries, whose, and how large."""
+    number = "a CRL" if report.crl_number is None else f"CRL {report.crl_number}"
+    return (
+        f"{count(report.num_entries, 'entry', 'entries')} of {number} of "
+        f"{name_text(report.issuer)}, {report.image_size:,} octets (the CRL: "
+        f"{report.source_size:,})"
+    )
+
+
+def _say_warnings(report: CompileReport) -> None:
+    for name in warning_names(report.warnings):
+        say(f"warning: {name.replace('_', ' ')}", color="yellow")

@@ -1,0 +1,226 @@
+"""``crlcheck inspect``: what a CRL, an image or a store holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from crlcheck._binding import parse_issuing_distribution_point
+from crlcheck._metadata import ImageMetadata
+from crlcheck.catalog import CATALOG_NAME, Catalog, ScopeRecord
+from crlcheck.certificate import load_certificate
+from crlcheck.cli.sources import is_store, open_target
+from crlcheck.cli.status import about
+from crlcheck.cli.text import (
+    console,
+    count,
+    say,
+    say_fields,
+    say_json,
+    time_text,
+    warning_names,
+)
+from crlcheck.compiler import compile_unverified_crl
+from crlcheck.errors import CrlError, IndexFileError, StoreError
+from crlcheck.index import RevocationIndex, open_index
+from crlcheck.verdict import name_text
+
+_IMAGE_MAGIC = b"\x89CRLX\r\n\x1a"
+_URI = 0x86
+_DIRECTORY_NAME = 0xA4
+_UNVERIFIED = "not verified: nobody has checked the signature here"
+
+
+def inspect_target(target: str, *, as_json: bool) -> None:
+    """
+    Show what *target* is and holds.
+
+    Raises:
+        CrlError: it is neither a store nor an image, and no CRL either.
+        CorruptIndexError: it is an image that is damaged.
+        StoreError: the store cannot be read.
+    """
+    if is_store(target):
+        store = open_target(target)
+        with about(target, StoreError):
+            catalog = Catalog.from_bytes(store.read(CATALOG_NAME).body)
+        _show_store(store.url, catalog, as_json=as_json)
+        return
+    path = Path(target)
+    with path.open("rb") as file:
+        is_image = file.read(len(_IMAGE_MAGIC)) == _IMAGE_MAGIC
+    inspect = _inspect_image if is_image else _inspect_crl
+    with about(target, IndexFileError, CrlError):
+        inspect(path, as_json=as_json)
+
+
+def _inspect_crl(path: Path, *, as_json: bool) -> None:
+    report = compile_unverified_crl(path, allow_v1=True, require_next_update=False)
+    assert report.image is not None, "no output was named"
+    with open_index(report.image, verify=False) as index:
+        sizes = {"source_size": report.source_size, "image_size": report.image_size}
+        if as_json:
+            say_json({"kind": "crl", "path": str(path), **sizes, **_members(index.metadata)})
+            return
+        say(f"{path}: a CRL; {_UNVERIFIED}", color="yellow")
+        say_fields(
+            {
+                **_fields(index.metadata),
+                "size": f"{report.source_size:,} octets",
+            }
+        )
+
+
+def _inspect_image(path: Path, *, as_json: bool) -> None:
+    with open_index(path) as index:
+        if as_json:
+            members = {"digest": index.digest, "stats": index.stats, **_members(index.metadata)}
+            say_json({"kind": "image", "path": str(path), **members})
+            return
+        verified = "a verified CRL" if index.metadata.verified else f"a CRL {_UNVERIFIED}"
+        say(f"{path}: the image of {verified}")
+        say_fields({**_fields(index.metadata), **_storage(index)})
+
+
+def _storage(index: RevocationIndex) -> dict[str, object]:
+    stats = index.stats
+    tables: Any = stats["tables"]
+    return {
+        "size": f"{stats['image_size']:,} octets",
+        "digest": index.digest,
+        "tables": [
+            f"{count(table['num_entries'], 'serial')} of {count(table['serial_len'], 'octet')}: "
+            f"{table['size']:,} octets"
+            for table in tables
+        ]
+        or "none",
+    }
+
+
+def _members(metadata: ImageMetadata) -> dict[str, Any]:
+    """Return the metadata as in an image, with the issuer in words."""
+    return {
+        "issuer_name": name_text(metadata.issuer),
+        "verified": metadata.verified,
+        "scope": metadata.scope,
+        "metadata": metadata.to_json(),
+    }
+
+
+def _fields(metadata: ImageMetadata) -> dict[str, object]:
+    now = datetime.now(UTC)
+    stale = metadata.next_update is not None and metadata.next_update < now
+    duplicates = count(metadata.num_duplicates, "duplicate")
+    fields: dict[str, object] = {
+        "issuer": name_text(metadata.issuer),
+        "version": metadata.version,
+        "CRL number": _or_none(metadata.crl_number),
+        "delta to": metadata.base_crl_number,
+        "thisUpdate": time_text(metadata.this_update),
+        "nextUpdate": f"{_or_none(time_text(metadata.next_update))}{' (stale)' if stale else ''}",
+        "entries": f"{metadata.num_entries:,} ({duplicates} merged)",
+        "attributes": None if metadata.attributes else "left out: serial numbers only",
+        "signature": metadata.signature_algorithm,
+        "authority key id": None
+        if metadata.authority_key_id is None
+        else metadata.authority_key_id.hex(),
+        "distribution": _distribution(metadata.issuing_distribution_point),
+        "expiredCertsOnCRL": time_text(metadata.expired_certs_on_crl),
+        "TBS digest": metadata.tbs_digest,
+        "scope": metadata.scope if metadata.verified else None,
+        "warnings": [name.replace("_", " ") for name in warning_names(metadata.warnings)] or "none",
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _or_none(value: object) -> object:
+    return "none" if value is None else value
+
+
+def _distribution(der: bytes | None) -> list[str] | None:
+    """Say what part of an issuer's certificates the CRL is for (RFC 5280 5.2.5)."""
+    if der is None:
+        return None
+    try:
+        idp = parse_issuing_distribution_point(der)
+    except CrlError:
+        return [f"unreadable: {der.hex()}"]
+    lines = [_general_name(name) for name in idp.point.full_names]
+    if idp.point.relative_name is not None:
+        lines.append(f"name relative to the issuer: {idp.point.relative_name.hex()}")
+    restrictions = {
+        "user certificates only": idp.only_contains_user_certs,
+        "CA certificates only": idp.only_contains_ca_certs,
+        "attribute certificates only": idp.only_contains_attribute_certs,
+        "some reasons only": idp.point.reasons is not None,
+        "indirect: entries of other issuers too": idp.indirect_crl,
+    }
+    return lines + [words for words, holds in restrictions.items() if holds]
+
+
+def _general_name(element: bytes) -> str:
+    """Return a GeneralName as text: URIs and directory names as such, others in hex."""
+    header_size = 2 if element[1] < 0x80 else 2 + (element[1] & 0x7F)
+    contents = element[header_size:]
+    if element[0] == _URI:
+        return contents.decode("ascii", "backslashreplace")
+    if element[0] == _DIRECTORY_NAME:
+        return name_text(contents)
+    return element.hex()
+
+
+# ---- stores --------------------------------------------------------------------
+
+
+def _show_store(url: str, catalog: Catalog, *, as_json: bool) -> None:
+    issuers = [name_text(load_certificate(der).subject) for der in catalog.issuers]
+    if as_json:
+        say_json(
+            {
+                "kind": "store",
+                "store": url,
+                "generation": catalog.generation,
+                "issuers": issuers,
+                "scopes": {key: _record(record) for key, record in catalog.scopes.items()},
+            }
+        )
+        return
+    say(f"{url}: generation {catalog.generation}, {count(len(catalog.scopes), 'CRL')}")
+    console().print(_catalog_table(catalog.scopes))
+    for name in issuers:
+        say(f"trusted issuer: {name}")
+
+
+def _record(record: ScopeRecord) -> dict[str, Any]:
+    base = record.base
+    return {
+        "image_name": base.name,
+        "digest": base.digest,
+        "size": base.size,
+        "source": record.source,
+        **_members(base.metadata),
+    }
+
+
+def _catalog_table(scopes: Mapping[str, ScopeRecord]) -> Table:
+    now = datetime.now(UTC)
+    table = Table("issuer", "CRL", "entries", "thisUpdate", "nextUpdate", "octets", "source")
+    for column in (1, 2, 5):
+        table.columns[column].justify = "right"
+    for record in scopes.values():
+        metadata = record.base.metadata
+        stale = metadata.next_update is not None and metadata.next_update < now
+        table.add_row(
+            name_text(metadata.issuer),
+            str(_or_none(metadata.crl_number)),
+            f"{metadata.num_entries:,}",
+            time_text(metadata.this_update),
+            f"{_or_none(time_text(metadata.next_update))}{' (stale)' if stale else ''}",
+            f"{record.base.size:,}",
+            record.source or "",
+        )
+    return table

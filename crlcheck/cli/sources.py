@@ -1,0 +1,76 @@
+"""What a command reads: a CRL, with a progress bar where somebody watches, or a store."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from crlcheck.compiler import CrlSource
+from crlcheck.stores import ObjectStore, open_store
+
+STANDARD_INPUT = Path("-")
+
+
+def open_target(target: str) -> ObjectStore:
+    """Open a store named on the command line; a malformed name is wrong usage."""
+    try:
+        return open_store(target)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def is_store(target: str) -> bool:
+    """Whether *target* is a store's URL or directory, rather than a file."""
+    return "://" in target or Path(target).is_dir()
+
+
+@contextlib.contextmanager
+def open_crl(path: Path) -> Iterator[CrlSource]:
+    """
+    Give what to compile: *path* itself, or standard input for ``-``.
+
+    Where standard error is a terminal, it shows how much has been read.
+    """
+    watched = sys.stderr is not None and sys.stderr.isatty()
+    if path == STANDARD_INPUT:
+        if sys.stdin is None:
+            raise OSError("standard input is closed")
+        with _counted(sys.stdin.buffer, None, watched=watched) as source:
+            yield source
+    elif watched:
+        with path.open("rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            with _counted(file, size, watched=True) as source:
+                yield source
+    else:
+        yield path
+
+
+@contextlib.contextmanager
+def _counted(file: BinaryIO, size: int | None, *, watched: bool) -> Iterator[CrlSource]:
+    columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    console = Console(file=sys.stderr)
+    with Progress(*columns, console=console, transient=True, disable=not watched) as progress:
+        task = progress.add_task("reading", total=size)
+        yield _CountedReader(file, lambda length: progress.advance(task, length))
+
+
+class _CountedReader:
+    """A binary file that tells how much of it was read."""
+
+    def __init__(self, file: BinaryIO, advance: Callable[[int], None]) -> None:
+        self._file = file
+        self._advance = advance
+
+    def read(self, size: int, /) -> bytes:
+        chunk = self._file.read(size)
+        self._advance(len(chunk))
+        return chunk

@@ -1,0 +1,80 @@
+"""What a run ends with: exit statuses, and errors as one line."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterable, Iterator
+
+from crlcheck.errors import CrlCheckError
+from crlcheck.types import CheckResult, RevocationStatus, UndeterminedCause
+
+EXIT_NOT_REVOKED = 0
+EXIT_REVOKED = 1
+EXIT_USAGE = 2
+EXIT_UNDETERMINED = 3
+EXIT_FAILED = 4
+EXIT_INTERRUPTED = 130
+
+_WORST_FIRST = (EXIT_REVOKED, EXIT_FAILED, EXIT_UNDETERMINED, EXIT_NOT_REVOKED)
+
+
+def exit_status_of(result: CheckResult) -> int:
+    """Return the exit status that a verdict stands for; a store that is down is a failure."""
+    if result.status is RevocationStatus.REVOKED:
+        return EXIT_REVOKED
+    if result.status is RevocationStatus.NOT_REVOKED:
+        return EXIT_NOT_REVOKED
+    if result.cause is UndeterminedCause.STORE_UNAVAILABLE:
+        return EXIT_FAILED
+    return EXIT_UNDETERMINED
+
+
+def worst_exit_status(statuses: Iterable[int]) -> int:
+    """Return the one that decides: revoked over failed over undetermined over not revoked."""
+    return min(statuses, key=_WORST_FIRST.index)
+
+
+def describe(error: BaseException) -> str:
+    """Return what went wrong, for people: one line without a type name where none is needed."""
+    if isinstance(error, CrlCheckError):
+        return ": ".join([*getattr(error, "__notes__", ()), str(error)])
+    if isinstance(error, ImportError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        # The system's message, without the number that str() puts before it.
+        where = "" if error.filename is None else f"{error.filename}: "
+        return f"{where}{error.strerror}"
+    if isinstance(error, MemoryError):
+        return "not enough memory"
+    return f"{type(error).__name__}: {error}"
+
+
+@contextlib.contextmanager
+def about(subject: object, *kinds: type[CrlCheckError]) -> Iterator[None]:
+    """Let errors of these *kinds*, whose messages cannot know it, name *subject* first."""
+    try:
+        yield
+    except kinds as error:
+        error.add_note(str(subject))
+        raise
+
+
+def report_error(message: str) -> None:
+    """Write *message* to standard error as one line; where that fails, say nothing."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError, ValueError):
+            print(f"crlcheck: {one_line(message)}", file=sys.stderr, flush=True)
+
+
+def one_line(message: str) -> str:
+    """Return *message* on one line, with what does not print escaped."""
+    return printable(" ".join(message.split()))
+
+
+def printable(text: str) -> str:
+    """Return *text* with what does not print escaped: names in it may be an attacker's."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )

@@ -1,0 +1,82 @@
+"""How values look: for people on standard output, or as one JSON document."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import click
+from rich.console import Console
+
+from crlcheck.cli.status import printable
+from crlcheck.types import CompileReport, CrlWarning
+from crlcheck.verdict import name_text
+
+_WIDTH_OF_FILES = 120
+
+
+def say(text: str, *, color: str | None = None) -> None:
+    """Write one line to standard output; *color* is for terminals."""
+    click.echo(click.style(printable(text), fg=color))
+
+
+def say_json(value: object) -> None:
+    """Write *value* as one JSON document."""
+    click.echo(json.dumps(value, indent=2))
+
+
+def say_fields(fields: Mapping[str, object]) -> None:
+    """Write names and values in two columns; several values of a field go below each other."""
+    width = max(map(len, fields)) + 2
+    for name, value in fields.items():
+        lines = value if isinstance(value, list | tuple) else [value]
+        for position, line in enumerate(lines):
+            say(f"{'' if position else name:<{width}}{line}")
+
+
+def console() -> Console:
+    """Return what draws tables: as wide as the terminal, or as fits a log."""
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    return Console(
+        file=sys.stdout,
+        width=None if terminal else _WIDTH_OF_FILES,
+        markup=False,
+        highlight=False,
+        emoji=False,
+    )
+
+
+def count(number: int, singular: str, plural: str | None = None) -> str:
+    """Return a number with its noun, as in ``"1,000 entries"``."""
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+
+
+def time_text(moment: datetime | None) -> str | None:
+    """Return a time in ISO 8601, UTC."""
+    return None if moment is None else moment.isoformat().replace("+00:00", "Z")
+
+
+def warning_names(warnings: CrlWarning) -> list[str]:
+    """Return the stable names of *warnings*, as in an image's metadata."""
+    return [warning.name.lower() for warning in warnings if warning.name]
+
+
+def report_members(report: CompileReport) -> dict[str, Any]:
+    """Return a report as JSON has it; sizes are octets."""
+    return {
+        "issuer": name_text(report.issuer),
+        "crl_number": report.crl_number,
+        "base_crl_number": report.base_crl_number,
+        "this_update": time_text(report.this_update),
+        "next_update": time_text(report.next_update),
+        "num_entries": report.num_entries,
+        "num_duplicates": report.num_duplicates,
+        "source_size": report.source_size,
+        "image_size": report.image_size,
+        "tbs_digest": report.tbs_digest,
+        "digest": report.digest,
+        "warnings": warning_names(report.warnings),
+    }

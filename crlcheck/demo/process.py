@@ -1,0 +1,94 @@
+"""Modules run in processes of their own, as servers and Lambda functions are."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+_PATIENCE = 10.0  # seconds to end after being told to
+
+
+class DemoError(Exception):
+    """A part of the demo did not run; the message holds what it wrote."""
+
+
+class ModuleProcess:
+    """
+    ``python -m <module> <arguments>``, which must write a line of JSON when it is
+    ready, answer each line with one, and end when its standard input is closed:
+    so it ends with this process, however that ends.
+
+    Use it as a context manager. ``greeting`` is the first line.
+    """
+
+    def __init__(self, module: str, *arguments: str, environ: Mapping[str, str]) -> None:
+        self._module = module
+        self._command = [sys.executable, "-P", "-m", module, *arguments]
+        self._environ = dict(environ)
+        self.greeting: Any = None
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            self._log = stack.enter_context(tempfile.TemporaryFile("w+", errors="replace"))
+            self._process = stack.enter_context(
+                subprocess.Popen(
+                    self._command,
+                    env=self._environ,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=self._log,
+                    text=True,
+                )
+            )
+            stack.callback(self._end)
+            self.greeting = self._read()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def ask(self, request: object) -> Any:
+        """
+        Send one line of JSON and return the answer.
+
+        Raises:
+            DemoError: the process ended instead.
+        """
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # reading tells why
+            self._process.stdin.write(f"{json.dumps(request)}\n")
+            self._process.stdin.flush()
+        return self._read()
+
+    def _read(self) -> Any:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            self._process.wait()
+            self._log.seek(0)
+            raise DemoError(f"{self._module} ended early and wrote: {self._log.read().strip()}")
+        return json.loads(line)
+
+    def _end(self) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        except BaseException:
+            self._process.kill()  # interrupted while waiting: nothing stays behind
+            raise

@@ -1,0 +1,101 @@
+"""What the demo shows: tables for people, members for JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from crlcheck.demo.pkits import PkitsReport
+from crlcheck.demo.tour import EXPECTED, Decision, Step, TourReport
+
+_CLIENTS = {
+    "good": "good: not listed",
+    "revoked": "revoked: listed",
+    "foreign": "foreign: of another CA",
+}
+
+
+def show_step(console: Console, step: Step) -> None:
+    """Print what happened, how long it took, and what came of it."""
+    console.print(f"{_milliseconds(step.seconds):>11}  {step.what}")
+    console.print(f"{'':11}  {step.detail}", style="dim", soft_wrap=True)
+
+
+def show_tour(console: Console, report: TourReport) -> None:
+    """Print the decisions and the sizes."""
+    table = Table("API", "client", "answer", "verdict", "cause", "first", "again", "")
+    for column in (5, 6):
+        table.columns[column].justify = "right"
+    for decision in report.decisions:
+        style = None if decision.is_right else "bold red"
+        table.add_row(*_cells(decision), style=style)
+    console.print(table)
+    console.print("Each time, S3 was asked whether the catalog has changed.")
+    share = report.image_size / report.crl_size
+    console.print(
+        f"The image of {report.num_entries:,} entries has {report.image_size:,} octets, "
+        f"{share:.0%} of the CRL's {report.crl_size:,}."
+    )
+    wrong = sum(not decision.is_right for decision in report.decisions)
+    console.print(
+        f"All {len(report.decisions)} verdicts are right."
+        if report.is_right
+        else f"{wrong} of {len(report.decisions)} verdicts are WRONG.",
+        style="green" if report.is_right else "bold red",
+    )
+
+
+def show_pkits(console: Console, report: PkitsReport) -> None:
+    """Print the counts, and a line for each refusal."""
+    console.print(
+        f"PKITS: {report.num_crls} CRLs, {len(report.compiled)} compiled, "
+        f"{len(report.refused)} refused ({_milliseconds(report.seconds)}, "
+        f"{report.num_issuers} trusted issuers):"
+    )
+    names, reasons = (
+        max((len(word) for word in column), default=0)
+        for column in (
+            [refusal.name for refusal in report.refused],
+            [refusal.reason for refusal in report.refused],
+        )
+    )
+    for refusal in report.refused:
+        line = f"  {refusal.name:<{names}}  {refusal.reason:<{reasons}}  {refusal.message}"
+        console.print(line, no_wrap=True, overflow="ellipsis")
+
+
+def to_members(tour: TourReport, pkits: PkitsReport) -> dict[str, Any]:
+    """Return both reports as JSON has them; times in seconds, sizes in octets."""
+    decisions = [
+        {**dataclasses.asdict(decision), "right": decision.is_right} for decision in tour.decisions
+    ]
+    return {
+        "right": tour.is_right,
+        **dataclasses.asdict(tour),
+        "decisions": decisions,
+        "pkits": {"num_crls": pkits.num_crls, **dataclasses.asdict(pkits)},
+    }
+
+
+def _cells(decision: Decision) -> tuple[str, ...]:
+    answer = decision.answer
+    times = _milliseconds(decision.seconds), _milliseconds(decision.seconds_again)
+    client = _CLIENTS[decision.client]
+    if answer is None:
+        return decision.api, client, "not understood", "", "", *times, "WRONG"
+    return (
+        decision.api,
+        client,
+        "allow" if answer.allowed else "deny",
+        answer.verdict,
+        answer.cause or "",
+        *times,
+        "right" if decision.is_right else f"WRONG, expected {EXPECTED[decision.client].verdict}",
+    )
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:,.1f} ms"

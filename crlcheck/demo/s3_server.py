@@ -1,0 +1,55 @@
+"""
+S3 on this machine: moto's server on a free port, for as long as standard input
+is open. The first line of output is the endpoint, as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import threading
+from collections.abc import Mapping
+
+
+def clean_environment(inherited: Mapping[str, str]) -> dict[str, str]:
+    """
+    Return what is *inherited* without all that could lead an AWS client
+    elsewhere: the user's own credentials, profiles, endpoints and proxies.
+    """
+    return {
+        name: value
+        for name, value in inherited.items()
+        if not name.startswith(("AWS_", "CRLCHECK_")) and not name.lower().endswith("_proxy")
+    }
+
+
+def aws_environment(endpoint: str) -> dict[str, str]:
+    """Return what makes AWS clients use *endpoint*, with credentials that are none."""
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "demo",
+        "AWS_SECRET_ACCESS_KEY": "demo",
+        "AWS_DEFAULT_REGION": "eu-central-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }
+
+
+def main() -> None:
+    """Serve until standard input is closed."""
+    from moto.server import DomainDispatcherApplication, create_backend_app
+    from werkzeug.serving import make_server
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    application = DomainDispatcherApplication(create_backend_app)
+    server = make_server("127.0.0.1", 0, application, threaded=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    print(json.dumps(f"http://127.0.0.1:{server.port}"), flush=True)
+    sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()
