@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVarTuple
 
 from crlcheck._binding import PAGE_SIZE, BuilderStats, CrlCompiler, CrlFields
 from crlcheck._metadata import ImageMetadata
@@ -37,7 +37,20 @@ _PIECE_SIZE = 1 << 20
 _NUM_BUFFERS = 3
 
 Chunk = bytes | memoryview
-Sink = Callable[[Chunk], None]
+Arguments = TypeVarTuple("Arguments")
+
+
+class Sink(Protocol):
+    """Takes an image: the octets behind its header in order, then the header."""
+
+    def start(self, header_size: int) -> None:
+        """The header will have *header_size* octets."""
+
+    def write(self, piece: Chunk) -> None:
+        """Take the next octets, without keeping *piece*. May run on another thread."""
+
+    def finish(self, header: bytes) -> None:
+        """Take the header, after everything else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,19 +104,26 @@ class VerifiedCrl:
 
     def write(self, sink: Sink) -> CompileReport:
         """
-        Give the image to *sink* in order, piece by piece.
-
-        *sink* runs on another thread and keeps no piece. Whatever it raises
-        ends the writing.
+        Give the image to *sink*, piece by piece; whatever it raises ends that.
         """
         buffers = [bytearray(_PIECE_SIZE) for _ in range(_NUM_BUFFERS)]
-        digests = _PageDigests(sink)
-        metadata = self.metadata.to_bytes()
-        for piece in self._compiler.image(metadata, itertools.cycle(buffers)):
-            digests.header_size = self._compiler.header_size
-            self._worker.run(digests.write, piece)
+        digests = _PageDigests()
+        header_size = self._compiler.start_image(self.metadata.to_bytes())
+        sink.start(header_size)
+
+        def pass_on(piece: Chunk) -> None:
+            digests.update(piece)
+            sink.write(piece)
+
+        for piece in self._compiler.body(itertools.cycle(buffers)):
+            self._worker.run(pass_on, piece)
         self._worker.drain()
-        return self._report(*digests.finish())
+        header = self._compiler.header
+        table, root = digests.finish(header)
+        sink.write(table + root)
+        sink.finish(header)
+        image_size = header_size + digests.size + len(table) + len(root)
+        return self._report(root.hex(), image_size)
 
     def _report(self, digest: str, image_size: int) -> CompileReport:
         metadata = self.metadata
@@ -183,11 +203,19 @@ class _Reading:
                 feature="no_next_update",
             )
         signer = self._hash.verify(fields.signature, fields.authority_key_id)
-        metadata = self._describe(fields, self._compiler.sort(), signer, self._hash.tbs_digest)
+        metadata = self._describe(fields, self._sort(), signer, self._hash.tbs_digest)
         if self._options.strict and metadata.warnings:
             named = " ".join(warning.name.lower() for warning in metadata.warnings if warning.name)
             raise UnsupportedCrlError(f"strict: the CRL has {named}", feature=named)
         return VerifiedCrl(self._compiler, metadata, signer, self._source.size, self._worker)
+
+    def _sort(self) -> BuilderStats:
+        """Put the entries in order, half of them on the worker's thread."""
+        self._compiler.complete()
+        self._worker.run(self._compiler.sort_part, 1, 2)
+        self._compiler.sort_part(0, 2)
+        self._worker.drain()
+        return self._compiler.stats()
 
     def _make_hash(self, fields: CrlFields) -> TbsVerifier | _UnverifiedTbs:
         if self._issuers is None:
@@ -286,46 +314,35 @@ class _UnverifiedTbs:
 
 
 class _PageDigests:
-    """Passes an image on to a sink and adds page table and digest behind it."""
+    """Computes page table and digest of an image from its body."""
 
-    def __init__(self, sink: Sink) -> None:
-        self.header_size = 0
-        self._sink = sink
-        self._size = 0
-        self._root = hashlib.sha256()
+    def __init__(self) -> None:
+        self.size = 0
+        """Octets of the body so far."""
         self._page = hashlib.sha256()
-        self._page_left = PAGE_SIZE
         self._table: list[bytes] = []
 
-    def write(self, piece: Chunk) -> None:
-        """Take the next octets of header and body."""
-        self._sink(piece)
-        view = memoryview(piece)
-        header = view[: max(self.header_size - self._size, 0)]
-        self._root.update(header)
-        self._size += len(view)
-        body = view[len(header) :]
+    def update(self, piece: Chunk) -> None:
+        """Take the next octets of the body."""
+        body = memoryview(piece)
         while body:
-            part = body[: self._page_left]
+            part = body[: PAGE_SIZE - self.size % PAGE_SIZE]
             self._page.update(part)
-            self._page_left -= len(part)
+            self.size += len(part)
             body = body[len(part) :]
-            if not self._page_left:
+            if self.size % PAGE_SIZE == 0:
                 self._end_page()
 
-    def finish(self) -> tuple[str, int]:
-        """Write what follows the body; return the image's digest and size."""
-        if self._page_left < PAGE_SIZE:
+    def finish(self, header: bytes) -> tuple[bytes, bytes]:
+        """Return what follows the body: the page table and the image's digest."""
+        if self.size % PAGE_SIZE:
             self._end_page()
         table = b"".join(self._table)
-        self._root.update(table)
-        self._sink(table + self._root.digest())
-        return self._root.hexdigest(), self._size + len(table) + self._root.digest_size
+        return table, hashlib.sha256(header + table).digest()
 
     def _end_page(self) -> None:
         self._table.append(self._page.digest())
         self._page = hashlib.sha256()
-        self._page_left = PAGE_SIZE
 
 
 class _Worker:
@@ -346,12 +363,12 @@ class _Worker:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def run(self, function: Sink, chunk: Chunk) -> None:
+    def run(self, function: Callable[[*Arguments], None], *arguments: *Arguments) -> None:
         """Call *function* soon; what an earlier call raised is raised here."""
         if self._executor is None:
-            function(chunk)
+            function(*arguments)
             return
-        self._pending.append(self._executor.submit(function, chunk))
+        self._pending.append(self._executor.submit(function, *arguments))
         while len(self._pending) >= _NUM_BUFFERS:
             self._pending.popleft().result()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ from types import TracebackType
 from typing import IO, Self, TypedDict, Unpack
 
 from crlcheck._metadata import ImageMetadata
-from crlcheck._pipeline import Chunk, Options, Sink, read_crl
+from crlcheck._pipeline import Chunk, Options, read_crl
 from crlcheck._source import CrlSource
 from crlcheck.certificate import CertificateSource, load_certificates
 from crlcheck.types import CertificateFacts, CompileReport
@@ -137,8 +138,14 @@ def compile_to_temporary(
     """
     issuers = load_certificates(issuer)
     with read_crl(source, issuers, Options(**options)) as crl:
-        with _temporary(suffix=".crlx", directory=directory) as (path, file):
-            report = crl.write(_writer(file))
+        handle, name = tempfile.mkstemp(prefix="crlcheck.", suffix=".crlx", dir=directory)
+        path = Path(name)
+        try:
+            with os.fdopen(handle, "wb", buffering=0) as file:
+                report = crl.write(_FileSink(file))
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
         return CompiledImage(report, crl.metadata, path, crl.signer)
 
 
@@ -151,52 +158,69 @@ def _compile_to(
 ) -> CompileReport:
     with read_crl(source, issuers, options) as crl:
         if output is None:
-            pieces: list[bytes] = []
-            report = crl.write(lambda piece: pieces.append(bytes(piece)))
-            return replace(report, image=b"".join(pieces))
+            memory = _MemorySink()
+            report = crl.write(memory)
+            return replace(report, image=memory.image())
         with _replacing(Path(output), fsync=fsync) as file:
-            return crl.write(_writer(file))
+            return crl.write(_FileSink(file))
 
 
-def _writer(file: IO[bytes]) -> Sink:
-    def write(piece: Chunk) -> None:
+class _MemorySink:
+    """Keeps an image in memory."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def start(self, header_size: int) -> None:
+        """Nothing to prepare."""
+
+    def write(self, piece: Chunk) -> None:
+        self._pieces.append(bytes(piece))
+
+    def finish(self, header: bytes) -> None:
+        self._pieces.insert(0, header)
+
+    def image(self) -> bytes:
+        return b"".join(self._pieces)
+
+
+class _FileSink:
+    """Writes an image to an unbuffered file that can seek."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def start(self, header_size: int) -> None:
+        self._file.seek(header_size)
+
+    def write(self, piece: Chunk) -> None:
         view = memoryview(piece)
         while view:  # an unbuffered file may take less than it is given
-            view = view[file.write(view) :]
+            view = view[self._file.write(view) :]
 
-    return write
+    def finish(self, header: bytes) -> None:
+        self._file.seek(0)
+        self.write(header)
 
 
 @contextlib.contextmanager
 def _replacing(path: Path, *, fsync: bool) -> Iterator[IO[bytes]]:
     """Open a temporary file beside *path* that takes its name if all goes well."""
+    path = path.resolve()  # a symbolic link stays one
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    with _temporary(prefix=f".{path.name}.", directory=path.parent) as (temporary, file):
-        yield file
-        os.fchmod(file.fileno(), 0o666 & ~_umask())
-        if fsync:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-
-
-@contextlib.contextmanager
-def _temporary(
-    *, prefix: str = "crlcheck.", suffix: str = "", directory: str | os.PathLike[str] | None
-) -> Iterator[tuple[Path, IO[bytes]]]:
-    """Open a new temporary file, which is removed only if something is raised."""
-    handle, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=directory)
-    path = Path(name)
+    if path.exists() and not path.is_file():  # renaming would destroy a device
+        raise OSError(errno.EINVAL, "Not a regular file", str(path))
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with os.fdopen(handle, "wb", buffering=0) as file:
-            yield path, file
+        # Unlike mkstemp's, the rights of a new file follow the umask.
+        with temporary.open("xb", buffering=0) as file:
+            yield file
+            if fsync:
+                os.fsync(file.fileno())
+        temporary.replace(path)
     except BaseException:
-        path.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
-
-
-def _umask() -> int:
-    # The only way to read it is to set it.
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask

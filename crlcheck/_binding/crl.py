@@ -51,8 +51,10 @@ class CrlCompiler:
     """
     A CRL parser that feeds an image builder.
 
-    Call ``feed`` for each chunk, ``finish``, ``sort``, then ``image`` once. The
-    object belongs to one thread at a time; the GIL is free during each call.
+    Call ``feed`` for each chunk, ``finish`` and ``complete``, ``sort_part`` for
+    each part, ``stats``, ``start_image``, ``body``, then ``header``. The object
+    belongs to one thread at a time, but for sorting; the GIL is free during
+    each call.
     """
 
     def __init__(
@@ -72,8 +74,6 @@ class CrlCompiler:
             raise MemoryError("no memory left for an image builder")
         self._builder = ffi.gc(builder[0], lib.crlcheck_builder_free)
         self._error = ffi.new("crlcheck_error *")
-        self.header_size = 0
-        """Octets of the image's header, known once ``image`` yields."""
         self._info = lib.crlcheck_crl_parser_info(self._parser)
 
     def feed(self, chunk: bytes | memoryview) -> None:
@@ -136,41 +136,57 @@ class CrlCompiler:
             warnings=CrlWarning(info.warnings),
         )
 
-    def sort(self) -> BuilderStats:
-        """Order the entries and merge duplicates; nothing may be fed afterwards."""
-        stats = ffi.new("crlcheck_builder_stats *")
-        if lib.crlcheck_builder_sort(self._builder, stats, self._error):
+    def complete(self) -> None:
+        """State that every chunk was fed; then call ``sort_part`` for each part."""
+        if lib.crlcheck_builder_complete(self._builder, self._error):
             raise_for_crl(self._error)
+
+    def sort_part(self, part: int, num_parts: int) -> None:
+        """
+        Order part number *part* of *num_parts* of the entries and merge duplicates.
+
+        Each part is sorted once; several threads may sort different parts at once.
+        """
+        error = ffi.new("crlcheck_error *")
+        if lib.crlcheck_builder_sort_part(self._builder, error, part, num_parts):
+            raise_for_crl(error)
+
+    def stats(self) -> BuilderStats:
+        """Count what is left when every part is sorted."""
+        stats = ffi.new("crlcheck_builder_stats *")
+        lib.crlcheck_builder_finish(self._builder, stats)
         return BuilderStats(stats.num_entries, stats.num_duplicates)
 
-    def image(self, metadata: bytes, buffers: Iterable[bytearray]) -> Iterator[memoryview]:
+    def start_image(self, metadata: bytes) -> int:
+        """Begin the image and return the size of its header, which comes last."""
+        issuers = self._issuers()
+        size = ffi.new("uint32_t *")
+        if lib.crlcheck_builder_start_image(
+            self._builder, size, self._error, metadata, len(metadata), issuers, len(issuers)
+        ):
+            raise_for_crl(self._error)
+        header_size: int = size[0]
+        return header_size
+
+    def body(self, buffers: Iterable[bytearray]) -> Iterator[memoryview]:
         """
-        Yield header and body of the image in pieces, each in the next of *buffers*.
+        Yield the image's body in pieces, each in the next of *buffers*.
 
         A buffer is written again only when it comes round again.
         """
-        issuers = self._issuers()
-        size, header_size = ffi.new("uint64_t *"), ffi.new("uint32_t *")
-        if lib.crlcheck_builder_start_image(
-            self._builder,
-            size,
-            header_size,
-            self._error,
-            metadata,
-            len(metadata),
-            issuers,
-            len(issuers),
-        ):
-            raise_for_crl(self._error)
-        self.header_size = header_size[0]
         length = ffi.new("size_t *")
         for buffer in buffers:
             out = ffi.from_buffer("uint8_t[]", buffer, require_writable=True)
-            if lib.crlcheck_builder_read_image(self._builder, length, self._error, out, len(out)):
+            if lib.crlcheck_builder_read_body(self._builder, length, self._error, out, len(out)):
                 raise_for_crl(self._error)
             if length[0] == 0:
                 return
             yield memoryview(buffer)[: length[0]]
+
+    @property
+    def header(self) -> bytes:
+        """The image's header, once the whole body has been made."""
+        return to_bytes(lib.crlcheck_builder_header(self._builder))
 
     def _issuers(self) -> Any:
         """The certificate issuers by number; the names belong to the parser."""

@@ -298,27 +298,44 @@ crlcheck_status crlcheck_compile_chunk(crlcheck_crl_parser *parser,
                                        crlcheck_error *out_error, const uint8_t *chunk,
                                        size_t chunk_len);
 
-// crlcheck_builder_sort orders the entries and merges duplicates: the earliest
-// date, the first reason, and removeFromCRL only where every duplicate has it.
-// No entry may be added afterwards.
-crlcheck_status crlcheck_builder_sort(crlcheck_builder *builder,
-                                      crlcheck_builder_stats *out_stats,
-                                      crlcheck_error *out_error);
+// crlcheck_builder_complete states that all entries have been added.
+crlcheck_status crlcheck_builder_complete(crlcheck_builder *builder,
+                                          crlcheck_error *out_error);
 
-// crlcheck_builder_start_image fixes the layout: `metadata` is copied into the
-// header as it stands, `issuers` are the certificate issuers by number.
-crlcheck_status crlcheck_builder_start_image(
-    crlcheck_builder *builder, uint64_t *out_body_size, uint32_t *out_header_size,
-    crlcheck_error *out_error, const uint8_t *metadata, size_t metadata_len,
-    const crlcheck_slice *issuers, uint32_t num_issuers);
+// crlcheck_builder_sort_part orders part number `part` of `num_parts` of the
+// entries and merges duplicates: the earliest date, the first reason, and
+// removeFromCRL only where every duplicate has it. It is called once for each
+// part after crlcheck_builder_complete; different parts may be sorted by
+// different threads at once.
+crlcheck_status crlcheck_builder_sort_part(crlcheck_builder *builder,
+                                           crlcheck_error *out_error, uint32_t part,
+                                           uint32_t num_parts);
 
-// crlcheck_builder_read_image writes the next octets of header and body to
-// `out`, at most `capacity`, which must be 256 or more; `out_len` is 0 at the end. The page table and the
-// image digest follow the body and are the caller's to write, because they need
-// SHA-256 (docs/index-format.md).
-crlcheck_status crlcheck_builder_read_image(crlcheck_builder *builder, size_t *out_len,
-                                            crlcheck_error *out_error, uint8_t *out,
-                                            size_t capacity);
+// crlcheck_builder_finish counts what is left after all parts are sorted.
+void crlcheck_builder_finish(crlcheck_builder *builder,
+                             crlcheck_builder_stats *out_stats);
+
+// crlcheck_builder_start_image fixes the size of the header: `metadata` is copied
+// into it as it stands, `issuers` are the certificate issuers by number.
+crlcheck_status crlcheck_builder_start_image(crlcheck_builder *builder,
+                                             uint32_t *out_header_size,
+                                             crlcheck_error *out_error,
+                                             const uint8_t *metadata, size_t metadata_len,
+                                             const crlcheck_slice *issuers,
+                                             uint32_t num_issuers);
+
+// crlcheck_builder_read_body writes the next octets of the body, which lies behind
+// the header, to `out`, at most `capacity`, which must be 256 or more; `out_len` is
+// 0 at the end. An error is final.
+crlcheck_status crlcheck_builder_read_body(crlcheck_builder *builder, size_t *out_len,
+                                           crlcheck_error *out_error, uint8_t *out,
+                                           size_t capacity);
+
+// crlcheck_builder_header gives the header, complete once the whole body has been
+// read; it belongs to the builder. The page table and the image digest follow the
+// body and are the caller's to write, because they need SHA-256
+// (docs/index-format.md).
+crlcheck_slice crlcheck_builder_header(const crlcheck_builder *builder);
 
 // ---- image: reader --------------------------------------------------------
 

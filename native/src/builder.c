@@ -1,4 +1,4 @@
-// builder.c: takes entries in.
+// builder.c: takes entries in and puts them in order.
 
 #include "builder.h"
 
@@ -6,6 +6,11 @@
 
 bool builder_fail(crlcheck_error *out_error, crlcheck_status status, crlcheck_rule rule) {
     return der_fail(out_error, status, rule, 0);
+}
+
+static crlcheck_status no_memory(crlcheck_error *out_error) {
+    builder_fail(out_error, CRLCHECK_NO_MEMORY, CRLCHECK_RULE_NONE);
+    return CRLCHECK_NO_MEMORY;
 }
 
 crlcheck_status crlcheck_builder_new(crlcheck_builder **out_builder, bool attributes) {
@@ -23,94 +28,13 @@ void crlcheck_builder_free(crlcheck_builder *builder) {
         return;
     }
     for (uint32_t i = 0; i < builder->num_tables; i++) {
-        builder_table *table = &builder->tables[i];
-        for (size_t j = 0; j < (size_t)1 << table->partition_bits; j++) {
-            record_pile_clear(&table->partitions[j], &builder->pool);
-        }
-        free(table->partitions);
-        free(table->revocation_dates.blocks);
-        free(table->invalidity_dates.blocks);
+        table_clear(&builder->tables[i], &builder->pool);
     }
     free(builder->tables);
     free(builder->table_numbers);
     record_pool_clear(&builder->pool);
     image_writer_free(builder->writer);
     free(builder);
-}
-
-void record_load_attributes(record_attributes *out_attributes, const uint8_t *record,
-                            const builder_table *table) {
-    const uint8_t *octets = record + table->serial_len;
-    out_attributes->revocation_date = (int64_t)load_le64(octets);
-    out_attributes->reason_code = octets[RECORD_DATE_SIZE];
-    out_attributes->invalidity_date =
-        table->wide ? (int64_t)load_le64(octets + RECORD_ATTRIBUTES_SIZE) : NO_DATE;
-}
-
-void record_store_attributes(uint8_t *record, const builder_table *table,
-                             const record_attributes *attributes) {
-    uint8_t *octets = record + table->serial_len;
-    store_le64(octets, (uint64_t)attributes->revocation_date);
-    octets[RECORD_DATE_SIZE] = attributes->reason_code;
-    if (table->wide) {
-        store_le64(octets + RECORD_ATTRIBUTES_SIZE,
-                   (uint64_t)attributes->invalidity_date);
-    }
-}
-
-// append_widened copies a record into a pile, adding an empty invalidity date
-// where records become wide.
-static bool append_widened(record_pile *pile, record_pool *pool, const uint8_t *record,
-                           size_t record_len, size_t new_record_len) {
-    uint8_t *copy = record_pile_add(pile, pool, new_record_len);
-    if (copy == NULL) {
-        return false;
-    }
-    memcpy(copy, record, record_len);
-    if (new_record_len > record_len) {
-        store_le64(copy + record_len, (uint64_t)NO_DATE);
-    }
-    return true;
-}
-
-static size_t partition_of(const builder_table *table, const uint8_t *record,
-                           unsigned partition_bits) {
-    table_key key;
-    if (partition_bits == 0 || !key_from_serial(&key, &table->shape, record)) {
-        return 0;
-    }
-    return (size_t)(key.low >> (table->shape.low_bits - partition_bits));
-}
-
-bool table_redistribute(builder_table *table, record_pool *pool, unsigned partition_bits,
-                        bool wide) {
-    record_pile *piles = calloc((size_t)1 << partition_bits, sizeof *piles);
-    if (piles == NULL) {
-        return false;
-    }
-    size_t record_len = table->record_len;
-    size_t new_record_len = record_len;
-    if (wide && !table->wide) {
-        new_record_len += RECORD_WIDE_ATTRIBUTES_SIZE - RECORD_ATTRIBUTES_SIZE;
-    }
-    bool complete = true;
-    record_pile *source = &table->partitions[0];
-    while (complete && source->first != NULL) {
-        record_block *block = source->first;
-        for (uint32_t at = 0; complete && at < block->used; at += (uint32_t)record_len) {
-            const uint8_t *record = block->data + at;
-            record_pile *pile = &piles[partition_of(table, record, partition_bits)];
-            complete = append_widened(pile, pool, record, record_len, new_record_len);
-        }
-        record_pile_drop_first(source, pool);
-    }
-    record_pile_clear(source, pool);
-    free(table->partitions);
-    table->partitions = piles;
-    table->partition_bits = partition_bits;
-    table->record_len = new_record_len;
-    table->wide = table->wide || wide;
-    return complete;
 }
 
 static builder_table *new_table(crlcheck_builder *builder, uint32_t certificate_issuer,
@@ -126,14 +50,9 @@ static builder_table *new_table(crlcheck_builder *builder, uint32_t certificate_
         builder->capacity = capacity;
     }
     builder_table *table = &builder->tables[builder->num_tables];
-    *table = (builder_table){.certificate_issuer = certificate_issuer,
-                             .serial_len = serial_len};
-    table->partitions = calloc(1, sizeof *table->partitions);
-    if (table->partitions == NULL) {
+    if (!table_init(table, certificate_issuer, serial_len, builder->attributes)) {
         return NULL;
     }
-    table->record_len = serial_len + (builder->attributes ? RECORD_ATTRIBUTES_SIZE : 0U);
-    memset(table->all_ones, 0xff, sizeof table->all_ones);
     builder->num_tables++;
     return table;
 }
@@ -175,46 +94,22 @@ static builder_table *find_table(crlcheck_builder *builder, const crlcheck_entry
     return table;
 }
 
-static bool add_entry(crlcheck_builder *builder, const crlcheck_entry *entry) {
-    builder_table *table = find_table(builder, entry);
-    if (table == NULL) {
-        return false;
-    }
-    bool wide = builder->attributes && entry->has_invalidity_date;
-    if (wide && !table->wide && !table_redistribute(table, &builder->pool, 0, true)) {
-        return false;
-    }
-    uint8_t *record =
-        record_pile_add(&table->partitions[0], &builder->pool, table->record_len);
-    if (record == NULL) {
-        return false;
-    }
-    const uint8_t *serial = entry->serial.data;
-    for (size_t i = 0; i < entry->serial.len; i++) {
-        record[i] = serial[i];
-        table->all_ones[i] &= serial[i];
-        table->any_ones[i] |= serial[i];
-    }
-    if (builder->attributes) {
-        record_attributes attributes = {.revocation_date = entry->revocation_date,
-                                        .reason_code = entry->reason_code,
-                                        .invalidity_date = entry->has_invalidity_date
-                                                               ? entry->invalidity_date
-                                                               : NO_DATE};
-        record_store_attributes(record, table, &attributes);
-    }
-    table->num_records++;
-    return true;
-}
-
 crlcheck_status crlcheck_builder_add(crlcheck_builder *builder, crlcheck_error *out_error,
                                      const crlcheck_entry *entries, size_t num_entries) {
-    for (size_t i = 0; i < num_entries; i++) {
-        if (!add_entry(builder, &entries[i])) {
-            builder_fail(out_error, CRLCHECK_NO_MEMORY, CRLCHECK_RULE_NONE);
-            return CRLCHECK_NO_MEMORY;
+    for (size_t start = 0; start < num_entries;) {
+        const crlcheck_entry *first = &entries[start];
+        size_t end = start + 1;
+        while (end < num_entries && entries[end].serial.len == first->serial.len &&
+               entries[end].certificate_issuer == first->certificate_issuer) {
+            end++;
         }
+        builder_table *table = find_table(builder, first);
+        if (table == NULL || !table_add(table, &builder->pool, first, end - start)) {
+            return no_memory(out_error);
+        }
+        start = end;
     }
+    builder->num_added += num_entries;
     return CRLCHECK_OK;
 }
 
@@ -239,4 +134,73 @@ crlcheck_status crlcheck_compile_chunk(crlcheck_crl_parser *parser,
         chunk_len -= consumed;
     }
     return CRLCHECK_OK;
+}
+
+// Tables are written in order of certificate issuer and serial length, so that
+// the reader can search them.
+static int compare_tables(const void *a, const void *b) {
+    const builder_table *first = a;
+    const builder_table *second = b;
+    if (first->certificate_issuer != second->certificate_issuer) {
+        return first->certificate_issuer < second->certificate_issuer ? -1 : 1;
+    }
+    return (int)first->serial_len - (int)second->serial_len;
+}
+
+crlcheck_status crlcheck_builder_complete(crlcheck_builder *builder,
+                                          crlcheck_error *out_error) {
+    for (uint32_t i = 0; i < builder->num_tables; i++) {
+        builder_table *table = &builder->tables[i];
+        if (table->num_records > UINT32_MAX / 2) {  // positions in the directory: 32 bits
+            builder_fail(out_error, CRLCHECK_LIMIT_EXCEEDED,
+                         CRLCHECK_RULE_TOO_MANY_ENTRIES);
+            return CRLCHECK_LIMIT_EXCEEDED;
+        }
+        if (!table_complete(table, &builder->pool)) {
+            return no_memory(out_error);
+        }
+    }
+    if (builder->num_tables > 0) {
+        qsort(builder->tables, builder->num_tables, sizeof *builder->tables,
+              compare_tables);
+    }
+    return CRLCHECK_OK;
+}
+
+crlcheck_status crlcheck_builder_sort_part(crlcheck_builder *builder,
+                                           crlcheck_error *out_error, uint32_t part,
+                                           uint32_t num_parts) {
+    for (uint32_t i = 0; i < builder->num_tables; i++) {
+        if (!table_sort_part(&builder->tables[i], part, num_parts)) {
+            return no_memory(out_error);
+        }
+    }
+    return CRLCHECK_OK;
+}
+
+// choose_bucket_bits minimises the image: a further bit saves one bit an entry
+// and doubles directory and hints, which take two bits a bucket.
+static unsigned choose_bucket_bits(const builder_table *table) {
+    unsigned bucket_bits = 0;
+    while (bucket_bits < table->shape.low_bits && bucket_bits < MAX_BUCKET_BITS &&
+           table->num_records > UINT64_C(2) << bucket_bits) {
+        bucket_bits++;
+    }
+    return bucket_bits;
+}
+
+void crlcheck_builder_finish(crlcheck_builder *builder,
+                             crlcheck_builder_stats *out_stats) {
+    *out_stats = (crlcheck_builder_stats){.num_tables = builder->num_tables};
+    for (uint32_t i = 0; i < builder->num_tables; i++) {
+        builder_table *table = &builder->tables[i];
+        table->num_records = 0;
+        for (size_t j = 0; j < table->partitions.num_piles; j++) {
+            table->num_records += table->partitions.num_records[j];
+        }
+        table->bucket_bits = choose_bucket_bits(table);
+        out_stats->num_entries += table->num_records;
+    }
+    out_stats->num_duplicates = builder->num_added - out_stats->num_entries;
+    out_stats->memory = builder->pool.memory;
 }

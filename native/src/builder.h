@@ -1,9 +1,12 @@
 // builder.h: what the units of the image builder share.
 //
-// Entries are added as raw records, one table for each certificate issuer and
-// serial length. Sorting finds what the serials of a table have in common,
-// spreads its records over partitions that fit the cache, orders each by key
-// and merges duplicates. Writing then walks the partitions once more.
+// Entries are added to one table for each certificate issuer and serial length.
+// While a table is small its records hold serials as they came. A table that
+// grows finds out what its serials have in common, and from then on its records
+// hold keys (key.h), spread by their leading bits over partitions that fit the
+// cache; should a serial come that breaks the pattern, it goes back and starts
+// over. Sorting then orders each partition on its own and merges duplicates, and
+// writing walks the partitions once more.
 
 #ifndef CRLCHECK_BUILDER_H
 #define CRLCHECK_BUILDER_H
@@ -13,9 +16,9 @@
 #include "key.h"
 #include "records.h"
 
-// record_attributes is what a record holds behind its serial, unless the image
-// is built without attributes. The invalidity date is there only in tables that
-// have any.
+// record_attributes is what a record holds behind its serial or key, unless the
+// image is built without attributes. The invalidity date is there only in tables
+// that have any.
 typedef struct record_attributes {
     int64_t revocation_date;
     int64_t invalidity_date;  // NO_DATE where there is none
@@ -23,27 +26,13 @@ typedef struct record_attributes {
 } record_attributes;
 
 enum {
-    RECORD_DATE_SIZE = 8,
-    RECORD_ATTRIBUTES_SIZE = 9,        // revocation date, reason
-    RECORD_WIDE_ATTRIBUTES_SIZE = 17   // and invalidity date
+    RECORD_REASON_CODE = 8,
+    RECORD_INVALIDITY_DATE = 9,
+    RECORD_ATTRIBUTES_SIZE = 9,
+    RECORD_WIDE_ATTRIBUTES_SIZE = 17
 };
 
 static const int64_t NO_DATE = INT64_MIN;
-
-// date_block is one block of dates in rank order: those of DATES_PER_BLOCK
-// neighbours, as differences from the smallest.
-typedef struct date_block {
-    int64_t base;
-    int64_t highest;
-} date_block;
-
-// date_column gathers the blocks of one kind of date while sorting.
-typedef struct date_column {
-    date_block *blocks;
-    uint64_t num_blocks;
-    uint64_t capacity;
-    bool present;  // any entry has such a date
-} date_column;
 
 typedef struct section_span {
     uint64_t offset;
@@ -53,19 +42,16 @@ typedef struct section_span {
 typedef struct builder_table {
     uint32_t certificate_issuer;
     uint8_t serial_len;
-    bool wide;                       // records have an invalidity date
+    bool attributes;
+    bool wide;                // records have an invalidity date
+    bool keyed;               // records hold keys of `shape`
     size_t record_len;
-    record_pile *partitions;         // 1 << partition_bits of them
+    record_piles partitions;  // 1 << partition_bits of them
     unsigned partition_bits;
-    uint64_t num_records;            // distinct ones, after sorting
-    uint64_t num_duplicates;
-    uint8_t all_ones[CRLCHECK_MAX_SERIAL];   // AND of all serials
-    uint8_t any_ones[CRLCHECK_MAX_SERIAL];   // OR of all serials
+    uint64_t num_records;     // distinct ones, after sorting
+    uint64_t partition_at;    // how many records make it worth while
     key_shape shape;
     unsigned bucket_bits;
-    bool has_reasons;
-    date_column revocation_dates;
-    date_column invalidity_dates;
     section_span sections[NUM_SECTIONS];
 } builder_table;
 
@@ -73,13 +59,13 @@ typedef struct image_writer image_writer;
 
 struct crlcheck_builder {
     bool attributes;
-    bool sorted;
     builder_table *tables;
     uint32_t num_tables;
     uint32_t capacity;
     // Table number + 1 by certificate issuer and serial length, 0 where none is.
     uint32_t (*table_numbers)[CRLCHECK_MAX_SERIAL + 1];
     uint32_t num_issuers;  // rows of table_numbers
+    uint64_t num_added;
     record_pool pool;
     image_writer *writer;
 };
@@ -87,21 +73,82 @@ struct crlcheck_builder {
 // builder_fail records a failure that has no place in the source.
 bool builder_fail(crlcheck_error *out_error, crlcheck_status status, crlcheck_rule rule);
 
-// record_load_attributes and record_store_attributes convert those octets.
-void record_load_attributes(record_attributes *out_attributes, const uint8_t *record,
-                            const builder_table *table);
-void record_store_attributes(uint8_t *record, const builder_table *table,
-                             const record_attributes *attributes);
+// ---- table.c ----
 
-// table_redistribute moves all records over new partitions by the leading bits
-// of their keys, or keeps them in one with `partition_bits` 0, where records may
-// also grow wide.
-bool table_redistribute(builder_table *table, record_pool *pool, unsigned partition_bits,
-                        bool wide);
+bool table_init(builder_table *table, uint32_t certificate_issuer, uint8_t serial_len,
+                bool attributes);
+void table_clear(builder_table *table, record_pool *pool);
 
-// table_sort orders the records and merges duplicates.
-bool table_sort(builder_table *table, record_pool *pool, bool attributes,
-                crlcheck_error *out_error);
+// table_add copies entries of this table in.
+bool table_add(builder_table *table, record_pool *pool, const crlcheck_entry *entries,
+               size_t num_entries);
+
+// table_complete turns the records of a table that stayed small into keys.
+bool table_complete(builder_table *table, record_pool *pool);
+
+static inline void record_load_attributes(record_attributes *out_attributes,
+                                          const uint8_t *record,
+                                          const builder_table *table) {
+    const uint8_t *octets = record + table->serial_len;
+    out_attributes->revocation_date = (int64_t)load_le64(octets);
+    out_attributes->reason_code = octets[RECORD_REASON_CODE];
+    out_attributes->invalidity_date =
+        table->wide ? (int64_t)load_le64(octets + RECORD_INVALIDITY_DATE) : NO_DATE;
+}
+
+static inline void record_store_attributes(uint8_t *record, const builder_table *table,
+                                           const record_attributes *attributes) {
+    uint8_t *octets = record + table->serial_len;
+    store_le64(octets, (uint64_t)attributes->revocation_date);
+    octets[RECORD_REASON_CODE] = attributes->reason_code;
+    if (table->wide) {
+        store_le64(octets + RECORD_INVALIDITY_DATE,
+                   (uint64_t)attributes->invalidity_date);
+    }
+}
+
+// entry_cursor walks the sorted records of a table in rank order. Merging may
+// have left unused records behind, so those of a partition are counted.
+typedef struct entry_cursor {
+    const builder_table *table;
+    size_t partition;
+    uint64_t num_left;
+    record_cursor records;
+} entry_cursor;
+
+static inline entry_cursor first_entry(const builder_table *table) {
+    return (entry_cursor){.table = table,
+                          .num_left = table->partitions.num_records[0],
+                          .records = record_piles_start(&table->partitions, 0)};
+}
+
+// next_entry returns the next record, or NULL at the end.
+static inline const uint8_t *next_entry(entry_cursor *cursor) {
+    const builder_table *table = cursor->table;
+    while (cursor->num_left == 0) {
+        cursor->partition++;
+        if (cursor->partition == table->partitions.num_piles) {
+            return NULL;
+        }
+        cursor->records = record_piles_start(&table->partitions, cursor->partition);
+        cursor->num_left = table->partitions.num_records[cursor->partition];
+    }
+    cursor->num_left--;
+    return record_next(&cursor->records, table->record_len);
+}
+
+// remainder_bits is what a table stores of each key.
+static inline unsigned remainder_bits(const builder_table *table) {
+    return table->shape.key_bits - table->bucket_bits;
+}
+
+// ---- table_sort.c ----
+
+// table_sort_part orders every `num_parts`-th partition from number `part` on
+// and merges duplicates.
+bool table_sort_part(builder_table *table, unsigned part, unsigned num_parts);
+
+// ---- image_write.c ----
 
 // image_writer_free gives back what crlcheck_builder_start_image made.
 void image_writer_free(image_writer *writer);

@@ -263,6 +263,14 @@ static bool feed(crlcheck_crl_parser *parser, size_t *out_num_entries,
         *out_num_entries += is_entry ? 1 : 0;
     }
     while (chunk->len > 0 && *out_num_entries < max_entries) {
+        if (parser->state == AT_ENTRY) {
+            *out_num_entries +=
+                crl_read_plain_entries(parser, out_entries + *out_num_entries,
+                                       max_entries - *out_num_entries, chunk);
+            if (*out_num_entries == max_entries) {
+                break;
+            }
+        }
         chunk->offset = parser->offset;
         size_t need;
         if (!step(parser, &need, &is_entry, &out_entries[*out_num_entries], chunk,

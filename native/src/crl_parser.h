@@ -68,4 +68,10 @@ struct crlcheck_crl_parser {
 bool crl_read_element(crlcheck_crl_parser *parser, crlcheck_entry *out_entry,
                       der_reader element, crlcheck_error *out_error);
 
+// crl_read_plain_entries reads entries as nearly all CAs write them, as many as
+// come in a row, and stops at the first that is any different: it accepts nothing
+// that crl_read_element would not, with the same result. It advances `window`.
+size_t crl_read_plain_entries(crlcheck_crl_parser *parser, crlcheck_entry *out_entries,
+                              size_t max_entries, der_reader *window);
+
 #endif

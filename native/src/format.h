@@ -45,8 +45,8 @@ enum { TABLE_KIND_SORTED = 0 };
 
 typedef enum table_section {
     SECTION_REMAINDERS,
-    SECTION_DIRECTORY,
     SECTION_HINTS,
+    SECTION_DIRECTORY,
     SECTION_REASONS,
     SECTION_REVOCATION_DATES,
     SECTION_INVALIDITY_DATES,
@@ -67,6 +67,11 @@ static const uint8_t image_magic[8] = {0x89, 'C', 'R', 'L', 'X', 0x0d, 0x0a, 0x1
 // round_up rounds to a multiple of `alignment`, a power of two.
 static inline uint64_t round_up(uint64_t value, uint64_t alignment) {
     return (value + alignment - 1) & ~(alignment - 1);
+}
+
+// octets_of_bits is the size of a section that holds a bit stream.
+static inline uint64_t octets_of_bits(uint64_t num_bits) {
+    return round_up((num_bits + 7) / 8, SECTION_ALIGNMENT);
 }
 
 // directory_bits is the length of the unary bucket directory.

@@ -2,14 +2,6 @@
 
 #include "image.h"
 
-// select_bit returns the place of one bit of `word`: number `number` from 0.
-static unsigned select_bit(uint64_t word, unsigned number) {
-    for (; number > 0; number--) {
-        word &= word - 1;
-    }
-    return (unsigned)__builtin_ctzll(word);
-}
-
 typedef struct entry_span {
     uint64_t start;
     uint64_t num_entries;
@@ -217,14 +209,18 @@ static bool entry_bucket(uint64_t *out_bucket, const image_table *table, uint64_
         }
     }
     uint64_t bit = load_le32(table->hints + 4 * low);
-    uint64_t bucket = low * BUCKETS_PER_HINT;
-    for (; bit < table->directory_bits; bit++) {
-        if (read_bits(table->directory, bit, 1) == 0) {
-            bucket++;
-        } else if (bit - bucket == rank) {
-            *out_bucket = bucket;
-            return bucket >> table->bucket_bits == 0;
+    uint64_t before = bit - low * BUCKETS_PER_HINT;  // entries
+    while (bit < table->directory_bits) {
+        unsigned num_bits = 64 - (unsigned)(bit % 8);
+        uint64_t ones = read_bits(table->directory, bit, num_bits);
+        unsigned num_ones = (unsigned)__builtin_popcountll(ones);
+        if (rank - before < num_ones) {
+            // Before the entry's one lie a one for each entry and a zero for each bucket.
+            *out_bucket = bit + select_bit(ones, (unsigned)(rank - before)) - rank;
+            return *out_bucket >> table->bucket_bits == 0;
         }
+        before += num_ones;
+        bit += num_bits;
     }
     return false;
 }

@@ -127,10 +127,6 @@ static bool dates(image_dates *out_dates, image_table *table, const crlcheck_ima
     return true;
 }
 
-static uint64_t octets_of_bits(uint64_t num_bits) {
-    return round_up((num_bits + 7) / 8, SECTION_ALIGNMENT);
-}
-
 static bool open_sections(image_table *table, const crlcheck_image *image,
                           const uint8_t *descriptor) {
     uint64_t num_entries = table->num_entries;

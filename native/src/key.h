@@ -6,6 +6,8 @@
 // word (up to 64 bits) and the words above. The low word then goes through an
 // invertible mix that depends on the others, so that its leading bits spread
 // evenly over buckets whatever habits the CA has, and no two serials collide.
+//
+// What runs for every entry and every lookup is inline here.
 
 #ifndef CRLCHECK_KEY_H
 #define CRLCHECK_KEY_H
@@ -17,15 +19,20 @@
 
 enum { KEY_WORDS = CRLCHECK_MAX_SERIAL / 8 };
 
+// Odd multipliers of a well-known 64-bit finaliser (MurmurHash3).
+#define KEY_MULTIPLIER_1 UINT64_C(0xff51afd7ed558ccd)
+#define KEY_MULTIPLIER_2 UINT64_C(0xc4ceb9fe1a85ec53)
+
 // key_shape is what all serials of one table have in common.
 typedef struct key_shape {
     unsigned serial_len;
     unsigned key_bits;
-    unsigned low_bits;       // of the low word: at most 64
-    unsigned num_high;       // words above it
+    unsigned low_bits;  // of the low word: at most 64
+    unsigned num_high;  // words above it
     unsigned num_varying;
     unsigned first_varying;
-    bool contiguous;         // the varying octets are neighbours
+    uint64_t top_mask;  // of the topmost word
+    bool contiguous;    // the varying octets are neighbours
     uint8_t varying[CRLCHECK_MAX_SERIAL];  // their places, in order
     uint8_t value[CRLCHECK_MAX_SERIAL];    // constant bits, the others zero
     uint8_t mask[CRLCHECK_MAX_SERIAL];     // which bits are constant
@@ -42,11 +49,120 @@ typedef struct table_key {
 // serial_len. It returns false where the mask is not of the form above.
 bool key_shape_init(key_shape *shape);
 
+// key_to_serial computes the serial of a key.
+void key_to_serial(uint8_t *out_serial, const key_shape *shape, const table_key *key);
+
+// key_mix is a bijection on numbers of `num_bits` bits. A shift of at least half
+// the width makes x ^= x >> s its own inverse.
+static inline uint64_t key_mix(uint64_t x, unsigned num_bits) {
+    unsigned shift = (num_bits + 1) / 2;
+    uint64_t mask = low_bits(num_bits);
+    x ^= x >> shift;
+    x = (x * KEY_MULTIPLIER_1) & mask;
+    x ^= x >> shift;
+    x = (x * KEY_MULTIPLIER_2) & mask;
+    return x ^ (x >> shift);
+}
+
+// key_fold condenses the high words into what is xored to the low one.
+static inline uint64_t key_fold(const table_key *key, unsigned num_high) {
+    uint64_t folded = 0;
+    for (unsigned i = 0; i < num_high; i++) {
+        folded = (folded ^ key->high[i]) * KEY_MULTIPLIER_1;
+        folded ^= folded >> 32;
+    }
+    return folded;
+}
+
+// key_constants_agree compares the constant bits, a word at a time; the last
+// word overlaps the one before, so that nothing behind the serial is read.
+static inline bool key_constants_agree(const key_shape *shape, const uint8_t *serial) {
+    uint64_t differing = 0;
+    unsigned len = shape->serial_len;
+    if (len < 8) {
+        for (unsigned i = 0; i < len; i++) {
+            differing |= (unsigned)((serial[i] ^ shape->value[i]) & shape->mask[i]);
+        }
+        return differing == 0;
+    }
+    for (unsigned i = 0; i < len; i += 8) {
+        unsigned at = i + 8 <= len ? i : len - 8;
+        differing |= (load_le64(serial + at) ^ load_le64(shape->value + at)) &
+                     load_le64(shape->mask + at);
+    }
+    return differing == 0;
+}
+
+// key_split reads the varying octets, which lie end to end, as words.
+static inline void key_split(table_key *out_key, const key_shape *shape,
+                             const uint8_t *octets) {
+    unsigned left = shape->num_varying;
+    if (left < 8) {
+        uint64_t value = 0;
+        for (unsigned i = 0; i < left; i++) {
+            value = (value << 8) | octets[i];
+        }
+        out_key->low = value & shape->top_mask;
+        return;
+    }
+    left -= 8;
+    out_key->low = load_be64(octets + left);
+    unsigned i = 0;
+    for (; left >= 8; i++) {
+        left -= 8;
+        out_key->high[i] = load_be64(octets + left);
+    }
+    if (left > 0) {
+        out_key->high[i++] = load_be64(octets) >> (64 - 8 * left);
+    }
+    // The constant bits above the key, in whichever word is topmost.
+    uint64_t *top = i > 0 ? &out_key->high[i - 1] : &out_key->low;
+    *top &= shape->top_mask;
+}
+
 // key_from_serial computes the key of a serial of shape->serial_len octets. It
 // returns false where a constant bit differs: no serial of the table does that.
-bool key_from_serial(table_key *out_key, const key_shape *shape, const uint8_t *serial);
+static inline bool key_from_serial(table_key *out_key, const key_shape *shape,
+                                   const uint8_t *serial) {
+    if (!key_constants_agree(shape, serial)) {
+        return false;
+    }
+    if (shape->contiguous) {
+        key_split(out_key, shape, serial + shape->first_varying);
+    } else {
+        uint8_t gathered[CRLCHECK_MAX_SERIAL];
+        for (unsigned i = 0; i < shape->num_varying; i++) {
+            gathered[i] = serial[shape->varying[i]];
+        }
+        key_split(out_key, shape, gathered);
+    }
+    uint64_t low = out_key->low ^ key_fold(out_key, shape->num_high);
+    out_key->low = key_mix(low & low_bits(shape->low_bits), shape->low_bits);
+    return true;
+}
 
-// key_to_serial is the inverse.
-void key_to_serial(uint8_t *out_serial, const key_shape *shape, const table_key *key);
+// key_store writes a key as num_varying octets, or up to seven more: the caller
+// leaves room. key_load reads it back.
+static inline void key_store(uint8_t *out, const key_shape *shape, const table_key *key) {
+    store_le64(out, key->low);
+    for (unsigned i = 0; i < shape->num_high; i++) {
+        store_le64(out + 8 * (i + 1), key->high[i]);
+    }
+}
+
+static inline uint64_t key_load_low(const uint8_t *octets, const key_shape *shape) {
+    return load_le64(octets) & low_bits(shape->low_bits);
+}
+
+static inline void key_load(table_key *out_key, const uint8_t *octets,
+                            const key_shape *shape) {
+    out_key->low = key_load_low(octets, shape);
+    for (unsigned i = 0; i < shape->num_high; i++) {
+        out_key->high[i] = load_le64(octets + 8 * (i + 1));
+    }
+    if (shape->num_high > 0) {
+        out_key->high[shape->num_high - 1] &= shape->top_mask;
+    }
+}
 
 #endif

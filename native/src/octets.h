@@ -49,4 +49,12 @@ static inline uint64_t low_bits(unsigned num_bits) {
     return num_bits >= 64 ? UINT64_MAX : (UINT64_C(1) << num_bits) - 1;
 }
 
+// select_bit returns the place of one bit of `word`: number `number` from 0.
+static inline unsigned select_bit(uint64_t word, unsigned number) {
+    for (; number > 0; number--) {
+        word &= word - 1;
+    }
+    return (unsigned)__builtin_ctzll(word);
+}
+
 #endif

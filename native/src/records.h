@@ -1,53 +1,89 @@
-// records.h: the builder's growing pile of fixed-size records.
+// records.h: the builder's growing piles of fixed-size records.
 //
-// Records lie in small blocks that are handed from pile to pile, so that
-// redistributing a table over partitions needs no second copy of its keys.
+// Records lie in small blocks that go from pile to pile, so that spreading a
+// table over partitions needs no second copy of its keys. A block is aligned to
+// its size: where a pile's block ends follows from where its next record goes, and
+// that one pointer is all that adding a record touches besides the record. With
+// hundreds of piles filled at random this is what keeps them in the cache.
 
 #ifndef CRLCHECK_RECORDS_H
 #define CRLCHECK_RECORDS_H
 
 #include "crlcheck.h"
 
-enum { RECORD_BLOCK_SIZE = 4096, SMALL_BLOCK_SIZE = 256 };
+// Piles of a table that is still small have small blocks: an indirect CRL may have
+// thousands of tables of a few entries each. Behind its records a block has
+// RECORD_SLACK octets, so that a record may be stored in whole words.
+enum { SMALL_BLOCK_SIZE = 512, LARGE_BLOCK_SIZE = 4096, RECORD_SLACK = 8 };
 
 typedef struct record_block {
     struct record_block *next;
-    uint32_t capacity;  // octets of `data`
-    uint32_t used;
+    uint64_t used;  // octets of records; of a pile's last block only once sealed
     uint8_t data[];
 } record_block;
 
-// record_pool keeps blocks for reuse and counts what it has given out.
+typedef struct record_arena record_arena;
+
+// record_pool owns all blocks and keeps free ones for reuse. Zeroed, it is empty.
 typedef struct record_pool {
-    record_block *free_blocks;
-    uint64_t memory;
+    record_block *free_small;
+    record_block *free_large;
+    record_arena *arenas;
+    uint64_t memory;  // octets of all blocks
 } record_pool;
 
-// record_pile is a list of blocks, in order of arrival. Zeroed, it is empty.
-typedef struct record_pile {
-    record_block *first;
-    record_block *last;
-    uint64_t num_records;
-} record_pile;
+// record_piles is an array of piles, in each of which records lie in order of
+// arrival.
+typedef struct record_piles {
+    uint8_t **next;        // where the next record of each pile goes, or NULL
+    record_block **first;
+    uint64_t *num_records;  // set by sealing
+    size_t num_piles;
+    size_t block_size;
+} record_piles;
 
-// record_pile_add makes room for one record of `record_len` octets and returns
-// where it goes, or NULL without memory.
-uint8_t *record_pile_add(record_pile *pile, record_pool *pool, size_t record_len);
+bool record_piles_init(record_piles *piles, size_t num_piles, size_t block_size);
 
-// record_pile_drop_first gives the first block back to the pool.
-void record_pile_drop_first(record_pile *pile, record_pool *pool);
+// record_piles_clear gives the blocks back to the pool.
+void record_piles_clear(record_piles *piles, record_pool *pool);
 
-void record_pile_clear(record_pile *pile, record_pool *pool);
 void record_pool_clear(record_pool *pool);
 
-// record_cursor walks a pile.
+// record_piles_seal counts the records and makes the piles readable, until the
+// next record is added.
+void record_piles_seal(record_piles *piles, size_t record_len);
+
+// record_piles_drop_first gives the first block of a sealed pile back.
+void record_piles_drop_first(record_piles *piles, record_pool *pool, size_t pile);
+
+// record_piles_grow starts a new block and returns where its first record goes,
+// or NULL without memory.
+uint8_t *record_piles_grow(record_piles *piles, record_pool *pool, size_t pile);
+
+// record_piles_add makes room for one record of `record_len` octets and returns
+// where it goes, or NULL without memory.
+static inline uint8_t *record_piles_add(record_piles *piles, record_pool *pool,
+                                        size_t pile, size_t record_len) {
+    uint8_t *next = piles->next[pile];
+    size_t in_block = (uintptr_t)next & (piles->block_size - 1);
+    if (in_block == 0 || in_block + record_len + RECORD_SLACK > piles->block_size) {
+        next = record_piles_grow(piles, pool, pile);
+        if (next == NULL) {
+            return NULL;
+        }
+    }
+    piles->next[pile] = next + record_len;
+    return next;
+}
+
+// record_cursor walks a sealed pile.
 typedef struct record_cursor {
     record_block *block;
-    uint32_t offset;
+    uint64_t offset;
 } record_cursor;
 
-static inline record_cursor record_pile_start(const record_pile *pile) {
-    return (record_cursor){pile->first, 0};
+static inline record_cursor record_piles_start(const record_piles *piles, size_t pile) {
+    return (record_cursor){piles->first[pile], 0};
 }
 
 // record_next returns the next record, or NULL at the end.
@@ -59,7 +95,7 @@ static inline uint8_t *record_next(record_cursor *cursor, size_t record_len) {
         return NULL;
     }
     uint8_t *record = cursor->block->data + cursor->offset;
-    cursor->offset += (uint32_t)record_len;
+    cursor->offset += record_len;
     return record;
 }
 

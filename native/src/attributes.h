@@ -1,0 +1,48 @@
+// attributes.h: gathers reason codes and dates, in rank order, while a table is
+// written; they become sections of their own behind it.
+
+#ifndef CRLCHECK_ATTRIBUTES_H
+#define CRLCHECK_ATTRIBUTES_H
+
+#include "builder.h"
+
+// date_stream packs dates in blocks. Zeroed, it is empty.
+typedef struct date_stream {
+    int64_t pending[DATES_PER_BLOCK];  // of the block in progress
+    unsigned num_pending;
+    bool present;           // any date so far
+    uint8_t *descriptors;   // one for each block, allocated for all
+    uint64_t num_blocks;
+    uint8_t *payload;
+    uint64_t payload_size;
+    uint64_t capacity;
+} date_stream;
+
+typedef struct attribute_streams {
+    uint8_t *reasons;  // four bits each, allocated for all
+    bool has_reasons;
+    uint64_t num_entries;
+    date_stream revocation_dates;
+    date_stream invalidity_dates;
+} attribute_streams;
+
+// attributes_start makes room for the attributes of a table.
+bool attributes_start(attribute_streams *streams, const builder_table *table);
+
+// attributes_add takes the attributes of the next entry.
+bool attributes_add(attribute_streams *streams, const builder_table *table,
+                    const uint8_t *record);
+
+// attributes_finish packs the last blocks.
+bool attributes_finish(attribute_streams *streams);
+
+// attributes_section_size is 0 where there is nothing to store.
+uint64_t attributes_section_size(const attribute_streams *streams, unsigned section);
+
+// attributes_copy_section writes a section of that size.
+void attributes_copy_section(uint8_t *out, const attribute_streams *streams,
+                             unsigned section);
+
+void attributes_clear(attribute_streams *streams);
+
+#endif

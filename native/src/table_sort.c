@@ -1,0 +1,245 @@
+// table_sort.c: orders the records of a table by key and merges duplicates, one
+// partition at a time, so that all of the work stays in the cache. Partitions are
+// independent: several threads may sort parts of a table at once.
+
+#include <stdlib.h>
+
+#include "builder.h"
+
+// Buckets of sorting hold one record on average; a record that must move further
+// than this is among duplicates, or an adversary's.
+enum { MAX_MOVE = 32, MAX_BUCKET_BITS_OF_SORT = 16 };
+
+typedef struct sort_item {
+    uint64_t low;    // the low word of the key
+    uint32_t index;  // of the record, in order of arrival
+} sort_item;
+
+// sort_scratch is the working space for one partition.
+typedef struct sort_scratch {
+    sort_item *items;
+    sort_item *sorted;
+    uint8_t *records;
+    uint32_t *starts;
+} sort_scratch;
+
+static const uint8_t *record_at(const sort_scratch *scratch, const builder_table *table,
+                                const sort_item *item) {
+    return scratch->records + (size_t)item->index * table->record_len;
+}
+
+// compare_high orders two keys by the words above the low one.
+static int compare_high(const sort_scratch *scratch, const builder_table *table,
+                        const sort_item *a, const sort_item *b) {
+    table_key first = {0};
+    table_key second = {0};
+    key_load(&first, record_at(scratch, table, a), &table->shape);
+    key_load(&second, record_at(scratch, table, b), &table->shape);
+    for (unsigned i = table->shape.num_high; i > 0; i--) {
+        if (first.high[i - 1] != second.high[i - 1]) {
+            return first.high[i - 1] < second.high[i - 1] ? -1 : 1;
+        }
+    }
+    return 0;
+}
+
+static inline bool comes_before(const sort_scratch *scratch, const builder_table *table,
+                                const sort_item *a, const sort_item *b) {
+    if (a->low != b->low) {
+        return a->low < b->low;
+    }
+    return compare_high(scratch, table, a, b) < 0;
+}
+
+// insertion_sort finishes items that are nearly in order. It gives up, without
+// losing any, where one has far to go.
+static bool insertion_sort(const sort_scratch *scratch, const builder_table *table,
+                           size_t num_items) {
+    sort_item *items = scratch->sorted;
+    for (size_t i = 1; i < num_items; i++) {
+        if (!comes_before(scratch, table, &items[i], &items[i - 1])) {
+            continue;
+        }
+        sort_item item = items[i];
+        size_t place = i;
+        while (place > 0 && comes_before(scratch, table, &item, &items[place - 1])) {
+            items[place] = items[place - 1];
+            place--;
+        }
+        items[place] = item;
+        if (i - place > MAX_MOVE) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void merge(const sort_scratch *scratch, const builder_table *table, sort_item *out,
+                  const sort_item *a, size_t num_a, const sort_item *b, size_t num_b) {
+    while (num_a > 0 && num_b > 0) {
+        bool take_b = comes_before(scratch, table, b, a);  // ties keep arrival order
+        *out++ = take_b ? *b++ : *a++;
+        num_b -= take_b ? 1 : 0;
+        num_a -= take_b ? 0 : 1;
+    }
+    memcpy(out, a, num_a * sizeof *a);
+    memcpy(out + num_a, b, num_b * sizeof *b);
+}
+
+// merge_sort orders scratch->sorted whatever it holds.
+static void merge_sort(const sort_scratch *scratch, const builder_table *table,
+                       size_t num_items) {
+    sort_item *items = scratch->sorted;
+    sort_item *spare = scratch->items;
+    for (size_t width = 1; width < num_items; width *= 2) {
+        for (size_t start = 0; start < num_items; start += 2 * width) {
+            size_t left = num_items - start < width ? num_items - start : width;
+            size_t rest = num_items - start - left;
+            size_t right = rest < width ? rest : width;
+            merge(scratch, table, spare + start, items + start, left,
+                  items + start + left, right);
+        }
+        memcpy(items, spare, num_items * sizeof *items);
+    }
+}
+
+// distribute moves scratch->items to scratch->sorted in the order of the bits of
+// the key that follow those of the partition: nearly in order, and stably.
+static void distribute(sort_scratch *scratch, const builder_table *table,
+                       size_t num_items) {
+    unsigned left = table->shape.low_bits - table->partition_bits;
+    unsigned num_bits = 0;
+    while (num_bits < left && num_bits < MAX_BUCKET_BITS_OF_SORT &&
+           (size_t)1 << num_bits < num_items) {
+        num_bits++;
+    }
+    if (num_bits == 0) {
+        memcpy(scratch->sorted, scratch->items, num_items * sizeof *scratch->items);
+        return;
+    }
+    uint32_t *starts = scratch->starts;
+    size_t num_buckets = (size_t)1 << num_bits;
+    uint64_t mask = low_bits(num_bits);
+    unsigned shift = left - num_bits;
+    memset(starts, 0, (num_buckets + 1) * sizeof *starts);
+    for (size_t i = 0; i < num_items; i++) {
+        starts[((scratch->items[i].low >> shift) & mask) + 1]++;
+    }
+    for (size_t i = 0; i < num_buckets; i++) {
+        starts[i + 1] += starts[i];
+    }
+    for (size_t i = 0; i < num_items; i++) {
+        size_t bucket = (scratch->items[i].low >> shift) & mask;
+        scratch->sorted[starts[bucket]++] = scratch->items[i];
+    }
+}
+
+// merge_attributes folds a duplicate into an entry: the earliest date, the first
+// reason, and never removeFromCRL over a reason that revokes.
+static void merge_attributes(record_attributes *attributes,
+                             const record_attributes *duplicate) {
+    static const uint8_t remove_from_crl = 8;
+    if (duplicate->revocation_date < attributes->revocation_date) {
+        attributes->revocation_date = duplicate->revocation_date;
+    }
+    if (attributes->reason_code == remove_from_crl) {
+        attributes->reason_code = duplicate->reason_code;
+    }
+    if (attributes->invalidity_date == NO_DATE ||
+        (duplicate->invalidity_date != NO_DATE &&
+         duplicate->invalidity_date < attributes->invalidity_date)) {
+        attributes->invalidity_date = duplicate->invalidity_date;
+    }
+}
+
+// merge_into folds the record of `item` into one already written back.
+static void merge_into(uint8_t *record, const builder_table *table,
+                       const sort_scratch *scratch, const sort_item *item) {
+    if (table->attributes) {
+        record_attributes attributes;
+        record_attributes duplicate;
+        record_load_attributes(&attributes, record, table);
+        record_load_attributes(&duplicate, record_at(scratch, table, item), table);
+        merge_attributes(&attributes, &duplicate);
+        record_store_attributes(record, table, &attributes);
+    }
+}
+
+// write_back stores the sorted records over the old ones, duplicates merged.
+static void write_back(builder_table *table, const sort_scratch *scratch,
+                       size_t partition) {
+    uint64_t *num_records = &table->partitions.num_records[partition];
+    size_t num_items = *num_records;
+    record_cursor cursor = record_piles_start(&table->partitions, partition);
+    uint8_t *place = NULL;
+    *num_records = 0;
+    for (size_t i = 0; i < num_items; i++) {
+        const sort_item *item = &scratch->sorted[i];
+        if (i > 0 && item->low == item[-1].low &&
+            compare_high(scratch, table, item, item - 1) == 0) {
+            merge_into(place, table, scratch, item);
+            continue;
+        }
+        place = record_next(&cursor, table->record_len);
+        memcpy(place, record_at(scratch, table, item), table->record_len);
+        (*num_records)++;
+    }
+}
+
+static void sort_partition(builder_table *table, sort_scratch *scratch,
+                           size_t partition) {
+    uint8_t *end = scratch->records;
+    const record_block *block = table->partitions.first[partition];
+    for (; block != NULL; block = block->next) {
+        memcpy(end, block->data, block->used);
+        end += block->used;
+    }
+    size_t num_items = table->partitions.num_records[partition];
+    for (size_t i = 0; i < num_items; i++) {
+        const uint8_t *record = scratch->records + i * table->record_len;
+        scratch->items[i] = (sort_item){key_load_low(record, &table->shape), (uint32_t)i};
+    }
+    distribute(scratch, table, num_items);
+    if (!insertion_sort(scratch, table, num_items)) {
+        merge_sort(scratch, table, num_items);
+    }
+    write_back(table, scratch, partition);
+}
+
+static bool scratch_init(sort_scratch *scratch, size_t num_records, size_t record_len) {
+    size_t num_starts = ((size_t)1 << MAX_BUCKET_BITS_OF_SORT) + 1;
+    scratch->items = malloc(num_records * sizeof *scratch->items);
+    scratch->sorted = malloc(num_records * sizeof *scratch->sorted);
+    scratch->records = malloc(num_records * record_len + RECORD_SLACK);
+    scratch->starts = malloc(num_starts * sizeof *scratch->starts);
+    return scratch->items != NULL && scratch->sorted != NULL &&
+           scratch->records != NULL && scratch->starts != NULL;
+}
+
+static void scratch_clear(sort_scratch *scratch) {
+    free(scratch->items);
+    free(scratch->sorted);
+    free(scratch->records);
+    free(scratch->starts);
+}
+
+bool table_sort_part(builder_table *table, unsigned part, unsigned num_parts) {
+    const uint64_t *num_records = table->partitions.num_records;
+    size_t num_partitions = table->partitions.num_piles;
+    size_t largest = 0;
+    for (size_t i = part; i < num_partitions; i += num_parts) {
+        largest = num_records[i] > largest ? num_records[i] : largest;
+    }
+    if (largest == 0) {
+        return true;
+    }
+    sort_scratch scratch = {0};
+    bool ready = scratch_init(&scratch, largest, table->record_len);
+    for (size_t i = part; ready && i < num_partitions; i += num_parts) {
+        if (num_records[i] > 1) {
+            sort_partition(table, &scratch, i);
+        }
+    }
+    scratch_clear(&scratch);
+    return ready;
+}
