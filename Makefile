@@ -15,7 +15,7 @@ BUILT := $(VENV)/.built
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-NATIVE := CMakeLists.txt native/make_cdef.py $(shell find native/include native/src -type f)
+NATIVE := CMakeLists.txt native/make_cdef.py $(shell find native/include native/src native/python -type f)
 PACKAGES := $(wildcard crlcheck/__init__.py lambda_authorizer/__init__.py preprocessor/__init__.py)
 C_FILES = $(shell find native -name '*.[ch]')
 FUZZ_TARGETS = $(patsubst native/fuzz/%.c,%,$(wildcard native/fuzz/fuzz_*.c))

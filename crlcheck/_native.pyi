@@ -1,6 +1,13 @@
-"""The compiled module, made by cffi from native/include/crlcheck.h."""
-
+from collections.abc import Iterable
 from typing import Any
 
 ffi: Any
 lib: Any
+
+class Lookup:
+    def __contains__(self, serial_number: int, /) -> bool: ...
+    def _attach(self, owner: object, image_address: int, num_issuers: int, /) -> None: ...
+    def _detach(self) -> None: ...
+    def _contains_many(
+        self, issuer_number: int, serial_numbers: Iterable[int], /
+    ) -> list[bool]: ...

@@ -21,6 +21,7 @@ from crlcheck._binding import (
     PAGE_SIZE,
     FoundEntry,
     ImageLayout,
+    Lookup,
     NativeImage,
 )
 from crlcheck._metadata import ImageMetadata
@@ -63,12 +64,15 @@ def _map(path: str | os.PathLike[str]) -> mmap.mmap | bytes:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-class RevocationIndex:
+class RevocationIndex(Lookup):
     """
     An opened image. Made by ``open_index``; usable from any number of threads.
 
     ``close`` may run while another thread looks up: that lookup finishes on the
     old image, later ones raise ``IndexClosedError``.
+
+    ``serial_number in index`` tells whether a serial is listed: exact. It raises
+    ``ValueError`` where the image has entries of several certificate issuers.
     """
 
     def __init__(self, buffer: bytes | bytearray | mmap.mmap, *, verify: bool) -> None:
@@ -78,10 +82,10 @@ class RevocationIndex:
         self._digest = _check_digests(memoryview(buffer), layout, pages=verify)
         self._issuers = {name: number for number, name in enumerate(layout.issuers)}
         self._names = layout.issuers
-        self._only_issuer = 0 if len(self._names) == 1 else None
         self._num_entries = layout.num_entries
         self.metadata = ImageMetadata.from_bytes(layout.metadata)
         """What the image says of its CRL."""
+        self._attach(image, image.address, len(self._names))
 
     def __enter__(self) -> Self:
         return self
@@ -96,6 +100,7 @@ class RevocationIndex:
 
     def close(self) -> None:
         """Let go of the image; it is unmapped when the last lookup has returned."""
+        self._detach()
         self._image = None
 
     @property
@@ -106,18 +111,6 @@ class RevocationIndex:
     def __len__(self) -> int:
         """The number of distinct serials, per certificate issuer."""
         return self._num_entries
-
-    def __contains__(self, serial_number: int) -> bool:
-        """
-        Whether *serial_number* is listed: exact.
-
-        Raises:
-            IndexClosedError: the index was closed.
-            ValueError: the image has entries of several certificate issuers.
-        """
-        image = self._open()  # held until the call returns
-        serial = canonical_serial(serial_number)
-        return image.contains(self._require_only_issuer(), serial)
 
     def find(self, serial_number: int, issuer: bytes | None = None) -> RevokedEntry | None:
         """
@@ -148,14 +141,10 @@ class RevocationIndex:
             IndexClosedError: the index was closed.
             ValueError: *issuer* is needed.
         """
-        image = self._open()
-        serials = [canonical_serial(serial_number) for serial_number in serial_numbers]
+        self._open()
         number = self._issuer_number(issuer)
-        if number is None:
-            return [False] * len(serials)
-        # No image has a longer serial, so any other absent one may stand for it.
-        lookable = [serial if len(serial) <= MAX_SERIAL else b"" for serial in serials]
-        return image.contains_many(number, lookable)
+        # No entry has the number behind the last issuer's.
+        return self._contains_many(len(self._names) if number is None else number, serial_numbers)
 
     def contains_packed(
         self, rows: bytes | bytearray | memoryview, width: int, issuer: bytes | None = None
@@ -225,11 +214,11 @@ class RevocationIndex:
         return self._require_only_issuer() if issuer is None else self._issuers.get(issuer)
 
     def _require_only_issuer(self) -> int:
-        if self._only_issuer is None:
+        if len(self._names) != 1:
             raise ValueError(
                 f"the image has entries of {len(self._names)} certificate issuers: name one"
             )
-        return self._only_issuer
+        return 0
 
     def _entry(self, found: FoundEntry) -> RevokedEntry:
         try:

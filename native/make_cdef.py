@@ -1,9 +1,9 @@
 """
-Extract the declarations that cffi reads from the public header.
+Extract the declarations that cffi reads from the headers.
 
-The text between the header's two cdef marks is copied as it stands, so that
+The text between a header's two cdef marks is copied as it stands, so that
 header and Python binding cannot drift apart. Run by CMake:
-``make_cdef.py HEADER OUTPUT``.
+``make_cdef.py OUTPUT HEADER...``.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ def extract_cdef(header: str) -> str:
 
 
 def main() -> None:
-    """Write the declarations of the header named first to the file named second."""
-    header, output = map(Path, sys.argv[1:])
-    output.write_text(extract_cdef(header.read_text(encoding="utf-8")), encoding="utf-8")
+    """Write the declarations of the headers to the file named first."""
+    output, *headers = map(Path, sys.argv[1:])
+    cdef = "".join(extract_cdef(header.read_text(encoding="utf-8")) for header in headers)
+    output.write_text(cdef, encoding="utf-8")
 
 
 if __name__ == "__main__":

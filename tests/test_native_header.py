@@ -16,6 +16,7 @@ from crlcheck.types import CrlWarning
 
 ROOT = Path(__file__).parents[1]
 HEADER = ROOT / "native" / "include" / "crlcheck.h"
+LOOKUP_HEADER = ROOT / "native" / "python" / "lookup.h"
 
 
 def _load_make_cdef() -> ModuleType:
@@ -28,7 +29,9 @@ def _load_make_cdef() -> ModuleType:
 
 
 MAKE_CDEF = _load_make_cdef()
-CDEF: str = MAKE_CDEF.extract_cdef(HEADER.read_text(encoding="utf-8"))
+CDEF: str = "".join(
+    MAKE_CDEF.extract_cdef(header.read_text(encoding="utf-8")) for header in (HEADER, LOOKUP_HEADER)
+)
 CODE = re.sub(r"//.*", "", CDEF)
 
 # Each function as (return type, name, parameters).

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
-import textwrap
 from collections.abc import Iterable
-from pathlib import Path
 
 import pytest
 
 from crlcheck import compile_unverified_crl, open_index
 from crlcheck._binding import MAX_SERIAL, NativeImage
 from crlcheck._serial import canonical_serial
-from crlcheck.demo.encoding import der, der_header, der_integer, encode_entry, encode_extension
+from crlcheck.demo.encoding import der, encode_entry, encode_extension
 from support.certificate_der import encode_attribute, encode_name
 from support.crls import REVOKED_ON, make_crl
-from support.native import Entry, build, parse
+from support.native import Entry, build, contains, contains_many, parse
 
-NOON = b"260101120000Z"
 INDIRECT_CRL = encode_extension("2.5.29.28", der(0x30, der(0x84, b"\xff")), critical=True)
 
 
@@ -28,7 +23,7 @@ def check_members(serials: Iterable[bytes]) -> NativeImage:
     listed = set(serials)
     image = NativeImage(build([Entry(serial) for serial in listed]).image)
     asked = sorted(listed | {neighbour for serial in listed for neighbour in around(serial)})
-    assert image.contains_many(0, asked) == [serial in listed for serial in asked]
+    assert contains_many(image, 0, asked) == [serial in listed for serial in asked]
     stored = sorted(entry.serial_number for entry in image.entries())
     assert stored == sorted(int.from_bytes(serial, "big", signed=True) for serial in listed)
     return image
@@ -55,7 +50,7 @@ def test_no_entry() -> None:
     assert (built.num_entries, built.num_duplicates) == (0, 0)
     assert image.tables() == []
     assert list(image.entries()) == []
-    assert not any(image.contains(0, bytes(length)) for length in range(MAX_SERIAL + 2))
+    assert not any(contains(image, 0, bytes(length)) for length in range(MAX_SERIAL + 2))
 
 
 @pytest.mark.parametrize("length", range(1, MAX_SERIAL + 1))
@@ -75,8 +70,8 @@ def test_one_entry_of_each_length(length: int) -> None:
     assert found.reason == entry.reason
     assert [found] == list(image.entries())
     assert image.tables()[0]["key_bits"] == 0
-    assert not image.contains(0, entry.serial + b"\0")
-    assert not image.contains(0, entry.serial[:-1])
+    assert not contains(image, 0, entry.serial + b"\0")
+    assert not contains(image, 0, entry.serial[:-1])
 
 
 def test_all_serials_of_one_octet() -> None:
@@ -222,7 +217,7 @@ def test_serials_made_to_share_a_bucket() -> None:
     (table,) = image.tables()
     assert (table["num_entries"], table["max_bucket"]) == (count, count)
     asked = [unmix(number).to_bytes(8, "big") for number in range(2 * count)]
-    assert image.contains_many(0, asked) == [True, False] * count
+    assert contains_many(image, 0, asked) == [True, False] * count
     stored = [entry.serial_number % (1 << 64) for entry in image.entries()]
     assert stored == listed
 
@@ -239,8 +234,8 @@ def test_two_issuers_of_the_same_serials() -> None:
     for issuer in (0, 2):
         found = [image.find(issuer, serial) for serial in serials]
         assert [entry and entry.reason for entry in found] == [issuer] * 500
-    assert not any(image.contains_many(1, serials))
-    assert not any(image.contains_many(3, serials))
+    assert not any(contains_many(image, 1, serials))
+    assert not any(contains_many(image, 3, serials))
 
 
 def test_an_indirect_crl_of_many_issuers() -> None:
@@ -280,137 +275,3 @@ def test_the_number_of_issuers_is_limited() -> None:
     refused = parse(make_crl(entries, extensions=[INDIRECT_CRL]), [1 << 20], max_entries=4096)
     assert refused.rule == "too_many_issuers"
     assert len(refused.entries) in range(65_535 // 4096 * 4096, 65_536)
-
-
-# ---- chunks ----------------------------------------------------------------------
-
-
-CRL_OF_MANY_KINDS = make_crl(
-    [
-        *(encode_entry(serial, REVOKED_ON) for serial in (0, 127, 128, -1, 1 << 152)),
-        encode_entry(7, REVOKED_ON, reason=1, invalidity_date=REVOKED_ON),
-        encode_entry((1 << 511) - 1, REVOKED_ON, reason=6),
-        encode_entry(
-            8,
-            REVOKED_ON,
-            extra_extensions=[encode_extension("1.2.3.4", bytes(300))],
-            certificate_issuer=encode_name(encode_attribute("Other")),
-        ),
-        encode_entry(9, REVOKED_ON),
-    ],
-    extensions=[INDIRECT_CRL],
-)
-
-
-@pytest.mark.parametrize("size", range(1, 41))
-def test_entries_over_chunk_borders(size: int) -> None:
-    """
-    Whatever the size of chunks, and however few entries are taken at a time, the
-    entries are those of the whole.
-    """
-    whole = parse(CRL_OF_MANY_KINDS, [len(CRL_OF_MANY_KINDS)], max_entries=100)
-    assert whole.rule is None
-    assert len(whole.entries) == 9
-    for max_entries in (1, 2, 100):
-        assert parse(CRL_OF_MANY_KINDS, [size], max_entries=max_entries) == whole
-
-
-def test_truncation_is_noticed_wherever_it_is() -> None:
-    """
-    A CRL cut short anywhere is refused as truncated, where the cut is, and the
-    entries before the cut are the same for any size of chunks.
-    """
-    whole = parse(CRL_OF_MANY_KINDS, [1000])
-    for length in range(1, len(CRL_OF_MANY_KINDS)):
-        cut = parse(CRL_OF_MANY_KINDS[:length], [1000])
-        assert (cut.rule, cut.offset) == ("truncated", length)
-        assert cut.entries == whole.entries[: len(cut.entries)]
-        assert parse(CRL_OF_MANY_KINDS[:length], [7, 1, 2]) == cut
-    assert parse(b"", [1]).rule == "empty"
-
-
-# ---- claims ----------------------------------------------------------------------
-
-
-def test_the_number_of_entries_is_limited_where_asked() -> None:
-    """
-    A limit on entries lets exactly that many pass.
-    """
-    crl = make_crl(range(10))
-    assert parse(crl, [100], limit=10).rule is None
-    assert parse(crl, [100], limit=9).rule == "too_many_entries"
-
-
-# Each header that claims a size, as its tag and what comes before it. The elements
-# around it claim to be huge themselves, so that theirs does not stop it.
-_FIELDS = der_integer(1) + der(0x30) + encode_name(encode_attribute("CA")) + der(0x17, NOON) * 2
-_LIST = der_header(0x30, 1 << 62)
-_TBS = _LIST + der_header(0x30, (1 << 62) - 1000)
-_REVOKED = der_header(0x30, (1 << 62) - 2000)
-HEADERS = {
-    "certificate_list": (0x30, b""),
-    "tbs_cert_list": (0x30, _LIST),
-    "version": (0x02, _TBS),
-    "issuer": (0x30, _TBS + der_integer(1) + der(0x30)),
-    "revoked_certificates": (0x30, _TBS + _FIELDS),
-    "entry": (0x30, _TBS + _FIELDS + _REVOKED),
-    "extensions": (0xA0, _TBS + _FIELDS),
-}
-WRAPPERS = {"certificate_list", "tbs_cert_list", "revoked_certificates"}
-CLAIMS = {
-    "50_gb": (50 << 30).to_bytes(5, "big"),
-    "2_to_the_63_less_1": b"\x7f" + b"\xff" * 7,
-    "2_to_the_63": b"\x80" + bytes(7),
-    "2_to_the_64_less_1": b"\xff" * 8,
-    "2_to_the_64": b"\x01" + bytes(8),
-}
-
-
-def expected_rule(header: str, claim: str) -> str:
-    """The rule by which a claim is refused, before anything is allocated for it."""
-    if claim == "50_gb":
-        return "truncated" if header in WRAPPERS else "element_too_large"
-    if claim == "2_to_the_63_less_1":
-        return "truncated" if header == "certificate_list" else "length_overrun"
-    return "length_too_large"
-
-
-def claim_size(header: str, claim: str) -> str | None:
-    """Parse up to a header with that claim; return the rule it breaks."""
-    tag, before = HEADERS[header]
-    octets = CLAIMS[claim]
-    return parse(before + bytes((tag, 0x80 | len(octets))) + octets, [3, 100]).rule
-
-
-@pytest.mark.parametrize("claim", CLAIMS)
-@pytest.mark.parametrize("header", HEADERS)
-def test_a_size_that_cannot_be_is_refused(header: str, claim: str) -> None:
-    """
-    A header that claims a huge size is refused as such, or found to be truncated.
-    """
-    assert claim_size(header, claim) == expected_rule(header, claim)
-
-
-@pytest.mark.uninstrumented
-def test_a_claimed_size_costs_no_memory() -> None:
-    """
-    No claim makes the parser allocate: 64 MiB on top of the interpreter are plenty.
-    """
-    program = """
-        import resource
-        import sys
-
-        sys.path.insert(0, sys.argv[1])
-        from test_native_limits import CLAIMS, HEADERS, claim_size, expected_rule
-
-        with open("/proc/self/statm") as file:
-            now = int(file.read().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (now + (64 << 20),) * 2)
-        for header in HEADERS:
-            for claim in CLAIMS:
-                assert claim_size(header, claim) == expected_rule(header, claim), (header, claim)
-        print("done")
-    """
-    arguments = [sys.executable, "-P", "-c", textwrap.dedent(program), str(Path(__file__).parent)]
-    finished = subprocess.run(arguments, capture_output=True, text=True, check=False)
-    assert (finished.stdout, finished.stderr) == ("done\n", "")

@@ -17,6 +17,7 @@ from crlcheck._binding.image import (
     ImageLayout,
     NativeImage,
 )
+from crlcheck._binding.lookup import Lookup
 
 __all__ = [
     "DIGEST_SIZE",
@@ -27,6 +28,7 @@ __all__ = [
     "CrlFields",
     "FoundEntry",
     "ImageLayout",
+    "Lookup",
     "NativeImage",
     "parse_certificate",
     "parse_issuing_distribution_point",

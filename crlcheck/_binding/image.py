@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -57,6 +57,11 @@ class NativeImage:
         self._image = ffi.gc(image[0], lib.crlcheck_image_free)
 
     @property
+    def address(self) -> int:
+        """Where the native handle lies, for ``Lookup``."""
+        return int(ffi.cast("uintptr_t", self._image))
+
+    @property
     def layout(self) -> ImageLayout:
         """Where the parts lie, and what the header holds."""
         info = lib.crlcheck_image_info_of(self._image)
@@ -81,11 +86,6 @@ class NativeImage:
             found.append({name: int(getattr(table, name)) for name in _TABLE_FIELDS})
         return found
 
-    def contains(self, issuer: int, serial: bytes) -> bool:
-        """Whether a serial of certificate issuer number *issuer* is listed."""
-        found: bool = lib.crlcheck_image_contains(self._image, issuer, serial, len(serial))
-        return found
-
     def find(self, issuer: int, serial: bytes) -> FoundEntry | None:
         """The entry of a serial, or None."""
         found = ffi.new("crlcheck_found *")
@@ -93,21 +93,8 @@ class NativeImage:
             return None
         return _found_entry(found)
 
-    def contains_many(self, issuer: int, serials: Sequence[bytes]) -> list[bool]:
-        """``contains`` for each of *serials*, in one native call."""
-        results = bytearray(len(serials))
-        lib.crlcheck_image_contains_many(
-            self._image,
-            ffi.from_buffer("uint8_t[]", results),
-            issuer,
-            b"".join(serials),
-            bytes(map(len, serials)),
-            len(serials),
-        )
-        return list(map(bool, results))
-
     def contains_packed(self, issuer: int, rows: Any, width: int) -> bytearray:
-        """``contains`` for each row of *width* octets, read as an unsigned integer."""
+        """Whether each row of *width* octets, read as an unsigned integer, is listed."""
         with ffi.from_buffer("uint8_t[]", rows) as octets:
             num_rows = len(octets) // width
             results = bytearray(num_rows)

@@ -4,6 +4,10 @@
 
 #include <stdlib.h>
 
+// A table takes more than a kilobyte here, and an entry that starts one takes some
+// fifty octets of a CRL that nobody has verified yet. No real list comes near.
+enum { MAX_TABLES = 1 << 17 };
+
 bool builder_fail(crlcheck_error *out_error, crlcheck_status status, crlcheck_rule rule) {
     return der_fail(out_error, status, rule, 0);
 }
@@ -76,7 +80,8 @@ static bool add_issuer(crlcheck_builder *builder, uint32_t certificate_issuer) {
 }
 
 // find_table returns the table of an entry, new where needed.
-static builder_table *find_table(crlcheck_builder *builder, const crlcheck_entry *entry) {
+static builder_table *find_table(crlcheck_builder *builder, crlcheck_error *out_error,
+                                 const crlcheck_entry *entry) {
     uint32_t certificate_issuer = entry->certificate_issuer;
     if (certificate_issuer >= builder->num_issuers &&
         !add_issuer(builder, certificate_issuer)) {
@@ -86,6 +91,10 @@ static builder_table *find_table(crlcheck_builder *builder, const crlcheck_entry
     if (*number > 0) {
         return &builder->tables[*number - 1];
     }
+    if (builder->num_tables == MAX_TABLES) {
+        builder_fail(out_error, CRLCHECK_LIMIT_EXCEEDED, CRLCHECK_RULE_TOO_MANY_ISSUERS);
+        return NULL;
+    }
     builder_table *table =
         new_table(builder, certificate_issuer, (uint8_t)entry->serial.len);
     if (table != NULL) {
@@ -94,8 +103,11 @@ static builder_table *find_table(crlcheck_builder *builder, const crlcheck_entry
     return table;
 }
 
-crlcheck_status crlcheck_builder_add(crlcheck_builder *builder, crlcheck_error *out_error,
-                                     const crlcheck_entry *entries, size_t num_entries) {
+static bool add(crlcheck_builder *builder, crlcheck_error *out_error,
+                const crlcheck_entry *entries, size_t num_entries) {
+    if (builder->completed) {
+        return builder_fail(out_error, CRLCHECK_LIMIT_EXCEEDED, CRLCHECK_RULE_NONE);
+    }
     for (size_t start = 0; start < num_entries;) {
         const crlcheck_entry *first = &entries[start];
         size_t end = start + 1;
@@ -103,14 +115,26 @@ crlcheck_status crlcheck_builder_add(crlcheck_builder *builder, crlcheck_error *
                entries[end].certificate_issuer == first->certificate_issuer) {
             end++;
         }
-        builder_table *table = find_table(builder, first);
+        builder_table *table = find_table(builder, out_error, first);
         if (table == NULL || !table_add(table, &builder->pool, first, end - start)) {
-            return no_memory(out_error);
+            return false;
         }
         start = end;
     }
     builder->num_added += num_entries;
-    return CRLCHECK_OK;
+    return true;
+}
+
+crlcheck_status crlcheck_builder_add(crlcheck_builder *builder, crlcheck_error *out_error,
+                                     const crlcheck_entry *entries, size_t num_entries) {
+    crlcheck_error error = {.status = CRLCHECK_NO_MEMORY};
+    if (add(builder, &error, entries, num_entries)) {
+        return CRLCHECK_OK;
+    }
+    if (out_error != NULL) {
+        *out_error = error;
+    }
+    return (crlcheck_status)error.status;
 }
 
 crlcheck_status crlcheck_compile_chunk(crlcheck_crl_parser *parser,
@@ -149,6 +173,7 @@ static int compare_tables(const void *a, const void *b) {
 
 crlcheck_status crlcheck_builder_complete(crlcheck_builder *builder,
                                           crlcheck_error *out_error) {
+    builder->completed = true;
     for (uint32_t i = 0; i < builder->num_tables; i++) {
         builder_table *table = &builder->tables[i];
         if (table->num_records > UINT32_MAX / 2) {  // positions in the directory: 32 bits

@@ -59,6 +59,7 @@ typedef struct image_writer image_writer;
 
 struct crlcheck_builder {
     bool attributes;
+    bool completed;
     builder_table *tables;
     uint32_t num_tables;
     uint32_t capacity;

@@ -256,7 +256,7 @@ static bool feed(crlcheck_crl_parser *parser, size_t *out_num_entries,
                  crlcheck_entry *out_entries, der_reader *chunk, size_t max_entries,
                  crlcheck_error *out_error) {
     bool is_entry;
-    if (parser->carry[parser->active_carry].len > 0) {
+    if (parser->carry[parser->active_carry].len > 0 && max_entries > 0) {
         if (!complete_carried(parser, &is_entry, out_entries, chunk, out_error)) {
             return false;
         }

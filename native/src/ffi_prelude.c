@@ -2,3 +2,4 @@
 // not compiled on its own.
 
 #include "crlcheck.h"
+#include "lookup.h"

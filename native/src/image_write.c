@@ -133,10 +133,11 @@ static void write_hints(uint8_t *out, const builder_table *table,
     uint64_t zeros_seen = 0;
     for (uint64_t base = 0; group < num_groups; base += 64) {
         uint64_t zeros = ~load_le64(directory + base / 8);
-        uint64_t num_zeros = (uint64_t)__builtin_popcountll(zeros);
+        uint64_t counts = count_bits(zeros);
+        uint64_t num_zeros = counts >> 56;
         while (group < num_groups && zeros_seen + num_zeros >= group * BUCKETS_PER_HINT) {
             uint64_t number = group * BUCKETS_PER_HINT - zeros_seen - 1;
-            uint64_t bit = base + select_bit(zeros, (unsigned)number) + 1;
+            uint64_t bit = base + select_bit(zeros, counts, (unsigned)number) + 1;
             store_le32(out + 4 * group, (uint32_t)bit);
             group++;
         }

@@ -49,12 +49,31 @@ static inline uint64_t low_bits(unsigned num_bits) {
     return num_bits >= 64 ? UINT64_MAX : (UINT64_C(1) << num_bits) - 1;
 }
 
-// select_bit returns the place of one bit of `word`: number `number` from 0.
-static inline unsigned select_bit(uint64_t word, unsigned number) {
-    for (; number > 0; number--) {
-        word &= word - 1;
+// count_bits counts the ones of each octet and of those below it, so that the top
+// octet of the result counts them all. Processors have an instruction for that,
+// but not all that a wheel must run on, and the compiler's own way is a call.
+static inline uint64_t count_bits(uint64_t word) {
+    word -= (word >> 1) & UINT64_C(0x5555555555555555);
+    word = (word & UINT64_C(0x3333333333333333)) +
+           ((word >> 2) & UINT64_C(0x3333333333333333));
+    word = (word + (word >> 4)) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+    return word * UINT64_C(0x0101010101010101);
+}
+
+// select_bit returns the place of one bit of `word`: number `number` from 0, which
+// is less than how many there are; `counts` is count_bits(word).
+static inline unsigned select_bit(uint64_t word, uint64_t counts, unsigned number) {
+    // In each octet the top bit stays where that many ones are not yet reached.
+    uint64_t reached =
+        (number * UINT64_C(0x0101010101010101) | UINT64_C(0x8080808080808080)) - counts;
+    uint64_t below = (reached & UINT64_C(0x8080808080808080)) >> 7;
+    unsigned place = (unsigned)(below * UINT64_C(0x0101010101010101) >> 56) * 8;
+    unsigned before = place == 0 ? 0 : (unsigned)(counts >> (place - 8)) & 0xff;
+    uint64_t octet = word >> place;
+    for (unsigned left = number - before; left > 0; left--) {  // seven at most
+        octet &= octet - 1;
     }
-    return (unsigned)__builtin_ctzll(word);
+    return place + (unsigned)__builtin_ctzll(octet);
 }
 
 #endif

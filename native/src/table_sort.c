@@ -230,7 +230,7 @@ bool table_sort_part(builder_table *table, unsigned part, unsigned num_parts) {
     for (size_t i = part; i < num_partitions; i += num_parts) {
         largest = num_records[i] > largest ? num_records[i] : largest;
     }
-    if (largest == 0) {
+    if (largest < 2) {
         return true;
     }
     sort_scratch scratch = {0};

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from crlcheck._binding import DIGEST_SIZE, PAGE_SIZE
+from crlcheck._binding import DIGEST_SIZE, PAGE_SIZE, NativeImage
 from crlcheck._native import ffi, lib
 
 _PIECE_SIZE = 1 << 16
@@ -148,3 +148,21 @@ def _write_image(builder: Any, error: Any, issuers: Sequence[bytes]) -> bytes:
     num_pages = -(-len(body) // PAGE_SIZE)
     octets: bytes = ffi.buffer(header.data, header.len)[:]
     return octets + body + bytes((num_pages + 1) * DIGEST_SIZE)
+
+
+def contains(image: NativeImage, issuer: int, serial: bytes) -> bool:
+    """Look a serial up by its octets, whatever they are."""
+    handle = ffi.cast("crlcheck_image *", image.address)
+    listed: bool = lib.crlcheck_image_contains(handle, issuer, serial, len(serial))
+    return listed
+
+
+def contains_many(image: NativeImage, issuer: int, serials: Sequence[bytes]) -> list[bool]:
+    """Look serials up by their octets, in one native call."""
+    handle = ffi.cast("crlcheck_image *", image.address)
+    results = ffi.new("uint8_t[]", len(serials))
+    lengths = bytes(map(len, serials))
+    lib.crlcheck_image_contains_many(
+        handle, results, issuer, b"".join(serials), lengths, len(serials)
+    )
+    return list(map(bool, results))

@@ -1,0 +1,336 @@
+// lookup.c: crlcheck._native.Lookup, the base type of RevocationIndex.
+//
+// `serial in index` is what users wait for, so it goes straight from the
+// interpreter's slot to the image: a Python __contains__, int.to_bytes and a cffi
+// call would cost three to four times as much as this does in all. Only the
+// limited API is used, so one build serves every later Python.
+
+#include <Python.h>
+
+#include "crlcheck.h"
+#include "lookup.h"
+
+// Without the GIL, what a thread reads of an index must not change meanwhile.
+#ifdef Py_GIL_DISABLED
+#define BEGIN_LOCKED(self) Py_BEGIN_CRITICAL_SECTION(self)
+#define END_LOCKED() Py_END_CRITICAL_SECTION()
+#else
+#define BEGIN_LOCKED(self) {
+#define END_LOCKED() }
+#endif
+
+// lookup_object borrows `image` from `owner`, a Python object that frees it. Both
+// are NULL once the index is closed.
+typedef struct lookup_object {
+    PyObject_HEAD const crlcheck_image *image;
+    PyObject *owner;
+    int num_issuers;
+} lookup_object;
+
+// ---- serial numbers ----
+
+enum { MAX_LIMBS = CRLCHECK_MAX_SERIAL / 8 + 1 };
+
+// serial_octets is a serial in minimal two's complement form, at the end of
+// `octets`. Its length is 0 where it has more octets than any serial may.
+typedef struct serial_octets {
+    size_t len;
+    const uint8_t *start;
+    uint8_t octets[8 * MAX_LIMBS + 1];
+} serial_octets;
+
+// put_limbs writes a number that is not negative, least significant limb first;
+// `flip` makes it the complement, which is how -n-1 is written.
+static void put_limbs(serial_octets *out, const uint64_t *limbs, size_t num_limbs,
+                      uint8_t flip) {
+    uint8_t *end = out->octets + sizeof out->octets;
+    uint8_t *start = end - 8 * num_limbs;
+    for (size_t i = 0; i < num_limbs; i++) {
+        uint64_t limb = __builtin_bswap64(limbs[i]);
+        memcpy(end - 8 * (i + 1), &limb, sizeof limb);
+    }
+    while (start < end && *start == 0) {
+        start++;
+    }
+    if (start == end || *start >= 0x80) {  // zero has an octet, and so has the sign
+        *--start = 0;
+    }
+    for (uint8_t *octet = start; flip != 0 && octet < end; octet++) {
+        *octet = (uint8_t)~*octet;
+    }
+    out->start = start;
+    out->len = (size_t)(end - start);
+    if (out->len > CRLCHECK_MAX_SERIAL) {
+        out->len = 0;
+    }
+}
+
+// put_large takes a number above 2^63 apart, 64 bits at a time.
+static int put_large(serial_octets *out, PyObject *number, uint8_t flip) {
+    uint64_t limbs[MAX_LIMBS];
+    size_t num_limbs = 0;
+    int overflow = 1;
+    PyObject *rest = Py_NewRef(number);
+    PyObject *width = PyLong_FromLong(64);
+    while (overflow != 0 && num_limbs < MAX_LIMBS - 1 && width != NULL) {
+        limbs[num_limbs++] = PyLong_AsUnsignedLongLongMask(rest);
+        PyObject *shifted = PyNumber_Rshift(rest, width);
+        Py_DECREF(rest);
+        rest = shifted;
+        if (rest == NULL) {
+            break;
+        }
+        long long value = PyLong_AsLongLongAndOverflow(rest, &overflow);
+        if (overflow == 0) {
+            limbs[num_limbs++] = (uint64_t)value;
+        }
+    }
+    int status = rest == NULL || width == NULL ? -1 : 0;
+    Py_XDECREF(rest);
+    Py_XDECREF(width);
+    out->len = 0;
+    if (status == 0 && overflow == 0) {
+        put_limbs(out, limbs, num_limbs, flip);
+    }
+    return status;
+}
+
+// read_serial returns -1 with an exception where `object` is no integer.
+static int read_serial(serial_octets *out, PyObject *object) {
+    PyObject *number = PyLong_Check(object) ? Py_NewRef(object) : PyNumber_Index(object);
+    if (number == NULL) {
+        return -1;
+    }
+    int overflow;
+    int status = 0;
+    long long value = PyLong_AsLongLongAndOverflow(number, &overflow);
+    if (overflow == 0) {
+        uint64_t limb = (uint64_t)(value < 0 ? ~value : value);
+        put_limbs(out, &limb, 1, value < 0);
+    } else if (overflow > 0) {
+        status = put_large(out, number, 0);
+    } else {
+        PyObject *complement = PyNumber_Invert(number);
+        status = complement == NULL ? -1 : put_large(out, complement, 1);
+        Py_XDECREF(complement);
+    }
+    Py_DECREF(number);
+    return status;
+}
+
+// ---- lookups ----
+
+static void raise_closed(void) {
+    PyObject *errors = PyImport_ImportModule("crlcheck.errors");
+    PyObject *closed =
+        errors == NULL ? NULL : PyObject_GetAttrString(errors, "IndexClosedError");
+    if (closed != NULL) {
+        PyErr_SetString(closed, "the index is closed");
+    }
+    Py_XDECREF(closed);
+    Py_XDECREF(errors);
+}
+
+// lookup_contains keeps the GIL: giving it up and taking it back costs more than
+// the lookup.
+static int lookup_contains(PyObject *object, PyObject *number) {
+    lookup_object *self = (lookup_object *)object;
+    serial_octets serial;
+    int found = -1;
+    if (read_serial(&serial, number) < 0) {
+        return -1;
+    }
+    BEGIN_LOCKED(object)
+    if (self->image == NULL) {
+        raise_closed();
+    } else if (self->num_issuers != 1) {
+        PyErr_Format(PyExc_ValueError,
+                     "the image has entries of %d certificate issuers: name one",
+                     self->num_issuers);
+    } else {
+        found = crlcheck_image_contains(self->image, 0, serial.start, serial.len);
+    }
+    END_LOCKED()
+    return found;
+}
+
+enum { BLOCK = 1024 };
+
+// lookup_block is room for the serials of one block.
+typedef struct lookup_block {
+    uint8_t lengths[BLOCK];
+    uint8_t results[BLOCK];
+    uint8_t serials[BLOCK * CRLCHECK_MAX_SERIAL];
+} lookup_block;
+
+// read_block converts list items from `start` on and returns how many, or -1.
+static Py_ssize_t read_block(lookup_block *block, PyObject *numbers, Py_ssize_t start) {
+    Py_ssize_t num_items = PyList_Size(numbers) - start;
+    uint8_t *end = block->serials;
+    num_items = num_items < BLOCK ? num_items : BLOCK;
+    for (Py_ssize_t i = 0; i < num_items; i++) {
+        serial_octets serial;
+        PyObject *item = PyList_GetItem(numbers, start + i);
+        if (item == NULL || read_serial(&serial, item) < 0) {
+            return -1;
+        }
+        memcpy(end, serial.start, serial.len);
+        end += serial.len;
+        block->lengths[i] = (uint8_t)serial.len;
+    }
+    return num_items;
+}
+
+static int append_results(PyObject *results, const lookup_block *block,
+                          Py_ssize_t num_items) {
+    for (Py_ssize_t i = 0; i < num_items; i++) {
+        if (PyList_Append(results, block->results[i] ? Py_True : Py_False) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+// look_up_all fills `results` for the list `numbers`. The GIL is free while a block
+// is looked up, so `image` belongs to an owner that the caller holds.
+static int look_up_all(PyObject *results, const crlcheck_image *image, unsigned issuer,
+                       PyObject *numbers) {
+    lookup_block *block = malloc(sizeof *block);
+    if (block == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    int status = 0;
+    for (Py_ssize_t start = 0; status == 0 && start < PyList_Size(numbers);
+         start += BLOCK) {
+        Py_ssize_t num_items = read_block(block, numbers, start);
+        if (num_items < 0) {
+            status = -1;
+            break;
+        }
+        Py_BEGIN_ALLOW_THREADS crlcheck_image_contains_many(
+            image, block->results, issuer, block->serials, block->lengths,
+            (size_t)num_items);
+        Py_END_ALLOW_THREADS status = append_results(results, block, num_items);
+    }
+    free(block);
+    return status;
+}
+
+PyDoc_STRVAR(contains_many_doc,
+             "_contains_many(issuer_number, serial_numbers) -> list[bool]");
+
+static PyObject *lookup_contains_many(PyObject *object, PyObject *arguments) {
+    lookup_object *self = (lookup_object *)object;
+    unsigned issuer;
+    PyObject *iterable;
+    if (!PyArg_ParseTuple(arguments, "IO", &issuer, &iterable)) {
+        return NULL;
+    }
+    PyObject *numbers = PySequence_List(iterable);
+    if (numbers == NULL) {
+        return NULL;
+    }
+    const crlcheck_image *image;
+    PyObject *owner;
+    BEGIN_LOCKED(object)
+    image = self->image;
+    owner = Py_XNewRef(self->owner);
+    END_LOCKED()
+    PyObject *results = NULL;
+    if (image == NULL) {
+        raise_closed();
+    } else {
+        results = PyList_New(0);
+        if (results != NULL && look_up_all(results, image, issuer, numbers) < 0) {
+            Py_DECREF(results);
+            results = NULL;
+        }
+    }
+    Py_XDECREF(owner);
+    Py_DECREF(numbers);
+    return results;
+}
+
+// ---- life ----
+
+PyDoc_STRVAR(attach_doc, "_attach(owner, image_address, num_issuers): open the index");
+
+static PyObject *lookup_attach(PyObject *object, PyObject *arguments) {
+    lookup_object *self = (lookup_object *)object;
+    PyObject *owner;
+    unsigned long long address;
+    int num_issuers;
+    if (!PyArg_ParseTuple(arguments, "OKi", &owner, &address, &num_issuers)) {
+        return NULL;
+    }
+    PyObject *old;
+    BEGIN_LOCKED(object)
+    old = self->owner;
+    self->owner = Py_NewRef(owner);
+    self->image = (const crlcheck_image *)(uintptr_t)address;
+    self->num_issuers = num_issuers;
+    END_LOCKED()
+    Py_XDECREF(old);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(detach_doc, "_detach(): close the index");
+
+static PyObject *lookup_detach(PyObject *object, PyObject *Py_UNUSED(ignored)) {
+    lookup_object *self = (lookup_object *)object;
+    PyObject *old;
+    BEGIN_LOCKED(object)
+    old = self->owner;
+    self->owner = NULL;
+    self->image = NULL;
+    END_LOCKED()
+    Py_XDECREF(old);
+    Py_RETURN_NONE;
+}
+
+static void lookup_dealloc(PyObject *object) {
+    PyTypeObject *type = Py_TYPE(object);
+    Py_XDECREF(((lookup_object *)object)->owner);
+    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    release(object);
+    Py_DECREF(type);
+}
+
+static PyMethodDef lookup_methods[] = {
+    {"_contains_many", lookup_contains_many, METH_VARARGS, contains_many_doc},
+    {"_attach", lookup_attach, METH_VARARGS, attach_doc},
+    {"_detach", lookup_detach, METH_NOARGS, detach_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot lookup_slots[] = {
+    {Py_tp_dealloc, (void *)lookup_dealloc},
+    {Py_tp_methods, lookup_methods},
+    {Py_sq_contains, (void *)lookup_contains},
+    {0, NULL},
+};
+
+static PyType_Spec lookup_spec = {
+    .name = "crlcheck._native.Lookup",
+    .basicsize = sizeof(lookup_object),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .slots = lookup_slots,
+};
+
+int crlcheck_register_lookup(void) {
+    PyGILState_STATE state = PyGILState_Ensure();  // cffi calls without the GIL
+    PyObject *module = PyImport_ImportModule("crlcheck._native");
+    PyObject *type = PyType_FromSpec(&lookup_spec);
+    int status = -1;
+    if (module != NULL && type != NULL) {
+        status = PyObject_SetAttrString(module, "Lookup", type);
+    }
+    if (status < 0) {
+        PyErr_Print();
+    }
+    Py_XDECREF(module);
+    Py_XDECREF(type);
+    PyGILState_Release(state);
+    return status;
+}
