@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVarTuple
 
 from crlcheck._binding import PAGE_SIZE, BuilderStats, CrlCompiler, CrlFields
+from crlcheck._bitmap import serialize_bitmap
 from crlcheck._metadata import ImageMetadata
 from crlcheck._name import name_hash
 from crlcheck._signature_scheme import signature_scheme
@@ -215,7 +216,10 @@ class _Reading:
         self._worker.run(self._compiler.sort_part, 1, 2)
         self._compiler.sort_part(0, 2)
         self._worker.drain()
-        return self._compiler.stats()
+        stats = self._compiler.stats()
+        for table, members in self._compiler.dense_tables():
+            self._compiler.set_bitmap(table, serialize_bitmap(members))
+        return stats
 
     def _make_hash(self, fields: CrlFields) -> TbsVerifier | _UnverifiedTbs:
         if self._issuers is None:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 # From the bottom up. A package stands for everything in it.
 LAYERS = (
     {"errors", "types", "settings", "_serial", "_pem", "_name"},
-    {"_binding", "_metadata", "_object_store", "_signature_scheme", "_source"},
+    {"_binding", "_bitmap", "_metadata", "_object_store", "_signature_scheme", "_source"},
     {"_s3"},
     {"certificate", "signature", "index", "scope", "catalog", "stores"},
     {"_pipeline"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -52,9 +53,9 @@ class CrlCompiler:
     A CRL parser that feeds an image builder.
 
     Call ``feed`` for each chunk, ``finish`` and ``complete``, ``sort_part`` for
-    each part, ``stats``, ``start_image``, ``body``, then ``header``. The object
-    belongs to one thread at a time, but for sorting; the GIL is free during
-    each call.
+    each part, ``stats``, ``set_bitmap`` for each of ``dense_tables``,
+    ``start_image``, ``body``, then ``header``. The object belongs to one thread
+    at a time, but for sorting; the GIL is free during each call.
     """
 
     def __init__(
@@ -156,6 +157,43 @@ class CrlCompiler:
         stats = ffi.new("crlcheck_builder_stats *")
         lib.crlcheck_builder_finish(self._builder, stats)
         return BuilderStats(stats.num_entries, stats.num_duplicates)
+
+    def dense_tables(self) -> Iterator[tuple[int, array[int]]]:
+        """
+        Yield each table that is smaller as a bitmap, by number, with the members
+        in ascending order. What ``set_bitmap`` is not called for stays as it is.
+        """
+        table = ffi.new("uint32_t *")
+        num_keys = ffi.new("uint64_t *")
+        first = 0
+        while (
+            status := lib.crlcheck_builder_next_dense(
+                self._builder, table, num_keys, self._error, first
+            )
+        ) != lib.CRLCHECK_NOT_FOUND:
+            if status:
+                raise_for_crl(self._error)
+            keys = array("Q", bytes(8 * num_keys[0]))
+            out = ffi.from_buffer("uint64_t[]", keys, require_writable=True)
+            lib.crlcheck_builder_dense_keys(self._builder, out, table[0])
+            ffi.release(out)
+            yield table[0], keys
+            first = table[0] + 1
+
+    def set_bitmap(self, table: int, bitmap: bytes) -> None:
+        """
+        Give the bitmap of a table: portable 64-bit form, optimised for runs.
+
+        Raises:
+            ValueError: it is not the bitmap of the table's members.
+        """
+        status = lib.crlcheck_builder_set_bitmap(
+            self._builder, self._error, table, bitmap, len(bitmap)
+        )
+        if status == lib.CRLCHECK_MALFORMED:
+            raise ValueError(f"{len(bitmap)} octets are not the bitmap of table {table}")
+        if status:
+            raise_for_crl(self._error)
 
     def start_image(self, metadata: bytes) -> int:
         """Begin the image and return the size of its header, which comes last."""

@@ -298,7 +298,8 @@ crlcheck_status crlcheck_compile_chunk(crlcheck_crl_parser *parser,
                                        crlcheck_error *out_error, const uint8_t *chunk,
                                        size_t chunk_len);
 
-// crlcheck_builder_complete states that all entries have been added.
+// crlcheck_builder_complete states that all entries have been added: no other may
+// be added afterwards.
 crlcheck_status crlcheck_builder_complete(crlcheck_builder *builder,
                                           crlcheck_error *out_error);
 
@@ -314,6 +315,26 @@ crlcheck_status crlcheck_builder_sort_part(crlcheck_builder *builder,
 // crlcheck_builder_finish counts what is left after all parts are sorted.
 void crlcheck_builder_finish(crlcheck_builder *builder,
                              crlcheck_builder_stats *out_stats);
+
+// crlcheck_builder_next_dense finds the next table, from number `first_table` on, that
+// would be smaller as a roaring bitmap, or returns CRLCHECK_NOT_FOUND. It is called
+// after crlcheck_builder_finish. A table for which no bitmap is set stays sorted.
+crlcheck_status crlcheck_builder_next_dense(crlcheck_builder *builder,
+                                            uint32_t *out_table, uint64_t *out_num_keys,
+                                            crlcheck_error *out_error,
+                                            uint32_t first_table);
+
+// crlcheck_builder_dense_keys writes the members of the bitmap of a table that
+// crlcheck_builder_next_dense named, in ascending order.
+void crlcheck_builder_dense_keys(const crlcheck_builder *builder, uint64_t *out_keys,
+                                 uint32_t table);
+
+// crlcheck_builder_set_bitmap gives the bitmap of such a table, which is copied: the
+// portable 64-bit serialization, optimised for runs. CRLCHECK_MALFORMED says that it
+// is not the one that was asked for.
+crlcheck_status crlcheck_builder_set_bitmap(crlcheck_builder *builder,
+                                            crlcheck_error *out_error, uint32_t table,
+                                            const uint8_t *bitmap, size_t bitmap_len);
 
 // crlcheck_builder_start_image fixes the size of the header: `metadata` is copied
 // into it as it stands, `issuers` are the certificate issuers by number.
@@ -358,7 +379,7 @@ typedef struct crlcheck_image_info {
 typedef struct crlcheck_table_info {
     uint32_t certificate_issuer;
     uint32_t serial_len;       // octets
-    uint32_t kind;             // 0: sorted
+    uint32_t kind;             // 0: sorted, 1: bitmap
     uint32_t key_bits;
     uint32_t bucket_bits;
     uint64_t num_entries;

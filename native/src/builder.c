@@ -33,6 +33,7 @@ void crlcheck_builder_free(crlcheck_builder *builder) {
     }
     for (uint32_t i = 0; i < builder->num_tables; i++) {
         table_clear(&builder->tables[i], &builder->pool);
+        dense_clear(&builder->tables[i].dense);
     }
     free(builder->tables);
     free(builder->table_numbers);
@@ -228,4 +229,45 @@ void crlcheck_builder_finish(crlcheck_builder *builder,
     }
     out_stats->num_duplicates = builder->num_added - out_stats->num_entries;
     out_stats->memory = builder->pool.memory;
+}
+
+crlcheck_status crlcheck_builder_next_dense(crlcheck_builder *builder,
+                                            uint32_t *out_table, uint64_t *out_num_keys,
+                                            crlcheck_error *out_error,
+                                            uint32_t first_table) {
+    for (uint32_t i = first_table; i < builder->num_tables; i++) {
+        builder_table *table = &builder->tables[i];
+        dense_clear(&table->dense);
+        if (!dense_measure(table)) {
+            return no_memory(out_error);
+        }
+        if (table->dense.entries != NULL) {
+            *out_table = i;
+            *out_num_keys = table->num_records;
+            return CRLCHECK_OK;
+        }
+    }
+    return CRLCHECK_NOT_FOUND;
+}
+
+void crlcheck_builder_dense_keys(const crlcheck_builder *builder, uint64_t *out_keys,
+                                 uint32_t table_number) {
+    const builder_table *table = &builder->tables[table_number];
+    for (uint64_t i = 0; i < table->num_records; i++) {
+        out_keys[i] = table->dense.entries[i].key;
+    }
+}
+
+crlcheck_status crlcheck_builder_set_bitmap(crlcheck_builder *builder,
+                                            crlcheck_error *out_error,
+                                            uint32_t table_number, const uint8_t *bitmap,
+                                            size_t bitmap_len) {
+    crlcheck_status status = CRLCHECK_MALFORMED;
+    if (table_number < builder->num_tables) {
+        status = bitmap_accept(&builder->tables[table_number], bitmap, bitmap_len);
+    }
+    if (status != CRLCHECK_OK) {
+        builder_fail(out_error, status, CRLCHECK_RULE_NONE);
+    }
+    return status;
 }

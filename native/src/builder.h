@@ -39,6 +39,24 @@ typedef struct section_span {
     uint64_t size;
 } section_span;
 
+// dense_entry is an entry of a table that may become a bitmap.
+typedef struct dense_entry {
+    uint64_t key;  // before mixing
+    const uint8_t *record;
+} dense_entry;
+
+enum { NUM_DENSE_SECTIONS = 3 };
+
+// dense_table is what a table has besides its records where it is to be a bitmap.
+typedef struct dense_table {
+    dense_entry *entries;  // in order of their keys; NULL where the table stays sorted
+    uint64_t bitmap_size;  // as serialized
+    uint64_t num_groups;
+    uint64_t num_containers;
+    uint64_t num_counts;   // of the rank directory
+    uint8_t *sections[NUM_DENSE_SECTIONS];  // the first is there once all are
+} dense_table;
+
 typedef struct builder_table {
     uint32_t certificate_issuer;
     uint8_t serial_len;
@@ -52,6 +70,7 @@ typedef struct builder_table {
     uint64_t partition_at;    // how many records make it worth while
     key_shape shape;
     unsigned bucket_bits;
+    dense_table dense;
     section_span sections[NUM_SECTIONS];
 } builder_table;
 
@@ -143,11 +162,46 @@ static inline unsigned remainder_bits(const builder_table *table) {
     return table->shape.key_bits - table->bucket_bits;
 }
 
+static inline uint64_t remainders_size(const builder_table *table) {
+    return octets_of_bits(table->num_records * remainder_bits(table));
+}
+
+static inline uint64_t hints_size(const builder_table *table) {
+    return round_up(num_hints(table->bucket_bits) * 4, 8) + 8;
+}
+
+static inline uint64_t directory_size(const builder_table *table) {
+    return octets_of_bits(directory_bits(table->num_records, table->bucket_bits));
+}
+
 // ---- table_sort.c ----
 
 // table_sort_part orders every `num_parts`-th partition from number `part` on
 // and merges duplicates.
 bool table_sort_part(builder_table *table, unsigned part, unsigned num_parts);
+
+// ---- dense.c ----
+
+// dense_measure finds out whether a table, whose records are sorted and counted, would
+// be smaller as a bitmap; then it sets table->dense.entries. It returns false without
+// memory.
+bool dense_measure(builder_table *table);
+
+// dense_section_size is the size of the section as a bitmap.
+uint64_t dense_section_size(const builder_table *table, unsigned section);
+
+void dense_clear(dense_table *dense);
+
+// ---- bitmap_write.c ----
+
+// is_bitmap tells whether a table will be written as a bitmap.
+static inline bool is_bitmap(const builder_table *table) {
+    return table->dense.sections[SECTION_BITMAP] != NULL;
+}
+
+// bitmap_accept makes a table's sections from its serialized bitmap:
+// CRLCHECK_MALFORMED where that is not the bitmap of the table's entries.
+crlcheck_status bitmap_accept(builder_table *table, const uint8_t *bitmap, size_t len);
 
 // ---- image_write.c ----
 

@@ -41,7 +41,7 @@ enum {
     TABLE_SIZE = 256
 };
 
-enum { TABLE_KIND_SORTED = 0 };
+enum { TABLE_KIND_SORTED = 0, TABLE_KIND_BITMAP = 1 };
 
 typedef enum table_section {
     SECTION_REMAINDERS,
@@ -53,10 +53,35 @@ typedef enum table_section {
     NUM_SECTIONS
 } table_section;
 
+// In a table of the kind bitmap the first three sections hold other things.
+enum {
+    SECTION_BITMAP = SECTION_REMAINDERS,
+    SECTION_GROUPS = SECTION_HINTS,
+    SECTION_RANKS = SECTION_DIRECTORY
+};
+
+// An entry of the group directory.
+enum {
+    GROUP_UPPER_BITS = 0,       // u32
+    GROUP_FIRST_RANK = 4,       // u32
+    GROUP_OFFSET = 8,           // u64
+    GROUP_FIRST_CONTAINER = 16, // u32, then 4 zero octets
+    GROUP_SIZE = 24
+};
+
+// An entry of the rank directory.
+enum {
+    RANK_FIRST_RANK = 0,   // u32
+    RANK_FIRST_COUNT = 4,  // u32
+    RANK_SIZE = 8
+};
+
 enum {
     HEADER_ALIGNMENT = 64,
     SECTION_ALIGNMENT = 8,
     BUCKETS_PER_HINT = 32,
+    VALUES_PER_COUNT = 512,
+    COUNTS_PER_BITSET = 128,
     DATES_PER_BLOCK = 128,
     DATE_BLOCK_SIZE = 16,  // the descriptor of one block of dates
     MAX_BUCKET_BITS = 30

@@ -8,6 +8,7 @@
 #ifndef CRLCHECK_IMAGE_H
 #define CRLCHECK_IMAGE_H
 
+#include "bitmap.h"
 #include "format.h"
 #include "key.h"
 
@@ -21,6 +22,8 @@ typedef struct image_table {
     uint32_t certificate_issuer;
     uint32_t serial_len;
     uint64_t num_entries;
+    unsigned kind;
+    // Of the kind sorted:
     unsigned bucket_bits;
     unsigned low_remainder_bits;  // of the low word, below the bucket number
     unsigned remainder_bits;
@@ -28,10 +31,11 @@ typedef struct image_table {
     const uint8_t *remainders;
     const uint8_t *directory;
     const uint8_t *hints;
+    uint64_t max_bucket;
+    bitmap_view bitmap;           // of the kind bitmap
     const uint8_t *reasons;       // NULL where no entry has one
     image_dates revocation_dates;
     image_dates invalidity_dates;
-    uint64_t max_bucket;
     uint64_t size;
     key_shape shape;
 } image_table;
@@ -48,6 +52,17 @@ struct crlcheck_image {
 // image_find_table returns NULL where no serial of that issuer and length is.
 const image_table *image_find_table(const crlcheck_image *image,
                                     uint32_t certificate_issuer, size_t serial_len);
+
+// ---- image_bitmap.c ----
+
+// These look up in a table of the kind bitmap. image_bitmap_find may give a rank that
+// no entry has, where the image is damaged or has no attributes.
+bool image_bitmap_contains(const image_table *table, const uint8_t *serial);
+bool image_bitmap_find(uint64_t *out_rank, const image_table *table,
+                       const uint8_t *serial);
+
+// image_bitmap_serial returns false where the image contradicts itself.
+bool image_bitmap_serial(uint8_t *out_serial, const image_table *table, uint64_t rank);
 
 // read_bits reads a field of up to 64 bits from a little-endian bit stream.
 static inline uint64_t read_bits(const uint8_t *data, uint64_t bit, unsigned num_bits) {

@@ -107,7 +107,7 @@ static inline uint64_t bucket_of(const image_table *table, const table_key *key)
     return shift == 64 ? 0 : key->low >> shift;
 }
 
-// lookup finds the rank of a serial in a table.
+// lookup finds the rank of a serial in a sorted table.
 static inline bool lookup(uint64_t *out_rank, const image_table *table,
                           const uint8_t *serial) {
     table_key key;
@@ -123,6 +123,9 @@ bool crlcheck_image_contains(const crlcheck_image *image, uint32_t certificate_i
                              const uint8_t *serial, size_t serial_len) {
     const image_table *table = image_find_table(image, certificate_issuer, serial_len);
     uint64_t rank;
+    if (table != NULL && table->kind == TABLE_KIND_BITMAP) {
+        return image_bitmap_contains(table, serial);
+    }
     return table != NULL && lookup(&rank, table, serial);
 }
 
@@ -154,6 +157,9 @@ static void describe(crlcheck_found *out_found, const image_table *table,
                                   .serial_len = table->serial_len,
                                   .reason_code = CRLCHECK_NO_REASON};
     memcpy(out_found->serial, serial, table->serial_len);
+    if (rank >= table->num_entries) {  // of a damaged bitmap
+        return;
+    }
     if (table->reasons != NULL) {
         out_found->reason_code = (table->reasons[rank / 2] >> (rank % 2 * 4)) & 0x0f;
     }
@@ -169,7 +175,13 @@ crlcheck_status crlcheck_image_find(const crlcheck_image *image,
                                     size_t serial_len) {
     const image_table *table = image_find_table(image, certificate_issuer, serial_len);
     uint64_t rank;
-    if (table == NULL || !lookup(&rank, table, serial)) {
+    if (table == NULL) {
+        return CRLCHECK_NOT_FOUND;
+    }
+    bool listed = table->kind == TABLE_KIND_BITMAP
+                      ? image_bitmap_find(&rank, table, serial)
+                      : lookup(&rank, table, serial);
+    if (!listed) {
         return CRLCHECK_NOT_FOUND;
     }
     describe(out_found, table, serial, rank);
@@ -182,7 +194,8 @@ crlcheck_status crlcheck_image_find(const crlcheck_image *image,
 enum { BATCH = 32 };
 
 typedef struct batch_item {
-    const image_table *table;  // NULL once it is known that the serial is not listed
+    const image_table *table;  // NULL once it is known whether the serial is listed
+    bool listed;
     uint64_t bucket;
     entry_span span;
     table_key key;
@@ -191,7 +204,13 @@ typedef struct batch_item {
 static void start_item(batch_item *item, const crlcheck_image *image,
                        uint32_t certificate_issuer, const uint8_t *serial, size_t len) {
     item->table = image_find_table(image, certificate_issuer, len);
+    item->listed = false;
     if (item->table == NULL) {
+        return;
+    }
+    if (item->table->kind == TABLE_KIND_BITMAP) {
+        item->listed = image_bitmap_contains(item->table, serial);
+        item->table = NULL;
         return;
     }
     if (!key_from_serial(&item->key, &item->table->shape, serial)) {
@@ -236,8 +255,9 @@ static void finish_batch(uint8_t *out_results, batch_item *items, size_t num_ite
     for (size_t i = 0; i < num_items; i++) {
         const batch_item *item = &items[i];
         uint64_t rank;
-        out_results[i] =
-            item->table != NULL && search(&rank, item->table, item->span, &item->key);
+        out_results[i] = item->table == NULL
+                             ? item->listed
+                             : search(&rank, item->table, item->span, &item->key);
     }
 }
 
@@ -327,6 +347,14 @@ crlcheck_status crlcheck_image_entry(const crlcheck_image *image,
         return CRLCHECK_NOT_FOUND;
     }
     const image_table *table = &image->tables[table_number];
+    uint8_t serial[CRLCHECK_MAX_SERIAL];
+    if (table->kind == TABLE_KIND_BITMAP) {
+        if (!image_bitmap_serial(serial, table, position)) {
+            return CRLCHECK_CORRUPT_IMAGE;
+        }
+        describe(out_found, table, serial, position);
+        return CRLCHECK_OK;
+    }
     uint64_t bucket;
     if (!entry_bucket(&bucket, table, position)) {
         return CRLCHECK_CORRUPT_IMAGE;
@@ -340,7 +368,6 @@ crlcheck_status crlcheck_image_entry(const crlcheck_image *image,
         key.high[i] =
             read_bits(table->remainders, bit + left + 64 * i, above < 64 ? above : 64);
     }
-    uint8_t serial[CRLCHECK_MAX_SERIAL];
     key_to_serial(serial, &table->shape, &key);
     describe(out_found, table, serial, position);
     return CRLCHECK_OK;

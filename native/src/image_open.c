@@ -94,9 +94,9 @@ static bool index_issuers(crlcheck_image *image, crlcheck_error *out_error) {
 // it must have, or UINT64_MAX for any.
 static bool section(const uint8_t **out_section, uint64_t *out_size,
                     const crlcheck_image *image, const uint8_t *descriptor,
-                    table_section number, uint64_t required_size) {
-    uint64_t offset = load_le64(descriptor + TABLE_SECTIONS + 16 * (unsigned)number);
-    uint64_t size = load_le64(descriptor + TABLE_SECTIONS + 16 * (unsigned)number + 8);
+                    unsigned number, uint64_t required_size) {
+    uint64_t offset = load_le64(descriptor + TABLE_SECTIONS + 16 * number);
+    uint64_t size = load_le64(descriptor + TABLE_SECTIONS + 16 * number + 8);
     *out_size = size;
     *out_section = NULL;
     if (size == 0) {
@@ -112,7 +112,7 @@ static bool section(const uint8_t **out_section, uint64_t *out_size,
 }
 
 static bool dates(image_dates *out_dates, image_table *table, const crlcheck_image *image,
-                  const uint8_t *descriptor, table_section number) {
+                  const uint8_t *descriptor, unsigned number) {
     uint64_t size;
     uint64_t blocks_size = num_date_blocks(table->num_entries) * DATE_BLOCK_SIZE;
     if (!section(&out_dates->blocks, &size, image, descriptor, number, UINT64_MAX) ||
@@ -127,27 +127,51 @@ static bool dates(image_dates *out_dates, image_table *table, const crlcheck_ima
     return true;
 }
 
-static bool open_sections(image_table *table, const crlcheck_image *image,
-                          const uint8_t *descriptor) {
-    uint64_t num_entries = table->num_entries;
+// open_sorted finds the sections of a sorted table, which have sizes that follow.
+static bool open_sorted(image_table *table, const crlcheck_image *image,
+                        const uint8_t *descriptor) {
     uint64_t hints_size = round_up(num_hints(table->bucket_bits) * 4, 8) + 8;
-    uint64_t reasons_size = octets_of_bits(num_entries * 4);
-    uint64_t size[4];
+    uint64_t size[3];
     if (!section(&table->remainders, &size[0], image, descriptor, SECTION_REMAINDERS,
-                 octets_of_bits(num_entries * table->remainder_bits)) ||
+                 octets_of_bits(table->num_entries * table->remainder_bits)) ||
         !section(&table->directory, &size[1], image, descriptor, SECTION_DIRECTORY,
                  octets_of_bits(table->directory_bits)) ||
-        !section(&table->hints, &size[2], image, descriptor, SECTION_HINTS, hints_size) ||
-        !section(&table->reasons, &size[3], image, descriptor, SECTION_REASONS,
-                 UINT64_MAX) ||
-        (size[3] != 0 && size[3] != reasons_size)) {
+        !section(&table->hints, &size[2], image, descriptor, SECTION_HINTS, hints_size)) {
         return false;
     }
     if (table->remainders == NULL) {
         table->remainders = image->data;  // fields of no bits: any place will do
     }
     table->max_bucket = load_le64(table->hints + hints_size - 8);
-    table->size = size[0] + size[1] + size[2] + size[3];
+    table->size = size[0] + size[1] + size[2];
+    return true;
+}
+
+static bool open_bitmap(image_table *table, const crlcheck_image *image,
+                        const uint8_t *descriptor) {
+    bitmap_view *bitmap = &table->bitmap;
+    if (table->shape.num_high > 0 || table->bucket_bits > 0 ||
+        !section(&bitmap->data, &bitmap->size, image, descriptor, SECTION_BITMAP,
+                 UINT64_MAX) ||
+        !section(&bitmap->groups, &bitmap->groups_size, image, descriptor, SECTION_GROUPS,
+                 UINT64_MAX) ||
+        !section(&bitmap->ranks, &bitmap->ranks_size, image, descriptor, SECTION_RANKS,
+                 UINT64_MAX)) {
+        return false;
+    }
+    table->size = bitmap->size + bitmap->groups_size + bitmap->ranks_size;
+    return bitmap_open(bitmap);
+}
+
+static bool open_attributes(image_table *table, const crlcheck_image *image,
+                            const uint8_t *descriptor) {
+    uint64_t size;
+    if (!section(&table->reasons, &size, image, descriptor, SECTION_REASONS,
+                 UINT64_MAX) ||
+        (size != 0 && size != octets_of_bits(table->num_entries * 4))) {
+        return false;
+    }
+    table->size += size;
     return dates(&table->revocation_dates, table, image, descriptor,
                  SECTION_REVOCATION_DATES) &&
            dates(&table->invalidity_dates, table, image, descriptor,
@@ -159,11 +183,11 @@ static bool open_table(image_table *table, const crlcheck_image *image,
     table->certificate_issuer = load_le32(descriptor + TABLE_CERTIFICATE_ISSUER);
     table->serial_len = descriptor[TABLE_SERIAL_LEN];
     table->num_entries = load_le64(descriptor + TABLE_NUM_ENTRIES);
+    table->kind = descriptor[TABLE_KIND];
     table->bucket_bits = descriptor[TABLE_BUCKET_BITS];
     if (table->certificate_issuer >= image->info.num_issuers || table->serial_len == 0 ||
-        table->serial_len > CRLCHECK_MAX_SERIAL ||
-        descriptor[TABLE_KIND] != TABLE_KIND_SORTED || table->num_entries == 0 ||
-        table->num_entries > UINT32_MAX / 2) {
+        table->serial_len > CRLCHECK_MAX_SERIAL || table->kind > TABLE_KIND_BITMAP ||
+        table->num_entries == 0 || table->num_entries > UINT32_MAX / 2) {
         return false;
     }
     key_shape *shape = &table->shape;
@@ -178,7 +202,10 @@ static bool open_table(image_table *table, const crlcheck_image *image,
     table->low_remainder_bits = shape->low_bits - table->bucket_bits;
     table->remainder_bits = shape->key_bits - table->bucket_bits;
     table->directory_bits = directory_bits(table->num_entries, table->bucket_bits);
-    return open_sections(table, image, descriptor);
+    bool opened = table->kind == TABLE_KIND_BITMAP
+                      ? open_bitmap(table, image, descriptor)
+                      : open_sorted(table, image, descriptor);
+    return opened && open_attributes(table, image, descriptor);
 }
 
 static bool follows(const image_table *table, const image_table *previous) {
@@ -252,7 +279,7 @@ crlcheck_status crlcheck_image_table(const crlcheck_image *image,
     const image_table *table = &image->tables[number];
     *out_table = (crlcheck_table_info){.certificate_issuer = table->certificate_issuer,
                                        .serial_len = table->serial_len,
-                                       .kind = TABLE_KIND_SORTED,
+                                       .kind = table->kind,
                                        .key_bits = table->shape.key_bits,
                                        .bucket_bits = table->bucket_bits,
                                        .num_entries = table->num_entries,

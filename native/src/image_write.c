@@ -19,18 +19,6 @@ void image_writer_free(image_writer *writer) {
     }
 }
 
-static uint64_t directory_size(const builder_table *table) {
-    return octets_of_bits(directory_bits(table->num_records, table->bucket_bits));
-}
-
-static uint64_t hints_size(const builder_table *table) {
-    return round_up(num_hints(table->bucket_bits) * 4, 8) + 8;
-}
-
-static uint64_t remainders_size(const builder_table *table) {
-    return octets_of_bits(table->num_records * remainder_bits(table));
-}
-
 // place_section enters where a section lies, now that its size is known.
 static void place_section(image_writer *writer, builder_table *table, unsigned section,
                           uint64_t size) {
@@ -96,6 +84,21 @@ static bool read_remainders(size_t *out_len, image_writer *writer,
     return writer->packing || attributes_finish(&writer->attributes);
 }
 
+// start_bitmap gathers the attributes of a bitmap's table, whose entries are ranked in
+// the order of their keys.
+static bool start_bitmap(image_writer *writer, const builder_table *table) {
+    attribute_streams *streams = &writer->attributes;
+    if (!attributes_start(streams, table)) {
+        return false;
+    }
+    for (uint64_t i = 0; table->attributes && i < table->num_records; i++) {
+        if (!attributes_add(streams, table, table->dense.entries[i].record)) {
+            return false;
+        }
+    }
+    return attributes_finish(streams);
+}
+
 // longest_run counts the most ones in a row in `word`.
 static unsigned longest_run(uint64_t word) {
     unsigned length = 0;
@@ -148,6 +151,9 @@ static void write_hints(uint8_t *out, const builder_table *table,
 }
 
 static uint64_t section_size(const image_writer *writer, const builder_table *table) {
+    if (is_bitmap(table) && writer->section < NUM_DENSE_SECTIONS) {
+        return dense_section_size(table, writer->section);
+    }
     switch (writer->section) {
     case SECTION_HINTS:
         return hints_size(table);
@@ -168,7 +174,8 @@ static bool make_section(image_writer *writer, builder_table *table) {
     writer->piece = NULL;
     writer->piece_at = 0;
     writer->piece_len = (size_t)size;
-    if (section == SECTION_DIRECTORY) {
+    bool dense = is_bitmap(table) && section < NUM_DENSE_SECTIONS;
+    if (section == SECTION_DIRECTORY && !dense) {
         writer->piece = writer->directory;
         writer->directory = NULL;
         return true;
@@ -180,7 +187,9 @@ static bool make_section(image_writer *writer, builder_table *table) {
     if (writer->piece == NULL) {
         return false;
     }
-    if (section == SECTION_HINTS) {
+    if (dense) {
+        memcpy(writer->piece, table->dense.sections[section], size);
+    } else if (section == SECTION_HINTS) {
         write_hints(writer->piece, table, writer->directory);
     } else {
         attributes_copy_section(writer->piece, &writer->attributes, section);
@@ -218,8 +227,10 @@ static bool advance(size_t *out_len, crlcheck_builder *builder, uint8_t *out,
         end_table(builder);
         return true;
     }
-    if (writer->section > SECTION_REMAINDERS) {
-        bool made = make_section(writer, table);
+    if (writer->section > SECTION_REMAINDERS || is_bitmap(table)) {
+        bool gathered =
+            writer->section > SECTION_REMAINDERS || start_bitmap(writer, table);
+        bool made = gathered && make_section(writer, table);
         writer->section++;
         return made;
     }

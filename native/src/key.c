@@ -6,7 +6,7 @@
 static const uint64_t inverse_1 = UINT64_C(0x4f74430c22a54005);
 static const uint64_t inverse_2 = UINT64_C(0x9cb4b2f8129337db);
 
-static uint64_t unmix(uint64_t x, unsigned num_bits) {
+uint64_t key_unmix(uint64_t x, unsigned num_bits) {
     unsigned shift = (num_bits + 1) / 2;
     uint64_t mask = low_bits(num_bits);
     x ^= x >> shift;
@@ -53,9 +53,10 @@ bool key_shape_init(key_shape *shape) {
     return true;
 }
 
-void key_to_serial(uint8_t *out_serial, const key_shape *shape, const table_key *key) {
-    uint64_t word = unmix(key->low, shape->low_bits) ^ key_fold(key, shape->num_high);
-    word &= low_bits(shape->low_bits);
+// scatter puts the words of a key, as it was before mixing, where the serial varies.
+static void scatter(uint8_t *out_serial, const key_shape *shape, uint64_t low,
+                    const uint64_t *high) {
+    uint64_t word = low & low_bits(shape->low_bits);
     memcpy(out_serial, shape->value, shape->serial_len);
     unsigned left = shape->num_varying;
     for (unsigned i = 0; left > 0; i++) {
@@ -64,6 +65,15 @@ void key_to_serial(uint8_t *out_serial, const key_shape *shape, const table_key 
             out_serial[shape->varying[left]] |= (uint8_t)word;
             word >>= 8;
         }
-        word = i < shape->num_high ? key->high[i] : 0;
+        word = i < shape->num_high ? high[i] : 0;
     }
+}
+
+void key_to_serial(uint8_t *out_serial, const key_shape *shape, const table_key *key) {
+    uint64_t low = key_unmix(key->low, shape->low_bits);
+    scatter(out_serial, shape, low ^ key_fold(key, shape->num_high), key->high);
+}
+
+void natural_to_serial(uint8_t *out_serial, const key_shape *shape, uint64_t natural) {
+    scatter(out_serial, shape, natural, NULL);
 }

@@ -52,6 +52,13 @@ bool key_shape_init(key_shape *shape);
 // key_to_serial computes the serial of a key.
 void key_to_serial(uint8_t *out_serial, const key_shape *shape, const table_key *key);
 
+// key_unmix undoes key_mix.
+uint64_t key_unmix(uint64_t x, unsigned num_bits);
+
+// natural_to_serial computes the serial of a key before it is mixed, where the key
+// has no high words.
+void natural_to_serial(uint8_t *out_serial, const key_shape *shape, uint64_t natural);
+
 // key_mix is a bijection on numbers of `num_bits` bits. A shift of at least half
 // the width makes x ^= x >> s its own inverse.
 static inline uint64_t key_mix(uint64_t x, unsigned num_bits) {
@@ -120,10 +127,11 @@ static inline void key_split(table_key *out_key, const key_shape *shape,
     *top &= shape->top_mask;
 }
 
-// key_from_serial computes the key of a serial of shape->serial_len octets. It
-// returns false where a constant bit differs: no serial of the table does that.
-static inline bool key_from_serial(table_key *out_key, const key_shape *shape,
-                                   const uint8_t *serial) {
+// natural_key computes the key, before it is mixed, of a serial of shape->serial_len
+// octets. It returns false where a constant bit differs: no serial of the table does
+// that.
+static inline bool natural_key(table_key *out_key, const key_shape *shape,
+                               const uint8_t *serial) {
     if (!key_constants_agree(shape, serial)) {
         return false;
     }
@@ -135,6 +143,15 @@ static inline bool key_from_serial(table_key *out_key, const key_shape *shape,
             gathered[i] = serial[shape->varying[i]];
         }
         key_split(out_key, shape, gathered);
+    }
+    return true;
+}
+
+// key_from_serial computes the key of a serial, or returns false like natural_key.
+static inline bool key_from_serial(table_key *out_key, const key_shape *shape,
+                                   const uint8_t *serial) {
+    if (!natural_key(out_key, shape, serial)) {
+        return false;
     }
     uint64_t low = out_key->low ^ key_fold(out_key, shape->num_high);
     out_key->low = key_mix(low & low_bits(shape->low_bits), shape->low_bits);

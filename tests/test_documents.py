@@ -1,0 +1,56 @@
+"""What the documents say of the repository is so."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from test_layers import LAYERS
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+
+def anchors(text: str) -> set[str]:
+    """The fragments by which a document's headings can be linked to."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    """
+    Every file and every heading that a document links to exists.
+    """
+    text = path.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"https?://", target):
+            continue
+        name, _, fragment = target.partition("#")
+        linked = path.parent / name if name else path
+        assert linked.exists(), target
+        assert not fragment or fragment in anchors(linked.read_text(encoding="utf-8")), target
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_named_files_exist(path: Path) -> None:
+    """
+    Every path of this repository that a document names in code exists.
+    """
+    text = path.read_text(encoding="utf-8")
+    named = re.findall(r"`((?:crlcheck|tests|docs|native|benchmarks)/[\w./-]*)`", text)
+    missing = [name for name in named if not (ROOT / name).exists()]
+    assert missing == []
+
+
+def test_the_design_has_the_layers_that_are_enforced() -> None:
+    """
+    The layers of docs/design.md are those of the test that enforces them, in order.
+    """
+    text = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    table = re.search(r"^\| modules .*\n\|-.*\n((?:\|.*\n)+)", text, re.MULTILINE)
+    assert table is not None
+    cells = [row.split("|")[1] for row in table[1].splitlines()]
+    assert [set(re.findall(r"`(\w+)`", cell)) for cell in cells] == list(LAYERS)

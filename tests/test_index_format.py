@@ -1,0 +1,313 @@
+"""docs/index-format.md says what images are: its numbers, its example, its golden files."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from crlcheck._metadata import ImageMetadata
+from crlcheck.types import CrlWarning, ReasonCode
+from data import make_golden
+from support.format_reader import BitmapTable, Image, Shape
+
+ROOT = Path(__file__).parents[1]
+DOCUMENT = (ROOT / "docs" / "index-format.md").read_text(encoding="utf-8")
+FORMAT_H = (ROOT / "native" / "src" / "format.h").read_text(encoding="utf-8")
+CRLCHECK_H = (ROOT / "native" / "include" / "crlcheck.h").read_text(encoding="utf-8")
+WORD = 1 << 64
+
+
+def section_of(heading: str) -> str:
+    """The text below a heading, up to the next one of any level."""
+    _, _, rest = DOCUMENT.partition(f"# {heading}\n")
+    assert rest, heading
+    return re.split(r"^#", rest, maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def rows_of(heading: str, number: int = 0) -> list[list[str]]:
+    """The rows of a table below a heading, without its first two lines, cell by cell."""
+    blocks = re.findall(r"(?:^\|.*\n)+", section_of(heading), re.MULTILINE)
+    return [
+        [cell.strip().strip("`") for cell in line.strip("|\n").split(" |")]
+        for line in blocks[number].splitlines()[2:]
+    ]
+
+
+def fields_of(heading: str) -> dict[str, tuple[int, str]]:
+    """Offset and type of every field in a table, its zeros too, by name."""
+    return {
+        field or f"zero at {offset}": (int(offset), kind.replace("\N{MULTIPLICATION SIGN}", "x"))
+        for offset, kind, field, *_ in rows_of(heading)
+    }
+
+
+def size_of(kind: str) -> int:
+    """Octets of a type as the document and the header write it."""
+    if match := re.fullmatch(r"(\d+) octets", kind):
+        return int(match[1])
+    if match := re.fullmatch(r"(\d+) x \((.*)\)", kind):
+        return int(match[1]) * sum(size_of(part.split()[0]) for part in match[2].split(", "))
+    return int(kind[1:]) // 8
+
+
+def constants_of(header: str) -> dict[str, tuple[int, str]]:
+    """Value of every constant that a C header sets, and the type its comment names."""
+    found = re.findall(r"\b([A-Z][A-Z0-9_]+) = (\d+),?(?: *// (.*))?", header)
+    return {name: (int(value), comment.split(", then")[0]) for name, value, comment in found}
+
+
+# ---- the numbers -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("heading", "prefix"),
+    [
+        ("Superblock", "SUPERBLOCK_"),
+        ("Table descriptor", "TABLE_"),
+        ("Group directory", "GROUP_"),
+        ("Rank directory", "RANK_"),
+    ],
+)
+def test_offsets_are_those_of_the_header(heading: str, prefix: str) -> None:
+    """
+    Document and format.h give every field the same name, place and type, and
+    the fields leave no gap.
+    """
+    documented = fields_of(heading)
+    named = {name: place for name, place in documented.items() if not name.startswith("zero")}
+    declared = {
+        name.removeprefix(prefix).lower(): place
+        for name, place in constants_of(FORMAT_H).items()
+        if name.startswith(prefix) and place[1]
+    }
+    assert named == declared
+    end = 0
+    for offset, kind in documented.values():
+        assert offset == end
+        end += size_of(kind)
+    assert end == constants_of(FORMAT_H)[f"{prefix}SIZE"][0]
+
+
+def test_the_descriptor_of_dates_leaves_no_gap() -> None:
+    """
+    The fields that describe a block of dates follow each other and fill its size.
+    """
+    end = 0
+    for offset, kind in fields_of("Attributes").values():
+        assert offset == end
+        end += size_of(kind)
+    assert end == constants_of(FORMAT_H)["DATE_BLOCK_SIZE"][0]
+
+
+def test_sections_are_those_of_the_header() -> None:
+    """
+    Document and format.h number the sections of a table alike.
+    """
+    enum = re.search(r"typedef enum table_section \{(.*?)NUM_SECTIONS", FORMAT_H, re.DOTALL)
+    assert enum is not None
+    declared = [name.lower() for name in re.findall(r"SECTION_(\w+)", enum[1])]
+    rows = rows_of("Table descriptor", 1)
+    assert [(int(number), name) for number, name, *_ in rows] == list(enumerate(declared))
+
+
+def test_constants_are_those_of_the_headers() -> None:
+    """
+    Every size, alignment, flag, kind and version of the headers is in the
+    document's list with its value, and nothing else is.
+    """
+    format_constants = {
+        name: value for name, (value, kind) in constants_of(FORMAT_H).items() if not kind
+    }
+    format_constants["DATE_BLOCK_SIZE"] = constants_of(FORMAT_H)["DATE_BLOCK_SIZE"][0]
+    format_constants["NUM_SECTIONS"] = len(rows_of("Table descriptor", 1))
+    documented = {name: int(value) for name, value, *_ in rows_of("Constants")}
+    public = constants_of(CRLCHECK_H)
+    for name in [name for name in documented if name.startswith("CRLCHECK_")]:
+        assert documented.pop(name) == public[name][0], name
+    assert documented == {
+        name: value
+        for name, value in format_constants.items()
+        if not (name.startswith("SUPERBLOCK_") and name != "SUPERBLOCK_SIZE")
+    }
+
+
+def test_the_magic_and_the_multipliers_are_those_of_the_sources() -> None:
+    """
+    Magic, multipliers and their inverses are written alike in document and C.
+    """
+    octets = re.search(r"image_magic\[8\] = \{(.*)\}", FORMAT_H)
+    assert octets is not None
+    magic = bytes(
+        ord(item.strip("'")) if item.startswith("'") else int(item, 16)
+        for item in octets[1].split(", ")
+    )
+    documented_magic = next(row[3] for row in rows_of("Superblock") if row[2] == "magic")
+    assert bytes.fromhex(documented_magic) == magic
+    sources = "".join((ROOT / "native" / "src" / name).read_text() for name in ("key.h", "key.c"))
+    numbers = re.findall(r"UINT64_C\(0x(\w{16})\)", sources)
+    mix = section_of("The mix")
+    assert len(numbers) == 4
+    assert all(f"`{number}`" in mix for number in numbers)
+    for name in ("M1", "M2"):
+        multiplier = re.search(rf"{name} = `(\w+)`", mix)
+        inverse = re.search(rf"`(\w+)`, which is 1/{name}", mix)
+        assert multiplier is not None
+        assert inverse is not None
+        assert int(multiplier[1], 16) * int(inverse[1], 16) % WORD == 1
+
+
+def test_metadata_members_are_those_of_the_code() -> None:
+    """
+    Document and code know the same members with the same types, and the same
+    warnings.
+    """
+    types = {"bytes": "hex", "datetime": "time", "int": "integer", "str": "string",
+             "bool": "boolean", "CrlWarning": "array of strings", "None": "null"}  # fmt: skip
+    fields = {
+        field.name: " or ".join(types[part] for part in str(field.type).split(" | "))
+        for field in dataclasses.fields(ImageMetadata)
+    }
+    assert {member: kind for member, kind, *_ in rows_of("Metadata")} == fields
+    _, _, listed = section_of("Metadata").partition("The warnings of this version are")
+    names = re.findall(r"`(\w+)`", listed.split(".")[0])
+    assert names == [warning.name.lower() for warning in CrlWarning if warning.name]
+
+
+def test_keys_are_those_of_the_document() -> None:
+    """
+    The keys that the document gives for trying an implementation are right, and
+    lead back to their serials.
+    """
+    rows = [[cell.strip("` ") for cell in row] for row in rows_of("The mix")]
+    assert len(rows) == 6
+    for serial_hex, mask_hex, key_bits, low, high in rows:
+        serial, mask = bytes.fromhex(serial_hex), bytes.fromhex(mask_hex)
+        value = bytes(octet & constant for octet, constant in zip(serial, mask, strict=True))
+        shape = Shape(value, mask)
+        key = (int(low, 16), int(high or "0", 16))
+        assert shape.key_bits == int(key_bits)
+        assert shape.key(serial) == key
+        assert shape.serial(*key) == serial
+
+
+# ---- the worked example ------------------------------------------------------
+
+
+def dumped(kind: str = "dump") -> Iterator[tuple[int, bytes]]:
+    """Offset and octets of every line of the document's dumps."""
+    for block in re.findall(rf"^```{kind}\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL):
+        repeated: tuple[int, bytes] | None = None
+        offset, octets = 0, b""
+        for line in block.splitlines():
+            if line == "*":
+                repeated = (offset + len(octets), octets)
+                continue
+            place, _, rest = line.partition("  ")
+            offset, octets = int(place, 16), bytes.fromhex(rest.partition("  ")[0])
+            if repeated:
+                start, pattern = repeated
+                repeats, odd = divmod(offset - start, len(pattern))
+                assert odd == 0
+                yield start, pattern * repeats
+                repeated = None
+            yield offset, octets
+        assert repeated is None
+
+
+def test_the_example_is_the_golden_image() -> None:
+    """
+    The octets that the document shows are the golden image, all of it, but for
+    the zeros that fill its header up.
+    """
+    golden = (make_golden.DIRECTORY / "example.crlx").read_bytes()
+    shown: list[int | None] = [None] * len(golden)
+    json_block = re.search(r"^```json\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
+    assert json_block is not None
+    metadata = json_block[1].replace("\n", "").encode()
+    for offset, octets in [*dumped(), (0x25A, metadata)]:
+        assert shown[offset : offset + len(octets)] == [None] * len(octets)
+        shown[offset : offset + len(octets)] = octets
+    hidden = [offset for offset, octet in enumerate(shown) if octet is None]
+    assert hidden == list(range(0x543, 0x580))
+    assert bytes(octet or 0 for octet in shown) == golden
+
+
+def test_the_bitmap_of_the_example_is_the_golden_one() -> None:
+    """
+    The octets that the document shows of a bitmap are those of the golden image,
+    all of its body, and the rank that it computes is right.
+    """
+    golden = (make_golden.DIRECTORY / "runs.crlx").read_bytes()
+    shown = dict(dumped("runs"))
+    for offset, octets in shown.items():
+        assert golden[offset : offset + len(octets)] == octets
+    body = b"".join(octets for offset, octets in shown.items() if offset >= 0x440)
+    assert golden[0x440:-64] == body
+    (table,) = Image(golden).tables
+    assert isinstance(table, BitmapTable)
+    assert [entry.serial for _, entry in table.entries()].index(1105) == 25
+    assert table.bitmap.find(1105) == 25
+
+
+def test_the_example_walks_as_it_says() -> None:
+    """
+    Hit and misses of the worked example have the keys, ranks and answers told.
+    """
+    image = Image((make_golden.DIRECTORY / "example.crlx").read_bytes())
+    first, second = image.tables
+    text = section_of("Worked example")
+    missed = re.search(r"mix\(`06`\) is `(\w\w)`: bucket (\d) again, remainder `(\w\w)`", text)
+    assert missed is not None
+    for serial, (low, bucket, remainder) in {
+        b"\x17": ("fa", "1", "7a"),
+        b"\x06": missed.groups(),
+    }.items():
+        assert first.shape.key(serial) == (int(low, 16), 0)
+        assert (int(low, 16) >> 7, int(low, 16) & 0x7F) == (int(bucket), int(remainder, 16))
+    assert [entry.serial for _, entry in first.entries()] == [5, -1, 23]
+    found = image.find(23)
+    assert found is not None
+    assert found.reason == ReasonCode.KEY_COMPROMISE
+    assert found.revocation_date is not None
+    moment = datetime.fromtimestamp(found.revocation_date, UTC)
+    assert f"{moment:%Y-%m-%dT%H:%M:%SZ}" in text
+    assert second.shape.key(b"\x27\x12") is None
+    assert [image.find(serial) is not None for serial in (5, -1, 10001, 6, 10002)] == [
+        True, True, True, False, False,
+    ]  # fmt: skip
+
+
+# ---- the golden files --------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", make_golden.GOLDEN)
+def test_golden_images_are_still_made(name: str) -> None:
+    """
+    Compiling a committed CRL gives exactly the octets of the committed image.
+    """
+    golden = (make_golden.DIRECTORY / f"{name}.crlx").read_bytes()
+    assert make_golden.compiled_image(name) == golden
+
+
+@pytest.mark.parametrize("name", make_golden.GOLDEN)
+def test_golden_sources_are_those_of_the_script(name: str) -> None:
+    """
+    The committed CRLs, and the certificate they are verified with, are what the
+    script makes.
+    """
+    assert make_golden.source_crl(name) == (make_golden.DIRECTORY / f"{name}.crl").read_bytes()
+    assert make_golden.issuer_certificate() == make_golden.ISSUER.read_bytes()
+
+
+def test_every_golden_file_is_known() -> None:
+    """
+    No file lies among the golden ones that nothing checks.
+    """
+    expected = {f"{name}.{kind}" for name in make_golden.GOLDEN for kind in ("crl", "crlx")}
+    found = {path.name for path in make_golden.DIRECTORY.iterdir()}
+    assert found == expected | {make_golden.ISSUER.name}
