@@ -9,6 +9,8 @@
 #ifndef CRLCHECK_RECORDS_H
 #define CRLCHECK_RECORDS_H
 
+#include <string.h>
+
 #include "crlcheck.h"
 
 // Piles of a table that is still small have small blocks: an indirect CRL may have
@@ -74,6 +76,14 @@ static inline uint8_t *record_piles_add(record_piles *piles, record_pool *pool,
     }
     piles->next[pile] = next + record_len;
     return next;
+}
+
+// record_copy copies a record in whole words, so up to seven octets more: records
+// that are copied one after the other, and the slack behind them, allow for that.
+static inline void record_copy(uint8_t *out, const uint8_t *record, size_t record_len) {
+    for (size_t at = 0; at < record_len; at += 8) {
+        memcpy(out + at, record + at, 8);
+    }
 }
 
 // record_cursor walks a sealed pile.

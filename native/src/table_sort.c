@@ -10,10 +10,11 @@
 // than this is among duplicates, or an adversary's.
 enum { MAX_MOVE = 32, MAX_BUCKET_BITS_OF_SORT = 16 };
 
-typedef struct sort_item {
-    uint64_t low;    // the low word of the key
-    uint32_t index;  // of the record, in order of arrival
-} sort_item;
+// A sort item is a number: the bits of the key behind those of the partition, as
+// many as fit, then the record's index in order of arrival. So most comparisons
+// take one instruction and equal keys stay in order; only items whose key bits are
+// all the same need their records compared.
+typedef uint64_t sort_item;
 
 // sort_scratch is the working space for one partition.
 typedef struct sort_scratch {
@@ -21,20 +22,24 @@ typedef struct sort_scratch {
     sort_item *sorted;
     uint8_t *records;
     uint32_t *starts;
+    unsigned index_bits;
 } sort_scratch;
 
-static const uint8_t *record_at(const sort_scratch *scratch, const builder_table *table,
-                                const sort_item *item) {
-    return scratch->records + (size_t)item->index * table->record_len;
+static inline const uint8_t *record_at(const sort_scratch *scratch,
+                                       const builder_table *table, sort_item item) {
+    return scratch->records + (item & low_bits(scratch->index_bits)) * table->record_len;
 }
 
-// compare_high orders two keys by the words above the low one.
-static int compare_high(const sort_scratch *scratch, const builder_table *table,
-                        const sort_item *a, const sort_item *b) {
+// compare_keys orders two items by their whole keys.
+static int compare_keys(const sort_scratch *scratch, const builder_table *table,
+                        sort_item a, sort_item b) {
     table_key first = {0};
     table_key second = {0};
     key_load(&first, record_at(scratch, table, a), &table->shape);
     key_load(&second, record_at(scratch, table, b), &table->shape);
+    if (first.low != second.low) {
+        return first.low < second.low ? -1 : 1;
+    }
     for (unsigned i = table->shape.num_high; i > 0; i--) {
         if (first.high[i - 1] != second.high[i - 1]) {
             return first.high[i - 1] < second.high[i - 1] ? -1 : 1;
@@ -43,12 +48,17 @@ static int compare_high(const sort_scratch *scratch, const builder_table *table,
     return 0;
 }
 
+static inline bool same_key_bits(const sort_scratch *scratch, sort_item a, sort_item b) {
+    return (a ^ b) >> scratch->index_bits == 0;
+}
+
 static inline bool comes_before(const sort_scratch *scratch, const builder_table *table,
-                                const sort_item *a, const sort_item *b) {
-    if (a->low != b->low) {
-        return a->low < b->low;
+                                sort_item a, sort_item b) {
+    if (same_key_bits(scratch, a, b)) {
+        int order = compare_keys(scratch, table, a, b);
+        return order != 0 ? order < 0 : a < b;
     }
-    return compare_high(scratch, table, a, b) < 0;
+    return a < b;
 }
 
 // insertion_sort finishes items that are nearly in order. It gives up, without
@@ -57,12 +67,9 @@ static bool insertion_sort(const sort_scratch *scratch, const builder_table *tab
                            size_t num_items) {
     sort_item *items = scratch->sorted;
     for (size_t i = 1; i < num_items; i++) {
-        if (!comes_before(scratch, table, &items[i], &items[i - 1])) {
-            continue;
-        }
         sort_item item = items[i];
         size_t place = i;
-        while (place > 0 && comes_before(scratch, table, &item, &items[place - 1])) {
+        while (place > 0 && comes_before(scratch, table, item, items[place - 1])) {
             items[place] = items[place - 1];
             place--;
         }
@@ -77,7 +84,7 @@ static bool insertion_sort(const sort_scratch *scratch, const builder_table *tab
 static void merge(const sort_scratch *scratch, const builder_table *table, sort_item *out,
                   const sort_item *a, size_t num_a, const sort_item *b, size_t num_b) {
     while (num_a > 0 && num_b > 0) {
-        bool take_b = comes_before(scratch, table, b, a);  // ties keep arrival order
+        bool take_b = comes_before(scratch, table, *b, *a);
         *out++ = take_b ? *b++ : *a++;
         num_b -= take_b ? 1 : 0;
         num_a -= take_b ? 0 : 1;
@@ -103,34 +110,51 @@ static void merge_sort(const sort_scratch *scratch, const builder_table *table,
     }
 }
 
-// distribute moves scratch->items to scratch->sorted in the order of the bits of
-// the key that follow those of the partition: nearly in order, and stably.
+// make_items fills scratch->items from the records.
+static void make_items(sort_scratch *scratch, const builder_table *table,
+                       size_t num_items) {
+    unsigned left = table->shape.low_bits - table->partition_bits;
+    scratch->index_bits = 1;
+    while ((size_t)1 << scratch->index_bits < num_items) {
+        scratch->index_bits++;
+    }
+    unsigned room = 64 - scratch->index_bits;
+    unsigned drop = left > room ? left - room : 0;
+    const uint8_t *record = scratch->records;
+    uint64_t mask = low_bits(left);
+    for (size_t i = 0; i < num_items; i++) {
+        uint64_t bits = (key_load_low(record, &table->shape) & mask) >> drop;
+        scratch->items[i] = bits << scratch->index_bits | i;
+        record += table->record_len;
+    }
+}
+
+// distribute moves scratch->items to scratch->sorted in the order of their leading
+// bits: nearly in order.
 static void distribute(sort_scratch *scratch, const builder_table *table,
                        size_t num_items) {
     unsigned left = table->shape.low_bits - table->partition_bits;
-    unsigned num_bits = 0;
-    while (num_bits < left && num_bits < MAX_BUCKET_BITS_OF_SORT &&
-           (size_t)1 << num_bits < num_items) {
-        num_bits++;
-    }
+    unsigned key_bits = left < 64 - scratch->index_bits ? left : 64 - scratch->index_bits;
+    unsigned num_bits = scratch->index_bits;
+    num_bits = num_bits < key_bits ? num_bits : key_bits;
+    num_bits = num_bits < MAX_BUCKET_BITS_OF_SORT ? num_bits : MAX_BUCKET_BITS_OF_SORT;
+    unsigned shift = scratch->index_bits + key_bits - num_bits;
     if (num_bits == 0) {
         memcpy(scratch->sorted, scratch->items, num_items * sizeof *scratch->items);
         return;
     }
     uint32_t *starts = scratch->starts;
     size_t num_buckets = (size_t)1 << num_bits;
-    uint64_t mask = low_bits(num_bits);
-    unsigned shift = left - num_bits;
     memset(starts, 0, (num_buckets + 1) * sizeof *starts);
     for (size_t i = 0; i < num_items; i++) {
-        starts[((scratch->items[i].low >> shift) & mask) + 1]++;
+        starts[(scratch->items[i] >> shift) + 1]++;
     }
     for (size_t i = 0; i < num_buckets; i++) {
         starts[i + 1] += starts[i];
     }
     for (size_t i = 0; i < num_items; i++) {
-        size_t bucket = (scratch->items[i].low >> shift) & mask;
-        scratch->sorted[starts[bucket]++] = scratch->items[i];
+        sort_item item = scratch->items[i];
+        scratch->sorted[starts[item >> shift]++] = item;
     }
 }
 
@@ -154,7 +178,7 @@ static void merge_attributes(record_attributes *attributes,
 
 // merge_into folds the record of `item` into one already written back.
 static void merge_into(uint8_t *record, const builder_table *table,
-                       const sort_scratch *scratch, const sort_item *item) {
+                       const sort_scratch *scratch, sort_item item) {
     if (table->attributes) {
         record_attributes attributes;
         record_attributes duplicate;
@@ -174,14 +198,14 @@ static void write_back(builder_table *table, const sort_scratch *scratch,
     uint8_t *place = NULL;
     *num_records = 0;
     for (size_t i = 0; i < num_items; i++) {
-        const sort_item *item = &scratch->sorted[i];
-        if (i > 0 && item->low == item[-1].low &&
-            compare_high(scratch, table, item, item - 1) == 0) {
+        sort_item item = scratch->sorted[i];
+        if (i > 0 && same_key_bits(scratch, item, scratch->sorted[i - 1]) &&
+            compare_keys(scratch, table, item, scratch->sorted[i - 1]) == 0) {
             merge_into(place, table, scratch, item);
             continue;
         }
         place = record_next(&cursor, table->record_len);
-        memcpy(place, record_at(scratch, table, item), table->record_len);
+        record_copy(place, record_at(scratch, table, item), table->record_len);
         (*num_records)++;
     }
 }
@@ -195,10 +219,7 @@ static void sort_partition(builder_table *table, sort_scratch *scratch,
         end += block->used;
     }
     size_t num_items = table->partitions.num_records[partition];
-    for (size_t i = 0; i < num_items; i++) {
-        const uint8_t *record = scratch->records + i * table->record_len;
-        scratch->items[i] = (sort_item){key_load_low(record, &table->shape), (uint32_t)i};
-    }
+    make_items(scratch, table, num_items);
     distribute(scratch, table, num_items);
     if (!insertion_sort(scratch, table, num_items)) {
         merge_sort(scratch, table, num_items);
