@@ -71,7 +71,7 @@ $(VENV)/.bench: $(BUILT)
 	touch $@
 
 bench: $(VENV)/.bench
-	$(PYTEST_ENV) $(BIN)/python -m pytest benchmarks $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -o pythonpath=. benchmarks $(PYTEST_ARGS)
 
 # ---- fuzzing -----------------------------------------------------------------
 

@@ -189,7 +189,8 @@ def test_an_interrupt_exits_130(place: Place, monkeypatch: pytest.MonkeyPatch) -
 
 # Stops where the image is complete but does not have its name yet.
 _SLOW_DISK = """
-import os, sys, time
+import os, signal, sys, time
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored
 from crlcheck.cli import main
 os.fsync = lambda file: (print("syncing", flush=True), time.sleep(60))
 sys.exit(main())

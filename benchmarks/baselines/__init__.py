@@ -1,0 +1,3 @@
+"""
+What crlcheck is compared with: one module for each peer, one interface for all.
+"""

@@ -1,0 +1,36 @@
+"""
+Java's X509CRL, in a JVM of its own that has warmed up.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from benchmarks.baselines.process import PROGRAMS, SOURCES, Program
+
+_SOURCE = SOURCES / "CrlServer.java"
+
+
+class Java(Program):
+    """The JDK's own provider: every entry becomes objects in two collections."""
+
+    name = "java"
+    title = "Java X509CRL"
+    how = "`CertificateFactory.generateCRL`, `verify`; `getRevokedCertificate(BigInteger)`"
+
+    def absent(self) -> str | None:
+        """Say which tool is missing."""
+        missing = [tool for tool in ("java", "javac") if shutil.which(tool) is None]
+        return f"no {' and no '.join(missing)} on the PATH" if missing else None
+
+    def version(self) -> str:
+        """Return the version of the compiler and the virtual machine."""
+        found = subprocess.run(["java", "--version"], capture_output=True, text=True, check=True)
+        return " ".join(found.stdout.split()[:2])
+
+    def build(self) -> list[str | Path]:
+        """Compile to build/bench/programs."""
+        subprocess.run(["javac", "-d", PROGRAMS, _SOURCE], check=True)
+        return ["java", "-Xmx6g", "-cp", PROGRAMS, "CrlServer"]
