@@ -183,6 +183,8 @@ def test_an_unknown_kind_is_misuse() -> None:
         generate.generate_crl(10, "random17")
 
 
+# It runs the source tree's package, which an installation does not have.
+@pytest.mark.uninstrumented
 def test_the_command_writes_crl_and_certificate(tmp_path: Path) -> None:
     """
     ``python -m benchmarks.generate`` writes a CRL and the certificate that
