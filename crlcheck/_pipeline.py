@@ -1,22 +1,19 @@
 """
 A CRL on its way from source to image.
 
-While one thread parses a chunk and keeps its entries, a second hashes the same
-chunk for the signature; later the second hashes and writes the image while the
-first packs it.
+One thread parses a chunk and keeps its entries, while a second hashes the same
+chunk for the signature and reads the next. Both sort. Then the first packs the image,
+and the second hashes and writes it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeVarTuple
+from typing import TYPE_CHECKING
 
 from crlcheck._binding import PAGE_SIZE, BuilderStats, CrlCompiler, CrlFields
 from crlcheck._bitmap import serialize_bitmap
@@ -24,6 +21,7 @@ from crlcheck._metadata import ImageMetadata
 from crlcheck._name import name_hash
 from crlcheck._signature_scheme import signature_scheme
 from crlcheck._source import CrlSource, SourceReader
+from crlcheck._worker import Call, Worker
 from crlcheck.errors import MalformedCrlError, UnsupportedCrlError
 from crlcheck.types import CertificateFacts, CompileReport, CrlWarning
 
@@ -34,24 +32,16 @@ DEFAULT_MAX_SOURCE_SIZE = 1 << 30
 """Octets of the largest source taken unless more is allowed."""
 
 _PIECE_SIZE = 1 << 20
-# One chunk being read or packed, one being hashed, one waiting between them.
+# One chunk being read, one being hashed, one being parsed; so with pieces.
 _NUM_BUFFERS = 3
 
 Chunk = bytes | memoryview
-Arguments = TypeVarTuple("Arguments")
 
-
-class Sink(Protocol):
-    """Takes an image: the octets behind its header in order, then the header."""
-
-    def start(self, header_size: int) -> None:
-        """The header will have *header_size* octets."""
-
-    def write(self, piece: Chunk) -> None:
-        """Take the next octets, without keeping *piece*. May run on another thread."""
-
-    def finish(self, header: bytes) -> None:
-        """Take the header, after everything else."""
+Sink = Callable[[int, Chunk], None]
+"""
+Takes octets of an image, in any order: their offset, and the octets themselves, which
+it does not keep. Several threads may call it at once.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +67,7 @@ def read_crl(
         CrlError: the CRL is refused.
         OSError: from reading.
     """
-    with _Worker() as worker:
+    with Worker() as worker:
         crl = _Reading(source, issuers, options, worker)
         try:
             crl.read()
@@ -95,7 +85,7 @@ class VerifiedCrl:
         metadata: ImageMetadata,
         signer: CertificateFacts | None,
         source_size: int,
-        worker: _Worker,
+        worker: Worker,
     ) -> None:
         self._compiler = compiler
         self.metadata = metadata
@@ -105,26 +95,26 @@ class VerifiedCrl:
 
     def write(self, sink: Sink) -> CompileReport:
         """
-        Give the image to *sink*, piece by piece; whatever it raises ends that.
+        Give the image to *sink*, the header last; whatever it raises ends that.
         """
-        buffers = [bytearray(_PIECE_SIZE) for _ in range(_NUM_BUFFERS)]
-        digests = _PageDigests()
         header_size = self._compiler.start_image(self.metadata.to_bytes())
-        sink.start(header_size)
-
-        def pass_on(piece: Chunk) -> None:
-            digests.update(piece)
-            sink.write(piece)
-
-        for piece in self._compiler.body(itertools.cycle(buffers)):
-            self._worker.run(pass_on, piece)
-        self._worker.drain()
+        pending: deque[tuple[Call[bytes], bytearray]] = deque()
+        digests: list[Call[bytes]] = []
+        offset = header_size
+        for buffer, size in self._compiler.body(_free_buffers(pending)):
+            piece = memoryview(buffer)[:size]
+            digests.append(self._worker.submit(_write_pages, sink, offset, piece))
+            pending.append((digests[-1], buffer))
+            offset += size
+        # From the last on, because the worker goes from the first on.
+        for call in reversed(digests):
+            call.result_here()
         header = self._compiler.header
-        table, root = digests.finish(header)
-        sink.write(table + root)
-        sink.finish(header)
-        image_size = header_size + digests.size + len(table) + len(root)
-        return self._report(root.hex(), image_size)
+        table = b"".join(call.result() for call in digests)
+        digest = hashlib.sha256(header + table).digest()
+        sink(offset, table + digest)
+        sink(0, header)
+        return self._report(digest.hex(), offset + len(table) + len(digest))
 
     def _report(self, digest: str, image_size: int) -> CompileReport:
         metadata = self.metadata
@@ -144,6 +134,27 @@ class VerifiedCrl:
         )
 
 
+def _free_buffers(pending: deque[tuple[Call[bytes], bytearray]]) -> Iterator[bytearray]:
+    """Yield buffers for pieces of the body, as the calls that use them end."""
+    while True:
+        if len(pending) < _NUM_BUFFERS:
+            yield bytearray(_PIECE_SIZE)
+            continue
+        # Where the worker lags behind, the last piece is written here meanwhile.
+        call, buffer = pending.popleft() if pending[0][0].done else pending.pop()
+        call.result_here()
+        yield buffer
+
+
+def _write_pages(sink: Sink, offset: int, pages: memoryview) -> bytes:
+    """Give *pages* to *sink* and return their digests."""
+    sink(offset, pages)
+    return b"".join(
+        hashlib.sha256(pages[start : start + PAGE_SIZE]).digest()
+        for start in range(0, len(pages), PAGE_SIZE)
+    )
+
+
 class _Reading:
     """The state of reading one source."""
 
@@ -152,7 +163,7 @@ class _Reading:
         source: CrlSource,
         issuers: tuple[CertificateFacts, ...] | None,
         options: Options,
-        worker: _Worker,
+        worker: Worker,
     ) -> None:
         self._issuers = issuers
         self._options = options
@@ -166,6 +177,7 @@ class _Reading:
             allow_v1=options.allow_v1,
         )
         self._hash: TbsVerifier | _UnverifiedTbs | None = None
+        self._hashing: deque[Call[None]] = deque()
 
     def close(self) -> None:
         """Give up what the hash keeps, after the worker is done with it."""
@@ -177,7 +189,10 @@ class _Reading:
         """Feed the whole source to parser and hash."""
         offset = 0
         early: list[tuple[int, bytes]] = []
-        for chunk in self._source.chunks():
+        chunks = self._source.chunks()
+        following = self._worker.submit(next, chunks, None)
+        while (chunk := following.result()) is not None:
+            following = self._worker.submit(next, chunks, None)
             if self._hash is not None:
                 self._hash_tbs(offset, chunk)
                 self._compiler.feed(chunk)
@@ -192,7 +207,8 @@ class _Reading:
                     early.clear()
             offset += len(chunk)
         self._compiler.finish()
-        self._worker.drain()
+        for call in self._hashing:
+            call.result()
 
     def verified(self) -> VerifiedCrl:
         """Check what can be checked only now, the signature above all."""
@@ -211,11 +227,11 @@ class _Reading:
         return VerifiedCrl(self._compiler, metadata, signer, self._source.size, self._worker)
 
     def _sort(self) -> BuilderStats:
-        """Put the entries in order, half of them on the worker's thread."""
+        """Put the entries in order, on both threads."""
         self._compiler.complete()
-        self._worker.run(self._compiler.sort_part, 1, 2)
-        self._compiler.sort_part(0, 2)
-        self._worker.drain()
+        shared = self._worker.submit(self._compiler.sort)
+        self._compiler.sort()
+        shared.result_here()
         stats = self._compiler.stats()
         for table, members in self._compiler.dense_tables():
             self._compiler.set_bitmap(table, serialize_bitmap(members))
@@ -240,7 +256,10 @@ class _Reading:
         start = max(tbs_offset - offset, 0)
         end = min(tbs_offset + tbs_size - offset, len(chunk))
         if start < end:
-            self._worker.run(self._hash.update, memoryview(chunk)[start:end])
+            while self._hashing and self._hashing[0].done:
+                self._hashing.popleft().result()
+            span = memoryview(chunk)[start:end]
+            self._hashing.append(self._worker.submit(self._hash.update, span))
 
     def _describe(
         self,
@@ -315,79 +334,3 @@ class _UnverifiedTbs:
     @property
     def tbs_digest(self) -> str:
         return f"sha256:{self._digest.hexdigest()}"
-
-
-class _PageDigests:
-    """Computes page table and digest of an image from its body."""
-
-    def __init__(self) -> None:
-        self.size = 0
-        """Octets of the body so far."""
-        self._page = hashlib.sha256()
-        self._table: list[bytes] = []
-
-    def update(self, piece: Chunk) -> None:
-        """Take the next octets of the body."""
-        body = memoryview(piece)
-        while body:
-            part = body[: PAGE_SIZE - self.size % PAGE_SIZE]
-            self._page.update(part)
-            self.size += len(part)
-            body = body[len(part) :]
-            if self.size % PAGE_SIZE == 0:
-                self._end_page()
-
-    def finish(self, header: bytes) -> tuple[bytes, bytes]:
-        """Return what follows the body: the page table and the image's digest."""
-        if self.size % PAGE_SIZE:
-            self._end_page()
-        table = b"".join(self._table)
-        return table, hashlib.sha256(header + table).digest()
-
-    def _end_page(self) -> None:
-        self._table.append(self._page.digest())
-        self._page = hashlib.sha256()
-
-
-class _Worker:
-    """
-    Runs calls one after the other on a second thread, where there is a core for it.
-
-    At most ``_NUM_BUFFERS - 1`` calls are unfinished when ``run`` returns, so the
-    buffer of a call is free again after that many later ones.
-    """
-
-    def __init__(self) -> None:
-        self._executor = None if _num_cores() < 2 else ThreadPoolExecutor(1, "crlcheck-hash")
-        self._pending: deque[Future[None]] = deque()
-
-    def __enter__(self) -> _Worker:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def run(self, function: Callable[[*Arguments], None], *arguments: *Arguments) -> None:
-        """Call *function* soon; what an earlier call raised is raised here."""
-        if self._executor is None:
-            function(*arguments)
-            return
-        self._pending.append(self._executor.submit(function, *arguments))
-        while len(self._pending) >= _NUM_BUFFERS:
-            self._pending.popleft().result()
-
-    def drain(self) -> None:
-        """Wait for every call, and raise what any raised."""
-        while self._pending:
-            self._pending.popleft().result()
-
-    def close(self) -> None:
-        """End the thread; calls that have not begun are dropped."""
-        if self._executor is not None:
-            self._executor.shutdown(wait=True, cancel_futures=True)
-
-
-def _num_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

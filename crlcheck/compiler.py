@@ -142,7 +142,7 @@ def compile_to_temporary(
         path = Path(name)
         try:
             with os.fdopen(handle, "wb", buffering=0) as file:
-                report = crl.write(_FileSink(file))
+                report = crl.write(_FileSink(file).write)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
@@ -159,48 +159,37 @@ def _compile_to(
     with read_crl(source, issuers, options) as crl:
         if output is None:
             memory = _MemorySink()
-            report = crl.write(memory)
+            report = crl.write(memory.write)
             return replace(report, image=memory.image())
         with _replacing(Path(output), fsync=fsync) as file:
-            return crl.write(_FileSink(file))
+            return crl.write(_FileSink(file).write)
 
 
 class _MemorySink:
     """Keeps an image in memory."""
 
     def __init__(self) -> None:
-        self._pieces: list[bytes] = []
+        self._pieces: dict[int, bytes] = {}
 
-    def start(self, header_size: int) -> None:
-        """Nothing to prepare."""
-
-    def write(self, piece: Chunk) -> None:
-        self._pieces.append(bytes(piece))
-
-    def finish(self, header: bytes) -> None:
-        self._pieces.insert(0, header)
+    def write(self, offset: int, piece: Chunk) -> None:
+        self._pieces[offset] = bytes(piece)
 
     def image(self) -> bytes:
-        return b"".join(self._pieces)
+        return b"".join(piece for _, piece in sorted(self._pieces.items()))
 
 
 class _FileSink:
-    """Writes an image to an unbuffered file that can seek."""
+    """Writes an image to an unbuffered file."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
+        self._file = file.fileno()
 
-    def start(self, header_size: int) -> None:
-        self._file.seek(header_size)
-
-    def write(self, piece: Chunk) -> None:
+    def write(self, offset: int, piece: Chunk) -> None:
         view = memoryview(piece)
-        while view:  # an unbuffered file may take less than it is given
-            view = view[self._file.write(view) :]
-
-    def finish(self, header: bytes) -> None:
-        self._file.seek(0)
-        self.write(header)
+        while view:  # the system may take less than it is given
+            written = os.pwrite(self._file, view, offset)
+            view = view[written:]
+            offset += written
 
 
 @contextlib.contextmanager

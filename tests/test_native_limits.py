@@ -175,16 +175,22 @@ def test_duplicates_only() -> None:
     assert found.reason == 3
 
 
-def test_remove_from_crl_never_outlives_a_revocation() -> None:
+def test_what_can_be_undone_never_outlives_a_revocation_for_good() -> None:
     """
-    Among duplicates, removeFromCRL gives way to any other reason, before it or
-    behind it.
+    Among duplicates, removeFromCRL gives way to any other reason, and a hold, which a
+    delta CRL can lift, to any that is for good, before it or behind it.
     """
     merged: list[tuple[list[int | None], int | None]] = [
         ([8, 8], 8),
         ([8, 1], 1),
         ([1, 8], 1),
         ([8, None], None),
+        ([6, 1], 1),
+        ([1, 6], 1),
+        ([6, None], None),
+        ([8, 6], 6),
+        ([6, 8], 6),
+        ([6, 8, 4, 1], 4),
     ]
     for reasons, expected in merged:
         image = NativeImage(build([Entry(b"\x05", reason=reason) for reason in reasons]).image)

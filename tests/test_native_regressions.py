@@ -26,10 +26,10 @@ def new_builder(serials: list[bytes]) -> Any:
     return builder
 
 
-def add(builder: Any, serial: bytes) -> int:
+def add(builder: Any, serial: bytes, **fields: object) -> int:
     """Add one entry; return the status."""
     octets = ffi.new("uint8_t[]", serial)
-    entry = {"serial": {"data": octets, "len": len(serial)}}
+    entry = {"serial": {"data": octets, "len": len(serial)}, **fields}
     status: int = lib.crlcheck_builder_add(builder, ffi.NULL, ffi.new("crlcheck_entry *", entry), 1)
     return status
 
@@ -43,6 +43,17 @@ def test_nothing_is_added_to_a_complete_builder() -> None:
     assert lib.crlcheck_builder_complete(builder, ffi.NULL) == lib.CRLCHECK_OK
     assert add(builder, b"\x07\x07") == lib.CRLCHECK_LIMIT_EXCEEDED
     assert add(builder, b"\x07") == lib.CRLCHECK_LIMIT_EXCEEDED
+
+
+@pytest.mark.parametrize("date", [-(2**63), -62167219201, 2**40, 2**63 - 1])
+def test_dates_that_no_crl_can_hold_are_refused(date: int) -> None:
+    """
+    A date outside the years of GeneralizedTime is refused, not cut to what fits.
+    """
+    builder = new_builder([b"\x05"])
+    assert add(builder, b"\x06", revocation_date=date) == lib.CRLCHECK_LIMIT_EXCEEDED
+    status = add(builder, b"\x06", has_invalidity_date=True, invalidity_date=date)
+    assert status == lib.CRLCHECK_LIMIT_EXCEEDED
 
 
 def test_no_room_for_entries_reads_none() -> None:
@@ -87,7 +98,7 @@ def test_small_tables_come_in_large_pieces() -> None:
     """
     builder = new_builder([bytes([1] * length) for length in range(1, 65)])
     assert not lib.crlcheck_builder_complete(builder, ffi.NULL)
-    assert not lib.crlcheck_builder_sort_part(builder, ffi.NULL, 0, 1)
+    assert not lib.crlcheck_builder_sort(builder, ffi.NULL)
     lib.crlcheck_builder_finish(builder, ffi.new("crlcheck_builder_stats *"))
     assert not lib.crlcheck_builder_start_image(
         builder, ffi.new("uint32_t *"), ffi.NULL, b"{}", 2, ISSUERS, 0

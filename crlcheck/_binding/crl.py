@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from crlcheck._binding.image import PAGE_SIZE
 from crlcheck._binding.values import raise_for_crl, to_bytes, to_datetime, to_optional_bytes
 from crlcheck._native import ffi, lib
 from crlcheck._serial import serial_from_octets
@@ -52,10 +53,10 @@ class CrlCompiler:
     """
     A CRL parser that feeds an image builder.
 
-    Call ``feed`` for each chunk, ``finish`` and ``complete``, ``sort_part`` for
-    each part, ``stats``, ``set_bitmap`` for each of ``dense_tables``,
+    Call ``feed`` for each chunk, ``finish``, ``complete``, ``sort``, ``stats``,
+    ``set_bitmap`` for each of ``dense_tables``,
     ``start_image``, ``body``, then ``header``. The object belongs to one thread
-    at a time, but for sorting; the GIL is free during each call.
+    at a time, but for ``sort``; the GIL is free during each call.
     """
 
     def __init__(
@@ -138,22 +139,18 @@ class CrlCompiler:
         )
 
     def complete(self) -> None:
-        """State that every chunk was fed; then call ``sort_part`` for each part."""
+        """State that every chunk was fed; then call ``sort``."""
         if lib.crlcheck_builder_complete(self._builder, self._error):
             raise_for_crl(self._error)
 
-    def sort_part(self, part: int, num_parts: int) -> None:
-        """
-        Order part number *part* of *num_parts* of the entries and merge duplicates.
-
-        Each part is sorted once; several threads may sort different parts at once.
-        """
+    def sort(self) -> None:
+        """Order the entries and merge duplicates; several threads may share in it."""
         error = ffi.new("crlcheck_error *")
-        if lib.crlcheck_builder_sort_part(self._builder, error, part, num_parts):
+        if lib.crlcheck_builder_sort(self._builder, error):
             raise_for_crl(error)
 
     def stats(self) -> BuilderStats:
-        """Count what is left when every part is sorted."""
+        """Count what is left when all is sorted."""
         stats = ffi.new("crlcheck_builder_stats *")
         lib.crlcheck_builder_finish(self._builder, stats)
         return BuilderStats(stats.num_entries, stats.num_duplicates)
@@ -206,20 +203,30 @@ class CrlCompiler:
         header_size: int = size[0]
         return header_size
 
-    def body(self, buffers: Iterable[bytearray]) -> Iterator[memoryview]:
+    def body(self, buffers: Iterable[bytearray]) -> Iterator[tuple[bytearray, int]]:
         """
-        Yield the image's body in pieces, each in the next of *buffers*.
-
-        A buffer is written again only when it comes round again.
+        Put the image's body into *buffers*, one after the other, and yield each with
+        how much of it is filled: whole pages, but in the last.
         """
         length = ffi.new("size_t *")
+        begun = b""  # a page that the last buffer did not take whole
         for buffer in buffers:
-            out = ffi.from_buffer("uint8_t[]", buffer, require_writable=True)
-            if lib.crlcheck_builder_read_body(self._builder, length, self._error, out, len(out)):
+            size = len(begun)
+            buffer[:size] = begun
+            with ffi.from_buffer("uint8_t[]", buffer, require_writable=True) as out:
+                status = lib.crlcheck_builder_read_body(
+                    self._builder, length, self._error, out + size, len(out) - size
+                )
+            if status:
                 raise_for_crl(self._error)
-            if length[0] == 0:
+            ended = length[0] == 0
+            size += length[0]
+            whole = size if ended else size - size % PAGE_SIZE
+            begun = bytes(memoryview(buffer)[whole:size])
+            if whole:
+                yield buffer, whole
+            if ended:
                 return
-            yield memoryview(buffer)[: length[0]]
 
     @property
     def header(self) -> bytes:

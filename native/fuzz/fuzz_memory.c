@@ -60,7 +60,7 @@ static crlcheck_status sort(crlcheck_builder *builder) {
     crlcheck_builder_stats stats;
     crlcheck_status status = crlcheck_builder_complete(builder, NULL);
     if (status == CRLCHECK_OK) {
-        status = crlcheck_builder_sort_part(builder, NULL, 0, 1);
+        status = crlcheck_builder_sort(builder, NULL);
     }
     if (status == CRLCHECK_OK) {
         crlcheck_builder_finish(builder, &stats);

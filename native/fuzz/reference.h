@@ -65,11 +65,13 @@ static inline int reference_compare(const void *first, const void *second) {
 
 static inline void reference_fold(reference_entry *kept,
                                   const reference_entry *duplicate) {
-    enum { REMOVE_FROM_CRL = 8 };
+    enum { CERTIFICATE_HOLD = 6, REMOVE_FROM_CRL = 8 };
     if (duplicate->revocation_date < kept->revocation_date) {
         kept->revocation_date = duplicate->revocation_date;
     }
-    if (kept->reason_code == REMOVE_FROM_CRL) {
+    if (kept->reason_code == REMOVE_FROM_CRL ||
+        (kept->reason_code == CERTIFICATE_HOLD &&
+         duplicate->reason_code != REMOVE_FROM_CRL)) {
         kept->reason_code = duplicate->reason_code;
     }
     if (duplicate->has_invalidity_date &&
@@ -80,7 +82,7 @@ static inline void reference_fold(reference_entry *kept,
     }
 }
 
-// reference_merge sorts, merges duplicates as crlcheck_builder_sort_part promises to,
+// reference_merge sorts, merges duplicates as crlcheck_builder_sort promises to,
 // and returns how many there were.
 static inline size_t reference_merge(reference *all) {
     if (all->num_entries == 0) {

@@ -288,7 +288,7 @@ typedef struct crlcheck_builder_stats {
 crlcheck_status crlcheck_builder_new(crlcheck_builder **out_builder, bool attributes);
 void crlcheck_builder_free(crlcheck_builder *builder);
 
-// crlcheck_builder_add copies entries in.
+// crlcheck_builder_add copies entries in. Their dates lie in the years 0 to 9999.
 crlcheck_status crlcheck_builder_add(crlcheck_builder *builder, crlcheck_error *out_error,
                                      const crlcheck_entry *entries, size_t num_entries);
 
@@ -303,16 +303,14 @@ crlcheck_status crlcheck_compile_chunk(crlcheck_crl_parser *parser,
 crlcheck_status crlcheck_builder_complete(crlcheck_builder *builder,
                                           crlcheck_error *out_error);
 
-// crlcheck_builder_sort_part orders part number `part` of `num_parts` of the
-// entries and merges duplicates: the earliest date, the first reason, and
-// removeFromCRL only where every duplicate has it. It is called once for each
-// part after crlcheck_builder_complete; different parts may be sorted by
-// different threads at once.
-crlcheck_status crlcheck_builder_sort_part(crlcheck_builder *builder,
-                                           crlcheck_error *out_error, uint32_t part,
-                                           uint32_t num_parts);
+// crlcheck_builder_sort orders the entries and merges duplicates: the earliest date,
+// and the first reason that is for good, else certificateHold, else removeFromCRL. It
+// follows crlcheck_builder_complete. Several threads may call it at once to share the work,
+// which is done when all of them have returned CRLCHECK_OK.
+crlcheck_status crlcheck_builder_sort(crlcheck_builder *builder,
+                                      crlcheck_error *out_error);
 
-// crlcheck_builder_finish counts what is left after all parts are sorted.
+// crlcheck_builder_finish counts what is left after sorting.
 void crlcheck_builder_finish(crlcheck_builder *builder,
                              crlcheck_builder_stats *out_stats);
 

@@ -7,13 +7,14 @@
 #include "packer.h"
 
 static bool dates_start(date_stream *stream, uint64_t num_entries) {
-    stream->descriptors = calloc(num_date_blocks(num_entries), DATE_BLOCK_SIZE);
-    return stream->descriptors != NULL;
+    stream->descriptors_size = num_date_blocks(num_entries) * DATE_BLOCK_SIZE;
+    stream->capacity = stream->descriptors_size;
+    stream->section = calloc(1, stream->descriptors_size);
+    return stream->section != NULL;
 }
 
 static void dates_clear(date_stream *stream) {
-    free(stream->descriptors);
-    free(stream->payload);
+    free(stream->section);
 }
 
 bool attributes_start(attribute_streams *streams, const builder_table *table) {
@@ -38,89 +39,114 @@ void attributes_clear(attribute_streams *streams) {
 // beyond it.
 static bool reserve(date_stream *stream) {
     enum { LARGEST_BLOCK = 64 * (DATES_PER_BLOCK / 8) + 16 };
-    if (stream->capacity - stream->payload_size >= LARGEST_BLOCK) {
+    uint64_t used = stream->descriptors_size + stream->payload_size;
+    if (stream->capacity - used >= LARGEST_BLOCK) {
         return true;
     }
     uint64_t capacity = stream->capacity * 2 + LARGEST_BLOCK;
-    uint8_t *payload = realloc(stream->payload, capacity);
-    if (payload == NULL) {
+    uint8_t *section = realloc(stream->section, capacity);
+    if (section == NULL) {
         return false;
     }
-    stream->payload = payload;
+    stream->section = section;
     stream->capacity = capacity;
     return true;
 }
 
-// base_and_width finds what the dates of the block in progress are stored as: 0
-// stands for no date, so the differences from the smallest are stored plus one.
-static unsigned base_and_width(int64_t *out_base, const date_stream *stream) {
-    int64_t lowest = INT64_MAX;
-    int64_t highest = NO_DATE;
-    for (unsigned i = 0; i < stream->num_pending; i++) {
-        int64_t date = stream->pending[i];
-        lowest = date != NO_DATE && date < lowest ? date : lowest;
-        highest = date > highest ? date : highest;
-    }
-    if (highest == NO_DATE) {
-        *out_base = 0;
-        return 0;
-    }
-    *out_base = lowest;
-    return 64U - (unsigned)__builtin_clzll((uint64_t)(highest - lowest) + 1);
-}
-
-// pack_block ends the block in progress. Every block has room for all its dates.
+// pack_block ends the block in progress, which has room for DATES_PER_BLOCK dates even
+// where it is the last. 0 stands for no date, so the differences from the earliest
+// are stored plus one.
 static bool pack_block(date_stream *stream) {
     if (!reserve(stream)) {
         return false;
     }
-    int64_t base;
-    unsigned width = base_and_width(&base, stream);
-    uint8_t *descriptor = stream->descriptors + stream->num_blocks * DATE_BLOCK_SIZE;
-    store_le64(descriptor, (uint64_t)base);
+    uint64_t earliest = UINT64_MAX;  // less one, so that none is later than any
+    uint64_t latest = 0;
+    for (unsigned i = 0; i < DATES_PER_BLOCK; i++) {
+        uint64_t date = stream->pending[i];
+        earliest = date - 1 < earliest ? date - 1 : earliest;
+        latest = date > latest ? date : latest;
+    }
+    bool any = latest != 0;
+    unsigned width = any ? 64U - (unsigned)__builtin_clzll(latest - earliest) : 0;
+    uint8_t *descriptor = stream->section + stream->num_blocks * DATE_BLOCK_SIZE;
+    store_le64(descriptor, any ? earliest + (uint64_t)FIRST_DATE : 0);
     store_le32(descriptor + 8, (uint32_t)(stream->payload_size / (DATES_PER_BLOCK / 8)));
     descriptor[12] = (uint8_t)width;
-    bit_packer packer = {.out = stream->payload + stream->payload_size};
+    bit_packer packer = {.out = stream->section + stream->descriptors_size +
+                                stream->payload_size};
     for (unsigned i = 0; i < DATES_PER_BLOCK; i++) {
-        bool absent = i >= stream->num_pending || stream->pending[i] == NO_DATE;
-        uint64_t value = absent ? 0 : (uint64_t)(stream->pending[i] - base) + 1;
-        bit_packer_put(&packer, value, width);
+        uint64_t date = stream->pending[i];
+        bit_packer_put(&packer, date == 0 ? 0 : date - earliest, width);
     }
     stream->payload_size += width * (uint64_t)(DATES_PER_BLOCK / 8);
-    stream->present |= width > 0;
+    stream->present |= any;
     stream->num_blocks++;
-    stream->num_pending = 0;
     return true;
 }
 
-static inline bool add_date(date_stream *stream, int64_t date) {
-    stream->pending[stream->num_pending++] = date;
-    return stream->num_pending < DATES_PER_BLOCK || pack_block(stream);
+static bool pack_blocks(attribute_streams *streams, const builder_table *table) {
+    streams->num_pending = 0;
+    return pack_block(&streams->revocation_dates) &&
+           (!table->wide || pack_block(&streams->invalidity_dates));
+}
+
+// gather takes entries that the blocks in progress have room for. The streams' octets
+// could alias their own fields, which would then be loaded anew for each entry.
+static void gather(attribute_streams *streams, const builder_table *table,
+                   const uint8_t *records, size_t num_records) {
+    uint64_t *revocation_dates = streams->revocation_dates.pending + streams->num_pending;
+    uint64_t *invalidity_dates = streams->invalidity_dates.pending + streams->num_pending;
+    uint8_t *reasons = streams->reasons;
+    uint64_t rank = streams->num_entries;
+    size_t record_len = table->record_len;
+    unsigned reasons_differing = 0;
+    const uint8_t *attributes = records + table->serial_len;
+    for (size_t i = 0; i < num_records; i++) {
+        uint64_t word = load_le64(attributes + i * record_len);
+        unsigned reason = (unsigned)(word >> RECORD_DATE_BITS) & 0x0f;
+        revocation_dates[i] = (word & low_bits(RECORD_DATE_BITS)) + 1;
+        reasons[(rank + i) / 2] |= (uint8_t)(reason << (rank + i) % 2 * 4);
+        reasons_differing |= reason ^ CRLCHECK_NO_REASON;
+    }
+    for (size_t i = 0; table->wide && i < num_records; i++) {
+        uint64_t word = load_le64(attributes + i * record_len + RECORD_INVALIDITY_DATE);
+        invalidity_dates[i] = (word + 1) & low_bits(RECORD_DATE_BITS);
+    }
+    streams->has_reasons |= reasons_differing != 0;
+    streams->num_entries += num_records;
+    streams->num_pending += num_records;
 }
 
 bool attributes_add(attribute_streams *streams, const builder_table *table,
-                    const uint8_t *record) {
-    record_attributes attributes;
-    record_load_attributes(&attributes, record, table);
-    uint64_t rank = streams->num_entries++;
-    unsigned shift = rank % 2 * 4;
-    streams->reasons[rank / 2] |= (uint8_t)(attributes.reason_code << shift);
-    streams->has_reasons |= attributes.reason_code != CRLCHECK_NO_REASON;
-    return add_date(&streams->revocation_dates, attributes.revocation_date) &&
-           (!table->wide ||
-            add_date(&streams->invalidity_dates, attributes.invalidity_date));
+                    const uint8_t *records, size_t num_records) {
+    while (num_records > 0) {
+        size_t room = DATES_PER_BLOCK - streams->num_pending;
+        size_t num_taken = num_records < room ? num_records : room;
+        gather(streams, table, records, num_taken);
+        if (num_taken == room && !pack_blocks(streams, table)) {
+            return false;
+        }
+        records += num_taken * table->record_len;
+        num_records -= num_taken;
+    }
+    return true;
 }
 
-bool attributes_finish(attribute_streams *streams) {
-    date_stream *revocation_dates = &streams->revocation_dates;
-    date_stream *invalidity_dates = &streams->invalidity_dates;
-    return (revocation_dates->num_pending == 0 || pack_block(revocation_dates)) &&
-           (invalidity_dates->num_pending == 0 || pack_block(invalidity_dates));
+bool attributes_finish(attribute_streams *streams, const builder_table *table) {
+    size_t first = streams->num_pending;
+    if (first == 0) {
+        return true;
+    }
+    for (size_t i = first; i < DATES_PER_BLOCK; i++) {
+        streams->revocation_dates.pending[i] = 0;
+        streams->invalidity_dates.pending[i] = 0;
+    }
+    return pack_blocks(streams, table);
 }
 
 static uint64_t dates_size(const date_stream *stream) {
-    return stream->present ? stream->num_blocks * DATE_BLOCK_SIZE + stream->payload_size
-                           : 0;
+    return stream->present ? stream->descriptors_size + stream->payload_size : 0;
 }
 
 uint64_t attributes_section_size(const attribute_streams *streams, unsigned section) {
@@ -134,16 +160,19 @@ uint64_t attributes_section_size(const attribute_streams *streams, unsigned sect
     }
 }
 
-void attributes_copy_section(uint8_t *out, const attribute_streams *streams,
-                             unsigned section) {
-    if (section == SECTION_REASONS) {
-        memcpy(out, streams->reasons, octets_of_bits(streams->num_entries * 4));
-        return;
+static uint8_t *take(uint8_t **section) {
+    uint8_t *taken = *section;
+    *section = NULL;
+    return taken;
+}
+
+uint8_t *attributes_take_section(attribute_streams *streams, unsigned section) {
+    switch (section) {
+    case SECTION_REASONS:
+        return take(&streams->reasons);
+    case SECTION_REVOCATION_DATES:
+        return take(&streams->revocation_dates.section);
+    default:
+        return take(&streams->invalidity_dates.section);
     }
-    const date_stream *stream = section == SECTION_REVOCATION_DATES
-                                    ? &streams->revocation_dates
-                                    : &streams->invalidity_dates;
-    uint64_t blocks_size = stream->num_blocks * DATE_BLOCK_SIZE;
-    memcpy(out, stream->descriptors, blocks_size);
-    memcpy(out + blocks_size, stream->payload, stream->payload_size);
 }

@@ -104,6 +104,16 @@ static builder_table *find_table(crlcheck_builder *builder, crlcheck_error *out_
     return table;
 }
 
+static bool all_storable(const crlcheck_entry *entries, size_t num_entries) {
+    bool storable = true;
+    for (size_t i = 0; i < num_entries; i++) {
+        storable &=
+            is_storable(entries[i].revocation_date) &
+            (!entries[i].has_invalidity_date | is_storable(entries[i].invalidity_date));
+    }
+    return storable;
+}
+
 static bool add(crlcheck_builder *builder, crlcheck_error *out_error,
                 const crlcheck_entry *entries, size_t num_entries) {
     if (builder->completed) {
@@ -126,8 +136,9 @@ static bool add(crlcheck_builder *builder, crlcheck_error *out_error,
     return true;
 }
 
-crlcheck_status crlcheck_builder_add(crlcheck_builder *builder, crlcheck_error *out_error,
-                                     const crlcheck_entry *entries, size_t num_entries) {
+// add_parsed adds entries whose dates the parser vouches for.
+static crlcheck_status add_parsed(crlcheck_builder *builder, crlcheck_error *out_error,
+                                  const crlcheck_entry *entries, size_t num_entries) {
     crlcheck_error error = {.status = CRLCHECK_NO_MEMORY};
     if (add(builder, &error, entries, num_entries)) {
         return CRLCHECK_OK;
@@ -136,6 +147,15 @@ crlcheck_status crlcheck_builder_add(crlcheck_builder *builder, crlcheck_error *
         *out_error = error;
     }
     return (crlcheck_status)error.status;
+}
+
+crlcheck_status crlcheck_builder_add(crlcheck_builder *builder, crlcheck_error *out_error,
+                                     const crlcheck_entry *entries, size_t num_entries) {
+    if (builder->attributes && !all_storable(entries, num_entries)) {
+        builder_fail(out_error, CRLCHECK_LIMIT_EXCEEDED, CRLCHECK_RULE_BAD_TIME);
+        return CRLCHECK_LIMIT_EXCEEDED;
+    }
+    return add_parsed(builder, out_error, entries, num_entries);
 }
 
 crlcheck_status crlcheck_compile_chunk(crlcheck_crl_parser *parser,
@@ -150,7 +170,7 @@ crlcheck_status crlcheck_compile_chunk(crlcheck_crl_parser *parser,
         crlcheck_status status = crlcheck_crl_parser_feed(
             parser, &consumed, entries, &num_entries, out_error, BATCH, chunk, chunk_len);
         if (status == CRLCHECK_OK) {
-            status = crlcheck_builder_add(builder, out_error, entries, num_entries);
+            status = add_parsed(builder, out_error, entries, num_entries);
         }
         if (status != CRLCHECK_OK) {
             return status;
@@ -193,11 +213,10 @@ crlcheck_status crlcheck_builder_complete(crlcheck_builder *builder,
     return CRLCHECK_OK;
 }
 
-crlcheck_status crlcheck_builder_sort_part(crlcheck_builder *builder,
-                                           crlcheck_error *out_error, uint32_t part,
-                                           uint32_t num_parts) {
+crlcheck_status crlcheck_builder_sort(crlcheck_builder *builder,
+                                      crlcheck_error *out_error) {
     for (uint32_t i = 0; i < builder->num_tables; i++) {
-        if (!table_sort_part(&builder->tables[i], part, num_parts)) {
+        if (!table_sort(&builder->tables[i])) {
             return no_memory(out_error);
         }
     }

@@ -11,6 +11,8 @@
 #ifndef CRLCHECK_BUILDER_H
 #define CRLCHECK_BUILDER_H
 
+#include <stdatomic.h>
+
 #include "der.h"
 #include "format.h"
 #include "key.h"
@@ -25,14 +27,20 @@ typedef struct record_attributes {
     uint8_t reason_code;
 } record_attributes;
 
+// In a record, dates are seconds since FIRST_DATE in 40 bits, all ones where there
+// is none; the reason follows the revocation date. Attributes are loaded and stored
+// as whole words, for which blocks of records leave room.
 enum {
-    RECORD_REASON_CODE = 8,
-    RECORD_INVALIDITY_DATE = 9,
-    RECORD_ATTRIBUTES_SIZE = 9,
-    RECORD_WIDE_ATTRIBUTES_SIZE = 17
+    RECORD_DATE_BITS = 40,
+    RECORD_INVALIDITY_DATE = 6,
+    RECORD_ATTRIBUTES_SIZE = 6,
+    RECORD_WIDE_ATTRIBUTES_SIZE = 11
 };
 
 static const int64_t NO_DATE = INT64_MIN;
+
+// The year 0, GeneralizedTime's first; 40 bits last until the year 36,812.
+static const int64_t FIRST_DATE = INT64_C(-62167219200);
 
 typedef struct section_span {
     uint64_t offset;
@@ -66,6 +74,8 @@ typedef struct builder_table {
     size_t record_len;
     record_piles partitions;  // 1 << partition_bits of them
     unsigned partition_bits;
+    uint64_t largest_partition;     // in records, before sorting
+    atomic_size_t next_partition;   // the first whose sorting has not begun
     uint64_t num_records;     // distinct ones, after sorting
     uint64_t partition_at;    // how many records make it worth while
     key_shape shape;
@@ -106,24 +116,40 @@ bool table_add(builder_table *table, record_pool *pool, const crlcheck_entry *en
 // table_complete turns the records of a table that stayed small into keys.
 bool table_complete(builder_table *table, record_pool *pool);
 
+// is_storable tells whether a record can hold a date.
+static inline bool is_storable(int64_t date) {
+    return (uint64_t)date - (uint64_t)FIRST_DATE < low_bits(RECORD_DATE_BITS);
+}
+
 static inline void record_load_attributes(record_attributes *out_attributes,
                                           const uint8_t *record,
                                           const builder_table *table) {
     const uint8_t *octets = record + table->serial_len;
-    out_attributes->revocation_date = (int64_t)load_le64(octets);
-    out_attributes->reason_code = octets[RECORD_REASON_CODE];
-    out_attributes->invalidity_date =
-        table->wide ? (int64_t)load_le64(octets + RECORD_INVALIDITY_DATE) : NO_DATE;
+    uint64_t no_date = low_bits(RECORD_DATE_BITS);
+    uint64_t word = load_le64(octets);
+    out_attributes->revocation_date = (int64_t)(word & no_date) + FIRST_DATE;
+    out_attributes->reason_code = (uint8_t)(word >> RECORD_DATE_BITS);
+    out_attributes->invalidity_date = NO_DATE;
+    if (table->wide) {
+        uint64_t invalidity = load_le64(octets + RECORD_INVALIDITY_DATE) & no_date;
+        if (invalidity != no_date) {
+            out_attributes->invalidity_date = (int64_t)invalidity + FIRST_DATE;
+        }
+    }
 }
 
+// record_store_attributes stores dates that are storable. It spoils the octets behind
+// the record, whose turn comes later.
 static inline void record_store_attributes(uint8_t *record, const builder_table *table,
                                            const record_attributes *attributes) {
     uint8_t *octets = record + table->serial_len;
-    store_le64(octets, (uint64_t)attributes->revocation_date);
-    octets[RECORD_REASON_CODE] = attributes->reason_code;
+    store_le64(octets, (uint64_t)(attributes->revocation_date - FIRST_DATE) |
+                           (uint64_t)attributes->reason_code << RECORD_DATE_BITS);
     if (table->wide) {
         store_le64(octets + RECORD_INVALIDITY_DATE,
-                   (uint64_t)attributes->invalidity_date);
+                   attributes->invalidity_date == NO_DATE
+                       ? low_bits(RECORD_DATE_BITS)
+                       : (uint64_t)(attributes->invalidity_date - FIRST_DATE));
     }
 }
 
@@ -142,19 +168,34 @@ static inline entry_cursor first_entry(const builder_table *table) {
                           .records = record_piles_start(&table->partitions, 0)};
 }
 
-// next_entry returns the next record, or NULL at the end.
-static inline const uint8_t *next_entry(entry_cursor *cursor) {
+// record_run is sorted records that lie end to end.
+typedef struct record_run {
+    const uint8_t *records;
+    size_t num_records;
+} record_run;
+
+// next_run returns the next records, at most `max_records`, none at the end.
+static inline record_run next_run(entry_cursor *cursor, size_t max_records) {
     const builder_table *table = cursor->table;
     while (cursor->num_left == 0) {
         cursor->partition++;
-        if (cursor->partition == table->partitions.num_piles) {
-            return NULL;
+        if (cursor->partition >= table->partitions.num_piles) {
+            return (record_run){NULL, 0};
         }
         cursor->records = record_piles_start(&table->partitions, cursor->partition);
         cursor->num_left = table->partitions.num_records[cursor->partition];
     }
-    cursor->num_left--;
-    return record_next(&cursor->records, table->record_len);
+    uint64_t most = cursor->num_left < max_records ? cursor->num_left : max_records;
+    record_run run;
+    run.records =
+        record_next_run(&run.num_records, &cursor->records, table->record_len, most);
+    cursor->num_left -= run.num_records;
+    return run;
+}
+
+// next_entry returns the next record, or NULL at the end.
+static inline const uint8_t *next_entry(entry_cursor *cursor) {
+    return next_run(cursor, 1).records;
 }
 
 // remainder_bits is what a table stores of each key.
@@ -176,9 +217,9 @@ static inline uint64_t directory_size(const builder_table *table) {
 
 // ---- table_sort.c ----
 
-// table_sort_part orders every `num_parts`-th partition from number `part` on
-// and merges duplicates.
-bool table_sort_part(builder_table *table, unsigned part, unsigned num_parts);
+// table_sort orders the partitions that no other call has begun, and merges
+// duplicates. Several threads may call it at once.
+bool table_sort(builder_table *table);
 
 // ---- dense.c ----
 

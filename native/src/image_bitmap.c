@@ -5,14 +5,14 @@
 
 bool image_bitmap_contains(const image_table *table, const uint8_t *serial) {
     table_key key;
-    return natural_key(&key, &table->shape, serial) &&
+    return natural_key(&key, &table->shape, 0, serial) &&
            bitmap_contains(&table->bitmap, key.low);
 }
 
 bool image_bitmap_find(uint64_t *out_rank, const image_table *table,
                        const uint8_t *serial) {
     table_key key;
-    return natural_key(&key, &table->shape, serial) &&
+    return natural_key(&key, &table->shape, 0, serial) &&
            bitmap_find(out_rank, &table->bitmap, key.low);
 }
 

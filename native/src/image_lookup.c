@@ -112,7 +112,7 @@ static inline bool lookup(uint64_t *out_rank, const image_table *table,
                           const uint8_t *serial) {
     table_key key;
     entry_span span;
-    if (!key_from_serial(&key, &table->shape, serial)) {
+    if (!key_from_serial(&key, &table->shape, table->shape.num_high, serial)) {
         return false;
     }
     return find_bucket(&span, table, bucket_of(table, &key)) &&
@@ -213,7 +213,8 @@ static void start_item(batch_item *item, const crlcheck_image *image,
         item->table = NULL;
         return;
     }
-    if (!key_from_serial(&item->key, &item->table->shape, serial)) {
+    if (!key_from_serial(&item->key, &item->table->shape, item->table->shape.num_high,
+                         serial)) {
         item->table = NULL;
         return;
     }

@@ -35,22 +35,38 @@ static bool start_remainders(image_writer *writer, const builder_table *table) {
     return writer->directory != NULL && attributes_start(&writer->attributes, table);
 }
 
-// pack_entry adds the next entry to directory and remainders.
-static inline void pack_entry(image_writer *writer, const builder_table *table,
-                              const uint8_t *record) {
+// pack_run adds entries to directory and remainders. What the loop needs is in
+// variables of its own: the octets written could alias anything else, which would then
+// be loaded anew for each entry (21 ns an entry with attributes against 12).
+static void pack_run(image_writer *writer, const builder_table *table, record_run run) {
     const key_shape *shape = &table->shape;
-    table_key key;
-    key_load(&key, record, shape);
+    unsigned num_high = shape->num_high;
     unsigned left = shape->low_bits - table->bucket_bits;
-    uint64_t bucket = left == 64 ? 0 : key.low >> left;
-    uint64_t bit = writer->rank + bucket;
-    writer->directory[bit / 8] |= (uint8_t)(1U << (bit % 8));
-    bit_packer_put(&writer->packer, key.low & low_bits(left), left);
-    for (unsigned i = 0; i < shape->num_high; i++) {
-        unsigned above = shape->key_bits - 64 * (i + 1);
-        bit_packer_put(&writer->packer, key.high[i], above < 64 ? above : 64);
+    unsigned top_bits = shape->key_bits - 64 * num_high;
+    uint64_t low_mask = low_bits(shape->low_bits);
+    uint64_t left_mask = low_bits(left);
+    uint64_t top_mask = shape->top_mask;
+    size_t record_len = table->record_len;
+    uint8_t *directory = writer->directory;
+    uint64_t rank = writer->rank;
+    bit_packer packer = writer->packer;
+    const uint8_t *record = run.records;
+    for (size_t i = 0; i < run.num_records; i++) {
+        uint64_t low = load_le64(record) & low_mask;
+        uint64_t bit = rank + i + (left == 64 ? 0 : low >> left);
+        directory[bit / 8] |= (uint8_t)(1U << (bit % 8));
+        bit_packer_put(&packer, low & left_mask, left);
+        for (unsigned j = 1; j < num_high; j++) {
+            bit_packer_put(&packer, load_le64(record + 8 * j), 64);
+        }
+        if (num_high > 0) {
+            bit_packer_put(&packer, load_le64(record + 8 * num_high) & top_mask,
+                           top_bits);
+        }
+        record += record_len;
     }
-    writer->rank++;
+    writer->rank = rank + run.num_records;
+    writer->packer = packer;
 }
 
 // pad_remainders fills the last word up with zeros.
@@ -69,19 +85,21 @@ static bool read_remainders(size_t *out_len, image_writer *writer,
     bit_packer *packer = &writer->packer;
     packer->out = out;
     while (capacity - (size_t)(packer->out - out) >= LARGEST_ENTRY) {
-        const uint8_t *record = next_entry(&writer->cursor);
-        if (record == NULL) {
+        size_t room = (capacity - (size_t)(packer->out - out)) / LARGEST_ENTRY;
+        record_run run = next_run(&writer->cursor, room);
+        if (run.num_records == 0) {
             pad_remainders(writer, table);
             writer->packing = false;
             break;
         }
-        pack_entry(writer, table, record);
-        if (table->attributes && !attributes_add(&writer->attributes, table, record)) {
+        pack_run(writer, table, run);
+        if (table->attributes &&
+            !attributes_add(&writer->attributes, table, run.records, run.num_records)) {
             return false;
         }
     }
     *out_len = (size_t)(packer->out - out);
-    return writer->packing || attributes_finish(&writer->attributes);
+    return writer->packing || attributes_finish(&writer->attributes, table);
 }
 
 // start_bitmap gathers the attributes of a bitmap's table, whose entries are ranked in
@@ -92,11 +110,11 @@ static bool start_bitmap(image_writer *writer, const builder_table *table) {
         return false;
     }
     for (uint64_t i = 0; table->attributes && i < table->num_records; i++) {
-        if (!attributes_add(streams, table, table->dense.entries[i].record)) {
+        if (!attributes_add(streams, table, table->dense.entries[i].record, 1)) {
             return false;
         }
     }
-    return attributes_finish(streams);
+    return attributes_finish(streams, table);
 }
 
 // longest_run counts the most ones in a row in `word`.
@@ -174,25 +192,26 @@ static bool make_section(image_writer *writer, builder_table *table) {
     writer->piece = NULL;
     writer->piece_at = 0;
     writer->piece_len = (size_t)size;
-    bool dense = is_bitmap(table) && section < NUM_DENSE_SECTIONS;
-    if (section == SECTION_DIRECTORY && !dense) {
-        writer->piece = writer->directory;
-        writer->directory = NULL;
+    if (size == 0) {
         return true;
     }
-    if (size == 0) {
+    if (section >= NUM_DENSE_SECTIONS) {
+        writer->piece = attributes_take_section(&writer->attributes, section);
+        return true;
+    }
+    if (section == SECTION_DIRECTORY && !is_bitmap(table)) {
+        writer->piece = writer->directory;
+        writer->directory = NULL;
         return true;
     }
     writer->piece = calloc(1, size);
     if (writer->piece == NULL) {
         return false;
     }
-    if (dense) {
+    if (is_bitmap(table)) {
         memcpy(writer->piece, table->dense.sections[section], size);
-    } else if (section == SECTION_HINTS) {
-        write_hints(writer->piece, table, writer->directory);
     } else {
-        attributes_copy_section(writer->piece, &writer->attributes, section);
+        write_hints(writer->piece, table, writer->directory);
     }
     return true;
 }

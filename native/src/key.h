@@ -100,69 +100,68 @@ static inline bool key_constants_agree(const key_shape *shape, const uint8_t *se
     return differing == 0;
 }
 
-// key_split reads the varying octets, which lie end to end, as words.
+// key_split reads the varying octets, which lie end to end, as words. `num_high` is
+// shape->num_high.
 static inline void key_split(table_key *out_key, const key_shape *shape,
-                             const uint8_t *octets) {
-    unsigned left = shape->num_varying;
-    if (left < 8) {
+                             unsigned num_high, const uint8_t *octets) {
+    unsigned num_varying = shape->num_varying;
+    uint64_t top_mask = shape->top_mask;  // for the constant bits above the key
+    if (num_varying < 8) {
         uint64_t value = 0;
-        for (unsigned i = 0; i < left; i++) {
+        for (unsigned i = 0; i < num_varying; i++) {
             value = (value << 8) | octets[i];
         }
-        out_key->low = value & shape->top_mask;
+        out_key->low = value & top_mask;
         return;
     }
-    left -= 8;
-    out_key->low = load_be64(octets + left);
-    unsigned i = 0;
-    for (; left >= 8; i++) {
-        left -= 8;
-        out_key->high[i] = load_be64(octets + left);
+    uint64_t low = load_be64(octets + num_varying - 8);
+    out_key->low = num_high == 0 ? low & top_mask : low;
+    for (unsigned i = 1; i < num_high; i++) {
+        out_key->high[i - 1] = load_be64(octets + num_varying - 8 * (i + 1));
     }
-    if (left > 0) {
-        out_key->high[i++] = load_be64(octets) >> (64 - 8 * left);
+    if (num_high > 0) {  // the topmost word has one to eight octets
+        unsigned shift = 64 * (num_high + 1) - 8 * num_varying;
+        out_key->high[num_high - 1] = load_be64(octets) >> shift & top_mask;
     }
-    // The constant bits above the key, in whichever word is topmost.
-    uint64_t *top = i > 0 ? &out_key->high[i - 1] : &out_key->low;
-    *top &= shape->top_mask;
 }
 
 // natural_key computes the key, before it is mixed, of a serial of shape->serial_len
 // octets. It returns false where a constant bit differs: no serial of the table does
 // that.
 static inline bool natural_key(table_key *out_key, const key_shape *shape,
-                               const uint8_t *serial) {
+                               unsigned num_high, const uint8_t *serial) {
     if (!key_constants_agree(shape, serial)) {
         return false;
     }
     if (shape->contiguous) {
-        key_split(out_key, shape, serial + shape->first_varying);
+        key_split(out_key, shape, num_high, serial + shape->first_varying);
     } else {
         uint8_t gathered[CRLCHECK_MAX_SERIAL];
         for (unsigned i = 0; i < shape->num_varying; i++) {
             gathered[i] = serial[shape->varying[i]];
         }
-        key_split(out_key, shape, gathered);
+        key_split(out_key, shape, num_high, gathered);
     }
     return true;
 }
 
 // key_from_serial computes the key of a serial, or returns false like natural_key.
+// `num_high` is shape->num_high: where it is known, all loops over words are unrolled.
 static inline bool key_from_serial(table_key *out_key, const key_shape *shape,
-                                   const uint8_t *serial) {
-    if (!natural_key(out_key, shape, serial)) {
+                                   unsigned num_high, const uint8_t *serial) {
+    if (!natural_key(out_key, shape, num_high, serial)) {
         return false;
     }
-    uint64_t low = out_key->low ^ key_fold(out_key, shape->num_high);
+    uint64_t low = out_key->low ^ key_fold(out_key, num_high);
     out_key->low = key_mix(low & low_bits(shape->low_bits), shape->low_bits);
     return true;
 }
 
 // key_store writes a key as num_varying octets, or up to seven more: the caller
 // leaves room. key_load reads it back.
-static inline void key_store(uint8_t *out, const key_shape *shape, const table_key *key) {
+static inline void key_store(uint8_t *out, unsigned num_high, const table_key *key) {
     store_le64(out, key->low);
-    for (unsigned i = 0; i < shape->num_high; i++) {
+    for (unsigned i = 0; i < num_high; i++) {
         store_le64(out + 8 * (i + 1), key->high[i]);
     }
 }

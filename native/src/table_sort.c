@@ -158,15 +158,21 @@ static void distribute(sort_scratch *scratch, const builder_table *table,
     }
 }
 
-// merge_attributes folds a duplicate into an entry: the earliest date, the first
-// reason, and never removeFromCRL over a reason that revokes.
+// finality ranks reasons by how little can undo them: removeFromCRL undoes itself, a
+// hold can be lifted, the others are for good.
+static inline int finality(uint8_t reason_code) {
+    enum { CERTIFICATE_HOLD = 6, REMOVE_FROM_CRL = 8 };
+    return reason_code == REMOVE_FROM_CRL ? 0 : reason_code == CERTIFICATE_HOLD ? 1 : 2;
+}
+
+// merge_attributes folds a duplicate into an entry: the earliest date, and the first
+// of the most final reasons.
 static void merge_attributes(record_attributes *attributes,
                              const record_attributes *duplicate) {
-    static const uint8_t remove_from_crl = 8;
     if (duplicate->revocation_date < attributes->revocation_date) {
         attributes->revocation_date = duplicate->revocation_date;
     }
-    if (attributes->reason_code == remove_from_crl) {
+    if (finality(attributes->reason_code) < finality(duplicate->reason_code)) {
         attributes->reason_code = duplicate->reason_code;
     }
     if (attributes->invalidity_date == NO_DATE ||
@@ -244,21 +250,19 @@ static void scratch_clear(sort_scratch *scratch) {
     free(scratch->starts);
 }
 
-bool table_sort_part(builder_table *table, unsigned part, unsigned num_parts) {
-    const uint64_t *num_records = table->partitions.num_records;
-    size_t num_partitions = table->partitions.num_piles;
-    size_t largest = 0;
-    for (size_t i = part; i < num_partitions; i += num_parts) {
-        largest = num_records[i] > largest ? num_records[i] : largest;
-    }
-    if (largest < 2) {
+bool table_sort(builder_table *table) {
+    if (table->largest_partition < 2) {
         return true;
     }
     sort_scratch scratch = {0};
-    bool ready = scratch_init(&scratch, largest, table->record_len);
-    for (size_t i = part; ready && i < num_partitions; i += num_parts) {
-        if (num_records[i] > 1) {
-            sort_partition(table, &scratch, i);
+    bool ready = scratch_init(&scratch, table->largest_partition, table->record_len);
+    while (ready) {
+        size_t partition = atomic_fetch_add(&table->next_partition, 1);
+        if (partition >= table->partitions.num_piles) {
+            break;
+        }
+        if (table->partitions.num_records[partition] > 1) {
+            sort_partition(table, &scratch, partition);
         }
     }
     scratch_clear(&scratch);

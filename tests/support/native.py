@@ -112,8 +112,7 @@ def build(
     assert not lib.crlcheck_builder_add(builder, error, given, len(entries))
     stats = ffi.new("crlcheck_builder_stats *")
     assert not lib.crlcheck_builder_complete(builder, error)
-    for part in range(2):
-        assert not lib.crlcheck_builder_sort_part(builder, error, part, 2)
+    assert not lib.crlcheck_builder_sort(builder, error)
     lib.crlcheck_builder_finish(builder, stats)
     image = _write_image(builder, error, issuers)
     return Built(image, stats.num_entries, stats.num_duplicates, stats.memory)
