@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import crlcheck
@@ -31,27 +32,51 @@ class Crlcheck(Contender):
 
     def load(self, crl: Path, issuer: Path) -> Lookups:
         """Verify, compile and open."""
-        image = crl.with_suffix(".measured.crlx")
-        image.unlink(missing_ok=True)  # renaming over a file makes the system flush it
+        image = fresh_image(crl)
         crlcheck.compile_crl(crl, image, issuer=issuer, fsync=False, max_source_size=0)
-        return InContainer(crlcheck.open_index(image, verify=False))
+        return _OpenedImage(image)
 
+
+class _OpenedImage(InContainer):
+    def __init__(self, image: Path) -> None:
+        self._index = crlcheck.open_index(image, verify=False)
+        self._image = image
+        super().__init__(self._index)
+
+    def close(self) -> None:
+        self._index.close()
+        self._image.unlink()
+
+
+_numbers = itertools.count()
+
+
+def fresh_image(crl: Path) -> Path:
+    """
+    Return a name for an image that no file has.
+
+    Renaming over an existing file makes the system write it to the disk first.
+    """
+    while (image := crl.with_suffix(f".{next(_numbers)}.crlx")).exists():
+        pass
+    return image
+
+
+ALL_CONTENDERS: tuple[Contender, ...] = (
+    Crlcheck(),
+    Cryptography(),
+    OpenSsl(),
+    PythonSet(),
+    SortedArray(),
+    Roaring(),
+    SampleJson(),
+    Asn1Crypto(),
+    Pyasn1(),
+    Go(),
+    Java(),
+)
 
 CONTENDERS: tuple[Contender, ...] = tuple(
-    contender
-    for contender in (
-        Crlcheck(),
-        Cryptography(),
-        OpenSsl(),
-        PythonSet(),
-        SortedArray(),
-        Roaring(),
-        SampleJson(),
-        Asn1Crypto(),
-        Pyasn1(),
-        Go(),
-        Java(),
-    )
-    if contender.absent() is None
+    contender for contender in ALL_CONTENDERS if contender.absent() is None
 )
 """Those that can run on this machine."""

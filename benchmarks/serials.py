@@ -46,15 +46,15 @@ class SerialSet:
 
     def integers(self) -> list[int]:
         """Return all of them as ints."""
-        return _integers(self.rows)
+        return integers(self.rows)
 
     def members(self, rng: np.random.Generator, count: int) -> list[int]:
         """Return *count* of them, drawn at random with repetition, as ints made for the call."""
-        return _integers(self.member_rows(rng, count))
+        return integers(self.member_rows(rng, count))
 
     def non_members(self, rng: np.random.Generator, count: int) -> list[int]:
         """Return *count* serials of the same habit that are not among them, as ints."""
-        return _integers(self.non_member_rows(rng, count))
+        return integers(self.non_member_rows(rng, count))
 
     def member_rows(self, rng: np.random.Generator, count: int) -> Octets:
         """Return what :meth:`members` does as rows."""
@@ -215,7 +215,8 @@ def _lengths(rows: Octets) -> Octets:
     return lengths
 
 
-def _integers(rows: Octets) -> list[int]:
+def integers(rows: Octets) -> list[int]:
+    """Return the number in each row as an int."""
     width = rows.shape[1]
     packed = rows.tobytes()
     return [

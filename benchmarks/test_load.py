@@ -2,46 +2,57 @@
 
 from __future__ import annotations
 
-import pytest
+from functools import partial
+from typing import Any
 
-from benchmarks.baselines.interface import Contender
-from benchmarks.baselines.limits import read_and_hash
-from benchmarks.contenders import CONTENDERS
+import numpy as np
+
+from benchmarks.baselines.interface import Contender, Lookups
+from benchmarks.record import Call, affordable_rounds, measure, timed
 from benchmarks.workloads import make_workload
 
-SIZES = (10_000, 100_000, 1_000_000)
+_ESTIMATE_ENTRIES = 10_000
 
 
-@pytest.mark.parametrize("num_entries", SIZES)
-def test_limit_read_and_hash(benchmark, num_entries: int) -> None:  # type: ignore[no-untyped-def]
+def test_load(benchmark: Any, contender: Contender, num_entries: int) -> None:
     """
-    Reading the file and hashing it: nothing that verifies can be faster.
-    """
-    workload = make_workload("random16", num_entries)
-    digest = benchmark.pedantic(
-        read_and_hash, (workload.crl,), rounds=7, warmup_rounds=1, iterations=1
-    )
-    assert len(digest) == 32
-    benchmark.extra_info["num_entries"] = num_entries
+    Load a CRL, half of its entries with a reason, with every contender.
 
+    What a round has loaded is given up before the next, untimed. Slow ones get
+    fewer rounds.
+    """
+    workload = make_workload(contender.kind, num_entries)
+    small = make_workload(contender.kind, min(_ESTIMATE_ENTRIES, num_entries))
+    loaded: list[Lookups] = []
 
-@pytest.mark.parametrize("num_entries", SIZES)
-@pytest.mark.parametrize("contender", CONTENDERS, ids=lambda contender: contender.name)
-def test_load(benchmark, contender: Contender, num_entries: int) -> None:  # type: ignore[no-untyped-def]
-    """
-    Load a CRL of random serials of 16 octets, half of its entries with a reason.
-    """
-    num_entries = min(num_entries, contender.max_entries)
-    workload = make_workload("random16", num_entries)
-    rounds = contender.rounds if num_entries < 1_000_000 else 3
+    def close() -> None:
+        while loaded:
+            loaded.pop().close()
+
+    def load() -> None:
+        loaded.append(contender.load(workload.crl, workload.issuer))
+
+    def make_load() -> Call:
+        close()
+        return load
+
     contender.start()
     try:
-        lookups = benchmark.pedantic(
-            contender.load, (workload.crl, workload.issuer), rounds=rounds, iterations=1
-        )
+        contender.load(small.crl, small.issuer).close()
+        loading_small = partial(contender.load, small.crl, small.issuer)
+        seconds = timed(lambda: loading_small().close())
+        rounds = affordable_rounds(seconds * num_entries / small.num_entries)
+        row = {
+            "measure": "load",
+            "contender": contender.name,
+            "kind": contender.kind,
+            "num_entries": num_entries,
+            "figures": {"source_size": workload.crl_size},
+        }
+        measure(benchmark, row, make_load, rounds=rounds, warmup_rounds=int(rounds > 2))
         listed = int.from_bytes(workload.serials.rows[0].tobytes(), "big")
-        assert lookups.prepare([listed, listed ^ 1])() == 1
-        lookups.close()
+        unlisted = workload.serials.non_members(np.random.default_rng(7), 1)
+        assert loaded[0].prepare([listed, *unlisted])() == 1
+        close()
     finally:
         contender.stop()
-    benchmark.extra_info["num_entries"] = num_entries

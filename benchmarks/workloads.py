@@ -5,6 +5,8 @@ The CRLs that are measured: made once, kept under build/bench, and what to ask o
 from __future__ import annotations
 
 import hashlib
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -15,7 +17,7 @@ import numpy as np
 import crlcheck
 from benchmarks import generate, serials
 from benchmarks.generate import generate_crl
-from benchmarks.serials import Octets, SerialSet, make_serials
+from benchmarks.serials import Octets, SerialSet, integers, make_serials
 
 BUILD = Path(__file__).parents[1] / "build" / "bench"
 SEED = 1
@@ -68,12 +70,7 @@ class Workload:
 
         They are listed, not listed, or exactly half of them are.
         """
-        width = self.serials.rows.shape[1]
-        packed = self.query_rows(rng, count, answers).tobytes()
-        return [
-            int.from_bytes(packed[start : start + width], "big")
-            for start in range(0, len(packed), width)
-        ]
+        return integers(self.query_rows(rng, count, answers))
 
     def query_rows(self, rng: np.random.Generator, count: int, answers: Answers) -> Octets:
         """Return what :meth:`queries` does as rows of octets."""
@@ -89,6 +86,15 @@ class Workload:
 def num_listed(count: int, answers: Answers) -> int:
     """Return how many of *count* queries are listed."""
     return {"hits": count, "misses": 0, "half": count // 2}[answers]
+
+
+def fresh_integers(rounds: Sequence[Octets]) -> Iterator[list[int]]:
+    """
+    Give each round its serials as ints, made when they are asked for; then from the first again.
+
+    Who is timed beside another gets ints of its own, made just before.
+    """
+    return map(integers, itertools.cycle(rounds))
 
 
 # A 10 M workload holds 240 MB; only what is being measured stays.
@@ -115,3 +121,18 @@ def _generator_version() -> str:
         assert module.__file__ is not None
         digest.update(Path(module.__file__).read_bytes())
     return digest.hexdigest()[:8]
+
+
+@lru_cache(maxsize=6)
+def draw_queries(
+    kind: str, num_entries: int, count: int, answers: Answers, num_rounds: int
+) -> tuple[Octets, ...]:
+    """
+    Draw *count* queries for each of *num_rounds* rounds, once for all who are asked them.
+
+    No round asks what another did, as far as the draw goes: it would find a part
+    of the answers in the cache, and a CRL is seldom asked twice about a certificate.
+    """
+    rng = np.random.default_rng([SEED, count])
+    workload = make_workload(kind, num_entries)
+    return tuple(workload.query_rows(rng, count, answers) for _ in range(num_rounds))

@@ -18,6 +18,7 @@ class Asn1Crypto(Contender):
     title = "asn1crypto"
     how = "`CertificateList.load`, verified by `cryptography`, serials into a `set`"
     max_entries = 1_000_000
+    has_own_lookup = False
 
     def absent(self) -> str | None:
         """Say whether the package is missing."""

@@ -21,7 +21,7 @@ class Cryptography(Contender):
         "`load_der_x509_crl`, `is_signature_valid`;"
         " `get_revoked_certificate_by_serial_number`, a linear search"
     )
-    num_queries = 20
+    num_queries = 10
 
     def version(self) -> str:
         """Return the package's version."""

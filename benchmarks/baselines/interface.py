@@ -70,14 +70,19 @@ class Contender(ABC):
     ``name`` stands in test ids, ``title`` in tables; ``how`` says what loading
     and looking up consist of. Where even one round of a larger CRL would take
     minutes, ``max_entries`` ends it. ``num_queries`` are timed in one round.
+    ``kind`` are the serials of its CRLs. One that has no lookup of its own ends
+    as a Python set, and is measured up to there. Only of those that run in this
+    process can single lookups be told apart.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     how: ClassVar[str]
     max_entries: ClassVar[int] = 10_000_000
-    num_queries: ClassVar[int] = 200_000
-    rounds: ClassVar[int] = 5
+    num_queries: ClassVar[int] = 100_000
+    kind: ClassVar[str] = "random16"
+    has_own_lookup: ClassVar[bool] = True
+    in_process: ClassVar[bool] = True
 
     def absent(self) -> str | None:
         """Say why this contender cannot run here, None where it can."""

@@ -19,6 +19,7 @@ class Java(Program):
     name = "java"
     title = "Java X509CRL"
     how = "`CertificateFactory.generateCRL`, `verify`; `getRevokedCertificate(BigInteger)`"
+    max_entries = 1_000_000  # of ten million objects, most of the time is the collector's
 
     def absent(self) -> str | None:
         """Say which tool is missing."""

@@ -25,6 +25,8 @@ PROGRAMS = BUILD / "programs"
 class Program(Contender):
     """A contender that is another process; its own start is never measured."""
 
+    in_process = False
+
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
 

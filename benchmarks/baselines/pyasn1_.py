@@ -18,6 +18,7 @@ class Pyasn1(Contender):
     title = "pyasn1 (up to 100 k)"
     how = "`der.decoder.decode`, verified by `cryptography`, serials into a `set`"
     max_entries = 100_000
+    has_own_lookup = False
 
     def absent(self) -> str | None:
         """Say whether the package is missing."""

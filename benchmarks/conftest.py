@@ -1,0 +1,112 @@
+"""
+Which sizes and contenders are measured, and on what machine.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from benchmarks import machine
+from benchmarks.baselines.interface import Contender, InContainer, Lookups
+from benchmarks.contenders import CONTENDERS
+from benchmarks.workloads import LARGE_SIZES, STANDARD_SIZES, make_workload
+
+_NAMED_SIZES = {"standard": STANDARD_SIZES, "large": LARGE_SIZES}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --sizes."""
+    parser.addoption(
+        "--sizes",
+        type=_sizes,
+        default="standard",
+        help="entries of the CRLs: standard (1 k to 1 M), large (10 M), or numbers: 1000,10000",
+    )
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    return _NAMED_SIZES.get(text) or tuple(sorted(int(each) for each in text.split(",")))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """
+    Give a test that takes ``num_entries`` each size, ``largest`` the largest.
+
+    A contender meets the sizes that it can bear; lookups (``loaded``) are those
+    that have one of their own, and single ones (``container``) of this process.
+    A test that takes ``kind`` as well gets what its module's ``kinds`` says.
+    """
+    sizes: tuple[int, ...] = metafunc.config.getoption("--sizes")
+    wanted = metafunc.fixturenames
+    single_lookups = {"container", "largest_container"}
+    lookups = {"loaded", *single_lookups}
+    if "contender" in wanted:
+        within = [
+            (contender, size)
+            for size in (sizes if "num_entries" in wanted else sizes[-1:])
+            for contender in CONTENDERS
+            if size <= contender.max_entries
+            and (contender.has_own_lookup or lookups.isdisjoint(wanted))
+            and (contender.in_process or single_lookups.isdisjoint(wanted))
+        ]
+        size_name = "num_entries" if "num_entries" in wanted else "largest"
+        names = [f"{contender.name}-{size}" for contender, size in within]
+        metafunc.parametrize(("contender", size_name), within, ids=names, scope="module")
+    elif "kind" in wanted and "num_entries" in wanted:
+        pairs = [(kind, size) for size in sizes for kind in metafunc.module.kinds(size)]
+        metafunc.parametrize(("kind", "num_entries"), pairs)
+    elif "num_entries" in wanted:
+        metafunc.parametrize("num_entries", sizes, scope="module")
+    elif "largest" in wanted:
+        metafunc.parametrize("largest", sizes[-1:], scope="module")
+
+
+@pytest.fixture(autouse=True)
+def _collected() -> None:
+    """Let no test pay for what the one before it left."""
+    gc.collect()
+
+
+@pytest.fixture(scope="module")
+def loaded(contender: Contender, num_entries: int) -> Iterator[Lookups]:
+    """The contender with its CRL."""
+    with loading(contender, num_entries) as lookups:
+        yield lookups
+
+
+@contextmanager
+def loading(contender: Contender, num_entries: int) -> Iterator[Lookups]:
+    """Have a contender load, and close what it has loaded."""
+    workload = make_workload(contender.kind, num_entries)
+    contender.start()
+    try:
+        lookups = contender.load(workload.crl, workload.issuer)
+        yield lookups
+        lookups.close()
+    finally:
+        contender.stop()
+
+
+@pytest.fixture(scope="module")
+def container(loaded: Lookups) -> InContainer:
+    """What single lookups can be made in from here."""
+    assert isinstance(loaded, InContainer)
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def largest_container(contender: Contender, largest: int) -> Iterator[InContainer]:
+    """As ``container``, with the largest CRL of the run."""
+    with loading(contender, largest) as lookups:
+        assert isinstance(lookups, InContainer)
+        yield lookups
+
+
+def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: Any) -> None:
+    """Keep what the report says of the machine, the versions and who is absent."""
+    machine_info["crlcheck"] = machine.describe(config.getoption("--sizes"))

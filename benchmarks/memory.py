@@ -1,0 +1,112 @@
+"""
+The memory of one process that loads one CRL, from a process made for it.
+
+``python -m benchmarks.memory compile CRL ISSUER`` compiles as a stream, without
+attributes, and prints the peak; ``python -m benchmarks.memory NAME CRL ISSUER
+SMALL_CRL`` has a contender load CRL and look up.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import crlcheck
+from benchmarks.baselines.interface import Contender
+from benchmarks.baselines.process import Program
+from benchmarks.contenders import CONTENDERS
+from benchmarks.serials import make_serials
+from benchmarks.workloads import SEED
+
+_NUM_LOOKUPS = 20_000
+_PACKAGE_PARENT = Path(__file__).parents[1]
+
+
+def run(*words: str | Path) -> dict[str, int]:
+    """Run this module in a new process and return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.memory", *map(str, words)],
+        cwd=_PACKAGE_PARENT,
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    figures: dict[str, int] = json.loads(done.stdout)
+    return figures
+
+
+def resident(process_id: int | str = "self", field: str = "VmRSS") -> int:
+    """
+    Return the octets resident of a process, or with VmHWM the most there ever were.
+
+    Not getrusage: its peak is also that of the process that started this one.
+    """
+    status = Path(f"/proc/{process_id}/status").read_text()
+    found = re.search(rf"^{field}:\s+(\d+) kB$", status, re.MULTILINE)
+    assert found is not None, f"no {field} in {status}"
+    return int(found[1]) << 10
+
+
+def compile_streamed(crl: Path, issuer: Path) -> dict[str, int]:
+    """Compile from a file object, without attributes, and return the peak of the process."""
+    image = crl.with_suffix(".memory.crlx")
+    image.unlink(missing_ok=True)
+    with crl.open("rb", buffering=0) as stream:
+        report = crlcheck.compile_crl(
+            stream, image, issuer=issuer, attributes=False, fsync=False, max_source_size=0
+        )
+    image.unlink()
+    return {"peak": resident(field="VmHWM"), "image_size": report.image_size}
+
+
+def load(contender: Contender, crl: Path, issuer: Path, small: Path) -> dict[str, int]:
+    """
+    Have *contender* load *crl* and answer, and return what that added to its process.
+
+    The *small* one of the same issuer before it sees to what is imported and made
+    only once. A program with a collector says itself what is alive; its peak is
+    that of the process, which keeps what it has collected.
+    """
+    # Serials of the same habit, of which hardly any is listed.
+    habit = make_serials(contender.kind, _NUM_LOOKUPS, SEED + 1)
+    queries = habit.integers()[: contender.num_queries]
+    contender.start()
+    try:
+        warm = contender.load(small, small.with_suffix(".pem"))
+        warm.prepare(queries[:1])()
+        warm.close()
+        before = resident(contender.process_id)
+        alive_before = _alive(contender)
+        lookups = contender.load(crl, issuer)
+        peak = resident(contender.process_id, "VmHWM")
+        lookups.prepare(queries)()  # a mapped image is resident where it was touched
+        after = resident(contender.process_id)
+        alive = _alive(contender)
+        lookups.close()
+    finally:
+        contender.stop()
+    steady = after - before if alive is None or alive_before is None else alive - alive_before
+    return {"peak": max(peak, after) - before, "steady": steady}
+
+
+def _alive(contender: Contender) -> int | None:
+    """Return what a program with a collector has after a collection."""
+    return contender.ask("memory") if isinstance(contender, Program) else None
+
+
+def main() -> None:
+    """Print the figures of what the command line asks for, as JSON."""
+    name, *paths = sys.argv[1:]
+    crl, issuer, *others = map(Path, paths)
+    if name == "compile":
+        figures = compile_streamed(crl, issuer)
+    else:
+        contender = next(each for each in CONTENDERS if each.name == name)
+        figures = load(contender, crl, issuer, *others)
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()
