@@ -25,7 +25,7 @@ FUZZ_TARGETS = $(patsubst native/fuzz/%.c,%,$(wildcard native/fuzz/fuzz_*.c))
 PYTEST_ENV := PYTHONSAFEPATH=1
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test lint format bench fuzz sanitize clean
+.PHONY: build demo test lint format bench bench-large fuzz sanitize clean
 .DELETE_ON_ERROR:
 
 build: $(BUILT)
@@ -70,8 +70,28 @@ $(VENV)/.bench: $(BUILT)
 	    --config-settings=build-dir=build/editable --editable '.[bench]'
 	touch $@
 
+# A whole run writes the report in docs. With PYTEST_ARGS it may be any part of
+# one, and a report of a part would lose the rest: it goes to build/bench/report
+# unless REPORT names another directory.
+RESULTS := build/bench/results
+PART := $(if $(strip $(PYTEST_ARGS)),part)
+REPORT ?= $(if $(PART),build/bench/report,docs)
+MEASURE = $(BIN)/python -m pytest -o pythonpath=. --benchmark-quiet benchmarks
+WRITE_REPORT = $(BIN)/python -m benchmarks.report --output $(REPORT) \
+    $(patsubst %,$(RESULTS)/%.json,$(or $(PART),standard large))
+
+# The standard sizes, up to 1 M entries: some ten minutes.
 bench: $(VENV)/.bench
-	$(BIN)/python -m pytest -o pythonpath=. benchmarks $(PYTEST_ARGS)
+	mkdir -p $(RESULTS)
+	$(MEASURE) --benchmark-json $(RESULTS)/$(or $(PART),standard).json $(PYTEST_ARGS)
+	$(WRITE_REPORT)
+
+# 10 M entries, beside what the last standard run has measured: half an hour, 12 GB
+# of memory and 6 GB of disk.
+bench-large: $(VENV)/.bench
+	mkdir -p $(RESULTS)
+	$(MEASURE) --sizes large --benchmark-json $(RESULTS)/$(or $(PART),large).json $(PYTEST_ARGS)
+	$(WRITE_REPORT)
 
 # ---- fuzzing -----------------------------------------------------------------
 

@@ -20,6 +20,15 @@ if "benchmarks" not in sys.modules:
     sys.modules["benchmarks"] = module_from_spec(_spec)
     _spec.loader.exec_module(sys.modules["benchmarks"])
 
-from benchmarks import generate, serials  # noqa: E402
+from benchmarks import (  # noqa: E402
+    bounds,
+    generate,
+    plots,
+    report,
+    results,
+    serials,
+    tables,
+    targets,
+)
 
-__all__ = ["generate", "serials"]
+__all__ = ["bounds", "generate", "plots", "report", "results", "serials", "tables", "targets"]

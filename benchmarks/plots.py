@@ -1,0 +1,204 @@
+"""
+The plots of the report: what they show, and how they are drawn.
+
+They are SVG files that depend on the rows only, so that a new run shows in a
+diff and nothing else does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import tables, units
+from benchmarks.results import Results, Row
+
+# One for each contender, the same in every plot; markers tell similar ones apart.
+_COLOURS = (
+    *("#d62728", "#1f77b4", "#2ca02c", "#9467bd", "#ff7f0e", "#8c564b"),
+    *("#17becf", "#e377c2", "#bcbd22", "#000000", "#1b5e20"),
+)
+_MARKERS = "osD^vP*X<>d"
+_LIMIT_COLOUR = "#555555"
+
+Points = list[tuple[float, float]]
+
+
+def load_times(results: Results) -> dict[str, Points]:
+    """Return seconds of loading against entries for everyone, and for the limit."""
+    lines = _lines(results, results.select(measure="load"), lambda row: row.median)
+    limit = results.select(
+        measure="compile", contender="read_and_hash", variant="attributes, 1 core"
+    )
+    return lines | _lines(results, limit, lambda row: row.median)
+
+
+def lookup_times(results: Results) -> dict[str, Points]:
+    """Return nanoseconds of a lookup in a warm loop, half hits, against entries."""
+    rows = results.select(measure="lookup", variant="warm, half")
+    return _lines(results, rows, lambda row: row.each)
+
+
+def memory(results: Results) -> dict[str, Points]:
+    """Return octets that a loaded CRL takes against entries; below 10 k that is the allocator's."""
+    rows = [
+        row
+        for row in results.select(measure="memory")
+        if row.num_entries >= 10_000 and row.figures["steady"] > 0
+    ]
+    return _lines(results, rows, lambda row: row.figures["steady"])
+
+
+def latencies(results: Results, state: str) -> dict[str, Points]:
+    """
+    Return for everyone which part of single lookups, in %, took at most how many ns.
+
+    The slowest of all are left out: an interrupt would set the scale.
+    """
+    rows = [
+        row
+        for row in results.select(measure="latency", variant=state)
+        if row.operations >= 100  # a share of ten would be a staircase
+    ]
+    largest = max((row.num_entries for row in rows), default=0)
+    return {
+        tables.title(results, row.contender): [
+            (nanoseconds, percent)
+            for percent, nanoseconds in row.percentiles.items()
+            if percent < 100
+        ]
+        for row in reversed(rows)
+        if row.num_entries == largest
+    }
+
+
+def sizes(results: Results) -> list[Row]:
+    """Return the rows of the largest size at which every kind was measured."""
+    kinds = results.values("kind", measure="size")
+    rows = results.select(measure="size")
+    complete = [
+        count
+        for count in {row.num_entries for row in rows}
+        if {row.kind for row in rows if row.num_entries == count} == set(kinds)
+    ]
+    return [row for row in rows if complete and row.num_entries == max(complete)]
+
+
+def _lines(
+    results: Results, rows: Sequence[Row], value: Callable[[Row], float]
+) -> dict[str, Points]:
+    lines: dict[str, Points] = {}
+    for row in rows:
+        points = lines.setdefault(tables.title(results, row.contender), [])
+        points.append((row.num_entries, value(row)))
+    return lines
+
+
+def draw(results: Results, directory: Path) -> list[str]:
+    """
+    Write all plots that there are rows for into *directory* and return their names.
+
+    Those of an earlier report go.
+    """
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    # Without these, every run would give the same marks other names.
+    mpl.rcParams.update({"svg.hashsalt": "crlcheck", "svg.fonttype": "none", "font.size": 10})
+    directory.mkdir(parents=True, exist_ok=True)
+    for old in directory.glob("*.svg"):
+        old.unlink()
+    against_entries = (
+        ("load-time", load_times(results), "From the file to answers, verified", "seconds"),
+        (
+            "lookup-time",
+            lookup_times(results),
+            "One lookup in a warm loop, half hits",
+            "nanoseconds",
+        ),
+        ("memory", memory(results), "Memory of a loaded CRL", "octets"),
+    )
+    drawn = []
+    for name, lines, heading, unit in against_entries:
+        if lines:
+            _save(_draw_lines(results, lines, heading, unit), directory / f"{name}.svg")
+            drawn.append(name)
+    for state in ("isolated", "cold"):
+        if lines := latencies(results, state):
+            _save(_draw_latencies(results, lines, state), directory / f"latency-{state}.svg")
+            drawn.append(f"latency-{state}")
+    if rows := sizes(results):
+        _save(_draw_sizes(rows), directory / "size.svg")
+        drawn.append("size")
+    return drawn
+
+
+def _figure(heading: str) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.5, 4.8), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(heading)
+    axes.grid(visible=True, which="major", alpha=0.3)
+    return figure, axes
+
+
+def _style(results: Results, name: str) -> dict[str, Any]:
+    titles = {each["title"]: None for run in results.runs for each in run.machine["contenders"]}
+    if name not in titles:
+        return {"color": _LIMIT_COLOUR, "linestyle": "--", "label": name}
+    place = list(titles).index(name)
+    return {
+        "color": _COLOURS[place % len(_COLOURS)],
+        "marker": _MARKERS[place % len(_MARKERS)],
+        "linewidth": 2.5 if place == 0 else 1.3,
+        "label": name,
+    }
+
+
+def _draw_lines(results: Results, lines: Mapping[str, Points], heading: str, unit: str) -> Any:
+    figure, axes = _figure(heading)
+    for name, points in lines.items():
+        axes.plot(*zip(*points, strict=True), **_style(results, name))
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("entries of the CRL (logarithmic)")
+    axes.set_ylabel(f"{unit} (logarithmic)")
+    figure.legend(loc="outside right upper", fontsize=8)
+    return figure
+
+
+def _draw_latencies(results: Results, lines: Mapping[str, Points], state: str) -> Any:
+    figure, axes = _figure(f"Single lookups, {state}, with the clock's own time")
+    for name, points in lines.items():
+        style = _style(results, name) | {"marker": ""}
+        axes.plot(*zip(*points, strict=True), **style)
+    axes.set_xscale("log")
+    axes.set_xlabel("nanoseconds (logarithmic; the slowest 0.1 % are not shown)")
+    axes.set_ylabel("lookups that took at most that long, %")
+    axes.set_ylim(0, 100)
+    figure.legend(loc="outside right upper", fontsize=8)
+    return figure
+
+
+def _draw_sizes(rows: Sequence[Row]) -> Any:
+    count = rows[0].num_entries
+    figure, axes = _figure(f"Image without attributes, {units.entries(count)} entries")
+    places = range(len(rows))
+    for offset, figure_name, colour, label in (
+        (-0.27, "image_size", _COLOURS[0], "crlcheck"),
+        (0, "bound", _LIMIT_COLOUR, "information bound"),
+        (0.27, "roaring", _COLOURS[1], "roaring, where serials fit"),
+    ):
+        each = [row.figures.get(figure_name, float("nan")) / count for row in rows]
+        axes.bar([place + offset for place in places], each, 0.27, color=colour, label=label)
+    axes.set_yscale("log")
+    axes.set_ylabel("octets an entry (logarithmic)")
+    axes.set_xticks(list(places), [row.kind for row in rows], rotation=45, ha="right")
+    figure.legend(loc="outside right upper", fontsize=8)
+    return figure
+
+
+def _save(figure: Any, path: Path) -> None:
+    figure.savefig(path, format="svg", metadata={"Date": None})

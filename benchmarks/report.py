@@ -1,0 +1,182 @@
+"""
+The report of one run or more: docs/benchmarks.md and its plots.
+
+``python -m benchmarks.report --output DIRECTORY RUN.json...``
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from benchmarks import plots, tables, units
+from benchmarks.results import Results, Run
+
+_INTRODUCTION = """\
+# Benchmarks
+
+Written by `make bench` and `make bench-large` from what they measured; not by hand.
+Every contender answers exactly, and verifies the signature before it answers.
+
+"""
+
+_METHOD = Path(__file__).with_name("method.md")
+_SECTIONS: tuple[tuple[str, str, str, Callable[[Results], str]], ...] = (
+    (
+        "Compile",
+        "",
+        "`compile_crl`, verified, to a new file; one round of it and one of the limit in turn.",
+        tables.compiling,
+    ),
+    (
+        "Load",
+        "load-time",
+        "From a CRL in the page cache to the first answer, verified; in brackets the rounds.",
+        tables.loading,
+    ),
+    (
+        "Open",
+        "",
+        "An image compiled before, beside reading and hashing it; for the sample's way, its JSON.",
+        tables.opening,
+    ),
+    ("Lookups", "lookup-time", "One serial after the other in a warm loop.", tables.lookups),
+    (
+        "Lookups against a set",
+        "",
+        "Half hits; crlcheck and a Python `set` get the same serials in alternating rounds.",
+        tables.against_set,
+    ),
+    (
+        "Latency",
+        "latency-isolated latency-cold",
+        "Nanoseconds that 50 / 90 / 99 % of single lookups stay within; half hits, clock included.",
+        tables.latencies,
+    ),
+    (
+        "Batches",
+        "",
+        "Time of a serial among 400 thousand, half hits; with threads, until the last has ended.",
+        tables.batches,
+    ),
+    ("Serials with habits", "", "Half hits, in a warm loop.", tables.skewed),
+    (
+        "Size",
+        "size",
+        "Octets an entry, without attributes unless said; of each kind the largest CRL measured.",
+        tables.sizes,
+    ),
+    ("Memory", "memory", "What a loaded CRL adds to its process.", tables.memory),
+    (
+        "Memory of compiling",
+        "",
+        "Streamed, without attributes: the most that the process had, for an image of which size.",
+        tables.compile_memory,
+    ),
+    ("Limits of the machine", "", "", tables.limits),
+)
+
+
+def render(results: Results, drawn: Collection[str] = ()) -> str:
+    """
+    Return the report as Markdown; the plots named in *drawn* lie beside it in benchmarks/.
+
+    A table that has no row is left out.
+    """
+    machines = _machines(results.runs)
+    parts = [_INTRODUCTION, _runs(results.runs), f"## Targets\n\n{machines}\n\n"]
+    parts += [tables.targets(results), _COMMANDS]
+    for heading, plot_names, text, table in _SECTIONS:
+        body = table(results)
+        if body.count("\n") <= 2:  # a header and nothing under it
+            continue
+        parts.append(f"\n## {heading}\n\n")
+        parts.append(f"{text}\n{machines}\n\n".lstrip())
+        parts.extend(
+            f"![{heading.lower()}: {name}](benchmarks/{name}.svg)\n\n"
+            for name in plot_names.split()
+            if name in drawn
+        )
+        parts.append(body)
+    parts.append(f"\n{_METHOD.read_text(encoding='utf-8')}")
+    return "".join(parts)
+
+
+_COMMANDS = """
+The last column of each table has what repeats its row: `make bench PYTEST_ARGS="-k 'ROW'"`.
+For the run *large* it is `make bench-large`.
+A part of a run is reported in build/bench/report and leaves this page alone.
+"""
+
+
+def _machines(runs: list[Run]) -> str:
+    names = {
+        f"{run.machine['processor']}, {run.machine['cores']} cores, {run.machine['kernel']}"
+        for run in runs
+    }
+    return f"Machine: {'; '.join(sorted(names))}; versions are under [Runs](#runs)."
+
+
+def _runs(runs: list[Run]) -> str:
+    parts = ["## Runs\n\n"]
+    lines = [
+        [
+            run.label,
+            run.moment[:16].replace("T", " "),
+            run.commit,
+            f"`{_command(run)}`",
+            f"{run.machine['processor']}, {run.machine['cores']} cores,"
+            f" last-level cache {units.octets(run.machine['last_level_cache'])},"
+            f" memory {units.octets(run.machine['memory'])}",
+            run.machine["kernel"],
+            ", ".join([run.machine["python"], *run.machine["tools"]]),
+        ]
+        for run in runs
+    ]
+    header = ["run", "UTC", "commit", "command", "machine", "kernel", "versions"]
+    parts.append(tables.markdown(header, lines))
+    parts.append("\n")
+    contenders = {each["name"]: each for run in runs for each in run.machine["contenders"]}
+    parts.append(
+        tables.markdown(
+            ["contender", "version", "what it does"],
+            [[each["title"], each["version"], each["how"]] for each in contenders.values()],
+        )
+    )
+    absent = {name: why for run in runs for name, why in run.machine["absent"].items()}
+    for name, why in sorted(absent.items()):
+        parts.append(f"\n**{name}** was absent on this machine and is not in the tables: {why}.\n")
+    parts.append("\n")
+    return "".join(parts)
+
+
+def _command(run: Run) -> str:
+    if run.label in {"standard", "large"}:
+        return "make bench" if run.label == "standard" else "make bench-large"
+    return f'make bench PYTEST_ARGS="--sizes {run.sizes}"'
+
+
+def write(results: Results, directory: Path) -> Path:
+    """Write report and plots into *directory* and return the report's path."""
+    drawn = plots.draw(results, directory / "benchmarks")
+    report = directory / "benchmarks.md"
+    report.write_text(render(results, drawn), encoding="utf-8")
+    return report
+
+
+def main() -> None:
+    """Write the report of runs that are kept as JSON."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=main.__doc__)
+    parser.add_argument("--output", type=Path, required=True, help="directory of the report")
+    parser.add_argument("runs", type=Path, nargs="+", help="from pytest --benchmark-json")
+    arguments = parser.parse_args()
+    present = [path for path in arguments.runs if path.exists()]
+    if not present:
+        parser.error("none of these runs has been made yet")
+    report = write(Results.read(present), arguments.output)
+    print(f"{report}: from {', '.join(map(str, present))}")
+
+
+if __name__ == "__main__":
+    main()

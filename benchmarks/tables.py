@@ -1,0 +1,270 @@
+"""
+The tables of the report, each from the rows of the runs, as Markdown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from benchmarks import units
+from benchmarks.results import Results, Row
+from benchmarks.targets import TARGETS
+
+LIMITS = {
+    "read_and_hash": "read + SHA-256 (limit)",
+    "memory_access": "independent access to memory (limit)",
+    "no_lookup": "no lookup: clock and loop alone",
+    "hash_in_memory": "SHA-256 of what is in memory",
+    "memory_copy": "copy of memory",
+    "independent_access": "random access, none waiting for another",
+    "dependent_access": "random access, each waiting for the one before, in a Python loop",
+    "dependent_access_cached": "the same loop over a table in the cache",
+}
+NOT_MEASURED = "-"
+
+
+def title(results: Results, contender: str) -> str:
+    """Return what the report calls a contender or a limit."""
+    for run in results.runs:
+        for each in run.machine["contenders"]:
+            if each["name"] == contender:
+                return str(each["title"])
+    return LIMITS.get(contender, contender)
+
+
+def selector(row: Row) -> str:
+    """
+    Return what ``pytest -k`` takes to select the test of *row*, in every size.
+
+    >>> selector(Row(..., num_entries=1000, test="test_batch[1000-contains_many-1]"))
+    'test_batch[ and -contains_many-1]'
+    """
+    name, bracket, parameters = row.test.partition("[")
+    before, _, after = parameters.rstrip("]").partition(str(row.num_entries))
+    rest = f" and {after}]" if after else ""
+    return f"{name}{bracket}{before}{rest}"
+
+
+def markdown(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """Return a table, its columns of figures aligned to the right."""
+    body = list(lines)
+    columns = zip(*body, strict=True) if body else ([""] for _ in header)
+    rule = ["---:" if all(map(_is_figure, column)) else "---" for column in columns]
+    return "".join(f"| {' | '.join(row)} |\n" for row in (header, rule, *body))
+
+
+def _is_figure(cell: str) -> bool:
+    return cell == NOT_MEASURED or cell[:1].isdigit()
+
+
+def by_size(
+    results: Results, rows: Sequence[Row], cell: Callable[[Row], str], first: str = ""
+) -> str:
+    """Return a table with a line for each contender and variant, a column for each size."""
+    sizes = sorted({row.num_entries for row in rows})
+    lines: dict[tuple[str, str], dict[int, Row]] = {}
+    for row in rows:
+        lines.setdefault((row.contender, row.variant), {}).setdefault(row.num_entries, row)
+    has_variants = any(variant for _, variant in lines)
+    body = []
+    for (contender, variant), by_entries in lines.items():
+        cells = [cell(by_entries[size]) if size in by_entries else NOT_MEASURED for size in sizes]
+        some_row = next(iter(by_entries.values()))
+        named = [title(results, contender), *([variant] if has_variants else [])]
+        body.append([*named, *cells, f"`{selector(some_row)}`"])
+    header = [first, *(["how"] if has_variants else [])]
+    return markdown([*header, *(_size_heading(results, rows, size) for size in sizes), "row"], body)
+
+
+def _size_heading(results: Results, rows: Sequence[Row], size: int) -> str:
+    if len(results.runs) == 1:
+        return units.entries(size)
+    label = next(row.run.label for row in rows if row.num_entries == size)
+    return f"{units.entries(size)}, {label}"
+
+
+def targets(results: Results) -> str:
+    """Return all targets, each met, missed or not measured."""
+    lines = []
+    for target in TARGETS:
+        figure = target.compute(results)
+        what = f"{target.what}: {target.how}"
+        limit = f"{'≤' if target.bound == 'at most' else '≥'} {target.limit:g} {target.unit}"
+        if figure is None:
+            lines.append([target.name, what, limit, NOT_MEASURED, "not measured", "", ""])
+            continue
+        verdict = "met" if target.is_met(figure) else "**missed**"
+        lines.append(
+            [
+                target.name,
+                what,
+                limit,
+                f"{figure.value:.3g}",
+                verdict,
+                figure.detail,
+                f"`{figure.test}`",
+            ]
+        )
+    header = ["target", "what, and how it is computed", "limit", "figure", "", "of it", "row"]
+    return markdown(header, lines)
+
+
+def compiling(results: Results) -> str:
+    """Return compiling beside its limit, with the spread and the cost of an entry."""
+    lines = []
+    for row in results.select(measure="compile", contender="crlcheck"):
+        limit = results.find(
+            measure="compile",
+            contender="read_and_hash",
+            num_entries=row.num_entries,
+            variant=row.variant,
+            run=row.run,
+        )
+        assert limit is not None, "the limit is measured in the same test"
+        lines.append(
+            [
+                f"{units.entries(row.num_entries)}, {row.variant}",
+                units.seconds(row.median),
+                f"{units.seconds(min(row.seconds))} to {units.seconds(max(row.seconds))}",
+                str(len(row.seconds)),
+                units.seconds(limit.median),
+                f"{row.median / limit.median:.2f}",
+                f"{row.median / row.num_entries * 1e9:.1f} ns",
+                row.run.label,
+                f"`{row.test}`",
+            ]
+        )
+    header = ["", "median", "spread", "rounds", "read+SHA-256", "ratio", "an entry", "run", "row"]
+    return markdown(header, lines)
+
+
+def loading(results: Results) -> str:
+    """Return how long everyone takes to load, with the number of rounds."""
+    rows = results.select(measure="load")
+    return by_size(results, rows, lambda row: f"{units.seconds(row.median)} ({len(row.seconds)})")
+
+
+def opening(results: Results) -> str:
+    """Return how long opening takes."""
+    rows = results.select(measure="open")
+    return by_size(results, rows, lambda row: units.seconds(row.median))
+
+
+def lookups(results: Results) -> str:
+    """Return the time of a lookup in a warm loop."""
+    rows = sorted(results.select(measure="lookup"), key=lambda row: row.variant)
+    return by_size(results, rows, lambda row: units.seconds(row.each / 1e9))
+
+
+def against_set(results: Results) -> str:
+    """Return the time of a lookup, crlcheck and a set turn and turn about."""
+    rows = results.select(measure="against_set")
+    return by_size(results, rows, lambda row: units.seconds(row.each / 1e9))
+
+
+def latencies(results: Results) -> str:
+    """Return the median and the slow end of lookups timed alone."""
+
+    def cell(row: Row) -> str:
+        return " / ".join(f"{row.percentiles[percent]:.0f}" for percent in (50, 90, 99))
+
+    rows = results.select(measure="latency")
+    kept = [row for row in rows if row.contender != "no_lookup" or _is_first(row, rows)]
+    return by_size(results, sorted(kept, key=lambda row: row.variant), cell)
+
+
+def _is_first(row: Row, rows: Sequence[Row]) -> bool:
+    """Whether *row* is the first of those that say the same of another's run."""
+    same = (row.contender, row.variant, row.num_entries)
+    return row is next(
+        each for each in rows if (each.contender, each.variant, each.num_entries) == same
+    )
+
+
+def batches(results: Results) -> str:
+    """Return the time of a serial in a batch."""
+    rows = sorted(results.select(measure="batch"), key=lambda row: row.variant)
+    return by_size(results, rows, lambda row: f"{row.each:.1f} ns")
+
+
+def skewed(results: Results) -> str:
+    """Return lookups of serials with habits, over those of random ones."""
+    lines = []
+    for row in results.select(measure="skewed", contender="crlcheck"):
+        random = results.find(
+            measure="skewed", contender="random16", kind=row.kind, num_entries=row.num_entries
+        )
+        assert random is not None, "the random set is measured in the same test"
+        lines.append(
+            [
+                f"{row.kind}, {units.entries(row.num_entries)}",
+                f"{row.each:.0f} ns",
+                f"{random.each:.0f} ns",
+                f"{row.each / random.each:.2f}",
+                row.run.label,
+                f"`{row.test}`",
+            ]
+        )
+    return markdown(["", "a lookup", "random16 beside it", "ratio", "run", "row"], lines)
+
+
+def sizes(results: Results) -> str:
+    """Return octets an entry of every kind's largest image."""
+    lines = []
+    for kind in results.values("kind", measure="size"):
+        row = results.select(measure="size", kind=kind)[-1]
+        figures, count = row.figures, row.num_entries
+        roaring, bound = figures.get("roaring"), figures["bound"]
+        lines.append(
+            [
+                f"{kind}, {units.entries(count)}",
+                units.octets(figures["image_size"]),
+                f"{figures['image_size'] / count:.3f}",
+                f"{bound / count:.3f}",
+                # A gap of 1 throughout leaves nothing to tell.
+                f"{figures['image_size'] / bound:.3f}" if bound >= 1 else NOT_MEASURED,
+                NOT_MEASURED if roaring is None else f"{roaring / count:.3f}",
+                f"{figures['image_size_with_attributes'] / count:.3f}",
+                f"{figures['source_size'] / count:.1f}",
+                row.run.label,
+                f"`{row.test}`",
+            ]
+        )
+    header = ["", "image", "an entry", "bound", "over bound", "roaring", "with attributes", "CRL"]
+    return markdown([*header, "run", "row"], lines)
+
+
+def memory(results: Results) -> str:
+    """Return what loading adds to a process, steadily and at most."""
+
+    def cell(row: Row) -> str:
+        steady, peak = row.figures["steady"], row.figures["peak"]
+        each = steady / row.num_entries
+        return f"{units.octets(steady)}, {each:.0f} B an entry (peak {units.octets(peak)})"
+
+    return by_size(results, results.select(measure="memory"), cell)
+
+
+def compile_memory(results: Results) -> str:
+    """Return the most that a process that compiles has."""
+
+    def cell(row: Row) -> str:
+        peak, image = row.figures["peak"], row.figures["image_size"]
+        return f"{units.octets(peak)} for {units.octets(image)}"
+
+    return by_size(results, results.select(measure="compile_memory"), cell)
+
+
+def limits(results: Results) -> str:
+    """Return what the machine can do."""
+    lines = [
+        [
+            title(results, row.contender),
+            f"{row.each:.2f} ns an {row.kind}",
+            f"{1 / row.each:.2f} GB/s" if row.kind == "octet" else "",
+            row.run.label,
+            f"`{row.test}`",
+        ]
+        for row in results.select(measure="limit")
+    ]
+    return markdown(["", "time", "rate", "run", "row"], lines)

@@ -1,0 +1,324 @@
+"""
+What crlcheck sets out to reach, and whether a run has.
+
+All but a few are ratios to what the same machine did in the same rounds, so that
+they hold on any machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from benchmarks.results import Results, Row
+
+MEBIBYTE = 1 << 20
+_SKEWED_FROM = 1_000_000
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A target's value in a run, how it came about, and the test that measured it."""
+
+    value: float
+    detail: str
+    test: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """
+    A limit on one figure.
+
+    ``compute`` gets the figure from a run's rows, None where they have not been
+    measured; ``how`` says the same in words.
+    """
+
+    name: str
+    what: str
+    limit: float
+    unit: str
+    how: str
+    compute: Callable[[Results], Figure | None]
+    bound: Literal["at most", "at least"] = "at most"
+
+    def is_met(self, figure: Figure) -> bool:
+        """Say whether *figure* keeps the limit."""
+        if self.bound == "at most":
+            return figure.value <= self.limit
+        return figure.value >= self.limit
+
+
+# ---- times ------------------------------------------------------------------
+
+
+def _compile_ratio(
+    num_entries: int, variant: str = "attributes, 2 cores"
+) -> Callable[[Results], Figure | None]:
+    def compute(results: Results) -> Figure | None:
+        wanted = {"measure": "compile", "num_entries": num_entries, "variant": variant}
+        ours = results.find(contender="crlcheck", **wanted)
+        limit = results.find(contender="read_and_hash", **wanted)
+        if ours is None or limit is None:
+            return None
+        detail = f"{ours.median * 1e3:.1f} ms against {limit.median * 1e3:.1f} ms"
+        return Figure(ours.median / limit.median, detail, ours.test)
+
+    return compute
+
+
+def _compile_scaling(results: Results) -> Figure | None:
+    wanted = {"measure": "compile", "contender": "crlcheck", "variant": "attributes, 2 cores"}
+    small = results.find(num_entries=1_000_000, **wanted)
+    large = results.find(num_entries=10_000_000, **wanted)
+    if small is None or large is None:
+        return None
+    each = [row.median / row.num_entries * 1e9 for row in (large, small)]
+    return Figure(each[0] / each[1], f"{each[0]:.1f} ns an entry against {each[1]:.1f}", large.test)
+
+
+def _open_time(results: Results) -> Figure | None:
+    rows = results.select(measure="open", contender="crlcheck", variant="verify=False")
+    if not rows:
+        return None
+    slowest = max(rows, key=lambda row: row.median)
+    detail = f"the slowest of {len(rows)} sizes, at {slowest.num_entries:,}"
+    return Figure(slowest.median * 1e3, detail, slowest.test)
+
+
+def _open_rate(results: Results) -> Figure | None:
+    wanted = {"measure": "open", "variant": "verify=True"}
+    rows = results.select(contender="crlcheck", **wanted)
+    if not rows:
+        return None
+    ours = rows[-1]
+    limit = results.find(contender="read_and_hash", num_entries=ours.num_entries, **wanted)
+    assert limit is not None, "the limit is measured in the same test"
+    detail = (
+        f"{ours.median * 1e3:.2f} ms against {limit.median * 1e3:.2f} ms at {ours.num_entries:,}"
+    )
+    return Figure(limit.median / ours.median, detail, ours.test)
+
+
+def _against_set(num_entries: int) -> Callable[[Results], Figure | None]:
+    def compute(results: Results) -> Figure | None:
+        wanted = {"measure": "against_set", "num_entries": num_entries}
+        ours = results.find(contender="crlcheck", **wanted)
+        reference = results.find(contender="python_set", **wanted)
+        if ours is None or reference is None:
+            return None
+        detail = f"{ours.each:.0f} ns against {reference.each:.0f} ns"
+        return Figure(ours.each / reference.each, detail, ours.test)
+
+    return compute
+
+
+def _packed_time(results: Results) -> Figure | None:
+    wanted = {
+        "measure": "batch",
+        "num_entries": 10_000_000,
+        "variant": "contains_packed, 1 thread",
+    }
+    ours = results.find(contender="crlcheck", **wanted)
+    access = results.find(contender="memory_access", **wanted)
+    if ours is None or access is None:
+        return None
+    detail = f"an independent access to memory took {access.each:.1f} ns in the same rounds"
+    return Figure(ours.each, detail, ours.test)
+
+
+def _skew(results: Results) -> Figure | None:
+    rows = [
+        row
+        for row in results.select(measure="skewed", contender="crlcheck")
+        if row.num_entries >= _SKEWED_FROM
+    ]
+    worst: Figure | None = None
+    for row in rows:
+        random = results.find(
+            measure="skewed", contender="random16", kind=row.kind, num_entries=row.num_entries
+        )
+        assert random is not None, "the random set is measured in the same test"
+        detail = f"{row.kind}: {row.each:.0f} ns against {random.each:.0f} ns, the worst kind"
+        figure = Figure(row.each / random.each, detail, row.test)
+        if worst is None or figure.value > worst.value:
+            worst = figure
+    return worst
+
+
+# ---- octets -----------------------------------------------------------------
+
+
+def _compile_memory(results: Results) -> Figure | None:
+    row = results.find(measure="compile_memory", num_entries=10_000_000)
+    if row is None:
+        return None
+    peak, image = row.figures["peak"], row.figures["image_size"]
+    detail = f"{peak / MEBIBYTE:.0f} MiB for an image of {image / MEBIBYTE:.0f} MiB"
+    return Figure(peak / (1.1 * image + 64 * MEBIBYTE), detail, row.test)
+
+
+def _random_size(*kinds: str) -> Callable[[Results], Figure | None]:
+    def compute(results: Results) -> Figure | None:
+        rows = [
+            row
+            for row in results.select(measure="size")
+            if row.kind in kinds and row.num_entries >= 10_000
+        ]
+        return _largest(rows, _size_over_bound, "the bound")
+
+    return compute
+
+
+def _size_over_bound(row: Row) -> float:
+    figures = row.figures
+    fixed = 2048 + figures["page_digests"]
+    return (figures["image_size"] - fixed) / figures["bound"]
+
+
+def _dense_size(results: Results) -> Figure | None:
+    rows = [
+        row
+        for row in results.select(measure="size")
+        if row.kind.startswith("dense") or row.kind == "runs"
+    ]
+    return _largest(rows, _size_over_dense, "what is allowed")
+
+
+def _size_over_dense(row: Row) -> float:
+    figures = row.figures
+    allowed = min(figures["roaring"], figures["bound"] + 0.6 * row.num_entries / 8) + 2048
+    return figures["image_size"] / allowed
+
+
+def _largest(rows: list[Row], ratio: Callable[[Row], float], to_what: str) -> Figure | None:
+    if not rows:
+        return None
+    worst = max(rows, key=ratio)
+    detail = (
+        f"{worst.kind} at {worst.num_entries:,}: the furthest from {to_what} of {len(rows)} images"
+    )
+    return Figure(ratio(worst), detail, worst.test)
+
+
+# ---- the list ---------------------------------------------------------------
+
+_BESIDE = "medians of alternating rounds, after a warm-up"
+
+TARGETS = (
+    Target(
+        "T1",
+        "verified compile of 1 M random serials of 16 octets, two cores",
+        2.0,
+        "times read+SHA-256",
+        f"compile_crl with attributes to a new file, over reading and hashing the CRL; {_BESIDE}",
+        _compile_ratio(1_000_000),
+    ),
+    Target(
+        "T1, one core",
+        "the same on one core",
+        3.5,
+        "times read+SHA-256",
+        "as T1, both held to one core",
+        _compile_ratio(1_000_000, "attributes, 1 core"),
+    ),
+    Target(
+        "T2",
+        "verified compile of 10 M, two cores",
+        2.0,
+        "times read+SHA-256",
+        "as T1",
+        _compile_ratio(10_000_000),
+    ),
+    Target(
+        "T2, an entry",
+        "an entry at 10 M against one at 1 M",
+        1.1,
+        "times",
+        "time of compiling over entries, 10 M over 1 M",
+        _compile_scaling,
+    ),
+    Target(
+        "T3",
+        "peak memory of compiling 10 M, streamed, without attributes",
+        1.0,
+        "times (1.1 image + 64 MiB)",
+        "VmHWM of a process that does nothing else, all of it",
+        _compile_memory,
+    ),
+    Target(
+        "T4, unverified",
+        "open an image of any size with verify=False",
+        1.0,
+        "ms",
+        "the slowest size's median",
+        _open_time,
+    ),
+    Target(
+        "T4, verified",
+        "rate of opening with verify=True",
+        0.8,
+        "times the rate of SHA-256",
+        f"time of reading and hashing the image over that of opening, largest size; {_BESIDE}",
+        _open_rate,
+        "at least",
+    ),
+    Target(
+        "T5, 1 M",
+        "`serial in index`, ints made afresh, half hits, 1 M",
+        0.75,
+        "times Python set",
+        f"the same serials in both, each with ints of its own; {_BESIDE}",
+        _against_set(1_000_000),
+    ),
+    Target(
+        "T5, 10 M",
+        "the same, 10 M",
+        0.75,
+        "times Python set",
+        "as at 1 M",
+        _against_set(10_000_000),
+    ),
+    Target(
+        "T6",
+        "`contains_packed`, 10 M, random order, half hits, one thread",
+        30.0,
+        "ns",
+        "time of a call over the serials in it",
+        _packed_time,
+    ),
+    Target(
+        "T7",
+        "image without attributes, random serials of 16 and 20 octets, from 10 k",
+        1.02,
+        "times bound",
+        "image less 2 KiB and page digests, over log2 C(2^b, n); the worst of all",
+        _random_size("random16", "random20"),
+    ),
+    Target(
+        "T7, 8 octets",
+        "the same for serials of 8 octets",
+        1.05,
+        "times bound",
+        "as T7",
+        _random_size("random8"),
+    ),
+    Target(
+        "T8",
+        "image without attributes, dense serials, mean gaps 1 to 64, and runs",
+        1.0,
+        "times allowed",
+        "image over 2 KiB and the smaller of roaring and bound + 0.6 bit an entry; the worst",
+        _dense_size,
+    ),
+    Target(
+        "T9",
+        "single lookups of serials with habits, from 1 M",
+        1.1,
+        "times random",
+        f"the worst kind over random serials of 16 octets; {_BESIDE}",
+        _skew,
+    ),
+)
+"""In the order of the report."""

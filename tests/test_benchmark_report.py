@@ -1,0 +1,199 @@
+"""The report of the benchmarks, from a recorded run; nothing is timed here."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.benchmark_package import bounds, plots, report, results, tables, targets
+
+RECORDED = Path(__file__).parent / "data" / "benchmark_run.json"
+HASH_SECONDS = 0.02
+
+
+@pytest.fixture
+def document() -> Any:
+    """What pytest-benchmark wrote, of a few tests of a real run."""
+    return json.loads(RECORDED.read_text(encoding="utf-8"))
+
+
+def read(document: Any, path: Path) -> results.Results:
+    """Read *document* as a run would have left it at *path*."""
+    path.write_text(json.dumps(document), encoding="utf-8")
+    return results.Results.read([path])
+
+
+def with_compile_ratio(document: Any, ratio: float) -> Any:
+    """Make compiling on two cores take *ratio* times reading and hashing."""
+    (measured,) = [
+        each
+        for each in document["benchmarks"]
+        if each["name"] == "test_compile[1000000-2-attributes]"
+    ]
+    # The mean and the least are far from the median, which is what counts.
+    measured["stats"]["data"] = [factor * ratio * HASH_SECONDS for factor in (0.1, 1, 1, 5, 9)]
+    measured["extra_info"]["beside"]["read_and_hash"] = [HASH_SECONDS] * 5
+    return document
+
+
+def target_lines(text: str) -> dict[str, str]:
+    """Return the line of every target in a report, by name."""
+    section = text.split("## Targets")[1].split("\n## ", maxsplit=1)[0]
+    lines = [line for line in section.splitlines() if line.startswith("| T")]
+    return {line.split("|")[1].strip(): line for line in lines}
+
+
+@pytest.mark.parametrize(("ratio", "verdict"), [(1.96, "| met |"), (2.04, "| **missed** |")])
+def test_targets_are_met_or_missed(
+    document: Any, tmp_path: Path, ratio: float, verdict: str
+) -> None:
+    """
+    A target is judged by the medians of the two that ran side by side, and the
+    report gives the figure; what was not measured is neither met nor missed.
+    """
+    found = read(with_compile_ratio(document, ratio), tmp_path / "standard.json")
+    lines = target_lines(report.render(found))
+    assert verdict in lines["T1"]
+    assert f"| {ratio:.3g} |" in lines["T1"]
+    assert f"{ratio * HASH_SECONDS * 1e3:.1f} ms against 20.0 ms" in lines["T1"]
+    assert "| not measured |" in lines["T2"]
+
+
+def test_every_target_has_a_line(document: Any, tmp_path: Path) -> None:
+    """
+    The report has all targets, in order, whatever was measured.
+    """
+    lines = target_lines(report.render(read(document, tmp_path / "standard.json")))
+    assert list(lines) == [target.name for target in targets.TARGETS]
+    assert lines.keys() >= {f"T{number}" for number in (1, 2, 3, 6, 7, 8, 9)}
+
+
+@pytest.mark.parametrize(("value", "is_met"), [(0.79, False), (0.8, True), (0.81, True)])
+def test_a_rate_is_met_from_below(value: float, is_met: bool) -> None:
+    """
+    Where a target is the least that is asked for, more meets it.
+    """
+    (target,) = [each for each in targets.TARGETS if each.name == "T4, verified"]
+    assert target.is_met(targets.Figure(value, "", "")) is is_met
+
+
+def test_sizes_are_judged_by_the_worst(document: Any, tmp_path: Path) -> None:
+    """
+    Of all images of random serials, the one furthest over the bound decides,
+    after 2 KiB and the digests of its pages are taken off.
+    """
+    image = next(
+        each for each in document["benchmarks"] if each["name"] == "test_size[random16-1000000]"
+    )
+    worse = json.loads(json.dumps(image))
+    worse["name"] = "test_size[random20-100000]"
+    worse["extra_info"] |= {"kind": "random20", "num_entries": 100_000}
+    worse["extra_info"]["figures"] |= {
+        "bound": 1_000_000.0,
+        "page_digests": 500,
+        "image_size": 1_032_548,
+    }
+    document["benchmarks"] = [image, worse]
+    found = read(document, tmp_path / "standard.json")
+    (target,) = [each for each in targets.TARGETS if each.name == "T7"]
+    figure = target.compute(found)
+    assert figure is not None
+    assert figure.value == pytest.approx(1.03)
+    assert figure.test == "test_size[random20-100000]"
+    assert not target.is_met(figure)
+
+
+def test_the_absent_are_named(document: Any, tmp_path: Path) -> None:
+    """
+    A contender that could not run is said to be absent, with the reason, and
+    those that ran stand with their versions.
+    """
+    document["machine_info"]["crlcheck"]["absent"] = {"Go crypto/x509": "no go on the PATH"}
+    text = report.render(read(document, tmp_path / "standard.json"))
+    assert "**Go crypto/x509** was absent on this machine" in text
+    assert "no go on the PATH" in text
+    assert "OpenSSL 3." in text
+    assert "AMD EPYC, 2 cores, Linux" in text
+
+
+def test_a_row_says_which_run_it_is_from(document: Any, tmp_path: Path) -> None:
+    """
+    Rows of two runs stand in one table, each under its run's name, and each run
+    with its command and commit.
+    """
+    large = json.loads(json.dumps(document))
+    large["commit_info"] = {"id": "f" * 40, "dirty": False}
+    large["benchmarks"] = [
+        each for each in large["benchmarks"] if each["name"] == "test_load[crlcheck-1000000]"
+    ]
+    large["benchmarks"][0]["name"] = "test_load[crlcheck-10000000]"
+    large["benchmarks"][0]["extra_info"]["num_entries"] = 10_000_000
+    paths = [tmp_path / "standard.json", tmp_path / "large.json"]
+    for path, each in zip(paths, (document, large), strict=True):
+        path.write_text(json.dumps(each), encoding="utf-8")
+    text = report.render(results.Results.read(paths))
+    assert "|  | 1 M, standard | 10 M, large | row |" in text
+    assert "`make bench-large`" in text
+    assert "f" * 12 in text
+
+
+@pytest.mark.parametrize(
+    ("test", "num_entries", "selector"),
+    [
+        ("test_load[crlcheck-1000]", 1000, "test_load[crlcheck-"),
+        ("test_batch[1000-contains_many-1]", 1000, "test_batch[ and -contains_many-1]"),
+        ("test_hash", 64, "test_hash"),
+    ],
+)
+def test_a_row_can_be_repeated(
+    document: Any, tmp_path: Path, test: str, num_entries: int, selector: str
+) -> None:
+    """
+    The words for ``pytest -k`` select the row's test in every size, and are parts of its name.
+    """
+    measured = document["benchmarks"][0]
+    measured["name"] = test
+    measured["extra_info"]["num_entries"] = num_entries
+    document["benchmarks"] = [measured]
+    row = read(document, tmp_path / "part.json").rows[0]
+    assert tables.selector(row) == selector
+    assert all(part in test for part in selector.split(" and "))
+
+
+def test_plots_show_what_the_rows_say(document: Any, tmp_path: Path) -> None:
+    """
+    A line has its contender's title, and its points are entries and the median.
+    """
+    found = read(document, tmp_path / "standard.json")
+    lines = plots.load_times(found)
+    (row,) = found.select(measure="load", contender="openssl")
+    assert lines["OpenSSL (libcrypto)"] == [(1_000_000, row.median)]
+    assert set(lines) == {"crlcheck", "OpenSSL (libcrypto)", "read + SHA-256 (limit)"}
+    latencies = plots.latencies(found, "isolated")
+    assert [percent for _, percent in latencies["crlcheck"]] == [0, 10, 50, 90, 99]
+    assert {row.num_entries for row in plots.sizes(found)} == {1_000_000}
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    """
+    A file that is not of these benchmarks is named in the error.
+    """
+    path = tmp_path / "other.json"
+    path.write_text("{}")
+    with pytest.raises(ValueError, match="other.json"):
+        results.Results.read([path])
+
+
+@pytest.mark.parametrize(
+    ("universe", "count"), [(10, 3), (1000, 1000), (1 << 40, 17), (1 << 60, 1000), (1 << 127, 99)]
+)
+def test_the_bound_counts_subsets(universe: int, count: int) -> None:
+    """
+    The bound is the logarithm of a binomial coefficient, however large.
+    """
+    exact = math.log2(math.comb(universe, count))
+    assert bounds.log2_binomial(universe, count) == pytest.approx(exact, rel=1e-9, abs=1e-6)
