@@ -133,6 +133,21 @@ def instructions() -> Iterator[bytes]:
             yield from (first, first + second, second + first + second)
 
 
+def plain_entries() -> Iterator[bytes]:
+    """Yield lists of entries such as nearly all CAs write, without what is around them."""
+    numbers = random.Random("plain")
+    for serial_bits in (7, 63, 127, 159):
+        for reason in (None, 1, 6, 10):
+            yield b"".join(
+                encode_entry(
+                    numbers.getrandbits(serial_bits) | 1 << serial_bits - 1,
+                    NOW - timedelta(seconds=numbers.getrandbits(30)),
+                    reason=reason if number % 2 else None,
+                )
+                for number in range(4)
+            )
+
+
 def write_corpus(directory: Path) -> None:
     """Write every seed under the hash of its octets."""
     crls = {*vectors("X509 CRL", ("*.crl", "*crl*.der")), *unusual_crls()}
@@ -142,6 +157,7 @@ def write_corpus(directory: Path) -> None:
         "fuzz_crl": crls,
         "fuzz_image": set(images(crls)),
         "fuzz_memory": crls,
+        "fuzz_plain": set(plain_entries()),
     }
     for target, found in seeds.items():
         corpus = directory / target
