@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from crlcheck.errors import (
         CertificateError,
         CorruptIndexError,
+        CrlBaseMissingError,
         CrlCheckError,
         CrlError,
         CrlNotYetValidError,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
         ReasonCode,
         RevocationStatus,
         RevokedEntry,
+        Rule,
         StaleRule,
         UndeterminedCause,
     )
@@ -64,6 +66,7 @@ __all__ = [
     "CheckResult",
     "CompileReport",
     "CorruptIndexError",
+    "CrlBaseMissingError",
     "CrlCheckError",
     "CrlError",
     "CrlNotYetValidError",
@@ -86,6 +89,7 @@ __all__ = [
     "RevocationIndex",
     "RevocationStatus",
     "RevokedEntry",
+    "Rule",
     "S3Store",
     "StaleRule",
     "StoreError",
@@ -110,6 +114,7 @@ _HOMES = {
     "errors": (
         "CertificateError",
         "CorruptIndexError",
+        "CrlBaseMissingError",
         "CrlCheckError",
         "CrlError",
         "CrlNotYetValidError",
@@ -140,6 +145,7 @@ _HOMES = {
         "ReasonCode",
         "RevocationStatus",
         "RevokedEntry",
+        "Rule",
         "StaleRule",
         "UndeterminedCause",
     ),

@@ -10,13 +10,15 @@ from __future__ import annotations
 import functools
 import hashlib
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 _OBJECT_IDENTIFIER = 0x06
 _UTF8_STRING = 0x0C
 _SEQUENCE = 0x30
 _SET = 0x31
+_DIRECTORY_NAME = 0xA4
 _MAX_DOTTED = 32
+_MAX_REMEMBERED = 1024
 
 # The string types that RFC 5280 7.1 lets stand for one another. TeletexString is
 # read as Latin-1, which is what CAs write in it.
@@ -51,7 +53,6 @@ _SHORT_NAMES = {
 }
 
 
-@functools.lru_cache(maxsize=64)
 def canonical_name(der: bytes) -> bytes:
     """
     Return the canonical form of a Name: equal octets if and only if names match.
@@ -65,6 +66,10 @@ def canonical_name(der: bytes) -> bytes:
     Raises:
         ValueError: *der* is not exactly one Name.
     """
+    return _remembered_form(der) if len(der) <= _MAX_REMEMBERED else _canonical_name(der)
+
+
+def _canonical_name(der: bytes) -> bytes:
     relative_names = []
     for attributes in _relative_names(der):
         encoded = [
@@ -75,6 +80,9 @@ def canonical_name(der: bytes) -> bytes:
     return _element(_SEQUENCE, b"".join(relative_names))
 
 
+_remembered_form = functools.lru_cache(maxsize=64)(_canonical_name)
+
+
 def name_hash(der: bytes) -> bytes:
     """
     Return the SHA-256 of the canonical form of a Name.
@@ -83,6 +91,46 @@ def name_hash(der: bytes) -> bytes:
         ValueError: *der* is not exactly one Name.
     """
     return hashlib.sha256(canonical_name(der)).digest()
+
+
+def name_key(der: bytes) -> bytes:
+    """
+    Return what two Names share exactly when they match (RFC 5280 7.1).
+
+    Octets that have no canonical form match themselves only.
+    """
+    # A name of the usual size is remembered; remembering huge ones would let whoever
+    # sends them fill the memory.
+    return _remembered_key(der) if len(der) <= _MAX_REMEMBERED else _name_key(der)
+
+
+def extended_names(der: bytes, relative_names: Iterable[bytes]) -> Iterator[bytes]:
+    """
+    Yield the ``name_key`` of a Name with each of *relative_names* behind it.
+
+    These are the contents of RDNs, as in nameRelativeToCRLIssuer (RFC 5280
+    4.2.1.13). The work for each does not grow with the Name: certificates with
+    thousands of such names exist to make verifiers run out of memory.
+
+    Raises:
+        ValueError: one of them is no RDN, or *der* is not exactly one Name.
+    """
+    prefix = hashlib.sha256(_contents(canonical_name(der)))
+    for relative_name in relative_names:
+        whole = prefix.copy()
+        name = _element(_SEQUENCE, _element(_SET, relative_name))
+        whole.update(_contents(_canonical_name(name)))
+        yield whole.digest()
+
+
+def directory_name(general_name: bytes) -> bytes | None:
+    """Return the Name in a GeneralName element, None where it is of another kind."""
+    if not general_name or general_name[0] != _DIRECTORY_NAME:
+        return None
+    try:
+        return _contents(general_name)
+    except ValueError:
+        return None
 
 
 def format_name(der: bytes) -> str:
@@ -100,6 +148,17 @@ def format_name(der: bytes) -> str:
         for attributes in _relative_names(der)
     ]
     return ",".join(reversed(relative_names))
+
+
+def _name_key(der: bytes) -> bytes:
+    try:
+        # Without the outer header, so that a longer Name extends the hash of a shorter one.
+        return hashlib.sha256(_contents(canonical_name(der))).digest()
+    except ValueError:
+        return b"octets:" + der
+
+
+_remembered_key = functools.lru_cache(maxsize=4096)(_name_key)
 
 
 # ---- canonical values --------------------------------------------------------
@@ -211,6 +270,13 @@ def _all(octets: bytes, tag: int) -> Iterator[bytes]:
         if found != tag:
             raise ValueError(f"Name: found tag {found:02x}, expected {tag:02x}")
         yield contents
+
+
+def _contents(element: bytes) -> bytes:
+    _, contents, end = _next(element, 0)
+    if end != len(element):
+        raise ValueError(f"Name: found octets behind the element {element[:8].hex()}…")
+    return contents
 
 
 def _next(octets: bytes, position: int) -> tuple[int, bytes, int]:

@@ -9,18 +9,18 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from crlcheck._images import HeldImage, ImageCache, retry_due
 from crlcheck._metadata import ImageMetadata
-from crlcheck.catalog import CATALOG_NAME, Catalog, PublishedImage
+from crlcheck.catalog import CATALOG_NAME, Catalog, PublishedImage, delta_fits
 from crlcheck.certificate import load_certificate
 from crlcheck.errors import (
     CorruptIndexError,
     CrlCheckError,
     IndexFileError,
-    StoreError,
     StoreUnavailableError,
 )
 from crlcheck.index import RevocationIndex, open_index
@@ -28,91 +28,61 @@ from crlcheck.scope import ScopeTable
 from crlcheck.stores import ObjectStore
 from crlcheck.types import CertificateFacts
 
-RETRY_REFUSED_SECONDS = 5.0
-"""How long something the store holds is not read again after it was refused as unusable."""
-
-
-def retry_due(refused_at: float) -> bool:
-    """Whether what was refused at *refused_at*, by the monotonic clock, may be read again."""
-    return time.monotonic() - refused_at >= RETRY_REFUSED_SECONDS
-
-
-class HeldImage:
-    """
-    One image of a snapshot, opened and verified when it is first needed.
-
-    Loading again what was refused as corrupt would cost every check a whole
-    download, so it is refused from memory for a while.
-    """
-
-    __slots__ = ("_lock", "_open", "_opened", "_refused_at", "error", "metadata", "scope")
-
-    def __init__(self, metadata: ImageMetadata, open_image: Callable[[], RevocationIndex]) -> None:
-        self.metadata = metadata
-        self.scope = metadata.scope
-        self.error: str | None = None
-        self._open = open_image
-        self._opened: RevocationIndex | None = None
-        self._refused_at: float | None = None
-        self._lock = threading.Lock()
-
-    @classmethod
-    def already_open(cls, index: RevocationIndex) -> HeldImage:
-        """Hold an index that somebody else opened, and closes."""
-        held = cls(index.metadata, lambda: index)
-        held._opened = index
-        return held
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the image has been loaded."""
-        return self._opened is not None
-
-    def index(self) -> RevocationIndex:
-        """
-        Return the image, loading it if this is the first call.
-
-        Raises:
-            IndexFileError: it is corrupt or is not the one that the catalog names.
-            StoreUnavailableError: the store does not answer.
-            FileNotFoundError: the store no longer has it.
-        """
-        opened = self._opened
-        if opened is not None:
-            return opened
-        with self._lock:
-            if self._opened is None:
-                self._opened = self._load()
-            return self._opened
-
-    def _load(self) -> RevocationIndex:
-        if self._refused_at is not None and not retry_due(self._refused_at):
-            raise IndexFileError(f"{self.error} (not tried again yet)")
-        try:
-            opened = self._open()
-        except (StoreError, OSError) as error:
-            self.error = str(error)
-            raise
-        except IndexFileError as error:
-            self.error, self._refused_at = str(error), time.monotonic()
-            raise
-        self.error, self._refused_at = None, None
-        return opened
-
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """
     The images held and the table that says which of them speaks for whom.
 
+    ``deltas`` has the delta beside each of ``images``, None where there is none.
     ``catalog`` and ``etag`` are those of the store it was read from; None for
     indexes that were handed over.
     """
 
     images: tuple[HeldImage, ...]
+    deltas: tuple[HeldImage | None, ...]
     table: ScopeTable
     catalog: Catalog | None = None
     etag: str | None = None
+
+    def all_images(self) -> Iterator[HeldImage]:
+        """Yield every image, a scope's delta behind its complete CRL."""
+        for image, delta in zip(self.images, self.deltas, strict=True):
+            yield image
+            if delta is not None:
+                yield delta
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """
+    What a checker was told beside the CRLs.
+
+    ``issuers`` are trusted in addition to a catalog's, ``anchors`` end paths
+    (None: the self-signed issuers), ``waive_points`` is Policy.no_distribution_point.
+    """
+
+    issuers: Sequence[CertificateFacts] = ()
+    anchors: Sequence[CertificateFacts] | None = None
+    waive_points: bool = False
+
+    def table(
+        self,
+        crls: Sequence[ImageMetadata],
+        issuers: Sequence[CertificateFacts] = (),
+        *,
+        trust_verifiers: bool = False,
+        any_point: Collection[int] = (),
+    ) -> ScopeTable:
+        """Return the table of *crls* with all issuers."""
+        return ScopeTable(
+            crls,
+            [*issuers, *self.issuers, *(self.anchors or ())],
+            trust_verifiers=trust_verifiers,
+            anchors=self.anchors,
+            any_point=any_point,
+            waive_points=self.waive_points,
+        )
 
 
 class FixedSet:
@@ -145,15 +115,17 @@ class FollowedSet:
     def __init__(
         self,
         store: ObjectStore,
-        issuers: Sequence[CertificateFacts],
+        trust: Trust,
         refresh_after: timedelta,
         clock: Callable[[], datetime],
+        image_memory: int,
     ) -> None:
         self.snapshot: Snapshot | None = None
         self.confirmed_at: datetime | None = None
         self.error: str | None = None
         self._store = store
-        self._issuers = issuers
+        self._trust = trust
+        self._cache = ImageCache(image_memory)
         self._refresh_after = refresh_after
         self._clock = clock
         self._lock = threading.Lock()
@@ -231,19 +203,24 @@ class FollowedSet:
         self._refused = None
         try:
             catalog = Catalog.from_bytes(stored.body)
-            return snapshot_of_catalog(catalog, stored.etag, self._store, self._issuers, held)
+            snapshot = snapshot_of_catalog(
+                catalog, stored.etag, self._store, self._trust, held, self._cache
+            )
         except StoreUnavailableError:
             raise
         except (CrlCheckError, OSError):
             self._refused = stored.etag, time.monotonic()
             raise
+        self._cache.keep_only(snapshot.all_images())
+        return snapshot
 
 
-def snapshot_of_indexes(
-    indexes: Sequence[RevocationIndex], issuers: Sequence[CertificateFacts]
-) -> Snapshot:
+def snapshot_of_indexes(indexes: Sequence[RevocationIndex], trust: Trust) -> Snapshot:
     """
     Return a snapshot of open indexes, which stay the caller's to close.
+
+    A delta lies beside each complete CRL that it fits, the newest where there
+    are several.
 
     Raises:
         IndexFileError: nobody verified the CRL of one of them.
@@ -251,16 +228,26 @@ def snapshot_of_indexes(
     for number, index in enumerate(indexes):
         _require_verified(index.metadata, f"index {number}")
     images = tuple(HeldImage.already_open(index) for index in indexes)
-    table = ScopeTable([image.metadata for image in images], issuers, trust_verifiers=True)
-    return Snapshot(images, table)
+    table = trust.table([image.metadata for image in images], trust_verifiers=True)
+    return Snapshot(images, tuple(_best_delta(image, images) for image in images), table)
+
+
+def _best_delta(base: HeldImage, images: Sequence[HeldImage]) -> HeldImage | None:
+    fitting = [
+        image
+        for image in images
+        if image.scope == base.scope and delta_fits(image.metadata, base.metadata)
+    ]
+    return max(fitting, key=lambda image: image.metadata.crl_number or 0, default=None)
 
 
 def snapshot_of_catalog(
     catalog: Catalog,
     etag: str,
     store: ObjectStore,
-    issuers: Sequence[CertificateFacts],
+    trust: Trust,
     held: Snapshot | None,
+    cache: ImageCache | None = None,
 ) -> Snapshot:
     """
     Return a snapshot of *catalog* to take the place of *held*.
@@ -268,7 +255,7 @@ def snapshot_of_catalog(
     Images that *held* has open are carried over where they are unchanged, and
     their successors are loaded before this returns: a generation of which a
     needed image cannot be had never replaces one that works. Others are loaded
-    when a certificate needs them.
+    when a certificate needs them. *cache* bounds how many stay open.
 
     Raises:
         StoreError: the catalog goes back behind *held*, or the store does not answer.
@@ -281,17 +268,24 @@ def snapshot_of_catalog(
         if catalog == held.catalog:
             return dataclasses.replace(held, etag=etag)
     open_images = _open_images(held)
-    images = tuple(
-        _carried_over(record.base, open_images) or _published(record.base, store)
-        for record in catalog.scopes.values()
-    )
+
+    def hold(published: PublishedImage) -> HeldImage:
+        carried = _carried_over(published, open_images)
+        return carried or _published(published, store, cache)
+
+    records = catalog.scopes.values()
+    images = tuple(hold(record.base) for record in records)
+    deltas = tuple(None if record.delta is None else hold(record.delta) for record in records)
     needed = {image.scope for image in open_images.values()}
-    for image in images:
-        if image.scope in needed:
+    for image in (*images, *deltas):
+        if image is not None and image.scope in needed:
             image.index()
-    trusted = [load_certificate(der) for der in catalog.issuers]
-    table = ScopeTable([image.metadata for image in images], [*trusted, *issuers])
-    return Snapshot(images, table, catalog, etag)
+    issuers = [load_certificate(der) for der in catalog.issuers]
+    any_point = {
+        number for number, record in enumerate(records) if record.covers_no_distribution_point
+    }
+    table = trust.table([image.metadata for image in images], issuers, any_point=any_point)
+    return Snapshot(images, deltas, table, catalog, etag)
 
 
 def _open_images(held: Snapshot | None) -> dict[str, HeldImage]:
@@ -299,10 +293,11 @@ def _open_images(held: Snapshot | None) -> dict[str, HeldImage]:
     if held is None or held.catalog is None:
         return {}
     records = held.catalog.scopes.values()
+    published = [image for record in records for image in record.images()]
     return {
-        record.base.digest: image
-        for record, image in zip(records, held.images, strict=True)
-        if image.is_open
+        image.digest: open_image
+        for image, open_image in zip(published, held.all_images(), strict=True)
+        if open_image.is_open
     }
 
 
@@ -312,7 +307,9 @@ def _carried_over(published: PublishedImage, open_images: dict[str, HeldImage]) 
     return image if image is not None and image.metadata == published.metadata else None
 
 
-def _published(published: PublishedImage, store: ObjectStore) -> HeldImage:
+def _published(
+    published: PublishedImage, store: ObjectStore, cache: ImageCache | None
+) -> HeldImage:
     where = f"image {published.name} in {store.url}"
     _require_verified(published.metadata, where)
 
@@ -326,7 +323,7 @@ def _published(published: PublishedImage, store: ObjectStore) -> HeldImage:
             raise CorruptIndexError(f"{where} has another header than its catalog entry")
         return index
 
-    return HeldImage(published.metadata, open_image)
+    return HeldImage(published.metadata, open_image, published.size, cache)
 
 
 def _require_verified(metadata: ImageMetadata, where: str) -> None:

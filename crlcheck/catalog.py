@@ -16,7 +16,7 @@ import base64
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, NoReturn, TypeVar
@@ -66,15 +66,19 @@ class ScopeRecord:
 
     ``key`` is the scope of both (``ImageMetadata.scope``), ``source`` says where
     the base CRL came from. ``unknown`` is as in PublishedImage.
+    ``covers_no_distribution_point`` is the operator's: although the CRL names a
+    distribution point, it speaks for certificates without any.
 
     Raises:
-        ValueError: an image is of another scope, or in the other's role.
+        ValueError: an image is of another scope, or in the other's role, or the
+            delta does not fit the base.
     """
 
     key: str
     base: PublishedImage
     delta: PublishedImage | None
     source: str | None
+    covers_no_distribution_point: bool = False
     unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -89,6 +93,32 @@ class ScopeRecord:
             if image.metadata.is_delta != (role == "delta"):
                 found = "a delta CRL" if image.metadata.is_delta else "a complete CRL"
                 raise ValueError(f"{role}: found the image of {found}")
+        if self.delta is not None and not delta_fits(self.delta.metadata, self.base.metadata):
+            raise ValueError(
+                f"delta: CRL number {self.delta.metadata.crl_number} with base "
+                f"{self.delta.metadata.base_crl_number} does not fit base CRL number "
+                f"{self.base.metadata.crl_number}"
+            )
+
+    def images(self) -> Iterator[PublishedImage]:
+        """Yield the base and, where there is one, the delta."""
+        yield self.base
+        if self.delta is not None:
+            yield self.delta
+
+
+def delta_fits(delta: ImageMetadata, base: ImageMetadata) -> bool:
+    """
+    Whether a delta CRL may lie beside a complete CRL of its scope.
+
+    RFC 5280 5.2.4: its BaseCRLNumber is not above the number of the complete
+    CRL, which is below its own.
+    """
+    if delta.base_crl_number is None or delta.crl_number is None:
+        return False
+    if base.is_delta or base.crl_number is None:
+        return False
+    return delta.base_crl_number <= base.crl_number < delta.crl_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,18 +194,36 @@ class Catalog:
         Return the next generation, with *record* in place of its scope's and
         *issuers* added.
 
-        Unknown members of the replaced record stay: they belong to the scope
-        (an operator's settings, say), not to the CRL.
+        The operator's settings and unknown members of the replaced record stay:
+        they belong to the scope, not to the CRL.
         """
         previous = self.scopes.get(record.key)
         if previous is not None:
-            record = replace(record, unknown={**previous.unknown, **record.unknown})
+            record = replace(
+                record,
+                covers_no_distribution_point=previous.covers_no_distribution_point,
+                unknown={**previous.unknown, **record.unknown},
+            )
         return replace(
             self,
             generation=self.generation + 1,
             scopes={**self.scopes, record.key: record},
             issuers=(*self.issuers, *issuers),
         )
+
+    def with_override(self, key: str, *, covers_no_distribution_point: bool) -> Catalog:
+        """
+        Return the next generation, with an operator's setting of one scope changed.
+
+        Raises:
+            ValueError: there is no such scope.
+        """
+        if key not in self.scopes:
+            raise ValueError(f"scope {key}: there is no such scope in the catalog")
+        record = replace(
+            self.scopes[key], covers_no_distribution_point=covers_no_distribution_point
+        )
+        return replace(self, generation=self.generation + 1, scopes={**self.scopes, key: record})
 
     def check_successor(self, previous: Catalog) -> None:
         """
@@ -201,12 +249,15 @@ class Catalog:
 
 
 def _record_members(record: ScopeRecord) -> dict[str, Any]:
-    return {
+    members = {
         **record.unknown,
         "base": _image_members(record.base),
         "delta": None if record.delta is None else _image_members(record.delta),
         "source": record.source,
     }
+    if record.covers_no_distribution_point:
+        members["covers_no_distribution_point"] = True
+    return members
 
 
 def _image_members(image: PublishedImage) -> dict[str, Any]:
@@ -283,8 +334,13 @@ def _read_record(key: str, value: object, where: str) -> ScopeRecord:
     source = members.pop("source", None)
     if source is not None:
         source = _typed(source, str, f"{where}.source")
+    override = members.pop("covers_no_distribution_point", False)
+    if not isinstance(override, bool):
+        raise ValueError(
+            f"{where}.covers_no_distribution_point: expected true or false, found {override!r:.80}"
+        )
     try:
-        return ScopeRecord(key, base, delta, source, unknown=members)
+        return ScopeRecord(key, base, delta, source, override, members)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
 

@@ -10,22 +10,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeAlias
 
-from crlcheck._snapshot import FixedSet, FollowedSet, HeldImage, Snapshot, snapshot_of_indexes
+from crlcheck._images import HeldImage
+from crlcheck._path import Judge
+from crlcheck._snapshot import FixedSet, FollowedSet, Trust, snapshot_of_indexes
+from crlcheck._wording import name_text
 from crlcheck.certificate import CertificateSource, load_certificate, load_certificates
-from crlcheck.errors import CrlCheckError, IndexClosedError
+from crlcheck.errors import IndexClosedError
 from crlcheck.index import RevocationIndex, open_index
 from crlcheck.scope import is_same_entity, is_self_signed, names_match
 from crlcheck.stores import ObjectStore, open_store
-from crlcheck.types import CertificateFacts, CheckResult, Policy, RevocationStatus
-from crlcheck.verdict import (
-    Evidence,
-    crl_text,
-    decide,
-    name_text,
-    unavailable,
-    uncovered,
-    worst,
-)
+from crlcheck.types import CertificateFacts, CheckResult, Policy, Rule
+from crlcheck.verdict import unavailable, worst
 
 CheckerSource: TypeAlias = (
     str | os.PathLike[str] | ObjectStore | RevocationIndex | Iterable[RevocationIndex]
@@ -35,13 +30,18 @@ CheckerSource: TypeAlias = (
 CertificateSources: TypeAlias = CertificateSource | Iterable[CertificateSource]
 
 
+DEFAULT_IMAGE_MEMORY = 512 << 20
+"""Octets of a store's images that a checker keeps loaded unless told otherwise."""
+
+
 @dataclass(frozen=True, slots=True)
 class ScopeStatus:
     """
     One CRL that a checker holds.
 
     ``loaded`` tells whether its image is in use already, ``error`` why it could
-    not be loaded when it was last needed.
+    not be loaded when it was last needed. ``is_delta`` marks a delta CRL, which
+    follows the complete CRL that it lies beside.
     """
 
     scope: str
@@ -52,6 +52,7 @@ class ScopeStatus:
     num_entries: int
     loaded: bool
     error: str | None
+    is_delta: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +92,19 @@ class RevocationChecker:
             store's catalog names. Indexes without any judge certificates of the
             CRLs' own issuers.
         trust_anchors: certificates at which a path ends unchecked; trusted
-            issuers too. By default a path ends at a self-signed certificate.
+            issuers too. By default a path ends at a self-signed certificate, and
+            in any case at one whose own issuer is not among the trusted ones.
         policy: what may be waived; nothing by default.
         refresh_after: how long a catalog is used before the store is asked for
             a newer one; by default it is asked at every check (one conditional
             GET).
         clock: returns the time in UTC.
+        image_memory: how many octets of a store's images are kept loaded (of a
+            directory's: mapped). Beyond that the least recently used ones are
+            let go; the one in use stays, whatever its size.
 
     Raises:
+        ValueError: *image_memory* is not positive.
         CertificateError: an issuer or trust anchor is not a certificate.
         IndexFileError: the CRL of an index was never verified.
     """
@@ -112,26 +118,38 @@ class RevocationChecker:
         policy: Policy | None = None,
         refresh_after: timedelta = timedelta(0),
         clock: Callable[[], datetime] = _utc_now,
+        image_memory: int = DEFAULT_IMAGE_MEMORY,
     ) -> None:
         self._policy = policy or Policy()
         self._clock = clock
         self._anchors = None if trust_anchors is None else load_certificates(trust_anchors)
-        all_issuers = (*load_certificates(issuers), *(self._anchors or ()))
+        trust = Trust(
+            issuers=load_certificates(issuers),
+            anchors=self._anchors,
+            waive_points=self._policy.no_distribution_point is Rule.ALLOW,
+        )
         self._set: FixedSet | FollowedSet | None
         if isinstance(source, str | os.PathLike) and _names_an_image(source):
             source = open_index(source, verify=True)
         if isinstance(source, str | os.PathLike | ObjectStore):
-            self._set = FollowedSet(open_store(source), all_issuers, refresh_after, clock)
+            self._set = FollowedSet(open_store(source), trust, refresh_after, clock, image_memory)
         else:
             indexes = [source] if isinstance(source, RevocationIndex) else list(source)
-            self._set = FixedSet(snapshot_of_indexes(indexes, all_issuers))
+            self._set = FixedSet(snapshot_of_indexes(indexes, trust))
 
     # ---- checks --------------------------------------------------------------
 
     def check(self, certificate: CertificateSource) -> CheckResult:
         """
         Return whether *certificate* (PEM, DER, a path or a ``cryptography``
-        object) is revoked; it must have been verified already.
+        object), or a trusted issuer above it, is revoked; it must have been
+        verified already.
+
+        The result is the worst of the path from the certificate up to a trust
+        anchor: REVOKED over UNDETERMINED over NOT_REVOKED. Where an issuer has
+        several certificates, the best of these paths counts.
+        ``Policy.path_depth`` says how much of it is checked. By indexes without
+        *issuers*, only the certificate itself is.
 
         A store that cannot be reached is no exception: the last good set keeps
         answering, and before there is one the answer is
@@ -190,47 +208,24 @@ class RevocationChecker:
     def _check(
         self,
         certificates: Sequence[CertificateFacts],
-        issuers: Iterable[CertificateFacts | None] = itertools.repeat(None),
+        issuers: Iterable[CertificateFacts | None] | None = None,
     ) -> list[CheckResult]:
-        """Judge certificates by one snapshot at one time; *issuers* are theirs where known."""
+        """
+        Judge certificates by one snapshot at one time: with those above them, or
+        each alone where *issuers* gives theirs, None for one that is not known.
+        """
         held = self._require_open()
         snapshot = held.current()
         if snapshot is None:
             reason = f"no published set could be read: {held.error}"
             return [unavailable(certificate, reason) for certificate in certificates]
-        now = self._clock()
+        judge = Judge(snapshot, self._policy, self._clock())
+        if issuers is None:
+            return [judge.judge_path(certificate) for certificate in certificates]
         return [
-            self._judge(snapshot, certificate, issuer, now)
+            judge.judge(certificate, issuer)
             for certificate, issuer in zip(certificates, issuers, strict=False)
         ]
-
-    def _judge(
-        self,
-        snapshot: Snapshot,
-        certificate: CertificateFacts,
-        issuer: CertificateFacts | None,
-        now: datetime,
-    ) -> CheckResult:
-        coverage = snapshot.table.coverage(certificate, issuer)
-        if coverage.cause is not None:
-            return uncovered(certificate, coverage)
-        evidence: list[Evidence] = []
-        failure: CheckResult | None = None
-        for position in coverage.crls:
-            image = snapshot.images[position]
-            try:
-                index = image.index()
-            except (CrlCheckError, OSError) as error:
-                reason = f"the image of {crl_text(image.metadata)} cannot be loaded: {error}"
-                failure = unavailable(certificate, reason)
-                continue
-            entry = index.find(certificate.serial_number)
-            evidence.append(Evidence(image.metadata, image.scope, entry))
-        if not evidence and failure is not None:
-            return failure
-        result = decide(certificate, evidence, now=now, policy=self._policy)
-        # What could not be loaded might revoke it: the rest can only confirm a revocation.
-        return result if result.status is RevocationStatus.REVOKED else failure or result
 
     # ---- state ---------------------------------------------------------------
 
@@ -262,7 +257,7 @@ class RevocationChecker:
             generation=None if catalog is None else catalog.generation,
             confirmed_at=held.confirmed_at,
             error=held.error,
-            scopes=() if snapshot is None else tuple(map(_scope_status, snapshot.images)),
+            scopes=() if snapshot is None else tuple(map(_scope_status, snapshot.all_images())),
         )
 
     def close(self) -> None:
@@ -299,4 +294,5 @@ def _scope_status(image: HeldImage) -> ScopeStatus:
         num_entries=metadata.num_entries,
         loaded=image.is_open,
         error=image.error,
+        is_delta=metadata.is_delta,
     )

@@ -85,6 +85,20 @@ class CrlRollbackError(CrlError):
         self.published = published
 
 
+class CrlBaseMissingError(CrlError):
+    """
+    No published complete CRL is the base of this delta CRL; trying again later helps.
+
+    ``base_crl_number`` is the delta's BaseCRLNumber, ``published`` the number of
+    the complete CRL of its scope, None where there is none or it has none.
+    """
+
+    def __init__(self, message: str, *, base_crl_number: int, published: int | None) -> None:
+        super().__init__(message)
+        self.base_crl_number = base_crl_number
+        self.published = published
+
+
 class CrlShrinkError(CrlError):
     """The CRL lists so many fewer entries than the published one that it is held back."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,6 +25,7 @@ from crlcheck._binding import (
     NativeImage,
 )
 from crlcheck._metadata import ImageMetadata
+from crlcheck._name import name_key
 from crlcheck._serial import canonical_serial
 from crlcheck.errors import CorruptIndexError, IndexClosedError
 from crlcheck.types import ReasonCode, RevokedEntry
@@ -82,6 +83,7 @@ class RevocationIndex(Lookup):
         self._digest = _check_digests(memoryview(buffer), layout, pages=verify)
         self._issuers = {name: number for number, name in enumerate(layout.issuers)}
         self._names = layout.issuers
+        self._numbers: dict[bytes, list[int]] | None = None
         self._num_entries = layout.num_entries
         self.metadata = ImageMetadata.from_bytes(layout.metadata)
         """What the image says of its CRL."""
@@ -116,19 +118,24 @@ class RevocationIndex(Lookup):
         """
         Return the entry of *serial_number*, or None where it is not listed.
 
-        *issuer* is the certificate issuer's whole Name as DER. It may be left
-        out where the image has entries of one issuer only, as all but indirect
-        CRLs do (RFC 5280 5.3.3).
+        *issuer* is the certificate issuer's whole Name as DER, in whatever
+        spelling (RFC 5280 7.1). It may be left out where the image has entries
+        of one issuer only, as all but indirect CRLs do (5.3.3).
 
         Raises:
             IndexClosedError: the index was closed.
             ValueError: *issuer* is needed.
         """
         image = self._open()
-        number = self._issuer_number(issuer)
-        if number is None:
-            return None
-        found = image.find(number, canonical_serial(serial_number))
+        serial = canonical_serial(serial_number)
+        if issuer is None:
+            found = image.find(self._require_only_issuer(), serial)
+            return None if found is None else self._entry(found)
+        found = None
+        for number in self._issuer_numbers(issuer):
+            # As for duplicates of one serial, removeFromCRL holds only where nothing revokes.
+            if found is None or found.reason == ReasonCode.REMOVE_FROM_CRL:
+                found = image.find(number, serial) or found
         return None if found is None else self._entry(found)
 
     def contains_many(
@@ -212,6 +219,15 @@ class RevocationIndex(Lookup):
     def _issuer_number(self, issuer: bytes | None) -> int | None:
         """The number of an issuer, None where the image has no entry of it."""
         return self._require_only_issuer() if issuer is None else self._issuers.get(issuer)
+
+    def _issuer_numbers(self, issuer: bytes) -> Sequence[int]:
+        """The numbers of an issuer, one for each spelling that the CRL uses (RFC 5280 7.1)."""
+        if self._numbers is None:
+            numbers: dict[bytes, list[int]] = {}
+            for number, name in enumerate(self._names):
+                numbers.setdefault(name_key(name), []).append(number)
+            self._numbers = numbers
+        return self._numbers.get(name_key(issuer), ())
 
     def _require_only_issuer(self) -> int:
         if len(self._names) != 1:

@@ -11,15 +11,25 @@ import random
 import secrets
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Unpack
 
 from crlcheck._metadata import ImageMetadata
-from crlcheck.catalog import CATALOG_NAME, Catalog, PublishedImage, ScopeRecord
+from crlcheck._wording import crl_text, time_text
+from crlcheck.catalog import (
+    CATALOG_NAME,
+    Catalog,
+    PublishedImage,
+    ScopeRecord,
+    delta_fits,
+)
 from crlcheck.certificate import CertificateSource, load_certificates
 from crlcheck.compiler import CompiledImage, CompileOptions, CrlSource, compile_to_temporary
 from crlcheck.errors import (
+    CrlBaseMissingError,
     CrlCheckError,
+    CrlError,
     CrlNotYetValidError,
     CrlRollbackError,
     PreconditionFailedError,
@@ -28,7 +38,6 @@ from crlcheck.errors import (
 )
 from crlcheck.stores import ObjectStore, open_store
 from crlcheck.types import PublishReport
-from crlcheck.verdict import crl_text, time_text
 
 MAX_SWAPS = 40
 """How often a publication is tried again after another one came first."""
@@ -58,6 +67,11 @@ def publish_crl(
         clock_skew: how far in the future thisUpdate may lie.
         source_name: where the CRL came from, kept in the catalog.
 
+    A delta CRL (RFC 5280 5.2.4) is published beside the complete CRL of its
+    scope, whose number lies between its BaseCRLNumber and its own; one whose
+    number is not above that of the complete CRL adds nothing and is not
+    published. A newer complete CRL drops a delta whose number it has reached.
+
     A CRL that is published already changes nothing but the issuers known. An
     expired CRL is published where it is newer: it only adds knowledge.
 
@@ -66,7 +80,9 @@ def publish_crl(
 
     Raises:
         CrlError: the CRL is refused; as for ``compile_crl``, and
-            UnsupportedCrlError for a delta CRL,
+            UnsupportedCrlError for a delta CRL without a CRL number,
+            CrlBaseMissingError for one whose complete CRL is not published, which
+            may be tried again later,
             CrlNotYetValidError for a thisUpdate in the future,
             CrlRollbackError unless it is newer than the published one.
         CertificateError: *issuer* holds something that is not a certificate.
@@ -126,11 +142,11 @@ def _regression(
 
 def _require_publishable(metadata: ImageMetadata, now: datetime, clock_skew: timedelta) -> None:
     """Check what can be known without the store: whether it is supported and has begun."""
-    if metadata.is_delta:
+    if metadata.is_delta and metadata.crl_number is None:
         raise UnsupportedCrlError(
-            f"{crl_text(metadata)} is a delta CRL (base {metadata.base_crl_number}): "
-            "only complete CRLs can be published",
-            feature="delta_crl",
+            f"{crl_text(metadata)} (base {metadata.base_crl_number}) has no CRL number, which a "
+            "delta CRL must have (RFC 5280 5.2.3)",
+            feature="delta_without_crl_number",
         )
     if metadata.this_update > now + clock_skew:
         raise CrlNotYetValidError(
@@ -139,6 +155,23 @@ def _require_publishable(metadata: ImageMetadata, now: datetime, clock_skew: tim
             this_update=metadata.this_update,
             now=now,
         )
+
+
+def _has_base(delta: ImageMetadata, base: ImageMetadata) -> bool:
+    """Whether *base* is new enough to be what *delta* changes."""
+    assert delta.base_crl_number is not None, "a delta CRL has a BaseCRLNumber"
+    return base.crl_number is not None and delta.base_crl_number <= base.crl_number
+
+
+def _base_missing(delta: ImageMetadata, current: ScopeRecord | None) -> CrlBaseMissingError:
+    assert delta.base_crl_number is not None, "a delta CRL has a BaseCRLNumber"
+    found = "none" if current is None else crl_text(current.base.metadata)
+    return CrlBaseMissingError(
+        f"{crl_text(delta)} needs a complete CRL of the same issuer, key and "
+        f"issuingDistributionPoint, number {delta.base_crl_number} or later; published is {found}",
+        base_crl_number=delta.base_crl_number,
+        published=None if current is None else current.base.metadata.crl_number,
+    )
 
 
 class _Publication:
@@ -159,6 +192,7 @@ class _Publication:
         self._store = store
         self._compiled = compiled
         self._scope = compiled.metadata.scope
+        self._is_delta = compiled.metadata.is_delta
         self._issuers = issuers
         self._source_name = source_name
         self._image: PublishedImage | None = None
@@ -171,7 +205,7 @@ class _Publication:
                 _back_off(num_lost)
             catalog, etag = self._read_catalog()
             current = catalog.scopes.get(self._scope)
-            if self._image is not None and current and current.base.name == self._image.name:
+            if self._image is not None and current and self._image in current.images():
                 # The swap reported as lost was ours: a request that was sent twice.
                 return self._report(current, catalog.generation, published=True)
             record = self._successor_of(current)
@@ -200,17 +234,45 @@ class _Publication:
 
     def _successor_of(self, current: ScopeRecord | None) -> ScopeRecord:
         """Return the scope's next record, or *current* if it is this very CRL already."""
-        if current is not None:
-            if current.base.metadata.tbs_digest == self._compiled.metadata.tbs_digest:
-                self._discard_image()
-                return current
-            try:
-                check_no_rollback(self._compiled.metadata, current.base.metadata)
-            except CrlRollbackError:
-                self._discard_image()
-                raise
+        try:
+            is_newer = self._is_newer(current)
+        except CrlError:
+            self._discard_image()
+            raise
+        if current is not None and not is_newer:
+            self._discard_image()
+            return current
+        if current is not None and self._is_delta:
+            return replace(current, delta=self._stored_image())
         delta = None if current is None else current.delta
+        if delta is not None and not delta_fits(delta.metadata, self._compiled.metadata):
+            delta = None  # the new base says all that it said
         return ScopeRecord(self._scope, self._stored_image(), delta, self._source_name)
+
+    def _is_newer(self, current: ScopeRecord | None) -> bool:
+        """
+        Whether the CRL takes a place in the scope; False if what is there says all of it.
+
+        Raises:
+            CrlError: it must not.
+        """
+        offered = self._compiled.metadata
+        if self._is_delta:
+            if current is None or not _has_base(offered, current.base.metadata):
+                raise _base_missing(offered, current)
+            if not delta_fits(offered, current.base.metadata):
+                return False
+            before = current.delta
+        else:
+            before = None if current is None else current.base
+        if before is None:
+            if self._is_delta and current is not None:
+                check_no_rollback(offered, current.base.metadata)
+            return True
+        if before.metadata.tbs_digest == offered.tbs_digest:
+            return False
+        check_no_rollback(offered, before.metadata)
+        return True
 
     def _stored_image(self) -> PublishedImage:
         """Return the image in the store, written under a name of its own if it is not there yet."""
@@ -250,9 +312,10 @@ class _Publication:
         return PublishReport(
             compiled=self._compiled.report,
             scope=self._scope,
-            image_name=record.base.name,
+            image_name=(record.delta if self._is_delta and record.delta else record.base).name,
             generation=generation,
             published=published,
+            is_delta=self._is_delta,
         )
 
 

@@ -2,20 +2,62 @@
 Which of the CRLs held speaks for a certificate (RFC 5280 6.3.3). Pure: no
 input, output or clock.
 
-An issuer is a name *and* a key. A CRL speaks for a certificate where both were
-signed by the same key under the same name; a namesake's CRL never does.
+A CRL speaks for a certificate by its signer, which is the certificate's issuer
+(name and key), tied to it, or named as cRLIssuer; and by its scope: distribution
+point, kind of certificate, reasons. A namesake's CRL never speaks.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 
+from crlcheck._issuers import IssuerKey, IssuerKeys, are_tied, is_self_signed, public_key_hash
 from crlcheck._metadata import ImageMetadata
-from crlcheck._name import name_hash
-from crlcheck.types import CertificateFacts, UndeterminedCause
+from crlcheck._name import directory_name, name_key
+from crlcheck._points import (
+    ALL_REASONS,
+    PointKey,
+    is_named,
+    keyed_points,
+    point_keys,
+    point_of_name,
+    read_issuing_distribution_point,
+    reasons_of,
+)
+from crlcheck.types import CertificateFacts, DistributionPoint, UndeterminedCause
+
+__all__ = [
+    "ALL_REASONS",
+    "ApplicableCrl",
+    "Coverage",
+    "IssuerKey",
+    "ScopeTable",
+    "is_same_entity",
+    "is_self_signed",
+    "names_match",
+    "public_key_hash",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicableCrl:
+    """
+    A CRL that speaks for a certificate.
+
+    ``position`` is its place in the sequence the table was made from and
+    ``reasons`` a mask of the revocation reasons that it covers for this
+    certificate. ``by_issuer`` tells that its entries are looked up under the
+    name of the certificate's issuer. ``signer`` is the key that signed it where
+    that is not the certificate's issuer's own. ``waived`` tells that it speaks
+    only because a policy lets it.
+    """
+
+    position: int
+    reasons: int = ALL_REASONS
+    by_issuer: bool = False
+    signer: IssuerKey | None = None
+    waived: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +65,20 @@ class Coverage:
     """
     Which CRLs speak for a certificate, or why none does.
 
-    ``crls`` are positions in the sequence the table was made from, and
-    ``cause`` is set exactly when there are none. ``num_inapplicable`` counts
-    the CRLs of the certificate's issuer that do not speak for it.
+    ``cause`` is set exactly when ``applicable`` is empty; ``num_inapplicable``
+    then counts the CRLs of the certificate's issuer, none of which speaks for
+    it. ``issuers`` are the keys that may have issued the certificate.
     """
 
-    crls: tuple[int, ...] = ()
+    applicable: tuple[ApplicableCrl, ...] = ()
     cause: UndeterminedCause | None = None
     num_inapplicable: int = 0
+    issuers: tuple[IssuerKey, ...] = field(default=(), compare=False)
+
+    @property
+    def crls(self) -> tuple[int, ...]:
+        """The positions of the CRLs that speak for the certificate."""
+        return tuple(crl.position for crl in self.applicable)
 
 
 _UNKNOWN_ISSUER = Coverage(cause=UndeterminedCause.UNKNOWN_ISSUER)
@@ -38,12 +86,7 @@ _UNKNOWN_ISSUER = Coverage(cause=UndeterminedCause.UNKNOWN_ISSUER)
 
 def names_match(name: bytes, other: bytes) -> bool:
     """Whether two DER Names are the same name (RFC 5280 7.1): as octets, or in canonical form."""
-    return name == other or _name_key(name) == _name_key(other)
-
-
-def public_key_hash(certificate: CertificateFacts) -> bytes:
-    """Return the SHA-256 of the certificate's subjectPublicKeyInfo, as images name a key."""
-    return hashlib.sha256(certificate.subject_public_key_info).digest()
+    return name == other or name_key(name) == name_key(other)
 
 
 def is_same_entity(certificate: CertificateFacts, other: CertificateFacts) -> bool:
@@ -53,34 +96,24 @@ def is_same_entity(certificate: CertificateFacts, other: CertificateFacts) -> bo
     )
 
 
-def is_self_signed(certificate: CertificateFacts) -> bool:
-    """
-    Whether a certificate names itself as its issuer, by name and by key.
-
-    RFC 5280 4.2.1.1: only a self-signed one may do without an authority key id,
-    so a self-issued certificate of a key rollover is not taken for one.
-    """
-    key_id = certificate.authority_key_id
-    return (key_id is None or key_id == certificate.subject_key_id) and names_match(
-        certificate.subject, certificate.issuer
-    )
-
-
 class ScopeTable:
     """
     The CRLs held and the issuers known, arranged so that one certificate is
-    matched by two dictionary lookups. Immutable, so threads may share it.
+    matched by a few dictionary lookups, however many CRLs there are. Immutable,
+    so threads may share it.
 
     *issuers* are the trusted issuer certificates. With *trust_verifiers* the
     key that verified a CRL counts as known too: for images handed over without
-    the certificates of their issuers.
+    the certificates of their issuers. *anchors* are the certificates at which
+    paths end, None for the self-signed issuers. *any_point* has the positions of
+    CRLs that speak for certificates without distribution points although they
+    name one; with *waive_points* all do.
 
-    CRLs that nobody verified, delta CRLs and CRLs with an
-    issuingDistributionPoint speak for no certificate here; they take nothing
-    away from what the others say.
+    CRLs that nobody verified and delta CRLs speak for no certificate by
+    themselves; they take nothing away from what the others say.
     """
 
-    __slots__ = ("_by_exact_name", "_by_name")
+    __slots__ = ("_crls_by_name", "_groups", "_indirect_by_name", "_waive_points", "issuers")
 
     def __init__(
         self,
@@ -88,25 +121,29 @@ class ScopeTable:
         issuers: Iterable[CertificateFacts],
         *,
         trust_verifiers: bool = False,
+        anchors: Sequence[CertificateFacts] | None = None,
+        any_point: Collection[int] = (),
+        waive_points: bool = False,
     ) -> None:
-        keys: dict[bytes, dict[bytes, _Key]] = {}
-        exact_names: set[bytes] = set()
-        for certificate in issuers:
-            exact_names.add(certificate.subject)
-            named = keys.setdefault(_name_key(certificate.subject), {})
-            key = named.setdefault(public_key_hash(certificate), _Key())
-            key.ids.add(certificate.subject_key_id or _derived_key_id(certificate))
+        self.issuers = IssuerKeys(issuers, crls, anchors, trust_verifiers=trust_verifiers)
+        self._waive_points = waive_points
+        self._crls_by_name: dict[bytes, list[_Crl]] = {}
+        self._indirect_by_name: dict[bytes, _CrlGroup] = {}
+        self._groups: dict[tuple[IssuerKey, ...], _CrlGroup] = {}
         for position, metadata in enumerate(crls):
-            if metadata.verifier_key_hash is None:
+            crl = self._scoped(position, metadata, position in any_point)
+            if crl is None:
                 continue
-            exact_names.add(metadata.issuer)
-            named = keys.setdefault(_name_key(metadata.issuer), {})
-            if trust_verifiers:
-                named.setdefault(metadata.verifier_key_hash, _Key())
-            if metadata.verifier_key_hash in named:
-                named[metadata.verifier_key_hash].add_crl(position, metadata)
-        self._by_name = {name: _Issuer(named) for name, named in keys.items()}
-        self._by_exact_name = {name: self._by_name[_name_key(name)] for name in exact_names}
+            name = name_key(metadata.issuer)
+            self._crls_by_name.setdefault(name, []).append(crl)
+            if crl.is_indirect:
+                self._indirect_by_name.setdefault(name, _CrlGroup()).add(crl)
+
+    def _scoped(self, position: int, metadata: ImageMetadata, any_point: bool) -> _Crl | None:
+        if metadata.verifier_key_hash is None:
+            return None
+        signer = self.issuers.key(metadata.issuer, metadata.verifier_key_hash)
+        return None if signer is None else _Crl(position, metadata, signer, any_point)
 
     def coverage(
         self, certificate: CertificateFacts, issuer: CertificateFacts | None = None
@@ -118,100 +155,181 @@ class ScopeTable:
         caller has the path; without it the issuer's key is found by the
         certificate's authority key id, or is the only one of that name.
         """
-        known = self._by_exact_name.get(certificate.issuer)
-        if known is None:
-            known = self._by_name.get(_name_key(certificate.issuer))
-            if known is None:
-                return _UNKNOWN_ISSUER
-        if issuer is not None:
-            return known.by_key.get(public_key_hash(issuer), _UNKNOWN_ISSUER)
-        return known.by_key_id.get(certificate.authority_key_id, _UNKNOWN_ISSUER)
+        keys = self.issuers.of(certificate, issuer)
+        if not keys:
+            return _UNKNOWN_ISSUER
+        group = self._groups.get(keys)
+        if group is None:
+            group = self._groups[keys] = self._group(certificate.issuer, keys)
+        if group.plain is None or (self._indirect_by_name and certificate.distribution_points):
+            return self._match(certificate, group, keys)
+        return group.plain
+
+    def _group(self, name: bytes, keys: tuple[IssuerKey, ...]) -> _CrlGroup:
+        """Return the CRLs that speak for what these keys issued under *name*."""
+        group = _CrlGroup()
+        if not are_tied(keys):
+            group.plain = Coverage(cause=UndeterminedCause.AMBIGUOUS_ISSUER, issuers=keys)
+            return group
+        for crl in self._crls_by_name.get(name_key(name), ()):
+            if all(crl.signer.speaks_for(key) for key in keys):
+                group.add(crl)
+        if group.is_plain:
+            applicable = [crl.applied(crl.reasons, keys) for crl in group.everywhere]
+            group.plain = _coverage(applicable, group, keys)
+        return group
+
+    def _match(
+        self, certificate: CertificateFacts, group: _CrlGroup, keys: tuple[IssuerKey, ...]
+    ) -> Coverage:
+        if group.plain is not None and group.plain.cause is UndeterminedCause.AMBIGUOUS_ISSUER:
+            return group.plain
+        covered: dict[_Crl, tuple[int, bool]] = {}
+        for crl, reasons, waived in self._candidates(certificate, group):
+            common = reasons & crl.reasons
+            if common and crl.contains_kind_of(certificate):
+                before, was_waived = covered.get(crl, (0, True))
+                covered[crl] = before | common, waived and was_waived
+        applicable = [
+            crl.applied(reasons, keys, waived=waived) for crl, (reasons, waived) in covered.items()
+        ]
+        return _coverage(applicable, group, keys)
+
+    def _candidates(
+        self, certificate: CertificateFacts, group: _CrlGroup
+    ) -> Iterator[tuple[_Crl, int, bool]]:
+        """
+        Yield CRLs whose distribution point matches, with the reasons for which
+        it does and whether only a policy makes it.
+        """
+        # RFC 5280 6.3.3, last paragraph: whatever distribution points it has, a
+        # certificate is also looked for in CRLs of its issuer that name none, or
+        # the issuer itself.
+        for crl in group.at([point_of_name(certificate.issuer)]):
+            yield crl, ALL_REASONS, False
+        if not certificate.distribution_points:
+            for crl in group.pointed:
+                if crl.any_point or self._waive_points:
+                    yield crl, ALL_REASONS, not crl.any_point
+        for point in certificate.distribution_points:
+            if point.crl_issuers:
+                yield from self._indirect_candidates(point)
+        if group.by_point:
+            own = [p for p in certificate.distribution_points if not p.crl_issuers]
+            for point_key, reasons in keyed_points(own, certificate.issuer):
+                for crl in group.by_point.get(point_key, ()):
+                    yield crl, reasons, False
+
+    def _indirect_candidates(self, point: DistributionPoint) -> Iterator[tuple[_Crl, int, bool]]:
+        """RFC 5280 6.3.3 b 1: with cRLIssuer, only indirect CRLs of that issuer count."""
+        names = [name for name in map(directory_name, point.crl_issuers) if name is not None]
+        for name in names:
+            group = self._indirect_by_name.get(name_key(name))
+            if group is None:
+                continue
+            # Without distributionPoint the names of the cRLIssuer stand for it (b 2 i).
+            points = point_keys(point, name) if is_named(point) else map(point_of_name, names)
+            for crl in group.at(points):
+                yield crl, reasons_of(point), False
 
 
-@dataclass(slots=True)
-class _Key:
-    """One key under one name: the ids certificates may call it by, and its CRLs."""
+class _Crl:
+    """A CRL and what it is for."""
 
-    ids: set[bytes] = field(default_factory=set)
-    crls: list[int] = field(default_factory=list)
-    num_inapplicable: int = 0
+    __slots__ = (
+        "any_point",
+        "is_indirect",
+        "only_for_ca",
+        "points",
+        "position",
+        "reasons",
+        "signer",
+        "speaks",
+    )
 
-    def add_crl(self, position: int, metadata: ImageMetadata) -> None:
-        # A CRL states the id of the key that signed it (RFC 5280 5.2.1): as
-        # good as the verifying certificate's own, and all there is where an
-        # image stands alone and that certificate has none.
-        for key_id in (metadata.verifier_subject_key_id, metadata.authority_key_id):
-            if key_id is not None:
-                self.ids.add(key_id)
-        if metadata.is_delta or metadata.issuing_distribution_point is not None:
-            self.num_inapplicable += 1
-        else:
-            self.crls.append(position)
+    def __init__(
+        self, position: int, metadata: ImageMetadata, signer: IssuerKey, any_point: bool
+    ) -> None:
+        self.position = position
+        self.signer = signer
+        self.any_point = any_point
+        self.reasons = ALL_REASONS
+        self.is_indirect = False
+        self.points: tuple[PointKey, ...] | None = None
+        """What its distribution point is called; None where it names none."""
+        self.only_for_ca: bool | None = None
+        self.speaks = not metadata.is_delta
+        if metadata.issuing_distribution_point is not None:
+            self._read(metadata.issuing_distribution_point, metadata.issuer)
 
-    def coverage(self) -> Coverage:
-        if self.crls:
-            return Coverage(tuple(self.crls), num_inapplicable=self.num_inapplicable)
-        return Coverage(
-            cause=UndeterminedCause.OUT_OF_SCOPE, num_inapplicable=self.num_inapplicable
-        )
+    def _read(self, extension: bytes, issuer: bytes) -> None:
+        idp = read_issuing_distribution_point(extension)
+        if idp is None or idp.only_contains_attribute_certs:
+            self.speaks = False
+            return
+        point = idp.point
+        self.is_indirect = idp.indirect_crl
+        self.reasons = reasons_of(point)
+        if idp.only_contains_user_certs or idp.only_contains_ca_certs:
+            self.only_for_ca = idp.only_contains_ca_certs
+            # RFC 5280 5.2.5: at most one of them; with both, it is for none.
+            self.speaks = self.speaks and not (
+                idp.only_contains_user_certs and idp.only_contains_ca_certs
+            )
+        if is_named(point):
+            self.points = tuple(point_keys(point, issuer))
 
+    def contains_kind_of(self, certificate: CertificateFacts) -> bool:
+        """Whether it is for certificates of this kind (RFC 5280 6.3.3 b 2 ii to iv)."""
+        return self.only_for_ca is None or self.only_for_ca is certificate.is_ca
 
-class _Issuer:
-    """
-    What is known under one name, by key hash and by authority key id.
-
-    The entry for the id None answers for certificates without one: the only
-    key of the name, or AMBIGUOUS_ISSUER.
-    """
-
-    __slots__ = ("by_key", "by_key_id")
-
-    def __init__(self, keys: dict[bytes, _Key]) -> None:
-        self.by_key = {key_hash: key.coverage() for key_hash, key in keys.items()}
-        carriers: dict[bytes | None, list[bytes]] = {None: list(keys)} if keys else {}
-        for key_hash, key in keys.items():
-            for key_id in key.ids:
-                carriers.setdefault(key_id, []).append(key_hash)
-        self.by_key_id = {key_id: self._one_of(found) for key_id, found in carriers.items()}
-
-    def _one_of(self, key_hashes: list[bytes]) -> Coverage:
-        if len(key_hashes) == 1:
-            return self.by_key[key_hashes[0]]
-        return Coverage(cause=UndeterminedCause.AMBIGUOUS_ISSUER)
-
-
-@lru_cache(maxsize=4096)
-def _name_key(name: bytes) -> bytes:
-    """Return what two Names share exactly when they match (RFC 5280 7.1)."""
-    try:
-        return name_hash(name)
-    except ValueError:
-        # A Name without a canonical form matches itself only, octet for octet.
-        return b"octets:" + name
+    def applied(
+        self, reasons: int, keys: tuple[IssuerKey, ...], *, waived: bool = False
+    ) -> ApplicableCrl:
+        """Return this CRL as one that speaks for what *keys* issued."""
+        own = keys == (self.signer,)
+        signer = None if own else self.signer
+        return ApplicableCrl(self.position, reasons, self.is_indirect, signer, waived)
 
 
-def _derived_key_id(certificate: CertificateFacts) -> bytes:
-    """
-    Return the key id of RFC 5280 4.2.1.2 method (1): SHA-1 of the public key bits.
+class _CrlGroup:
+    """CRLs that speak for one issuer's certificates, by distribution point."""
 
-    It stands in where an issuer certificate states no id: other software then
-    writes this one into the certificates it issues. It is a hash of the key, so
-    it can name no other key; an id made in another way leaves the issuer unknown.
-    """
-    # Bounds need no check: the certificate parser has read this structure.
-    octets = certificate.subject_public_key_info
-    start, _ = _contents(octets, 0)
-    _, algorithm_end = _contents(octets, start)
-    key_start, key_end = _contents(octets, algorithm_end)
-    # The first octet of a BIT STRING counts unused bits and is no part of the key.
-    return hashlib.sha1(octets[key_start + 1 : key_end], usedforsecurity=False).digest()
+    __slots__ = ("by_point", "everywhere", "is_plain", "num_crls", "plain", "pointed")
+
+    def __init__(self) -> None:
+        self.everywhere: list[_Crl] = []
+        self.by_point: dict[PointKey, list[_Crl]] = {}
+        self.pointed: list[_Crl] = []
+        self.num_crls = 0
+        self.is_plain = True
+        self.plain: Coverage | None = None
+        """What covers every certificate of the issuer alike, where that can be said."""
+
+    def add(self, crl: _Crl) -> None:
+        self.num_crls += 1
+        if not crl.speaks:
+            return
+        self.is_plain = self.is_plain and crl.points is None and crl.only_for_ca is None
+        if crl.points is None:
+            self.everywhere.append(crl)
+            return
+        self.pointed.append(crl)
+        for point in dict.fromkeys(crl.points):
+            self.by_point.setdefault(point, []).append(crl)
+
+    def at(self, points: Iterable[PointKey]) -> Iterator[_Crl]:
+        """Yield the CRLs for a distribution point with these names."""
+        yield from self.everywhere
+        if self.by_point:
+            for point in points:
+                yield from self.by_point.get(point, ())
 
 
-def _contents(octets: bytes, offset: int) -> tuple[int, int]:
-    """Return where the contents of the DER element at *offset* start and end."""
-    first = octets[offset + 1]
-    start = offset + 2
-    if first < 0x80:
-        return start, start + first
-    start += first & 0x7F
-    return start, start + int.from_bytes(octets[offset + 2 : start], "big")
+def _coverage(
+    applicable: Iterable[ApplicableCrl], group: _CrlGroup, keys: tuple[IssuerKey, ...]
+) -> Coverage:
+    found = tuple(applicable)
+    if found:
+        return Coverage(found, issuers=keys)
+    return Coverage((), UndeterminedCause.OUT_OF_SCOPE, group.num_crls, keys)

@@ -32,6 +32,8 @@ class UndeterminedCause(enum.Enum):
     CERTIFICATE_EXPIRED = "certificate_expired"
     CRL_SIGNER_REVOKED = "crl_signer_revoked"
     STORE_UNAVAILABLE = "store_unavailable"
+    CERTIFICATE_HOLD = "certificate_hold"
+    """Only among what was waived: a certificate on hold is otherwise REVOKED."""
 
 
 class ReasonCode(enum.IntEnum):
@@ -175,7 +177,9 @@ class PublishReport:
 
     ``published`` is False where the same CRL was already there (a no-op).
     ``generation`` is the catalog's generation afterwards; ``image_name`` is the
-    image's name in the store.
+    image's name in the store. ``is_delta`` tells that it is the scope's delta,
+    beside its complete CRL; a delta that adds nothing to that one is not
+    published, and ``image_name`` is the complete CRL's.
     """
 
     compiled: CompileReport
@@ -183,6 +187,7 @@ class PublishReport:
     image_name: str
     generation: int
     published: bool
+    is_delta: bool = False
 
 
 class StaleRule(enum.Enum):
@@ -192,20 +197,54 @@ class StaleRule(enum.Enum):
     GRACE = "grace"
 
 
+class Rule(enum.Enum):
+    """What becomes of a certificate to which a waivable cause applies."""
+
+    DENY = "deny"
+    ALLOW = "allow"
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """
-    What a verdict may waive. Every field fails closed by default.
+    What a verdict may waive. Every field fails closed by default, and what is
+    waived stands in the result.
 
     stale, stale_grace: DENY makes an unlisted certificate
         UNDETERMINED(STALE) as soon as nextUpdate has passed; GRACE waits for
         ``stale_grace`` after it.
+    unknown_issuer: ALLOW lets certificates pass whose issuer nobody trusts
+        here: for services where some clients come from elsewhere.
+    no_distribution_point: ALLOW lets every CRL of its issuer speak for a
+        certificate without CRLDistributionPoints, even one that names a
+        distribution point (RFC 5280 5.2.5 says that such a CRL covers only the
+        certificates that name it). All of them are looked at.
+    path_depth: how many issuers are checked above the certificate given: None
+        for all up to a trust anchor, 0 for none.
+    hold: ALLOW lets certificates on hold (certificateHold, RFC 5280 5.3.1) pass.
+    expired_certificate: ALLOW takes an unlisted certificate past notAfter for
+        not revoked, although CAs drop expired entries.
     clock_skew: how far in the future thisUpdate may lie.
+
+    Raises:
+        ValueError: a duration or the depth is negative.
     """
 
     stale: StaleRule = StaleRule.DENY
     stale_grace: timedelta = timedelta(0)
+    unknown_issuer: Rule = Rule.DENY
+    no_distribution_point: Rule = Rule.DENY
+    path_depth: int | None = None
+    hold: Rule = Rule.DENY
+    expired_certificate: Rule = Rule.DENY
     clock_skew: timedelta = timedelta(minutes=5)
+
+    def __post_init__(self) -> None:
+        for name in ("stale_grace", "clock_skew"):
+            if getattr(self, name) < timedelta(0):
+                raise ValueError(f"{name}: expected no negative time, found {getattr(self, name)}")
+        if self.path_depth is not None and self.path_depth < 0:
+            raise ValueError(f"path_depth: expected None or 0 and more, found {self.path_depth}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,17 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from typing import NamedTuple
 
 from crlcheck._metadata import ImageMetadata
-from crlcheck._name import format_name
-from crlcheck.scope import Coverage
+from crlcheck._wording import (
+    REASON_TEXTS,
+    WAIVED_TEXTS,
+    crl_text,
+    subject_text,
+    time_text,
+)
+from crlcheck.scope import ALL_REASONS, Coverage
 from crlcheck.types import (
     CertificateFacts,
     CheckResult,
@@ -21,23 +27,31 @@ from crlcheck.types import (
     ReasonCode,
     RevocationStatus,
     RevokedEntry,
+    Rule,
     StaleRule,
     UndeterminedCause,
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """
     What one applicable CRL says of a certificate: its entry, or None.
 
     ``scope`` is ``metadata.scope``, kept beside it because deriving it at every
-    check would cost more than the check.
+    check would cost more than the check. ``delta`` is the delta CRL beside it,
+    with ``delta_entry``. ``reasons`` are those that the CRL covers for the
+    certificate. ``signer`` is the verdict on the CRL's signer where that was
+    checked for it. ``waived`` tells that the CRL counts by policy only.
     """
 
     metadata: ImageMetadata
     scope: str
     entry: RevokedEntry | None
+    delta: ImageMetadata | None = None
+    delta_entry: RevokedEntry | None = None
+    reasons: int = ALL_REASONS
+    signer: CheckResult | None = None
+    waived: bool = False
 
 
 def decide(
@@ -47,19 +61,50 @@ def decide(
     Return the verdict on *certificate* by the CRLs that speak for it, at least one.
 
     Of several CRLs of one scope the newest that is valid already counts. Over
-    scopes, REVOKED in any is REVOKED, else one that says NOT_REVOKED is enough
-    (RFC 5280 6.3.3: each covers the certificate by itself).
+    scopes, REVOKED in any is REVOKED; else those that say NOT_REVOKED are enough
+    where they cover all reasons together (RFC 5280 6.3.3).
     """
-    if len(evidence) == 1:
+    if len(evidence) == 1 and evidence[0].reasons == ALL_REASONS:
         return _judge(certificate, evidence[0], now, policy)
     scopes: dict[str, list[Evidence]] = {}
     for item in sorted(evidence, key=_age, reverse=True):
         scopes.setdefault(item.scope, []).append(item)
-    results = [_judge_scope(certificate, items, now, policy) for items in scopes.values()]
-    return min(results, key=lambda result: _DECISIVE.index(result.status))
+    judged = [_judge_scope(certificate, items, now, policy) for items in scopes.values()]
+    return _combine(certificate, judged)
 
 
-def uncovered(certificate: CertificateFacts, coverage: Coverage) -> CheckResult:
+def _combine(
+    certificate: CertificateFacts, judged: Sequence[tuple[CheckResult, int]]
+) -> CheckResult:
+    """Combine the results of different scopes, each with the reasons that it covers."""
+    for result, _ in judged:
+        if result.status is RevocationStatus.REVOKED:
+            return result
+    passing = [item for item in judged if item[0].status is RevocationStatus.NOT_REVOKED]
+    # Nothing is waived that need not be, but a hold that was found cannot be passed over.
+    unwaived = [item for item in passing if not item[0].waived]
+    held = any(UndeterminedCause.CERTIFICATE_HOLD in result.waived for result, _ in passing)
+    if not held and _covers_all(unwaived):
+        return unwaived[0][0]
+    if _covers_all(passing):
+        return worst(result for result, _ in passing)
+    for result, _ in judged:
+        if result.status is RevocationStatus.UNDETERMINED:
+            return result
+    reason = "the CRLs held do not cover all revocation reasons, and none of them lists it"
+    return _undetermined(certificate, UndeterminedCause.REASONS_NOT_COVERED, reason)
+
+
+def _covers_all(judged: Sequence[tuple[CheckResult, int]]) -> bool:
+    covered = 0
+    for _, reasons in judged:
+        covered |= reasons
+    return covered == ALL_REASONS
+
+
+def uncovered(
+    certificate: CertificateFacts, coverage: Coverage, policy: Policy | None = None
+) -> CheckResult:
     """Return the verdict on a certificate that no CRL held speaks for."""
     cause = coverage.cause
     if cause is None:
@@ -68,14 +113,28 @@ def uncovered(certificate: CertificateFacts, coverage: Coverage) -> CheckResult:
     if cause is UndeterminedCause.UNKNOWN_ISSUER:
         key = "" if key_id is None else f" and key id {key_id.hex()}"
         reason = f"no trusted issuer has that name{key}"
+        if policy is not None and policy.unknown_issuer is Rule.ALLOW:
+            return _waived(certificate, cause, reason)
     elif cause is UndeterminedCause.AMBIGUOUS_ISSUER:
         which = "it has no authority key id" if key_id is None else f"all have id {key_id.hex()}"
         reason = f"several issuer keys have that name and {which}"
     elif coverage.num_inapplicable:
         reason = f"none of the {coverage.num_inapplicable} CRL(s) held for that issuer covers it"
+        if not certificate.distribution_points:
+            reason += ", for it names no distribution point"
     else:
         reason = "no CRL of that issuer is held"
     return _undetermined(certificate, cause, reason)
+
+
+def _waived(certificate: CertificateFacts, cause: UndeterminedCause, reason: str) -> CheckResult:
+    return dataclasses.replace(
+        _undetermined(certificate, cause, ""),
+        status=RevocationStatus.NOT_REVOKED,
+        cause=None,
+        detail=f"{subject_text(certificate)} is accepted by policy: {reason}",
+        waived=(cause,),
+    )
 
 
 def unavailable(certificate: CertificateFacts, reason: str) -> CheckResult:
@@ -103,11 +162,11 @@ _SEVERITY = (
     RevocationStatus.UNDETERMINED,
     RevocationStatus.NOT_REVOKED,
 )
-_DECISIVE = (
-    RevocationStatus.REVOKED,
-    RevocationStatus.NOT_REVOKED,
-    RevocationStatus.UNDETERMINED,
-)
+
+
+def severity(result: CheckResult | None) -> int:
+    """Order results from what may pass, as None does, to what is worst."""
+    return 0 if result is None else 2 - _SEVERITY.index(result.status)
 
 
 def _age(evidence: Evidence) -> tuple[datetime, int, bool]:
@@ -119,47 +178,96 @@ def _age(evidence: Evidence) -> tuple[datetime, int, bool]:
 
 def _judge_scope(
     certificate: CertificateFacts, newest_first: Sequence[Evidence], now: datetime, policy: Policy
-) -> CheckResult:
+) -> tuple[CheckResult, int]:
     """Let the newest CRL of one scope speak, and an older one while that is not yet valid."""
-    results = [_judge(certificate, item, now, policy) for item in newest_first]
-    valid = (r for r in results if r.cause is not UndeterminedCause.NOT_YET_VALID)
+    results = [(_judge(certificate, item, now, policy), item.reasons) for item in newest_first]
+    valid = (item for item in results if item[0].cause is not UndeterminedCause.NOT_YET_VALID)
     return next(valid, results[0])
 
 
 def _judge(
     certificate: CertificateFacts, evidence: Evidence, now: datetime, policy: Policy
 ) -> CheckResult:
-    metadata = evidence.metadata
-    if evidence.entry is not None:
+    metadata, entry = _last_word(evidence, now, policy)
+    told = _Told(certificate, metadata, evidence.scope, entry)
+    signer = evidence.signer
+    if signer is not None and signer.status is RevocationStatus.REVOKED:
+        return told.undetermined(
+            UndeterminedCause.CRL_SIGNER_REVOKED,
+            f"the signer of {crl_text(metadata)} is not to be trusted ({signer.detail})",
+        )
+    waived: list[UndeterminedCause] = [] if signer is None else list(signer.waived)
+    if evidence.waived:
+        waived.append(UndeterminedCause.OUT_OF_SCOPE)
+    if entry is not None:
         # Whatever the time: revocation does not lapse with the CRL that states it, an entry's
         # date in the future hides nothing, and outside a delta removeFromCRL lifts nothing.
-        return _revoked(certificate, evidence, evidence.entry)
+        if entry.reason_code is not ReasonCode.CERTIFICATE_HOLD or policy.hold is Rule.DENY:
+            return told.revoked(entry)
+        waived.append(UndeterminedCause.CERTIFICATE_HOLD)
+    if signer is not None and signer.cause is not None:
+        return told.undetermined(
+            signer.cause, f"the signer of {crl_text(metadata)} is in doubt ({signer.detail})"
+        )
+    return _judge_time(told, evidence, now, policy, waived)
+
+
+def _judge_time(
+    told: _Told, evidence: Evidence, now: datetime, policy: Policy, waived: list[UndeterminedCause]
+) -> CheckResult:
+    """Judge a certificate that its CRL, and the delta beside it, do not list as revoked."""
+    metadata, certificate = told.metadata, told.certificate
     if metadata.this_update > now + policy.clock_skew:
-        return _undetermined(
-            certificate,
+        return told.undetermined(
             UndeterminedCause.NOT_YET_VALID,
             f"it is not listed, but {crl_text(metadata)} is not valid before "
             f"{time_text(metadata.this_update)}",
-            evidence,
         )
-    stale = metadata.next_update is not None and now > metadata.next_update
-    if stale and not _in_grace(metadata, now, policy):
-        return _undetermined(
-            certificate,
-            UndeterminedCause.STALE,
-            f"it is not listed, but {crl_text(metadata)} has been stale since "
-            f"{time_text(metadata.next_update)}",
-            evidence,
-        )
-    if now > certificate.not_after and not _keeps_expired(metadata, certificate):
-        return _undetermined(
-            certificate,
-            UndeterminedCause.CERTIFICATE_EXPIRED,
-            f"it expired on {time_text(certificate.not_after)} and {crl_text(metadata)} "
-            "need not list expired certificates",
-            evidence,
-        )
-    return _not_revoked(certificate, evidence, stale=stale)
+    if _is_stale(metadata, now):
+        if not _in_grace(metadata, now, policy):
+            return told.undetermined(
+                UndeterminedCause.STALE,
+                f"it is not listed, but {crl_text(metadata)} has been stale since "
+                f"{time_text(metadata.next_update)}",
+            )
+        waived.append(UndeterminedCause.STALE)
+    if now > certificate.not_after and not _keeps_expired(evidence.metadata, certificate):
+        if policy.expired_certificate is Rule.DENY:
+            return told.undetermined(
+                UndeterminedCause.CERTIFICATE_EXPIRED,
+                f"it expired on {time_text(certificate.not_after)} and {crl_text(metadata)} "
+                "need not list expired certificates",
+            )
+        waived.append(UndeterminedCause.CERTIFICATE_EXPIRED)
+    return told.not_revoked(tuple(dict.fromkeys(waived)))
+
+
+def _last_word(
+    evidence: Evidence, now: datetime, policy: Policy
+) -> tuple[ImageMetadata, RevokedEntry | None]:
+    """
+    Return what a CRL and the delta beside it say together, and which one says it.
+
+    A delta's revocation counts at any time. Its removeFromCRL counts while the
+    delta is current, and lifts a hold only (RFC 5280 5.2.4, 5.3.1). Whether the
+    two are current is the delta's to say: it is the later of them (6.3.3 a).
+    """
+    base, delta = evidence.metadata, evidence.delta
+    if delta is None:
+        return base, evidence.entry
+    begun = delta.this_update <= now + policy.clock_skew
+    entry = evidence.delta_entry
+    if entry is not None and entry.reason_code is not ReasonCode.REMOVE_FROM_CRL:
+        return delta, entry
+    lifted = entry is not None and begun and not _is_stale(delta, now)
+    held = evidence.entry
+    if held is not None and not (lifted and held.reason_code is ReasonCode.CERTIFICATE_HOLD):
+        return base, held
+    return (delta if begun else base), None
+
+
+def _is_stale(metadata: ImageMetadata, now: datetime) -> bool:
+    return metadata.next_update is not None and now > metadata.next_update
 
 
 def _in_grace(metadata: ImageMetadata, now: datetime, policy: Policy) -> bool:
@@ -182,107 +290,73 @@ def _keeps_expired(metadata: ImageMetadata, certificate: CertificateFacts) -> bo
     return since is not None and since <= certificate.not_after
 
 
-def _revoked(certificate: CertificateFacts, evidence: Evidence, entry: RevokedEntry) -> CheckResult:
-    reason, date = entry.reason_code, entry.revocation_date
-    words = "" if reason is None else f": {_REASONS[reason]}"
-    since = "" if date is None else f"{',' if words else ''} since {time_text(date)}"
-    return _result(
-        certificate,
-        RevocationStatus.REVOKED,
-        None,
-        f"{_subject(certificate)} is revoked{words}{since} ({crl_text(evidence.metadata)})",
-        evidence,
-    )
+@dataclass(slots=True)
+class _Told:
+    """The CRL that decides on a certificate, and its entry; makes results of them."""
 
+    certificate: CertificateFacts
+    metadata: ImageMetadata
+    scope: str
+    entry: RevokedEntry | None
 
-def _not_revoked(certificate: CertificateFacts, evidence: Evidence, *, stale: bool) -> CheckResult:
-    metadata = evidence.metadata
-    until = time_text(metadata.next_update)
-    if stale:
-        validity = f", stale since {until} and accepted within the grace period"
-    else:
-        validity = f", valid until {until}" if until else ", without nextUpdate"
-    return _result(
-        certificate,
-        RevocationStatus.NOT_REVOKED,
-        None,
-        f"{_subject(certificate)} is not revoked ({crl_text(metadata)}{validity})",
-        evidence,
-        waived=(UndeterminedCause.STALE,) if stale else (),
-    )
+    def revoked(self, entry: RevokedEntry) -> CheckResult:
+        reason, date = entry.reason_code, entry.revocation_date
+        words = "" if reason is None else f": {REASON_TEXTS[reason]}"
+        since = "" if date is None else f"{',' if words else ''} since {time_text(date)}"
+        subject = subject_text(self.certificate)
+        detail = f"{subject} is revoked{words}{since} ({crl_text(self.metadata)})"
+        return self._result(RevocationStatus.REVOKED, None, detail)
+
+    def not_revoked(self, waived: tuple[UndeterminedCause, ...]) -> CheckResult:
+        until = time_text(self.metadata.next_update)
+        if UndeterminedCause.STALE in waived:
+            validity = f", stale since {until} and accepted within the grace period"
+        else:
+            validity = f", valid until {until}" if until else ", without nextUpdate"
+        also = [WAIVED_TEXTS[cause] for cause in waived if cause is not UndeterminedCause.STALE]
+        accepted = f", accepted by policy although {' and '.join(also)}" if also else ""
+        detail = (
+            f"{subject_text(self.certificate)} is not revoked "
+            f"({crl_text(self.metadata)}{validity}{accepted})"
+        )
+        return self._result(RevocationStatus.NOT_REVOKED, None, detail, waived)
+
+    def undetermined(self, cause: UndeterminedCause, reason: str) -> CheckResult:
+        detail = f"{subject_text(self.certificate)} cannot be judged: {reason}"
+        return self._result(RevocationStatus.UNDETERMINED, cause, detail)
+
+    def _result(
+        self,
+        status: RevocationStatus,
+        cause: UndeterminedCause | None,
+        detail: str,
+        waived: tuple[UndeterminedCause, ...] = (),
+    ) -> CheckResult:
+        metadata, entry = self.metadata, self.entry
+        return CheckResult(
+            status,
+            cause,
+            detail,
+            self.certificate.serial_number,
+            None if entry is None else entry.reason_code,
+            None if entry is None else entry.revocation_date,
+            metadata.crl_number,
+            metadata.this_update,
+            metadata.next_update,
+            self.scope,
+            self.certificate,
+            waived,
+        )
 
 
 def _undetermined(
-    certificate: CertificateFacts,
-    cause: UndeterminedCause,
-    reason: str,
-    evidence: Evidence | None = None,
+    certificate: CertificateFacts, cause: UndeterminedCause, reason: str
 ) -> CheckResult:
-    detail = f"{_subject(certificate)} cannot be judged: {reason}"
-    return _result(certificate, RevocationStatus.UNDETERMINED, cause, detail, evidence)
-
-
-def _result(
-    certificate: CertificateFacts,
-    status: RevocationStatus,
-    cause: UndeterminedCause | None,
-    detail: str,
-    evidence: Evidence | None,
-    waived: tuple[UndeterminedCause, ...] = (),
-) -> CheckResult:
-    metadata = None if evidence is None else evidence.metadata
-    entry = None if evidence is None else evidence.entry
+    """Return a verdict that no CRL decided."""
     return CheckResult(
-        status=status,
+        status=RevocationStatus.UNDETERMINED,
         cause=cause,
-        detail=detail,
+        detail=f"{subject_text(certificate)} cannot be judged: {reason}",
         serial_number=certificate.serial_number,
-        reason_code=None if entry is None else entry.reason_code,
-        revocation_date=None if entry is None else entry.revocation_date,
-        crl_number=None if metadata is None else metadata.crl_number,
-        this_update=None if metadata is None else metadata.this_update,
-        next_update=None if metadata is None else metadata.next_update,
-        scope=None if evidence is None else evidence.scope,
         certificate=certificate,
-        waived=waived,
     )
-
-
-# ---- words -------------------------------------------------------------------
-
-_REASONS = {
-    ReasonCode.UNSPECIFIED: "reason unspecified",
-    ReasonCode.KEY_COMPROMISE: "key compromise",
-    ReasonCode.CA_COMPROMISE: "CA compromise",
-    ReasonCode.AFFILIATION_CHANGED: "affiliation changed",
-    ReasonCode.SUPERSEDED: "superseded",
-    ReasonCode.CESSATION_OF_OPERATION: "cessation of operation",
-    ReasonCode.CERTIFICATE_HOLD: "on hold",
-    ReasonCode.REMOVE_FROM_CRL: "removeFromCRL, which lifts nothing outside a delta CRL",
-    ReasonCode.PRIVILEGE_WITHDRAWN: "privilege withdrawn",
-    ReasonCode.AA_COMPROMISE: "AA compromise",
-}
-
-
-def crl_text(metadata: ImageMetadata) -> str:
-    """Name a CRL in a sentence, as in ``"CRL 17 of CN=Example CA"``."""
-    number = "the CRL" if metadata.crl_number is None else f"CRL {metadata.crl_number}"
-    return f"{number} of {name_text(metadata.issuer)}"
-
-
-@lru_cache(maxsize=1024)
-def name_text(der: bytes) -> str:
-    """Return a Name as text for people; one that cannot be read is shown in hex."""
-    try:
-        return format_name(der)
-    except ValueError:
-        return f"a malformed name ({der.hex()})"
-
-
-def time_text(moment: datetime | None) -> str:
-    """Return a UTC time in ISO 8601, as in ``"2026-01-02T00:00:00Z"``; nothing for None."""
-    return "" if moment is None else moment.isoformat().replace("+00:00", "Z")
-
-
-def _subject(certificate: CertificateFacts) -> str:
-    return f"certificate {certificate.serial_number:x} issued by {name_text(certificate.issuer)}"

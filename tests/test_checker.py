@@ -38,7 +38,7 @@ from support.moto_server import S3Environment
 from support.pki import (
     DAY,
     NOW,
-    ONLY_USER_CERTIFICATES,
+    ONLY_CA_CERTIFICATES,
     make_authority,
     make_client,
     make_crl,
@@ -138,17 +138,17 @@ def test_the_clock_and_the_policy_decide() -> None:
     assert lenient.check(GOOD).waived == (UndeterminedCause.STALE,)
 
 
-def test_a_partition_neither_answers_nor_disturbs() -> None:
+def test_a_crl_for_other_certificates_neither_answers_nor_disturbs() -> None:
     """
-    A CRL with an issuingDistributionPoint is out of scope alone, and beside a
+    A CRL for CA certificates is out of scope for a client's alone, and beside a
     complete CRL it changes nothing.
     """
-    partition = make_index(number=9, revoked=[1], extensions=[ONLY_USER_CERTIFICATES])
-    assert verdict(make_checker(partition).check(GOOD)) == (
+    other = make_index(number=9, revoked=[1], extensions=[ONLY_CA_CERTIFICATES])
+    assert verdict(make_checker(other).check(GOOD)) == (
         UNDETERMINED,
         UndeterminedCause.OUT_OF_SCOPE,
     )
-    assert make_checker([partition, make_index()]).check(GOOD).status is NOT_REVOKED
+    assert make_checker([other, make_index()]).check(GOOD).status is NOT_REVOKED
 
 
 def test_a_certificate_without_key_id_needs_an_only_key() -> None:

@@ -15,10 +15,11 @@ ROOT = Path(__file__).parents[1]
 LAYERS = (
     {"errors", "types", "settings", "_serial", "_pem", "_name", "_worker"},
     {"_binding", "_bitmap", "_metadata", "_object_store", "_signature_scheme", "_source"},
-    {"_s3"},
+    {"_s3", "_points", "_issuers", "_wording"},
     {"certificate", "signature", "index", "scope", "catalog", "stores"},
-    {"_pipeline"},
+    {"_pipeline", "_images"},
     {"compiler", "verdict", "_snapshot"},
+    {"_path"},
     {"publisher", "checker"},
     {"demo"},
     {"cli"},

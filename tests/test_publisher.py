@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import tempfile
 from datetime import timedelta
@@ -10,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from crlcheck.catalog import CATALOG_NAME, ScopeRecord
+from crlcheck.catalog import CATALOG_NAME
 from crlcheck.demo.pki import pem_block
 from crlcheck.errors import (
     CertificateError,
+    CrlBaseMissingError,
     CrlNotYetValidError,
     CrlRollbackError,
     CrlSignatureError,
@@ -26,9 +26,9 @@ from crlcheck.stores import LocalStore
 from support.memory_store import MemoryStore
 from support.pki import (
     DAY,
-    DELTA_OF_3,
     NOW,
     ONLY_USER_CERTIFICATES,
+    delta_of,
     make_authority,
     make_crl,
 )
@@ -117,25 +117,6 @@ def test_a_partition_is_another_scope() -> None:
     assert set(catalog_of(store).scopes) == {complete.scope, partition.scope}
 
 
-def test_a_delta_beside_the_replaced_crl_stays() -> None:
-    """
-    What a later version published beside the base is not this one's to drop: it
-    may revoke more than the new base does.
-    """
-    store = MemoryStore()
-    scope = publish(store, make_crl(CA, 1)).scope
-    catalog = catalog_of(store)
-    base = catalog.scopes[scope].base
-    delta = dataclasses.replace(
-        base, metadata=dataclasses.replace(base.metadata, base_crl_number=1, crl_number=5)
-    )
-    with_delta = catalog.with_scope(ScopeRecord(scope, base, delta, None), [])
-    store.write(CATALOG_NAME, with_delta.to_bytes())
-    report = publish(store, make_crl(CA, 2))
-    record = catalog_of(store).scopes[scope]
-    assert (record.base.name, record.delta) == (report.image_name, delta)
-
-
 def test_an_expired_but_newer_crl_is_published() -> None:
     """
     It only adds knowledge: what it lists is revoked whatever the time.
@@ -204,7 +185,7 @@ def test_the_same_crl_with_a_new_issuer_makes_the_issuer_known() -> None:
         (b"", CA.pem, MalformedCrlError),
         (CA.der, CA.pem, MalformedCrlError),
         (make_crl(CA), b"not a certificate", CertificateError),
-        (make_crl(CA, 4, extensions=[DELTA_OF_3]), CA.pem, UnsupportedCrlError),
+        (make_crl(CA, 5, extensions=[delta_of(4)]), CA.pem, CrlBaseMissingError),
         (make_crl(CA, this_update=NOW + DAY), CA.pem, CrlNotYetValidError),
         (make_crl(CA, 1), CA.pem, CrlRollbackError),
     ],
@@ -215,7 +196,7 @@ def test_the_same_crl_with_a_new_issuer_makes_the_issuer_known() -> None:
         "empty",
         "a certificate",
         "no issuer",
-        "delta",
+        "delta before its base",
         "future",
         "rollback",
     ],
@@ -243,15 +224,6 @@ def test_an_image_is_no_crl(tmp_path: Path) -> None:
     report = publish(store, make_crl(CA))
     with pytest.raises(MalformedCrlError):
         publish(store, (tmp_path / report.image_name).read_bytes())
-
-
-def test_a_delta_crl_is_named_as_such() -> None:
-    """
-    The error says which feature is not supported.
-    """
-    with pytest.raises(UnsupportedCrlError, match="delta CRL") as caught:
-        publish(MemoryStore(), make_crl(CA, 4, extensions=[DELTA_OF_3]))
-    assert caught.value.feature == "delta_crl"
 
 
 @pytest.mark.parametrize(("ahead", "refused"), [(300, False), (301, True)])

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from crlcheck._metadata import ImageMetadata
 from crlcheck.scope import (
+    ApplicableCrl,
     Coverage,
     ScopeTable,
     is_same_entity,
@@ -36,8 +37,10 @@ OUT_OF_SCOPE = Coverage(cause=UndeterminedCause.OUT_OF_SCOPE)
 
 INAPPLICABLE = {
     "delta": make_metadata(base_crl_number=12),
-    "partition": make_metadata(issuing_distribution_point=b"\x30\x03\x81\x01\xff"),
-    "empty issuingDistributionPoint": make_metadata(issuing_distribution_point=b"\x30\x00"),
+    "for CA certificates": make_metadata(issuing_distribution_point=b"\x30\x03\x82\x01\xff"),
+    "for attribute certificates": make_metadata(issuing_distribution_point=b"\x30\x03\x85\x01\xff"),
+    "for none": make_metadata(issuing_distribution_point=b"\x30\x06\x81\x01\xff\x82\x01\xff"),
+    "unreadable": make_metadata(issuing_distribution_point=b"\x30\x01\x00"),
 }
 
 
@@ -202,8 +205,8 @@ def test_a_malformed_name_matches_only_itself() -> None:
 @pytest.mark.parametrize("inapplicable", INAPPLICABLE.values(), ids=INAPPLICABLE)
 def test_an_inapplicable_crl_alone_is_out_of_scope(inapplicable: ImageMetadata) -> None:
     """
-    Only a complete CRL without issuingDistributionPoint speaks for a
-    certificate; that others are held is counted.
+    A CRL for other certificates does not speak for a client's; that it is held
+    is counted.
     """
     coverage = ScopeTable([inapplicable], [make_issuer()]).coverage(make_certificate())
     assert coverage == Coverage(cause=UndeterminedCause.OUT_OF_SCOPE, num_inapplicable=1)
@@ -304,6 +307,7 @@ def test_an_entity_is_a_name_and_a_key() -> None:
 
 NAMES = ["CA", " ca", "other"]
 KEYS = ["k1", "k2", "k3"]
+ONLY_CA = b"\x30\x03\x82\x01\xff"
 KEY_IDS = [b"i1", b"i2", b"i3"]
 
 issuers = st.builds(
@@ -319,7 +323,7 @@ crls = st.builds(
     verifier_subject_key_id=st.sampled_from([*KEY_IDS, None]),
     authority_key_id=st.sampled_from([*KEY_IDS, None]),
     base_crl_number=st.sampled_from([None, None, 3]),
-    issuing_distribution_point=st.sampled_from([None, None, b"\x30\x00"]),
+    issuing_distribution_point=st.sampled_from([None, b"\x30\x03\x81\x01\xff", ONLY_CA]),
 )
 certificates = st.builds(
     make_certificate,
@@ -375,10 +379,11 @@ def _reference(
     complete = tuple(
         i
         for i in signed
-        if crls[i].base_crl_number is None and crls[i].issuing_distribution_point is None
+        if crls[i].base_crl_number is None and crls[i].issuing_distribution_point != ONLY_CA
     )
-    cause = None if complete else UndeterminedCause.OUT_OF_SCOPE
-    return Coverage(complete, cause, len(signed) - len(complete))
+    if complete:
+        return Coverage(tuple(ApplicableCrl(position) for position in complete))
+    return Coverage((), UndeterminedCause.OUT_OF_SCOPE, len(signed))
 
 
 def _plain(name: bytes) -> str:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crlcheck._metadata import ImageMetadata
-from crlcheck.scope import Coverage
+from crlcheck.scope import ApplicableCrl, Coverage
 from crlcheck.types import (
     CheckResult,
     Policy,
@@ -351,7 +351,9 @@ def test_out_of_scope_says_that_crls_are_held() -> None:
     """
     coverage = Coverage(cause=UndeterminedCause.OUT_OF_SCOPE, num_inapplicable=2)
     detail = uncovered(make_certificate(), coverage).detail
-    assert detail.endswith("none of the 2 CRL(s) held for that issuer covers it")
+    assert detail.endswith(
+        "none of the 2 CRL(s) held for that issuer covers it, for it names no distribution point"
+    )
 
 
 def test_covered_is_not_uncovered() -> None:
@@ -359,7 +361,7 @@ def test_covered_is_not_uncovered() -> None:
     Asking for the verdict on an uncovered certificate that is covered is misuse.
     """
     with pytest.raises(ValueError, match="is covered"):
-        uncovered(make_certificate(), Coverage((0,)))
+        uncovered(make_certificate(), Coverage((ApplicableCrl(0),)))
 
 
 def test_odd_names_and_serial_numbers_are_told() -> None:

@@ -12,7 +12,7 @@ import click
 
 from crlcheck._name import name_hash
 from crlcheck._serial import parse_serial_text
-from crlcheck._snapshot import Snapshot, snapshot_of_catalog, snapshot_of_indexes
+from crlcheck._snapshot import Snapshot, Trust, snapshot_of_catalog, snapshot_of_indexes
 from crlcheck.catalog import CATALOG_NAME, Catalog
 from crlcheck.certificate import load_certificate, load_certificates
 from crlcheck.checker import RevocationChecker
@@ -145,12 +145,12 @@ def check_serials(
 def _open_snapshot(target: str) -> Snapshot:
     if not is_store(target):
         with about(target, IndexFileError):
-            return snapshot_of_indexes([open_index(target)], ())
+            return snapshot_of_indexes([open_index(target)], Trust())
     store = open_target(target)
     with about(target, StoreError, IndexFileError):
         stored = store.read(CATALOG_NAME)
         catalog = Catalog.from_bytes(stored.body)
-        return snapshot_of_catalog(catalog, stored.etag, store, (), None)
+        return snapshot_of_catalog(catalog, stored.etag, store, Trust(), None)
 
 
 def _only_issuer_name(snapshot: Snapshot) -> bytes:

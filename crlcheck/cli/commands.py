@@ -10,12 +10,12 @@ from typing import Any, TypeVar, cast
 import click
 
 import crlcheck
+from crlcheck._wording import name_text
 from crlcheck.cli.sources import STANDARD_INPUT, open_crl, open_target
 from crlcheck.cli.status import EXIT_FAILED, about
 from crlcheck.cli.text import count, report_members, say, say_json, warning_names
 from crlcheck.compiler import CompileOptions
 from crlcheck.types import CompileReport
-from crlcheck.verdict import name_text
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 

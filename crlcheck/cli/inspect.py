@@ -11,6 +11,7 @@ from rich.table import Table
 
 from crlcheck._binding import parse_issuing_distribution_point
 from crlcheck._metadata import ImageMetadata
+from crlcheck._wording import name_text
 from crlcheck.catalog import CATALOG_NAME, Catalog, ScopeRecord
 from crlcheck.certificate import load_certificate
 from crlcheck.cli.sources import is_store, open_target
@@ -27,7 +28,6 @@ from crlcheck.cli.text import (
 from crlcheck.compiler import compile_unverified_crl
 from crlcheck.errors import CrlError, IndexFileError, StoreError
 from crlcheck.index import RevocationIndex, open_index
-from crlcheck.verdict import name_text
 
 _IMAGE_MAGIC = b"\x89CRLX\r\n\x1a"
 _URI = 0x86

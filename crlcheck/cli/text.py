@@ -11,9 +11,9 @@ from typing import Any
 import click
 from rich.console import Console
 
+from crlcheck._wording import name_text
 from crlcheck.cli.status import printable
 from crlcheck.types import CompileReport, CrlWarning
-from crlcheck.verdict import name_text
 
 _WIDTH_OF_FILES = 120
 

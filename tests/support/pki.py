@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
+from crlcheck.demo.encoding import der_integer
 from crlcheck.demo.pki import CertificateAuthority, encode_entry, encode_extension, sign_crl
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 
-DELTA_OF_3 = encode_extension("2.5.29.27", b"\x02\x01\x03", critical=True)
-"""deltaCRLIndicator with BaseCRLNumber 3."""
+
+def delta_of(base_crl_number: int) -> bytes:
+    """Return a deltaCRLIndicator with that BaseCRLNumber."""
+    return encode_extension("2.5.29.27", der_integer(base_crl_number), critical=True)
+
+
+ONLY_CA_CERTIFICATES = encode_extension("2.5.29.28", b"\x30\x03\x82\x01\xff", critical=True)
+"""issuingDistributionPoint with onlyContainsCACerts."""
 
 ONLY_USER_CERTIFICATES = encode_extension("2.5.29.28", b"\x30\x03\x81\x01\xff", critical=True)
 """issuingDistributionPoint with onlyContainsUserCerts."""

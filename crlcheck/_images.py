@@ -1,0 +1,175 @@
+"""
+Images in use: opened when a certificate first needs them, and let go again, the
+least recently used first, where there are more than fit.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+
+from crlcheck._metadata import ImageMetadata
+from crlcheck.errors import IndexFileError, StoreError, StoreUnavailableError
+from crlcheck.index import RevocationIndex
+
+RETRY_REFUSED_SECONDS = 5.0
+"""How long something the store holds is not read again after it was refused as unusable."""
+
+
+def retry_due(refused_at: float) -> bool:
+    """Whether what was refused at *refused_at*, by the monotonic clock, may be read again."""
+    return time.monotonic() - refused_at >= RETRY_REFUSED_SECONDS
+
+
+class HeldImage:
+    """
+    One image of a snapshot, opened and verified when it is needed.
+
+    ``size`` is its octets. Threads may share it: one of them loads, the others
+    wait for that. Loading again what was refused as corrupt would cost every
+    check a whole download, so it is refused from memory for a while.
+    """
+
+    __slots__ = (
+        "_cache",
+        "_lock",
+        "_num_failures",
+        "_open",
+        "_opened",
+        "_refused_at",
+        "error",
+        "metadata",
+        "scope",
+        "size",
+    )
+
+    def __init__(
+        self,
+        metadata: ImageMetadata,
+        open_image: Callable[[], RevocationIndex],
+        size: int = 0,
+        cache: ImageCache | None = None,
+    ) -> None:
+        self.metadata = metadata
+        self.scope = metadata.scope
+        self.size = size
+        self.error: str | None = None
+        self._open = open_image
+        self._cache = cache
+        self._opened: RevocationIndex | None = None
+        self._refused_at: float | None = None
+        self._num_failures = 0
+        self._lock = threading.Lock()
+
+    @classmethod
+    def already_open(cls, index: RevocationIndex) -> HeldImage:
+        """Hold an index that somebody else opened, and closes."""
+        held = cls(index.metadata, lambda: index)
+        held._opened = index
+        return held
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the image is loaded."""
+        return self._opened is not None
+
+    def index(self) -> RevocationIndex:
+        """
+        Return the image, loading it if it is not.
+
+        Raises:
+            IndexFileError: it is corrupt or is not the one that the catalog names.
+            StoreUnavailableError: the store does not answer.
+            FileNotFoundError: the store no longer has it.
+        """
+        opened = self._opened
+        if opened is None:
+            num_failures = self._num_failures
+            with self._lock:
+                opened = self._opened
+                if opened is None:
+                    # Who had to wait takes what came of the attempt that was under way.
+                    if num_failures != self._num_failures:
+                        raise StoreUnavailableError(f"{self.error}")
+                    opened = self._opened = self._load()
+        # Outside the lock, for it may let go of other images.
+        if self._cache is not None:
+            self._cache.note_use(self)
+        return opened
+
+    def let_go(self) -> None:
+        """Forget the open image; lookups under way in it still end well."""
+        self._opened = None
+
+    def _load(self) -> RevocationIndex:
+        if self._refused_at is not None and not retry_due(self._refused_at):
+            raise IndexFileError(f"{self.error} (not tried again yet)")
+        try:
+            opened = self._open()
+        except (StoreError, OSError) as error:
+            self._note_failure(error)
+            raise
+        except IndexFileError as error:
+            self._note_failure(error)
+            self._refused_at = time.monotonic()
+            raise
+        self.error, self._refused_at = None, None
+        return opened
+
+    def _note_failure(self, error: Exception) -> None:
+        self.error = str(error)
+        self._num_failures += 1
+
+
+class ImageCache:
+    """
+    Keeps the octets of open images below *capacity*, but always the last one used.
+
+    The images of several snapshots may share it, and threads may.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        if capacity <= 0:
+            raise ValueError(f"capacity: expected a positive number of octets, found {capacity}")
+        self._capacity = capacity
+        self._lock = threading.Lock()
+        self._used: OrderedDict[HeldImage, None] = OrderedDict()
+        self._newest: HeldImage | None = None
+        self._size = 0
+
+    @property
+    def size(self) -> int:
+        """The octets of the open images."""
+        return self._size
+
+    def note_use(self, image: HeldImage) -> None:
+        """Make *image* the last one to be let go, and let go of what no longer fits."""
+        if image is self._newest:
+            return
+        with self._lock:
+            if not image.is_open:  # another thread let go of it meanwhile
+                return
+            if image not in self._used:
+                self._size += image.size
+            self._used[image] = None
+            self._used.move_to_end(image)
+            self._newest = image
+            while self._size > self._capacity and len(self._used) > 1:
+                self._forget(next(iter(self._used)))
+
+    def keep_only(self, images: Iterable[HeldImage]) -> None:
+        """Stop counting images that are not in use any more."""
+        with self._lock:
+            kept = set(images)
+            for image in [held for held in self._used if held not in kept]:
+                self._used.pop(image)
+                self._size -= image.size
+            if self._newest not in kept:
+                self._newest = None
+
+    def _forget(self, image: HeldImage) -> None:
+        self._used.pop(image)
+        self._size -= image.size
+        image.let_go()

@@ -1,0 +1,80 @@
+"""
+Distribution points as keys that are equal exactly when the names in them match,
+so that finding a certificate's partition is a dictionary lookup.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import TypeAlias
+
+from crlcheck._binding import parse_issuing_distribution_point
+from crlcheck._name import directory_name, extended_names, name_key
+from crlcheck.errors import MalformedCrlError
+from crlcheck.types import DistributionPoint, IssuingDistributionPoint
+
+ALL_REASONS = 0b1_1111_1110
+"""ReasonFlags 1 to 8 (RFC 5280 4.2.1.13); bit 0 is unused."""
+
+PointKey: TypeAlias = tuple[bool, bytes]
+"""A name of a distribution point: whether it is a directory name, and what compares it."""
+
+
+def point_of_name(name: bytes) -> PointKey:
+    """Return the key of the distribution point that a Name is."""
+    return True, name_key(name)
+
+
+def is_named(point: DistributionPoint) -> bool:
+    """Whether *point* has the field distributionPoint."""
+    return bool(point.full_names) or point.relative_name is not None
+
+
+def point_keys(point: DistributionPoint, crl_issuer: bytes) -> Iterator[PointKey]:
+    """
+    Yield the keys of the names of *point*; none where it has no distributionPoint.
+
+    *crl_issuer* is what nameRelativeToCRLIssuer is relative to.
+    """
+    return (key for key, _ in keyed_points([point], crl_issuer))
+
+
+def keyed_points(
+    points: Iterable[DistributionPoint], crl_issuer: bytes
+) -> Iterator[tuple[PointKey, int]]:
+    """Yield the key of each name of *points*, all of one CRL issuer, with the point's reasons."""
+    relative: list[tuple[bytes, int]] = []
+    for point in points:
+        for general_name in point.full_names:
+            yield _key(general_name), reasons_of(point)
+        if point.relative_name is not None:
+            relative.append((point.relative_name, reasons_of(point)))
+    if not relative:
+        return
+    # A relative name that is no RDN ends this: nothing after it matches then.
+    with contextlib.suppress(ValueError):
+        names = extended_names(crl_issuer, [name for name, _ in relative])
+        for name, (_, reasons) in zip(names, relative, strict=True):
+            yield (True, name), reasons
+
+
+def reasons_of(point: DistributionPoint) -> int:
+    """Return the reasons that *point* is for, as a mask."""
+    return ALL_REASONS if point.reasons is None else point.reasons & ALL_REASONS
+
+
+@lru_cache(maxsize=8192)
+def read_issuing_distribution_point(der: bytes) -> IssuingDistributionPoint | None:
+    """Return the extension read, None where it is not one; cached, for catalogs that grow."""
+    try:
+        return parse_issuing_distribution_point(der)
+    except MalformedCrlError:
+        return None
+
+
+def _key(general_name: bytes) -> PointKey:
+    name = directory_name(general_name)
+    # Names of other kinds, URIs above all, are the same only octet for octet.
+    return (False, general_name) if name is None else (True, name_key(name))
