@@ -95,8 +95,9 @@ class HeldImage:
                         raise StoreUnavailableError(f"{self.error}")
                     opened = self._opened = self._load()
         # Outside the lock, for it may let go of other images.
-        if self._cache is not None:
-            self._cache.note_use(self)
+        cache = self._cache
+        if cache is not None and cache.last_used is not self:
+            cache.note_use(self)
         return opened
 
     def let_go(self) -> None:
@@ -136,7 +137,7 @@ class ImageCache:
         self._capacity = capacity
         self._lock = threading.Lock()
         self._used: OrderedDict[HeldImage, None] = OrderedDict()
-        self._newest: HeldImage | None = None
+        self.last_used: HeldImage | None = None
         self._size = 0
 
     @property
@@ -146,8 +147,6 @@ class ImageCache:
 
     def note_use(self, image: HeldImage) -> None:
         """Make *image* the last one to be let go, and let go of what no longer fits."""
-        if image is self._newest:
-            return
         with self._lock:
             if not image.is_open:  # another thread let go of it meanwhile
                 return
@@ -155,7 +154,7 @@ class ImageCache:
                 self._size += image.size
             self._used[image] = None
             self._used.move_to_end(image)
-            self._newest = image
+            self.last_used = image
             while self._size > self._capacity and len(self._used) > 1:
                 self._forget(next(iter(self._used)))
 
@@ -166,8 +165,8 @@ class ImageCache:
             for image in [held for held in self._used if held not in kept]:
                 self._used.pop(image)
                 self._size -= image.size
-            if self._newest not in kept:
-                self._newest = None
+            if self.last_used not in kept:
+                self.last_used = None
 
     def _forget(self, image: HeldImage) -> None:
         self._used.pop(image)

@@ -188,7 +188,9 @@ def _judge_scope(
 def _judge(
     certificate: CertificateFacts, evidence: Evidence, now: datetime, policy: Policy
 ) -> CheckResult:
-    metadata, entry = _last_word(evidence, now, policy)
+    metadata, entry = evidence.metadata, evidence.entry
+    if evidence.delta is not None:
+        metadata, entry = _last_word(evidence, evidence.delta, now, policy)
     told = _Told(certificate, metadata, evidence.scope, entry)
     signer = evidence.signer
     if signer is not None and signer.status is RevocationStatus.REVOKED:
@@ -239,11 +241,11 @@ def _judge_time(
                 "need not list expired certificates",
             )
         waived.append(UndeterminedCause.CERTIFICATE_EXPIRED)
-    return told.not_revoked(tuple(dict.fromkeys(waived)))
+    return told.not_revoked(tuple(dict.fromkeys(waived)) if waived else ())
 
 
 def _last_word(
-    evidence: Evidence, now: datetime, policy: Policy
+    evidence: Evidence, delta: ImageMetadata, now: datetime, policy: Policy
 ) -> tuple[ImageMetadata, RevokedEntry | None]:
     """
     Return what a CRL and the delta beside it say together, and which one says it.
@@ -252,9 +254,7 @@ def _last_word(
     delta is current, and lifts a hold only (RFC 5280 5.2.4, 5.3.1). Whether the
     two are current is the delta's to say: it is the later of them (6.3.3 a).
     """
-    base, delta = evidence.metadata, evidence.delta
-    if delta is None:
-        return base, evidence.entry
+    base = evidence.metadata
     begun = delta.this_update <= now + policy.clock_skew
     entry = evidence.delta_entry
     if entry is not None and entry.reason_code is not ReasonCode.REMOVE_FROM_CRL:
@@ -313,8 +313,10 @@ class _Told:
             validity = f", stale since {until} and accepted within the grace period"
         else:
             validity = f", valid until {until}" if until else ", without nextUpdate"
-        also = [WAIVED_TEXTS[cause] for cause in waived if cause is not UndeterminedCause.STALE]
-        accepted = f", accepted by policy although {' and '.join(also)}" if also else ""
+        accepted = ""
+        if waived:
+            also = [WAIVED_TEXTS[cause] for cause in waived if cause is not UndeterminedCause.STALE]
+            accepted = f", accepted by policy although {' and '.join(also)}" if also else ""
         detail = (
             f"{subject_text(self.certificate)} is not revoked "
             f"({crl_text(self.metadata)}{validity}{accepted})"

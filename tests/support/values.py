@@ -9,7 +9,13 @@ from datetime import UTC, datetime, timedelta
 
 from crlcheck._metadata import ImageMetadata
 from crlcheck._name import name_hash
-from crlcheck.types import CertificateFacts, CrlWarning, ReasonCode, RevokedEntry
+from crlcheck.types import (
+    CertificateFacts,
+    CrlWarning,
+    DistributionPoint,
+    ReasonCode,
+    RevokedEntry,
+)
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 """The time at which the values made here are all valid."""
@@ -52,6 +58,8 @@ def make_certificate(
     authority_key_id: bytes | None = b"CA key",
     subject_key_id: bytes | None = None,
     not_after: datetime = NOW + timedelta(days=30),
+    is_ca: bool = False,
+    distribution_points: tuple[DistributionPoint, ...] = (),
 ) -> CertificateFacts:
     """What a verdict needs of a certificate; by default a client's, issued by ``CA``."""
     return CertificateFacts(
@@ -64,9 +72,9 @@ def make_certificate(
         subject_public_key_info=make_key(key),
         authority_key_id=authority_key_id,
         subject_key_id=subject_key_id,
-        is_ca=False,
+        is_ca=is_ca,
         key_usage=None,
-        distribution_points=(),
+        distribution_points=distribution_points,
     )
 
 

@@ -1,0 +1,293 @@
+"""Which CRL speaks for a certificate, by distribution point, kind and reasons."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from crlcheck._metadata import ImageMetadata
+from crlcheck.scope import ALL_REASONS, ScopeTable
+from crlcheck.types import CertificateFacts, DistributionPoint, UndeterminedCause
+from support.values import (
+    PRINTABLE_STRING,
+    der,
+    make_certificate,
+    make_issuer,
+    make_metadata,
+    make_name,
+)
+
+USER_ONLY = der(0x81, b"\xff")
+CA_ONLY = der(0x82, b"\xff")
+INDIRECT = der(0x84, b"\xff")
+KEY_COMPROMISE, OTHERS = 1 << 1, ALL_REASONS & ~(1 << 1)
+SOME_REASONS = {KEY_COMPROMISE: der(0x83, b"\x06\x40"), OTHERS: der(0x83, b"\x07\x3f\x80")}
+CN_SHARD = bytes.fromhex("0603550403") + der(0x0C, b"shard")
+"""The contents of an RDN's attribute."""
+
+
+def uri(text: str) -> bytes:
+    """A GeneralName."""
+    return der(0x86, text.encode())
+
+
+def directory(name: bytes) -> bytes:
+    """A GeneralName with a Name."""
+    return der(0xA4, name)
+
+
+def idp(*parts: bytes, names: tuple[bytes, ...] = (), relative: bytes | None = None) -> bytes:
+    """An issuingDistributionPoint with these names and whole other fields."""
+    point = b""
+    if names:
+        point = der(0xA0, der(0xA0, *names))
+    elif relative is not None:
+        point = der(0xA0, der(0xA1, relative))
+    return der(0x30, point, *parts)
+
+
+def shard(number: int, **fields: Any) -> ImageMetadata:
+    """A partition of the CA's CRL."""
+    return make_metadata(
+        issuing_distribution_point=idp(names=(uri(f"http://ca/{number}.crl"),)), **fields
+    )
+
+
+def pointing_at(*names: bytes, **fields: Any) -> CertificateFacts:
+    """A certificate with a distribution point of these names."""
+    return make_certificate(distribution_points=(DistributionPoint(names),), **fields)
+
+
+def crls_for(
+    certificate: CertificateFacts, *crls: ImageMetadata, **options: Any
+) -> tuple[int, ...]:
+    """The positions of the CRLs that speak for a certificate of the CA."""
+    return (
+        ScopeTable(crls, [make_issuer(), *options.pop("issuers", ())], **options)
+        .coverage(certificate)
+        .crls
+    )
+
+
+# ---- distribution points -----------------------------------------------------------
+
+
+def test_a_partition_speaks_for_the_certificates_that_name_it() -> None:
+    """
+    Another shard's CRL says nothing, and is no substitute.
+    """
+    shards = [shard(number) for number in range(3)]
+    certificate = pointing_at(uri("http://ca/1.crl"))
+    assert crls_for(certificate, *shards) == (1,)
+    assert crls_for(certificate, shards[0], shards[2]) == ()
+
+
+def test_each_distribution_point_counts() -> None:
+    """
+    The second distribution point, and the second name of one, find their CRL
+    too; so does the second name of the CRL's (RUSTSEC-2026-0049).
+    """
+    elsewhere, here = uri("http://elsewhere"), uri("http://ca/1.crl")
+    second = make_certificate(
+        distribution_points=(DistributionPoint((elsewhere,)), DistributionPoint((here,)))
+    )
+    assert crls_for(second, shard(1)) == (0,)
+    assert crls_for(pointing_at(elsewhere, here), shard(1)) == (0,)
+    crl = make_metadata(issuing_distribution_point=idp(names=(uri("ldap://x"), here)))
+    assert crls_for(second, crl) == (0,)
+
+
+def test_names_that_are_no_directory_names_match_octet_for_octet() -> None:
+    """
+    A URI in another case, or as another kind of name, is another name.
+    """
+    for name in (uri("HTTP://CA/1.crl"), der(0x82, b"http://ca/1.crl"), uri("http://ca/1.crl ")):
+        assert crls_for(pointing_at(name), shard(1)) == ()
+
+
+def test_directory_names_match_in_canonical_form() -> None:
+    """
+    A distribution point that is a Name is compared as a Name, and a name
+    relative to the CRL issuer as the whole one that it stands for.
+    """
+    crl = make_metadata(issuing_distribution_point=idp(names=(directory(make_name("A  b")),)))
+    spelled = directory(make_name("a B", PRINTABLE_STRING))
+    assert crls_for(pointing_at(spelled), crl) == (0,)
+    attribute = der(0x30, CN_SHARD)
+    whole = der(0x30, make_name("CA")[2:], der(0x31, attribute))
+    relative = make_metadata(issuing_distribution_point=idp(relative=attribute))
+    full = make_metadata(issuing_distribution_point=idp(names=(directory(whole),)))
+    by_rdn = make_certificate(distribution_points=(DistributionPoint(relative_name=attribute),))
+    for certificate in (by_rdn, pointing_at(directory(whole))):
+        assert crls_for(certificate, relative, full) == (0, 1)
+    assert crls_for(pointing_at(directory(make_name("shard"))), relative, full) == ()
+
+
+def test_a_crl_without_distribution_point_speaks_for_all() -> None:
+    """
+    AWS Private CA's complete CRLs come so, for certificates that do name a
+    distribution point.
+    """
+    assert crls_for(pointing_at(uri("http://ca/1.crl")), make_metadata()) == (0,)
+    assert crls_for(pointing_at(uri("http://ca/1.crl")), shard(1), make_metadata()) == (1, 0)
+
+
+def test_a_certificate_without_distribution_point_needs_a_crl_without() -> None:
+    """
+    A CRL that names a distribution point does not speak for it (PKITS 4.14.9),
+    unless that is the issuer's own name.
+    """
+    bare = make_certificate()
+    coverage = ScopeTable([shard(1)], [make_issuer()]).coverage(bare)
+    assert (coverage.cause, coverage.num_inapplicable) == (UndeterminedCause.OUT_OF_SCOPE, 1)
+    own = make_metadata(issuing_distribution_point=idp(names=(directory(make_name("ca")),)))
+    assert crls_for(bare, own) == (0,)
+    assert crls_for(pointing_at(uri("http://nowhere")), own) == (0,)
+
+
+def test_an_operator_may_let_it_speak_for_certificates_without_any() -> None:
+    """
+    One scope by the catalog, all by the policy, which is then named as waived;
+    certificates that name another distribution point are not meant.
+    """
+    bare, other = make_certificate(), pointing_at(uri("http://ca/3.crl"))
+    table = ScopeTable([shard(1), shard(2)], [make_issuer()], any_point={1})
+    assert table.coverage(bare).crls == (1,)
+    assert not table.coverage(bare).applicable[0].waived
+    assert table.coverage(other).crls == ()
+    waiving = ScopeTable([shard(1), shard(2)], [make_issuer()], any_point={1}, waive_points=True)
+    assert {crl.position: crl.waived for crl in waiving.coverage(bare).applicable} == {
+        0: True,
+        1: False,
+    }
+    assert waiving.coverage(other).crls == ()
+
+
+def test_thousands_of_relative_names_cost_no_memory() -> None:
+    """
+    Names relative to a long issuer name are not spelled out (CVE-2026-35189).
+    """
+    import tracemalloc
+
+    attribute = der(0x30, CN_SHARD)
+    issuer = make_name("x" * 20_000)
+    points = tuple(
+        DistributionPoint(relative_name=der(0x30, CN_SHARD[:-1] + bytes((48 + n % 10,))))
+        for n in range(4_000)
+    )
+    certificate = make_certificate(issuer=issuer, distribution_points=points)
+    crl = make_metadata(issuer=issuer, issuing_distribution_point=idp(relative=attribute))
+    table = ScopeTable([crl], [make_issuer(issuer)])
+    tracemalloc.start()
+    assert table.coverage(certificate).cause is UndeterminedCause.OUT_OF_SCOPE
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 << 20
+
+
+# ---- kinds and reasons ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("flag", "of_ca", "of_user"), [(USER_ONLY, (), (0,)), (CA_ONLY, (0,), ())], ids=["user", "ca"]
+)
+def test_a_crl_for_one_kind_speaks_for_that_kind(
+    flag: bytes, of_ca: tuple[int, ...], of_user: tuple[int, ...]
+) -> None:
+    """
+    onlyContainsUserCerts and onlyContainsCACerts (RFC 5280 6.3.3 b 2 ii, iii).
+    """
+    crl = make_metadata(issuing_distribution_point=idp(flag))
+    assert crls_for(make_certificate(is_ca=True), crl) == of_ca
+    assert crls_for(make_certificate(), crl) == of_user
+
+
+def test_reasons_are_those_of_both_sides() -> None:
+    """
+    What a CRL covers for a certificate is what its onlySomeReasons and the
+    distribution point's reasons have in common (RFC 5280 6.3.3 d); with nothing
+    in common it does not speak.
+    """
+    name = uri("http://ca/1.crl")
+    only = make_metadata(issuing_distribution_point=idp(SOME_REASONS[OTHERS]))
+    table = ScopeTable([only], [make_issuer()])
+    assert [crl.reasons for crl in table.coverage(make_certificate()).applicable] == [OTHERS]
+    for mask, expected in ((KEY_COMPROMISE, []), (0b100, [0b100]), (None, [OTHERS])):
+        crl = make_metadata(issuing_distribution_point=idp(SOME_REASONS[OTHERS], names=(name,)))
+        point = DistributionPoint((name,), reasons=mask)
+        certificate = make_certificate(distribution_points=(point,))
+        coverage = ScopeTable([crl], [make_issuer()]).coverage(certificate)
+        assert [crl.reasons for crl in coverage.applicable] == expected
+
+
+def test_distribution_points_of_one_crl_add_their_reasons() -> None:
+    """
+    Two distribution points that lead to one CRL, for different reasons, are
+    looked up once for both.
+    """
+    first, second = uri("http://ca/1.crl"), uri("http://ca/also")
+    crl = make_metadata(issuing_distribution_point=idp(names=(first, second)))
+    points = (
+        DistributionPoint((first,), reasons=KEY_COMPROMISE),
+        DistributionPoint((second,), reasons=OTHERS),
+    )
+    certificate = make_certificate(distribution_points=points)
+    coverage = ScopeTable([crl], [make_issuer()]).coverage(certificate)
+    assert [crl.reasons for crl in coverage.applicable] == [ALL_REASONS]
+
+
+# ---- indirect CRLs -------------------------------------------------------------------
+
+CRL_ISSUER = make_issuer("CRL issuer", key="crl key", subject_key_id=b"crl key")
+
+
+def indirect(*parts: bytes, **names: Any) -> ImageMetadata:
+    """A CRL of the CRL issuer."""
+    return make_metadata(
+        issuer="CRL issuer",
+        key="crl key",
+        verifier_subject_key_id=b"crl key",
+        authority_key_id=b"crl key",
+        issuing_distribution_point=idp(*parts, **names),
+    )
+
+
+def test_an_indirect_crl_speaks_where_the_certificate_names_its_issuer() -> None:
+    """
+    cRLIssuer leads to the CRLs of that issuer that are indirect, and to no
+    others (RFC 5280 6.3.3 b 1); without it they say nothing of another's
+    certificates.
+    """
+    named = DistributionPoint(crl_issuers=(directory(make_name("crl ISSUER")),))
+    certificate = make_certificate(distribution_points=(named,))
+    coverage = ScopeTable([indirect(INDIRECT)], [make_issuer(), CRL_ISSUER]).coverage(certificate)
+    assert coverage.crls == (0,)
+    assert coverage.applicable[0].by_issuer
+    assert coverage.applicable[0].signer is not None
+    assert crls_for(certificate, indirect(USER_ONLY), issuers=[CRL_ISSUER]) == ()
+    assert crls_for(make_certificate(), indirect(INDIRECT), issuers=[CRL_ISSUER]) == ()
+    assert crls_for(certificate, indirect(INDIRECT)) == ()  # nobody trusts its issuer
+
+
+def test_an_indirect_crl_is_matched_by_distribution_point_too() -> None:
+    """
+    Where the CRL names a distribution point, the certificate's must be that one;
+    cRLIssuer stands in where the certificate gives none (6.3.3 b 2 i).
+    """
+    issuer = directory(make_name("CRL issuer"))
+    there, elsewhere = uri("http://crl/1"), uri("http://crl/2")
+    crls = [indirect(INDIRECT, names=(there,)), indirect(INDIRECT, names=(issuer,))]
+    for names, expected in (((there,), (0,)), ((elsewhere,), ()), ((), (1,))):
+        point = DistributionPoint(names, crl_issuers=(issuer,))
+        certificate = make_certificate(distribution_points=(point,))
+        assert crls_for(certificate, *crls, issuers=[CRL_ISSUER]) == expected
+
+
+def test_an_issuers_own_indirect_crl_speaks_for_its_certificates() -> None:
+    """
+    Its entries are looked up under the certificate's issuer all the same.
+    """
+    crl = make_metadata(issuing_distribution_point=idp(INDIRECT))
+    (applied,) = ScopeTable([crl], [make_issuer()]).coverage(make_certificate()).applicable
+    assert (applied.by_issuer, applied.signer) == (True, None)
