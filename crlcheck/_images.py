@@ -18,6 +18,10 @@ RETRY_REFUSED_SECONDS = 5.0
 """How long something the store holds is not read again after it was refused as unusable."""
 
 
+IMAGE_OVERHEAD = 16 << 10
+"""Octets that an open image takes beside its own, roughly: objects, locks, a mapping."""
+
+
 def retry_due(refused_at: float) -> bool:
     """Whether what was refused at *refused_at*, by the monotonic clock, may be read again."""
     return time.monotonic() - refused_at >= RETRY_REFUSED_SECONDS

@@ -14,7 +14,7 @@ operator vouches for it, so its signature needs no second look.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from crlcheck._metadata import ImageMetadata
 from crlcheck._name import name_key
@@ -145,6 +145,13 @@ class IssuerKeys:
             if len(issuers) == 1:
                 key.certifiers.add(issuers[0])
             key.ends_path = key.ends_path or not issuers
+
+    def unchecked(self) -> Iterator[CertificateFacts]:
+        """Yield the trusted certificates that nothing can check: no anchors, of unknown issuers."""
+        for keys in self._by_name.values():
+            for key in keys.values():
+                if not key.is_anchor:
+                    yield from (one for one in key.certificates if not self.of(one))
 
     def key(self, name: bytes, key_hash: bytes) -> IssuerKey | None:
         """Return the key of *name* with that hash, where it is known."""

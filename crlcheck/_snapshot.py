@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from crlcheck._images import HeldImage, ImageCache, retry_due
+from crlcheck._images import IMAGE_OVERHEAD, HeldImage, ImageCache, retry_due
 from crlcheck._metadata import ImageMetadata
 from crlcheck.catalog import CATALOG_NAME, Catalog, PublishedImage, delta_fits
 from crlcheck.certificate import load_certificate
@@ -323,7 +323,7 @@ def _published(
             raise CorruptIndexError(f"{where} has another header than its catalog entry")
         return index
 
-    return HeldImage(published.metadata, open_image, published.size, cache)
+    return HeldImage(published.metadata, open_image, published.size + IMAGE_OVERHEAD, cache)
 
 
 def _require_verified(metadata: ImageMetadata, where: str) -> None:

@@ -63,13 +63,16 @@ class CheckerStatus:
     ``generation`` is that of the catalog in use, None without one.
     ``confirmed_at`` is when the store last said that it is the current one, and
     ``error`` is why a later attempt failed: until the next success the checker
-    answers from what it holds.
+    answers from what it holds. ``unchecked_issuers`` are the names of trusted
+    issuers that are no trust anchors and whose own issuer is not trusted here:
+    paths end at them, and whether they are revoked is not looked at.
     """
 
     generation: int | None
     confirmed_at: datetime | None
     error: str | None
     scopes: tuple[ScopeStatus, ...]
+    unchecked_issuers: tuple[str, ...] = ()
 
 
 def _utc_now() -> datetime:
@@ -258,6 +261,9 @@ class RevocationChecker:
             confirmed_at=held.confirmed_at,
             error=held.error,
             scopes=() if snapshot is None else tuple(map(_scope_status, snapshot.all_images())),
+            unchecked_issuers=()
+            if snapshot is None
+            else tuple(name_text(issuer.subject) for issuer in snapshot.table.issuers.unchecked()),
         )
 
     def close(self) -> None:

@@ -65,6 +65,10 @@ def open_store(target: str | os.PathLike[str] | ObjectStore) -> ObjectStore:
     raise TypeError(f"store: expected a path, URL or ObjectStore, found {type(target).__name__}")
 
 
+MIN_MAPPED_SIZE = 1 << 20
+"""Octets from which on ``LocalStore.load`` maps an object."""
+
+
 class LocalStore:
     """
     A store in a directory.
@@ -105,10 +109,15 @@ class LocalStore:
         return None if found.etag == etag else found
 
     def load(self, name: str) -> bytes | mmap.mmap:
-        """As ObjectStore.load: a read-only mapping, valid after a replacement or delete."""
+        """
+        As ObjectStore.load: a read-only mapping, valid after a replacement or delete.
+
+        Small objects are read instead: a mapping costs a file descriptor, of which
+        thousands of partitions would leave none.
+        """
         with self._open(name) as file:
-            if os.fstat(file.fileno()).st_size == 0:
-                return b""  # which cannot be mapped
+            if os.fstat(file.fileno()).st_size < MIN_MAPPED_SIZE:
+                return file.read()
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
     def write(

@@ -25,6 +25,7 @@ CHECKER = crlcheck.RevocationChecker(
     SETTINGS.store,
     policy=SETTINGS.policy,
     refresh_after=SETTINGS.refresh_after,
+    image_memory=SETTINGS.image_memory,
 )
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from crlcheck import (
     CertificateError,
+    CrlBaseMissingError,
     CrlError,
     ObjectStore,
     PublishReport,
@@ -69,8 +70,9 @@ def handler(event: object, _context: object) -> dict[str, list[Outcome]]:
 
     Raises:
         ExceptionGroup: records ``failed`` for reasons that may pass, such as an
-            unavailable store. When Lambda tries again, what was published by
-            then is found unchanged.
+            unavailable store or a delta CRL that came before its complete CRL.
+            When Lambda tries again, what was published by then is found
+            unchanged.
     """
     outcomes: list[Outcome] = []
     failures: list[Exception] = []
@@ -80,6 +82,10 @@ def handler(event: object, _context: object) -> dict[str, list[Outcome]]:
             happening = parse_record(record)
             url = happening.url
             outcome = _process(happening)
+        except CrlBaseMissingError as error:
+            # Its complete CRL may be on the way: notifications come in any order.
+            outcome = {"outcome": "failed", **_describe(error)}
+            failures.append(error)
         except (CrlError, CertificateError, MalformedEventError) as error:
             outcome = {"outcome": "refused", **_describe(error)}
         except Exception as error:  # noqa: BLE001 - raised again once every record is done
@@ -160,6 +166,7 @@ def _summarize(report: PublishReport) -> Outcome:
     return {
         "outcome": "published" if report.published else "unchanged",
         "scope": report.scope,
+        "delta": report.is_delta,
         "image": report.image_name,
         "generation": report.generation,
         "num_entries": compiled.num_entries,

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from crlcheck.errors import PreconditionFailedError
-from crlcheck.stores import LocalStore
+from crlcheck.stores import MIN_MAPPED_SIZE, LocalStore
 from support.store_worker import worker
 
 NAME = "catalog.json"
@@ -172,8 +172,13 @@ def test_reading_needs_no_write_permission(local: LocalStore) -> None:
 
 
 def test_a_large_image_is_mapped(local: LocalStore) -> None:
-    """The contents of an image are mapped read-only, not copied."""
-    local.write(IMAGE, b"x" * 100_000)
+    """
+    The contents of a large image are mapped read-only, not copied; those of a
+    small one are read, for a mapping keeps a file descriptor open.
+    """
+    local.write(IMAGE, b"x" * (MIN_MAPPED_SIZE - 1))
+    assert isinstance(local.load(IMAGE), bytes)
+    local.write(IMAGE, b"x" * MIN_MAPPED_SIZE)
     loaded = local.load(IMAGE)
     assert isinstance(loaded, mmap.mmap)
     with pytest.raises(TypeError):

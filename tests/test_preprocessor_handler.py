@@ -7,19 +7,20 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import crlcheck
-from crlcheck.demo.pki import pem_block
+from crlcheck.demo.pki import encode_entry, pem_block, sign_crl
 from support.events import EVENTS, s3_event
 from support.example_pki import example_pki
 from support.functions import lines_of
 from support.moto_server import S3Environment
 from support.pipeline import Pipeline
+from support.pki import delta_of
 from support.runtime_api import LambdaFunction
 
 PKI = example_pki()
@@ -148,6 +149,33 @@ def test_what_a_retry_may_mend_is_raised_at_the_end(
     outcomes = [line["outcome"] for line in lines_of(caplog, "preprocessor")]
     assert outcomes == ["failed", "published"]
     assert pipeline.run(good)[0]["outcome"] == "unchanged"
+
+
+def test_a_delta_before_its_base_is_tried_again(pipeline: Pipeline) -> None:
+    """
+    S3 may announce the two in any order: the delta fails until its complete CRL
+    is there, and is then published beside it.
+    """
+    base = PKI.crl(number=5, revoked=[])
+    this_update = datetime.now(UTC).replace(microsecond=0)
+    delta = sign_crl(
+        PKI.authority,
+        [encode_entry(PKI.revoked.certificate.serial_number, this_update, reason=1)],
+        this_update=this_update,
+        next_update=this_update + timedelta(days=1),
+        crl_number=6,
+        extensions=[delta_of(5)],
+    )
+    early = pipeline.put("crl/delta.crl", delta)
+    with pytest.raises(ExceptionGroup) as caught:
+        pipeline.run(early)
+    assert [type(error).__name__ for error in caught.value.exceptions] == ["CrlBaseMissingError"]
+    outcomes = pipeline.run(pipeline.put("crl/ca.crl", base), early)
+    assert [(one["outcome"], one["delta"]) for one in outcomes] == [
+        ("published", False),
+        ("published", True),
+    ]
+    assert pipeline.verdict("revoked") == "revoked"
 
 
 class BreaksOff(io.BytesIO):

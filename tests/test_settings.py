@@ -4,12 +4,14 @@ Settings from environment variables: what is read, and that the rest is refused.
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 import pytest
 
+from crlcheck import Policy
 from crlcheck.settings import read_settings
 from lambda_authorizer.settings import Settings as AuthorizerSettings
 from preprocessor.settings import Settings as PreprocessorSettings
@@ -222,3 +224,34 @@ def test_neighbouring_prefixes_are_apart() -> None:
     assert published.holds("bucket", "published/catalog.json")
     assert not published.holds("bucket", "published-issuers/ca.pem")
     assert not issuers.holds("another", "published-issuers/ca.pem")
+
+
+def test_every_waiver_is_a_setting() -> None:
+    """
+    What a policy can waive, the authorizer's settings can, by the same name.
+    """
+    variables = {
+        "CRLCHECK_STORE": "s3://bucket/published",
+        "CRLCHECK_STALE": "grace",
+        "CRLCHECK_STALE_GRACE": "1h",
+        "CRLCHECK_UNKNOWN_ISSUER": "allow",
+        "CRLCHECK_NO_DISTRIBUTION_POINT": "allow",
+        "CRLCHECK_PATH_DEPTH": "0",
+        "CRLCHECK_HOLD": "allow",
+        "CRLCHECK_EXPIRED_CERTIFICATE": "allow",
+        "CRLCHECK_CLOCK_SKEW": "1m",
+    }
+    policy = read_settings(AuthorizerSettings, variables).policy
+    strict = read_settings(AuthorizerSettings, {"CRLCHECK_STORE": "s3://bucket/published"}).policy
+    assert strict == Policy()
+    for rule in dataclasses.fields(Policy):
+        assert getattr(policy, rule.name) != getattr(strict, rule.name), rule.name
+
+
+def test_a_checker_without_room_for_images_is_refused() -> None:
+    """
+    The function stops when it is deployed, not at the first request.
+    """
+    variables = {"CRLCHECK_STORE": "x", "CRLCHECK_IMAGE_MEMORY": "0"}
+    with pytest.raises(ValueError, match="CRLCHECK_IMAGE_MEMORY"):
+        read_settings(AuthorizerSettings, variables)

@@ -28,8 +28,16 @@ from crlcheck.cli.status import (
 from crlcheck.cli.text import count, say, say_json
 from crlcheck.errors import CertificateError, CrlCheckError, IndexFileError, StoreError
 from crlcheck.index import open_index
-from crlcheck.scope import names_match, public_key_hash
-from crlcheck.types import CertificateFacts, CheckResult, Policy, ReasonCode, RevocationStatus
+from crlcheck.scope import Coverage, names_match, public_key_hash
+from crlcheck.types import (
+    CertificateFacts,
+    CheckResult,
+    Policy,
+    ReasonCode,
+    RevocationStatus,
+    RevokedEntry,
+    UndeterminedCause,
+)
 from crlcheck.verdict import Evidence, decide, uncovered
 
 _COLORS = {
@@ -204,39 +212,68 @@ def _judge(
     which of them the certificate belongs to; for the same reason not being
     listed counts on a complete CRL only.
     """
-    listed, failure = _look_up(snapshot, certificate, issuer)
+    listed, failure = _look_up(snapshot, certificate, issuer, now)
     if listed:
         return decide(certificate, listed, now=now, policy=Policy())
     if failure is not None:
         raise failure
     coverage = snapshot.table.coverage(certificate, issuer)
+    complete = [
+        position
+        for position in coverage.crls
+        if snapshot.images[position].metadata.issuing_distribution_point is None
+    ]
+    if coverage.cause is None and not complete:
+        coverage = Coverage((), UndeterminedCause.OUT_OF_SCOPE, len(coverage.crls))
     if coverage.cause is not None:
         return uncovered(certificate, coverage)
-    images = [snapshot.images[position] for position in coverage.crls]
-    evidence = [Evidence(image.metadata, image.scope, None) for image in images]
+    evidence = [_evidence(snapshot, position, None, None) for position in complete]
     return decide(certificate, evidence, now=now, policy=Policy())
 
 
+def _evidence(
+    snapshot: Snapshot,
+    position: int,
+    entry: RevokedEntry | None,
+    delta_entry: RevokedEntry | None,
+) -> Evidence:
+    image, delta = snapshot.images[position], snapshot.deltas[position]
+    beside = None if delta is None else delta.metadata
+    return Evidence(image.metadata, image.scope, entry, beside, delta_entry)
+
+
 def _look_up(
-    snapshot: Snapshot, certificate: CertificateFacts, issuer: CertificateFacts | None
+    snapshot: Snapshot,
+    certificate: CertificateFacts,
+    issuer: CertificateFacts | None,
+    now: datetime,
 ) -> tuple[list[Evidence], Exception | None]:
-    """Look the serial number up in every CRL of its issuer; also return what went wrong."""
+    """Return what revokes the serial number in any CRL of its issuer, and what went wrong."""
     key_hash = None if issuer is None else public_key_hash(issuer)
     listed: list[Evidence] = []
     failure: Exception | None = None
-    for image in snapshot.images:
+    for position, image in enumerate(snapshot.images):
         metadata = image.metadata
         if not names_match(metadata.issuer, certificate.issuer):
             continue
         if key_hash not in (None, metadata.verifier_key_hash):
             continue
-        try:
-            # Entries are kept under the name as the CRL writes it.
-            entry = image.index().find(certificate.serial_number, metadata.issuer)
-        except (CrlCheckError, OSError) as error:
-            failure = error
+        entries: list[RevokedEntry | None] = []
+        for held in (image, snapshot.deltas[position]):
+            try:
+                entries.append(
+                    None
+                    if held is None
+                    else held.index().find(certificate.serial_number, certificate.issuer)
+                )
+            except (CrlCheckError, OSError) as error:
+                failure = error
+                entries.append(None)
+        evidence = _evidence(snapshot, position, entries[0], entries[1])
+        alone = metadata.is_delta and entries[0]
+        if alone and alone.reason_code is ReasonCode.REMOVE_FROM_CRL:
             continue
-        lifted = metadata.is_delta and entry and entry.reason_code is ReasonCode.REMOVE_FROM_CRL
-        if entry is not None and not lifted:
-            listed.append(Evidence(metadata, image.scope, entry))
+        result = decide(certificate, [evidence], now=now, policy=Policy())
+        if result.status is RevocationStatus.REVOKED:
+            listed.append(evidence)
     return listed, failure

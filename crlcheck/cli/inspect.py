@@ -12,7 +12,7 @@ from rich.table import Table
 from crlcheck._binding import parse_issuing_distribution_point
 from crlcheck._metadata import ImageMetadata
 from crlcheck._wording import name_text
-from crlcheck.catalog import CATALOG_NAME, Catalog, ScopeRecord
+from crlcheck.catalog import CATALOG_NAME, Catalog, PublishedImage, ScopeRecord
 from crlcheck.certificate import load_certificate
 from crlcheck.cli.sources import is_store, open_target
 from crlcheck.cli.status import about
@@ -196,13 +196,20 @@ def _show_store(url: str, catalog: Catalog, *, as_json: bool) -> None:
 
 
 def _record(record: ScopeRecord) -> dict[str, Any]:
-    base = record.base
     return {
-        "image_name": base.name,
-        "digest": base.digest,
-        "size": base.size,
+        **_image(record.base),
         "source": record.source,
-        **_members(base.metadata),
+        "covers_no_distribution_point": record.covers_no_distribution_point,
+        "delta": None if record.delta is None else _image(record.delta),
+    }
+
+
+def _image(image: PublishedImage) -> dict[str, Any]:
+    return {
+        "image_name": image.name,
+        "digest": image.digest,
+        "size": image.size,
+        **_members(image.metadata),
     }
 
 
@@ -212,15 +219,17 @@ def _catalog_table(scopes: Mapping[str, ScopeRecord]) -> Table:
     for column in (1, 2, 5):
         table.columns[column].justify = "right"
     for record in scopes.values():
-        metadata = record.base.metadata
-        stale = metadata.next_update is not None and metadata.next_update < now
-        table.add_row(
-            name_text(metadata.issuer),
-            str(_or_none(metadata.crl_number)),
-            f"{metadata.num_entries:,}",
-            time_text(metadata.this_update),
-            f"{_or_none(time_text(metadata.next_update))}{' (stale)' if stale else ''}",
-            f"{record.base.size:,}",
-            record.source or "",
-        )
+        for image in record.images():
+            metadata = image.metadata
+            stale = metadata.next_update is not None and metadata.next_update < now
+            kind = " (delta)" if metadata.is_delta else ""
+            table.add_row(
+                name_text(metadata.issuer),
+                f"{_or_none(metadata.crl_number)}{kind}",
+                f"{metadata.num_entries:,}",
+                time_text(metadata.this_update),
+                f"{_or_none(time_text(metadata.next_update))}{' (stale)' if stale else ''}",
+                f"{image.size:,}",
+                "" if metadata.is_delta else record.source or "",
+            )
     return table
