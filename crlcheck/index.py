@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import mmap
+import operator
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -81,7 +82,6 @@ class RevocationIndex(Lookup):
         layout = image.layout
         self._image: NativeImage | None = image
         self._digest = _check_digests(memoryview(buffer), layout, pages=verify)
-        self._issuers = {name: number for number, name in enumerate(layout.issuers)}
         self._names = layout.issuers
         self._numbers: dict[bytes, list[int]] | None = None
         self._num_entries = layout.num_entries
@@ -149,9 +149,15 @@ class RevocationIndex(Lookup):
             ValueError: *issuer* is needed.
         """
         self._open()
-        number = self._issuer_number(issuer)
+        numbers = self._issuer_numbers(issuer)
+        if len(numbers) == 1:
+            return self._contains_many(numbers[0], serial_numbers)
+        serials = list(serial_numbers)
         # No entry has the number behind the last issuer's.
-        return self._contains_many(len(self._names) if number is None else number, serial_numbers)
+        found = self._contains_many(len(self._names), serials)
+        for number in numbers:
+            found = list(map(operator.or_, found, self._contains_many(number, serials)))
+        return found
 
     def contains_packed(
         self, rows: bytes | bytearray | memoryview, width: int, issuer: bytes | None = None
@@ -177,10 +183,13 @@ class RevocationIndex(Lookup):
             raise ValueError(f"width is {width}, expected 1 to {MAX_SERIAL}")
         if len(view) % width:
             raise ValueError(f"{len(view)} octets are no whole number of rows of {width}")
-        number = self._issuer_number(issuer)
-        if number is None:
-            return bytearray(len(view) // width)
-        return image.contains_packed(number, view, width)
+        numbers = self._issuer_numbers(issuer)
+        if len(numbers) == 1:
+            return image.contains_packed(numbers[0], view, width)
+        found = bytearray(len(view) // width)
+        for number in numbers:
+            found = bytearray(map(operator.or_, found, image.contains_packed(number, view, width)))
+        return found
 
     def iter_entries(self) -> Iterator[RevokedEntry]:
         """
@@ -216,12 +225,10 @@ class RevocationIndex(Lookup):
             raise IndexClosedError("the index is closed")
         return image
 
-    def _issuer_number(self, issuer: bytes | None) -> int | None:
-        """The number of an issuer, None where the image has no entry of it."""
-        return self._require_only_issuer() if issuer is None else self._issuers.get(issuer)
-
-    def _issuer_numbers(self, issuer: bytes) -> Sequence[int]:
+    def _issuer_numbers(self, issuer: bytes | None) -> Sequence[int]:
         """The numbers of an issuer, one for each spelling that the CRL uses (RFC 5280 7.1)."""
+        if issuer is None:
+            return (self._require_only_issuer(),)
         if self._numbers is None:
             numbers: dict[bytes, list[int]] = {}
             for number, name in enumerate(self._names):

@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crlcheck import IndexClosedError, ReasonCode, compile_crl, open_index
+from crlcheck.demo.encoding import encode_extension
 from crlcheck.demo.pki import encode_entry
 from crlcheck.index import RevocationIndex
 from support.crls import REVOKED_ON, ChunkedFile, authority, make_crl
+from support.values import PRINTABLE_STRING, make_name
 
 # Every length from 1 to 20 octets, both signs, zero, and what lies at the ends.
 SERIALS = st.one_of(
@@ -217,3 +219,34 @@ def test_misuse_is_told() -> None:
         open_index(3)  # type: ignore[arg-type]
     assert 2**4000 not in index
     assert index.contains_many([2**4000, 1]) == [False, True]
+
+
+INDIRECT = encode_extension("2.5.29.28", b"\x30\x03\x84\x01\xff", critical=True)
+
+
+def test_an_issuer_is_one_however_it_is_spelled() -> None:
+    """
+    An indirect CRL that writes one certificate issuer in two ways has its
+    entries found under each, and under a third, in every kind of lookup (RFC
+    5280 7.1).
+    """
+    spellings = make_name("Some  CA"), make_name("some ca", PRINTABLE_STRING)
+    entries = [
+        encode_entry(1, REVOKED_ON, certificate_issuer=spellings[0]),
+        encode_entry(2, REVOKED_ON, certificate_issuer=spellings[1]),
+        encode_entry(3, REVOKED_ON, reason=8, certificate_issuer=spellings[0]),
+        encode_entry(3, REVOKED_ON, reason=1, certificate_issuer=spellings[1]),
+        encode_entry(4, REVOKED_ON, certificate_issuer=make_name("Another")),
+    ]
+    index = _compiled(make_crl(entries, extensions=[INDIRECT]))
+    for issuer in (*spellings, make_name(" SOME CA ")):
+        found = [index.find(serial, issuer) for serial in range(1, 5)]
+        assert [entry is not None for entry in found] == [True, True, True, False]
+        assert found[2] is not None
+        assert found[2].reason_code is ReasonCode.KEY_COMPROMISE
+        assert index.contains_many(iter(range(1, 5)), issuer) == [True, True, True, False]
+        assert index.contains_packed(bytes(range(1, 5)), 1, issuer) == bytearray(b"\1\1\1\0")
+    nobody = make_name("nobody")
+    assert index.find(1, nobody) is None
+    assert index.contains_many([1], nobody) == [False]
+    assert index.contains_packed(b"\1", 1, nobody) == bytearray(b"\0")

@@ -157,6 +157,19 @@ def test_an_issuer_whose_own_issuer_is_not_trusted_ends_the_path() -> None:
     assert verdict(check(world((MIDDLE, [])), LEAF)) == (NOT_REVOKED, None)
 
 
+def test_the_status_names_issuers_that_nothing_checks() -> None:
+    """
+    Those that are no anchors and whose own issuer is not among the trusted ones.
+    """
+    checker = make_checker(world((MIDDLE, [])))
+    checker.check(LEAF)
+    assert checker.status().unchecked_issuers == ("CN=Middle",)
+    for known in (make_checker(world((MIDDLE, [])), trust_anchors=MIDDLE.der),
+                  make_checker(world((MIDDLE, []), issuers=[ROOT]))):  # fmt: skip
+        known.check(LEAF)
+        assert known.status().unchecked_issuers == ()
+
+
 def test_trust_anchors_end_the_path() -> None:
     """
     What is above an anchor is not looked at, and the anchor itself is not
