@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         UnsupportedIndexVersionError,
     )
     from crlcheck.index import RevocationIndex, open_index
-    from crlcheck.publisher import publish_crl
+    from crlcheck.publisher import override_scope, publish_crl
     from crlcheck.stores import LocalStore, ObjectStore, S3Store, StoredObject, open_store
     from crlcheck.types import (
         CertificateFacts,
@@ -104,6 +104,7 @@ __all__ = [
     "load_certificates",
     "open_index",
     "open_store",
+    "override_scope",
     "publish_crl",
 ]
 
@@ -131,7 +132,7 @@ _HOMES = {
         "UnsupportedIndexVersionError",
     ),
     "index": ("RevocationIndex", "open_index"),
-    "publisher": ("publish_crl",),
+    "publisher": ("override_scope", "publish_crl"),
     "stores": ("LocalStore", "ObjectStore", "S3Store", "StoredObject", "open_store"),
     "types": (
         "CertificateFacts",

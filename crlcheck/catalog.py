@@ -106,6 +106,10 @@ class ScopeRecord:
         if self.delta is not None:
             yield self.delta
 
+    def names(self, image: PublishedImage) -> bool:
+        """Whether *image* is one of them, by the name that no other image ever has."""
+        return image.name in (one.name for one in self.images())
+
 
 def delta_fits(delta: ImageMetadata, base: ImageMetadata) -> bool:
     """

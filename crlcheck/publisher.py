@@ -100,6 +100,59 @@ def publish_crl(
         return _Publication(target, compiled, issuers, source_name).run()
 
 
+def override_scope(
+    store: str | os.PathLike[str] | ObjectStore,
+    scope: str,
+    *,
+    covers_no_distribution_point: bool,
+) -> int:
+    """
+    Change an operator's setting of one published scope; return the catalog's generation.
+
+    Args:
+        store: as for ``publish_crl``.
+        scope: the scope's key, as reports and ``crlcheck inspect`` show it.
+        covers_no_distribution_point: let the scope's CRL speak for certificates
+            without distribution points although it names one (RFC 5280 5.2.5
+            does not). For CAs that leave the extension out.
+
+    Later publications keep the setting.
+
+    Raises:
+        ValueError: the store has no such scope.
+        FileNotFoundError: the store has nothing published.
+        StoreUnavailableError: the store does not answer, or too many publications
+            came first.
+        StoreError: the catalog cannot be read.
+    """
+    target = open_store(store)
+    for num_lost in range(MAX_SWAPS):
+        if num_lost:
+            _back_off(num_lost)
+        stored = target.read(CATALOG_NAME)
+        catalog = Catalog.from_bytes(stored.body)
+        successor = catalog.with_override(
+            scope, covers_no_distribution_point=covers_no_distribution_point
+        )
+        if successor.scopes == catalog.scopes:
+            return catalog.generation
+        try:
+            target.write(CATALOG_NAME, successor.to_bytes(), if_match=stored.etag)
+        except PreconditionFailedError:
+            continue
+        _log.info(
+            "%s: scope %s: covers_no_distribution_point is now %s",
+            target.url,
+            scope,
+            covers_no_distribution_point,
+        )
+        return successor.generation
+    raise StoreUnavailableError(
+        f"scope {scope} was not changed: other publications to {target.url} came first "
+        f"{MAX_SWAPS} times"
+    )
+
+
 def check_no_rollback(offered: ImageMetadata, published: ImageMetadata) -> None:
     """
     Refuse a CRL that is not newer than the published one of its scope.
@@ -205,7 +258,7 @@ class _Publication:
                 _back_off(num_lost)
             catalog, etag = self._read_catalog()
             current = catalog.scopes.get(self._scope)
-            if self._image is not None and current and self._image in current.images():
+            if self._image is not None and current and current.names(self._image):
                 # The swap reported as lost was ours: a request that was sent twice.
                 return self._report(current, catalog.generation, published=True)
             record = self._successor_of(current)

@@ -10,6 +10,7 @@ import pytest
 
 from crlcheck.demo.encoding import encode_entry, encode_extension
 from crlcheck.demo.pki import sign_crl
+from crlcheck.publisher import override_scope
 from crlcheck.scope import ALL_REASONS
 from crlcheck.types import (
     CheckResult,
@@ -22,7 +23,7 @@ from crlcheck.types import (
 from crlcheck.verdict import Evidence, decide
 from support.checking import BAD, CA, FOREIGN, GOOD, Clock, make_checker, make_index
 from support.memory_store import MemoryStore
-from support.pki import DAY, NOW
+from support.pki import DAY, NOW, make_crl
 from support.publishing import publish
 from support.values import der, make_certificate, make_entry, make_metadata
 
@@ -152,6 +153,36 @@ def test_a_certificate_without_distribution_point_may_be_covered() -> None:
     complete = make_index(revoked=[])
     both = check(GOOD, [partition, complete], no_distribution_point=Rule.ALLOW)
     assert outcome(both) == (NOT_REVOKED, None, [])
+
+
+def test_an_operator_may_let_a_scope_cover_it() -> None:
+    """
+    Set by the scope's key, for good; then nothing is waived, and a certificate
+    that names another distribution point is not meant.
+    """
+    store = MemoryStore()
+    scope = publish(store, make_crl(CA, 1, [2], extensions=[PARTITION]), CA.pem).scope
+    assert check(GOOD, store).cause is UndeterminedCause.OUT_OF_SCOPE
+    generation = override_scope(store, scope, covers_no_distribution_point=True)
+    assert generation == 2
+    assert override_scope(store, scope, covers_no_distribution_point=True) == 2
+    publish(store, make_crl(CA, 2, [2], extensions=[PARTITION]), CA.pem)
+    assert outcome(check(GOOD, store)) == (NOT_REVOKED, None, [])
+    assert check(BAD, store).status is REVOKED
+    elsewhere = CA.issue(
+        "client",
+        serial_number=1,
+        distribution_points=["http://ca/2.crl"],
+        not_before=NOW - DAY,
+        not_after=NOW + DAY,
+    )
+    assert check(elsewhere.der, store).cause is UndeterminedCause.OUT_OF_SCOPE
+    override_scope(store, scope, covers_no_distribution_point=False)
+    assert check(GOOD, store).cause is UndeterminedCause.OUT_OF_SCOPE
+    with pytest.raises(ValueError, match="no such scope"):
+        override_scope(store, "another", covers_no_distribution_point=True)
+    with pytest.raises(FileNotFoundError):
+        override_scope(MemoryStore(), scope, covers_no_distribution_point=True)
 
 
 # ---- reasons -----------------------------------------------------------------------------
