@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 from cryptography import x509
@@ -18,7 +19,8 @@ from crlcheck.demo.pki import encode_entry, encode_extension
 from data import make_golden
 from support.crls import REVOKED_ON, authority, make_crl
 from support.format_fields import RefusedImageError
-from support.format_reader import BitmapTable, Entry, Image, Shape, SortedTable
+from support.format_reader import BitmapTable, Entry, GapsTable, Image, Shape, SortedTable
+from support.gaps_reader import plan_gaps
 
 NAMES = [
     authority().certificate.subject.public_bytes(),
@@ -37,6 +39,7 @@ _SERIALS = st.one_of(
     st.integers(0, 2000).map(lambda number: (0x1234567890 << 90) + (number << 40) + 0xABCDEF),
     st.integers(0, 2000).map(lambda number: (number << 72) + number % 3),
     st.integers(0, 60).map(lambda number: 10**9 + number),
+    st.integers(0, 9000).map(lambda number: (1 << 42) + number),
     st.integers(0, 60).map(lambda number: (1 << 40) + (number % 3 << 33) + number),
 )
 _ENTRIES = st.lists(
@@ -104,6 +107,15 @@ def assert_written_as_documented(image: Image) -> None:
             members.run_optimize()
             octets = members.serialize()
             assert table.sections[0] == octets + bytes(-len(octets) % 8)
+            continue
+        if isinstance(table, GapsTable):
+            assert bool(table.sections[2]) == image.has_attributes
+            plan = plan_gaps([low for low, _ in keys])
+            assert plan is not None
+            assert plan.size(attributes=image.has_attributes) == sum(map(len, table.sections[:3]))
+            assert plan[:3] == (table.gaps.block_bits, table.gaps.gap_bits, table.gaps.num_rows)
+            assert table.gaps.least_gap == min(b[0] - a[0] for a, b in pairwise(keys))
+            assert table.gaps.first_key == keys[0][0]
             continue
         assert isinstance(table, SortedTable)
         shift = table.shape.low_bits - table.bucket_bits
@@ -211,7 +223,7 @@ def near(octet: int) -> set[int]:
     return {value & 0xFF for value in values} - {octet}
 
 
-@pytest.mark.parametrize("name", ["example", "empty", "runs"])
+@pytest.mark.parametrize("name", ["example", "empty", "runs", "gaps"])
 def test_readers_refuse_the_same_octets(name: str) -> None:
     """
     The checks on opening that the document demands are those that the native

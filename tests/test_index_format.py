@@ -13,7 +13,8 @@ import pytest
 from crlcheck._metadata import ImageMetadata
 from crlcheck.types import CrlWarning, ReasonCode
 from data import make_golden
-from support.format_reader import BitmapTable, Image, Shape
+from support.format_fields import read_field
+from support.format_reader import BitmapTable, GapsTable, Image, Shape
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = (ROOT / "docs" / "index-format.md").read_text(encoding="utf-8")
@@ -71,6 +72,7 @@ def constants_of(header: str) -> dict[str, tuple[int, str]]:
         ("Table descriptor", "TABLE_"),
         ("Group directory", "GROUP_"),
         ("Rank directory", "RANK_"),
+        ("Block directory", "ROW_"),
     ],
 )
 def test_offsets_are_those_of_the_header(heading: str, prefix: str) -> None:
@@ -252,6 +254,29 @@ def test_the_bitmap_of_the_example_is_the_golden_one() -> None:
     assert isinstance(table, BitmapTable)
     assert [entry.serial for _, entry in table.entries()].index(1105) == 25
     assert table.bitmap.find(1105) == 25
+
+
+def test_the_gaps_of_the_example_are_the_golden_ones() -> None:
+    """
+    The octets that the document shows of gaps are those of the golden image, and the
+    block that it reads has the bits, values and rank told.
+    """
+    golden = (make_golden.DIRECTORY / "gaps.crlx").read_bytes()
+    for offset, octets in dumped("gaps"):
+        assert golden[offset : offset + len(octets)] == octets
+    (table,) = Image(golden).tables
+    assert isinstance(table, GapsTable)
+    start, end = table.gaps.bounds(4)
+    text = section_of("Gaps")
+    bits = "".join(str(read_field(table.sections[1], bit, 1)) for bit in range(start, end))
+    told = re.search(r"from bit (\d+) to bit (\d+), which are, in order, ([01 ]+)\.", text)
+    assert told is not None
+    assert (start, end - 1, bits) == (int(told[1]), int(told[2]), told[3].replace(" ", ""))
+    values = re.search(r"the values are ([\d, ]+) and (\d+)\.", text)
+    assert values is not None
+    assert table.gaps.values(4) == [int(value) for value in (*values[1].split(", "), values[2])]
+    assert [entry.serial for _, entry in table.entries()].index(6079) == 297
+    assert table.gaps.find(6079) == 297
 
 
 def test_the_example_walks_as_it_says() -> None:

@@ -157,7 +157,7 @@ class CrlCompiler:
 
     def dense_tables(self) -> Iterator[tuple[int, array[int]]]:
         """
-        Yield each table that is smaller as a bitmap, by number, with the members
+        Yield each table that is smallest as a bitmap, by number, with the members
         in ascending order. What ``set_bitmap`` is not called for stays as it is.
         """
         table = ffi.new("uint32_t *")

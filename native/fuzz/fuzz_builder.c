@@ -18,6 +18,7 @@ typedef enum pattern {
     RANDOM_BEHIND_PREFIX,
     ONE_SERIAL,
     ONE_BUCKET,
+    COUNTER_WITH_GAPS,
     NUM_PATTERNS
 } pattern;
 
@@ -74,6 +75,9 @@ static void next_serial(uint8_t *serial, const instruction *told, size_t number,
     switch (told->kind) {
     case COUNTER:
         count(serial, len, told->step);
+        break;
+    case COUNTER_WITH_GAPS:
+        count(serial, len, 1 + (unsigned)choose(choice, 2U * told->step + 1));
         break;
     case COUNTER_IN_THE_MIDDLE:
         count(serial, len - len / 3, told->step);

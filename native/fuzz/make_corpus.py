@@ -97,6 +97,10 @@ def unusual_crls() -> Iterator[bytes]:
             for start in (4, 5, 1027)
             for number in range(40)
         ],
+        "gaps": [
+            encode_entry(serial + numbers.getrandbits(3), NOW) for serial in range(0, 9000, 15)
+        ],
+        "even gaps": [encode_entry(serial, NOW, reason=1) for serial in range(0, 9000, 15)],
     }
     yield from map(unsigned_crl, lists.values())
     indirect = [
@@ -126,7 +130,7 @@ def images(crls: set[bytes]) -> Iterator[bytes]:
 
 def instructions() -> Iterator[bytes]:
     """Yield lists of instructions for fuzz_builder, which explains them."""
-    for pattern in range(6):
+    for pattern in range(7):
         for serial_len in (1, 3, 8, 16, 64):
             first = struct.pack("<BBBHBBB", pattern, serial_len - 1, 0, 5000, 1, pattern, 0)
             second = struct.pack("<BBBHBBB", pattern + 3, serial_len, 1, 100, 255, 7, 0)

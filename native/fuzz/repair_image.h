@@ -13,6 +13,20 @@ static inline bool leave_out(choices *choice) {
     return choose(choice, 64) == 0;
 }
 
+// repair_gaps makes the sections of a table of gaps agree with each other.
+static inline void repair_gaps(uint8_t *descriptor, choices *choice) {
+    uint8_t *sizes = descriptor + TABLE_SECTIONS + 8;
+    uint64_t num_rows = 1 + load_le64(sizes) / ROW_SIZE % 8;
+    store_le64(sizes, num_rows * ROW_SIZE);
+    if (load_le64(sizes + 16 * SECTION_GAPS) == 0) {
+        store_le64(sizes + 16 * SECTION_GAPS, 8);
+    }
+    store_le64(sizes + 16 * SECTION_RANKS,
+               choose(choice, 2) * num_rows * BLOCKS_PER_ROW * 2);
+    descriptor[TABLE_BLOCK_BITS] %= MAX_BLOCK_BITS + 1;
+    descriptor[TABLE_GAP_BITS] %= MAX_GAP_BITS + 1;
+}
+
 // repair_sections gives the sections the sizes that follow from the table's shape,
 // as long as the body is, and moves them into the body.
 static inline void repair_sections(uint8_t *descriptor, const key_shape *shape,
@@ -30,8 +44,8 @@ static inline void repair_sections(uint8_t *descriptor, const key_shape *shape,
         uint8_t *span = descriptor + TABLE_SECTIONS + 16 * i;
         uint64_t offset = load_le64(span);
         uint64_t old_size = load_le64(span + 8);
-        bool bitmap = descriptor[TABLE_KIND] == TABLE_KIND_BITMAP;
-        bool keep_size = (bitmap || i > SECTION_DIRECTORY) && old_size < body_end - body;
+        bool sorted = descriptor[TABLE_KIND] == TABLE_KIND_SORTED;
+        bool keep_size = (!sorted || i > SECTION_DIRECTORY) && old_size < body_end - body;
         uint64_t size = keep_size ? old_size : sizes[i];
         if (size <= body_end - body && !leave_out(choice)) {
             bool fits = offset >= body && offset <= body_end - size;
@@ -72,10 +86,15 @@ static inline uint64_t repair_table(uint8_t *descriptor, uint32_t num_issuers,
         store_le32(descriptor, load_le32(descriptor) % num_issuers);
     }
     descriptor[TABLE_SERIAL_LEN] = (uint8_t)shape.serial_len;
-    if (descriptor[TABLE_KIND] == TABLE_KIND_BITMAP && shape.num_high == 0) {
-        bucket_bits = 0;
-    } else {
+    descriptor[TABLE_KIND] %= TABLE_KIND_GAPS + 1;
+    if (shape.num_high > 0) {
         descriptor[TABLE_KIND] = TABLE_KIND_SORTED;
+    }
+    if (descriptor[TABLE_KIND] != TABLE_KIND_SORTED) {
+        bucket_bits = 0;
+    }
+    if (descriptor[TABLE_KIND] == TABLE_KIND_GAPS && !leave_out(choice)) {
+        repair_gaps(descriptor, choice);
     }
     store_le16(descriptor + TABLE_KEY_BITS, (uint16_t)shape.key_bits);
     descriptor[TABLE_BUCKET_BITS] = (uint8_t)bucket_bits;

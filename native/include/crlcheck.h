@@ -315,8 +315,9 @@ void crlcheck_builder_finish(crlcheck_builder *builder,
                              crlcheck_builder_stats *out_stats);
 
 // crlcheck_builder_next_dense finds the next table, from number `first_table` on, that
-// would be smaller as a roaring bitmap, or returns CRLCHECK_NOT_FOUND. It is called
-// after crlcheck_builder_finish. A table for which no bitmap is set stays sorted.
+// is smallest as a roaring bitmap, or returns CRLCHECK_NOT_FOUND. It is called after
+// crlcheck_builder_finish. A table for which no bitmap is set stays sorted; those passed
+// over become what they are smallest as.
 crlcheck_status crlcheck_builder_next_dense(crlcheck_builder *builder,
                                             uint32_t *out_table, uint64_t *out_num_keys,
                                             crlcheck_error *out_error,
@@ -377,7 +378,7 @@ typedef struct crlcheck_image_info {
 typedef struct crlcheck_table_info {
     uint32_t certificate_issuer;
     uint32_t serial_len;       // octets
-    uint32_t kind;             // 0: sorted, 1: bitmap
+    uint32_t kind;             // 0: sorted, 1: bitmap, 2: gaps
     uint32_t key_bits;
     uint32_t bucket_bits;
     uint64_t num_entries;

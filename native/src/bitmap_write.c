@@ -14,38 +14,37 @@ typedef struct bitmap_walk {
     uint64_t num_counts;
 } bitmap_walk;
 
-static bool same_values(const dense_entry *entries, const bitmap_container *container) {
+static bool same_values(const uint64_t *keys, const bitmap_container *container) {
     for (uint64_t i = 0; i < container->count; i++) {
-        if (load_le16(container->octets + 2 * i) != (uint16_t)entries[i].key) {
+        if (load_le16(container->octets + 2 * i) != (uint16_t)keys[i]) {
             return false;
         }
     }
     return true;
 }
 
-static bool same_bits(const dense_entry *entries, const bitmap_container *container) {
+static bool same_bits(const uint64_t *keys, const bitmap_container *container) {
     uint64_t num_bits = 0;
     for (uint64_t i = 0; i < BITSET_SIZE; i += 8) {
         num_bits += count_bits(load_le64(container->octets + i)) >> 56;
     }
     bool same = num_bits == container->count;
     for (uint64_t i = 0; i < container->count; i++) {
-        unsigned value = (uint16_t)entries[i].key;
+        unsigned value = (uint16_t)keys[i];
         same &= (container->octets[value / 8] >> value % 8 & 1) != 0;
     }
     return same;
 }
 
 // same_runs compares both ends of each run: entries between them cannot be missing.
-static bool same_runs(const dense_entry *entries, const bitmap_container *container,
+static bool same_runs(const uint64_t *keys, const bitmap_container *container,
                       uint64_t cardinality) {
     uint64_t num_values = 0;
     for (uint64_t i = 0; i < container->count; i++) {
         unsigned first = load_le16(container->octets + 4 * i);
         unsigned more = load_le16(container->octets + 4 * i + 2);
-        if (more >= cardinality - num_values ||
-            (uint16_t)entries[num_values].key != first ||
-            (uint16_t)entries[num_values + more].key != first + more) {
+        if (more >= cardinality - num_values || (uint16_t)keys[num_values] != first ||
+            (uint16_t)keys[num_values + more] != first + more) {
             return false;
         }
         num_values += more + 1U;
@@ -57,21 +56,20 @@ static bool same_runs(const dense_entry *entries, const bitmap_container *contai
 // whoever wrote the bitmap, and this takes about a nanosecond an entry.
 static bool agrees(const bitmap_walk *walk, const bitmap_container *container,
                    uint64_t upper_bits, uint64_t cardinality) {
-    const dense_entry *entries = walk->table->dense.entries + walk->rank;
+    const uint64_t *keys = walk->table->dense.entries.keys + walk->rank;
     uint64_t num_left = walk->table->num_records - walk->rank;
-    if (cardinality > num_left || entries[0].key >> CONTAINER_BITS != upper_bits ||
-        entries[cardinality - 1].key >> CONTAINER_BITS != upper_bits ||
-        (cardinality < num_left &&
-         entries[cardinality].key >> CONTAINER_BITS == upper_bits)) {
+    if (cardinality > num_left || keys[0] >> CONTAINER_BITS != upper_bits ||
+        keys[cardinality - 1] >> CONTAINER_BITS != upper_bits ||
+        (cardinality < num_left && keys[cardinality] >> CONTAINER_BITS == upper_bits)) {
         return false;
     }
     switch (container->kind) {
     case CONTAINER_ARRAY:
-        return same_values(entries, container);
+        return same_values(keys, container);
     case CONTAINER_BITSET:
-        return same_bits(entries, container);
+        return same_bits(keys, container);
     default:
-        return same_runs(entries, container, cardinality);
+        return same_runs(keys, container, cardinality);
     }
 }
 
@@ -195,7 +193,7 @@ crlcheck_status bitmap_accept(builder_table *table, const uint8_t *bitmap, size_
     }
     crlcheck_status status = complete ? CRLCHECK_OK : CRLCHECK_NO_MEMORY;
     bitmap_walk walk = {.table = table, .ranks = sections[SECTION_RANKS]};
-    if (complete && (dense->entries == NULL ||
+    if (complete && (!waits_for_bitmap(table) ||
                      !walk_bitmap(&walk, sections[SECTION_GROUPS], bitmap, len))) {
         status = CRLCHECK_MALFORMED;
     }

@@ -260,7 +260,7 @@ crlcheck_status crlcheck_builder_next_dense(crlcheck_builder *builder,
         if (!dense_measure(table)) {
             return no_memory(out_error);
         }
-        if (table->dense.entries != NULL) {
+        if (waits_for_bitmap(table)) {
             *out_table = i;
             *out_num_keys = table->num_records;
             return CRLCHECK_OK;
@@ -272,9 +272,7 @@ crlcheck_status crlcheck_builder_next_dense(crlcheck_builder *builder,
 void crlcheck_builder_dense_keys(const crlcheck_builder *builder, uint64_t *out_keys,
                                  uint32_t table_number) {
     const builder_table *table = &builder->tables[table_number];
-    for (uint64_t i = 0; i < table->num_records; i++) {
-        out_keys[i] = table->dense.entries[i].key;
-    }
+    memcpy(out_keys, table->dense.entries.keys, table->num_records * sizeof *out_keys);
 }
 
 crlcheck_status crlcheck_builder_set_bitmap(crlcheck_builder *builder,

@@ -15,6 +15,7 @@
 
 #include "der.h"
 #include "format.h"
+#include "gaps.h"
 #include "key.h"
 #include "records.h"
 
@@ -47,21 +48,28 @@ typedef struct section_span {
     uint64_t size;
 } section_span;
 
-// dense_entry is an entry of a table that may become a bitmap.
-typedef struct dense_entry {
-    uint64_t key;  // before mixing
-    const uint8_t *record;
-} dense_entry;
+// dense_entries are entries of a table in order of their keys before mixing.
+typedef struct dense_entries {
+    uint64_t *keys;
+    const uint8_t **records;  // NULL without attributes, for which alone they are kept
+} dense_entries;
 
 enum { NUM_DENSE_SECTIONS = 3 };
 
-// dense_table is what a table has besides its records where it is to be a bitmap.
+// dense_table is what a table has besides its records where it is to be of another
+// kind than sorted.
 typedef struct dense_table {
-    dense_entry *entries;  // in order of their keys; NULL where the table stays sorted
+    unsigned kind;
+    dense_entries entries;  // without keys where the table stays sorted
+    // Of a bitmap:
     uint64_t bitmap_size;  // as serialized
     uint64_t num_groups;
     uint64_t num_containers;
     uint64_t num_counts;   // of the rank directory
+    // Of gaps:
+    gaps_shape gaps;
+    uint64_t num_rows;
+    uint64_t num_bits;
     uint8_t *sections[NUM_DENSE_SECTIONS];  // the first is there once all are
 } dense_table;
 
@@ -223,22 +231,28 @@ bool table_sort(builder_table *table);
 
 // ---- dense.c ----
 
-// dense_measure finds out whether a table, whose records are sorted and counted, would
-// be smaller as a bitmap; then it sets table->dense.entries. It returns false without
+// dense_measure finds out which kind a table, whose records are sorted and counted,
+// takes least as. If that is gaps, it makes their sections; if it is a bitmap, which
+// others serialize, it sets table->dense to wait for that. It returns false without
 // memory.
 bool dense_measure(builder_table *table);
 
-// dense_section_size is the size of the section as a bitmap.
+// dense_section_size is the size of the section in a table of that kind.
 uint64_t dense_section_size(const builder_table *table, unsigned section);
 
 void dense_clear(dense_table *dense);
 
-// ---- bitmap_write.c ----
-
-// is_bitmap tells whether a table will be written as a bitmap.
-static inline bool is_bitmap(const builder_table *table) {
-    return table->dense.sections[SECTION_BITMAP] != NULL;
+// is_dense tells whether a table will be written as another kind than sorted.
+static inline bool is_dense(const builder_table *table) {
+    return table->dense.sections[0] != NULL;
 }
+
+// waits_for_bitmap tells whether a table will be a bitmap if one is set.
+static inline bool waits_for_bitmap(const builder_table *table) {
+    return table->dense.kind == TABLE_KIND_BITMAP;
+}
+
+// ---- bitmap_write.c ----
 
 // bitmap_accept makes a table's sections from its serialized bitmap:
 // CRLCHECK_MALFORMED where that is not the bitmap of the table's entries.

@@ -1,14 +1,15 @@
-// dense.c: whether a table is smaller as a bitmap.
+// dense.c: which kind a table takes least as.
 //
-// Serials that a CA counts up lie so close that a roaring bitmap takes less than
-// remainders do. Which it is follows from the exact sizes of both. A roaring bitmap
-// has a container for each 2^16 keys of which there is any: an array of values, a
-// bitset, or runs, whichever is smallest.
+// Serials that a CA counts up lie so close that less than remainders is needed to tell
+// them apart: a roaring bitmap, or their gaps. Which it is follows from the exact
+// sizes. A roaring bitmap has a container for each 2^16 keys of which there is any: an
+// array of values, a bitset, or runs, whichever is smallest.
+
+#include "dense.h"
 
 #include <stdlib.h>
 
 #include "bitmap.h"
-#include "builder.h"
 
 // A container takes four octets of descriptor, mostly four of offset, and two at
 // least of payload; where there is no offset, the group's header is shared by three
@@ -18,17 +19,16 @@ enum { SMALLEST_CONTAINER = 10 };
 // So that few containers share a bit of the filter.
 enum { FILTER_BITS_PER_ENTRY = 8 };
 
+// Gaps take longer to look up in than a sorted table, so they must save a twelfth of
+// it. Where they are larger than this on average, random serials do not.
+enum { LARGEST_MEAN_GAP = 512 };
+
 static uint64_t sorted_size(const builder_table *table) {
     return remainders_size(table) + hints_size(table) + directory_size(table);
 }
 
-// natural_key_of returns the key of a record as it was before mixing.
-static uint64_t natural_key_of(const builder_table *table, const uint8_t *record) {
-    return key_unmix(key_load_low(record, &table->shape), table->shape.low_bits);
-}
-
 // is_sparse tells of most tables that could not be smaller as a bitmap that they
-// could not, without sorting them: 4 ms instead of 34 for a million random serials
+// could not, without sorting them: 4 ms instead of 22 for a million random serials
 // of eight octets. It counts containers in a filter, where two may share a bit, so
 // that there are at least as many.
 static bool is_sparse(bool *out_sparse, const builder_table *table, uint64_t limit) {
@@ -45,7 +45,7 @@ static bool is_sparse(bool *out_sparse, const builder_table *table, uint64_t lim
     const uint8_t *record;
     while (num_containers * SMALLEST_CONTAINER < limit &&
            (record = next_entry(&cursor)) != NULL) {
-        uint64_t container = natural_key_of(table, record) >> CONTAINER_BITS;
+        uint64_t container = dense_key(table, record) >> CONTAINER_BITS;
         uint64_t bit = container * KEY_MULTIPLIER_1 >> (64 - filter_bits);
         uint64_t *word = &filter[bit / 64];
         num_containers += (~*word >> bit % 64) & 1;
@@ -56,69 +56,18 @@ static bool is_sparse(bool *out_sparse, const builder_table *table, uint64_t lim
     return true;
 }
 
-// ---- sorting ----
-
-// sort_by_octet moves entries to `out` in the order of one octet of their keys, and
-// does not where that is the same in all. Equal ones keep their order.
-static bool sort_by_octet(dense_entry *out, const dense_entry *entries,
-                          uint64_t num_entries, unsigned shift) {
-    uint64_t starts[256] = {0};
-    for (uint64_t i = 0; i < num_entries; i++) {
-        starts[entries[i].key >> shift & 0xff]++;
-    }
-    if (starts[entries[0].key >> shift & 0xff] == num_entries) {
-        return false;
-    }
-    uint64_t start = 0;
-    for (unsigned octet = 0; octet < 256; octet++) {
-        uint64_t count = starts[octet];
-        starts[octet] = start;
-        start += count;
-    }
-    for (uint64_t i = 0; i < num_entries; i++) {
-        out[starts[entries[i].key >> shift & 0xff]++] = entries[i];
-    }
-    return true;
-}
-
-// collect_entries returns the entries in order of their keys, or NULL without memory.
-static dense_entry *collect_entries(const builder_table *table) {
-    uint64_t num_entries = table->num_records;
-    dense_entry *entries = malloc(num_entries * sizeof *entries);
-    dense_entry *spare = malloc(num_entries * sizeof *spare);
-    if (entries == NULL || spare == NULL) {
-        free(entries);
-        free(spare);
-        return NULL;
-    }
-    entry_cursor cursor = first_entry(table);
-    for (uint64_t i = 0; i < num_entries; i++) {
-        const uint8_t *record = next_entry(&cursor);
-        entries[i] = (dense_entry){natural_key_of(table, record), record};
-    }
-    for (unsigned shift = 0; shift < table->shape.key_bits; shift += 8) {
-        if (sort_by_octet(spare, entries, num_entries, shift)) {
-            dense_entry *sorted = spare;
-            spare = entries;
-            entries = sorted;
-        }
-    }
-    free(spare);
-    return entries;
-}
-
-// ---- measuring ----
+// ---- bitmaps ----
 
 // measure_container adds the container that starts at entry `*at` and advances `*at`
 // past it. It returns whether it holds runs.
 static bool measure_container(dense_table *dense, uint64_t *at, uint64_t num_entries) {
-    const dense_entry *entries = dense->entries;
+    const uint64_t *keys = dense->entries.keys;
     uint64_t first = *at;
-    uint64_t upper = entries[first].key >> CONTAINER_BITS;
+    uint64_t upper = keys[first] >> CONTAINER_BITS;
     uint64_t num_runs = 1;
     uint64_t i = first + 1;
-    for (; i < num_entries && entries[i].key >> CONTAINER_BITS == upper; i++) {
-        num_runs += entries[i].key - entries[i - 1].key != 1;
+    for (; i < num_entries && keys[i] >> CONTAINER_BITS == upper; i++) {
+        num_runs += keys[i] - keys[i - 1] != 1;
     }
     *at = i;
     uint64_t runs_size = 2 + 4 * num_runs;
@@ -136,10 +85,10 @@ static bool measure_container(dense_table *dense, uint64_t *at, uint64_t num_ent
 
 // measure_group adds the group that starts at entry `*at`.
 static void measure_group(dense_table *dense, uint64_t *at, uint64_t num_entries) {
-    uint64_t upper = dense->entries[*at].key >> 32;
+    uint64_t upper = dense->entries.keys[*at] >> 32;
     uint64_t num_containers = 0;
     bool runs = false;
-    while (*at < num_entries && dense->entries[*at].key >> 32 == upper) {
+    while (*at < num_entries && dense->entries.keys[*at] >> 32 == upper) {
         runs |= measure_container(dense, at, num_entries);
         num_containers++;
     }
@@ -149,7 +98,7 @@ static void measure_group(dense_table *dense, uint64_t *at, uint64_t num_entries
                           num_containers * (offsets ? 8 : 4);
 }
 
-uint64_t dense_section_size(const builder_table *table, unsigned section) {
+static uint64_t bitmap_section_size(const builder_table *table, unsigned section) {
     const dense_table *dense = &table->dense;
     uint64_t size;
     switch (section) {
@@ -166,42 +115,82 @@ uint64_t dense_section_size(const builder_table *table, unsigned section) {
     return round_up(size, SECTION_ALIGNMENT);
 }
 
-static uint64_t dense_size(const builder_table *table) {
-    return dense_section_size(table, SECTION_BITMAP) +
-           dense_section_size(table, SECTION_GROUPS) +
-           dense_section_size(table, SECTION_RANKS);
+// measure_bitmap returns UINT64_MAX where a bitmap would take `limit` or more.
+static uint64_t measure_bitmap(builder_table *table, uint64_t limit) {
+    dense_table *dense = &table->dense;
+    dense->bitmap_size = 8;
+    for (uint64_t at = 0; at < table->num_records;) {
+        if (dense->bitmap_size >= limit) {
+            return UINT64_MAX;
+        }
+        measure_group(dense, &at, table->num_records);
+    }
+    uint64_t size = 0;
+    for (unsigned i = 0; i < NUM_DENSE_SECTIONS; i++) {
+        size += bitmap_section_size(table, i);
+    }
+    // Places in the rank directory are 32 bits.
+    uint64_t ranks = dense->num_containers * RANK_SIZE + dense->num_counts * 2;
+    return size < limit && ranks / 2 <= UINT32_MAX ? size : UINT64_MAX;
+}
+
+// ---- the choice ----
+
+// collect sets the table's entries unless they lie so far apart that it will stay
+// sorted.
+static bool collect(builder_table *table, bool *out_narrow) {
+    dense_entries *entries = &table->dense.entries;
+    bool sparse = false;
+    if (!dense_collect(entries, table, table->num_records * LARGEST_MEAN_GAP)) {
+        return false;
+    }
+    *out_narrow = entries->keys != NULL;
+    return *out_narrow || (is_sparse(&sparse, table, sorted_size(table)) &&
+                           (sparse || dense_collect(entries, table, UINT64_MAX)));
+}
+
+static bool choose_kind(builder_table *table, bool narrow) {
+    dense_table *dense = &table->dense;
+    uint64_t sorted = sorted_size(table);
+    uint64_t bitmap = measure_bitmap(table, sorted);
+    uint64_t limit = sorted - sorted / 12;
+    uint64_t gaps = UINT64_MAX;
+    limit = bitmap < limit ? bitmap : limit;
+    if (narrow && !gaps_measure(&gaps, table, limit)) {
+        return false;
+    }
+    if (gaps <= limit) {
+        dense->kind = TABLE_KIND_GAPS;
+        return gaps_write(table);
+    }
+    dense->kind = bitmap < sorted ? TABLE_KIND_BITMAP : TABLE_KIND_SORTED;
+    return true;
 }
 
 bool dense_measure(builder_table *table) {
     dense_table *dense = &table->dense;
-    uint64_t limit = sorted_size(table);
-    bool sparse = false;
+    bool narrow;
     if (table->shape.num_high > 0 || table->num_records < 2) {
         return true;
     }
-    if (table->shape.key_bits > CONTAINER_BITS && !is_sparse(&sparse, table, limit)) {
+    if (!collect(table, &narrow) ||
+        (dense->entries.keys != NULL && !choose_kind(table, narrow))) {
+        dense_clear(dense);
         return false;
     }
-    if (sparse) {
-        return true;
-    }
-    *dense = (dense_table){.bitmap_size = 8, .entries = collect_entries(table)};
-    if (dense->entries == NULL) {
-        return false;
-    }
-    for (uint64_t at = 0; at < table->num_records && dense->bitmap_size < limit;) {
-        measure_group(dense, &at, table->num_records);
-    }
-    // Places in the rank directory are 32 bits.
-    uint64_t ranks = dense->num_containers * RANK_SIZE + dense->num_counts * 2;
-    if (dense_size(table) >= limit || ranks / 2 > UINT32_MAX) {
+    if (dense->kind == TABLE_KIND_SORTED) {
         dense_clear(dense);
     }
     return true;
 }
 
+uint64_t dense_section_size(const builder_table *table, unsigned section) {
+    return table->dense.kind == TABLE_KIND_GAPS ? gaps_section_size(table, section)
+                                                : bitmap_section_size(table, section);
+}
+
 void dense_clear(dense_table *dense) {
-    free(dense->entries);
+    dense_entries_free(&dense->entries);
     for (unsigned i = 0; i < NUM_DENSE_SECTIONS; i++) {
         free(dense->sections[i]);
     }

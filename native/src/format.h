@@ -34,14 +34,18 @@ enum {
     TABLE_KIND = 5,                // u8
     TABLE_KEY_BITS = 6,            // u16
     TABLE_NUM_ENTRIES = 8,         // u64
-    TABLE_BUCKET_BITS = 16,        // u8, then 15 zero octets
+    TABLE_BUCKET_BITS = 16,        // u8
+    TABLE_BLOCK_BITS = 17,         // u8
+    TABLE_GAP_BITS = 18,           // u8, then 1 zero octet
+    TABLE_LEAST_GAP = 20,          // u32
+    TABLE_FIRST_KEY = 24,          // u64
     TABLE_SECTIONS = 32,           // 6 x (u64 offset, u64 size)
     TABLE_CONSTANT_VALUE = 128,    // 64 octets
     TABLE_CONSTANT_MASK = 192,     // 64 octets
     TABLE_SIZE = 256
 };
 
-enum { TABLE_KIND_SORTED = 0, TABLE_KIND_BITMAP = 1 };
+enum { TABLE_KIND_SORTED = 0, TABLE_KIND_BITMAP = 1, TABLE_KIND_GAPS = 2 };
 
 typedef enum table_section {
     SECTION_REMAINDERS,
@@ -53,11 +57,13 @@ typedef enum table_section {
     NUM_SECTIONS
 } table_section;
 
-// In a table of the kind bitmap the first three sections hold other things.
+// In a table of another kind than sorted the first three sections hold other things.
 enum {
     SECTION_BITMAP = SECTION_REMAINDERS,
     SECTION_GROUPS = SECTION_HINTS,
-    SECTION_RANKS = SECTION_DIRECTORY
+    SECTION_RANKS = SECTION_DIRECTORY,
+    SECTION_BLOCKS = SECTION_REMAINDERS,
+    SECTION_GAPS = SECTION_HINTS
 };
 
 // An entry of the group directory.
@@ -76,6 +82,14 @@ enum {
     RANK_SIZE = 8
 };
 
+// A row of the block directory.
+enum {
+    ROW_FIRST_BIT = 0,   // u32
+    ROW_FIRST_RANK = 4,  // u32
+    ROW_ENDS = 8,        // 28 x (u16 end)
+    ROW_SIZE = 64
+};
+
 enum {
     HEADER_ALIGNMENT = 64,
     SECTION_ALIGNMENT = 8,
@@ -84,7 +98,10 @@ enum {
     COUNTS_PER_BITSET = 128,
     DATES_PER_BLOCK = 128,
     DATE_BLOCK_SIZE = 16,  // the descriptor of one block of dates
-    MAX_BUCKET_BITS = 30
+    MAX_BUCKET_BITS = 30,
+    BLOCKS_PER_ROW = 28,
+    MAX_BLOCK_BITS = 32,
+    MAX_GAP_BITS = 32
 };
 
 static const uint8_t image_magic[8] = {0x89, 'C', 'R', 'L', 'X', 0x0d, 0x0a, 0x1a};

@@ -10,6 +10,7 @@
 
 #include "bitmap.h"
 #include "format.h"
+#include "gaps.h"
 #include "key.h"
 
 typedef struct image_dates {
@@ -33,6 +34,7 @@ typedef struct image_table {
     const uint8_t *hints;
     uint64_t max_bucket;
     bitmap_view bitmap;           // of the kind bitmap
+    gaps_view gaps;               // of the kind gaps
     const uint8_t *reasons;       // NULL where no entry has one
     image_dates revocation_dates;
     image_dates invalidity_dates;
@@ -53,16 +55,16 @@ struct crlcheck_image {
 const image_table *image_find_table(const crlcheck_image *image,
                                     uint32_t certificate_issuer, size_t serial_len);
 
-// ---- image_bitmap.c ----
+// ---- image_natural.c ----
 
-// These look up in a table of the kind bitmap. image_bitmap_find may give a rank that
-// no entry has, where the image is damaged or has no attributes.
-bool image_bitmap_contains(const image_table *table, const uint8_t *serial);
-bool image_bitmap_find(uint64_t *out_rank, const image_table *table,
-                       const uint8_t *serial);
+// These look up in a table of any kind but sorted. image_natural_find may give a rank
+// that no entry has, where the image is damaged or has no attributes.
+bool image_natural_contains(const image_table *table, const uint8_t *serial);
+bool image_natural_find(uint64_t *out_rank, const image_table *table,
+                        const uint8_t *serial);
 
-// image_bitmap_serial returns false where the image contradicts itself.
-bool image_bitmap_serial(uint8_t *out_serial, const image_table *table, uint64_t rank);
+// image_natural_serial returns false where the image contradicts itself.
+bool image_natural_serial(uint8_t *out_serial, const image_table *table, uint64_t rank);
 
 // read_bits reads a field of up to 64 bits from a little-endian bit stream.
 static inline uint64_t read_bits(const uint8_t *data, uint64_t bit, unsigned num_bits) {

@@ -12,10 +12,17 @@ static bool no_memory(crlcheck_error *out_error) {
 static void describe_table(uint8_t *out, const builder_table *table) {
     store_le32(out + TABLE_CERTIFICATE_ISSUER, table->certificate_issuer);
     out[TABLE_SERIAL_LEN] = table->serial_len;
-    out[TABLE_KIND] = is_bitmap(table) ? TABLE_KIND_BITMAP : TABLE_KIND_SORTED;
+    out[TABLE_KIND] = is_dense(table) ? (uint8_t)table->dense.kind : TABLE_KIND_SORTED;
     store_le16(out + TABLE_KEY_BITS, (uint16_t)table->shape.key_bits);
     store_le64(out + TABLE_NUM_ENTRIES, table->num_records);
-    out[TABLE_BUCKET_BITS] = is_bitmap(table) ? 0 : (uint8_t)table->bucket_bits;
+    out[TABLE_BUCKET_BITS] = is_dense(table) ? 0 : (uint8_t)table->bucket_bits;
+    if (out[TABLE_KIND] == TABLE_KIND_GAPS) {
+        const gaps_shape *gaps = &table->dense.gaps;
+        out[TABLE_BLOCK_BITS] = (uint8_t)gaps->block_bits;
+        out[TABLE_GAP_BITS] = (uint8_t)gaps->gap_bits;
+        store_le32(out + TABLE_LEAST_GAP, gaps->least_gap);
+        store_le64(out + TABLE_FIRST_KEY, gaps->first_key);
+    }
     for (unsigned i = 0; i < NUM_SECTIONS; i++) {
         store_le64(out + TABLE_SECTIONS + 16 * i, table->sections[i].offset);
         store_le64(out + TABLE_SECTIONS + 16 * i + 8, table->sections[i].size);

@@ -123,8 +123,8 @@ bool crlcheck_image_contains(const crlcheck_image *image, uint32_t certificate_i
                              const uint8_t *serial, size_t serial_len) {
     const image_table *table = image_find_table(image, certificate_issuer, serial_len);
     uint64_t rank;
-    if (table != NULL && table->kind == TABLE_KIND_BITMAP) {
-        return image_bitmap_contains(table, serial);
+    if (table != NULL && table->kind != TABLE_KIND_SORTED) {
+        return image_natural_contains(table, serial);
     }
     return table != NULL && lookup(&rank, table, serial);
 }
@@ -157,7 +157,7 @@ static void describe(crlcheck_found *out_found, const image_table *table,
                                   .serial_len = table->serial_len,
                                   .reason_code = CRLCHECK_NO_REASON};
     memcpy(out_found->serial, serial, table->serial_len);
-    if (rank >= table->num_entries) {  // of a damaged bitmap
+    if (rank >= table->num_entries) {  // of a damaged image
         return;
     }
     if (table->reasons != NULL) {
@@ -178,8 +178,8 @@ crlcheck_status crlcheck_image_find(const crlcheck_image *image,
     if (table == NULL) {
         return CRLCHECK_NOT_FOUND;
     }
-    bool listed = table->kind == TABLE_KIND_BITMAP
-                      ? image_bitmap_find(&rank, table, serial)
+    bool listed = table->kind != TABLE_KIND_SORTED
+                      ? image_natural_find(&rank, table, serial)
                       : lookup(&rank, table, serial);
     if (!listed) {
         return CRLCHECK_NOT_FOUND;
@@ -208,8 +208,8 @@ static void start_item(batch_item *item, const crlcheck_image *image,
     if (item->table == NULL) {
         return;
     }
-    if (item->table->kind == TABLE_KIND_BITMAP) {
-        item->listed = image_bitmap_contains(item->table, serial);
+    if (item->table->kind != TABLE_KIND_SORTED) {
+        item->listed = image_natural_contains(item->table, serial);
         item->table = NULL;
         return;
     }
@@ -349,8 +349,8 @@ crlcheck_status crlcheck_image_entry(const crlcheck_image *image,
     }
     const image_table *table = &image->tables[table_number];
     uint8_t serial[CRLCHECK_MAX_SERIAL];
-    if (table->kind == TABLE_KIND_BITMAP) {
-        if (!image_bitmap_serial(serial, table, position)) {
+    if (table->kind != TABLE_KIND_SORTED) {
+        if (!image_natural_serial(serial, table, position)) {
             return CRLCHECK_CORRUPT_IMAGE;
         }
         describe(out_found, table, serial, position);

@@ -163,6 +163,40 @@ static bool open_bitmap(image_table *table, const crlcheck_image *image,
     return bitmap_open(bitmap);
 }
 
+static bool open_gaps(image_table *table, const crlcheck_image *image,
+                      const uint8_t *descriptor) {
+    gaps_view *gaps = &table->gaps;
+    gaps->shape = (gaps_shape){.first_key = load_le64(descriptor + TABLE_FIRST_KEY),
+                               .least_gap = load_le32(descriptor + TABLE_LEAST_GAP),
+                               .block_bits = descriptor[TABLE_BLOCK_BITS],
+                               .gap_bits = descriptor[TABLE_GAP_BITS]};
+    if (table->shape.num_high > 0 || table->bucket_bits > 0 ||
+        !section(&gaps->rows, &gaps->rows_size, image, descriptor, SECTION_BLOCKS,
+                 UINT64_MAX) ||
+        !section(&gaps->data, &gaps->size, image, descriptor, SECTION_GAPS, UINT64_MAX) ||
+        !section(&gaps->ranks, &gaps->ranks_size, image, descriptor, SECTION_RANKS,
+                 UINT64_MAX)) {
+        return false;
+    }
+    table->size = gaps->rows_size + gaps->size + gaps->ranks_size;
+    return gaps_open(gaps);
+}
+
+// open_kind finds the sections of a table of any kind.
+static bool open_kind(image_table *table, const crlcheck_image *image,
+                      const uint8_t *descriptor) {
+    switch (table->kind) {
+    case TABLE_KIND_SORTED:
+        return open_sorted(table, image, descriptor);
+    case TABLE_KIND_BITMAP:
+        return open_bitmap(table, image, descriptor);
+    case TABLE_KIND_GAPS:
+        return open_gaps(table, image, descriptor);
+    default:
+        return false;
+    }
+}
+
 static bool open_attributes(image_table *table, const crlcheck_image *image,
                             const uint8_t *descriptor) {
     uint64_t size;
@@ -186,8 +220,8 @@ static bool open_table(image_table *table, const crlcheck_image *image,
     table->kind = descriptor[TABLE_KIND];
     table->bucket_bits = descriptor[TABLE_BUCKET_BITS];
     if (table->certificate_issuer >= image->info.num_issuers || table->serial_len == 0 ||
-        table->serial_len > CRLCHECK_MAX_SERIAL || table->kind > TABLE_KIND_BITMAP ||
-        table->num_entries == 0 || table->num_entries > UINT32_MAX / 2) {
+        table->serial_len > CRLCHECK_MAX_SERIAL || table->num_entries == 0 ||
+        table->num_entries > UINT32_MAX / 2) {
         return false;
     }
     key_shape *shape = &table->shape;
@@ -202,10 +236,8 @@ static bool open_table(image_table *table, const crlcheck_image *image,
     table->low_remainder_bits = shape->low_bits - table->bucket_bits;
     table->remainder_bits = shape->key_bits - table->bucket_bits;
     table->directory_bits = directory_bits(table->num_entries, table->bucket_bits);
-    bool opened = table->kind == TABLE_KIND_BITMAP
-                      ? open_bitmap(table, image, descriptor)
-                      : open_sorted(table, image, descriptor);
-    return opened && open_attributes(table, image, descriptor);
+    return open_kind(table, image, descriptor) &&
+           open_attributes(table, image, descriptor);
 }
 
 static bool follows(const image_table *table, const image_table *previous) {

@@ -111,6 +111,13 @@ def _runs() -> Iterable[bytes]:
     return (encode_entry(1000 + number + number // 20 * 80, _REVOKED) for number in range(60))
 
 
+def _gaps() -> Iterable[bytes]:
+    """The worked example of gaps."""
+    for number in range(300):
+        serial = 4000 + 7 * number + _octets(f"gap {number}", 1)[0] % 5
+        yield encode_entry(serial, _REVOKED)
+
+
 GOLDEN = {
     "example": Golden(_example),
     "empty": Golden(tuple),
@@ -118,6 +125,7 @@ GOLDEN = {
     "patterns": Golden(_patterns, attributes=False),
     "dense": Golden(_dense),
     "runs": Golden(_runs),
+    "gaps": Golden(_gaps),
     "indirect": Golden(_indirect, extensions=(_INDIRECT,)),
 }
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from support.bitmap_reader import Bitmap
 from support.format_fields import RefusedImageError, read_field, require, stream_size
+from support.gaps_reader import Gaps
 
 MAGIC = b"\x89CRLX\r\n\x1a"
 PAGE_SIZE = 65536
@@ -276,10 +277,32 @@ class BitmapTable(Table):
             yield (key, 0), self._describe(self.shape.natural_serial(key), rank)
 
 
+class GapsTable(Table):
+    """A table of kind 2."""
+
+    def __init__(self, image: Image, descriptor: bytes) -> None:
+        super().__init__(image, descriptor)
+        require(self.bucket_bits == 0, "a table of gaps has no buckets")
+        require(self.shape.key_bits <= 64, "the keys of gaps have up to 64 bits")
+        self.gaps = Gaps(descriptor, *self.sections[:3])
+
+    def find(self, serial: bytes) -> Entry | None:
+        """Look a serial up: the steps for gaps."""
+        key = self.shape.natural_key(serial)
+        rank = None if key is None else self.gaps.find(key)
+        return None if rank is None else self._describe(serial, rank)
+
+    def entries(self) -> Iterator[tuple[tuple[int, int], Entry]]:
+        """Every entry by rank, with its key before mixing."""
+        for rank, key in enumerate(self.gaps.keys()):
+            require(rank < self.num_entries, "every key has an entry")
+            yield (key, 0), self._describe(self.shape.natural_serial(key), rank)
+
+
 def open_table(image: Image, descriptor: bytes) -> Table:
     """The table that a descriptor describes."""
-    require(descriptor[5] in (0, 1), "the table kind is known")
-    return (SortedTable, BitmapTable)[descriptor[5]](image, descriptor)
+    require(descriptor[5] in (0, 1, 2), "the table kind is known")
+    return (SortedTable, BitmapTable, GapsTable)[descriptor[5]](image, descriptor)
 
 
 class Image:
