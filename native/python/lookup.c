@@ -9,6 +9,7 @@
 
 #include "crlcheck.h"
 #include "lookup.h"
+#include "serial_octets.h"
 
 // Without the GIL, what a thread reads of an index must not change meanwhile.
 #ifdef Py_GIL_DISABLED
@@ -25,98 +26,8 @@ typedef struct lookup_object {
     PyObject_HEAD const crlcheck_image *image;
     PyObject *owner;
     int num_issuers;
+    integer_reader reader;
 } lookup_object;
-
-// ---- serial numbers ----
-
-enum { MAX_LIMBS = CRLCHECK_MAX_SERIAL / 8 + 1 };
-
-// serial_octets is a serial in minimal two's complement form, at the end of
-// `octets`. Its length is 0 where it has more octets than any serial may.
-typedef struct serial_octets {
-    size_t len;
-    const uint8_t *start;
-    uint8_t octets[8 * MAX_LIMBS + 1];
-} serial_octets;
-
-// put_limbs writes a number that is not negative, least significant limb first;
-// `flip` makes it the complement, which is how -n-1 is written.
-static void put_limbs(serial_octets *out, const uint64_t *limbs, size_t num_limbs,
-                      uint8_t flip) {
-    uint8_t *end = out->octets + sizeof out->octets;
-    uint8_t *start = end - 8 * num_limbs;
-    for (size_t i = 0; i < num_limbs; i++) {
-        uint64_t limb = __builtin_bswap64(limbs[i]);
-        memcpy(end - 8 * (i + 1), &limb, sizeof limb);
-    }
-    while (start < end && *start == 0) {
-        start++;
-    }
-    if (start == end || *start >= 0x80) {  // zero has an octet, and so has the sign
-        *--start = 0;
-    }
-    for (uint8_t *octet = start; flip != 0 && octet < end; octet++) {
-        *octet = (uint8_t)~*octet;
-    }
-    out->start = start;
-    out->len = (size_t)(end - start);
-    if (out->len > CRLCHECK_MAX_SERIAL) {
-        out->len = 0;
-    }
-}
-
-// put_large takes a number above 2^63 apart, 64 bits at a time.
-static int put_large(serial_octets *out, PyObject *number, uint8_t flip) {
-    uint64_t limbs[MAX_LIMBS];
-    size_t num_limbs = 0;
-    int overflow = 1;
-    PyObject *rest = Py_NewRef(number);
-    PyObject *width = PyLong_FromLong(64);
-    while (overflow != 0 && num_limbs < MAX_LIMBS - 1 && width != NULL) {
-        limbs[num_limbs++] = PyLong_AsUnsignedLongLongMask(rest);
-        PyObject *shifted = PyNumber_Rshift(rest, width);
-        Py_DECREF(rest);
-        rest = shifted;
-        if (rest == NULL) {
-            break;
-        }
-        long long value = PyLong_AsLongLongAndOverflow(rest, &overflow);
-        if (overflow == 0) {
-            limbs[num_limbs++] = (uint64_t)value;
-        }
-    }
-    int status = rest == NULL || width == NULL ? -1 : 0;
-    Py_XDECREF(rest);
-    Py_XDECREF(width);
-    out->len = 0;
-    if (status == 0 && overflow == 0) {
-        put_limbs(out, limbs, num_limbs, flip);
-    }
-    return status;
-}
-
-// read_serial returns -1 with an exception where `object` is no integer.
-static int read_serial(serial_octets *out, PyObject *object) {
-    PyObject *number = PyLong_Check(object) ? Py_NewRef(object) : PyNumber_Index(object);
-    if (number == NULL) {
-        return -1;
-    }
-    int overflow;
-    int status = 0;
-    long long value = PyLong_AsLongLongAndOverflow(number, &overflow);
-    if (overflow == 0) {
-        uint64_t limb = (uint64_t)(value < 0 ? ~value : value);
-        put_limbs(out, &limb, 1, value < 0);
-    } else if (overflow > 0) {
-        status = put_large(out, number, 0);
-    } else {
-        PyObject *complement = PyNumber_Invert(number);
-        status = complement == NULL ? -1 : put_large(out, complement, 1);
-        Py_XDECREF(complement);
-    }
-    Py_DECREF(number);
-    return status;
-}
 
 // ---- lookups ----
 
@@ -137,7 +48,7 @@ static int lookup_contains(PyObject *object, PyObject *number) {
     lookup_object *self = (lookup_object *)object;
     serial_octets serial;
     int found = -1;
-    if (read_serial(&serial, number) < 0) {
+    if (read_serial(&serial, number, self->reader) < 0) {
         return -1;
     }
     BEGIN_LOCKED(object)
@@ -164,14 +75,15 @@ typedef struct lookup_block {
 } lookup_block;
 
 // read_block converts list items from `start` on and returns how many, or -1.
-static Py_ssize_t read_block(lookup_block *block, PyObject *numbers, Py_ssize_t start) {
+static Py_ssize_t read_block(lookup_block *block, PyObject *numbers, Py_ssize_t start,
+                             integer_reader reader) {
     Py_ssize_t num_items = PyList_Size(numbers) - start;
     uint8_t *end = block->serials;
     num_items = num_items < BLOCK ? num_items : BLOCK;
     for (Py_ssize_t i = 0; i < num_items; i++) {
         serial_octets serial;
         PyObject *item = PyList_GetItem(numbers, start + i);
-        if (item == NULL || read_serial(&serial, item) < 0) {
+        if (item == NULL || read_serial(&serial, item, reader) < 0) {
             return -1;
         }
         memcpy(end, serial.start, serial.len);
@@ -194,7 +106,7 @@ static int append_results(PyObject *results, const lookup_block *block,
 // look_up_all fills `results` for the list `numbers`. The GIL is free while a block
 // is looked up, so `image` belongs to an owner that the caller holds.
 static int look_up_all(PyObject *results, const crlcheck_image *image, unsigned issuer,
-                       PyObject *numbers) {
+                       PyObject *numbers, integer_reader reader) {
     lookup_block *block = malloc(sizeof *block);
     if (block == NULL) {
         PyErr_NoMemory();
@@ -203,7 +115,7 @@ static int look_up_all(PyObject *results, const crlcheck_image *image, unsigned 
     int status = 0;
     for (Py_ssize_t start = 0; status == 0 && start < PyList_Size(numbers);
          start += BLOCK) {
-        Py_ssize_t num_items = read_block(block, numbers, start);
+        Py_ssize_t num_items = read_block(block, numbers, start, reader);
         if (num_items < 0) {
             status = -1;
             break;
@@ -242,7 +154,8 @@ static PyObject *lookup_contains_many(PyObject *object, PyObject *arguments) {
         raise_closed();
     } else {
         results = PyList_New(0);
-        if (results != NULL && look_up_all(results, image, issuer, numbers) < 0) {
+        if (results != NULL &&
+            look_up_all(results, image, issuer, numbers, self->reader) < 0) {
             Py_DECREF(results);
             results = NULL;
         }
@@ -265,8 +178,10 @@ static PyObject *lookup_attach(PyObject *object, PyObject *arguments) {
         return NULL;
     }
     PyObject *old;
+    integer_reader reader = find_integer_reader();
     BEGIN_LOCKED(object)
     old = self->owner;
+    self->reader = reader;
     self->owner = Py_NewRef(owner);
     self->image = (const crlcheck_image *)(uintptr_t)address;
     self->num_issuers = num_issuers;
