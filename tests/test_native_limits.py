@@ -228,6 +228,24 @@ def test_serials_made_to_share_a_bucket() -> None:
     assert stored == listed
 
 
+def test_buckets_behind_one_too_large_for_a_fine_hint() -> None:
+    """
+    Buckets that start too many bits behind their coarse hint for a fine one, because
+    70,000 serials crowd into one before them, are found from the coarse hint.
+    """
+    crowded = [unmix(number) for number in range(70_000)]
+    spread = [unmix(number << 46) for number in range(1, 1 << 16)]
+    listed = crowded + spread
+    image = NativeImage(build([Entry(serial.to_bytes(8, "big")) for serial in listed]).image)
+    (table,) = image.tables()
+    assert table["max_bucket"] > 65_535
+    asked = [serial.to_bytes(8, "big") for serial in listed[-70_000:]]
+    assert all(contains_many(image, 0, asked))
+    strangers = [unmix((number << 46) + 1).to_bytes(8, "big") for number in range(1, 1 << 18, 37)]
+    assert not any(contains_many(image, 0, strangers))
+    assert [entry.serial_number % (1 << 64) for entry in image.entries()] == listed
+
+
 def test_two_issuers_of_the_same_serials() -> None:
     """
     One serial under two issuers is two entries, each with its own attributes.

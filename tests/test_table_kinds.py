@@ -104,7 +104,8 @@ def _sorted_size(table: Table) -> int:
     while bucket_bits < min(table.shape.low_bits, 30) and n > 2 << bucket_bits:
         bucket_bits += 1
     remainders = _rounded((n * (table.shape.key_bits - bucket_bits) + 7) // 8)
-    hints = _rounded(((1 << bucket_bits) + 31) // 32 * 4) + 8
+    coarse, fine = ((1 << bucket_bits) + 4095) // 4096, ((1 << bucket_bits) + 15) // 16
+    hints = _rounded(coarse * 4 + fine * 2) + 8
     return remainders + hints + _rounded((n + (1 << bucket_bits) + 7) // 8)
 
 

@@ -35,7 +35,7 @@ static inline void repair_sections(uint8_t *descriptor, const key_shape *shape,
     uint64_t date_blocks = num_date_blocks(num_entries) * DATE_BLOCK_SIZE;
     const uint64_t sizes[NUM_SECTIONS] = {
         round_up((num_entries * (shape->key_bits - bucket_bits) + 7) / 8, 8),
-        round_up(num_hints(bucket_bits) * 4, 8) + 8,
+        hints_size(bucket_bits),
         round_up((directory_bits(num_entries, bucket_bits) + 7) / 8, 8),
         choose(choice, 2) * round_up((num_entries * 4 + 7) / 8, 8),
         choose(choice, 2) * (date_blocks + choose(choice, 64) * 16),

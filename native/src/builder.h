@@ -215,10 +215,6 @@ static inline uint64_t remainders_size(const builder_table *table) {
     return octets_of_bits(table->num_records * remainder_bits(table));
 }
 
-static inline uint64_t hints_size(const builder_table *table) {
-    return round_up(num_hints(table->bucket_bits) * 4, 8) + 8;
-}
-
 static inline uint64_t directory_size(const builder_table *table) {
     return octets_of_bits(directory_bits(table->num_records, table->bucket_bits));
 }

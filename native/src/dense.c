@@ -24,7 +24,8 @@ enum { FILTER_BITS_PER_ENTRY = 8 };
 enum { LARGEST_MEAN_GAP = 512 };
 
 static uint64_t sorted_size(const builder_table *table) {
-    return remainders_size(table) + hints_size(table) + directory_size(table);
+    return remainders_size(table) + hints_size(table->bucket_bits) +
+           directory_size(table);
 }
 
 // is_sparse tells of most tables that could not be smaller as a bitmap that they

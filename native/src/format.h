@@ -93,7 +93,9 @@ enum {
 enum {
     HEADER_ALIGNMENT = 64,
     SECTION_ALIGNMENT = 8,
-    BUCKETS_PER_HINT = 32,
+    BUCKETS_PER_COARSE_HINT = 4096,
+    BUCKETS_PER_FINE_HINT = 16,
+    NO_FINE_HINT = 65535,
     VALUES_PER_COUNT = 512,
     COUNTS_PER_BITSET = 128,
     DATES_PER_BLOCK = 128,
@@ -121,9 +123,21 @@ static inline uint64_t directory_bits(uint64_t num_entries, unsigned bucket_bits
     return num_entries + (UINT64_C(1) << bucket_bits);
 }
 
-// num_hints counts the hints of a directory.
-static inline uint64_t num_hints(unsigned bucket_bits) {
-    return ((UINT64_C(1) << bucket_bits) + BUCKETS_PER_HINT - 1) / BUCKETS_PER_HINT;
+static inline uint64_t num_coarse_hints(unsigned bucket_bits) {
+    return ((UINT64_C(1) << bucket_bits) + BUCKETS_PER_COARSE_HINT - 1) /
+           BUCKETS_PER_COARSE_HINT;
+}
+
+static inline uint64_t num_fine_hints(unsigned bucket_bits) {
+    return ((UINT64_C(1) << bucket_bits) + BUCKETS_PER_FINE_HINT - 1) /
+           BUCKETS_PER_FINE_HINT;
+}
+
+// hints_size is the size of the section: coarse hints, fine ones, the largest bucket.
+static inline uint64_t hints_size(unsigned bucket_bits) {
+    return round_up(num_coarse_hints(bucket_bits) * 4 + num_fine_hints(bucket_bits) * 2,
+                    SECTION_ALIGNMENT) +
+           8;
 }
 
 static inline uint64_t num_date_blocks(uint64_t num_entries) {

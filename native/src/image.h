@@ -31,7 +31,8 @@ typedef struct image_table {
     uint64_t directory_bits;
     const uint8_t *remainders;
     const uint8_t *directory;
-    const uint8_t *hints;
+    const uint8_t *coarse_hints;
+    const uint8_t *fine_hints;
     uint64_t max_bucket;
     bitmap_view bitmap;           // of the kind bitmap
     gaps_view gaps;               // of the kind gaps

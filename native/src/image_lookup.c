@@ -1,61 +1,7 @@
 // image_lookup.c: finds serials in an opened image.
 
 #include "image.h"
-
-typedef struct entry_span {
-    uint64_t start;
-    uint64_t num_entries;
-} entry_span;
-
-// skip_buckets advances `*bit` past `count` zeros of the unary directory, fewer than
-// BUCKETS_PER_HINT. They nearly always lie within two words.
-static inline bool skip_buckets(uint64_t *bit, const image_table *table, unsigned count) {
-    while (count > 0) {
-        if (*bit >= table->directory_bits) {
-            return false;
-        }
-        uint64_t zeros = ~read_bits(table->directory, *bit, 64);
-        uint64_t counts = count_bits(zeros);
-        unsigned num_zeros = (unsigned)(counts >> 56);
-        if (num_zeros >= count) {
-            *bit += select_bit(zeros, counts, count - 1) + 1;
-            return true;
-        }
-        count -= num_zeros;
-        *bit += 64;
-    }
-    return true;
-}
-
-// count_entries counts the ones from `bit` to the next zero.
-static inline uint64_t count_entries(const image_table *table, uint64_t bit) {
-    uint64_t num_entries = 0;
-    while (bit < table->directory_bits) {
-        uint64_t zeros = ~read_bits(table->directory, bit, 64);
-        if (zeros != 0) {
-            return num_entries + (unsigned)__builtin_ctzll(zeros);
-        }
-        num_entries += 64;
-        bit += 64;
-    }
-    return num_entries;
-}
-
-// find_bucket tells which entries are in a bucket. The directory holds, for each
-// bucket, a one for every entry and then a zero; a hint says where each group of
-// buckets starts. It returns false where the image contradicts itself.
-static inline bool find_bucket(entry_span *out_span, const image_table *table,
-                               uint64_t bucket) {
-    uint64_t bit = load_le32(table->hints + bucket / BUCKETS_PER_HINT * 4);
-    if (!skip_buckets(&bit, table, (unsigned)(bucket % BUCKETS_PER_HINT)) ||
-        bit < bucket) {
-        return false;
-    }
-    out_span->start = bit - bucket;
-    out_span->num_entries = count_entries(table, bit);
-    return out_span->start <= table->num_entries &&
-           out_span->num_entries <= table->num_entries - out_span->start;
-}
+#include "image_directory.h"
 
 // compare_entry orders the key against the entry at `rank` of the same bucket.
 static inline int compare_entry(const image_table *table, uint64_t rank,
@@ -219,12 +165,14 @@ static void start_item(batch_item *item, const crlcheck_image *image,
         return;
     }
     item->bucket = bucket_of(item->table, &item->key);
-    __builtin_prefetch(item->table->hints + item->bucket / BUCKETS_PER_HINT * 4);
+    __builtin_prefetch(item->table->fine_hints +
+                       item->bucket / BUCKETS_PER_FINE_HINT * 2);
 }
 
 static void prefetch_directory(const batch_item *item) {
     const image_table *table = item->table;
-    uint64_t bit = load_le32(table->hints + item->bucket / BUCKETS_PER_HINT * 4);
+    unsigned skip;
+    uint64_t bit = hint_for_bucket(&skip, table, item->bucket);
     // A place that a damaged image makes up is never read, only fetched.
     __builtin_prefetch(table->directory + bit / 8);
     __builtin_prefetch(table->directory + bit / 8 + 15);
@@ -307,37 +255,6 @@ void crlcheck_image_contains_packed(const crlcheck_image *image, uint8_t *out_re
         }
         finish_batch(out_results + start, items, num_items);
     }
-}
-
-// entry_bucket finds the bucket of an entry by walking the directory.
-static bool entry_bucket(uint64_t *out_bucket, const image_table *table, uint64_t rank) {
-    uint64_t low = 0;
-    uint64_t high = num_hints(table->bucket_bits);
-    while (high - low > 1) {  // the last group that starts at or before the entry
-        uint64_t middle = low + (high - low) / 2;
-        uint64_t start = load_le32(table->hints + 4 * middle);
-        if (start <= rank + middle * BUCKETS_PER_HINT) {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    uint64_t bit = load_le32(table->hints + 4 * low);
-    uint64_t before = bit - low * BUCKETS_PER_HINT;  // entries
-    while (bit < table->directory_bits) {
-        uint64_t ones = read_bits(table->directory, bit, 64);
-        uint64_t counts = count_bits(ones);
-        unsigned num_ones = (unsigned)(counts >> 56);
-        if (rank - before < num_ones) {
-            // Before the entry's one lie a one for each entry and a zero for each bucket.
-            uint64_t place = bit + select_bit(ones, counts, (unsigned)(rank - before));
-            *out_bucket = place - rank;
-            return *out_bucket >> table->bucket_bits == 0;
-        }
-        before += num_ones;
-        bit += 64;
-    }
-    return false;
 }
 
 crlcheck_status crlcheck_image_entry(const crlcheck_image *image,

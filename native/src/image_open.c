@@ -130,19 +130,20 @@ static bool dates(image_dates *out_dates, image_table *table, const crlcheck_ima
 // open_sorted finds the sections of a sorted table, which have sizes that follow.
 static bool open_sorted(image_table *table, const crlcheck_image *image,
                         const uint8_t *descriptor) {
-    uint64_t hints_size = round_up(num_hints(table->bucket_bits) * 4, 8) + 8;
     uint64_t size[3];
     if (!section(&table->remainders, &size[0], image, descriptor, SECTION_REMAINDERS,
                  octets_of_bits(table->num_entries * table->remainder_bits)) ||
         !section(&table->directory, &size[1], image, descriptor, SECTION_DIRECTORY,
                  octets_of_bits(table->directory_bits)) ||
-        !section(&table->hints, &size[2], image, descriptor, SECTION_HINTS, hints_size)) {
+        !section(&table->coarse_hints, &size[2], image, descriptor, SECTION_HINTS,
+                 hints_size(table->bucket_bits))) {
         return false;
     }
     if (table->remainders == NULL) {
         table->remainders = image->data;  // fields of no bits: any place will do
     }
-    table->max_bucket = load_le64(table->hints + hints_size - 8);
+    table->fine_hints = table->coarse_hints + 4 * num_coarse_hints(table->bucket_bits);
+    table->max_bucket = load_le64(table->coarse_hints + size[2] - 8);
     table->size = size[0] + size[1] + size[2];
     return true;
 }

@@ -149,26 +149,42 @@ static uint64_t largest_bucket(const uint8_t *directory, uint64_t size) {
     return run > longest ? run : longest;
 }
 
-// write_hints notes where each group of buckets starts, behind the zero that ends
-// the bucket before it, and how large the largest bucket is.
+// put_hint notes at which bit the fine hint's bucket starts, and where the bucket has
+// a coarse hint, that.
+static void put_hint(uint8_t *coarse_hints, uint8_t *fine_hints, uint64_t number,
+                     uint64_t bit) {
+    uint64_t bucket = number * BUCKETS_PER_FINE_HINT;
+    uint8_t *coarse = coarse_hints + bucket / BUCKETS_PER_COARSE_HINT * 4;
+    if (bucket % BUCKETS_PER_COARSE_HINT == 0) {
+        store_le32(coarse, (uint32_t)bit);
+    }
+    uint64_t offset = bit - load_le32(coarse);
+    store_le16(fine_hints + 2 * number,
+               (uint16_t)(offset < NO_FINE_HINT ? offset : NO_FINE_HINT));
+}
+
+// write_hints notes where every so many buckets start, behind the zero that ends
+// the bucket before, and how large the largest bucket is.
 static void write_hints(uint8_t *out, const builder_table *table,
                         const uint8_t *directory) {
-    uint64_t num_groups = num_hints(table->bucket_bits);
-    uint64_t group = 1;  // the first starts at 0
+    uint8_t *fine_hints = out + 4 * num_coarse_hints(table->bucket_bits);
+    uint64_t num_hints = num_fine_hints(table->bucket_bits);
     uint64_t zeros_seen = 0;
-    for (uint64_t base = 0; group < num_groups; base += 64) {
+    uint64_t hint = 0;
+    put_hint(out, fine_hints, hint++, 0);
+    for (uint64_t base = 0; hint < num_hints; base += 64) {
         uint64_t zeros = ~load_le64(directory + base / 8);
         uint64_t counts = count_bits(zeros);
         uint64_t num_zeros = counts >> 56;
-        while (group < num_groups && zeros_seen + num_zeros >= group * BUCKETS_PER_HINT) {
-            uint64_t number = group * BUCKETS_PER_HINT - zeros_seen - 1;
+        while (hint < num_hints &&
+               zeros_seen + num_zeros >= hint * BUCKETS_PER_FINE_HINT) {
+            uint64_t number = hint * BUCKETS_PER_FINE_HINT - zeros_seen - 1;
             uint64_t bit = base + select_bit(zeros, counts, (unsigned)number) + 1;
-            store_le32(out + 4 * group, (uint32_t)bit);
-            group++;
+            put_hint(out, fine_hints, hint++, bit);
         }
         zeros_seen += num_zeros;
     }
-    store_le64(out + hints_size(table) - 8,
+    store_le64(out + hints_size(table->bucket_bits) - 8,
                largest_bucket(directory, directory_size(table)));
 }
 
@@ -178,7 +194,7 @@ static uint64_t section_size(const image_writer *writer, const builder_table *ta
     }
     switch (writer->section) {
     case SECTION_HINTS:
-        return hints_size(table);
+        return hints_size(table->bucket_bits);
     case SECTION_DIRECTORY:
         return directory_size(table);
     default:

@@ -60,20 +60,26 @@ static inline uint64_t count_bits(uint64_t word) {
     return word * UINT64_C(0x0101010101010101);
 }
 
+// octets_not_above counts the octets that are not above `number`; all are below 128.
+static inline unsigned octets_not_above(uint64_t octets, unsigned number) {
+    uint64_t top_bits = UINT64_C(0x8080808080808080);
+    uint64_t reached = (number * UINT64_C(0x0101010101010101) | top_bits) - octets;
+    return (unsigned)(((reached & top_bits) >> 7) * UINT64_C(0x0101010101010101) >> 56);
+}
+
 // select_bit returns the place of one bit of `word`: number `number` from 0, which
 // is less than how many there are; `counts` is count_bits(word).
 static inline unsigned select_bit(uint64_t word, uint64_t counts, unsigned number) {
-    // In each octet the top bit stays where that many ones are not yet reached.
-    uint64_t reached =
-        (number * UINT64_C(0x0101010101010101) | UINT64_C(0x8080808080808080)) - counts;
-    uint64_t below = (reached & UINT64_C(0x8080808080808080)) >> 7;
-    unsigned place = (unsigned)(below * UINT64_C(0x0101010101010101) >> 56) * 8;
-    unsigned before = place == 0 ? 0 : (unsigned)(counts >> (place - 8)) & 0xff;
-    uint64_t octet = word >> place;
-    for (unsigned left = number - before; left > 0; left--) {  // seven at most
-        octet &= octet - 1;
-    }
-    return place + (unsigned)__builtin_ctzll(octet);
+    unsigned place = octets_not_above(counts, number) * 8;
+    unsigned before = (unsigned)(counts << 8 >> place) & 0xff;
+    // The same within the octet, its bits spread over eight: a loop over them would be
+    // mispredicted every other time.
+    uint64_t octet = (word >> place & 0xff) * UINT64_C(0x0101010101010101);
+    uint64_t spread =
+        (octet & UINT64_C(0x8040201008040201)) + UINT64_C(0x7f7f7f7f7f7f7f7f);
+    uint64_t inner =
+        (spread >> 7 & UINT64_C(0x0101010101010101)) * UINT64_C(0x0101010101010101);
+    return place + octets_not_above(inner, number - before);
 }
 
 #endif

@@ -199,12 +199,14 @@ class SortedTable(Table):
         self.remainder_bits = self.shape.key_bits - self.bucket_bits
         self._low_remainder_bits = self.shape.low_bits - self.bucket_bits
         n, num_buckets = self.num_entries, 1 << self.bucket_bits
-        num_hints = (num_buckets + 31) // 32
+        num_coarse, num_fine = (num_buckets + 4095) // 4096, (num_buckets + 15) // 16
         self._remainders, hints, self._directory = self.sections[:3]
         require(len(self._remainders) == stream_size(n * self.remainder_bits), "remainders fit")
-        require(len(hints) == stream_size(num_hints * 32) + 8, "hints fit")
+        hints_size = stream_size(num_coarse * 32 + num_fine * 16) + 8
+        require(len(hints) == hints_size, "hints fit")
         require(len(self._directory) == stream_size(n + num_buckets), "the directory fits")
-        self._hints = struct.unpack_from(f"<{num_hints}I", hints)
+        self._coarse_hints = struct.unpack_from(f"<{num_coarse}I", hints)
+        self._fine_hints = struct.unpack_from(f"<{num_fine}H", hints, 4 * num_coarse)
         self.largest_bucket = int.from_bytes(hints[-8:], "little")
 
     def find(self, serial: bytes) -> Entry | None:
@@ -236,8 +238,10 @@ class SortedTable(Table):
 
     def _bucket(self, bucket: int) -> tuple[int, int]:
         """The rank of a bucket's first entry, and how many entries it has."""
-        bit = self._hints[bucket // 32]
-        for _ in range(bucket % 32):
+        bit, skip = self._coarse_hints[bucket // 4096], bucket % 4096
+        if self._fine_hints[bucket // 16] != 0xFFFF:
+            bit, skip = bit + self._fine_hints[bucket // 16], bucket % 16
+        for _ in range(skip):
             while self._directory_bit(bit):
                 bit += 1
             bit += 1
