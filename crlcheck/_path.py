@@ -20,6 +20,7 @@ from crlcheck.types import (
     CheckResult,
     Policy,
     RevocationStatus,
+    UndeterminedCause,
 )
 from crlcheck.verdict import Evidence, decide, severity, unavailable, uncovered, worst
 
@@ -49,6 +50,8 @@ class Judge:
         """Return the worst verdict on *certificate* and the trusted issuers above it."""
         coverage = self._snapshot.table.coverage(certificate)
         result = self._by_coverage(certificate, coverage)
+        if coverage.cause is UndeterminedCause.AMBIGUOUS_ISSUER:
+            return result  # what becomes of a namesake says nothing of this certificate
         for key in coverage.issuers:
             # Of several keys that may have issued it, each must be in order.
             if not key.ends_path and self._policy.path_depth != 0:

@@ -164,6 +164,22 @@ def test_a_certificate_without_key_id_needs_an_only_key() -> None:
     assert both.check(GOOD).status is NOT_REVOKED
 
 
+def test_a_revoked_namesake_does_not_revoke() -> None:
+    """
+    A certificate that may be one of two authorities of one name stays undetermined
+    where one of these is revoked: that may be the other one.
+    """
+    root = make_authority("Root")
+    namesakes = [make_authority("Twin", root), make_authority("Twin")]
+    nameless = make_client(namesakes[1], 1, authority_key_id=False)
+    revoked = namesakes[0].certificate.serial_number
+    checker = make_checker(
+        make_index(root, revoked=[revoked]), issuers=[root.pem, *(twin.pem for twin in namesakes)]
+    )
+    assert checker.check(namesakes[0].pem).status is REVOKED
+    assert checker.check(nameless).cause is UndeterminedCause.AMBIGUOUS_ISSUER
+
+
 def test_issuers_given_are_known() -> None:
     """
     An issuer without CRL is out of scope instead of unknown, beside indexes and
