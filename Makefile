@@ -25,7 +25,7 @@ FUZZ_TARGETS = $(patsubst native/fuzz/%.c,%,$(wildcard native/fuzz/fuzz_*.c))
 PYTEST_ENV := PYTHONSAFEPATH=1
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test lint format bench bench-large fuzz sanitize clean
+.PHONY: build demo test conformance lint format bench bench-large fuzz sanitize clean
 .DELETE_ON_ERROR:
 
 build: $(BUILT)
@@ -51,6 +51,10 @@ demo: $(BUILT)
 
 test: $(BUILT)
 	$(PYTEST_ENV) $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# NIST's revocation tests, what they expect and what comes out.
+conformance: $(BUILT)
+	$(BIN)/python tests/conformance.py
 
 lint: $(BUILT)
 	$(BIN)/ruff check .
