@@ -5,6 +5,7 @@ PYTHON ?= python3
 CLANG ?= clang
 FUZZ_SECONDS ?= 60
 PYTEST_ARGS ?=
+WORLDS ?= 20000
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -25,7 +26,7 @@ FUZZ_TARGETS = $(patsubst native/fuzz/%.c,%,$(wildcard native/fuzz/fuzz_*.c))
 PYTEST_ENV := PYTHONSAFEPATH=1
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test conformance lint format bench bench-large fuzz sanitize clean
+.PHONY: build demo test conformance differential lint format bench bench-large fuzz sanitize clean
 .DELETE_ON_ERROR:
 
 build: $(BUILT)
@@ -55,6 +56,11 @@ test: $(BUILT)
 # NIST's revocation tests, what they expect and what comes out.
 conformance: $(BUILT)
 	$(BIN)/python tests/conformance.py
+
+# Random PKIs against the reference and OpenSSL; the tests try a few of them too.
+differential: $(BUILT)
+	WORLDS=$(WORLDS) $(PYTEST_ENV) $(BIN)/python -m pytest tests/test_differential.py \
+	    --hypothesis-show-statistics $(PYTEST_ARGS)
 
 lint: $(BUILT)
 	$(BIN)/ruff check .
