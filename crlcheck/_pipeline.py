@@ -191,7 +191,8 @@ class _Reading:
         early: list[tuple[int, bytes]] = []
         chunks = self._source.chunks()
         following = self._worker.submit(next, chunks, None)
-        while (chunk := following.result()) is not None:
+        # A worker that lags behind has not begun to read: then it is done here.
+        while (chunk := following.result_here()) is not None:
             following = self._worker.submit(next, chunks, None)
             if self._hash is not None:
                 self._hash_tbs(offset, chunk)
@@ -256,10 +257,11 @@ class _Reading:
         start = max(tbs_offset - offset, 0)
         end = min(tbs_offset + tbs_size - offset, len(chunk))
         if start < end:
-            while self._hashing and self._hashing[0].done:
-                self._hashing.popleft().result()
             span = memoryview(chunk)[start:end]
             self._hashing.append(self._worker.submit(self._hash.update, span))
+            # The next chunk goes where that before the last one lies.
+            while len(self._hashing) >= _NUM_BUFFERS:
+                self._hashing.popleft().result()
 
     def _describe(
         self,
