@@ -19,7 +19,7 @@ from support.format_reader import BitmapTable, GapsTable, Image, Shape
 ROOT = Path(__file__).parents[1]
 DOCUMENT = (ROOT / "docs" / "index-format.md").read_text(encoding="utf-8")
 FORMAT_H = (ROOT / "native" / "src" / "format.h").read_text(encoding="utf-8")
-CRLCHECK_H = (ROOT / "native" / "include" / "crlcheck.h").read_text(encoding="utf-8")
+CRLCHECK_H = (ROOT / "native" / "include" / "crlcheck_values.h").read_text(encoding="utf-8")
 WORD = 1 << 64
 
 

@@ -15,8 +15,12 @@ from crlcheck._native import ffi, lib
 from crlcheck.types import CrlWarning
 
 ROOT = Path(__file__).parents[1]
-HEADER = ROOT / "native" / "include" / "crlcheck.h"
-LOOKUP_HEADER = ROOT / "native" / "python" / "lookup.h"
+INCLUDE = ROOT / "native" / "include"
+# In the order in which CMakeLists.txt has them.
+HEADERS = (
+    *(INCLUDE / f"crlcheck_{name}.h" for name in ("values", "crl", "certificate", "image")),
+    ROOT / "native" / "python" / "lookup.h",
+)
 
 
 def _load_make_cdef() -> ModuleType:
@@ -30,7 +34,7 @@ def _load_make_cdef() -> ModuleType:
 
 MAKE_CDEF = _load_make_cdef()
 CDEF: str = "".join(
-    MAKE_CDEF.extract_cdef(header.read_text(encoding="utf-8")) for header in (HEADER, LOOKUP_HEADER)
+    MAKE_CDEF.extract_cdef(header.read_text(encoding="utf-8")) for header in HEADERS
 )
 CODE = re.sub(r"//.*", "", CDEF)
 

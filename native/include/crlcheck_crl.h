@@ -1,0 +1,91 @@
+// crlcheck_crl.h: the push parser for CRLs.
+
+#ifndef CRLCHECK_PUBLIC_CRL_H
+#define CRLCHECK_PUBLIC_CRL_H
+
+#include "crlcheck_values.h"
+
+// cdef: begin
+
+typedef struct crlcheck_crl_parser crlcheck_crl_parser;
+
+typedef struct crlcheck_crl_options {
+    uint64_t max_source_size;  // octets; 0: no limit
+    uint64_t max_entries;      // 0: no limit
+    bool allow_v1;
+} crlcheck_crl_options;
+
+// crlcheck_entry is one revoked certificate. `serial` is the minimal two's
+// complement form and points into parser memory or the chunk: it holds until
+// the next call on the parser. Dates are seconds since 1970-01-01 UTC.
+// `certificate_issuer` is 0 for the CRL's own issuer, else a number that
+// crlcheck_crl_parser_issuer resolves (RFC 5280 5.3.3).
+typedef struct crlcheck_entry {
+    crlcheck_slice serial;
+    int64_t revocation_date;
+    int64_t invalidity_date;
+    uint32_t certificate_issuer;
+    uint8_t reason_code;       // CRLCHECK_NO_REASON where there is none
+    bool has_invalidity_date;
+} crlcheck_entry;
+
+// crlcheck_crl_info is what the parser knows outside the entries. The slices
+// belong to the parser and hold until it is freed. `have_header` is set once
+// everything up to nextUpdate has been read, `complete` by a successful finish.
+// AlgorithmIdentifiers, names and the issuingDistributionPoint are whole DER
+// elements; numbers, key ids and the signature are their contents only.
+typedef struct crlcheck_crl_info {
+    bool have_header;
+    bool complete;
+    int version;               // 1 or 2
+    uint64_t tbs_offset;       // of the tbsCertList element in the source
+    uint64_t tbs_size;         // its header included
+    crlcheck_slice tbs_signature_algorithm;
+    crlcheck_slice issuer;
+    int64_t this_update;
+    int64_t next_update;
+    bool has_next_update;
+    uint64_t num_entries;      // as listed, duplicates included
+    crlcheck_slice signature_algorithm;
+    crlcheck_slice signature;
+    crlcheck_slice authority_key_id;
+    crlcheck_slice crl_number;
+    crlcheck_slice base_crl_number;
+    crlcheck_slice issuing_distribution_point;
+    int64_t expired_certs_on_crl;
+    bool has_expired_certs_on_crl;
+    bool is_delta;             // deltaCRLIndicator is present
+    bool is_indirect;          // indirectCRL is TRUE
+    uint32_t num_issuers;      // the CRL's own included
+    uint32_t warnings;         // crlcheck_warning bits
+} crlcheck_crl_info;
+
+crlcheck_status crlcheck_crl_parser_new(crlcheck_crl_parser **out_parser,
+                                        const crlcheck_crl_options *options);
+void crlcheck_crl_parser_free(crlcheck_crl_parser *parser);
+
+// crlcheck_crl_parser_feed reads the next `chunk_len` octets of the source, of
+// any number, and fills at most `max_entries` of `out_entries`. It stops when
+// the chunk is used up or the entries are full: `out_consumed` octets are done
+// with, and the caller offers the rest again. An error is final.
+crlcheck_status crlcheck_crl_parser_feed(crlcheck_crl_parser *parser,
+                                         size_t *out_consumed,
+                                         crlcheck_entry *out_entries,
+                                         size_t *out_num_entries,
+                                         crlcheck_error *out_error, size_t max_entries,
+                                         const uint8_t *chunk, size_t chunk_len);
+
+// crlcheck_crl_parser_finish states that the source ends here and checks what
+// can only be known at the end.
+crlcheck_status crlcheck_crl_parser_finish(crlcheck_crl_parser *parser,
+                                           crlcheck_error *out_error);
+
+const crlcheck_crl_info *crlcheck_crl_parser_info(const crlcheck_crl_parser *parser);
+
+// crlcheck_crl_parser_issuer gives the Name of a certificate issuer by number.
+crlcheck_slice crlcheck_crl_parser_issuer(const crlcheck_crl_parser *parser,
+                                          uint32_t number);
+
+// cdef: end
+
+#endif

@@ -1,0 +1,186 @@
+// crlcheck_image.h: images: building, opening, looking up.
+
+#ifndef CRLCHECK_PUBLIC_IMAGE_H
+#define CRLCHECK_PUBLIC_IMAGE_H
+
+#include "crlcheck_crl.h"
+
+// cdef: begin
+
+// ---- image: builder -------------------------------------------------------
+
+typedef struct crlcheck_builder crlcheck_builder;
+
+typedef struct crlcheck_builder_stats {
+    uint64_t num_entries;      // distinct (certificate issuer, serial) pairs
+    uint64_t num_duplicates;   // entries merged away
+    uint32_t num_tables;
+    uint64_t memory;           // octets held for entries now
+} crlcheck_builder_stats;
+
+// crlcheck_builder_new starts an image; without `attributes` it keeps the
+// serials only.
+crlcheck_status crlcheck_builder_new(crlcheck_builder **out_builder, bool attributes);
+void crlcheck_builder_free(crlcheck_builder *builder);
+
+// crlcheck_builder_add copies entries in. Their dates lie in the years 0 to 9999.
+crlcheck_status crlcheck_builder_add(crlcheck_builder *builder, crlcheck_error *out_error,
+                                     const crlcheck_entry *entries, size_t num_entries);
+
+// crlcheck_compile_chunk feeds a whole chunk through parser and builder.
+crlcheck_status crlcheck_compile_chunk(crlcheck_crl_parser *parser,
+                                       crlcheck_builder *builder,
+                                       crlcheck_error *out_error, const uint8_t *chunk,
+                                       size_t chunk_len);
+
+// crlcheck_builder_complete states that all entries have been added: no other may
+// be added afterwards.
+crlcheck_status crlcheck_builder_complete(crlcheck_builder *builder,
+                                          crlcheck_error *out_error);
+
+// crlcheck_builder_sort orders the entries and merges duplicates: the earliest date,
+// and the first reason that is for good, else certificateHold, else removeFromCRL. It
+// follows crlcheck_builder_complete. Several threads may call it at once to share the work,
+// which is done when all of them have returned CRLCHECK_OK.
+crlcheck_status crlcheck_builder_sort(crlcheck_builder *builder,
+                                      crlcheck_error *out_error);
+
+// crlcheck_builder_finish counts what is left after sorting.
+void crlcheck_builder_finish(crlcheck_builder *builder,
+                             crlcheck_builder_stats *out_stats);
+
+// crlcheck_builder_next_dense finds the next table, from number `first_table` on, that
+// is smallest as a roaring bitmap, or returns CRLCHECK_NOT_FOUND. It is called after
+// crlcheck_builder_finish. A table for which no bitmap is set stays sorted; those passed
+// over become what they are smallest as.
+crlcheck_status crlcheck_builder_next_dense(crlcheck_builder *builder,
+                                            uint32_t *out_table, uint64_t *out_num_keys,
+                                            crlcheck_error *out_error,
+                                            uint32_t first_table);
+
+// crlcheck_builder_dense_keys writes the members of the bitmap of a table that
+// crlcheck_builder_next_dense named, in ascending order.
+void crlcheck_builder_dense_keys(const crlcheck_builder *builder, uint64_t *out_keys,
+                                 uint32_t table);
+
+// crlcheck_builder_set_bitmap gives the bitmap of such a table, which is copied: the
+// portable 64-bit serialization, optimised for runs. CRLCHECK_MALFORMED says that it
+// is not the one that was asked for.
+crlcheck_status crlcheck_builder_set_bitmap(crlcheck_builder *builder,
+                                            crlcheck_error *out_error, uint32_t table,
+                                            const uint8_t *bitmap, size_t bitmap_len);
+
+// crlcheck_builder_start_image fixes the size of the header: `metadata` is copied
+// into it as it stands, `issuers` are the certificate issuers by number.
+crlcheck_status crlcheck_builder_start_image(crlcheck_builder *builder,
+                                             uint32_t *out_header_size,
+                                             crlcheck_error *out_error,
+                                             const uint8_t *metadata, size_t metadata_len,
+                                             const crlcheck_slice *issuers,
+                                             uint32_t num_issuers);
+
+// crlcheck_builder_read_body writes the next octets of the body, which lies behind
+// the header, to `out`, at most `capacity`, which must be 256 or more; `out_len` is
+// 0 at the end. An error is final.
+crlcheck_status crlcheck_builder_read_body(crlcheck_builder *builder, size_t *out_len,
+                                           crlcheck_error *out_error, uint8_t *out,
+                                           size_t capacity);
+
+// crlcheck_builder_header gives the header, complete once the whole body has been
+// read; it belongs to the builder. The page table and the image digest follow the
+// body and are the caller's to write, because they need SHA-256
+// (docs/index-format.md).
+crlcheck_slice crlcheck_builder_header(const crlcheck_builder *builder);
+
+// ---- image: reader --------------------------------------------------------
+
+typedef struct crlcheck_image crlcheck_image;
+
+typedef struct crlcheck_image_info {
+    uint16_t major_version;
+    uint16_t minor_version;
+    bool has_attributes;
+    uint32_t header_size;
+    uint64_t image_size;
+    uint64_t page_table_offset;
+    uint32_t num_pages;
+    uint64_t num_entries;
+    uint32_t num_tables;
+    uint32_t num_issuers;
+    crlcheck_slice metadata;
+} crlcheck_image_info;
+
+typedef struct crlcheck_table_info {
+    uint32_t certificate_issuer;
+    uint32_t serial_len;       // octets
+    uint32_t kind;             // 0: sorted, 1: bitmap, 2: gaps
+    uint32_t key_bits;
+    uint32_t bucket_bits;
+    uint64_t num_entries;
+    uint64_t max_bucket;
+    uint64_t size;             // octets of its sections
+} crlcheck_table_info;
+
+// crlcheck_found is an entry of an image; dates as in crlcheck_entry. The
+// `has_` members are false too where the image was built without attributes.
+typedef struct crlcheck_found {
+    uint32_t certificate_issuer;
+    uint32_t serial_len;
+    uint8_t serial[64];
+    int64_t revocation_date;
+    int64_t invalidity_date;
+    bool has_revocation_date;
+    bool has_invalidity_date;
+    uint8_t reason_code;
+} crlcheck_found;
+
+// crlcheck_image_open checks structure and section bounds and sets `*out_image`;
+// afterwards no lookup can leave `image`, whatever its octets. The octets are
+// borrowed: they must outlive the handle and must not change. Digests are the
+// caller's to check.
+crlcheck_status crlcheck_image_open(crlcheck_image **out_image, crlcheck_error *out_error,
+                                    const uint8_t *image, size_t image_len);
+void crlcheck_image_free(crlcheck_image *image);
+
+const crlcheck_image_info *crlcheck_image_info_of(const crlcheck_image *image);
+crlcheck_status crlcheck_image_table(const crlcheck_image *image,
+                                     crlcheck_table_info *out_table, uint32_t number);
+
+// crlcheck_image_issuer gives the Name of a certificate issuer by number; its
+// data is NULL where the number is too large.
+crlcheck_slice crlcheck_image_issuer(const crlcheck_image *image, uint32_t number);
+
+// crlcheck_image_contains takes a serial in minimal two's complement form.
+bool crlcheck_image_contains(const crlcheck_image *image, uint32_t certificate_issuer,
+                             const uint8_t *serial, size_t serial_len);
+
+// crlcheck_image_find sets `*out_found` and returns CRLCHECK_OK, or returns
+// CRLCHECK_NOT_FOUND.
+crlcheck_status crlcheck_image_find(const crlcheck_image *image,
+                                    crlcheck_found *out_found,
+                                    uint32_t certificate_issuer, const uint8_t *serial,
+                                    size_t serial_len);
+
+// crlcheck_image_contains_packed looks up `num_rows` unsigned big-endian serials
+// of `width` octets each, from 1 to CRLCHECK_MAX_SERIAL, and writes 0 or 1 for
+// each to `out_results`.
+void crlcheck_image_contains_packed(const crlcheck_image *image, uint8_t *out_results,
+                                    uint32_t certificate_issuer, const uint8_t *rows,
+                                    size_t num_rows, size_t width);
+
+// crlcheck_image_contains_many looks up serials in minimal two's complement
+// form that lie end to end in `serials`; serial i has `lengths[i]` octets, at
+// most CRLCHECK_MAX_SERIAL.
+void crlcheck_image_contains_many(const crlcheck_image *image, uint8_t *out_results,
+                                  uint32_t certificate_issuer, const uint8_t *serials,
+                                  const uint8_t *lengths, size_t num_serials);
+
+// crlcheck_image_entry gives entry `position` of table `table` in stored order,
+// or CRLCHECK_NOT_FOUND past the end.
+crlcheck_status crlcheck_image_entry(const crlcheck_image *image,
+                                     crlcheck_found *out_found, uint32_t table,
+                                     uint64_t position);
+
+// cdef: end
+
+#endif
