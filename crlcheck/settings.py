@@ -1,8 +1,8 @@
 """
 Settings from ``CRLCHECK_*`` environment variables, read strictly.
 
-A settings class is a frozen dataclass: its field ``refresh_after`` is the
-variable ``CRLCHECK_REFRESH_AFTER``, and a field without a default must be set.
+A settings class is a frozen dataclass: its field ``image_memory`` is the
+variable ``CRLCHECK_IMAGE_MEMORY``, and a field without a default must be set.
 Anything unclear is refused when the settings are read, so that a typing error
 stops a deployment instead of weakening it.
 """

@@ -1,14 +1,15 @@
 """
-What API Gateway sends an authorizer, reduced to what a decision needs.
+The events that reach an authorizer, told apart by their shape.
 
-The certificate is read from ``requestContext`` only, which API Gateway fills
-from the TLS handshake. A header is text that a client chose, whatever its name.
+Which API a request is for is read here; the certificate is read by
+``lambda_authorizer.certificates``, from the one place that the settings name.
 """
 
 from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,15 +22,22 @@ _RESOURCE_ARN = re.compile(
 
 
 class MalformedEventError(ValueError):
-    """The event is not one that API Gateway sends to a REQUEST authorizer."""
+    """The event is none that an authorizer is sent, or has a part that cannot be trusted."""
 
 
 class EventFormat(enum.Enum):
-    """The shapes of a REQUEST authorizer's event."""
+    """
+    The shapes of an event.
+
+    TOKEN is that of a REST API's authorizer of type TOKEN, which carries no
+    certificate; ALB that of a load balancer's Lambda target.
+    """
 
     REST = "rest"
     HTTP_1_0 = "http-1.0"
     HTTP_2_0 = "http-2.0"
+    TOKEN = "token"
+    ALB = "alb"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,37 +45,77 @@ class AuthorizerRequest:
     """
     One request to decide on.
 
-    ``certificate_pem`` is None where the client presented no certificate.
-    ``resource_arn`` is the API and stage of the request, ending in ``/*``.
+    ``resource_arn`` is the API and stage of the request, ending in ``/*``; None
+    for a load balancer, which has no such thing. ``event`` is the whole event.
     """
 
-    certificate_pem: str | None = field(repr=False)
-    resource_arn: str
+    resource_arn: str | None
     format: EventFormat
+    event: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def context(self) -> dict[str, Any]:
+        """``requestContext``, which the gateway fills and no client."""
+        return as_object(self.event.get("requestContext"), "requestContext")
+
+    def header(self, name: str) -> str | None:
+        """
+        Return the value of header *name*, None where there is none.
+
+        Raises:
+            MalformedEventError: it came more than once, so that one of them may
+                be the client's own, or it is not a string.
+        """
+        values = [
+            *_values(self.event.get("headers"), "headers", name),
+            *_values(self.event.get("multiValueHeaders"), "multiValueHeaders", name),
+        ]
+        if not values:
+            return None
+        # A REST API repeats each header in both members; HTTP APIs and proxies
+        # join repeated ones with commas.
+        if any(value != values[0] for value in values) or "," in values[0]:
+            raise MalformedEventError(f"header {name} came more than once")
+        return values[0]
 
 
 def parse_request(event: object) -> AuthorizerRequest:
     """
-    Read an authorizer event of a REST API or of an HTTP API, format 1.0 or 2.0.
+    Tell which API an event is for: a REST API's, an HTTP API's (format 1.0 or
+    2.0), or a load balancer's.
 
     Raises:
         MalformedEventError: it is something else. The message names the member
             at fault and never repeats its value.
     """
-    members = _object(event, "the event")
+    members = as_object(event, "the event")
+    if "type" not in members and _is_from_load_balancer(members):
+        return AuthorizerRequest(None, EventFormat.ALB, members)
+    if members.get("type") == "TOKEN":
+        arn = _stage_resource(members.get("methodArn"), "methodArn")
+        return AuthorizerRequest(arn, EventFormat.TOKEN, members)
     if members.get("type") != "REQUEST":
-        raise MalformedEventError("type is not REQUEST: no other kind carries a certificate")
+        raise MalformedEventError("type is not REQUEST, and requestContext.elb is not there")
     event_format = _format(members)
-    context = _object(members.get("requestContext"), "requestContext")
-    if event_format is EventFormat.HTTP_2_0:
-        arn_member, holder_member = "routeArn", "authentication"
-    else:
-        arn_member, holder_member = "methodArn", "identity"
-    return AuthorizerRequest(
-        certificate_pem=_certificate(context.get(holder_member), f"requestContext.{holder_member}"),
-        resource_arn=_stage_resource(members.get(arn_member), arn_member),
-        format=event_format,
-    )
+    arn_member = "routeArn" if event_format is EventFormat.HTTP_2_0 else "methodArn"
+    arn = _stage_resource(members.get(arn_member), arn_member)
+    return AuthorizerRequest(arn, event_format, members)
+
+
+def as_object(value: object, where: str) -> dict[str, Any]:
+    """
+    Return *value*, which must be a JSON object.
+
+    Raises:
+        MalformedEventError: it is not; the message calls it *where*.
+    """
+    if not isinstance(value, dict):
+        raise MalformedEventError(f"{where} is not an object")
+    return value
+
+
+def _is_from_load_balancer(members: dict[str, Any]) -> bool:
+    context = members.get("requestContext")
+    return isinstance(context, dict) and isinstance(context.get("elb"), dict)
 
 
 def _format(members: dict[str, Any]) -> EventFormat:
@@ -80,19 +128,6 @@ def _format(members: dict[str, Any]) -> EventFormat:
     return formats[version]
 
 
-def _certificate(holder: object, where: str) -> str | None:
-    # Without mutual TLS, API Gateway leaves either level out or sends null.
-    if holder is None:
-        return None
-    certificate = _object(holder, where).get("clientCert")
-    if certificate is None:
-        return None
-    pem = _object(certificate, f"{where}.clientCert").get("clientCertPem")
-    if pem is None or isinstance(pem, str):
-        return pem or None
-    raise MalformedEventError(f"{where}.clientCert.clientCertPem is not a string")
-
-
 def _stage_resource(arn: object, where: str) -> str:
     match = _RESOURCE_ARN.fullmatch(arn) if isinstance(arn, str) else None
     if match is None:
@@ -100,7 +135,17 @@ def _stage_resource(arn: object, where: str) -> str:
     return f"{match[1]}/*"
 
 
-def _object(value: object, where: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise MalformedEventError(f"{where} is not an object")
-    return value
+def _values(headers: object, where: str, name: str) -> list[str]:
+    """Return every value that *headers* has for *name*, in whatever case it is written."""
+    if headers is None:
+        return []
+    found: list[Any] = []
+    spellings = [key for key in as_object(headers, where) if key.lower() == name]
+    for key in spellings:
+        value = headers[key]  # type: ignore[index]
+        found += value if isinstance(value, list) else [value]
+    if len(found) > 1:
+        raise MalformedEventError(f"header {name} came more than once")
+    if not all(isinstance(value, str) for value in found):
+        raise MalformedEventError(f"header {name} is not a string")
+    return found

@@ -7,20 +7,70 @@ a bad setting stops the deployment and images are kept between invocations.
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import json
 import logging
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import crlcheck
 from crlcheck.settings import read_settings
-from lambda_authorizer.events import AuthorizerRequest, MalformedEventError, parse_request
-from lambda_authorizer.responses import ERROR, Decision, decide, deny, render
-from lambda_authorizer.settings import Settings
+from lambda_authorizer.certificates import (
+    ChainVerifier,
+    UntrustedChainError,
+    presented_certificate,
+    what_to_configure,
+)
+from lambda_authorizer.events import (
+    AuthorizerRequest,
+    EventFormat,
+    MalformedEventError,
+    parse_request,
+)
+from lambda_authorizer.responses import (
+    ERROR,
+    NO_CERTIFICATE,
+    UNTRUSTED_CHAIN,
+    Decision,
+    decide,
+    deny,
+    deny_by_rule,
+    observe,
+    render,
+)
+from lambda_authorizer.settings import Mode, Settings
+
+Rule = Callable[[Any, crlcheck.CheckResult], bool]
+Handler = Callable[[Any, Any], Any]
+
+
+def _chain_verifier(path: str) -> ChainVerifier:
+    try:
+        return ChainVerifier(Path(path).read_bytes())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"CRLCHECK_TRUST_ANCHORS is {path!r}: {error}") from error
+
+
+def _rule(name: str) -> Rule:
+    module, _, function = name.partition(":")
+    try:
+        rule: Rule = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"CRLCHECK_DECIDE is {name!r}: {error}") from error
+    if not callable(rule):
+        raise ValueError(f"CRLCHECK_DECIDE is {name!r}: expected a function")
+    return rule
+
 
 LOG = logging.getLogger("lambda_authorizer")
 SETTINGS = read_settings(Settings, os.environ)
 LOG.setLevel(SETTINGS.log_level.name)
+CHAIN_VERIFIER = None if SETTINGS.trust_anchors is None else _chain_verifier(SETTINGS.trust_anchors)
+RULE = None if SETTINGS.decide is None else _rule(SETTINGS.decide)
 CHECKER = crlcheck.RevocationChecker(
     SETTINGS.store,
     policy=SETTINGS.policy,
@@ -31,27 +81,66 @@ CHECKER = crlcheck.RevocationChecker(
 
 def handler(event: object, _context: object) -> dict[str, object]:
     """
-    Answer one authorizer event: allow a certificate that is not revoked.
+    Answer one event: allow a certificate that is not revoked.
 
-    API Gateway has verified the certificate (chain, dates, possession of the
-    key); only its revocation is decided here. Everything unclear is denied.
+    Whoever ended TLS has verified the certificate (chain, dates, possession of
+    the key), or for a load balancer in passthrough mode its chain is verified
+    here; beyond that only revocation is decided. Everything unclear is denied.
     """
+    decision, request = _answer(event)
+    return render(decision, request, SETTINGS.response)
+
+
+def protect(target: Handler) -> Handler:
+    """
+    Return a handler for a load balancer's Lambda target, which has no authorizer:
+    what is allowed goes on to *target*, with the decision's scalars as
+    ``event["requestContext"]["authorizer"]``; everything else is answered 403.
+    """
+
+    def protected(event: Any, context: Any) -> Any:
+        decision, request = _answer(event)
+        if request is None or request.format is not EventFormat.ALB or not decision.allowed:
+            return render(decision, request, SETTINGS.response)
+        passed_on = {**request.context(), "authorizer": decision.context()}
+        return target({**event, "requestContext": passed_on}, context)
+
+    return protected
+
+
+def _answer(event: object) -> tuple[Decision, AuthorizerRequest | None]:
     request: AuthorizerRequest | None = None
     try:
         request = parse_request(event)
         decision = _decide(request)
+    except UntrustedChainError as error:
+        decision = deny(UNTRUSTED_CHAIN, str(error))
     except Exception as error:  # noqa: BLE001 - the one guard: whatever went wrong denies
         decision = deny(ERROR, _describe(error))
+    if SETTINGS.mode is Mode.OBSERVE and request is not None:
+        decision = observe(decision)
     _log(decision, request)
-    return render(decision, request, SETTINGS.response)
+    return decision, request
 
 
 def _decide(request: AuthorizerRequest) -> Decision:
-    if request.certificate_pem is None:
-        return deny("no_certificate")
+    source, header = SETTINGS.certificate_from, SETTINGS.header
+    pem = presented_certificate(request, source, header)
+    if pem is None:
+        return deny(NO_CERTIFICATE, what_to_configure(request, source, header))
+    now = datetime.now(UTC)
     # Bytes are always contents; a string that is not PEM would name a file.
-    result = CHECKER.check(request.certificate_pem.encode())
-    return decide(result, datetime.now(UTC))
+    certificate = pem.encode()
+    if CHAIN_VERIFIER is not None:
+        certificate = CHAIN_VERIFIER.verified_leaf(pem, now)
+    result = CHECKER.check(certificate)
+    decision = decide(result, now)
+    if not decision.allowed or RULE is None:
+        return decision
+    verdict = RULE(request.event, result)
+    if not isinstance(verdict, bool):
+        raise TypeError(f"CRLCHECK_DECIDE returned {type(verdict).__name__}, expected bool")
+    return decision if verdict else deny_by_rule(decision)
 
 
 def _describe(error: Exception) -> str:
@@ -66,7 +155,12 @@ def _log(decision: Decision, request: AuthorizerRequest | None) -> None:
     if decision.cause == ERROR:
         level = logging.ERROR
     else:
-        level = logging.DEBUG if decision.allowed else logging.INFO
+        level = logging.INFO if decision.denies else logging.DEBUG
     if LOG.isEnabledFor(level):
-        event_format = None if request is None else request.format.value
-        LOG.log(level, json.dumps({**decision.scalars(), "format": event_format}))
+        line = {**decision.scalars(), "format": None if request is None else request.format.value}
+        if SETTINGS.log_certificate and request is not None:
+            with contextlib.suppress(ValueError):  # what is wrong with it is logged already
+                line["certificate"] = presented_certificate(
+                    request, SETTINGS.certificate_from, SETTINGS.header
+                )
+        LOG.log(level, json.dumps(line))

@@ -1,8 +1,9 @@
-"""From a verdict to a decision, and from a decision to API Gateway's answer; pure."""
+"""From a verdict to a decision, and from a decision to the answer; pure."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from crlcheck import CheckResult, RevocationStatus
@@ -10,6 +11,15 @@ from lambda_authorizer.events import AuthorizerRequest, EventFormat
 from lambda_authorizer.settings import ResponseKind
 
 Scalars = dict[str, str | int]
+
+NO_CERTIFICATE = "no_certificate"
+"""The cause of a denial where the request came without a certificate."""
+
+UNTRUSTED_CHAIN = "untrusted_chain"
+"""The cause of a denial where a chain leads to no trust anchor."""
+
+DENIED_BY_RULE = "denied_by_rule"
+"""The cause of a denial by the user's own rule."""
 
 ERROR = "error"
 """The cause of a denial where something failed that should not have."""
@@ -21,11 +31,12 @@ class Decision:
     Whether a request may pass, and why.
 
     ``verdict`` is a RevocationStatus's value. ``cause`` is an
-    UndeterminedCause's value, ``"no_certificate"`` or ERROR. The serial
+    UndeterminedCause's value or one of the causes above. The serial
     number is in hexadecimal, the CRL number in decimal: both exceed what JSON
     readers keep exactly as a number. ``age_seconds`` counts from the CRL's
-    thisUpdate. ``waived`` lists the causes that the policy waived. ``detail``
-    is a sentence for the log, which the client never sees.
+    thisUpdate. ``waived`` lists the causes that the policy waived. ``observed``
+    is what would have been done, ``"allow"`` or ``"deny"``, where everything is
+    allowed. ``detail`` is a sentence for the log, which the client never sees.
     """
 
     allowed: bool
@@ -35,7 +46,13 @@ class Decision:
     crl_number: str | None = None
     age_seconds: int | None = None
     waived: str | None = None
+    observed: str | None = None
     detail: str | None = None
+
+    @property
+    def denies(self) -> bool:
+        """Whether the request is denied, or would be."""
+        return not self.allowed or self.observed == "deny"
 
     def scalars(self) -> Scalars:
         """All members that are known, as JSON scalars."""
@@ -70,18 +87,32 @@ def deny(cause: str, detail: str | None = None) -> Decision:
     return Decision(allowed=False, verdict=verdict, cause=cause, detail=detail)
 
 
+def deny_by_rule(decision: Decision) -> Decision:
+    """Deny what the user's own rule does not let pass."""
+    detail = f"denied by CRLCHECK_DECIDE although: {decision.detail}"
+    return replace(decision, allowed=False, cause=DENIED_BY_RULE, detail=detail)
+
+
+def observe(decision: Decision) -> Decision:
+    """Allow in any case, and remember what would have been done."""
+    return replace(decision, allowed=True, observed="allow" if decision.allowed else "deny")
+
+
 def render(
     decision: Decision, request: AuthorizerRequest | None, response: ResponseKind
 ) -> dict[str, object]:
     """
-    Return what API Gateway expects for *request*, None where it was unreadable.
+    Return what the sender of *request* expects, None where it was unreadable.
 
     A policy covers every method of the API's stage, since the decision rests on
     the certificate alone and API Gateway may reuse it for another method. The
-    resource ``*`` stands only in a denial.
+    resource ``*`` stands only in a denial. A load balancer has no authorizers:
+    its client gets 403, or 200 where nothing lies behind this function.
     """
     if request is None and decision.allowed:
         raise ValueError("a request that could not be read cannot be allowed")
+    if request is not None and request.format is EventFormat.ALB:
+        return _http_response(decision)
     may_be_simple = request is None or request.format is EventFormat.HTTP_2_0
     if response is ResponseKind.SIMPLE and may_be_simple:
         return {"isAuthorized": decision.allowed, "context": decision.context()}
@@ -94,4 +125,16 @@ def render(
         "principalId": decision.serial_number or "unidentified",
         "policyDocument": {"Version": "2012-10-17", "Statement": [statement]},
         "context": decision.context(),
+    }
+
+
+def _http_response(decision: Decision) -> dict[str, object]:
+    """Return a load balancer's Lambda target response; it says nothing of the cause."""
+    status, words = (200, "OK") if decision.allowed else (403, "Forbidden")
+    return {
+        "statusCode": status,
+        "statusDescription": f"{status} {words}",
+        "isBase64Encoded": False,
+        "headers": {"content-type": "application/json", "cache-control": "no-store"},
+        "body": json.dumps({"message": words}),
     }

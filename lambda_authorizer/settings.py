@@ -4,11 +4,36 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from crlcheck import Policy, Rule, StaleRule
 from crlcheck.settings import LogLevel
+
+
+class CertificateFrom(enum.Enum):
+    """
+    Who ended TLS, and so where the client's certificate is.
+
+    API_GATEWAY: ``requestContext``, filled by API Gateway's mutual TLS.
+    ALB_VERIFY: the header that a load balancer in verify mode sets.
+    ALB_PASSTHROUGH: the header with the whole chain that a load balancer in
+    passthrough mode sets; nobody has verified it.
+    CLOUDFRONT: the header that CloudFront's viewer mutual TLS sets.
+    """
+
+    API_GATEWAY = "api-gateway"
+    ALB_VERIFY = "alb-verify"
+    ALB_PASSTHROUGH = "alb-passthrough"
+    CLOUDFRONT = "cloudfront"
+
+
+_HEADERS = {
+    CertificateFrom.ALB_VERIFY: "x-amzn-mtls-clientcert-leaf",
+    CertificateFrom.ALB_PASSTHROUGH: "x-amzn-mtls-clientcert",
+    CertificateFrom.CLOUDFRONT: "cloudfront-viewer-cert-pem",
+}
 
 
 class ResponseKind(enum.Enum):
@@ -16,11 +41,30 @@ class ResponseKind(enum.Enum):
     What an HTTP API with payload format 2.0 expects back.
 
     SIMPLE goes with ``enableSimpleResponses``, which no event reveals. REST
-    APIs and format 1.0 always get an IAM policy.
+    APIs and format 1.0 always get an IAM policy, load balancers an HTTP response.
     """
 
     IAM = "iam"
     SIMPLE = "simple"
+
+
+class Mode(enum.Enum):
+    """OBSERVE allows every request and tells what ENFORCE would have done."""
+
+    ENFORCE = "enforce"
+    OBSERVE = "observe"
+
+
+def _header_name(text: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9-]+", text) is None:
+        raise ValueError("expected the name of a header")
+    return text.lower()
+
+
+def _function_name(text: str) -> str:
+    if re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", text, re.ASCII) is None:
+        raise ValueError("expected module:function")
+    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,19 +72,35 @@ class Settings:
     """
     store: where the published images are, such as ``s3://bucket/published``, or
         the path of one image.
+    certificate_from: see CertificateFrom.
+    certificate_header: the header to read, where the service before this
+        function was given another name for it.
+    trust_anchors: for ALB_PASSTHROUGH: the path of a PEM file with the
+        certificates that a chain must lead to.
     response: see ResponseKind.
-    refresh_after: how old the catalog in use may grow before a request asks
-        whether it has changed; zero asks at every request.
+    mode: see Mode.
+    decide: ``module:function``, a rule of your own: called as
+        ``function(event, result)`` for what is about to be allowed, it returns
+        whether it is.
+    refresh_seconds: how old the catalog in use may grow before a request asks
+        whether it has changed; 0 asks at every request.
     stale, stale_grace, unknown_issuer, no_distribution_point, path_depth, hold,
         expired_certificate, clock_skew: as in ``crlcheck.Policy``.
     image_memory: octets of images that are kept loaded; the function's memory
         must hold twice the largest one.
     log_level: ``info`` logs every denial, ``debug`` every decision.
+    log_certificate: whether a decision is logged with the client's certificate,
+        whose subject may be a person.
     """
 
     store: str
+    certificate_from: CertificateFrom = CertificateFrom.API_GATEWAY
+    certificate_header: str | None = field(default=None, metadata={"read": _header_name})
+    trust_anchors: str | None = None
     response: ResponseKind = ResponseKind.IAM
-    refresh_after: timedelta = timedelta(0)
+    mode: Mode = Mode.ENFORCE
+    decide: str | None = field(default=None, metadata={"read": _function_name})
+    refresh_seconds: int = 0
     stale: StaleRule = StaleRule.DENY
     stale_grace: timedelta = timedelta(0)
     unknown_issuer: Rule = Rule.DENY
@@ -51,6 +111,7 @@ class Settings:
     clock_skew: timedelta = timedelta(minutes=5)
     image_memory: int = 512 << 20
     log_level: LogLevel = LogLevel.INFO
+    log_certificate: bool = False
 
     def __post_init__(self) -> None:
         if self.image_memory <= 0:
@@ -60,6 +121,28 @@ class Settings:
                 f"CRLCHECK_STALE is {self.stale.value!r} and CRLCHECK_STALE_GRACE is "
                 f"{self.stale_grace}: expected both, 'grace' and a duration, or neither"
             )
+        source = self.certificate_from
+        if self.certificate_header is not None and source not in _HEADERS:
+            raise ValueError(
+                f"CRLCHECK_CERTIFICATE_HEADER is {self.certificate_header!r} although "
+                f"CRLCHECK_CERTIFICATE_FROM is {source.value!r}, which reads no header"
+            )
+        if (source is CertificateFrom.ALB_PASSTHROUGH) != (self.trust_anchors is not None):
+            raise ValueError(
+                f"CRLCHECK_CERTIFICATE_FROM is {source.value!r} and CRLCHECK_TRUST_ANCHORS is "
+                f"{self.trust_anchors!r}: expected trust anchors with 'alb-passthrough' only, "
+                "whose chains nobody else verifies"
+            )
+
+    @property
+    def header(self) -> str | None:
+        """The lower-case name of the header that has the certificate; None for none."""
+        return self.certificate_header or _HEADERS.get(self.certificate_from)
+
+    @property
+    def refresh_after(self) -> timedelta:
+        """``refresh_seconds`` as the checker takes it."""
+        return timedelta(seconds=self.refresh_seconds)
 
     @property
     def policy(self) -> Policy:

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from lambda_authorizer.certificates import presented_certificate
 from lambda_authorizer.events import EventFormat, MalformedEventError, parse_request
+from lambda_authorizer.settings import CertificateFrom
 from support.events import EVENTS, authorizer_event
 
 PEM = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"
@@ -18,6 +20,14 @@ SHAPES = {
     "http_1_0": (EventFormat.HTTP_1_0, "f6g7h8i9j0/prod/*"),
     "http_2_0": (EventFormat.HTTP_2_0, "f6g7h8i9j0/$default/*"),
 }
+
+
+def certificate_of(event: object) -> str | None:
+    """What is taken from an event where API Gateway ended TLS."""
+    return presented_certificate(parse_request(event), CertificateFrom.API_GATEWAY, None)
+
+
+RESOURCE_OF_TOKEN = "arn:aws:execute-api:eu-central-1:111122223333:a1b2c3d4e5/prod/*"
 ARN_MEMBERS = {"rest": "methodArn", "http_1_0": "methodArn", "http_2_0": "routeArn"}
 HOLDERS = {"rest": "identity", "http_1_0": "identity", "http_2_0": "authentication"}
 
@@ -30,7 +40,7 @@ def test_each_format_is_told_apart_and_read(shape: str) -> None:
     request = parse_request(authorizer_event(shape, PEM))
     event_format, resource = SHAPES[shape]
     assert request.format is event_format
-    assert request.certificate_pem == PEM
+    assert certificate_of(authorizer_event(shape, PEM)) == PEM
     assert request.resource_arn == f"arn:aws:execute-api:eu-central-1:111122223333:{resource}"
 
 
@@ -51,7 +61,7 @@ def test_a_request_without_a_certificate_has_none(shape: str, absence: str) -> N
         del context[HOLDERS[shape]]
     else:
         holder["clientCert"]["clientCertPem"] = ""
-    assert parse_request(event).certificate_pem is None
+    assert certificate_of(event) is None
 
 
 CERTIFICATE_HEADERS = (
@@ -86,10 +96,10 @@ def test_a_certificate_is_never_taken_from_anywhere_else(shape: str) -> None:
     forged = PEM.replace("MAA=", "MAB=")
     event = authorizer_event(shape, PEM)
     plant(event, forged)
-    assert parse_request(event).certificate_pem == PEM
+    assert certificate_of(event) == PEM
     event = authorizer_event(shape, None)
     plant(event, forged)
-    assert parse_request(event).certificate_pem is None
+    assert certificate_of(event) is None
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -100,7 +110,7 @@ def test_a_certificate_in_the_other_formats_member_is_not_one(shape: str) -> Non
     event = authorizer_event(shape, None)
     other = "identity" if shape == "http_2_0" else "authentication"
     event["requestContext"][other] = {"clientCert": {"clientCertPem": PEM}}
-    assert parse_request(event).certificate_pem is None
+    assert certificate_of(event) is None
 
 
 def _without(shape: str, member: str) -> dict[str, Any]:
@@ -114,8 +124,8 @@ MALFORMED: dict[str, object] = {
     "list": [],
     "string": "REQUEST",
     "empty": {},
-    "token": json.loads((EVENTS / "authorizer_token.json").read_text()),
-    "token with a context": {**authorizer_event("rest", PEM), "type": "TOKEN"},
+    "unknown type": {**authorizer_event("rest", PEM), "type": "request"},
+    "token for nothing": {"type": "TOKEN", "authorizationToken": "let me in"},
     "no type": _without("http_2_0", "type"),
     "unknown version": {**authorizer_event("http_2_0", PEM), "version": "3.0"},
     "numeric version": {**authorizer_event("http_2_0", PEM), "version": 2.0},
@@ -145,7 +155,7 @@ def test_anything_else_is_malformed(name: str) -> None:
     An event that is not of a known shape is refused, never read by guessing.
     """
     with pytest.raises(MalformedEventError):
-        parse_request(MALFORMED[name])
+        certificate_of(MALFORMED[name])
 
 
 @pytest.mark.parametrize(
@@ -203,6 +213,17 @@ def test_the_resource_is_the_api_and_stage_whatever_the_path(arn: str, resource:
     assert parse_request(event).resource_arn == resource
 
 
+def test_a_token_authorizer_is_known_and_has_no_certificate() -> None:
+    """
+    Its event names the API, and a certificate planted in it is none.
+    """
+    event = json.loads((EVENTS / "authorizer_token.json").read_text())
+    event["requestContext"] = {"identity": {"clientCert": {"clientCertPem": PEM}}}
+    assert parse_request(event).format is EventFormat.TOKEN
+    assert parse_request(event).resource_arn == RESOURCE_OF_TOKEN
+    assert certificate_of(event) is None
+
+
 def test_messages_and_representations_hide_the_certificate() -> None:
     """
     What may be logged names members and holds nothing of the certificate.
@@ -212,6 +233,6 @@ def test_messages_and_representations_hide_the_certificate() -> None:
     event = authorizer_event("rest", PEM)
     event["requestContext"]["identity"]["clientCert"] = PEM
     with pytest.raises(MalformedEventError) as caught:
-        parse_request(event)
+        certificate_of(event)
     assert "MAA=" not in str(caught.value)
     assert "requestContext.identity.clientCert" in str(caught.value)

@@ -4,27 +4,18 @@ The authorizer from event to answer, over real published images.
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import crlcheck
-from support.events import EVENTS, authorizer_event
-from support.example_pki import example_pki
-from support.functions import import_function, lines_of
+from support.authorizer import FORMATS, PKI, VERDICTS, is_allowed, load, publish
+from support.events import authorizer_event
+from support.functions import lines_of
 from support.moto_server import S3Environment
 from support.runtime_api import LambdaFunction
 
-PKI = example_pki()
-FORMATS = ("rest", "http_1_0", "http_2_0")
-VERDICTS = {
-    "good": ("not_revoked", None),
-    "revoked": ("revoked", None),
-    "foreign": ("undetermined", "unknown_issuer"),
-}
 RESOURCES = {
     "rest": "arn:aws:execute-api:eu-central-1:111122223333:a1b2c3d4e5/prod/*",
     "http_1_0": "arn:aws:execute-api:eu-central-1:111122223333:f6g7h8i9j0/prod/*",
@@ -38,24 +29,6 @@ def published(tmp_path: Path) -> Path:
     store = tmp_path / "published"
     publish(store, PKI.crl(number=1))
     return store
-
-
-def publish(store: Path | str, crl: bytes) -> None:
-    """Publish one CRL of the example issuer."""
-    crlcheck.publish_crl(crl, crlcheck.open_store(store), issuer=PKI.authority.pem)
-
-
-def load(monkeypatch: pytest.MonkeyPatch, store: Path | str, **settings: str) -> Any:
-    """A new execution environment of the authorizer."""
-    return import_function(monkeypatch, "lambda_authorizer", store=str(store), **settings)
-
-
-def is_allowed(response: dict[str, Any]) -> bool:
-    """Read a response as API Gateway does; anything but a clear Allow is a denial."""
-    if "isAuthorized" in response:
-        return response["isAuthorized"] is True
-    (statement,) = response["policyDocument"]["Statement"]
-    return bool(statement["Effect"] == "Allow")
 
 
 @pytest.mark.parametrize("shape", FORMATS)
@@ -121,7 +94,7 @@ def test_a_forged_header_never_helps(
         {},
         {"version": "2.0", "type": "REQUEST"},
         {"type": "REQUEST", "requestContext": {"identity": {"clientCert": "x"}}, "methodArn": "*"},
-        json.loads((EVENTS / "authorizer_token.json").read_text()),
+        {"type": "TOKEN", "authorizationToken": "let me in"},
     ],
 )
 def test_a_malformed_event_is_denied(
@@ -332,9 +305,9 @@ def test_a_bad_setting_stops_the_runtime() -> None:
     """
     Lambda learns at initialisation which variable is wrong, before any request.
     """
-    environ = {"CRLCHECK_STORE": "images", "CRLCHECK_REFRESH_AFTER": "5"}
+    environ = {"CRLCHECK_STORE": "images", "CRLCHECK_REFRESH_SECONDS": "5s"}
     with LambdaFunction("lambda_authorizer.handler.handler", environ) as function:
         answer = function.next_answer()
     assert answer.path == "init/error"
     assert answer.payload["errorType"] == "ValueError"
-    assert "CRLCHECK_REFRESH_AFTER" in answer.payload["errorMessage"]
+    assert "CRLCHECK_REFRESH_SECONDS" in answer.payload["errorMessage"]

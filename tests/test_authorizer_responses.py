@@ -11,16 +11,17 @@ import pytest
 
 from crlcheck import CheckResult, RevocationStatus, UndeterminedCause
 from lambda_authorizer.events import AuthorizerRequest, EventFormat
-from lambda_authorizer.responses import Decision, decide, deny, render
+from lambda_authorizer.responses import Decision, decide, deny, deny_by_rule, observe, render
 from lambda_authorizer.settings import ResponseKind
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 RESOURCE = "arn:aws:execute-api:eu-central-1:111122223333:a1b2c3d4e5/prod/*"
+GATEWAY_FORMATS = [one for one in EventFormat if one is not EventFormat.ALB]
 ALLOWED = Decision(allowed=True, verdict="not_revoked", serial_number="a1b2", crl_number="7")
 
 
 def _request(event_format: EventFormat) -> AuthorizerRequest:
-    return AuthorizerRequest("PEM", RESOURCE, event_format)
+    return AuthorizerRequest(None if event_format is EventFormat.ALB else RESOURCE, event_format)
 
 
 def _result(
@@ -72,7 +73,7 @@ def test_what_was_waived_is_passed_on() -> None:
     assert decide(result, NOW).context() == {"verdict": "not_revoked", "waived": "stale"}
 
 
-@pytest.mark.parametrize("event_format", EventFormat)
+@pytest.mark.parametrize("event_format", GATEWAY_FORMATS)
 @pytest.mark.parametrize(
     ("decision", "effect"), [(ALLOWED, "Allow"), (deny("no_certificate"), "Deny")]
 )
@@ -97,7 +98,7 @@ def test_a_simple_response_is_for_format_2_0_only(decision: Decision) -> None:
     """
     REST APIs and format 1.0 understand policies only, whatever is configured.
     """
-    for event_format in EventFormat:
+    for event_format in GATEWAY_FORMATS:
         response = render(decision, _request(event_format), ResponseKind.SIMPLE)
         if event_format is EventFormat.HTTP_2_0:
             assert response == {"isAuthorized": decision.allowed, "context": decision.context()}
@@ -138,3 +139,40 @@ def test_context_holds_scalars_only(kind: ResponseKind) -> None:
     context = json.loads(json.dumps(response))["context"]
     assert context
     assert all(isinstance(value, str | int) for value in context.values())
+
+
+@pytest.mark.parametrize(("decision", "status"), [(ALLOWED, 200), (deny("revoked"), 403)])
+@pytest.mark.parametrize("kind", ResponseKind)
+def test_a_load_balancer_gets_an_http_response(
+    decision: Decision, status: int, kind: ResponseKind
+) -> None:
+    """
+    Its client is told yes or no, in few words and without the cause.
+    """
+    response = render(decision, _request(EventFormat.ALB), kind)
+    assert response["statusCode"] == status
+    assert str(response["statusDescription"]).startswith(f"{status} ")
+    assert response["isBase64Encoded"] is False
+    assert json.loads(str(response["body"])) == {"message": "OK" if status == 200 else "Forbidden"}
+    assert "revoked" not in json.dumps(response)
+
+
+@pytest.mark.parametrize("decision", [ALLOWED, deny("error")], ids=["allow", "deny"])
+def test_what_is_observed_is_allowed_and_told(decision: Decision) -> None:
+    """
+    Observing allows everything, and the context says what would have been done.
+    """
+    observed = observe(decision)
+    assert observed.allowed
+    assert observed.denies is not decision.allowed
+    expected = "allow" if decision.allowed else "deny"
+    assert observed.context() == {**decision.context(), "observed": expected}
+
+
+def test_a_rule_can_only_deny() -> None:
+    """
+    What the user's rule denies says so, and keeps the verdict it had.
+    """
+    denied = deny_by_rule(ALLOWED)
+    assert (denied.allowed, denied.verdict) == (False, "not_revoked")
+    assert denied.context()["cause"] == "denied_by_rule"

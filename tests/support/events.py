@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote_plus
+from urllib.parse import quote, quote_plus
 
 EVENTS = Path(__file__).parents[1] / "events"
 
@@ -23,6 +23,23 @@ def authorizer_event(shape: str, certificate_pem: str | None) -> dict[str, Any]:
         del holder["clientCert"]
     else:
         holder["clientCert"]["clientCertPem"] = certificate_pem
+    return event
+
+
+def header_event(shape: str, header: str, pem: str | None) -> dict[str, Any]:
+    """
+    Return an event whose certificate is in *header*: *shape* is ``alb``,
+    ``alb_passthrough`` or ``cloudfront``. Without a certificate the header is missing.
+
+    It is encoded as AWS says that it does, which leaves ``+``, ``=`` and ``/`` alone.
+    """
+    event: dict[str, Any] = json.loads((EVENTS / f"authorizer_{shape}.json").read_text())
+    headers = event.get("headers") or event["multiValueHeaders"]
+    if pem is None:
+        del headers[header]
+    else:
+        value = quote(pem, safe="+=/")
+        headers[header] = [value] if isinstance(headers[header], list) else value
     return event
 
 

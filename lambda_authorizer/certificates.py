@@ -1,0 +1,145 @@
+"""
+The client's certificate, from the one place that the settings name.
+
+A header is text that a client chose unless the service before this function
+sets it itself, so no place ever stands in for another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from lambda_authorizer.events import AuthorizerRequest, EventFormat, MalformedEventError, as_object
+from lambda_authorizer.settings import CertificateFrom
+
+if TYPE_CHECKING:
+    from cryptography.x509.verification import PolicyBuilder
+
+_BEGIN = "-----BEGIN "
+# A TLS chain of more is nobody's, and each certificate costs a parse.
+_MAX_CHAIN = 10
+
+
+class UntrustedChainError(ValueError):
+    """A chain that nobody verified before does not lead to a trust anchor."""
+
+
+def presented_certificate(
+    request: AuthorizerRequest, source: CertificateFrom, header: str | None
+) -> str | None:
+    """
+    Return the PEM that *source* has, None where it has none: the certificate of
+    the client, or from ALB_PASSTHROUGH its whole chain. *header* is the lower-case
+    name of the header to read.
+
+    Raises:
+        MalformedEventError: what is there is not one certificate.
+    """
+    if header is None:
+        pem = _from_context(request)
+    else:
+        value = request.header(header)
+        # Not unquote_plus: "+" is a digit of base64, and nobody encodes a space so.
+        pem = None if value is None else unquote(value, errors="strict")
+    if pem and source is not CertificateFrom.ALB_PASSTHROUGH and pem.count(_BEGIN) > 1:
+        raise MalformedEventError("found several certificates, expected the client's alone")
+    return pem or None
+
+
+def what_to_configure(
+    request: AuthorizerRequest, source: CertificateFrom, header: str | None
+) -> str:
+    """Say why a request may have come without a certificate."""
+    if request.format is EventFormat.TOKEN:
+        return "an authorizer of type TOKEN is sent no certificate: make it of type REQUEST"
+    if header is not None:
+        return (
+            f"no header {header}: the service that ends TLS must set it, see "
+            f"CRLCHECK_CERTIFICATE_FROM={source.value} and CRLCHECK_CERTIFICATE_HEADER"
+        )
+    if request.format is EventFormat.ALB:
+        return (
+            "a load balancer sends the certificate in a header: set "
+            "CRLCHECK_CERTIFICATE_FROM to alb-verify or alb-passthrough"
+        )
+    return (
+        "no clientCert in requestContext: turn mutual TLS on for the API's custom domain and "
+        "its execute-api endpoint off; where another service ends TLS, set "
+        "CRLCHECK_CERTIFICATE_FROM"
+    )
+
+
+def _from_context(request: AuthorizerRequest) -> str | None:
+    if request.format in (EventFormat.TOKEN, EventFormat.ALB):
+        return None
+    member = "authentication" if request.format is EventFormat.HTTP_2_0 else "identity"
+    where = f"requestContext.{member}"
+    # Without mutual TLS, API Gateway leaves either level out or sends null.
+    holder = request.context().get(member)
+    if holder is None:
+        return None
+    certificate = as_object(holder, where).get("clientCert")
+    if certificate is None:
+        return None
+    pem = as_object(certificate, f"{where}.clientCert").get("clientCertPem")
+    if pem is None or isinstance(pem, str):
+        return pem
+    raise MalformedEventError(f"{where}.clientCert.clientCertPem is not a string")
+
+
+class ChainVerifier:
+    """
+    Verifies chains that a load balancer passes through unverified.
+
+    anchors: the certificates that a chain must lead to, as PEM.
+
+    Raises:
+        ValueError: *anchors* holds no certificate, or a broken one.
+    """
+
+    def __init__(self, anchors: bytes) -> None:
+        from cryptography import x509
+        from cryptography.x509.verification import (
+            Criticality,
+            ExtensionPolicy,
+            PolicyBuilder,
+            Store,
+        )
+
+        # Client certificates name devices and people: they need no DNS name.
+        leaf = ExtensionPolicy.webpki_defaults_ee().may_be_present(
+            x509.SubjectAlternativeName, Criticality.AGNOSTIC, None
+        )
+        authority = ExtensionPolicy.webpki_defaults_ca()
+        self._policy: PolicyBuilder = (
+            PolicyBuilder()
+            .store(Store(x509.load_pem_x509_certificates(anchors)))
+            .extension_policies(ca_policy=authority, ee_policy=leaf)
+            .max_chain_depth(_MAX_CHAIN)
+        )
+
+    def verified_leaf(self, pem: str, now: datetime) -> bytes:
+        """
+        Return the first certificate of *pem* as DER, once the others lead from it
+        to an anchor (RFC 5280 6.1) and all are in their time at *now*.
+
+        Raises:
+            UntrustedChainError: they do not, or it is no client's certificate.
+        """
+        from cryptography import x509
+        from cryptography.hazmat.primitives.serialization import Encoding
+        from cryptography.x509.verification import VerificationError
+
+        if pem.count(_BEGIN) > _MAX_CHAIN:
+            raise UntrustedChainError(f"found more than {_MAX_CHAIN} certificates")
+        try:
+            chain: Sequence[x509.Certificate] = x509.load_pem_x509_certificates(pem.encode())
+            verifier = self._policy.time(now).build_client_verifier()
+            verified = verifier.verify(chain[0], list(chain[1:])).chain[0]
+        except (VerificationError, ValueError) as error:
+            # The verifier's own words may repeat a name of the certificate.
+            raise UntrustedChainError("the chain leads to no trust anchor") from error
+        return verified.public_bytes(Encoding.DER)
