@@ -59,7 +59,7 @@ class ObjectStore(Protocol):
             FileNotFoundError: there is no such object.
         """
 
-    def load(self, name: str) -> bytes | mmap.mmap:
+    def load(self, name: str) -> bytes | bytearray | mmap.mmap:
         """
         Return the contents of a large object, mapped where that is possible.
 

@@ -1,5 +1,9 @@
 """
-A store in S3. botocore is imported when a store is opened, never before.
+A store in S3.
+
+It is read with signed GETs of our own where the environment allows that, and
+else by botocore, which is imported when it is needed and never before: it takes
+three times as long to import as everything that a check needs.
 """
 
 from __future__ import annotations
@@ -8,6 +12,8 @@ import contextlib
 import errno
 import os
 import secrets
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,16 +25,26 @@ from crlcheck._object_store import (
     check_write,
     is_object_name,
 )
+from crlcheck._s3_get import S3Answer, S3Getter, S3RefusalError, S3SilenceError, Sink
 from crlcheck.errors import PreconditionFailedError, StoreError, StoreUnavailableError
 
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
 
-# Of one attempt, in seconds. A poll must fail while its caller, often an
-# authorizer with ten seconds in all, can still answer from what it holds.
+# Of one attempt of botocore's, in seconds.
 _CONNECT_TIMEOUT = 2
 _READ_TIMEOUT = 10
 _MAX_ATTEMPTS = 3
+
+# Of all attempts together, in seconds. A poll is part of a request that can be
+# answered from what is held; without anything held there is more time.
+_POLL_SECONDS = 1.0
+_READ_SECONDS = 3.0
+DEFAULT_LOAD_SECONDS = 60.0
+
+# A large object is read in parts of so many octets, several at a time.
+_PART = 8 << 20
+_MAX_READERS = 4
 
 # User metadata that tells whose write an object is (see _etag_of_write).
 _WRITE_ID = "crlcheck-write"
@@ -48,20 +64,27 @@ class S3Store:
     other than S3 must honour If-Match and If-None-Match on PUT: one that passes
     them over loses updates.
 
+    load_seconds: how long reading an image may take. A caller with a deadline
+    of its own, such as a Lambda function, should leave it time to answer.
+
     Raises:
         ValueError: the URL has another scheme or no bucket.
         ImportError: boto3 is not installed and no client is given.
         StoreError: the environment does not make a client.
     """
 
-    def __init__(self, url: str, *, client: Any = None) -> None:
+    def __init__(
+        self, url: str, *, client: Any = None, load_seconds: float = DEFAULT_LOAD_SECONDS
+    ) -> None:
         scheme, separator, location = url.partition("://")
         bucket, _, prefix = location.partition("/")
         if scheme != "s3" or not separator or not bucket:
             raise ValueError(f"store {url!r}: expected s3://bucket/prefix")
         self._bucket = bucket
         self._prefix = f"{prefix.strip('/')}/".lstrip("/")
-        self._client: Any = _new_client() if client is None else client
+        self._load_seconds = load_seconds
+        self._getter = None if client is not None else S3Getter.from_environment(bucket, os.environ)
+        self._made: Any = _new_client() if client is None and self._getter is None else client
 
     def __repr__(self) -> str:
         return f"S3Store({self.url!r})"
@@ -74,28 +97,104 @@ class S3Store:
     def read(self, name: str) -> StoredObject:
         """As ObjectStore.read."""
         check_name(name)
-        with self._translated(name):
-            return self._get(name)
+        if self._getter is None:
+            with self._translated(name):
+                return self._get(name)
+        answer = self._fetch(self._getter, name, time.monotonic() + _READ_SECONDS)
+        return StoredObject(answer.body, answer.etag)
 
     def read_if_changed(self, name: str, etag: str | None) -> StoredObject | None:
         """As ObjectStore.read_if_changed: one conditional GET."""
         if etag is None:
             return self.read(name)
-        from botocore.exceptions import ClientError
-
         check_name(name)
-        with self._translated(name):
-            try:
+        try:
+            if self._getter is not None:
+                answer = self._fetch(
+                    self._getter, name, time.monotonic() + _POLL_SECONDS, if_none_match=etag
+                )
+                return StoredObject(answer.body, answer.etag)
+            with self._translated(name):
                 return self._get(name, IfNoneMatch=etag)
-            except ClientError as error:
-                # Only the status is dependable; the code of a 304 has no body to come from.
-                if _status(error) == 304:
-                    return None
-                raise
+        except _NotModifiedError:
+            return None
 
-    def load(self, name: str) -> bytes:
-        """As ObjectStore.load."""
-        return self.read(name).body
+    def load(self, name: str) -> bytes | bytearray:
+        """As ObjectStore.load; a large object is read in parts, all of one state."""
+        check_name(name)
+        deadline = time.monotonic() + self._load_seconds
+        if self._getter is None:
+            with self._translated(name):
+                return self._get(name).body
+        return self._load_parts(self._getter, name, deadline)
+
+    def _load_parts(self, getter: S3Getter, name: str, deadline: float) -> bytearray:
+        """Read the first part, which tells how many there are, then the others at once."""
+        whole = bytearray()
+
+        def first_room(total: int, size: int) -> memoryview:
+            nonlocal whole
+            whole = bytearray(total)
+            return memoryview(whole)[:size]
+
+        first = self._fetch(getter, name, deadline, byte_range=(0, _PART - 1), into=first_room)
+        starts = iter(range(_PART, first.total, _PART))
+        taking = threading.Lock()
+        failures: list[Exception] = []
+
+        def read_parts() -> None:
+            while not failures:
+                with taking:
+                    start = next(starts, None)
+                if start is None:
+                    return
+                room = memoryview(whole)[start : start + _PART]
+                try:
+                    self._fetch(
+                        getter,
+                        name,
+                        deadline,
+                        if_match=first.etag,
+                        byte_range=(start, start + len(room) - 1),
+                        into=_exactly(room),
+                    )
+                except Exception as error:  # noqa: BLE001 - raised again by who waits
+                    failures.append(error)
+
+        num_others = min(_MAX_READERS, -(-first.total // _PART) - 1) - 1
+        readers = [threading.Thread(target=read_parts, daemon=True) for _ in range(num_others)]
+        for reader in readers:
+            reader.start()
+        read_parts()
+        for reader in readers:
+            reader.join()
+        if failures:
+            raise failures[0]
+        return whole
+
+    def _fetch(self, getter: S3Getter, name: str, deadline: float, **conditions: Any) -> S3Answer:
+        """GET an object; raise what ObjectStore names, or _NotModifiedError."""
+        key = self._prefix + name
+        try:
+            try:
+                return getter.get(key, deadline=deadline, **conditions)
+            except S3RefusalError as refusal:
+                if refusal.status != 416:  # it has no first octet: it is empty
+                    raise
+                return getter.get(key, deadline=deadline, into=conditions.get("into"))
+        except S3RefusalError as refusal:
+            if refusal.status == 304:
+                raise _NotModifiedError from None
+            raise self._refused(name, "GetObject", refusal.status, refusal.code) from refusal
+        except S3SilenceError as silence:
+            raise StoreUnavailableError(f"{self.url}/{name}: {silence}") from silence
+
+    @property
+    def _client(self) -> Any:
+        """The client that does everything else; threads may at worst make it twice."""
+        if self._made is None:
+            self._made = _new_client()
+        return self._made
 
     def write(
         self, name: str, body: bytes | Path, *, if_match: str | None = None, if_absent: bool = False
@@ -155,7 +254,15 @@ class S3Store:
         return {"Bucket": self._bucket, "Key": self._prefix + name}
 
     def _get(self, name: str, **conditions: str) -> StoredObject:
-        response = self._client.get_object(**self._object(name), **conditions)
+        from botocore.exceptions import ClientError
+
+        try:
+            response = self._client.get_object(**self._object(name), **conditions)
+        except ClientError as error:
+            # Only the status is dependable; the code of a 304 has no body to come from.
+            if _status(error) == 304:
+                raise _NotModifiedError from None
+            raise
         with contextlib.closing(response["Body"]) as body:
             return StoredObject(body.read(), response["ETag"])
 
@@ -184,30 +291,44 @@ class S3Store:
         try:
             yield
         except ClientError as error:
-            raise self._store_error(name, error) from error
+            raise self._refused(name, error.operation_name, _status(error), _code(error)) from error
         except ParamValidationError as error:
             raise ValueError(f"{self.url}/{name}: {error}") from error
         except (BotoCoreError, HTTPError) as error:
             # HTTPError: urllib3's own, when a body breaks off while it is read.
             raise StoreUnavailableError(f"{self.url}/{name}: {error}") from error
 
-    def _store_error(self, name: str, error: ClientError) -> Exception:
-        status, code = _status(error), _code(error)
+    def _refused(self, name: str, operation: str, status: int, code: str) -> Exception:
         place = f"{self.url}/{name}"
         if code == "NoSuchBucket":
             return StoreError(f"{place}: the bucket {self._bucket} does not exist")
         if status == 404:
             return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), place)
-        message = f"{place}: {error.operation_name} was answered {status} {code}"
-        if status == 403 and error.operation_name == "GetObject":
+        message = f"{place}: {operation} was answered {status} {code}"
+        if status == 403 and operation == "GetObject":
             message += "; without s3:ListBucket that is also what S3 says of a missing object"
-        if status in (403, 429) or status >= 500 or code in _TRANSIENT_CODES:
-            return StoreUnavailableError(message)
-        return StoreError(message)
+        # 412: it was replaced while it was read.
+        lasts = status not in (403, 412, 429) and status < 500 and code not in _TRANSIENT_CODES
+        return StoreError(message) if lasts else StoreUnavailableError(message)
+
+
+def _exactly(room: memoryview) -> Sink:
+    """Return a sink that takes what fits *room* and nothing else."""
+
+    def take(_total: int, size: int) -> memoryview:
+        if size != len(room):
+            raise ValueError(f"found {size} octets, expected {len(room)}")
+        return room
+
+    return take
+
+
+class _NotModifiedError(Exception):
+    """A conditional GET found the object as it was."""
 
 
 def _new_client() -> Any:
-    # botocore rather than boto3: the same client for a third less of the start.
+    # botocore rather than boto3: the same client for a third less of the time.
     try:
         import botocore.session
         from botocore.config import Config

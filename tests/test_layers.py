@@ -14,7 +14,15 @@ ROOT = Path(__file__).parents[1]
 # From the bottom up. A package stands for everything in it.
 LAYERS = (
     {"errors", "types", "settings", "_serial", "_pem", "_name", "_worker"},
-    {"_binding", "_bitmap", "_metadata", "_object_store", "_signature_scheme", "_source"},
+    {
+        "_binding",
+        "_bitmap",
+        "_metadata",
+        "_object_store",
+        "_s3_get",
+        "_signature_scheme",
+        "_source",
+    },
     {"_s3", "_points", "_issuers", "_wording"},
     {"certificate", "signature", "index", "scope", "catalog", "stores"},
     {"_pipeline", "_images"},

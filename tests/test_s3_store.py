@@ -43,10 +43,23 @@ def proxy(faulty: tuple[FaultProxy, Any]) -> FaultProxy:
     return faulty[0]
 
 
-@pytest.fixture
-def remote(s3: S3Environment, proxy: FaultProxy, faulty: tuple[FaultProxy, Any]) -> S3Store:
-    """An empty store behind the proxy."""
-    return S3Store(f"s3://{s3.bucket}/published", client=faulty[1])
+@pytest.fixture(params=["botocore", "own"])
+def remote(
+    request: pytest.FixtureRequest,
+    s3: S3Environment,
+    proxy: FaultProxy,
+    faulty: tuple[FaultProxy, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> S3Store:
+    """An empty store behind the proxy, read by botocore or by GETs of our own."""
+    url = f"s3://{s3.bucket}/published"
+    if request.param == "botocore":
+        return S3Store(url, client=faulty[1])
+    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+    store = S3Store(url)
+    store._made = faulty[1]  # for what is not read
+    assert store._getter is not None
+    return store
 
 
 def test_processes_lose_no_update(s3: S3Environment) -> None:

@@ -9,9 +9,10 @@ import contextlib
 import http.client
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedIOBase
 from urllib.parse import urlsplit
 
 
@@ -22,31 +23,49 @@ class Fault:
 
     With a *status* it is refused with that and an S3 error *code*, unforwarded.
     Otherwise it is forwarded, and of the answer only the first *part* (0 to 1)
-    of its body comes back; nothing at all where *part* is None.
+    of its body comes back; nothing at all where *part* is None. *seconds* is how
+    long the body takes, which then comes in small pieces. *change* makes other
+    octets of the body.
     """
 
     status: int | None = None
     code: str = ""
     part: float | None = None
+    seconds: float = 0.0
+    change: Callable[[bytes], bytes] = bytes
 
 
 LOST_ANSWER = Fault()
 BROKEN_BODY = Fault(part=0.5)
+SLOW_BODY = Fault(part=1, seconds=30.0)
+_PIECES = 60
 
 
 @dataclass
 class FaultProxy:
-    """The faults still to come, one for each request, and the requests that came."""
+    """
+    The faults still to come, one for each request, the one that all other requests
+    for names with *always_for* in them meet, and the requests that came.
+    """
 
     endpoint: str
     faults: deque[Fault] = field(default_factory=deque)
+    always: Fault = field(default_factory=lambda: Fault(part=1))
+    always_for: str = ""
     methods: list[str] = field(default_factory=list)
+
+    def next_fault(self, path: str) -> Fault:
+        """What becomes of a request."""
+        if self.faults:
+            return self.faults.popleft()
+        return self.always if self.always_for in path else Fault(part=1)
 
 
 @contextlib.contextmanager
 def fault_proxy(server: str) -> Iterator[FaultProxy]:
     """Forward to *server* (``http://host:port``) on a free port, with faults."""
     forward_to = urlsplit(server).netloc
+    ended = threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -55,7 +74,7 @@ def fault_proxy(server: str) -> Iterator[FaultProxy]:
             self.close_connection = True
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             proxy.methods.append(self.command)
-            fault = proxy.faults.popleft() if proxy.faults else Fault(part=1)
+            fault = proxy.next_fault(self.path)
             if fault.status is not None:
                 self._refuse(fault.status, fault.code)
                 return
@@ -71,7 +90,12 @@ def fault_proxy(server: str) -> Iterator[FaultProxy]:
                         self.send_header(name, value)
                 self.send_header("Connection", "close")
                 self.end_headers()
-                self.wfile.write(content[: int(len(content) * fault.part)])
+                _send(
+                    self.wfile,
+                    fault.change(content[: int(len(content) * fault.part)]),
+                    fault.seconds,
+                    ended,
+                )
 
         do_GET = do_HEAD = do_PUT = do_DELETE = serve
 
@@ -94,6 +118,21 @@ def fault_proxy(server: str) -> Iterator[FaultProxy]:
     try:
         yield proxy
     finally:
+        ended.set()
         listener.shutdown()
         thread.join()
         listener.server_close()
+
+
+def _send(target: BufferedIOBase, content: bytes, seconds: float, ended: threading.Event) -> None:
+    """Write *content* in small pieces over so many seconds, at most until *ended*."""
+    if not seconds:
+        target.write(content)
+        return
+    size = -(-len(content) // _PIECES) or 1
+    # Whoever asked may have left long before the end.
+    with contextlib.suppress(OSError):
+        for start in range(0, len(content), size):
+            target.write(content[start : start + size])
+            if ended.wait(seconds / _PIECES):
+                break

@@ -1,0 +1,340 @@
+"""
+Signed GETs from one S3 bucket over the standard library alone.
+
+What reads at every cold start is this small part of S3: a GET with conditions
+and a range, under Signature Version 4. It serves environments that are as plain
+as Lambda's (keys and region in variables); all others get botocore's client.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import os
+import re
+import select
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http.client import HTTPConnection, HTTPException, HTTPResponse
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
+
+if TYPE_CHECKING:
+    from socket import socket
+    from ssl import SSLContext
+
+CONNECT_SECONDS = 1.0
+MAX_ATTEMPTS = 3
+
+_EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
+_FIRST_PAUSE = 0.05
+_CHUNK = 1 << 18
+_MAX_IDLE = 8
+
+# Variables that steer botocore in ways that this module does not follow.
+_STEERING = (
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_USE_FIPS_ENDPOINT",
+    "AWS_USE_DUALSTACK_ENDPOINT",
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "http_proxy",
+    "https_proxy",
+)
+
+
+Sink = Callable[[int, int], memoryview]
+
+
+class S3RefusalError(Exception):
+    """S3 answered with an error: ``status``, and the ``code`` of its body."""
+
+    def __init__(self, status: int, code: str) -> None:
+        super().__init__(f"{status} {code}")
+        self.status = status
+        self.code = code
+
+
+class S3SilenceError(Exception):
+    """No whole answer came within the time given; the message says what happened."""
+
+
+@dataclass(frozen=True, slots=True)
+class S3Answer:
+    """``total`` is the octets of the whole object, of which ``body`` may be a range."""
+
+    etag: str
+    body: bytes
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    access_key: str
+    secret_key: str
+    token: str | None
+
+
+class S3Getter:
+    """GETs from *bucket*. Threads may share it, and so may a fork's two processes."""
+
+    def __init__(
+        self,
+        bucket: str,
+        *,
+        region: str,
+        keys: _Keys,
+        endpoint: str | None = None,
+        ca_bundle: str | None = None,
+    ) -> None:
+        self._bucket = bucket
+        self._region = region
+        self._keys = keys
+        self._endpoint = endpoint
+        self._ca_bundle = ca_bundle
+        self._signing_key: tuple[str, bytes] | None = None
+        self._tls: SSLContext | None = None
+        self._idle: deque[tuple[str, HTTPConnection]] = deque()
+        self._owner = os.getpid()
+
+    @classmethod
+    def from_environment(cls, bucket: str, environ: Mapping[str, str]) -> S3Getter | None:
+        """Return one for *bucket*, None where the environment is none of the plain ones."""
+        region = environ.get("AWS_DEFAULT_REGION") or environ.get("AWS_REGION") or ""
+        endpoint = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL")
+        access_key = environ.get("AWS_ACCESS_KEY_ID")
+        secret_key = environ.get("AWS_SECRET_ACCESS_KEY")
+        is_plain = (
+            re.fullmatch(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", bucket) is not None
+            and re.fullmatch(r"[a-z]{2}(-gov)?-[a-z]+-[0-9]", region) is not None
+            and (endpoint is None or re.fullmatch(r"https?://[^/?#@]+/?", endpoint) is not None)
+            and not any(environ.get(name) for name in _STEERING)
+            and not _has_config_file(environ)
+        )
+        if not is_plain or not access_key or not secret_key:
+            return None
+        keys = _Keys(access_key, secret_key, environ.get("AWS_SESSION_TOKEN"))
+        ca_bundle = environ.get("AWS_CA_BUNDLE") or None
+        return cls(bucket, region=region, keys=keys, endpoint=endpoint, ca_bundle=ca_bundle)
+
+    def get(
+        self,
+        key: str,
+        *,
+        deadline: float,
+        if_none_match: str | None = None,
+        if_match: str | None = None,
+        byte_range: tuple[int, int] | None = None,
+        into: Sink | None = None,
+    ) -> S3Answer:
+        """
+        Return the object, or the octets of it from *byte_range*, first and last.
+
+        With *into* the octets go where it says, and the answer has none: it is
+        called with the size of the whole object and of what comes, once for each
+        attempt, and returns room for what comes; a ValueError refuses it.
+        *deadline* is a time of the monotonic clock for everything, repeated
+        attempts included.
+
+        Raises:
+            S3RefusalError: S3 answered with an error; 304 and 412 for the conditions.
+            S3SilenceError: there was no whole answer in time.
+        """
+        conditions = {"if-none-match": if_none_match, "if-match": if_match}
+        headers = {name: value for name, value in conditions.items() if value is not None}
+        if byte_range is not None:
+            headers["range"] = f"bytes={byte_range[0]}-{byte_range[1]}"
+        pause, attempt = _FIRST_PAUSE, 0
+        while True:
+            attempt += 1
+            region = self._region
+            try:
+                return self._attempt(key, headers, deadline, into)
+            except S3RefusalError as refusal:
+                lasting = refusal.status < 500 and refusal.status != 429
+                if (lasting and region == self._region) or _is_last(attempt, pause, deadline):
+                    raise
+            except (OSError, HTTPException, ValueError) as error:
+                if _is_last(attempt, pause, deadline):
+                    raise S3SilenceError(f"{self._place(key)[1]}: {error}") from error
+            time.sleep(pause)
+            pause *= 2
+
+    def _attempt(
+        self, key: str, headers: Mapping[str, str], deadline: float, into: Sink | None
+    ) -> S3Answer:
+        scheme, host, path = self._place(key)
+        connection = self._connection(scheme, host, deadline)
+        may_stay = False
+        with contextlib.ExitStack() as closing:
+            closing.callback(lambda: self._let_go(host, connection, may_stay=may_stay))
+            sock = connection.sock
+            connection.request("GET", path, headers={**headers, **self._signed(host, path)})
+            response = closing.enter_context(connection.getresponse())
+            chunks = _chunks(response, sock, deadline)
+            is_refusal = response.status not in (200, 206)
+            total, size = _sizes(response)
+            if into is None or is_refusal:
+                body = b"".join(chunks)
+            else:
+                body = b""
+                _fill(into(total, size), chunks)
+            may_stay = not response.will_close
+        if is_refusal:
+            self._note_region(response)
+            found = re.search(rb"<Code>([^<]*)</Code>", body)
+            raise S3RefusalError(response.status, "" if found is None else found[1].decode())
+        return S3Answer(response.headers.get("ETag", ""), body, total)
+
+    def _let_go(self, host: str, connection: HTTPConnection, *, may_stay: bool) -> None:
+        if may_stay and len(self._idle) < _MAX_IDLE:
+            self._idle.append((host, connection))
+        else:
+            connection.close()
+
+    def __del__(self) -> None:
+        for _, connection in self._idle:
+            connection.close()
+
+    def _note_region(self, response: HTTPResponse) -> None:
+        # S3 tells in which region a bucket is to who asked in another one.
+        region = response.headers.get("x-amz-bucket-region")
+        if response.status in (301, 307, 400) and region and self._endpoint is None:
+            self._region = region
+
+    def _place(self, key: str) -> tuple[str, str, str]:
+        """Return scheme, host and path of an object, as S3 signs them."""
+        path = "/" + quote(key, safe="/-_.~")
+        if self._endpoint is not None:
+            parts = urlsplit(self._endpoint)
+            return parts.scheme, parts.netloc, f"/{self._bucket}{path}"
+        suffix = "amazonaws.com.cn" if self._region.startswith("cn-") else "amazonaws.com"
+        return "https", f"{self._bucket}.s3.{self._region}.{suffix}", path
+
+    def _connection(self, scheme: str, host: str, deadline: float) -> HTTPConnection:
+        if self._owner != os.getpid():
+            # What a fork has left to both processes is the other one's.
+            idle, self._idle, self._owner = self._idle, deque(), os.getpid()
+            for _, connection in idle:
+                connection.close()
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            raise TimeoutError("timed out")
+        while self._idle:
+            try:
+                its_host, connection = self._idle.pop()
+            except IndexError:  # another thread was first
+                break
+            if its_host == host and not _has_ended(connection):
+                connection.sock.settimeout(remaining)
+                return connection
+            connection.close()
+        timeout = min(CONNECT_SECONDS, remaining)
+        if scheme == "http":
+            connection = HTTPConnection(host, timeout=timeout)
+        else:
+            connection = self._tls_connection(host, timeout)
+        connection.connect()
+        connection.sock.settimeout(max(deadline - time.monotonic(), 0.001))
+        return connection
+
+    def _tls_connection(self, host: str, timeout: float) -> HTTPConnection:
+        import ssl
+        from http.client import HTTPSConnection
+
+        if self._tls is None:
+            self._tls = ssl.create_default_context(cafile=self._ca_bundle)
+        return HTTPSConnection(host, timeout=timeout, context=self._tls)
+
+    # ---- Signature Version 4 -------------------------------------------------
+
+    def _signed(self, host: str, path: str) -> dict[str, str]:
+        """Return the headers that sign a GET of *path*."""
+        moment = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+        signed = {"host": host, "x-amz-content-sha256": _EMPTY_SHA256, "x-amz-date": moment}
+        if self._keys.token is not None:
+            signed["x-amz-security-token"] = self._keys.token
+        names = ";".join(signed)
+        canonical = "".join(f"{name}:{value}\n" for name, value in signed.items())
+        request = f"GET\n{path}\n\n{canonical}\n{names}\n{_EMPTY_SHA256}"
+        scope = f"{moment[:8]}/{self._region}/s3/aws4_request"
+        digest = hashlib.sha256(request.encode()).hexdigest()
+        to_sign = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{digest}"
+        signature = hmac.digest(self._key_for(scope), to_sign.encode(), "sha256").hex()
+        signed["authorization"] = (
+            f"AWS4-HMAC-SHA256 Credential={self._keys.access_key}/{scope}, "
+            f"SignedHeaders={names}, Signature={signature}"
+        )
+        return signed
+
+    def _key_for(self, scope: str) -> bytes:
+        """Return the key that signs requests of one day and region, which *scope* names."""
+        held = self._signing_key
+        if held is None or held[0] != scope:
+            key = f"AWS4{self._keys.secret_key}".encode()
+            for part in scope.split("/"):
+                key = hmac.digest(key, part.encode(), "sha256")
+            self._signing_key = held = (scope, key)
+        return held[1]
+
+
+def _is_last(attempt: int, pause: float, deadline: float) -> bool:
+    return attempt == MAX_ATTEMPTS or time.monotonic() + pause >= deadline
+
+
+def _has_config_file(environ: Mapping[str, str]) -> bool:
+    # Endpoints, addressing and certificates may be set there.
+    path = Path(environ.get("AWS_CONFIG_FILE") or "~/.aws/config").expanduser()
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False
+
+
+def _has_ended(connection: HTTPConnection) -> bool:
+    """Whether a connection without a request has something to read: its end, or nonsense."""
+    ready = select.poll()
+    ready.register(connection.sock, select.POLLIN)
+    return bool(ready.poll(0))
+
+
+def _sizes(response: HTTPResponse) -> tuple[int, int]:
+    """Return the octets of the whole object and of what comes of it."""
+    size = 0 if response.length is None else response.length
+    total = response.headers.get("Content-Range", "").rpartition("/")[2]
+    return (int(total) if total.isdecimal() else size), size
+
+
+def _chunks(response: HTTPResponse, sock: socket, deadline: float) -> Iterator[bytes]:
+    """Yield the whole body; a server that sends it drop by drop is left at the deadline."""
+    missing = response.length
+    while not response.isclosed():
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            raise TimeoutError("timed out in the middle of the body")
+        sock.settimeout(remaining)
+        chunk = response.read1(_CHUNK)
+        if not chunk:
+            break
+        if missing is not None:
+            missing -= len(chunk)
+        yield chunk
+    if missing:
+        raise HTTPException(f"connection closed {missing} octets before the end of the body")
+
+
+def _fill(room: memoryview, chunks: Iterator[bytes]) -> None:
+    """Copy *chunks* to *room*, which they must fill."""
+    position = 0
+    for chunk in chunks:
+        room[position : position + len(chunk)] = chunk
+        position += len(chunk)
+    if position != len(room):
+        raise HTTPException(f"found {position} octets, expected {len(room)}")
