@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from crlcheck.certificate import load_certificate, load_certificates
-    from crlcheck.checker import RevocationChecker
+    from crlcheck.checker import CheckerStatus, RevocationChecker, ScopeStatus
     from crlcheck.compiler import compile_crl, compile_unverified_crl
     from crlcheck.errors import (
         CertificateError,
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         CompileReport,
         CrlWarning,
         DistributionPoint,
+        Freshness,
         IssuingDistributionPoint,
         Policy,
         PublishReport,
@@ -64,6 +65,7 @@ __all__ = [
     "CertificateError",
     "CertificateFacts",
     "CheckResult",
+    "CheckerStatus",
     "CompileReport",
     "CorruptIndexError",
     "CrlBaseMissingError",
@@ -75,6 +77,7 @@ __all__ = [
     "CrlSignatureError",
     "CrlWarning",
     "DistributionPoint",
+    "Freshness",
     "IndexClosedError",
     "IndexFileError",
     "IssuingDistributionPoint",
@@ -91,6 +94,7 @@ __all__ = [
     "RevokedEntry",
     "Rule",
     "S3Store",
+    "ScopeStatus",
     "StaleRule",
     "StoreError",
     "StoreUnavailableError",
@@ -110,7 +114,7 @@ __all__ = [
 
 _HOMES = {
     "certificate": ("load_certificate", "load_certificates"),
-    "checker": ("RevocationChecker",),
+    "checker": ("CheckerStatus", "RevocationChecker", "ScopeStatus"),
     "compiler": ("compile_crl", "compile_unverified_crl"),
     "errors": (
         "CertificateError",
@@ -140,6 +144,7 @@ _HOMES = {
         "CompileReport",
         "CrlWarning",
         "DistributionPoint",
+        "Freshness",
         "IssuingDistributionPoint",
         "Policy",
         "PublishReport",

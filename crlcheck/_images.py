@@ -17,6 +17,12 @@ from crlcheck.index import RevocationIndex
 RETRY_REFUSED_SECONDS = 5.0
 """How long something the store holds is not read again after it was refused as unusable."""
 
+RETRY_UNAVAILABLE_SECONDS = 1.0
+"""
+How long an image is not asked for again after the store did not give it: each
+attempt may have cost a request the whole time limit.
+"""
+
 
 IMAGE_OVERHEAD = 16 << 10
 """Octets that an open image takes beside its own, roughly: objects, locks, a mapping."""
@@ -43,6 +49,7 @@ class HeldImage:
         "_open",
         "_opened",
         "_refused_at",
+        "_unavailable_at",
         "error",
         "metadata",
         "scope",
@@ -64,6 +71,7 @@ class HeldImage:
         self._cache = cache
         self._opened: RevocationIndex | None = None
         self._refused_at: float | None = None
+        self._unavailable_at: float | None = None
         self._num_failures = 0
         self._lock = threading.Lock()
 
@@ -104,6 +112,10 @@ class HeldImage:
             cache.note_use(self)
         return opened
 
+    def after_fork(self) -> None:
+        """Take another lock: the thread that may hold this one is the parent's."""
+        self._lock = threading.Lock()
+
     def let_go(self) -> None:
         """Forget the open image; lookups under way in it still end well."""
         self._opened = None
@@ -111,16 +123,21 @@ class HeldImage:
     def _load(self) -> RevocationIndex:
         if self._refused_at is not None and not retry_due(self._refused_at):
             raise IndexFileError(f"{self.error} (not tried again yet)")
+        since = self._unavailable_at
+        if since is not None and time.monotonic() - since < RETRY_UNAVAILABLE_SECONDS:
+            raise StoreUnavailableError(f"{self.error} (not tried again yet)")
         try:
             opened = self._open()
         except (StoreError, OSError) as error:
             self._note_failure(error)
+            if isinstance(error, StoreUnavailableError):
+                self._unavailable_at = time.monotonic()
             raise
         except IndexFileError as error:
             self._note_failure(error)
             self._refused_at = time.monotonic()
             raise
-        self.error, self._refused_at = None, None
+        self.error = self._refused_at = self._unavailable_at = None
         return opened
 
     def _note_failure(self, error: Exception) -> None:
@@ -171,6 +188,10 @@ class ImageCache:
                 self._size -= image.size
             if self.last_used not in kept:
                 self.last_used = None
+
+    def after_fork(self) -> None:
+        """As HeldImage.after_fork."""
+        self._lock = threading.Lock()
 
     def _forget(self, image: HeldImage) -> None:
         self._used.pop(image)

@@ -7,21 +7,16 @@ while the next one is being prepared.
 from __future__ import annotations
 
 import dataclasses
-import threading
-import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 
-from crlcheck._images import IMAGE_OVERHEAD, HeldImage, ImageCache, retry_due
+from crlcheck._images import IMAGE_OVERHEAD, HeldImage, ImageCache
 from crlcheck._metadata import ImageMetadata
-from crlcheck.catalog import CATALOG_NAME, Catalog, PublishedImage, delta_fits
+from crlcheck.catalog import Catalog, PublishedImage, delta_fits
 from crlcheck.certificate import load_certificate
 from crlcheck.errors import (
     CorruptIndexError,
-    CrlCheckError,
     IndexFileError,
-    StoreUnavailableError,
 )
 from crlcheck.index import RevocationIndex, open_index
 from crlcheck.scope import ScopeTable
@@ -83,136 +78,6 @@ class Trust:
             any_point=any_point,
             waive_points=self.waive_points,
         )
-
-
-class FixedSet:
-    """A snapshot that stays: indexes handed over. The counterpart of FollowedSet."""
-
-    confirmed_at: datetime | None = None
-    error: str | None = None
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self.snapshot: Snapshot | None = snapshot
-
-    def current(self) -> Snapshot | None:
-        """Return the snapshot."""
-        return self.snapshot
-
-    def refresh(self) -> bool:
-        """Return False: there is nothing newer to take."""
-        return False
-
-
-class FollowedSet:
-    """
-    The published set of a store, kept up to date by conditional GETs.
-
-    ``snapshot`` is the last good one, None before there was one;
-    ``confirmed_at`` is when the store last said that it is current, ``error``
-    why a later attempt failed.
-    """
-
-    def __init__(
-        self,
-        store: ObjectStore,
-        trust: Trust,
-        refresh_after: timedelta,
-        clock: Callable[[], datetime],
-        image_memory: int,
-    ) -> None:
-        self.snapshot: Snapshot | None = None
-        self.confirmed_at: datetime | None = None
-        self.error: str | None = None
-        self._store = store
-        self._trust = trust
-        self._cache = ImageCache(image_memory)
-        self._refresh_after = refresh_after
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._num_polls = 0
-        self._polled_at: datetime | None = None
-        # The etag of a catalog that could not be used, and when that was found.
-        self._refused: tuple[str, float] | None = None
-
-    def current(self) -> Snapshot | None:
-        """Return the set to answer from, after asking the store where that is due."""
-        if self.snapshot is not None and not self._is_due():
-            return self.snapshot
-        num_polls = self._num_polls
-        # One thread asks; the others answer from what is held, unless nothing is.
-        if self._lock.acquire(blocking=self.snapshot is None):
-            try:
-                # Who had to wait takes what came of the poll that was under way.
-                if num_polls == self._num_polls:
-                    self._poll()
-            except (CrlCheckError, OSError):
-                pass  # It is in ``error``, and what is held keeps answering.
-            finally:
-                self._lock.release()
-        return self.snapshot
-
-    def refresh(self) -> bool:
-        """
-        Ask the store now; return whether a newer set was taken.
-
-        Raises:
-            StoreError: the store does not answer, or its catalog is refused.
-            IndexFileError: an image in use has a successor that is refused.
-            FileNotFoundError: the catalog or such a successor is missing.
-        """
-        with self._lock:
-            self._refused = None
-            return self._poll()
-
-    def _is_due(self) -> bool:
-        if self._polled_at is None or not self._refresh_after:
-            return True
-        elapsed = self._clock() - self._polled_at
-        # A clock that was set back must not keep the store from being asked.
-        return not timedelta(0) <= elapsed < self._refresh_after
-
-    def _poll(self) -> bool:
-        """Ask the store and take a newer set over; the caller holds the lock."""
-        self._polled_at = now = self._clock()
-        held = self.snapshot
-        try:
-            newer = self._read_newer(held)
-        except (CrlCheckError, OSError) as error:
-            self.error = str(error)
-            raise
-        finally:
-            self._num_polls += 1
-        if self._refused is None:
-            self.confirmed_at, self.error = now, None
-        if newer is None:
-            return False
-        self.snapshot = newer
-        return held is None or newer.catalog is not held.catalog
-
-    def _read_newer(self, held: Snapshot | None) -> Snapshot | None:
-        etag = None if held is None else held.etag
-        if self._refused is not None:
-            # It is not read again at every check: as long as it stays, the refusal does.
-            if retry_due(self._refused[1]):
-                self._refused = None
-            else:
-                etag = self._refused[0]
-        stored = self._store.read_if_changed(CATALOG_NAME, etag)
-        if stored is None:
-            return None
-        self._refused = None
-        try:
-            catalog = Catalog.from_bytes(stored.body)
-            snapshot = snapshot_of_catalog(
-                catalog, stored.etag, self._store, self._trust, held, self._cache
-            )
-        except StoreUnavailableError:
-            raise
-        except (CrlCheckError, OSError):
-            self._refused = stored.etag, time.monotonic()
-            raise
-        self._cache.keep_only(snapshot.all_images())
-        return snapshot
 
 
 def snapshot_of_indexes(indexes: Sequence[RevocationIndex], trust: Trust) -> Snapshot:

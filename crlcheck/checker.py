@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+from crlcheck._follow import FixedSet, FollowedSet
 from crlcheck._images import HeldImage
 from crlcheck._path import Judge
-from crlcheck._snapshot import FixedSet, FollowedSet, Trust, snapshot_of_indexes
+from crlcheck._snapshot import Trust, snapshot_of_indexes
 from crlcheck._wording import name_text
 from crlcheck.certificate import CertificateSource, load_certificate, load_certificates
 from crlcheck.errors import IndexClosedError
 from crlcheck.index import RevocationIndex, open_index
 from crlcheck.scope import is_same_entity, is_self_signed, names_match
 from crlcheck.stores import ObjectStore, open_store
-from crlcheck.types import CertificateFacts, CheckResult, Policy, Rule
+from crlcheck.types import CertificateFacts, CheckResult, Freshness, Policy, Rule
 from crlcheck.verdict import unavailable, worst
 
 CheckerSource: TypeAlias = (
@@ -41,7 +43,8 @@ class ScopeStatus:
 
     ``loaded`` tells whether its image is in use already, ``error`` why it could
     not be loaded when it was last needed. ``is_delta`` marks a delta CRL, which
-    follows the complete CRL that it lies beside.
+    follows the complete CRL that it lies beside. ``age`` counts from thisUpdate;
+    ``time_left`` to nextUpdate is negative once that has passed.
     """
 
     scope: str
@@ -52,7 +55,9 @@ class ScopeStatus:
     num_entries: int
     loaded: bool
     error: str | None
-    is_delta: bool = False
+    is_delta: bool
+    age: timedelta
+    time_left: timedelta | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,26 @@ class CheckerStatus:
     error: str | None
     scopes: tuple[ScopeStatus, ...]
     unchecked_issuers: tuple[str, ...] = ()
+    freshness: Freshness = field(default_factory=Freshness)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The status as JSON-ready values; times as in RFC 3339, durations in seconds."""
+        values: dict[str, Any] = _json_ready(dataclasses.asdict(self))
+        return values
+
+
+def _json_ready(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _json_ready(member) for name, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json_ready(member) for member in value]
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    # A CRL number may exceed what JSON readers keep exactly as a number.
+    is_large = isinstance(value, int) and abs(value) >= 1 << 53
+    return str(value) if is_large else value
 
 
 def _utc_now() -> datetime:
@@ -105,9 +130,16 @@ class RevocationChecker:
         image_memory: how many octets of a store's images are kept loaded (of a
             directory's: mapped). Beyond that the least recently used ones are
             let go; the one in use stays, whatever its size.
+        max_catalog_age: how long a set is answered from after its catalog was
+            last read in full; beyond that every answer is
+            UNDETERMINED(STORE_UNAVAILABLE) until the store hands it out again.
+            None for ever.
+        background_refresh: a thread asks the store every *refresh_after* (ten
+            seconds where that is zero), so that no check waits for it but the
+            first. It starts with the first check, in each process of a fork anew.
 
     Raises:
-        ValueError: *image_memory* is not positive.
+        ValueError: *image_memory* or *max_catalog_age* is not positive.
         CertificateError: an issuer or trust anchor is not a certificate.
         IndexFileError: the CRL of an index was never verified.
     """
@@ -122,7 +154,11 @@ class RevocationChecker:
         refresh_after: timedelta = timedelta(0),
         clock: Callable[[], datetime] = _utc_now,
         image_memory: int = DEFAULT_IMAGE_MEMORY,
+        max_catalog_age: timedelta | None = None,
+        background_refresh: bool = False,
     ) -> None:
+        if max_catalog_age is not None and max_catalog_age <= timedelta(0):
+            raise ValueError(f"max_catalog_age: expected a positive time, found {max_catalog_age}")
         self._policy = policy or Policy()
         self._clock = clock
         self._anchors = None if trust_anchors is None else load_certificates(trust_anchors)
@@ -135,7 +171,15 @@ class RevocationChecker:
         if isinstance(source, str | os.PathLike) and _names_an_image(source):
             source = open_index(source, verify=True)
         if isinstance(source, str | os.PathLike | ObjectStore):
-            self._set = FollowedSet(open_store(source), trust, refresh_after, clock, image_memory)
+            self._set = FollowedSet(
+                open_store(source),
+                trust,
+                refresh_after=refresh_after,
+                clock=clock,
+                image_memory=image_memory,
+                max_age=max_catalog_age,
+                background=background_refresh,
+            )
         else:
             indexes = [source] if isinstance(source, RevocationIndex) else list(source)
             self._set = FixedSet(snapshot_of_indexes(indexes, trust))
@@ -220,7 +264,7 @@ class RevocationChecker:
         held = self._require_open()
         snapshot = held.current()
         if snapshot is None:
-            reason = f"no published set could be read: {held.error}"
+            reason = held.why_none()
             return [unavailable(certificate, reason) for certificate in certificates]
         judge = Judge(snapshot, self._policy, self._clock())
         if issuers is None:
@@ -246,6 +290,27 @@ class RevocationChecker:
         """
         return self._require_open().refresh()
 
+    def preload(self) -> None:
+        """
+        Read the published set now and load its images, as far as *image_memory*
+        holds them and they are few, so that the first check does not.
+
+        What fails is logged, and tried again when it is needed.
+
+        Raises:
+            IndexClosedError: the checker is closed.
+        """
+        self._require_open().preload()
+
+    def freshness(self) -> Freshness:
+        """
+        Return how well the store is kept up with; cheap enough for every request.
+
+        Raises:
+            IndexClosedError: the checker is closed.
+        """
+        return self._require_open().freshness()
+
     def status(self) -> CheckerStatus:
         """
         Return what is held and what last went wrong, without asking the store.
@@ -256,19 +321,25 @@ class RevocationChecker:
         held = self._require_open()
         snapshot = held.snapshot
         catalog = None if snapshot is None else snapshot.catalog
+        now = self._clock()
         return CheckerStatus(
             generation=None if catalog is None else catalog.generation,
             confirmed_at=held.confirmed_at,
             error=held.error,
-            scopes=() if snapshot is None else tuple(map(_scope_status, snapshot.all_images())),
+            scopes=()
+            if snapshot is None
+            else tuple(_scope_status(image, now) for image in snapshot.all_images()),
             unchecked_issuers=()
             if snapshot is None
             else tuple(name_text(issuer.subject) for issuer in snapshot.table.issuers.unchecked()),
+            freshness=held.freshness(),
         )
 
     def close(self) -> None:
         """Let go of the images. Checks under way in other threads still end well."""
-        self._set = None
+        held, self._set = self._set, None
+        if held is not None:
+            held.close()
 
     def __enter__(self) -> RevocationChecker:
         return self
@@ -289,7 +360,7 @@ def _names_an_image(source: str | os.PathLike[str]) -> bool:
     return path.is_file() or (path.suffix == ".crlx" and not path.is_dir())
 
 
-def _scope_status(image: HeldImage) -> ScopeStatus:
+def _scope_status(image: HeldImage, now: datetime) -> ScopeStatus:
     metadata = image.metadata
     return ScopeStatus(
         scope=image.scope,
@@ -301,4 +372,6 @@ def _scope_status(image: HeldImage) -> ScopeStatus:
         loaded=image.is_open,
         error=image.error,
         is_delta=metadata.is_delta,
+        age=now - metadata.this_update,
+        time_left=None if metadata.next_update is None else metadata.next_update - now,
     )

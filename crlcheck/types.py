@@ -298,3 +298,20 @@ class CheckResult:
             "scope": self.scope,
             "waived": [cause.value for cause in self.waived],
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """
+    How well a checker keeps up with its store.
+
+    ``catalog_age`` is the time since the catalog was last read in full, None
+    before that and for indexes that were handed over. The others count and time
+    since the checker was made: how often the store was asked, how often that
+    failed, and the seconds that the last time took.
+    """
+
+    catalog_age: timedelta | None = None
+    num_polls: int = 0
+    num_failed_polls: int = 0
+    last_poll_seconds: float | None = None

@@ -27,7 +27,7 @@ LAYERS = (
     {"certificate", "signature", "index", "scope", "catalog", "stores"},
     {"_pipeline", "_images"},
     {"compiler", "verdict", "_snapshot"},
-    {"_path"},
+    {"_follow", "_path"},
     {"publisher", "checker"},
     {"demo"},
     {"cli"},

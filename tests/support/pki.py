@@ -58,7 +58,7 @@ def make_crl(
     A CRL (DER). Each CRL number has its own thisUpdate, a minute after the one
     before, unless one is given.
     """
-    begun = NOW - DAY + timedelta(minutes=crl_number or 0)
+    begun = NOW - DAY + timedelta(minutes=min(crl_number or 0, 10**6))
     return sign_crl(
         authority,
         [encode_entry(serial, NOW - DAY, reason=1) for serial in revoked],
