@@ -3,6 +3,8 @@ The authorizer's entry point: ``lambda_authorizer.handler.handler``.
 
 Settings are read and the checker is made when the module is imported, so that
 a bad setting stops the deployment and images are kept between invocations.
+``lambda_authorizer._start`` comes first: it loads images while the rest is
+imported.
 """
 
 from __future__ import annotations
@@ -11,14 +13,20 @@ import contextlib
 import importlib
 import json
 import logging
-import os
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import crlcheck
-from crlcheck.settings import read_settings
+from lambda_authorizer._start import (
+    CHECKER,
+    LOG,
+    SETTINGS,
+    finish_loading,
+    recheck_after_restore,
+)
 from lambda_authorizer.certificates import (
     ChainVerifier,
     UntrustedChainError,
@@ -31,6 +39,7 @@ from lambda_authorizer.events import (
     MalformedEventError,
     parse_request,
 )
+from lambda_authorizer.metrics import Recorder
 from lambda_authorizer.responses import (
     ERROR,
     NO_CERTIFICATE,
@@ -42,7 +51,7 @@ from lambda_authorizer.responses import (
     observe,
     render,
 )
-from lambda_authorizer.settings import Mode, Settings
+from lambda_authorizer.settings import Mode
 
 Rule = Callable[[Any, crlcheck.CheckResult], bool]
 Handler = Callable[[Any, Any], Any]
@@ -66,17 +75,11 @@ def _rule(name: str) -> Rule:
     return rule
 
 
-LOG = logging.getLogger("lambda_authorizer")
-SETTINGS = read_settings(Settings, os.environ)
-LOG.setLevel(SETTINGS.log_level.name)
 CHAIN_VERIFIER = None if SETTINGS.trust_anchors is None else _chain_verifier(SETTINGS.trust_anchors)
 RULE = None if SETTINGS.decide is None else _rule(SETTINGS.decide)
-CHECKER = crlcheck.RevocationChecker(
-    SETTINGS.store,
-    policy=SETTINGS.policy,
-    refresh_after=SETTINGS.refresh_after,
-    image_memory=SETTINGS.image_memory,
-)
+METRICS = Recorder() if SETTINGS.metrics else None
+finish_loading()
+recheck_after_restore()
 
 
 def handler(event: object, _context: object) -> dict[str, object]:
@@ -120,6 +123,8 @@ def _answer(event: object) -> tuple[Decision, AuthorizerRequest | None]:
     if SETTINGS.mode is Mode.OBSERVE and request is not None:
         decision = observe(decision)
     _log(decision, request)
+    if METRICS is not None:
+        METRICS.record(decision, CHECKER.freshness(), time.time())
     return decision, request
 
 

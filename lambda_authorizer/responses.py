@@ -25,18 +25,22 @@ ERROR = "error"
 """The cause of a denial where something failed that should not have."""
 
 
+_FOR_THE_LOG = frozenset({"allowed", "detail", "seconds_to_next_update"})
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """
     Whether a request may pass, and why.
 
     ``verdict`` is a RevocationStatus's value. ``cause`` is an
-    UndeterminedCause's value or one of the causes above. The serial
-    number is in hexadecimal, the CRL number in decimal: both exceed what JSON
-    readers keep exactly as a number. ``age_seconds`` counts from the CRL's
-    thisUpdate. ``waived`` lists the causes that the policy waived. ``observed``
-    is what would have been done, ``"allow"`` or ``"deny"``, where everything is
-    allowed. ``detail`` is a sentence for the log, which the client never sees.
+    UndeterminedCause's value or one of the causes above. The serial number is in
+    hexadecimal, the CRL number in decimal: both exceed what JSON readers keep
+    exactly as a number. ``age_seconds`` counts from the CRL's thisUpdate;
+    ``seconds_to_next_update`` is negative once that has passed. ``waived`` lists
+    the causes that the policy waived. ``observed`` is what would have been done,
+    ``"allow"`` or ``"deny"``, where everything is allowed. ``detail`` is a
+    sentence for the log, which the client never sees.
     """
 
     allowed: bool
@@ -47,6 +51,7 @@ class Decision:
     age_seconds: int | None = None
     waived: str | None = None
     observed: str | None = None
+    seconds_to_next_update: int | None = None
     detail: str | None = None
 
     @property
@@ -62,7 +67,7 @@ class Decision:
     def context(self) -> Scalars:
         """What integrations and access logs may see as ``$context.authorizer``."""
         members = self.scalars()
-        return {name: members[name] for name in members if name not in ("allowed", "detail")}
+        return {name: members[name] for name in members if name not in _FOR_THE_LOG}
 
 
 def decide(result: CheckResult, now: datetime) -> Decision:
@@ -75,6 +80,9 @@ def decide(result: CheckResult, now: datetime) -> Decision:
         crl_number=None if result.crl_number is None else str(result.crl_number),
         age_seconds=(
             None if result.this_update is None else int((now - result.this_update).total_seconds())
+        ),
+        seconds_to_next_update=(
+            None if result.next_update is None else int((result.next_update - now).total_seconds())
         ),
         waived=",".join(cause.value for cause in result.waived) or None,
         detail=result.detail,

@@ -84,6 +84,10 @@ class Settings:
         whether it is.
     refresh_seconds: how old the catalog in use may grow before a request asks
         whether it has changed; 0 asks at every request.
+    max_catalog_age: how long answers may rest on a catalog that the store has not
+        handed out again; beyond it every request is denied.
+    load_seconds: how long reading an image from S3 may take; an HTTP API waits
+        ten seconds for its authorizer.
     stale, stale_grace, unknown_issuer, no_distribution_point, path_depth, hold,
         expired_certificate, clock_skew: as in ``crlcheck.Policy``.
     image_memory: octets of images that are kept loaded; the function's memory
@@ -91,6 +95,8 @@ class Settings:
     log_level: ``info`` logs every denial, ``debug`` every decision.
     log_certificate: whether a decision is logged with the client's certificate,
         whose subject may be a person.
+    metrics: whether each request writes a line in CloudWatch's embedded metric
+        format.
     """
 
     store: str
@@ -101,6 +107,8 @@ class Settings:
     mode: Mode = Mode.ENFORCE
     decide: str | None = field(default=None, metadata={"read": _function_name})
     refresh_seconds: int = 0
+    max_catalog_age: timedelta = timedelta(hours=12)
+    load_seconds: int = 6
     stale: StaleRule = StaleRule.DENY
     stale_grace: timedelta = timedelta(0)
     unknown_issuer: Rule = Rule.DENY
@@ -112,10 +120,15 @@ class Settings:
     image_memory: int = 512 << 20
     log_level: LogLevel = LogLevel.INFO
     log_certificate: bool = False
+    metrics: bool = True
 
     def __post_init__(self) -> None:
         if self.image_memory <= 0:
             raise ValueError("CRLCHECK_IMAGE_MEMORY is 0: expected a positive number of octets")
+        if not self.max_catalog_age:
+            raise ValueError("CRLCHECK_MAX_CATALOG_AGE is 0: expected a positive time")
+        if not self.load_seconds:
+            raise ValueError("CRLCHECK_LOAD_SECONDS is 0: expected a positive number of seconds")
         if (self.stale is StaleRule.GRACE) != (self.stale_grace > timedelta(0)):
             raise ValueError(
                 f"CRLCHECK_STALE is {self.stale.value!r} and CRLCHECK_STALE_GRACE is "

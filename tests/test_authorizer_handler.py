@@ -171,6 +171,8 @@ def test_any_exception_is_a_denial(
     function = load(monkeypatch, published)
 
     class Broken:
+        freshness = crlcheck.Freshness
+
         def check(self, _certificate: bytes) -> crlcheck.CheckResult:
             raise error
 
@@ -297,7 +299,7 @@ def test_it_runs_under_the_lambda_runtime(s3: S3Environment) -> None:
         denied = function.invoke({"unexpected": True})
         assert not denied.failed
         assert not is_allowed(denied.payload)
-        assert function.log.count('"verdict": "revoked"') == len(FORMATS)
+        assert function.log.count('"allowed": false, "verdict": "revoked"') == len(FORMATS)
 
 
 @pytest.mark.uninstrumented

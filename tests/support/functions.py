@@ -22,7 +22,8 @@ def import_function(monkeypatch: pytest.MonkeyPatch, name: str, **settings: str)
     for setting, value in settings.items():
         monkeypatch.setenv(f"CRLCHECK_{setting.upper()}", value)
     module = f"{name}.handler"
-    sys.modules.pop(module, None)
+    for environment in (module, f"{name}._start"):
+        sys.modules.pop(environment, None)
     return importlib.import_module(module)
 
 

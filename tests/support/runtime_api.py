@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -48,12 +48,19 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.events: queue.Queue[bytes | None] = queue.Queue()
         self.answers: queue.Queue[Answer] = queue.Queue()
+        self.before_restore: Callable[[], None] = lambda: None
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:
+        if self.path.endswith("/restore/next"):
+            self.server.before_restore()
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         event = self.server.events.get()
         if event is None:
             self.close_connection = True
@@ -87,13 +94,22 @@ class LambdaFunction:
     *handler*, such as ``"preprocessor.handler.handler"``, in its own process.
 
     ``environ`` is the whole environment of the process, as Lambda's is. Use it
-    as a context manager; ``log`` is what the function wrote.
+    as a context manager; ``log`` is what the function wrote. *before_restore* is
+    called where SnapStart would continue from a snapshot.
     """
 
-    def __init__(self, handler: str, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        handler: str,
+        environ: Mapping[str, str],
+        *,
+        before_restore: Callable[[], None] | None = None,
+    ) -> None:
         self._handler = handler
         self._environ = dict(environ)
         self._server = _Server()
+        if before_restore is not None:
+            self._server.before_restore = before_restore
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
     def __enter__(self) -> LambdaFunction:

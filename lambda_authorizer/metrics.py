@@ -1,0 +1,74 @@
+"""
+Metrics in CloudWatch's embedded format: lines of JSON on standard output, from
+which CloudWatch makes metrics without a call of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import crlcheck
+from lambda_authorizer.responses import Decision
+
+NAMESPACE = "crlcheck"
+
+_BY_VERDICT = {
+    "Namespace": NAMESPACE,
+    "Dimensions": [["verdict", "cause"]],
+    "Metrics": [{"Name": "decisions", "Unit": "Count"}],
+}
+_UNITS = {
+    "catalog_age": "Seconds",
+    "seconds_to_next_update": "Seconds",
+    "refresh_seconds": "Seconds",
+    "store_errors": "Count",
+    "cold_starts": "Count",
+}
+
+
+class Recorder:
+    """Writes a line for each decision; remembers what has been counted already."""
+
+    def __init__(self) -> None:
+        self._is_first = True
+        self._last = crlcheck.Freshness()
+
+    def record(self, decision: Decision, freshness: crlcheck.Freshness, now: float) -> None:
+        """
+        Write what there is to say of *decision*, made at *now* (seconds since 1970),
+        and of the store since the one before.
+        """
+        print(json.dumps(self._line(decision, freshness, now)), file=sys.stdout, flush=True)
+
+    def _line(
+        self, decision: Decision, freshness: crlcheck.Freshness, now: float
+    ) -> dict[str, Any]:
+        last, self._last = self._last, freshness
+        values: dict[str, float | int | None] = {
+            "catalog_age": (
+                None if freshness.catalog_age is None else freshness.catalog_age.total_seconds()
+            ),
+            "seconds_to_next_update": decision.seconds_to_next_update,
+            "refresh_seconds": (
+                freshness.last_poll_seconds if freshness.num_polls != last.num_polls else None
+            ),
+            "store_errors": freshness.num_failed_polls - last.num_failed_polls,
+            "cold_starts": int(self._is_first),
+        }
+        self._is_first = False
+        known = {name: value for name, value in values.items() if value is not None}
+        plain = {
+            "Namespace": NAMESPACE,
+            "Dimensions": [[]],
+            "Metrics": [{"Name": name, "Unit": _UNITS[name]} for name in known],
+        }
+        header = {"Timestamp": int(now * 1000), "CloudWatchMetrics": [_BY_VERDICT, plain]}
+        return {
+            "_aws": header,
+            "verdict": decision.verdict,
+            "cause": decision.cause or "none",
+            "decisions": 1,
+            **known,
+        }

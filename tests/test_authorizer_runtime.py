@@ -1,0 +1,160 @@
+"""
+The authorizer in processes of its own, under AWS's runtime client and with images
+in S3, as on Lambda.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.authorizer import PKI, SOURCES, VERDICTS, is_allowed, publish, write_anchors
+from support.events import authorizer_event
+from support.moto_server import S3Environment
+from support.runtime_api import LambdaFunction
+
+pytestmark = pytest.mark.uninstrumented
+HANDLER = "lambda_authorizer.handler.handler"
+
+
+@pytest.fixture
+def environ(s3: S3Environment) -> dict[str, str]:
+    """The environment of a function whose store in S3 has the example issuer's CRL."""
+    store = f"s3://{s3.bucket}/published"
+    publish(store, PKI.crl())
+    return {**s3.variables, "CRLCHECK_STORE": store}
+
+
+@pytest.mark.parametrize(
+    "certificate_from", sorted({source.certificate_from for source in SOURCES.values()})
+)
+def test_every_shape_and_form_runs_under_the_runtime(
+    certificate_from: str, environ: dict[str, str], tmp_path: Path
+) -> None:
+    """
+    For each source: every event shape, every form of response, every verdict; and
+    what is wrong or missing is denied, not failed.
+    """
+    settings = {"CRLCHECK_CERTIFICATE_FROM": certificate_from}
+    if certificate_from == "alb-passthrough":
+        settings["CRLCHECK_TRUST_ANCHORS"] = write_anchors(tmp_path)
+    sources = {n: s for n, s in SOURCES.items() if s.certificate_from == certificate_from}
+    forms = ["iam", "simple"] if certificate_from in ("api-gateway", "cloudfront") else ["iam"]
+    for form in forms:
+        variables = {**environ, **settings, "CRLCHECK_RESPONSE": form}
+        with LambdaFunction(HANDLER, variables) as function:
+            for name, source in sources.items():
+                for client in (*VERDICTS, None):
+                    pem = None if client is None else PKI.client(client)
+                    answer = function.invoke(source.event(pem))
+                    assert not answer.failed, function.log
+                    assert is_allowed(answer.payload) is (client == "good"), (name, client)
+            assert not is_allowed(function.invoke({"unexpected": True}).payload)
+
+
+def metrics_of(log: str) -> list[dict[str, Any]]:
+    """The lines in the embedded format, which are lines of JSON with nothing before them."""
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    return [line for line in lines if "_aws" in line]
+
+
+def test_metrics_tell_what_was_decided_and_how_fresh_it_is(environ: dict[str, str]) -> None:
+    """
+    Each decision is a line that CloudWatch reads: by verdict and cause, with the
+    catalog's age, the time to nextUpdate, the refresh, errors and cold starts.
+    """
+    with LambdaFunction(HANDLER, environ) as function:
+        for name in ("good", "revoked", "foreign"):
+            function.invoke(authorizer_event("rest", PKI.client(name)))
+        lines = metrics_of(function.log)
+    assert [(line["verdict"], line["cause"]) for line in lines] == [
+        ("not_revoked", "none"),
+        ("revoked", "none"),
+        ("undetermined", "unknown_issuer"),
+    ]
+    assert [line["cold_starts"] for line in lines] == [1, 0, 0]
+    assert 0 < lines[0]["seconds_to_next_update"] <= timedelta(days=7).total_seconds()
+    for line in lines:
+        assert line["decisions"] == 1
+        assert 0 <= line["catalog_age"] < 60
+        assert 0 < line["refresh_seconds"] < 60
+        assert line["store_errors"] == 0
+        for directive in line["_aws"]["CloudWatchMetrics"]:
+            assert directive["Namespace"] == "crlcheck"
+            names = [metric["Name"] for metric in directive["Metrics"]]
+            assert all(isinstance(line[name], int | float) for name in names)
+            assert all(isinstance(line[name], str) for name in directive["Dimensions"][0])
+
+
+def test_metrics_can_be_switched_off_and_count_errors(environ: dict[str, str]) -> None:
+    """
+    "false" writes no such line; a store that fails is counted.
+    """
+    event = authorizer_event("rest", PKI.client("good"))
+    with LambdaFunction(HANDLER, {**environ, "CRLCHECK_METRICS": "false"}) as function:
+        function.invoke(event)
+        assert metrics_of(function.log) == []
+    nowhere = {**environ, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+    with LambdaFunction(HANDLER, nowhere) as function:
+        answer = function.invoke(event)
+        assert answer.payload["context"]["cause"] == "store_unavailable"
+        (line,) = metrics_of(function.log)
+    assert line["store_errors"] > 0
+    assert "catalog_age" not in line
+
+
+def test_a_restored_snapshot_asks_again(environ: dict[str, str]) -> None:
+    """
+    Although nothing is due, what was published while the environment was a
+    snapshot counts at the first request.
+    """
+
+    def publish_more() -> None:
+        serials = [c.certificate.serial_number for c in (PKI.good, PKI.revoked)]
+        publish(environ["CRLCHECK_STORE"], PKI.crl(2, revoked=serials, age=timedelta(0)))
+
+    variables = {
+        **environ,
+        "CRLCHECK_REFRESH_SECONDS": "3600",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start",
+    }
+    with LambdaFunction(HANDLER, variables, before_restore=publish_more) as function:
+        answer = function.invoke(authorizer_event("rest", PKI.client("good")))
+    assert answer.payload["context"]["verdict"] == "revoked"
+    assert answer.payload["context"]["crl_number"] == "2"
+
+
+FIRST_DECISION = """
+import json, sys
+from lambda_authorizer.handler import handler
+answer = handler(json.load(sys.stdin), None)
+print(answer["context"]["verdict"], *sys.modules)
+"""
+
+
+def test_the_first_decision_imports_no_heavy_package(environ: dict[str, str]) -> None:
+    """
+    From S3 to the verdict, without boto3, botocore, urllib3, cryptography, numpy or
+    pyroaring, each of which would cost more than the rest.
+    """
+    run = subprocess.run(
+        [sys.executable, "-P", "-c", FIRST_DECISION],
+        env={**environ, "CRLCHECK_METRICS": "false"},
+        input=json.dumps(authorizer_event("rest", PKI.client("good"))),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    verdict, *modules = run.stdout.split()
+    assert verdict == "not_revoked"
+    packages = {name.partition(".")[0] for name in modules}
+    heavy = {"boto3", "botocore", "urllib3", "cryptography", "numpy", "pyroaring", "asyncio"}
+    assert "crlcheck" in packages
+    assert packages & heavy == set()
