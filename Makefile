@@ -26,7 +26,7 @@ FUZZ_TARGETS = $(patsubst native/fuzz/%.c,%,$(wildcard native/fuzz/fuzz_*.c))
 PYTEST_ENV := PYTHONSAFEPATH=1
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test conformance differential lint format bench bench-large fuzz sanitize clean
+.PHONY: build demo test e2e conformance differential lint format bench bench-large fuzz sanitize clean
 .DELETE_ON_ERROR:
 
 build: $(BUILT)
@@ -61,6 +61,15 @@ conformance: $(BUILT)
 differential: $(BUILT)
 	WORLDS=$(WORLDS) $(PYTEST_ENV) $(BIN)/python -m pytest tests/test_differential.py \
 	    --hypothesis-show-statistics $(PYTEST_ARGS)
+
+# Real mutual TLS: nginx before a gateway before the authorizer. Both programs are
+# installed where they are missing, which needs apt-get, and root or sudo.
+e2e: SUDO = $(if $(filter 0,$(shell id -u)),,sudo)
+e2e: $(BUILT)
+	PATH="$$PATH:/usr/sbin"; command -v nginx >/dev/null && command -v curl >/dev/null \
+	    || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends \
+	         nginx-light curl ca-certificates; }
+	$(PYTEST_ENV) $(BIN)/python -m pytest -p conftest -c pyproject.toml e2e $(PYTEST_ARGS)
 
 lint: $(BUILT)
 	$(BIN)/ruff check .

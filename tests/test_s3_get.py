@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from crlcheck import _s3, _s3_get
 from crlcheck._s3_get import S3Getter, S3SilenceError
@@ -24,6 +22,7 @@ from crlcheck.errors import StoreUnavailableError
 from crlcheck.stores import S3Store
 from support.fault_proxy import SLOW_BODY, Fault, FaultProxy, fault_proxy
 from support.moto_server import S3Environment
+from support.tls import server_certificate
 
 PLAIN = {
     "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
@@ -300,7 +299,7 @@ def test_tls_is_verified(
     """
     Over TLS the server must show a certificate of a trusted authority for its name.
     """
-    certificate, key = _server_certificate()
+    certificate, key = server_certificate()
     (tmp_path / "server.pem").write_bytes(certificate + key)
     (tmp_path / "ca.pem").write_bytes(certificate)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -320,33 +319,6 @@ def test_tls_is_verified(
         assert own is not None
         with pytest.raises(S3SilenceError, match="CERTIFICATE_VERIFY_FAILED"):
             own.get("a", deadline=far())
-
-
-def _server_certificate() -> tuple[bytes, bytes]:
-    """A certificate for localhost that is its own authority, and its key, as PEM."""
-    from datetime import UTC, datetime, timedelta
-
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    key_pem = key.private_bytes(
-        Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return certificate.public_bytes(Encoding.PEM), key_pem
 
 
 def test_a_bucket_of_another_region_is_found() -> None:
