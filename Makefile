@@ -69,7 +69,7 @@ e2e: $(BUILT)
 	PATH="$$PATH:/usr/sbin"; command -v nginx >/dev/null && command -v curl >/dev/null \
 	    || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends \
 	         nginx-light curl ca-certificates; }
-	$(PYTEST_ENV) $(BIN)/python -m pytest -p conftest -c pyproject.toml e2e $(PYTEST_ARGS)
+	$(PYTEST_ENV) $(BIN)/python -m pytest tests/e2e $(PYTEST_ARGS)
 
 lint: $(BUILT)
 	$(BIN)/ruff check .
