@@ -39,7 +39,16 @@ if TYPE_CHECKING:
         UnsupportedIndexVersionError,
     )
     from crlcheck.index import RevocationIndex, open_index
-    from crlcheck.publisher import override_scope, publish_crl
+    from crlcheck.operations import (
+        clean_up,
+        deny_certificate,
+        lift_denial,
+        override_scope,
+        remove_scope,
+        reset_scope,
+    )
+    from crlcheck.publisher import publish_crl
+    from crlcheck.rejections import Rejection, read_rejections, rejection_cause
     from crlcheck.stores import LocalStore, ObjectStore, S3Store, StoredObject, open_store
     from crlcheck.types import (
         CertificateFacts,
@@ -88,6 +97,7 @@ __all__ = [
     "PreconditionFailedError",
     "PublishReport",
     "ReasonCode",
+    "Rejection",
     "RevocationChecker",
     "RevocationIndex",
     "RevocationStatus",
@@ -102,14 +112,21 @@ __all__ = [
     "UndeterminedCause",
     "UnsupportedCrlError",
     "UnsupportedIndexVersionError",
+    "clean_up",
     "compile_crl",
     "compile_unverified_crl",
+    "deny_certificate",
+    "lift_denial",
     "load_certificate",
     "load_certificates",
     "open_index",
     "open_store",
     "override_scope",
     "publish_crl",
+    "read_rejections",
+    "rejection_cause",
+    "remove_scope",
+    "reset_scope",
 ]
 
 _HOMES = {
@@ -136,7 +153,16 @@ _HOMES = {
         "UnsupportedIndexVersionError",
     ),
     "index": ("RevocationIndex", "open_index"),
-    "publisher": ("override_scope", "publish_crl"),
+    "operations": (
+        "clean_up",
+        "deny_certificate",
+        "lift_denial",
+        "override_scope",
+        "remove_scope",
+        "reset_scope",
+    ),
+    "publisher": ("publish_crl",),
+    "rejections": ("Rejection", "read_rejections", "rejection_cause"),
     "stores": ("LocalStore", "ObjectStore", "S3Store", "StoredObject", "open_store"),
     "types": (
         "CertificateFacts",

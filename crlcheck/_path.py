@@ -22,7 +22,7 @@ from crlcheck.types import (
     RevocationStatus,
     UndeterminedCause,
 )
-from crlcheck.verdict import Evidence, decide, severity, unavailable, uncovered, worst
+from crlcheck.verdict import Evidence, decide, denied, severity, unavailable, uncovered, worst
 
 
 class Judge:
@@ -112,6 +112,9 @@ class Judge:
     # ---- one certificate -----------------------------------------------------
 
     def _by_coverage(self, certificate: CertificateFacts, coverage: Coverage) -> CheckResult:
+        denial = self._snapshot.denial_of(certificate, self._now)
+        if denial is not None:
+            return denied(certificate, note=denial.note, until=denial.until)
         if coverage.cause is not None:
             return uncovered(certificate, coverage, self._policy)
         evidence: list[Evidence] = []

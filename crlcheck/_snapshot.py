@@ -7,12 +7,14 @@ while the next one is being prepared.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from crlcheck._images import IMAGE_OVERHEAD, HeldImage, ImageCache
 from crlcheck._metadata import ImageMetadata
-from crlcheck.catalog import Catalog, PublishedImage, delta_fits
+from crlcheck._name import name_key
+from crlcheck.catalog import Catalog, Denial, PublishedImage, delta_fits
 from crlcheck.certificate import load_certificate
 from crlcheck.errors import (
     CorruptIndexError,
@@ -30,6 +32,7 @@ class Snapshot:
     The images held and the table that says which of them speaks for whom.
 
     ``deltas`` has the delta beside each of ``images``, None where there is none.
+    ``denied`` has the certificates that an operator denied by hand.
     ``catalog`` and ``etag`` are those of the store it was read from; None for
     indexes that were handed over.
     """
@@ -39,6 +42,14 @@ class Snapshot:
     table: ScopeTable
     catalog: Catalog | None = None
     etag: str | None = None
+    denied: Mapping[tuple[bytes, int], Denial] = field(default_factory=dict)
+
+    def denial_of(self, certificate: CertificateFacts, now: datetime) -> Denial | None:
+        """Return the denial of *certificate* that holds now, by any spelling of its issuer."""
+        if not self.denied:
+            return None
+        denial = self.denied.get((name_key(certificate.issuer), certificate.serial_number))
+        return denial if denial is not None and denial.holds(now) else None
 
     def all_images(self) -> Iterator[HeldImage]:
         """Yield every image, a scope's delta behind its complete CRL."""
@@ -150,7 +161,8 @@ def snapshot_of_catalog(
         number for number, record in enumerate(records) if record.covers_no_distribution_point
     }
     table = trust.table([image.metadata for image in images], issuers, any_point=any_point)
-    return Snapshot(images, deltas, table, catalog, etag)
+    denied = {denial.key: denial for denial in catalog.denied}
+    return Snapshot(images, deltas, table, catalog, etag, denied)
 
 
 def _open_images(held: Snapshot | None) -> dict[str, HeldImage]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from crlcheck._pem import PemDecoder, looks_like_pem
 from crlcheck.errors import MalformedCrlError, UnsupportedCrlError
@@ -22,6 +22,7 @@ PEM_LABEL = "X509 CRL"
 _PREFIX_SIZE = 64
 
 
+@runtime_checkable
 class BinaryReader(Protocol):
     """A file object open for reading octets."""
 

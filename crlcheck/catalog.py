@@ -1,128 +1,58 @@
 """
 The catalog: what a store has published, as one small JSON object.
 
-Pure values; ``crlcheck.publisher`` and ``crlcheck.checker`` read and write them.
+Pure values; ``crlcheck.publisher``, ``crlcheck.operations`` and
+``crlcheck.checker`` read and write them.
 
 **Version rule.** ``format`` is an integer. A reader refuses a later one than its
 own. Members that a reader may pass over without giving a wrong answer can be
 added within a format: older versions ignore them and keep them when they
-rewrite the catalog. Anything else, such as a list of denied certificates, takes
-a new format.
+rewrite the catalog. Anything else takes a new format.
 """
 
 from __future__ import annotations
 
 import base64
-import json
-import math
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Any, NoReturn, TypeVar
+from typing import Any
 
-from crlcheck._metadata import ImageMetadata
+from crlcheck._json import (
+    canonical_json,
+    members_of,
+    parse_json,
+    read_time,
+    take,
+    time_text,
+    typed,
+)
 from crlcheck._object_store import check_name
+from crlcheck._records import (
+    Denial,
+    PublishedImage,
+    ScopeAction,
+    ScopeRecord,
+    Tombstone,
+    delta_fits,
+)
 from crlcheck.errors import CorruptIndexError, StoreError
+
+__all__ = [
+    "CATALOG_FORMAT",
+    "CATALOG_NAME",
+    "Catalog",
+    "Denial",
+    "PublishedImage",
+    "ScopeAction",
+    "ScopeRecord",
+    "Tombstone",
+    "delta_fits",
+]
 
 CATALOG_NAME = "catalog.json"
 CATALOG_FORMAT = 1
-
-_Kind = TypeVar("_Kind", int, str, list[Any], dict[str, Any])
-
-
-@dataclass(frozen=True, slots=True)
-class PublishedImage:
-    """
-    An image in the store.
-
-    ``name`` is its object name, ``digest`` the hex digest that authenticates
-    it, ``size`` its octets, ``metadata`` what its header must say. ``unknown``
-    and ``unknown_metadata`` are JSON members of a later version, kept.
-
-    Raises:
-        ValueError: a field is not what it should be.
-    """
-
-    name: str
-    digest: str
-    size: int
-    metadata: ImageMetadata
-    unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    unknown_metadata: Mapping[str, Any] = field(default_factory=dict, repr=False)
-
-    def __post_init__(self) -> None:
-        check_name(self.name)
-        if not re.fullmatch("[0-9a-f]{64}", self.digest):
-            raise ValueError(f"digest: expected 64 lower-case hex digits, found {self.digest!r}")
-        if self.size <= 0:
-            raise ValueError(f"size: expected a positive number of octets, found {self.size}")
-
-
-@dataclass(frozen=True, slots=True)
-class ScopeRecord:
-    """
-    What is published for one scope: a complete CRL's image, maybe a delta's.
-
-    ``key`` is the scope of both (``ImageMetadata.scope``), ``source`` says where
-    the base CRL came from. ``unknown`` is as in PublishedImage.
-    ``covers_no_distribution_point`` is the operator's: although the CRL names a
-    distribution point, it speaks for certificates without any.
-
-    Raises:
-        ValueError: an image is of another scope, or in the other's role, or the
-            delta does not fit the base.
-    """
-
-    key: str
-    base: PublishedImage
-    delta: PublishedImage | None
-    source: str | None
-    covers_no_distribution_point: bool = False
-    unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)
-
-    def __post_init__(self) -> None:
-        for role, image in (("base", self.base), ("delta", self.delta)):
-            if image is None:
-                continue
-            if image.metadata.scope != self.key:
-                raise ValueError(
-                    f"{role}: expected an image of scope {self.key}, "
-                    f"found one of {image.metadata.scope}"
-                )
-            if image.metadata.is_delta != (role == "delta"):
-                found = "a delta CRL" if image.metadata.is_delta else "a complete CRL"
-                raise ValueError(f"{role}: found the image of {found}")
-        if self.delta is not None and not delta_fits(self.delta.metadata, self.base.metadata):
-            raise ValueError(
-                f"delta: CRL number {self.delta.metadata.crl_number} with base "
-                f"{self.delta.metadata.base_crl_number} does not fit base CRL number "
-                f"{self.base.metadata.crl_number}"
-            )
-
-    def images(self) -> Iterator[PublishedImage]:
-        """Yield the base and, where there is one, the delta."""
-        yield self.base
-        if self.delta is not None:
-            yield self.delta
-
-    def names(self, image: PublishedImage) -> bool:
-        """Whether *image* is one of them, by the name that no other image ever has."""
-        return image.name in (one.name for one in self.images())
-
-
-def delta_fits(delta: ImageMetadata, base: ImageMetadata) -> bool:
-    """
-    Whether a delta CRL may lie beside a complete CRL of its scope.
-
-    RFC 5280 5.2.4: its BaseCRLNumber is not above the number of the complete
-    CRL, which is below its own.
-    """
-    if delta.base_crl_number is None or delta.crl_number is None:
-        return False
-    if base.is_delta or base.crl_number is None:
-        return False
-    return delta.base_crl_number <= base.crl_number < delta.crl_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,26 +62,48 @@ class Catalog:
 
     ``generation`` counts the changes since the store was empty (0, which is
     never written). ``scopes`` has a record for each scope key; ``issuers`` are
-    the trusted issuer certificates in DER, sorted. ``unknown`` is as in
-    PublishedImage.
+    the trusted issuer certificates in DER, sorted. ``tombstones`` has what an
+    operator last did to a scope, ``denied`` the certificates denied by hand.
+    ``superseded`` has images that no catalog names from the time given on: a
+    name in it is never published again, so that deleting it hits nobody.
+    ``unknown`` is as in PublishedImage.
     """
 
     generation: int
     scopes: Mapping[str, ScopeRecord]
     issuers: tuple[bytes, ...]
+    tombstones: Mapping[str, Tombstone] = field(default_factory=dict)
+    denied: tuple[Denial, ...] = ()
+    superseded: Mapping[str, datetime] = field(default_factory=dict)
     unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "scopes", MappingProxyType(dict(self.scopes)))
+        for name in ("scopes", "tombstones", "superseded"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
         object.__setattr__(self, "issuers", tuple(sorted(set(self.issuers))))
+        denied = {denial.key: denial for denial in self.denied}
+        object.__setattr__(self, "denied", tuple(denied[key] for key in sorted(denied)))
         for key, record in self.scopes.items():
             if key != record.key:
                 raise ValueError(f"scopes: found the record of {record.key} under {key}")
+        for name in self.image_names() & self.superseded.keys():
+            raise ValueError(f"superseded: found {name}, which a scope has published")
 
     @classmethod
     def empty(cls) -> Catalog:
         """Return the catalog of a store that has none."""
         return cls(0, {}, ())
+
+    def images(self) -> Iterator[PublishedImage]:
+        """Yield every image that is published."""
+        for record in self.scopes.values():
+            yield from record.images()
+
+    def image_names(self) -> set[str]:
+        """Return the object names of the images that are published."""
+        return {image.name for image in self.images()}
+
+    # ---- JSON ----------------------------------------------------------------
 
     @classmethod
     def from_bytes(cls, body: bytes) -> Catalog:
@@ -162,12 +114,7 @@ class Catalog:
             StoreError: it is not a catalog, or one of a later format.
         """
         try:
-            value = json.loads(
-                body.decode("utf-8"),
-                object_pairs_hook=_distinct,
-                parse_constant=_refuse_number,
-                parse_float=_finite,
-            )
+            value = parse_json(body)
         except (ValueError, RecursionError) as error:
             raise StoreError(f"{CATALOG_NAME} is not JSON: {error}") from error
         try:
@@ -184,22 +131,34 @@ class Catalog:
         """
         if self.generation <= 0:
             raise ValueError(f"catalog of generation {self.generation}: only later ones are stored")
-        members = {
-            **self.unknown,
-            "format": CATALOG_FORMAT,
-            "generation": self.generation,
-            "issuers": [base64.b64encode(issuer).decode("ascii") for issuer in self.issuers],
-            "scopes": {key: _record_members(record) for key, record in self.scopes.items()},
+        optional = {
+            "tombstones": {key: one.members() for key, one in self.tombstones.items()},
+            "denied": [denial.members() for denial in self.denied],
+            "superseded": {name: time_text(at) for name, at in self.superseded.items()},
         }
-        return json.dumps(members, sort_keys=True, separators=(",", ":")).encode("ascii")
+        return canonical_json(
+            {
+                **self.unknown,
+                **{name: value for name, value in optional.items() if value},
+                "format": CATALOG_FORMAT,
+                "generation": self.generation,
+                "issuers": [base64.b64encode(issuer).decode("ascii") for issuer in self.issuers],
+                "scopes": {key: record.members() for key, record in self.scopes.items()},
+            }
+        )
 
-    def with_scope(self, record: ScopeRecord, issuers: Iterable[bytes]) -> Catalog:
+    # ---- the next generation ---------------------------------------------------
+
+    def with_scope(
+        self, record: ScopeRecord, issuers: Iterable[bytes], *, now: datetime
+    ) -> Catalog:
         """
         Return the next generation, with *record* in place of its scope's and
-        *issuers* added.
+        *issuers* added; *now* is noted for images that it replaces.
 
         The operator's settings and unknown members of the replaced record stay:
-        they belong to the scope, not to the CRL.
+        they belong to the scope, not to the CRL. A reset is used up by a new
+        complete CRL.
         """
         previous = self.scopes.get(record.key)
         if previous is not None:
@@ -208,11 +167,17 @@ class Catalog:
                 covers_no_distribution_point=previous.covers_no_distribution_point,
                 unknown={**previous.unknown, **record.unknown},
             )
-        return replace(
-            self,
-            generation=self.generation + 1,
+        tombstones = dict(self.tombstones)
+        tombstone = tombstones.get(record.key)
+        if tombstone is not None and (
+            previous is None or previous.base.metadata.tbs_digest != record.base.metadata.tbs_digest
+        ):
+            tombstones[record.key] = replace(tombstone, accepts_any=False)
+        return self._next(
+            now,
             scopes={**self.scopes, record.key: record},
             issuers=(*self.issuers, *issuers),
+            tombstones=tombstones,
         )
 
     def with_override(self, key: str, *, covers_no_distribution_point: bool) -> Catalog:
@@ -222,12 +187,96 @@ class Catalog:
         Raises:
             ValueError: there is no such scope.
         """
-        if key not in self.scopes:
-            raise ValueError(f"scope {key}: there is no such scope in the catalog")
         record = replace(
-            self.scopes[key], covers_no_distribution_point=covers_no_distribution_point
+            self._record(key), covers_no_distribution_point=covers_no_distribution_point
         )
         return replace(self, generation=self.generation + 1, scopes={**self.scopes, key: record})
+
+    def without_scope(self, key: str, *, now: datetime, note: str) -> Catalog:
+        """
+        Return the next generation without a scope, but with the memory of it.
+
+        Raises:
+            ValueError: there is no such scope, or the note is too long.
+        """
+        tombstone = self._tombstone(key, ScopeAction.REMOVED, now, note)
+        scopes = {one: record for one, record in self.scopes.items() if one != key}
+        return self._next(now, scopes=scopes, tombstones={**self.tombstones, key: tombstone})
+
+    def with_reset(self, key: str, *, now: datetime, note: str) -> Catalog:
+        """
+        Return the next generation, in which a scope takes any complete CRL next.
+
+        What is published stays until that one comes.
+
+        Raises:
+            ValueError: there never was such a scope, or the note is too long.
+        """
+        removed = self.tombstones.get(key)
+        if key not in self.scopes and removed is not None:
+            tombstone = replace(
+                removed, action=ScopeAction.RESET, at=now, note=note, accepts_any=True
+            )
+        else:
+            tombstone = self._tombstone(key, ScopeAction.RESET, now, note)
+        return self._next(now, tombstones={**self.tombstones, key: tombstone})
+
+    def with_denial(self, denial: Denial) -> Catalog:
+        """Return the next generation, in which a certificate is denied; ended denials go."""
+        kept = [one for one in self.denied if one.key != denial.key and one.holds(denial.at)]
+        return self._next(denial.at, denied=(*kept, denial))
+
+    def without_denial(self, issuer: bytes, serial_number: int, *, now: datetime) -> Catalog:
+        """
+        Return the next generation, in which a certificate is no longer denied by hand.
+
+        Raises:
+            ValueError: it is not on the deny list.
+        """
+        key = Denial(issuer, serial_number, now).key
+        kept = tuple(one for one in self.denied if one.key != key)
+        if len(kept) == len(self.denied):
+            raise ValueError(f"serial number {serial_number:x} of that issuer is not denied")
+        return self._next(now, denied=kept)
+
+    def with_superseded(self, names: Iterable[str], *, now: datetime) -> Catalog:
+        """Return the next generation, in which images that nobody published are to be deleted."""
+        fresh = {name: _whole_seconds(now) for name in names if name not in self.superseded}
+        return self._next(now, superseded={**fresh, **self.superseded})
+
+    def without_superseded(self, names: Iterable[str]) -> Catalog:
+        """Return this generation without images that have been deleted."""
+        gone = set(names)
+        kept = {name: at for name, at in self.superseded.items() if name not in gone}
+        return replace(self, superseded=kept)
+
+    def deletable(self, now: datetime, grace: timedelta) -> list[str]:
+        """Return the images that were superseded at least *grace* ago, oldest first."""
+        found = [(at, name) for name, at in self.superseded.items() if now - at >= grace]
+        return [name for _, name in sorted(found)]
+
+    def _next(self, now: datetime, **changes: Any) -> Catalog:
+        """Return the next generation, with images noted that are published no longer."""
+        superseded = dict(changes.pop("superseded", self.superseded))
+        if "scopes" in changes:
+            named = {
+                image.name for record in changes["scopes"].values() for image in record.images()
+            }
+            superseded |= {name: _whole_seconds(now) for name in self.image_names() - named}
+        return replace(self, generation=self.generation + 1, superseded=superseded, **changes)
+
+    def _record(self, key: str) -> ScopeRecord:
+        if key not in self.scopes:
+            raise ValueError(f"scope {key}: there is no such scope in the catalog")
+        return self.scopes[key]
+
+    def _tombstone(self, key: str, action: ScopeAction, now: datetime, note: str) -> Tombstone:
+        record = self._record(key)
+        delta = None if record.delta is None else record.delta.metadata
+        accepts_any = action is ScopeAction.RESET
+        return Tombstone(
+            action, _whole_seconds(now), note, record.base.metadata, delta, accepts_any
+        )
 
     def check_successor(self, previous: Catalog) -> None:
         """
@@ -249,77 +298,51 @@ class Catalog:
             )
 
 
-# ---- writing -------------------------------------------------------------------
-
-
-def _record_members(record: ScopeRecord) -> dict[str, Any]:
-    members = {
-        **record.unknown,
-        "base": _image_members(record.base),
-        "delta": None if record.delta is None else _image_members(record.delta),
-        "source": record.source,
-    }
-    if record.covers_no_distribution_point:
-        members["covers_no_distribution_point"] = True
-    return members
-
-
-def _image_members(image: PublishedImage) -> dict[str, Any]:
-    return {
-        **image.unknown,
-        "name": image.name,
-        "digest": image.digest,
-        "size": image.size,
-        "metadata": {**image.unknown_metadata, **image.metadata.to_json()},
-    }
+def _whole_seconds(moment: datetime) -> datetime:
+    return moment.replace(microsecond=0)
 
 
 # ---- reading -------------------------------------------------------------------
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in members:
-            # Which of two values holds depends on the parser, so neither does.
-            raise ValueError(f"an object has two members {name!r}")
-        members[name] = value
-    return members
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    return value if math.isfinite(value) else _refuse_number(text)
-
-
-def _refuse_number(text: str) -> NoReturn:
-    raise ValueError(f"{text} is not a number that JSON can repeat")
-
-
 def _read_catalog(value: object) -> Catalog:
-    members = dict(_typed(value, dict, "the catalog"))
-    found = _take(members, "format", int, "")
+    members = members_of(value, "the catalog")
+    found = take(members, "format", int, "")
     if found != CATALOG_FORMAT:
         raise ValueError(
             f"format: expected {CATALOG_FORMAT}, found {found}"
             + (", written by a later crlcheck" if found > CATALOG_FORMAT else "")
         )
-    generation = _take(members, "generation", int, "")
+    generation = take(members, "generation", int, "")
     if generation <= 0:
         raise ValueError(f"generation: expected a positive integer, found {generation}")
     issuers = [
         _read_issuer(issuer, f"issuers[{i}]")
-        for i, issuer in enumerate(_take(members, "issuers", list, ""))
+        for i, issuer in enumerate(take(members, "issuers", list, ""))
     ]
     scopes = {
-        key: _read_record(key, record, f"scopes.{key}")
-        for key, record in _take(members, "scopes", dict, "").items()
+        key: ScopeRecord.read(key, record, f"scopes.{key}")
+        for key, record in take(members, "scopes", dict, "").items()
     }
-    return Catalog(generation, scopes, tuple(issuers), unknown=members)
+    tombstones = {
+        key: Tombstone.read(one, f"tombstones.{key}")
+        for key, one in members_of(members.pop("tombstones", {}), "tombstones").items()
+    }
+    denied = [
+        Denial.read(denial, f"denied[{i}]")
+        for i, denial in enumerate(typed(members.pop("denied", []), list, "denied"))
+    ]
+    superseded = {
+        name: _read_superseded(name, at)
+        for name, at in members_of(members.pop("superseded", {}), "superseded").items()
+    }
+    return Catalog(
+        generation, scopes, tuple(issuers), tombstones, tuple(denied), superseded, unknown=members
+    )
 
 
 def _read_issuer(value: object, where: str) -> bytes:
-    text = _typed(value, str, where)
+    text = typed(value, str, where)
     try:
         issuer = base64.b64decode(text, validate=True)
     except ValueError as error:
@@ -329,58 +352,10 @@ def _read_issuer(value: object, where: str) -> bytes:
     return issuer
 
 
-def _read_record(key: str, value: object, where: str) -> ScopeRecord:
-    members = dict(_typed(value, dict, where))
-    base = _read_image(_take(members, "base", dict, where), f"{where}.base")
-    delta = members.pop("delta", None)
-    if delta is not None:
-        delta = _read_image(delta, f"{where}.delta")
-    source = members.pop("source", None)
-    if source is not None:
-        source = _typed(source, str, f"{where}.source")
-    override = members.pop("covers_no_distribution_point", False)
-    if not isinstance(override, bool):
-        raise ValueError(
-            f"{where}.covers_no_distribution_point: expected true or false, found {override!r:.80}"
-        )
-    try:
-        return ScopeRecord(key, base, delta, source, override, members)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
-
-
-def _read_image(value: object, where: str) -> PublishedImage:
-    members = dict(_typed(value, dict, where))
-    name = _take(members, "name", str, where)
-    digest = _take(members, "digest", str, where)
-    size = _take(members, "size", int, where)
-    said = _take(members, "metadata", dict, where)
-    try:
-        metadata = ImageMetadata.from_json(said)
-        known = metadata.to_json()
-        rest = {name: value for name, value in said.items() if name not in known}
-        return PublishedImage(name, digest, size, metadata, members, rest)
-    except (ValueError, CorruptIndexError) as error:
-        raise ValueError(f"{where}: {error}") from error
-
-
-def _take(members: dict[str, Any], name: str, kind: type[_Kind], where: str) -> _Kind:
-    """Remove a required member; what is left in the end is unknown."""
-    place = f"{where}.{name}" if where else name
-    if name not in members:
-        raise ValueError(f"{place} is missing")
-    return _typed(members.pop(name), kind, place)
-
-
-def _typed(value: object, kind: type[_Kind], where: str) -> _Kind:
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise ValueError(f"{where}: expected {_JSON_NAMES[kind]}, found {value!r:.80}")
-    return value
-
-
-_JSON_NAMES: dict[type, str] = {
-    int: "an integer",
-    str: "a string",
-    list: "an array",
-    dict: "an object",
-}
+def _read_superseded(name: str, at: object) -> datetime:
+    where = f"superseded.{name}"
+    check_name(name)
+    if not name.startswith("images/"):
+        # What is listed here gets deleted: a stray name must not reach anything else.
+        raise ValueError(f"{where}: expected the name of an image")
+    return read_time(typed(at, str, where), where)

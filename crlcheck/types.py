@@ -8,6 +8,7 @@ Names are those of RFC 5280. Every ``datetime`` is aware and in UTC.
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -179,7 +180,10 @@ class PublishReport:
     ``generation`` is the catalog's generation afterwards; ``image_name`` is the
     image's name in the store. ``is_delta`` tells that it is the scope's delta,
     beside its complete CRL; a delta that adds nothing to that one is not
-    published, and ``image_name`` is the complete CRL's.
+    published, and ``image_name`` is the complete CRL's. ``num_newly_revoked``
+    and ``num_lifted`` compare a complete CRL with its predecessor, None where
+    they were not counted. ``seconds`` has what each stage took;
+    ``num_lost_swaps`` is how often another publication came first.
     """
 
     compiled: CompileReport
@@ -188,6 +192,10 @@ class PublishReport:
     generation: int
     published: bool
     is_delta: bool = False
+    num_newly_revoked: int | None = None
+    num_lifted: int | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict, compare=False)
+    num_lost_swaps: int = 0
 
 
 class StaleRule(enum.Enum):
@@ -254,7 +262,9 @@ class CheckResult:
 
     ``cause`` is set exactly when the status is UNDETERMINED. The CRL fields are
     those of the CRL that decided, None where none did. ``certificate`` is the
-    certificate that decided (on a path, not necessarily the leaf).
+    certificate that decided (on a path, not necessarily the leaf). ``denied``
+    tells that it is REVOKED because an operator denied it by hand, whatever the
+    CRLs say.
 
     A verdict is not a bool: ``bool(result)`` raises ``TypeError`` so that
     nobody fails open by a typo.
@@ -272,6 +282,7 @@ class CheckResult:
     scope: str | None = None
     certificate: CertificateFacts | None = field(default=None, repr=False)
     waived: tuple[UndeterminedCause, ...] = ()
+    denied: bool = False
 
     def __bool__(self) -> bool:
         raise TypeError("a CheckResult is not a bool: compare result.status")
@@ -279,7 +290,7 @@ class CheckResult:
     def __str__(self) -> str:
         return self.detail
 
-    def as_dict(self) -> dict[str, str | int | list[str] | None]:
+    def as_dict(self) -> dict[str, str | int | bool | list[str] | None]:
         """The verdict as JSON-ready scalars, for logs."""
 
         def text(moment: datetime | None) -> str | None:
@@ -297,6 +308,7 @@ class CheckResult:
             "next_update": text(self.next_update),
             "scope": self.scope,
             "waived": [cause.value for cause in self.waived],
+            "denied": self.denied,
         }
 
 

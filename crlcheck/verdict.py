@@ -137,6 +137,20 @@ def _waived(certificate: CertificateFacts, cause: UndeterminedCause, reason: str
     )
 
 
+def denied(certificate: CertificateFacts, *, note: str, until: datetime | None) -> CheckResult:
+    """Return the verdict on a certificate that an operator denied by hand."""
+    because = f": {note}" if note else ""
+    end = "" if until is None else f", until {time_text(until)}"
+    return CheckResult(
+        status=RevocationStatus.REVOKED,
+        cause=None,
+        detail=f"{subject_text(certificate)} is denied by the operator's deny list{because}{end}",
+        serial_number=certificate.serial_number,
+        certificate=certificate,
+        denied=True,
+    )
+
+
 def unavailable(certificate: CertificateFacts, reason: str) -> CheckResult:
     """Return the verdict where the CRL that would decide could not be had; *reason* says why."""
     return _undetermined(certificate, UndeterminedCause.STORE_UNAVAILABLE, reason)

@@ -9,7 +9,7 @@ import dataclasses
 import json
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -17,9 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crlcheck._metadata import ImageMetadata
-from crlcheck.catalog import Catalog, PublishedImage, ScopeRecord
+from crlcheck.catalog import Catalog, Denial, PublishedImage, ScopeRecord
 from crlcheck.errors import StoreError
 from crlcheck.types import CrlWarning
+
+NOW = datetime(2026, 11, 2, tzinfo=UTC)
 
 
 def metadata(number: int = 7, *, issuer: str = "A", base: int | None = None) -> ImageMetadata:
@@ -46,10 +48,11 @@ def metadata(number: int = 7, *, issuer: str = "A", base: int | None = None) -> 
     )
 
 
-def image(number: int = 7, **options: Any) -> PublishedImage:
+def image(number: int = 7, *, issuer: str = "A", base: int | None = None) -> PublishedImage:
     """An image of that CRL."""
-    name = f"images/{number:064x}-00.crlx"
-    return PublishedImage(name, f"{number:064x}", 4096, metadata(number, **options))
+    name = f"images/{number:064x}-{ord(issuer):02x}.crlx"
+    described = metadata(number, issuer=issuer, base=base)
+    return PublishedImage(name, f"{number:064x}", 4096, described)
 
 
 def record(number: int = 7, *, issuer: str = "A", delta: bool = False) -> ScopeRecord:
@@ -61,8 +64,8 @@ def record(number: int = 7, *, issuer: str = "A", delta: bool = False) -> ScopeR
 
 def catalog() -> Catalog:
     """Generation 2, with two scopes and two issuers."""
-    first = Catalog.empty().with_scope(record(), [b"certificate 2"])
-    return first.with_scope(record(issuer="B", delta=True), [b"certificate 1"])
+    first = Catalog.empty().with_scope(record(), [b"certificate 2"], now=NOW)
+    return first.with_scope(record(issuer="B", delta=True), [b"certificate 1"], now=NOW)
 
 
 def changed(change: Callable[[Any], object]) -> bytes:
@@ -105,7 +108,7 @@ def test_the_bytes_are_canonical() -> None:
 
 def test_the_members_by_name() -> None:
     """The layout that other programs read: names, base64 certificates, the header's metadata."""
-    value = json.loads(Catalog.empty().with_scope(record(), [b"\x30\xff"]).to_bytes())
+    value = json.loads(Catalog.empty().with_scope(record(), [b"\x30\xff"], now=NOW).to_bytes())
     assert value == {
         "format": 1,
         "generation": 1,
@@ -154,7 +157,7 @@ def test_the_empty_catalog_is_never_stored() -> None:
 def test_with_scope() -> None:
     """The next generation has the new record and all issuers; the one before is unchanged."""
     before = catalog()
-    after = before.with_scope(record(9), iter([b"certificate 3", b"certificate 1"]))
+    after = before.with_scope(record(9), iter([b"certificate 3", b"certificate 1"]), now=NOW)
     assert after.generation == 3
     assert after.scopes[record().key].base == image(9)
     assert after.scopes[record(issuer="B").key] == before.scopes[record(issuer="B").key]
@@ -174,7 +177,7 @@ def test_scopes_cannot_be_changed_in_place() -> None:
 
 def test_check_successor() -> None:
     """A reader follows a later generation, or the same catalog again."""
-    later = catalog().with_scope(record(9), [])
+    later = catalog().with_scope(record(9), [], now=NOW)
     later.check_successor(catalog())
     catalog().check_successor(catalog())
     catalog().check_successor(Catalog.empty())
@@ -183,10 +186,10 @@ def test_check_successor() -> None:
 
 def test_check_successor_refuses_going_back() -> None:
     """An old catalog put back is refused, and so is another of the same generation."""
-    later = catalog().with_scope(record(9), [])
+    later = catalog().with_scope(record(9), [], now=NOW)
     with pytest.raises(StoreError, match="went back to generation 2 from generation 3"):
         catalog().check_successor(later)
-    other = catalog().with_scope(record(10), [])
+    other = catalog().with_scope(record(10), [], now=NOW)
     with pytest.raises(StoreError, match="differs .* generation 3"):
         other.check_successor(later)
 
@@ -196,7 +199,7 @@ def test_check_successor_refuses_going_back() -> None:
 
 def add_unknown(value: Any) -> None:
     """Add members that this version does not know, at every level."""
-    value["tombstones"] = {"x": [1, 2.5, None, "\u00e9"]}
+    value["policies"] = {"x": [1, 2.5, None, "\u00e9"]}
     scope = a_scope(value)
     scope["policy"] = {"stale": "grace"}
     scope["base"]["chunks"] = ["a"]
@@ -206,18 +209,18 @@ def add_unknown(value: Any) -> None:
 def test_unknown_members_are_kept() -> None:
     """What a later version added is still there after this one changed another scope."""
     found = Catalog.from_bytes(changed(add_unknown))
-    after = json.loads(found.with_scope(record(9, issuer="B"), [b"x"]).to_bytes())
+    after = json.loads(found.with_scope(record(9, issuer="B"), [b"x"], now=NOW).to_bytes())
     expected = json.loads(changed(add_unknown))
-    assert after["tombstones"] == expected["tombstones"]
+    assert after["policies"] == expected["policies"]
     assert a_scope(after) == a_scope(expected)
 
 
 def test_unknown_members_of_a_replaced_record() -> None:
     """A new CRL keeps its scope's unknown members, but not those of the image it replaces."""
     found = Catalog.from_bytes(changed(add_unknown))
-    scope = a_scope(json.loads(found.with_scope(record(9), []).to_bytes()))
+    scope = a_scope(json.loads(found.with_scope(record(9), [], now=NOW).to_bytes()))
     assert scope.pop("policy") == {"stale": "grace"}
-    fresh = Catalog.empty().with_scope(record(9), [])
+    fresh = Catalog.empty().with_scope(record(9), [], now=NOW)
     assert scope == a_scope(json.loads(fresh.to_bytes()))
 
 
@@ -348,3 +351,83 @@ def test_misuse() -> None:
         dataclasses.replace(record(), base=image(base=1))
     with pytest.raises(ValueError, match="found the record of"):
         Catalog(1, {"x": record()}, ())
+
+
+# ---- what operators and clean-up leave ------------------------------------------
+
+
+NAME_A = bytes.fromhex("300c310a300806035504030c0141")  # CN=A
+DENIAL = Denial(NAME_A, 0x0F, NOW, NOW + timedelta(hours=1), "stolen laptop")
+
+
+def test_operators_members_survive_the_trip() -> None:
+    """Tombstones, denials and superseded images are read back as they were written."""
+    found = catalog().with_scope(record(9), [], now=NOW).with_denial(DENIAL)
+    found = found.with_reset(record().key, now=NOW, note="renumbered")
+    found = found.without_scope(record(issuer="B").key, now=NOW, note="retired")
+    again = Catalog.from_bytes(found.to_bytes())
+    assert again == found
+    assert again.denied == (DENIAL,)
+    assert again.tombstones[record().key].accepts_any
+    assert again.tombstones[record(issuer="B").key].delta is not None
+    assert set(again.superseded.values()) == {NOW}
+    assert image(7).name in again.superseded
+
+
+def test_a_denial_is_found_by_any_spelling_and_replaced() -> None:
+    """The canonical issuer counts; a second denial of a certificate takes the first one's place."""
+    other_spelling = bytes.fromhex("300c310a30080603550403130161")  # CN=a, PrintableString
+    later = Denial(other_spelling, 0x0F, NOW + timedelta(minutes=1), None, "for good")
+    found = catalog().with_denial(DENIAL).with_denial(later)
+    assert found.denied == (later,)
+    assert found.without_denial(NAME_A, 0x0F, now=NOW).denied == ()
+    with pytest.raises(ValueError, match="is not denied"):
+        found.without_denial(NAME_A, 0x10, now=NOW)
+
+
+def test_ended_denials_go_with_the_next_one() -> None:
+    """The list does not grow for ever."""
+    later = Denial(NAME_A, 1, NOW + timedelta(hours=2))
+    assert catalog().with_denial(DENIAL).with_denial(later).denied == (later,)
+
+
+def test_a_superseded_image_waits_for_its_time() -> None:
+    """It is deletable once the grace period is over, and gone from the list when deleted."""
+    found = catalog().with_scope(record(9), [], now=NOW)
+    hour = timedelta(hours=1)
+    assert found.deletable(NOW + hour - timedelta(seconds=1), hour) == []
+    assert found.deletable(NOW + hour, hour) == [image(7).name]
+    assert found.without_superseded([image(7).name]).superseded == {}
+
+
+def test_a_name_is_never_published_and_superseded() -> None:
+    """Such a catalog would have a clean-up delete an image in use."""
+    value = json.loads(catalog().to_bytes())
+    value["superseded"] = {image(7).name: "2026-11-01T00:00:00Z"}
+    with pytest.raises(StoreError, match="which a scope has published"):
+        Catalog.from_bytes(json.dumps(value).encode())
+
+
+@pytest.mark.parametrize(
+    ("member", "value", "message"),
+    [
+        ("denied", {}, "denied: expected an array"),
+        ("denied", [{"serial_number": "0x1"}], "denied[0].serial_number: expected hex digits"),
+        ("denied", [{"serial_number": "1", "issuer": "g"}], "denied[0].issuer: expected hex"),
+        (
+            "denied",
+            [{"serial_number": "1", "issuer": "", "note": "", "at": "2026-11-01"}],
+            "denied[0].at: expected a time in UTC",
+        ),
+        ("superseded", {"catalog.json": "2026-11-01T00:00:00Z"}, "expected the name of an image"),
+        ("superseded", {"images/../x": "2026-11-01T00:00:00Z"}, "object name"),
+        ("superseded", {"images/x": 1}, "superseded.images/x: expected a string"),
+        ("tombstones", {"x": {"action": "burnt"}}, "'burnt' is not a valid"),
+        ("tombstones", {"x": []}, "tombstones.x: expected an object"),
+    ],
+)
+def test_broken_operators_members_are_refused(member: str, value: object, message: str) -> None:
+    """They decide who passes and what is deleted, so that nothing about them is guessed."""
+    body = changed(lambda whole: whole.update({member: value}))
+    with pytest.raises(StoreError, match=re.escape(message)):
+        Catalog.from_bytes(body)

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 # From the bottom up. A package stands for everything in it.
 LAYERS = (
-    {"errors", "types", "settings", "_serial", "_pem", "_name", "_worker"},
+    {"errors", "types", "settings", "_serial", "_pem", "_name", "_worker", "_json"},
     {
         "_binding",
         "_bitmap",
@@ -23,12 +23,13 @@ LAYERS = (
         "_signature_scheme",
         "_source",
     },
-    {"_s3", "_points", "_issuers", "_wording"},
+    {"_s3", "_points", "_issuers", "_wording", "_records"},
     {"certificate", "signature", "index", "scope", "catalog", "stores"},
-    {"_pipeline", "_images"},
+    {"_pipeline", "_images", "_swap", "_difference"},
     {"compiler", "verdict", "_snapshot"},
-    {"_follow", "_path"},
+    {"_follow", "_path", "_publication", "rejections"},
     {"publisher", "checker"},
+    {"operations"},
     {"demo"},
     {"cli"},
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from crlcheck import publisher
+from crlcheck import _publication, _swap
 from crlcheck.catalog import CATALOG_NAME
 from crlcheck.errors import (
     CrlRollbackError,
@@ -29,7 +29,7 @@ from support.publishing import CA, OTHER_CA, catalog_of, images_of, publish
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Publishing does not wait between tries."""
-    monkeypatch.setattr(publisher, "_back_off", lambda _: None)
+    monkeypatch.setattr(_publication, "back_off", lambda _: None)
 
 
 class Interference:
@@ -155,7 +155,7 @@ def test_losing_for_ever_ends_in_an_error_that_invites_a_retry() -> None:
     store.before = before
     with pytest.raises(StoreUnavailableError, match="came first"):
         publish(store, make_crl(CA))
-    assert num_swaps == publisher.MAX_SWAPS
+    assert num_swaps == _swap.MAX_SWAPS
 
 
 def test_a_swap_whose_answer_was_lost_is_recognised() -> None:
@@ -199,8 +199,8 @@ def test_waiting_is_random_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     slept: list[float] = []
     monkeypatch.setattr("time.sleep", slept.append)
-    for num_lost in range(1, publisher.MAX_SWAPS):
-        publisher._back_off(num_lost)
+    for num_lost in range(1, _swap.MAX_SWAPS):
+        _swap.back_off(num_lost)
     assert all(0 <= seconds <= 2 for seconds in slept)
     assert slept[0] <= 0.04
     assert len(set(slept)) == len(slept)

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crlcheck._metadata import ImageMetadata
+from crlcheck._publication import check_no_rollback
 from crlcheck.errors import (
     CrlRollbackError,
 )
-from crlcheck.publisher import check_no_rollback
 from support.pki import (
     DAY,
     NOW,

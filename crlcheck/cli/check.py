@@ -38,7 +38,7 @@ from crlcheck.types import (
     RevokedEntry,
     UndeterminedCause,
 )
-from crlcheck.verdict import Evidence, decide, uncovered
+from crlcheck.verdict import Evidence, decide, denied, uncovered
 
 _COLORS = {
     RevocationStatus.REVOKED: "red",
@@ -212,6 +212,9 @@ def _judge(
     which of them the certificate belongs to; for the same reason not being
     listed counts on a complete CRL only.
     """
+    denial = snapshot.denial_of(certificate, now)
+    if denial is not None:
+        return denied(certificate, note=denial.note, until=denial.until)
     listed, failure = _look_up(snapshot, certificate, issuer, now)
     if listed:
         return decide(certificate, listed, now=now, policy=Policy())

@@ -53,6 +53,7 @@ class Pipeline:
         return checker.check(PKI.client(name).encode()).status.value
 
     def published(self) -> set[str]:
-        """The keys of all that was published."""
+        """The keys of all that was published, without what says why something was not."""
         listing = self.client.list_objects_v2(Bucket=self.bucket, Prefix="published/")
-        return {entry["Key"] for entry in listing.get("Contents", ())}
+        keys = {entry["Key"] for entry in listing.get("Contents", ())}
+        return {key for key in keys if not key.startswith("published/status/")}

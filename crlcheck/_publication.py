@@ -1,0 +1,353 @@
+"""
+One compiled CRL on its way into the catalog, and the checks that it must pass there.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from crlcheck._metadata import ImageMetadata
+from crlcheck._swap import MAX_SWAPS, back_off, read_catalog, swap
+from crlcheck._wording import crl_text, time_text
+from crlcheck.catalog import Catalog, PublishedImage, ScopeRecord, Tombstone, delta_fits
+from crlcheck.compiler import CompiledImage
+from crlcheck.errors import (
+    CrlBaseMissingError,
+    CrlCheckError,
+    CrlError,
+    CrlNotYetValidError,
+    CrlRollbackError,
+    CrlShrinkError,
+    StoreUnavailableError,
+    UnsupportedCrlError,
+)
+from crlcheck.stores import ObjectStore
+from crlcheck.types import PublishReport
+
+MIN_LOST_ENTRIES = 10
+"""A CRL that loses no more entries than this never counts as shrunk."""
+
+# How many superseded images one publication deletes, so that none takes long.
+_MAX_DELETED = 16
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PublishRules:
+    """What ``publish_crl`` was told about this one publication."""
+
+    now: datetime
+    issuers: tuple[bytes, ...]
+    source_name: str | None
+    allow_shrink: bool
+    rebuild: bool
+    grace: timedelta
+
+
+# ---- the checks ------------------------------------------------------------------
+
+
+def check_publishable(metadata: ImageMetadata, now: datetime, clock_skew: timedelta) -> None:
+    """
+    Check what can be known without the store: whether it is supported and has begun.
+
+    Raises:
+        UnsupportedCrlError: a delta CRL without a CRL number.
+        CrlNotYetValidError: thisUpdate lies in the future.
+    """
+    if metadata.is_delta and metadata.crl_number is None:
+        raise UnsupportedCrlError(
+            f"{crl_text(metadata)} (base {metadata.base_crl_number}) has no CRL number, which a "
+            "delta CRL must have (RFC 5280 5.2.3)",
+            feature="delta_without_crl_number",
+        )
+    if metadata.this_update > now + clock_skew:
+        raise CrlNotYetValidError(
+            f"{crl_text(metadata)} has thisUpdate {time_text(metadata.this_update)}, more than the "
+            f"clock skew of {clock_skew} after {time_text(now)}",
+            this_update=metadata.this_update,
+            now=now,
+        )
+
+
+def check_no_rollback(
+    offered: ImageMetadata, published: ImageMetadata, *, state: str = "published"
+) -> None:
+    """
+    Refuse a CRL that is not newer than the one that its scope has, or had.
+
+    The CRL number rises strictly and thisUpdate never falls; where the
+    published CRL has no number, thisUpdate rises strictly. *state* says in
+    the message what became of that CRL.
+
+    Raises:
+        CrlRollbackError: the CRL is not newer.
+    """
+    regression = _regression(offered, published)
+    if regression is not None:
+        how, found, expected = regression
+        raise CrlRollbackError(
+            f"{crl_text(offered)} is not newer than the {state} {crl_text(published)}: it {how}",
+            offered=found,
+            published=expected,
+        )
+
+
+def _regression(
+    offered: ImageMetadata, published: ImageMetadata
+) -> tuple[str, int | datetime | None, int | datetime] | None:
+    """Return in what *offered* falls behind and the two values compared, None if in nothing."""
+    number, last = offered.crl_number, published.crl_number
+    if last is not None:
+        if number is None:
+            return "has no CRL number any more", number, last
+        if number == last:
+            same = offered.tbs_digest == published.tbs_digest
+            return f"has the same number{'' if same else ' and other contents'}", number, last
+        if number < last:
+            return "has a lower number", number, last
+    begun, last_begun = offered.this_update, published.this_update
+    if begun < last_begun or (begun == last_begun and last is None):
+        how = "an earlier" if begun < last_begun else "the same"
+        times = f"{time_text(begun)}, published {time_text(last_begun)}"
+        return f"has {how} thisUpdate ({times})", begun, last_begun
+    return None
+
+
+def check_no_shrink(offered: ImageMetadata, published: ImageMetadata) -> None:
+    """
+    Hold back a complete CRL that lists less than half of what its predecessor did.
+
+    CAs do publish empty lists by mistake, and each entry lost is a certificate
+    un-revoked. A few entries more or less are nothing, however few there were.
+
+    Raises:
+        CrlShrinkError: most entries are gone.
+    """
+    lost = published.num_entries - offered.num_entries
+    if lost > MIN_LOST_ENTRIES and 2 * lost > published.num_entries:
+        raise CrlShrinkError(
+            f"{crl_text(offered)} has {offered.num_entries} entries, the published "
+            f"{crl_text(published)} has {published.num_entries}: held back, for most of them "
+            "are gone at once; allow it for this CRL if its CA confirms it",
+            offered=offered.num_entries,
+            published=published.num_entries,
+        )
+
+
+def _has_base(delta: ImageMetadata, base: ImageMetadata) -> bool:
+    """Whether *base* is new enough to be what *delta* changes."""
+    assert delta.base_crl_number is not None, "a delta CRL has a BaseCRLNumber"
+    return base.crl_number is not None and delta.base_crl_number <= base.crl_number
+
+
+def _base_missing(delta: ImageMetadata, current: ScopeRecord | None) -> CrlBaseMissingError:
+    assert delta.base_crl_number is not None, "a delta CRL has a BaseCRLNumber"
+    found = "none" if current is None else crl_text(current.base.metadata)
+    return CrlBaseMissingError(
+        f"{crl_text(delta)} needs a complete CRL of the same issuer, key and "
+        f"issuingDistributionPoint, number {delta.base_crl_number} or later; published is {found}",
+        base_crl_number=delta.base_crl_number,
+        published=None if current is None else current.base.metadata.crl_number,
+    )
+
+
+# ---- the publication -------------------------------------------------------------
+
+
+class Publication:
+    """
+    One compiled CRL on its way into the catalog.
+
+    The catalog is read, checked and swapped; where another publication came
+    first all of that is done again, with the image written the first time.
+    ``previous`` is afterwards the image whose place it took, if any.
+    """
+
+    def __init__(self, store: ObjectStore, compiled: CompiledImage, rules: PublishRules) -> None:
+        self.previous: PublishedImage | None = None
+        self.seconds: dict[str, float] = {}
+        self._store = store
+        self._compiled = compiled
+        self._rules = rules
+        self._scope = compiled.metadata.scope
+        self._is_delta = compiled.metadata.is_delta
+        self._image: PublishedImage | None = None
+        self._attempted_generation: int | None = None
+        self._image_may_be_named = False
+        self._deleted: set[str] = set()
+        self._num_lost = 0
+
+    def run(self) -> PublishReport:
+        """
+        Publish, or find that it is published already.
+
+        Raises:
+            CrlError: what the scope has does not let it in.
+            StoreError: the store fails, or others came first too often.
+        """
+        for self._num_lost in range(MAX_SWAPS):
+            with self._timed("swap"):
+                if self._num_lost:
+                    back_off(self._num_lost)
+                catalog, etag = self._read_catalog()
+            current = catalog.scopes.get(self._scope)
+            if self._image is not None and current and current.names(self._image):
+                # The swap reported as lost was ours: a request that was sent twice.
+                return self._report(current, catalog.generation, published=True)
+            if self._image is not None and self._image.name in catalog.superseded:
+                self._image = None  # clean-up took it for abandoned and may delete it
+            record = self._successor_of(current, catalog.tombstones.get(self._scope))
+            if record is current and set(self._rules.issuers) <= set(catalog.issuers):
+                return self._report(record, catalog.generation, published=False)
+            with self._timed("swap"):
+                successor = catalog.with_scope(record, self._rules.issuers, now=self._rules.now)
+                successor = successor.without_superseded(self._delete_superseded(catalog))
+                if self._swap(successor, etag):
+                    self.previous = self._replaced(current, record)
+                    changed = record is not current
+                    return self._report(record, successor.generation, published=changed)
+        raise StoreUnavailableError(
+            f"{crl_text(self._compiled.metadata)} was not published: other publications to "
+            f"{self._store.url} came first {MAX_SWAPS} times"
+        )
+
+    def _read_catalog(self) -> tuple[Catalog, str | None]:
+        catalog, etag = read_catalog(self._store)
+        # The generation that was tried is another writer's, unless there were more since:
+        # then one of them may have been ours, and a reader may be loading its image.
+        if self._attempted_generation not in (None, catalog.generation):
+            self._image_may_be_named = True
+        return catalog, etag
+
+    def _successor_of(
+        self, current: ScopeRecord | None, tombstone: Tombstone | None
+    ) -> ScopeRecord:
+        """Return the scope's next record, or *current* if it is this very CRL already."""
+        try:
+            is_newer = self._is_newer(current, tombstone)
+        except CrlError:
+            self._discard_image()
+            raise
+        if current is not None and not is_newer:
+            self._discard_image()
+            return current
+        if current is not None and self._is_delta:
+            return replace(current, delta=self._stored_image())
+        delta = None if current is None else current.delta
+        was_reset = tombstone is not None and tombstone.accepts_any
+        if delta is not None and (
+            was_reset or not delta_fits(delta.metadata, self._compiled.metadata)
+        ):
+            delta = None  # the new base says all that it said, or counts anew
+        return ScopeRecord(self._scope, self._stored_image(), delta, self._rules.source_name)
+
+    def _is_newer(self, current: ScopeRecord | None, tombstone: Tombstone | None) -> bool:
+        """
+        Whether the CRL takes a place in the scope; False if what is there says all of it.
+
+        Raises:
+            CrlError: it must not.
+        """
+        offered = self._compiled.metadata
+        if self._is_delta:
+            if current is None or not _has_base(offered, current.base.metadata):
+                raise _base_missing(offered, current)
+            if not delta_fits(offered, current.base.metadata):
+                return False
+            published = current.delta
+            if published is None:
+                check_no_rollback(offered, current.base.metadata)
+                return True
+        elif current is None:
+            if tombstone is not None and not tombstone.accepts_any:
+                state = f"published (and removed on {time_text(tombstone.at)})"
+                check_no_rollback(offered, tombstone.base, state=state)
+            return True
+        else:
+            published = current.base
+        if published.metadata.tbs_digest == offered.tbs_digest:
+            return self._rules.rebuild and self._needs_rebuilding(published)
+        if self._is_delta or tombstone is None or not tombstone.accepts_any:
+            check_no_rollback(offered, published.metadata)
+        if not self._is_delta and not self._rules.allow_shrink:
+            check_no_shrink(offered, published.metadata)
+        return True
+
+    def _needs_rebuilding(self, published: PublishedImage) -> bool:
+        """Whether the image of this very CRL is another one by now, or is gone."""
+        if published.digest != self._compiled.digest:
+            return True
+        return published.name not in self._store.names(published.name)
+
+    def _stored_image(self) -> PublishedImage:
+        """Return the image in the store, written under a name of its own if it is not there yet."""
+        if self._image is None:
+            digest = self._compiled.digest
+            image = PublishedImage(
+                name=f"images/{digest}-{secrets.token_hex(16)}.crlx",
+                digest=digest,
+                size=self._compiled.path.stat().st_size,
+                metadata=self._compiled.metadata,
+            )
+            with self._timed("upload"):
+                self._store.write(image.name, self._compiled.path)
+            self._image = image
+        return self._image
+
+    def _discard_image(self) -> None:
+        """Delete the image that will not be named after all; what stays is left to clean-up."""
+        image, self._image = self._image, None
+        if image is None or self._image_may_be_named:
+            return
+        self._try_to_delete(image.name)
+
+    def _delete_superseded(self, catalog: Catalog) -> set[str]:
+        """Delete some of the images whose grace period is over; return those that are gone."""
+        for name in catalog.deletable(self._rules.now, self._rules.grace)[:_MAX_DELETED]:
+            if name not in self._deleted and self._try_to_delete(name):
+                self._deleted.add(name)
+        return self._deleted
+
+    def _try_to_delete(self, name: str) -> bool:
+        try:
+            self._store.delete(name)
+        except (CrlCheckError, OSError) as error:
+            _log.warning("%s was not deleted from %s: %s", name, self._store.url, error)
+            return False
+        return True
+
+    def _swap(self, successor: Catalog, etag: str | None) -> bool:
+        self._attempted_generation = successor.generation
+        return swap(self._store, successor, etag)
+
+    def _replaced(self, current: ScopeRecord | None, record: ScopeRecord) -> PublishedImage | None:
+        if current is None or current.base == record.base:
+            return None
+        return current.base
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - started
+
+    def _report(self, record: ScopeRecord, generation: int, *, published: bool) -> PublishReport:
+        return PublishReport(
+            compiled=self._compiled.report,
+            scope=self._scope,
+            image_name=(record.delta if self._is_delta and record.delta else record.base).name,
+            generation=generation,
+            published=published,
+            is_delta=self._is_delta,
+            num_lost_swaps=self._num_lost,
+        )

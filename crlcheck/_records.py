@@ -1,0 +1,319 @@
+"""
+What a catalog is made of: images, the record of each scope, what an operator
+did to a scope, and certificates denied by hand. Values with their JSON.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from crlcheck._json import members_of, read_time, take, take_time, time_text, typed
+from crlcheck._metadata import ImageMetadata
+from crlcheck._name import name_key
+from crlcheck._object_store import check_name
+from crlcheck.errors import CorruptIndexError
+
+MAX_NOTE = 500
+"""Characters of the longest note that an operator may leave."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedImage:
+    """
+    An image in the store.
+
+    ``name`` is its object name, ``digest`` the hex digest that authenticates
+    it, ``size`` its octets, ``metadata`` what its header must say. ``unknown``
+    and ``unknown_metadata`` are JSON members of a later version, kept.
+
+    Raises:
+        ValueError: a field is not what it should be.
+    """
+
+    name: str
+    digest: str
+    size: int
+    metadata: ImageMetadata
+    unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    unknown_metadata: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        if not re.fullmatch("[0-9a-f]{64}", self.digest):
+            raise ValueError(f"digest: expected 64 lower-case hex digits, found {self.digest!r}")
+        if self.size <= 0:
+            raise ValueError(f"size: expected a positive number of octets, found {self.size}")
+
+    def members(self) -> dict[str, Any]:
+        """Return the JSON members."""
+        return {
+            **self.unknown,
+            "name": self.name,
+            "digest": self.digest,
+            "size": self.size,
+            "metadata": {**self.unknown_metadata, **self.metadata.to_json()},
+        }
+
+    @classmethod
+    def read(cls, value: object, where: str) -> PublishedImage:
+        """Read what ``members`` gave. Raises ValueError with the place."""
+        members = members_of(value, where)
+        name = take(members, "name", str, where)
+        digest = take(members, "digest", str, where)
+        size = take(members, "size", int, where)
+        said = take(members, "metadata", dict, where)
+        try:
+            metadata = ImageMetadata.from_json(said)
+            known = metadata.to_json()
+            rest = {name: value for name, value in said.items() if name not in known}
+            return cls(name, digest, size, metadata, members, rest)
+        except (ValueError, CorruptIndexError) as error:
+            raise ValueError(f"{where}: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeRecord:
+    """
+    What is published for one scope: a complete CRL's image, maybe a delta's.
+
+    ``key`` is the scope of both (``ImageMetadata.scope``), ``source`` says where
+    the base CRL came from. ``unknown`` is as in PublishedImage.
+    ``covers_no_distribution_point`` is the operator's: although the CRL names a
+    distribution point, it speaks for certificates without any.
+
+    Raises:
+        ValueError: an image is of another scope, or in the other's role, or the
+            delta does not fit the base.
+    """
+
+    key: str
+    base: PublishedImage
+    delta: PublishedImage | None
+    source: str | None
+    covers_no_distribution_point: bool = False
+    unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        for role, image in (("base", self.base), ("delta", self.delta)):
+            if image is None:
+                continue
+            if image.metadata.scope != self.key:
+                raise ValueError(
+                    f"{role}: expected an image of scope {self.key}, "
+                    f"found one of {image.metadata.scope}"
+                )
+            if image.metadata.is_delta != (role == "delta"):
+                found = "a delta CRL" if image.metadata.is_delta else "a complete CRL"
+                raise ValueError(f"{role}: found the image of {found}")
+        if self.delta is not None and not delta_fits(self.delta.metadata, self.base.metadata):
+            raise ValueError(
+                f"delta: CRL number {self.delta.metadata.crl_number} with base "
+                f"{self.delta.metadata.base_crl_number} does not fit base CRL number "
+                f"{self.base.metadata.crl_number}"
+            )
+
+    def images(self) -> Iterator[PublishedImage]:
+        """Yield the base and, where there is one, the delta."""
+        yield self.base
+        if self.delta is not None:
+            yield self.delta
+
+    def names(self, image: PublishedImage) -> bool:
+        """Whether *image* is one of them, by the name that no other image ever has."""
+        return image.name in (one.name for one in self.images())
+
+    def members(self) -> dict[str, Any]:
+        """Return the JSON members."""
+        members = {
+            **self.unknown,
+            "base": self.base.members(),
+            "delta": None if self.delta is None else self.delta.members(),
+            "source": self.source,
+        }
+        if self.covers_no_distribution_point:
+            members["covers_no_distribution_point"] = True
+        return members
+
+    @classmethod
+    def read(cls, key: str, value: object, where: str) -> ScopeRecord:
+        """Read what ``members`` gave for *key*. Raises ValueError with the place."""
+        members = members_of(value, where)
+        base = PublishedImage.read(take(members, "base", dict, where), f"{where}.base")
+        delta = members.pop("delta", None)
+        if delta is not None:
+            delta = PublishedImage.read(delta, f"{where}.delta")
+        source = members.pop("source", None)
+        if source is not None:
+            source = typed(source, str, f"{where}.source")
+        place = f"{where}.covers_no_distribution_point"
+        override = typed(members.pop("covers_no_distribution_point", False), bool, place)
+        try:
+            return cls(key, base, delta, source, override, members)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
+
+
+def delta_fits(delta: ImageMetadata, base: ImageMetadata) -> bool:
+    """
+    Whether a delta CRL may lie beside a complete CRL of its scope.
+
+    RFC 5280 5.2.4: its BaseCRLNumber is not above the number of the complete
+    CRL, which is below its own.
+    """
+    if delta.base_crl_number is None or delta.crl_number is None:
+        return False
+    if base.is_delta or base.crl_number is None:
+        return False
+    return delta.base_crl_number <= base.crl_number < delta.crl_number
+
+
+class ScopeAction(enum.Enum):
+    """What an operator can do to a scope by name."""
+
+    REMOVED = "removed"
+    RESET = "reset"
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """
+    The last thing that an operator did to a scope, and what was published then.
+
+    ``base`` and ``delta`` say of which CRLs: they stay the memory by which an
+    older CRL is known after the scope was removed. ``accepts_any`` tells that
+    the scope's next complete CRL need not be newer; it is used up by that CRL.
+    """
+
+    action: ScopeAction
+    at: datetime
+    note: str
+    base: ImageMetadata
+    delta: ImageMetadata | None
+    accepts_any: bool
+    unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        check_note(self.note)
+
+    def members(self) -> dict[str, Any]:
+        """Return the JSON members."""
+        return {
+            **self.unknown,
+            "action": self.action.value,
+            "at": time_text(self.at),
+            "note": self.note,
+            "base": self.base.to_json(),
+            "delta": None if self.delta is None else self.delta.to_json(),
+            "accepts_any": self.accepts_any,
+        }
+
+    @classmethod
+    def read(cls, value: object, where: str) -> Tombstone:
+        """Read what ``members`` gave. Raises ValueError with the place."""
+        members = members_of(value, where)
+        try:
+            delta = members.pop("delta", None)
+            return cls(
+                action=ScopeAction(take(members, "action", str, where)),
+                at=take_time(members, "at", where),
+                note=take(members, "note", str, where),
+                base=ImageMetadata.from_json(take(members, "base", dict, where)),
+                delta=None if delta is None else ImageMetadata.from_json(delta),
+                accepts_any=take(members, "accepts_any", bool, where),
+                unknown=members,
+            )
+        except CorruptIndexError as error:
+            raise ValueError(f"{where}: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """
+    A certificate that an operator denies by hand, before its CA publishes that it is revoked.
+
+    It is named by its issuer's DER Name, in whatever spelling, and its serial
+    number; ``at`` is when it was denied, ``until`` when that ends (None: never).
+
+    Raises:
+        ValueError: the note is too long, or the denial ends before it begins.
+    """
+
+    issuer: bytes
+    serial_number: int
+    at: datetime
+    until: datetime | None = None
+    note: str = ""
+    unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        check_note(self.note)
+        if self.until is not None and self.until <= self.at:
+            raise ValueError(
+                f"until: expected a time after {time_text(self.at)}, found {time_text(self.until)}"
+            )
+
+    @property
+    def key(self) -> tuple[bytes, int]:
+        """What certificates are matched by: the canonical issuer and the serial number."""
+        return name_key(self.issuer), self.serial_number
+
+    def holds(self, now: datetime) -> bool:
+        """Whether it has not ended yet."""
+        return self.until is None or now < self.until
+
+    def members(self) -> dict[str, Any]:
+        """Return the JSON members."""
+        return {
+            **self.unknown,
+            "issuer": self.issuer.hex(),
+            "serial_number": f"{self.serial_number:x}",
+            "at": time_text(self.at),
+            "until": None if self.until is None else time_text(self.until),
+            "note": self.note,
+        }
+
+    @classmethod
+    def read(cls, value: object, where: str) -> Denial:
+        """Read what ``members`` gave. Raises ValueError with the place."""
+        members = members_of(value, where)
+        serial = take(members, "serial_number", str, where)
+        if not re.fullmatch("-?[0-9a-f]{1,1024}", serial):
+            raise ValueError(f"{where}.serial_number: expected hex digits, found {serial!r:.80}")
+        issuer = take(members, "issuer", str, where)
+        try:
+            name = bytes.fromhex(issuer)
+        except ValueError as error:
+            raise ValueError(f"{where}.issuer: expected hex, found {issuer!r:.80}") from error
+        until = members.pop("until", None)
+        try:
+            return cls(
+                issuer=name,
+                serial_number=int(serial, 16),
+                at=take_time(members, "at", where),
+                until=None if until is None else _read_until(until, where),
+                note=take(members, "note", str, where),
+                unknown=members,
+            )
+        except ValueError as error:
+            text = str(error)
+            raise ValueError(text if text.startswith(where) else f"{where}: {text}") from error
+
+
+def _read_until(value: object, where: str) -> datetime:
+    return read_time(typed(value, str, f"{where}.until"), f"{where}.until")
+
+
+def check_note(note: str) -> None:
+    """
+    Refuse a note that does not fit.
+
+    Raises:
+        ValueError: it is longer than MAX_NOTE.
+    """
+    if len(note) > MAX_NOTE:
+        raise ValueError(f"note: expected at most {MAX_NOTE} characters, found {len(note)}")

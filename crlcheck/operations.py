@@ -1,0 +1,216 @@
+"""
+What an operator does to a published set by hand: settings and removal of scopes,
+certificates denied at once, clean-up.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from crlcheck._swap import change_catalog
+from crlcheck._wording import name_text, time_text
+from crlcheck.catalog import Catalog, Denial
+from crlcheck.errors import CrlCheckError
+from crlcheck.publisher import DEFAULT_GRACE
+from crlcheck.stores import ObjectStore, open_store
+
+_log = logging.getLogger(__name__)
+
+
+def override_scope(
+    store: str | os.PathLike[str] | ObjectStore,
+    scope: str,
+    *,
+    covers_no_distribution_point: bool,
+) -> int:
+    """
+    Change an operator's setting of one published scope; return the catalog's generation.
+
+    Args:
+        store: as for ``publish_crl``.
+        scope: the scope's key, as reports and ``crlcheck inspect`` show it.
+        covers_no_distribution_point: let the scope's CRL speak for certificates
+            without distribution points although it names one (RFC 5280 5.2.5
+            does not). For CAs that leave the extension out.
+
+    Later publications keep the setting.
+
+    Raises:
+        ValueError: the store has no such scope.
+        FileNotFoundError: the store has nothing published.
+        StoreUnavailableError: the store does not answer, or too many publications
+            came first.
+        StoreError: the catalog cannot be read.
+    """
+
+    def change(catalog: Catalog) -> Catalog | None:
+        successor = catalog.with_override(
+            scope, covers_no_distribution_point=covers_no_distribution_point
+        )
+        return None if successor.scopes == catalog.scopes else successor
+
+    what = f"covers_no_distribution_point is now {covers_no_distribution_point}"
+    return _change(store, f"scope {scope}: {what}", change)
+
+
+def remove_scope(
+    store: str | os.PathLike[str] | ObjectStore,
+    scope: str,
+    *,
+    note: str = "",
+    now: datetime | None = None,
+) -> int:
+    """
+    Take a scope out of the published set; return the catalog's generation.
+
+    Certificates for which no other CRL speaks become UNDETERMINED. A tombstone
+    keeps what was published, the time and *note*: only a newer CRL brings the
+    scope back.
+
+    Raises: as ``override_scope``.
+    """
+    moment = _moment(now)
+
+    def change(catalog: Catalog) -> Catalog:
+        return catalog.without_scope(scope, now=moment, note=note)
+
+    return _change(store, f"scope {scope}: removed", change)
+
+
+def reset_scope(
+    store: str | os.PathLike[str] | ObjectStore,
+    scope: str,
+    *,
+    note: str = "",
+    now: datetime | None = None,
+) -> int:
+    """
+    Let a scope take any verified complete CRL next; return the catalog's generation.
+
+    For a CA that numbers its CRLs anew. What is published stays in use until
+    that CRL comes; from then on CRLs must be newer again. Whoever can upload in
+    between can take an old CRL back in, so publish the right one at once.
+
+    Raises: as ``override_scope``.
+    """
+    moment = _moment(now)
+
+    def change(catalog: Catalog) -> Catalog:
+        return catalog.with_reset(scope, now=moment, note=note)
+
+    return _change(store, f"scope {scope}: reset", change)
+
+
+def deny_certificate(
+    store: str | os.PathLike[str] | ObjectStore,
+    issuer: bytes,
+    serial_number: int,
+    *,
+    until: datetime | None = None,
+    note: str = "",
+    now: datetime | None = None,
+) -> int:
+    """
+    Deny a certificate by hand, for the hours before its CA publishes that it is revoked.
+
+    Args:
+        store: as for ``publish_crl``; something must be published in it.
+        issuer: the certificate issuer's whole Name as DER.
+        serial_number: the certificate's.
+        until: when the denial ends; None for never.
+        note: why, for whoever reads the list.
+        now: the time, UTC; by default the clock's.
+
+    Checkers find the certificate REVOKED from their next look at the catalog
+    on. A denial of the same certificate is replaced. Returns the catalog's
+    generation.
+
+    Raises: as ``override_scope``, and ValueError for an *until* that is over.
+    """
+    denial = Denial(issuer, serial_number, _moment(now), until, note)
+    what = f"certificate {serial_number:x} of {name_text(issuer)}: denied"
+    return _change(
+        store,
+        what if until is None else f"{what} until {time_text(until)}",
+        lambda catalog: catalog.with_denial(denial),
+    )
+
+
+def lift_denial(
+    store: str | os.PathLike[str] | ObjectStore,
+    issuer: bytes,
+    serial_number: int,
+    *,
+    now: datetime | None = None,
+) -> int:
+    """
+    Take a certificate off the deny list; return the catalog's generation.
+
+    What CRLs say of it holds, as before.
+
+    Raises: as ``override_scope``, and ValueError where it is not denied.
+    """
+    moment = _moment(now)
+
+    def change(catalog: Catalog) -> Catalog:
+        return catalog.without_denial(issuer, serial_number, now=moment)
+
+    what = f"certificate {serial_number:x} of {name_text(issuer)}: no longer denied by hand"
+    return _change(store, what, change)
+
+
+def clean_up(
+    store: str | os.PathLike[str] | ObjectStore,
+    *,
+    grace: timedelta = DEFAULT_GRACE,
+    now: datetime | None = None,
+) -> tuple[int, int]:
+    """
+    Delete images whose grace period is over, and note those that nobody published.
+
+    An image that no catalog names, left by a publisher that died, is noted
+    first, and deleted by a clean-up at least *grace* later. Returns how many
+    images were deleted and how many are waiting.
+
+    Raises: as ``override_scope``.
+    """
+    target, moment = open_store(store), _moment(now)
+    deleted: set[str] = set()
+
+    def change(catalog: Catalog) -> Catalog | None:
+        stored = set(target.names("images/"))
+        for name in catalog.deletable(moment, grace):
+            if name not in deleted:
+                try:
+                    target.delete(name)
+                except (CrlCheckError, OSError) as error:
+                    _log.warning("%s was not deleted from %s: %s", name, target.url, error)
+                    continue
+                deleted.add(name)
+        abandoned = stored - catalog.image_names() - catalog.superseded.keys()
+        successor = catalog.with_superseded(abandoned, now=moment).without_superseded(deleted)
+        return None if successor.superseded == catalog.superseded else successor
+
+    catalog = change_catalog(target, "clean-up", change)
+    return len(deleted), len(catalog.superseded)
+
+
+def _change(
+    store: str | os.PathLike[str] | ObjectStore,
+    what: str,
+    change: Callable[[Catalog], Catalog | None],
+) -> int:
+    target = open_store(store)
+    catalog = change_catalog(target, what, change)
+    _log.warning("%s: %s", target.url, what)
+    return catalog.generation
+
+
+def _moment(now: datetime | None) -> datetime:
+    moment = datetime.now(UTC) if now is None else now
+    if moment.tzinfo is None:
+        raise ValueError(f"now: expected an aware datetime, found {moment!r}")
+    return moment.replace(microsecond=0)

@@ -1,0 +1,131 @@
+"""
+Status objects: for each source whose last CRL was refused, why, and what serves instead.
+
+They lie under ``status/`` in the store, named by a digest of the source. They
+are for operators: nothing is decided by them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from crlcheck._json import members_of, parse_json, take, take_time, time_text
+from crlcheck._swap import read_catalog
+from crlcheck._wording import crl_text
+from crlcheck.errors import (
+    CertificateError,
+    CrlBaseMissingError,
+    CrlCheckError,
+    CrlNotYetValidError,
+    CrlRollbackError,
+    CrlShrinkError,
+    CrlSignatureError,
+    MalformedCrlError,
+    StoreError,
+    UnsupportedCrlError,
+)
+from crlcheck.stores import ObjectStore, open_store
+
+_PREFIX = "status/"
+_CAUSES: dict[type[CrlCheckError], str] = {
+    MalformedCrlError: "malformed",
+    UnsupportedCrlError: "unsupported",
+    CrlSignatureError: "signature",
+    CrlNotYetValidError: "not_yet_valid",
+    CrlRollbackError: "rollback",
+    CrlShrinkError: "shrink",
+    CrlBaseMissingError: "base_missing",
+    CertificateError: "issuer_certificate",
+}
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """
+    Why the last CRL of a source was refused.
+
+    ``cause`` is a stable word, such as ``"rollback"``; ``serving`` names the
+    CRLs of the same source that go on being used.
+    """
+
+    source: str
+    cause: str
+    detail: str
+    at: datetime
+    serving: tuple[str, ...]
+
+
+def rejection_cause(error: Exception) -> str:
+    """Return the stable word for the error by which a CRL was refused."""
+    return next((word for kind, word in _CAUSES.items() if isinstance(error, kind)), "other")
+
+
+def read_rejections(store: str | os.PathLike[str] | ObjectStore) -> list[Rejection]:
+    """
+    Return the sources whose last CRL was refused, by name.
+
+    Raises:
+        StoreError: the store does not answer, or a status object cannot be read.
+    """
+    target = open_store(store)
+    found: list[Rejection] = []
+    for name in target.names(_PREFIX):
+        try:
+            found.append(_read(target.read(name).body))
+        except FileNotFoundError:
+            continue  # cleared meanwhile
+        except (ValueError, RecursionError) as error:
+            raise StoreError(f"{target.url}/{name} cannot be read: {error}") from error
+    return sorted(found, key=lambda rejection: rejection.source)
+
+
+def record_rejection(store: ObjectStore, source: str, error: Exception, now: datetime) -> None:
+    """Leave a status object. Where that fails it is logged: the error itself matters more."""
+    try:
+        catalog, _ = read_catalog(store)
+        serving = [
+            crl_text(image.metadata)
+            for record in catalog.scopes.values()
+            if record.source == source
+            for image in record.images()
+        ]
+        body = {
+            "source": source,
+            "cause": rejection_cause(error),
+            "detail": str(error),
+            "at": time_text(now.astimezone(UTC).replace(microsecond=0)),
+            "serving": serving,
+        }
+        store.write(_name(source), json.dumps(body, indent=2, sort_keys=True).encode("ascii"))
+    except (CrlCheckError, OSError) as failure:
+        _log.warning("status of %s was not written to %s: %s", source, store.url, failure)
+
+
+def clear_rejection(store: ObjectStore, source: str) -> None:
+    """Remove a source's status object, if there is one."""
+    try:
+        store.delete(_name(source))
+    except (CrlCheckError, OSError) as failure:
+        _log.warning("status of %s was not removed from %s: %s", source, store.url, failure)
+
+
+def _name(source: str) -> str:
+    digest = hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{_PREFIX}{digest[:32]}.json"
+
+
+def _read(body: bytes) -> Rejection:
+    members = members_of(parse_json(body), "the status")
+    return Rejection(
+        source=take(members, "source", str, ""),
+        cause=take(members, "cause", str, ""),
+        detail=take(members, "detail", str, ""),
+        at=take_time(members, "at", ""),
+        serving=tuple(str(one) for one in take(members, "serving", list, "")),
+    )

@@ -1,0 +1,384 @@
+"""What an operator does by hand: scopes removed and reset, certificates denied, clean-up."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from crlcheck.certificate import load_certificate
+from crlcheck.checker import RevocationChecker
+from crlcheck.errors import CrlRollbackError, CrlShrinkError, StoreUnavailableError
+from crlcheck.operations import (
+    clean_up,
+    deny_certificate,
+    lift_denial,
+    remove_scope,
+    reset_scope,
+)
+from crlcheck.rejections import read_rejections
+from crlcheck.stores import LocalStore
+from crlcheck.types import Policy, RevocationStatus, Rule, UndeterminedCause
+from support.memory_store import MemoryStore
+from support.pki import DAY, NOW, delta_of, make_authority, make_client, make_crl
+from support.publishing import CA, OTHER_CA, catalog_of, images_of, publish
+
+HOUR = timedelta(hours=1)
+NAME = load_certificate(CA.der).subject
+
+
+def checker_at(
+    store: MemoryStore, now: datetime = NOW, policy: Policy | None = None
+) -> RevocationChecker:
+    """A checker at that time."""
+    return RevocationChecker(store, policy=policy, clock=lambda: now)
+
+
+# ---- scopes ------------------------------------------------------------------------
+
+
+def test_a_removed_scope_speaks_no_longer_and_is_remembered() -> None:
+    """
+    Its certificates become UNDETERMINED; of its CRLs only a newer one brings it back.
+    """
+    store = MemoryStore()
+    scope = publish(store, make_crl(CA, 5, [7])).scope
+    assert remove_scope(store, scope, note="CA retired", now=NOW) == 2
+    result = checker_at(store).check(make_client(CA, 7))
+    assert result.cause is UndeterminedCause.OUT_OF_SCOPE
+    tombstone = catalog_of(store).tombstones[scope]
+    assert (tombstone.note, tombstone.base.crl_number, tombstone.at) == ("CA retired", 5, NOW)
+    for number in (4, 5):
+        with pytest.raises(CrlRollbackError, match="removed on 2026-03-01T00:00:00Z"):
+            publish(store, make_crl(CA, number))
+    assert publish(store, make_crl(CA, 6, [7])).published
+    assert checker_at(store).check(make_client(CA, 7)).status is RevocationStatus.REVOKED
+    with pytest.raises(CrlRollbackError):
+        publish(store, make_crl(CA, 5))
+
+
+def test_a_reset_scope_takes_one_older_crl() -> None:
+    """
+    What is published stays until then; afterwards CRLs must be newer again.
+    """
+    store = MemoryStore()
+    scope = publish(store, make_crl(CA, 50, [7])).scope
+    reset_scope(store, scope, note="numbered anew", now=NOW)
+    assert checker_at(store).check(make_client(CA, 7)).status is RevocationStatus.REVOKED
+    assert not publish(store, make_crl(CA, 50, [7])).published
+    assert publish(store, make_crl(CA, 3, [8])).published
+    with pytest.raises(CrlRollbackError):
+        publish(store, make_crl(CA, 2))
+    assert catalog_of(store).tombstones[scope].note == "numbered anew"
+
+
+def test_a_reset_drops_the_delta_of_the_old_numbers() -> None:
+    """
+    Numbers of two series say nothing about each other, even where they happen to fit.
+    """
+    store = MemoryStore()
+    scope = publish(store, make_crl(CA, 5)).scope
+    publish(store, make_crl(CA, 9, [7], extensions=[delta_of(2)]))
+    reset_scope(store, scope, now=NOW)
+    publish(store, make_crl(CA, 3))
+    assert catalog_of(store).scopes[scope].delta is None
+
+
+def test_a_removed_scope_can_be_reset() -> None:
+    """
+    Then it takes an older CRL, too.
+    """
+    store = MemoryStore()
+    scope = publish(store, make_crl(CA, 5)).scope
+    remove_scope(store, scope, now=NOW)
+    reset_scope(store, scope, now=NOW)
+    assert publish(store, make_crl(CA, 4)).published
+
+
+def test_scopes_that_are_not_there() -> None:
+    """
+    A name that is not there is a ValueError, a store without a catalog says so.
+    """
+    store = MemoryStore()
+    publish(store, make_crl(CA))
+    for act in (remove_scope, reset_scope):
+        with pytest.raises(ValueError, match="no such scope"):
+            act(store, "another")
+        with pytest.raises(FileNotFoundError):
+            act(MemoryStore(), "any")
+
+
+# ---- the deny list -----------------------------------------------------------------
+
+
+def test_a_denied_certificate_is_revoked_at_once() -> None:
+    """
+    Before the CA has published anything about it, in words of its own.
+    """
+    store = MemoryStore()
+    publish(store, make_crl(CA, 1))
+    deny_certificate(store, NAME, 7, note="stolen laptop", until=NOW + HOUR, now=NOW)
+    result = checker_at(store).check(make_client(CA, 7))
+    assert (result.status, result.denied) == (RevocationStatus.REVOKED, True)
+    assert "is denied by the operator's deny list: stolen laptop" in result.detail
+    assert result.as_dict()["denied"] is True
+    assert checker_at(store).check(make_client(CA, 8)).status is RevocationStatus.NOT_REVOKED
+    # A namesake of the issuer cannot be told apart by name and number, so it fails closed.
+    assert checker_at(store).check(make_client(make_authority(), 7)).denied
+    later = checker_at(store, NOW + HOUR).check(make_client(CA, 7))
+    assert (later.status, later.denied) == (RevocationStatus.NOT_REVOKED, False)
+
+
+def test_a_denial_outlives_publications_until_it_is_lifted() -> None:
+    """
+    New CRLs keep the list, and lifting a denial takes nothing from what CRLs say.
+    """
+    store = MemoryStore()
+    publish(store, make_crl(CA, 1))
+    deny_certificate(store, NAME, 7, now=NOW)
+    deny_certificate(store, NAME, 8, now=NOW)
+    publish(store, make_crl(CA, 2, [8]))
+    assert checker_at(store).check(make_client(CA, 7)).denied
+    for serial in (7, 8):
+        lift_denial(store, NAME, serial, now=NOW)
+    assert checker_at(store).check(make_client(CA, 7)).status is RevocationStatus.NOT_REVOKED
+    assert checker_at(store).check(make_client(CA, 8)).status is RevocationStatus.REVOKED
+    with pytest.raises(ValueError, match="not denied"):
+        lift_denial(store, NAME, 7, now=NOW)
+
+
+def test_no_policy_waives_a_denial() -> None:
+    """
+    Not even for certificates whose issuer nobody knows.
+    """
+    store = MemoryStore()
+    publish(store, make_crl(CA, 1))
+    stranger = make_authority("Stranger")
+    deny_certificate(store, load_certificate(stranger.der).subject, 7, now=NOW)
+    checker = checker_at(store, policy=Policy(unknown_issuer=Rule.ALLOW, hold=Rule.ALLOW))
+    assert checker.check(make_client(stranger, 7)).status is RevocationStatus.REVOKED
+    assert checker.check(make_client(stranger, 8)).status is RevocationStatus.NOT_REVOKED
+
+
+def test_a_denied_intermediate_denies_what_it_issued() -> None:
+    """
+    The deny list counts for every certificate of a path.
+    """
+    store = MemoryStore()
+    intermediate = make_authority("Intermediate", parent=CA)
+    both = [CA.pem, intermediate.pem]
+    publish(store, make_crl(CA, 1), both)
+    publish(store, make_crl(intermediate, 1), both)
+    client = make_client(intermediate, 7)
+    assert checker_at(store).check(client).status is RevocationStatus.NOT_REVOKED
+    deny_certificate(store, NAME, load_certificate(intermediate.der).serial_number, now=NOW)
+    result = checker_at(store).check(client)
+    assert (result.status, result.denied) == (RevocationStatus.REVOKED, True)
+
+
+def test_a_denial_must_end_after_it_begins() -> None:
+    """
+    One that is over already would deny nothing, and nobody would notice.
+    """
+    store = MemoryStore()
+    publish(store, make_crl(CA, 1))
+    with pytest.raises(ValueError, match="expected a time after"):
+        deny_certificate(store, NAME, 7, until=NOW - HOUR, now=NOW)
+    with pytest.raises(ValueError, match="at most 500 characters"):
+        deny_certificate(store, NAME, 7, note="x" * 501, now=NOW)
+
+
+# ---- the shrink guard --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "held"),
+    [(100, 0, True), (100, 49, True), (100, 50, False), (11, 0, True), (10, 0, False)],
+)
+def test_a_crl_that_lost_most_entries_is_held_back(before: int, after: int, held: bool) -> None:
+    """
+    An empty list by mistake un-revokes everybody: the operator must allow it.
+    """
+    store = MemoryStore()
+    publish(store, make_crl(CA, 1, range(1, before + 1)))
+    shrunk = make_crl(CA, 2, range(1, after + 1))
+    if not held:
+        assert publish(store, shrunk).published
+        return
+    with pytest.raises(CrlShrinkError) as caught:
+        publish(store, shrunk)
+    assert (caught.value.offered, caught.value.published) == (after, before)
+    assert len(images_of(store)) == 1
+    assert publish(store, shrunk, allow_shrink=True).published
+
+
+# ---- status objects ----------------------------------------------------------------
+
+
+def test_a_refused_crl_leaves_its_status_until_one_is_published() -> None:
+    """
+    It says why, and what goes on being used.
+    """
+    store = MemoryStore()
+    publish(store, make_crl(CA, 2), source_name="crl/ca.crl")
+    with pytest.raises(CrlRollbackError) as caught:
+        publish(store, make_crl(CA, 1), source_name="crl/ca.crl")
+    with pytest.raises(CrlRollbackError):
+        publish(store, make_crl(CA, 1), source_name="crl/other.crl")
+    first, other = read_rejections(store)
+    assert (first.source, first.cause, first.at) == ("crl/ca.crl", "rollback", NOW)
+    assert first.detail == str(caught.value)
+    assert first.serving == ("CRL 2 of CN=Example CA",)
+    assert other.serving == ()
+    publish(store, make_crl(CA, 3), source_name="crl/ca.crl")
+    assert [one.source for one in read_rejections(store)] == ["crl/other.crl"]
+
+
+def test_a_status_that_cannot_be_written_hides_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    """
+    The refusal is what is raised.
+    """
+    store = MemoryStore()
+    publish(store, make_crl(CA, 2))
+
+    def before(operation: str, name: str) -> None:
+        if name.startswith("status/"):
+            raise StoreUnavailableError("no answer")
+
+    store.before = before
+    with pytest.raises(CrlRollbackError):
+        publish(store, make_crl(CA, 1), source_name="x")
+    assert publish(store, make_crl(CA, 3), source_name="x").published
+    assert "status of x was not written to memory:: no answer" in caplog.text
+    assert "status of x was not removed from memory:: no answer" in caplog.text
+
+
+# ---- clean-up ----------------------------------------------------------------------
+
+
+def test_superseded_images_stay_for_the_grace_period() -> None:
+    """
+    Publications delete them afterwards, and no sooner.
+    """
+    store = MemoryStore()
+    names = [publish(store, make_crl(CA, 1)).image_name]
+    names.append(publish(store, make_crl(CA, 2), now=NOW + DAY).image_name)
+    names.append(publish(store, make_crl(CA, 3), now=NOW + DAY + HOUR / 2).image_name)
+    assert images_of(store) == sorted(names)
+    publish(store, make_crl(CA, 4), now=NOW + DAY + HOUR)
+    assert names[0] not in images_of(store)
+    assert set(names[1:]) <= set(images_of(store))
+    assert names[0] not in catalog_of(store).superseded
+
+
+def test_a_reader_with_a_catalog_of_the_grace_period_can_load_all_it_names() -> None:
+    """
+    Images are loaded when they are needed, maybe long after the catalog was read.
+    """
+    store = MemoryStore()
+    publish(store, make_crl(CA, 1, [7]))
+    reader = RevocationChecker(store, refresh_after=DAY, clock=lambda: NOW)
+    reader.refresh()
+    publish(store, make_crl(CA, 2, [7]))
+    publish(store, make_crl(OTHER_CA, 1), OTHER_CA.pem, now=NOW + HOUR / 2)
+    clean_up(store, now=NOW + HOUR / 2)
+    assert reader.check(make_client(CA, 7)).status is RevocationStatus.REVOKED
+    assert reader.status().scopes[0].loaded
+
+
+def test_clean_up_deletes_what_nobody_published() -> None:
+    """
+    An image left by a publisher that died is noted first and deleted a grace
+    period later; what is published is never touched.
+    """
+    store = MemoryStore()
+    kept = publish(store, make_crl(CA, 1)).image_name
+    store.write("images/orphan.crlx", b"x")
+    assert clean_up(store, now=NOW) == (0, 1)
+    assert clean_up(store, now=NOW + HOUR / 2) == (0, 1)
+    assert clean_up(store, now=NOW + HOUR) == (1, 0)
+    assert images_of(store) == [kept]
+    generation = catalog_of(store).generation
+    assert clean_up(store, now=NOW + HOUR) == (0, 0)
+    assert catalog_of(store).generation == generation
+
+
+def test_an_image_taken_for_abandoned_is_never_published() -> None:
+    """
+    A publisher so slow that clean-up has noted its image writes it anew: a delete
+    under way must not hit what a catalog names.
+    """
+    store = MemoryStore()
+    publish(store, make_crl(OTHER_CA), OTHER_CA.pem)
+
+    def before(operation: str, name: str) -> None:
+        if operation == "write" and name == "catalog.json":
+            store.before = None
+            clean_up(store, now=NOW)
+
+    store.before = before
+    report = publish(store, make_crl(CA, 1))
+    catalog = catalog_of(store)
+    assert len(catalog.superseded) == 1
+    assert report.image_name not in catalog.superseded
+    clean_up(store, now=NOW + HOUR)
+    assert report.image_name in images_of(store)
+
+
+def test_clean_up_in_a_directory(tmp_path: Path) -> None:
+    """
+    The same in a real directory, with its lock and its temporary files.
+    """
+    store = LocalStore(tmp_path, fsync=False)
+    publish(store, make_crl(CA, 1))
+    publish(store, make_crl(CA, 2))
+    assert clean_up(store, now=NOW + HOUR) == (1, 0)
+    assert len(images_of(store)) == 1
+
+
+# ---- rebuilding --------------------------------------------------------------------
+
+
+def test_the_same_crl_rebuilds_its_image_where_that_is_gone() -> None:
+    """
+    Only on demand: a publication in the ordinary way looks at no image.
+    """
+    store = MemoryStore()
+    crl = make_crl(CA, 1, [7])
+    first = publish(store, crl)
+    assert not publish(store, crl, rebuild=True).published
+    store.delete(first.image_name)
+    assert not publish(store, crl).published
+    again = publish(store, crl, rebuild=True)
+    assert again.published
+    assert again.image_name != first.image_name
+    assert checker_at(store).check(make_client(CA, 7)).status is RevocationStatus.REVOKED
+
+
+def test_the_same_crl_compiled_otherwise_is_rebuilt() -> None:
+    """
+    Another option, or another version of the compiler, makes another image.
+    """
+    store = MemoryStore()
+    crl = make_crl(CA, 1, [7])
+    publish(store, crl)
+    assert not publish(store, crl, attributes=False).published
+    assert publish(store, crl, attributes=False, rebuild=True).published
+
+
+# ---- what changed ------------------------------------------------------------------
+
+
+def test_the_report_counts_what_changed() -> None:
+    """
+    Newly revoked and lifted are counted up to the size allowed, else left open.
+    """
+    store = MemoryStore()
+    first = publish(store, make_crl(CA, 1, [1, 2, 3]), compare_up_to=10)
+    assert (first.num_newly_revoked, first.num_lifted) == (3, 0)
+    second = publish(store, make_crl(CA, 2, [2, 3, 4, 5, 6]), compare_up_to=10)
+    assert (second.num_newly_revoked, second.num_lifted) == (3, 1)
+    third = publish(store, make_crl(CA, 3, [2]), compare_up_to=4)
+    assert (third.num_newly_revoked, third.num_lifted) == (None, None)
+    assert set(third.seconds) == {"compile", "upload", "swap", "compare"}
