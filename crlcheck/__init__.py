@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from crlcheck.certificate import load_certificate, load_certificates
     from crlcheck.checker import CheckerStatus, RevocationChecker, ScopeStatus
-    from crlcheck.compiler import compile_crl, compile_unverified_crl
+    from crlcheck.compiler import BinaryReader, compile_crl, compile_unverified_crl, split_crls
     from crlcheck.errors import (
         CertificateError,
         CorruptIndexError,
@@ -71,6 +71,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "BinaryReader",
     "CertificateError",
     "CertificateFacts",
     "CheckResult",
@@ -127,12 +128,13 @@ __all__ = [
     "rejection_cause",
     "remove_scope",
     "reset_scope",
+    "split_crls",
 ]
 
 _HOMES = {
     "certificate": ("load_certificate", "load_certificates"),
     "checker": ("CheckerStatus", "RevocationChecker", "ScopeStatus"),
-    "compiler": ("compile_crl", "compile_unverified_crl"),
+    "compiler": ("BinaryReader", "compile_crl", "compile_unverified_crl", "split_crls"),
     "errors": (
         "CertificateError",
         "CorruptIndexError",

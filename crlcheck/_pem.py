@@ -58,13 +58,12 @@ class PemDecoder:
     """
 
     def __init__(self, label: str) -> None:
-        self._label = label
-        self._scanner = _Scanner(label)
+        self._splitter = PemSplitter(label)
 
     @property
     def num_blocks(self) -> int:
         """How many blocks of the label have begun so far."""
-        return self._scanner.num_blocks
+        return self._splitter.num_blocks
 
     def feed(self, chunk: bytes) -> bytes:
         """
@@ -73,7 +72,7 @@ class PemDecoder:
         Raises:
             ValueError: a block is broken; the message has the line number.
         """
-        return b"".join(octets for number, octets in self._scanner.scan(chunk) if number == 1)
+        return b"".join(octets for number, octets in self._splitter.feed(chunk) if number == 1)
 
     def finish(self) -> None:
         """
@@ -82,6 +81,33 @@ class PemDecoder:
         Raises:
             ValueError: there was no block, or the last one has no END line.
         """
+        self._splitter.finish()
+
+
+class PemSplitter:
+    """Decode every block of a label while its source arrives in chunks."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label
+        self._scanner = _Scanner(label)
+
+    @property
+    def num_blocks(self) -> int:
+        """How many blocks of the label have begun so far."""
+        return self._scanner.num_blocks
+
+    def feed(self, chunk: bytes) -> Iterator[tuple[int, bytes]]:
+        """
+        Take the next octets of the source; yield the number of a block, from 1, and
+        what they add to it.
+
+        Raises:
+            ValueError: the block that was begun last is broken.
+        """
+        return self._scanner.scan(chunk)
+
+    def finish(self) -> None:
+        """State that the source ends here. Raises: as PemDecoder.finish."""
         self._scanner.end()
         if not self.num_blocks:
             raise ValueError(f"PEM: no line -----BEGIN {self._label}----- found")

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from crlcheck._metadata import ImageMetadata
 from crlcheck._swap import MAX_SWAPS, back_off, read_catalog, swap
-from crlcheck._wording import crl_text, time_text
+from crlcheck._wording import crl_text, name_text, time_text
 from crlcheck.catalog import Catalog, PublishedImage, ScopeRecord, Tombstone, delta_fits
 from crlcheck.compiler import CompiledImage
 from crlcheck.errors import (
@@ -350,4 +350,5 @@ class Publication:
             published=published,
             is_delta=self._is_delta,
             num_lost_swaps=self._num_lost,
+            issuer_name=name_text(self._compiled.metadata.issuer),
         )

@@ -5,12 +5,13 @@ The octets of a CRL in chunks, from a path, a buffer or a binary file, DER or PE
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from crlcheck._pem import PemDecoder, looks_like_pem
-from crlcheck.errors import MalformedCrlError, UnsupportedCrlError
+from crlcheck._pem import PemDecoder, PemSplitter, looks_like_pem
+from crlcheck.errors import CrlError, MalformedCrlError, UnsupportedCrlError
 
 # Large enough that handing a chunk to another thread costs nothing beside
 # hashing it, small enough that it is still in the cache when it is parsed.
@@ -123,3 +124,112 @@ class SourceReader:
                 rule="several_pem_blocks",
                 offset=0,
             )
+
+
+def split_crls(source: BinaryReader, *, max_size: int = 0) -> Iterator[BinaryReader]:
+    """
+    Yield each CRL of a binary file as a file of its own: one, or for PEM as many as it has.
+
+    They are read from *source* one after the other as it arrives, and each only
+    until the next is asked for. *max_size* is how many octets *source* may have,
+    0 for any. What is wrong with a PEM file is raised by reading the CRL that it
+    concerns, as MalformedCrlError; too large a file as UnsupportedCrlError.
+    """
+    first = b""
+    while len(first) < _PREFIX_SIZE and (chunk := source.read(CHUNK_SIZE)):
+        first += chunk
+    if not looks_like_pem(first[:_PREFIX_SIZE]):
+        yield _Resumed(first, source)
+        return
+    blocks = _PemBlocks(first, source, max_size)
+    number = 1
+    while blocks.has(number):
+        yield _PemBlock(blocks, number)
+        number += 1
+
+
+class _Resumed:
+    """A file of which the first octets have been read already."""
+
+    def __init__(self, first: bytes, rest: BinaryReader) -> None:
+        self._first = first
+        self._rest = rest
+
+    def read(self, size: int, /) -> bytes | None:
+        if self._first:
+            piece, self._first = self._first[:size], self._first[size:]
+            return piece
+        return self._rest.read(size)
+
+
+class _PemBlock:
+    """One CRL of a PEM file, as DER."""
+
+    def __init__(self, blocks: _PemBlocks, number: int) -> None:
+        self._blocks = blocks
+        self._number = number
+
+    def read(self, size: int, /) -> bytes:
+        return self._blocks.read(self._number, size)
+
+
+class _PemBlocks:
+    """The CRLs of a PEM file while it arrives, in order."""
+
+    def __init__(self, first: bytes, source: BinaryReader, max_size: int) -> None:
+        self._source = _Resumed(first, source)
+        self._splitter = PemSplitter(PEM_LABEL)
+        self._max_size = max_size
+        self._size = 0
+        self._pieces: deque[tuple[int, bytes]] = deque()
+        self._error: CrlError | None = None
+        self._ended = False
+
+    def has(self, number: int) -> bool:
+        """Whether there is such a CRL, or an error in its place; earlier ones are passed over."""
+        while not self._ended or self._pieces:
+            while self._pieces and self._pieces[0][0] < number:
+                self._pieces.popleft()
+            if self._pieces:
+                return True
+            self._fill()
+        return self._error is not None and self._broken >= number
+
+    def read(self, number: int, size: int) -> bytes:
+        while not self._pieces and not self._ended:
+            self._fill()
+        if self._pieces and self._pieces[0][0] == number:
+            _, octets = self._pieces.popleft()
+            if len(octets) > size:
+                self._pieces.appendleft((number, octets[size:]))
+            return octets[:size]
+        if not self._pieces and self._error is not None and self._broken == number:
+            raise self._error
+        return b""
+
+    @property
+    def _broken(self) -> int:
+        """The number of the CRL that the error concerns."""
+        return max(self._splitter.num_blocks, 1)
+
+    def _fill(self) -> None:
+        """Take the next chunk, and remember what is wrong with it for whom it concerns."""
+        chunk = self._source.read(CHUNK_SIZE)
+        self._size += len(chunk or b"")
+        try:
+            if self._max_size and self._size > self._max_size:
+                raise UnsupportedCrlError(
+                    f"the file is larger than the {self._max_size} octets allowed",
+                    feature="source_too_large",
+                )
+            if chunk:
+                self._pieces.extend(piece for piece in self._splitter.feed(chunk) if piece[1])
+            else:
+                self._ended = True
+                self._splitter.finish()
+        except CrlError as error:
+            self._error, self._ended = error, True
+        except ValueError as error:
+            message = f"CRL refused: {error}"
+            self._error = MalformedCrlError(message, rule="bad_pem", offset=0)
+            self._ended = True

@@ -18,17 +18,19 @@ from typing import IO, Self, TypedDict, Unpack
 
 from crlcheck._metadata import ImageMetadata
 from crlcheck._pipeline import Chunk, Options, read_crl
-from crlcheck._source import CrlSource
+from crlcheck._source import BinaryReader, CrlSource, split_crls
 from crlcheck.certificate import CertificateSource, load_certificates
 from crlcheck.types import CertificateFacts, CompileReport
 
 __all__ = [
+    "BinaryReader",
     "CompileOptions",
     "CompiledImage",
     "CrlSource",
     "compile_crl",
     "compile_to_temporary",
     "compile_unverified_crl",
+    "split_crls",
 ]
 
 

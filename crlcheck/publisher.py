@@ -127,8 +127,9 @@ def _compile(
     """
     try:
         return compile_to_temporary(source, issuer=issuers, **options)
-    except CrlError:
-        if isinstance(source, BinaryReader):
+    except CrlError as error:
+        too_large = getattr(error, "feature", None) == "source_too_large"
+        if isinstance(source, BinaryReader) and not too_large:
             rest = options.get("max_source_size") or DEFAULT_MAX_SOURCE_SIZE
             while rest > 0 and (chunk := source.read(CHUNK_SIZE)):
                 rest -= len(chunk)

@@ -41,6 +41,7 @@ _CAUSES: dict[type[CrlCheckError], str] = {
     CrlShrinkError: "shrink",
     CrlBaseMissingError: "base_missing",
     CertificateError: "issuer_certificate",
+    StoreError: "store",
 }
 _log = logging.getLogger(__name__)
 

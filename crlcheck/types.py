@@ -176,6 +176,7 @@ class PublishReport:
     """
     What publishing one CRL did.
 
+    ``issuer_name`` is the CRL's issuer in words.
     ``published`` is False where the same CRL was already there (a no-op).
     ``generation`` is the catalog's generation afterwards; ``image_name`` is the
     image's name in the store. ``is_delta`` tells that it is the scope's delta,
@@ -196,6 +197,7 @@ class PublishReport:
     num_lifted: int | None = None
     seconds: Mapping[str, float] = field(default_factory=dict, compare=False)
     num_lost_swaps: int = 0
+    issuer_name: str = ""
 
 
 class StaleRule(enum.Enum):

@@ -1,50 +1,73 @@
 """
 The preprocessor's entry point: ``preprocessor.handler.handler``.
 
-An S3 notification comes in; every CRL it announces is verified, compiled and
-published. Settings are read when the module is imported, so that a bad setting
-stops the deployment.
+An event comes in; every CRL it is about is verified, compiled and published.
+Settings are read when the module is imported, so that a bad setting stops the
+deployment.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import time
-from datetime import datetime
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from crlcheck import (
+    BinaryReader,
     CertificateError,
     CrlBaseMissingError,
     CrlError,
+    CrlSignatureError,
     ObjectStore,
     PublishReport,
     S3Store,
-    load_certificates,
+    clean_up,
     open_store,
     publish_crl,
+    split_crls,
 )
 from crlcheck.settings import read_settings
-from preprocessor.events import MalformedEventError, ObjectEvent, parse_notification, parse_record
-from preprocessor.settings import Settings, is_s3
+from preprocessor import outcomes
+from preprocessor.events import MalformedEventError, ObjectEvent, Request, Task, parse_event
+from preprocessor.issuers import TrustedIssuers
+from preprocessor.outcomes import Outcome
+from preprocessor.settings import S3Location, Settings, is_s3
 
 if TYPE_CHECKING:
+    from mypy_boto3_acm_pca import ACMPCAClient
     from mypy_boto3_s3 import S3Client
-
-Outcome = dict[str, str | int | float | None]
 
 # AWS Private CA writes these to try its access; they hold no CRL.
 _PRIVATE_CA_TEST_KEYS = ("acm-pca-permission-test-key", "acm-pca-permission-test-key-private")
-_LEVELS = {"failed": logging.ERROR, "refused": logging.ERROR, "missing": logging.WARNING}
+_AUDIT_REPORTS = "audit-report"
+
+# Of one attempt: a body that stalls fails, and what may pass is tried again.
+_CONNECT_SECONDS, _READ_SECONDS = 3, 20
 
 
 def _s3_client() -> S3Client:
     import boto3
+    from botocore.config import Config
 
-    return boto3.client("s3")
+    return boto3.client(
+        "s3",
+        config=Config(
+            connect_timeout=_CONNECT_SECONDS,
+            read_timeout=_READ_SECONDS,
+            retries={"mode": "standard", "total_max_attempts": 4},
+            user_agent_extra="crlcheck-preprocessor",
+        ),
+    )
+
+
+def _private_ca_client(region: str) -> ACMPCAClient:
+    import boto3
+
+    return boto3.client("acm-pca", region_name=region)
 
 
 def _open(url: str) -> ObjectStore:
@@ -56,75 +79,90 @@ SETTINGS = read_settings(Settings, os.environ)
 LOG.setLevel(SETTINGS.log_level.name)
 S3 = _s3_client()
 STORE = _open(SETTINGS.store)
-ISSUERS = _open(SETTINGS.issuers) if is_s3(SETTINGS.issuers) else None
+ISSUERS = TrustedIssuers(
+    bundle=SETTINGS.issuers if SETTINGS.issuers and not is_s3(SETTINGS.issuers) else None,
+    prefix=_open(SETTINGS.issuers) if SETTINGS.issuers and is_s3(SETTINGS.issuers) else None,
+    private_cas=SETTINGS.private_cas,
+    log=LOG,
+    private_ca_client=_private_ca_client,
+)
 
 
-def handler(event: object, _context: object) -> dict[str, list[Outcome]]:
+def handler(event: object, _context: object) -> dict[str, Any]:
     """
-    Publish every CRL that an S3 notification announces.
+    Publish every CRL that an event is about.
 
-    Each record is dealt with, whatever became of the others. Its outcome is
-    logged and returned: ``published``, ``unchanged``, ``ignored``, ``missing``
-    (deleted since) or ``refused`` (the CRL or the record is at fault, which no
-    retry can mend).
+    Each object is dealt with, whatever became of the others. Its outcome is
+    logged and, unless it came from a queue, returned: ``published``,
+    ``unchanged``, ``ignored``, ``missing`` (deleted since) or ``refused`` (the
+    CRL or the record is at fault, which no retry can mend).
 
     Raises:
-        ExceptionGroup: records ``failed`` for reasons that may pass, such as an
+        ExceptionGroup: objects ``failed`` for reasons that may pass, such as an
             unavailable store or a delta CRL that came before its complete CRL.
             When Lambda tries again, what was published by then is found
-            unchanged.
+            unchanged. A queue is told which messages failed instead.
+        MalformedEventError: nothing of the event can be read.
     """
-    outcomes: list[Outcome] = []
+    request = parse_event(event)
+    if request.clean_up:
+        num_deleted, num_waiting = clean_up(STORE, grace=SETTINGS.grace)
+        return {"num_deleted": num_deleted, "num_waiting": num_waiting}
+    done: list[Outcome] = []
     failures: list[Exception] = []
-    for record in parse_notification(event):
-        url: str | None = None
-        try:
-            happening = parse_record(record)
-            url = happening.url
-            outcome = _process(happening)
-        except CrlBaseMissingError as error:
-            # Its complete CRL may be on the way: notifications come in any order.
-            outcome = {"outcome": "failed", **_describe(error)}
-            failures.append(error)
-        except (CrlError, CertificateError, MalformedEventError) as error:
-            outcome = {"outcome": "refused", **_describe(error)}
-        except Exception as error:  # noqa: BLE001 - raised again once every record is done
-            outcome = {"outcome": "failed", **_describe(error)}
-            failures.append(error)
-        outcomes.append({"object": url, **outcome})
-        _log(outcomes[-1])
+    failed_messages: dict[str, None] = {}
+    for task in _tasks(request):
+        for outcome, failure in _deal_with(task):
+            outcomes.record(outcome, LOG, SETTINGS.metrics_namespace)
+            done.append(outcome)
+            if failure is not None:
+                failures.append(failure)
+                if task.message_id is not None:
+                    failed_messages[task.message_id] = None
+    if request.from_queue:
+        return {"batchItemFailures": [{"itemIdentifier": one} for one in failed_messages]}
     if failures:
-        raise ExceptionGroup(f"{len(failures)} of {len(outcomes)} records failed", failures)
-    return {"objects": outcomes}
+        raise ExceptionGroup(f"{len(failures)} of {len(done)} objects failed", failures)
+    return {"objects": done}
 
 
-def _process(happening: ObjectEvent) -> Outcome:
-    reason = _why_ignored(happening)
-    if reason is not None:
-        return {"outcome": "ignored", "reason": reason}
-    issuers = _issuers()
-    started = time.monotonic()
-    # Not the version that the record names: the object as it is now is never
-    # older, and one that arrives late or twice is then found unchanged.
+def _tasks(request: Request) -> Iterator[Task]:
+    yield from request.tasks
+    if request.rescan is None:
+        return
+    bucket, prefix = request.rescan
+    if bucket is None:
+        if not is_s3(SETTINGS.store):
+            raise MalformedEventError("rescan needs a bucket, for the store has none")
+        bucket = S3Location.parse(SETTINGS.store).bucket
+    for page in S3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+        for entry in page.get("Contents", ()):
+            yield Task(ObjectEvent("Requested", bucket, entry["Key"], rebuild=True))
+
+
+def _deal_with(task: Task) -> Iterator[tuple[Outcome, Exception | None]]:
+    """Yield the outcome of each CRL of one object, and the failure that is to be retried."""
+    happening = task.happening
+    if isinstance(happening, MalformedEventError):
+        yield {"object": None, **outcomes.of_error(happening, retried=False)}, None
+        return
     try:
-        body = S3.get_object(Bucket=happening.bucket, Key=happening.key)["Body"]
-    except S3.exceptions.NoSuchKey:
-        return {"outcome": "missing"}
-    with contextlib.closing(body):
-        report = publish_crl(
-            body,
-            STORE,
-            issuer=issuers,
-            source_name=happening.url,
-            max_source_size=SETTINGS.max_crl_size,
-            clock_skew=SETTINGS.clock_skew,
-            attributes=SETTINGS.attributes,
-            allow_sha1=SETTINGS.allow_sha1,
-            allow_v1=SETTINGS.allow_v1,
-            strict=SETTINGS.strict,
-            require_next_update=SETTINGS.require_next_update,
-        )
-    return {**_summarize(report), "seconds": round(time.monotonic() - started, 3)}
+        reason = _why_ignored(happening)
+        if reason is not None:
+            message = f"ignored: {reason}"
+            yield {"object": happening.url, "message": message, "outcome": "ignored",
+                   "reason": reason}, None  # fmt: skip
+            return
+        for name, result in _publish_all(happening):
+            if isinstance(result, CrlError | CertificateError):
+                # A delta's complete CRL may be on the way: notifications come in any order.
+                retried = isinstance(result, CrlBaseMissingError)
+                outcome = {"object": name, **outcomes.of_error(result, retried=retried)}
+                yield outcome, result if retried else None
+            else:
+                yield {"object": name, **result}, None
+    except Exception as error:  # noqa: BLE001 - raised again once every object is done
+        yield {"object": happening.url, **outcomes.of_error(error, retried=True)}, error
 
 
 def _why_ignored(happening: ObjectEvent) -> str | None:
@@ -135,61 +173,77 @@ def _why_ignored(happening: ObjectEvent) -> str | None:
         return "it lies among the images or the issuers"
     if not happening.key.startswith(SETTINGS.crl_prefix):
         return f"its key does not begin with {SETTINGS.crl_prefix}"
-    name = happening.key.rpartition("/")[2]
+    *folders, name = happening.key.split("/")
     if not name:
         return "it is a folder"
     if name in _PRIVATE_CA_TEST_KEYS:
         return "it is a permission test of AWS Private CA"
+    if _AUDIT_REPORTS in folders:
+        return "it is an audit report of AWS Private CA"
     return None
 
 
-def _issuers() -> list[bytes]:
-    """Read the trusted issuer certificates anew: one taken away is trusted no longer."""
-    if ISSUERS is None:
-        return [certificate.der for certificate in load_certificates(SETTINGS.issuers)]
-    found: list[bytes] = []
-    for name in ISSUERS.names(""):
-        try:
-            certificates = load_certificates(ISSUERS.read(name).body)
-        except CertificateError as error:
-            # Trusting fewer issuers is safe, and the others' CRLs must not wait.
-            LOG.warning(json.dumps({"issuer": f"{ISSUERS.url}/{name}", **_describe(error)}))
-            continue
-        found += [certificate.der for certificate in certificates]
-    if not found:
-        raise FileNotFoundError(f"no issuer certificate in {SETTINGS.issuers}")
-    return found
+def _publish_all(
+    happening: ObjectEvent,
+) -> Iterator[tuple[str, Outcome | CrlError | CertificateError]]:
+    """Publish the CRLs of an object as it is now: one, or as many as a PEM file has."""
+    doubted: list[tuple[str, Outcome | CrlError | CertificateError]] = []
+    for name, result in _publish_once(happening):
+        if isinstance(result, CrlSignatureError) and ISSUERS.can_ask_again:
+            doubted.append((name, result))
+        else:
+            yield name, result
+    # A CA that renewed its key at AWS Private CA signs with it at once.
+    if doubted:
+        ISSUERS.ask_again()
+        names = {name for name, _ in doubted}
+        doubted = [item for item in _publish_once(happening) if item[0] in names]
+    yield from doubted
 
 
-def _summarize(report: PublishReport) -> Outcome:
-    compiled = report.compiled
-    return {
-        "outcome": "published" if report.published else "unchanged",
-        "scope": report.scope,
-        "delta": report.is_delta,
-        "image": report.image_name,
-        "generation": report.generation,
-        "num_entries": compiled.num_entries,
-        # A CRL number may exceed what JSON readers keep exactly as a number.
-        "crl_number": None if compiled.crl_number is None else str(compiled.crl_number),
-        "this_update": compiled.this_update.isoformat(),
-        "next_update": None if compiled.next_update is None else compiled.next_update.isoformat(),
-        "source_size": compiled.source_size,
-        "image_size": compiled.image_size,
-        "warnings": ",".join(warning.name.lower() for warning in compiled.warnings if warning.name),
-    }
+def _publish_once(
+    happening: ObjectEvent,
+) -> Iterator[tuple[str, Outcome | CrlError | CertificateError]]:
+    issuers = ISSUERS.certificates()
+    # Not the version that a record names: the object as it is now is never
+    # older, and one that arrives late or twice is then found unchanged.
+    started = time.monotonic()
+    try:
+        body = S3.get_object(Bucket=happening.bucket, Key=happening.key)["Body"]
+    except S3.exceptions.NoSuchKey:
+        message = "there is no such object any more"
+        yield happening.url, {"message": message, "outcome": "missing"}
+        return
+    with contextlib.closing(body):
+        for number, source in enumerate(split_crls(body, max_size=SETTINGS.max_crl_size), 1):
+            name = happening.url if number == 1 else f"{happening.url}#{number}"
+            try:
+                report = _publish(happening, source, name, issuers)
+            except (CrlError, CertificateError) as error:
+                yield name, error
+                continue
+            seconds = time.monotonic() - started  # with the download, and waiting for it
+            started += seconds
+            yield name, outcomes.of_report(report, seconds, datetime.now(UTC))
 
 
-def _describe(error: Exception) -> Outcome:
-    """An error's type, message and values (such as the rule broken and its offset)."""
-    values: Outcome = {}
-    for name, value in vars(error).items():
-        if isinstance(value, datetime):
-            values[name] = value.isoformat()
-        elif isinstance(value, str | int):
-            values[name] = value
-    return {**values, "error": type(error).__name__, "detail": str(error)}
-
-
-def _log(outcome: Outcome) -> None:
-    LOG.log(_LEVELS.get(str(outcome["outcome"]), logging.INFO), json.dumps(outcome))
+def _publish(
+    happening: ObjectEvent, source: BinaryReader, name: str, issuers: list[bytes]
+) -> PublishReport:
+    return publish_crl(
+        source,
+        STORE,
+        issuer=issuers,
+        source_name=name,
+        allow_shrink=happening.allow_shrink,
+        rebuild=happening.rebuild,
+        grace=SETTINGS.grace,
+        compare_up_to=SETTINGS.compare_up_to,
+        max_source_size=SETTINGS.max_crl_size,
+        clock_skew=SETTINGS.clock_skew,
+        attributes=SETTINGS.attributes,
+        allow_sha1=SETTINGS.allow_sha1,
+        allow_v1=SETTINGS.allow_v1,
+        strict=SETTINGS.strict,
+        require_next_update=SETTINGS.require_next_update,
+    )

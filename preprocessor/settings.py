@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -38,22 +39,44 @@ def _key_prefix(text: str) -> str:
     return text
 
 
+_ARN = re.compile(
+    r"arn:aws[a-z-]*:acm-pca:[a-z0-9-]+:[0-9]{12}:certificate-authority/[0-9a-fA-F-]{36}"
+)
+
+
+def _arns(text: str) -> tuple[str, ...]:
+    found = tuple(text.split(","))
+    for arn in found:
+        if not _ARN.fullmatch(arn):
+            raise ValueError(f"expected ARNs of certificate authorities with ',', found {arn!r}")
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """
     store: where images are published, such as ``s3://bucket/published``.
     issuers: the trusted issuer certificates: a prefix, such as
-        ``s3://bucket/issuers``, or the path of a PEM bundle.
+        ``s3://bucket/issuers``, or the path of a PEM bundle. May be left out
+        where ``private_cas`` is set.
+    private_cas: ARNs of AWS Private CAs, separated by commas, whose current
+        certificates are trusted too.
     crl_prefix: only objects whose key begins with it are CRLs.
     max_crl_size: octets; a longer CRL is refused; 0 accepts any.
     clock_skew: how far in the future a CRL's thisUpdate may lie.
     attributes, allow_sha1, allow_v1, strict, require_next_update: as for
         ``crlcheck.compile_crl``.
+    grace: how long superseded images stay; longer than readers go without
+        asking for a newer catalog.
+    compare_up_to: what is newly revoked and lifted is counted for CRLs of at
+        most so many entries; 0 never counts.
+    metrics_namespace: the CloudWatch namespace of the metrics.
     log_level: ``info`` logs what became of every object.
     """
 
     store: str
-    issuers: str
+    issuers: str | None = None
+    private_cas: tuple[str, ...] = field(default=(), metadata={"read": _arns})
     crl_prefix: str = field(default="crl/", metadata={"read": _key_prefix})
     max_crl_size: int = 1 << 30
     clock_skew: timedelta = timedelta(minutes=5)
@@ -62,9 +85,16 @@ class Settings:
     allow_v1: bool = False
     strict: bool = False
     require_next_update: bool = True
+    grace: timedelta = timedelta(hours=1)
+    compare_up_to: int = 200_000
+    metrics_namespace: str = "crlcheck"
     log_level: LogLevel = LogLevel.INFO
 
     def __post_init__(self) -> None:
+        if self.issuers is None and not self.private_cas:
+            raise ValueError(
+                "neither CRLCHECK_ISSUERS nor CRLCHECK_PRIVATE_CAS is set: nobody would be trusted"
+            )
         # Who may publish must not thereby choose whom to trust, nor the reverse.
         for one, other in itertools.permutations(self.own_locations, 2):
             if one.holds(other.bucket, other.prefix):
@@ -76,4 +106,6 @@ class Settings:
     @property
     def own_locations(self) -> tuple[S3Location, ...]:
         """Where no CRL is looked for, whatever its key: images and issuers lie there."""
-        return tuple(S3Location.parse(url) for url in (self.store, self.issuers) if is_s3(url))
+        return tuple(
+            S3Location.parse(url) for url in (self.store, self.issuers) if url and is_s3(url)
+        )

@@ -142,7 +142,7 @@ def test_a_line_without_end_is_not_kept() -> None:
     decoder = PemDecoder(LABEL)
     for _ in range(100):
         assert decoder.feed(b"x" * 1000) == b""
-        assert len(decoder._scanner._carry) <= 256
+        assert len(decoder._splitter._scanner._carry) <= 256
     assert decoder.feed(b"\n" + block(b"crl")) == b"crl"
 
 

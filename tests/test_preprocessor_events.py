@@ -12,10 +12,12 @@ import pytest
 from preprocessor.events import (
     MalformedEventError,
     ObjectEvent,
-    parse_notification,
+    Request,
+    Task,
+    parse_event,
     parse_record,
 )
-from support.events import EVENTS, s3_event
+from support.events import EVENTS, eventbridge_event, s3_event, sqs_event
 
 
 def _record(**members: object) -> dict[str, Any]:
@@ -23,11 +25,20 @@ def _record(**members: object) -> dict[str, Any]:
     return {**record, **members}
 
 
+def urls_of(request: Request) -> list[str]:
+    """The objects that an event is about; all of it can be read."""
+    found = []
+    for task in request.tasks:
+        assert isinstance(task.happening, ObjectEvent)
+        found.append(task.happening.url)
+    return found
+
+
 def test_a_notification_is_read() -> None:
     """
     Bucket, key and what happened are found in the record.
     """
-    (record,) = parse_notification(s3_event(("bucket", "crl/ca.crl")))
+    (record,) = s3_event(("bucket", "crl/ca.crl"))["Records"]
     found = parse_record(record)
     assert found == ObjectEvent("ObjectCreated:Put", "bucket", "crl/ca.crl")
     assert found.created
@@ -39,8 +50,7 @@ def test_all_records_are_found() -> None:
     A notification may carry several records, in one bucket or more.
     """
     event = s3_event(("a", "crl/1"), ("b", "crl/2"), ("a", "crl/3"))
-    urls = [parse_record(record).url for record in parse_notification(event)]
-    assert urls == ["s3://a/crl/1", "s3://b/crl/2", "s3://a/crl/3"]
+    assert urls_of(parse_event(event)) == ["s3://a/crl/1", "s3://b/crl/2", "s3://a/crl/3"]
 
 
 @pytest.mark.parametrize(
@@ -91,18 +101,35 @@ def test_the_test_event_has_no_records() -> None:
     """
     What S3 sends when a notification is configured is not an error.
     """
-    assert parse_notification(json.loads((EVENTS / "s3_test_event.json").read_text())) == []
+    event = json.loads((EVENTS / "s3_test_event.json").read_text())
+    assert parse_event(event) == Request()
 
 
 @pytest.mark.parametrize(
-    "event", [None, [], "{}", {}, {"Records": None}, {"Records": {}}, {"detail": {}}]
+    "event",
+    [
+        None,
+        [],
+        "{}",
+        {},
+        {"Records": None},
+        {"Records": {}},
+        {"detail": {}},
+        {"bucket": "b"},
+        {"bucket": "b", "key": 7},
+        {"bucket": "b", "key": "k", "allow_shrink": "yes"},
+        {"bucket": "b", "key": "k", "force": True},
+        {"rescan": ""},
+        {"rescan": "crl/", "key": "k"},
+        {"clean_up": False},
+    ],
 )
 def test_another_event_is_malformed(event: object) -> None:
     """
     An event of another service must not pass for one without records.
     """
     with pytest.raises(MalformedEventError):
-        parse_notification(event)
+        parse_event(event)
 
 
 @pytest.mark.parametrize(
@@ -130,3 +157,62 @@ def test_a_record_that_cannot_be_read_names_the_member(record: object, member: s
     """
     with pytest.raises(MalformedEventError, match=member):
         parse_record(record)
+
+
+# ---- other events ------------------------------------------------------------
+
+
+def test_eventbridge_says_it_otherwise() -> None:
+    """
+    Its key is not form-encoded, its etag is lower case, and a removal has another name.
+    """
+    event = eventbridge_event("bucket", "crl/a+b%20.crl")
+    (task,) = parse_event(event).tasks
+    assert task == Task(ObjectEvent("Object Created", "bucket", "crl/a+b%20.crl"))
+    assert isinstance(task.happening, ObjectEvent)
+    assert task.happening.created
+    (removed,) = parse_event({**event, "detail-type": "Object Deleted"}).tasks
+    assert isinstance(removed.happening, ObjectEvent)
+    assert not removed.happening.created
+    (other,) = parse_event({**event, "source": "aws.ec2"}).tasks
+    assert isinstance(other.happening, MalformedEventError)
+
+
+def test_messages_carry_their_events_and_their_ids() -> None:
+    """
+    Each message has its own notification; what cannot be read names its message.
+    """
+    test_event = json.loads((EVENTS / "s3_test_event.json").read_text())
+    event = sqs_event(
+        s3_event(("b", "crl/1"), ("b", "crl/2+2")),
+        test_event,
+        eventbridge_event("b", "crl/3"),
+        "not JSON",
+        {"bucket": "b", "key": "k"},
+        {"Records": 7},
+    )
+    request = parse_event(event)
+    assert request.from_queue
+    found = [(task.message_id, type(task.happening).__name__) for task in request.tasks]
+    assert found == [
+        ("message-0", "ObjectEvent"),
+        ("message-0", "ObjectEvent"),
+        ("message-2", "ObjectEvent"),
+        ("message-3", "MalformedEventError"),
+        ("message-4", "MalformedEventError"),
+        ("message-5", "MalformedEventError"),
+    ]
+
+
+def test_direct_invocations() -> None:
+    """
+    An operator names an object, a prefix or the clean-up.
+    """
+    (task,) = parse_event({"bucket": "b", "key": "crl/a+b"}).tasks
+    assert task.happening == ObjectEvent("Requested", "b", "crl/a+b", rebuild=True)
+    (task,) = parse_event({"bucket": "b", "key": "k", "allow_shrink": True}).tasks
+    assert isinstance(task.happening, ObjectEvent)
+    assert task.happening.allow_shrink
+    assert parse_event({"rescan": "crl/"}) == Request(rescan=(None, "crl/"))
+    assert parse_event({"rescan": "crl/", "bucket": "b"}) == Request(rescan=("b", "crl/"))
+    assert parse_event({"clean_up": True}) == Request(clean_up=True)

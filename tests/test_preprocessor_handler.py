@@ -142,7 +142,7 @@ def test_what_a_retry_may_mend_is_raised_at_the_end(
     """
     unreachable = (f"{pipeline.bucket}-that-does-not-exist", "crl/ca.crl")
     good = pipeline.put("crl/ca.crl", PKI.crl())
-    with pytest.raises(ExceptionGroup, match="1 of 2 records failed") as caught:
+    with pytest.raises(ExceptionGroup, match="1 of 2 objects failed") as caught:
         pipeline.run(unreachable, good)
     assert [type(error).__name__ for error in caught.value.exceptions] == ["NoSuchBucket"]
     assert pipeline.verdict("revoked") == "revoked"
@@ -215,6 +215,7 @@ def test_a_crl_deleted_since_is_recorded(pipeline: Pipeline) -> None:
     (outcome,) = pipeline.run((pipeline.bucket, "crl/gone.crl"))
     assert outcome == {
         "object": f"s3://{pipeline.bucket}/crl/gone.crl",
+        "message": "there is no such object any more",
         "outcome": "missing",
     }
 
@@ -242,6 +243,8 @@ def test_deleting_a_crl_unrevokes_nothing(pipeline: Pipeline) -> None:
         "crl/",
         "crl/acm-pca-permission-test-key",
         "crl/acm-pca-permission-test-key-private",
+        "crl/audit-report/0a1b/2c3d.json",
+        "published/status/0.json",
     ],
 )
 def test_what_is_not_an_uploaded_crl_is_ignored(

@@ -56,3 +56,26 @@ def s3_event(*objects: tuple[str, str], shape: str = "put") -> dict[str, Any]:
         filled = json.loads(text.replace("BUCKET", bucket).replace("KEY", encoded))
         event["Records"] += filled["Records"]
     return event
+
+
+def eventbridge_event(bucket: str, key: str) -> dict[str, Any]:
+    """Return EventBridge's "Object Created", with the key as S3 stores it."""
+    event: dict[str, Any] = json.loads((EVENTS / "eventbridge_object_created.json").read_text())
+    event["detail"]["bucket"]["name"] = bucket
+    event["detail"]["object"]["key"] = key
+    return event
+
+
+def sqs_event(*bodies: object) -> dict[str, Any]:
+    """Return a batch with a message for each of *bodies*, ``message-0`` and so on; str as it is."""
+    (record,) = json.loads((EVENTS / "sqs_batch.json").read_text())["Records"]
+    return {
+        "Records": [
+            {
+                **record,
+                "messageId": f"message-{number}",
+                "body": body if isinstance(body, str) else json.dumps(body),
+            }
+            for number, body in enumerate(bodies)
+        ]
+    }

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import socket
+import struct
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from io import BufferedIOBase
 from urllib.parse import urlsplit
 
 
@@ -25,7 +26,7 @@ class Fault:
     Otherwise it is forwarded, and of the answer only the first *part* (0 to 1)
     of its body comes back; nothing at all where *part* is None. *seconds* is how
     long the body takes, which then comes in small pieces. *change* makes other
-    octets of the body.
+    octets of the body. *reset* ends the connection as a crash would.
     """
 
     status: int | None = None
@@ -33,6 +34,7 @@ class Fault:
     part: float | None = None
     seconds: float = 0.0
     change: Callable[[bytes], bytes] = bytes
+    reset: bool = False
 
 
 LOST_ANSWER = Fault()
@@ -41,11 +43,22 @@ SLOW_BODY = Fault(part=1, seconds=30.0)
 _PIECES = 60
 
 
+def _flip_middle(body: bytes) -> bytes:
+    middle = len(body) // 2
+    return body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :]
+
+
+CONNECTION_RESET = Fault(part=0.5, reset=True)
+WRONG_CHECKSUM = Fault(part=1, change=_flip_middle)
+
+
 @dataclass
 class FaultProxy:
     """
     The faults still to come, one for each request, the one that all other requests
     for names with *always_for* in them meet, and the requests that came.
+
+    Faults are for requests that *concerns* takes by method and path, all by default.
     """
 
     endpoint: str
@@ -53,10 +66,11 @@ class FaultProxy:
     always: Fault = field(default_factory=lambda: Fault(part=1))
     always_for: str = ""
     methods: list[str] = field(default_factory=list)
+    concerns: Callable[[str, str], bool] = lambda _method, _path: True
 
-    def next_fault(self, path: str) -> Fault:
+    def next_fault(self, method: str, path: str) -> Fault:
         """What becomes of a request."""
-        if self.faults:
+        if self.faults and self.concerns(method, path):
             return self.faults.popleft()
         return self.always if self.always_for in path else Fault(part=1)
 
@@ -74,7 +88,7 @@ def fault_proxy(server: str) -> Iterator[FaultProxy]:
             self.close_connection = True
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             proxy.methods.append(self.command)
-            fault = proxy.next_fault(self.path)
+            fault = proxy.next_fault(self.command, self.path)
             if fault.status is not None:
                 self._refuse(fault.status, fault.code)
                 return
@@ -90,12 +104,7 @@ def fault_proxy(server: str) -> Iterator[FaultProxy]:
                         self.send_header(name, value)
                 self.send_header("Connection", "close")
                 self.end_headers()
-                _send(
-                    self.wfile,
-                    fault.change(content[: int(len(content) * fault.part)]),
-                    fault.seconds,
-                    ended,
-                )
+                _send(self, fault, content[: int(len(content) * fault.part)], ended)
 
         do_GET = do_HEAD = do_PUT = do_DELETE = serve
 
@@ -124,15 +133,19 @@ def fault_proxy(server: str) -> Iterator[FaultProxy]:
         listener.server_close()
 
 
-def _send(target: BufferedIOBase, content: bytes, seconds: float, ended: threading.Event) -> None:
-    """Write *content* in small pieces over so many seconds, at most until *ended*."""
-    if not seconds:
-        target.write(content)
-        return
-    size = -(-len(content) // _PIECES) or 1
+def _send(
+    answer: BaseHTTPRequestHandler, fault: Fault, content: bytes, ended: threading.Event
+) -> None:
+    """Send the body of an answer as the fault has it, at most until *ended*."""
+    content = fault.change(content)
+    size = -(-len(content) // _PIECES) if fault.seconds else len(content)
     # Whoever asked may have left long before the end.
     with contextlib.suppress(OSError):
-        for start in range(0, len(content), size):
-            target.write(content[start : start + size])
-            if ended.wait(seconds / _PIECES):
+        for start in range(0, len(content), max(size, 1)):
+            answer.wfile.write(content[start : start + size])
+            if fault.seconds and ended.wait(fault.seconds / _PIECES):
                 break
+    if fault.reset:
+        # Closing with this option sends RST, whatever is still under way.
+        linger = struct.pack("ii", 1, 0)
+        answer.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)

@@ -1,0 +1,139 @@
+"""
+What became of an object: one log line that explains itself, and one set of
+metrics in CloudWatch's embedded metric format.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import datetime
+
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
+
+from crlcheck import CrlCheckError, CrlError, PublishReport, rejection_cause
+from preprocessor.events import MalformedEventError
+
+Outcome = dict[str, str | int | float | None]
+
+SERVICE = "crlcheck-preprocessor"
+
+_LEVELS = {"failed": logging.ERROR, "refused": logging.ERROR, "missing": logging.WARNING}
+_METRIC_NAMES = {
+    "published": "Published",
+    "unchanged": "Unchanged",
+    "ignored": "Ignored",
+    "missing": "Missing",
+    "refused": "Rejected",
+    "failed": "Failed",
+}
+_MEASURES = {
+    "num_entries": ("Entries", MetricUnit.Count),
+    "num_newly_revoked": ("NewlyRevoked", MetricUnit.Count),
+    "num_lifted": ("Lifted", MetricUnit.Count),
+    "source_size": ("SourceSize", MetricUnit.Bytes),
+    "image_size": ("ImageSize", MetricUnit.Bytes),
+    "seconds": ("Seconds", MetricUnit.Seconds),
+    "seconds_compile": ("CompileSeconds", MetricUnit.Seconds),
+    "seconds_upload": ("UploadSeconds", MetricUnit.Seconds),
+    "seconds_swap": ("SwapSeconds", MetricUnit.Seconds),
+    "seconds_compare": ("CompareSeconds", MetricUnit.Seconds),
+    "num_lost_swaps": ("LostSwaps", MetricUnit.Count),
+    "age": ("Age", MetricUnit.Seconds),
+    "time_left": ("TimeLeft", MetricUnit.Seconds),
+}
+
+
+def of_report(report: PublishReport, seconds: float, now: datetime) -> Outcome:
+    """
+    What publishing did. ``age`` is the time since thisUpdate, ``time_left`` until
+    nextUpdate (below 0: stale), in seconds.
+    """
+    compiled = report.compiled
+    left = None if compiled.next_update is None else (compiled.next_update - now).total_seconds()
+    number = compiled.crl_number
+    outcome: Outcome = {
+        "outcome": "published" if report.published else "unchanged",
+        "issuer": report.issuer_name,
+        "scope": report.scope,
+        "delta": report.is_delta,
+        "image": report.image_name,
+        "generation": report.generation,
+        "num_entries": compiled.num_entries,
+        "num_newly_revoked": report.num_newly_revoked,
+        "num_lifted": report.num_lifted,
+        # A CRL number may exceed what JSON readers keep exactly as a number.
+        "crl_number": None if number is None else str(number),
+        "this_update": compiled.this_update.isoformat(),
+        "next_update": None if compiled.next_update is None else compiled.next_update.isoformat(),
+        "age": round((now - compiled.this_update).total_seconds()),
+        "time_left": None if left is None else round(left),
+        "source_size": compiled.source_size,
+        "image_size": compiled.image_size,
+        "warnings": ",".join(warning.name.lower() for warning in compiled.warnings if warning.name),
+        "num_lost_swaps": report.num_lost_swaps,
+        "seconds": round(seconds, 3),
+        **{f"seconds_{stage}": round(spent, 3) for stage, spent in report.seconds.items()},
+    }
+    return {"message": _sentence(report, left), **outcome}
+
+
+def _sentence(report: PublishReport, left: float | None) -> str:
+    compiled = report.compiled
+    kind = "delta CRL" if report.is_delta else "CRL"
+    number = "" if compiled.crl_number is None else f" {compiled.crl_number}"
+    crl = f"{kind}{number} of {report.issuer_name}"
+    entries = "1 entry" if compiled.num_entries == 1 else f"{compiled.num_entries:,} entries"
+    if not report.published:
+        return f"{crl} says nothing that is not published already"
+    changed = ""
+    if report.num_newly_revoked is not None:
+        changed = f" ({report.num_newly_revoked:,} newly revoked, {report.num_lifted:,} lifted)"
+    stale = ", and is past its nextUpdate" if left is not None and left < 0 else ""
+    return f"{crl} is published with {entries}{changed}{stale}"
+
+
+def of_error(error: Exception, *, retried: bool) -> Outcome:
+    """What went wrong, and whether it is tried again."""
+    if retried:
+        message = f"failed, and is tried again: {error}"
+    elif isinstance(error, CrlError):
+        message = f"the CRL is refused, and what was published before goes on serving: {error}"
+    else:
+        message = f"refused, and not tried again: {error}"
+    outcome = "failed" if retried else "refused"
+    return {"message": message, "outcome": outcome, "cause": cause_of(error), **describe(error)}
+
+
+def cause_of(error: Exception) -> str:
+    """Return a stable word for what was wrong."""
+    if isinstance(error, CrlCheckError):
+        return rejection_cause(error)
+    return "malformed_event" if isinstance(error, MalformedEventError) else "unavailable"
+
+
+def describe(error: Exception) -> Outcome:
+    """An error's type, message and values (such as the rule broken and its offset)."""
+    values: Outcome = {}
+    for name, value in vars(error).items():
+        if isinstance(value, datetime):
+            values[name] = value.isoformat()
+        elif isinstance(value, str | int):
+            values[name] = value
+    return {**values, "error": type(error).__name__, "detail": str(error)}
+
+
+def record(outcome: Outcome, log: logging.Logger, namespace: str) -> None:
+    """Write the log line and the metrics of one object."""
+    name = str(outcome["outcome"])
+    log.log(_LEVELS.get(name, logging.INFO), json.dumps(outcome))
+    metrics = EphemeralMetrics(namespace=namespace, service=SERVICE)
+    metrics.add_metric(name=_METRIC_NAMES[name], unit=MetricUnit.Count, value=1)
+    if name in ("refused", "failed"):
+        metrics.add_dimensions(service=SERVICE, cause=str(outcome["cause"]))
+    for member, (metric, unit) in _MEASURES.items():
+        value = outcome.get(member)
+        if isinstance(value, int | float):
+            metrics.add_metric(name=metric, unit=unit, value=value)
+    metrics.add_metadata(key="object", value=outcome["object"])
+    metrics.flush_metrics()
