@@ -374,9 +374,6 @@ def test_odd_names_and_serial_numbers_are_told() -> None:
     assert result.detail.startswith("certificate -ff issued by a malformed name (3001) cannot")
 
 
-# ---- paths -----------------------------------------------------------------------
-
-
 def test_the_worst_of_a_path_decides() -> None:
     """
     REVOKED over UNDETERMINED over NOT_REVOKED, in any order; the first of

@@ -69,7 +69,8 @@ def curl(url: str, directory: Path, client: str, *options: str) -> int:
     run = subprocess.run(
         ["curl", "--silent", "--output", "/dev/null", "--write-out", "%{http_code}",
          "--noproxy", "*", "--cacert", directory / "server.pem",
-         "--cert", directory / f"{client}.pem", "--key", directory / f"{client}.key", *options, f"{url}/curl"],
+         "--cert", directory / f"{client}.pem", "--key", directory / f"{client}.key",
+         *options, f"{url}/curl"],
         capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     return int(run.stdout)
