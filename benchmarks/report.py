@@ -74,6 +74,20 @@ _SECTIONS: tuple[tuple[str, str, str, Callable[[Results], str]], ...] = (
         "Streamed, without attributes: the most that the process had, for an image of which size.",
         tables.compile_memory,
     ),
+    (
+        "Authorizer",
+        "",
+        "Over a local S3 (moto): processes from their start to the first decision, and what "
+        "parts of that take; warm invocations; the sample's way on the same server.",
+        tables.authorizer,
+    ),
+    (
+        "Memory of the authorizer",
+        "",
+        "The most that a process had over a change of the published CRL, less a process with "
+        "a CRL of one entry.",
+        tables.authorizer_memory,
+    ),
     ("Limits of the machine", "", "", tables.limits),
 )
 

@@ -19,6 +19,14 @@ LIMITS = {
     "independent_access": "random access, none waiting for another",
     "dependent_access": "random access, each waiting for the one before, in a Python loop",
     "dependent_access_cached": "the same loop over a table in the cache",
+    "boto3_get": "interpreter, boto3 client, GET of the image",
+    "interpreter": "the interpreter alone",
+    "imports": "all that the authorizer imports, without S3",
+    "own_get": "signed GETs of our own, imported",
+    "botocore_signer": "botocore's signer over urllib3, imported",
+    "botocore_client": "botocore's session and S3 client",
+    "boto3_client": "boto3 and its S3 client",
+    "conditional_get": "bare conditional GET (limit)",
 }
 NOT_MEASURED = "-"
 
@@ -268,3 +276,38 @@ def limits(results: Results) -> str:
         for row in results.select(measure="limit")
     ]
     return markdown(["", "time", "rate", "run", "row"], lines)
+
+
+def authorizer(results: Results) -> str:
+    """Return the authorizer's cold start and warm invocations, and what they are beside."""
+    lines = []
+    for row in [*results.select(measure="cold_start"), *results.select(measure="warm")]:
+        what = "cold start" if row.measure == "cold_start" else f"invocation, {row.variant}"
+        each = [units.seconds(seconds / row.operations) for seconds in _quartiles(row)]
+        name = title(results, row.contender)
+        entries = units.entries(row.num_entries)
+        lines.append([what, name, entries, *each, f"`{selector(row)}`"])
+    return markdown(["", "", "entries", "median", "90 % within", "99 % within", "row"], lines)
+
+
+def _quartiles(row: Row) -> list[float]:
+    ordered = sorted(row.seconds)
+    places = [min(int(len(ordered) * part), len(ordered) - 1) for part in (0.5, 0.9, 0.99)]
+    return [ordered[place] for place in places]
+
+
+def authorizer_memory(results: Results) -> str:
+    """Return what a change of images takes of memory."""
+    lines = []
+    for row in results.select(measure="authorizer_memory"):
+        peak, size = row.figures["peak"], row.figures["image_size"]
+        lines.append(
+            [
+                title(results, row.contender),
+                units.entries(row.num_entries),
+                units.octets(peak),
+                units.octets(size),
+                f"`{selector(row)}`",
+            ]
+        )
+    return markdown(["", "entries", "peak", "the image", "row"], lines)

@@ -147,6 +147,40 @@ def _skew(results: Results) -> Figure | None:
     return worst
 
 
+def _cold_start(results: Results) -> Figure | None:
+    ours = results.find(measure="cold_start", contender="crlcheck", num_entries=1_000_000)
+    reference = results.find(measure="cold_start", contender="boto3_get", num_entries=1_000_000)
+    if ours is None or reference is None:
+        return None
+    detail = f"{ours.median * 1e3:.0f} ms against {reference.median * 1e3:.0f} ms"
+    return Figure(ours.median / reference.median, detail, ours.test)
+
+
+def _warm_cpu(results: Results) -> Figure | None:
+    rows = results.select(measure="warm", contender="crlcheck", variant="no poll due")
+    if not rows:
+        return None
+    row = rows[-1]
+    detail = f"{row.each / 1e3:.0f} µs by the clock, its log and metrics written"
+    return Figure(row.figures["cpu"] * 1e6, detail, row.test)
+
+
+def _polled(results: Results) -> Figure | None:
+    rows = results.select(measure="warm", contender="crlcheck", variant="polled")
+    if not rows:
+        return None
+    ours = rows[-1]
+    bare = results.find(
+        measure="warm",
+        contender="conditional_get",
+        variant="polled",
+        num_entries=ours.num_entries,
+    )
+    assert bare is not None, "the bare GET is measured in the same test"
+    detail = f"{ours.median * 1e3:.2f} ms against {bare.median * 1e3:.2f} ms"
+    return Figure((ours.median - bare.median) * 1e3, detail, ours.test)
+
+
 # ---- octets -----------------------------------------------------------------
 
 
@@ -157,6 +191,15 @@ def _compile_memory(results: Results) -> Figure | None:
     peak, image = row.figures["peak"], row.figures["image_size"]
     detail = f"{peak / MEBIBYTE:.0f} MiB for an image of {image / MEBIBYTE:.0f} MiB"
     return Figure(peak / (1.1 * image + 64 * MEBIBYTE), detail, row.test)
+
+
+def _authorizer_memory(results: Results) -> Figure | None:
+    row = results.find(measure="authorizer_memory", contender="crlcheck", num_entries=1_000_000)
+    if row is None:
+        return None
+    peak, image = row.figures["peak"], row.figures["image_size"]
+    detail = f"{peak / MEBIBYTE:.1f} MiB for an image of {image / MEBIBYTE:.1f} MiB"
+    return Figure(peak / (2.1 * image + 8 * MEBIBYTE), detail, row.test)
 
 
 def _random_size(*kinds: str) -> Callable[[Results], Figure | None]:
@@ -319,6 +362,38 @@ TARGETS = (
         "times random",
         f"the worst kind over random serials of 16 octets; {_BESIDE}",
         _skew,
+    ),
+    Target(
+        "T10",
+        "peak memory of the authorizer over a change of images, 1 M",
+        1.0,
+        "times (2.1 image + 8 MiB)",
+        "VmHWM of a process over that of one with a CRL of one entry",
+        _authorizer_memory,
+    ),
+    Target(
+        "T11, no poll",
+        "warm invocation of the authorizer while no poll is due",
+        150.0,
+        "µs of CPU",
+        "process time of 100 invocations over 100",
+        _warm_cpu,
+    ),
+    Target(
+        "T11, polled",
+        "the same with a poll that is answered 304",
+        0.3,
+        "ms over a bare GET",
+        f"less one bare conditional GET of the catalog; {_BESIDE}",
+        _polled,
+    ),
+    Target(
+        "T12",
+        "cold start, process start to first decision, 1 M",
+        1.15,
+        "times the least that boto3 allows",
+        f"over an interpreter that makes a boto3 client and gets the image; {_BESIDE}",
+        _cold_start,
     ),
 )
 """In the order of the report."""

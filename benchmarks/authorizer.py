@@ -1,0 +1,257 @@
+"""
+The authorizer in processes of its own, over a local S3, and what it is held against.
+
+``python -m benchmarks.authorizer memory HANDLER EVENT`` answers an event for each line
+of standard input and prints the most memory that the process ever had.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import importlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import crlcheck
+from benchmarks.generate import generate_crl
+from benchmarks.memory import resident
+from crlcheck.demo.events import rest_request
+from crlcheck.demo.pki import CertificateAuthority
+from crlcheck.demo.process import ModuleProcess
+from crlcheck.demo.s3_server import aws_environment, clean_environment
+
+HANDLER = "lambda_authorizer.handler"
+SAMPLE = "benchmarks.baselines.sample_authorizer"
+
+_BUCKET = "benchmarks"
+_ROOT = Path(__file__).parents[1]
+
+# What a process does from its start to its last line of output.
+PROGRAMS = {
+    "interpreter": "print('ready', flush=True)",
+    "imports": "import lambda_authorizer.handler; print('ready', flush=True)",
+    "own_get": "from crlcheck._s3_get import S3Getter; print('ready', flush=True)",
+    "botocore_signer": (
+        "import urllib3, botocore.auth, botocore.awsrequest, botocore.credentials; "
+        "urllib3.PoolManager(); print('ready', flush=True)"
+    ),
+    "botocore_client": (
+        "import botocore.session; botocore.session.get_session().create_client('s3'); "
+        "print('ready', flush=True)"
+    ),
+    "boto3_client": "import boto3; boto3.client('s3'); print('ready', flush=True)",
+    "boto3_get": (
+        "import boto3, sys; bucket, _, key = sys.argv[1].partition('/'); "
+        "body = boto3.client('s3').get_object(Bucket=bucket, Key=key)['Body'].read(); "
+        "print('ready', len(body), flush=True)"
+    ),
+    "decision": (
+        "import importlib, json, sys; "
+        "event = json.load(open(sys.argv[2])); "
+        "answer = importlib.import_module(sys.argv[1]).handler(event, None); "
+        "print(answer['policyDocument']['Statement'][0]['Effect'], flush=True)"
+    ),
+}
+
+
+@dataclass(frozen=True)
+class World:
+    """
+    S3 on this machine with a published CRL of *num_entries*, its image and the
+    sample's JSON; ``event`` is a file with a request of a client that is not
+    listed, ``next_crl`` the CRL that follows.
+    """
+
+    num_entries: int
+    environ: dict[str, str]
+    store: str
+    image: str
+    image_size: int
+    sample: str
+    event: Path
+    authority: CertificateAuthority
+    next_crl: Path
+
+    def settings(self, **settings: str) -> dict[str, str]:
+        """The environment of an authorizer, with these settings."""
+        named = {f"CRLCHECK_{name.upper()}": value for name, value in settings.items()}
+        return {**self.environ, "CRLCHECK_STORE": self.store, "SAMPLE_JSON": self.sample, **named}
+
+    def publish_next(self) -> None:
+        """Publish the CRL that follows, and the sample's JSON of it."""
+        with environment(self.environ):
+            crlcheck.publish_crl(
+                self.next_crl, crlcheck.open_store(self.store), issuer=self.authority.pem
+            )
+            bucket, _, key = self.sample.partition("/")
+            client = _client()
+            body = client.get_object(Bucket=bucket, Key=key)["Body"].read()
+            client.put_object(Bucket=bucket, Key=key, Body=body + b"\n")
+
+
+@contextlib.contextmanager
+def world(num_entries: int, directory: Path) -> Iterator[World]:
+    """Start S3 and publish into it."""
+    base = clean_environment(os.environ)
+    with ModuleProcess("crlcheck.demo.s3_server", environ=base) as server:
+        environ = {**base, **aws_environment(server.greeting)}
+        authority = CertificateAuthority.create("Benchmark CA")
+        paths = [directory / f"{number}-{num_entries}.crl" for number in (1, 2)]
+        for number, path in enumerate(paths, 1):
+            made = generate_crl(
+                num_entries,
+                seed=number,
+                authority=authority,
+                output=path,
+                reasons=True,
+                crl_number=number,
+            )
+            serials = made.serials
+        store, sample = f"s3://{_BUCKET}/published", f"{_BUCKET}/revoked.json"
+        with environment(environ):
+            client = _client()
+            client.create_bucket(
+                Bucket=_BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
+            )
+            report = crlcheck.publish_crl(
+                paths[0], crlcheck.open_store(store), issuer=authority.pem
+            )
+            body = json.dumps({hex(each): "" for each in serials.integers()}).encode()
+            client.put_object(Bucket=_BUCKET, Key="revoked.json", Body=body)
+        event = directory / f"event-{num_entries}.json"
+        event.write_text(json.dumps(rest_request(authority.issue("a client").certificate)))
+        yield World(
+            num_entries,
+            environ,
+            store,
+            f"{_BUCKET}/published/{report.image_name}",
+            report.compiled.image_size,
+            sample,
+            event,
+            authority,
+            paths[1],
+        )
+
+
+def _client() -> Any:
+    import boto3
+
+    return boto3.client("s3")
+
+
+@contextlib.contextmanager
+def environment(environ: dict[str, str]) -> Iterator[None]:
+    """Let *environ* be this process's environment for a while."""
+    kept = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(kept)
+
+
+def start_and_answer(program: str, *arguments: str, environ: dict[str, str]) -> str:
+    """Run a program until its last line of output, which is returned; it ends untimed."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAMS[program], *arguments],
+        env=environ,
+        cwd=_ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        line = ""
+        while not line.startswith(("ready", "Allow", "Deny")):
+            line = process.stdout.readline()
+            assert line, f"{program} ended without a word"
+        process.kill()
+    return line
+
+
+def load_handler(environ: dict[str, str]) -> Callable[[Any, Any], Any]:
+    """Import the authorizer anew into this process, as an execution environment would."""
+    for name in [each for each in sys.modules if each.startswith("lambda_authorizer.")]:
+        del sys.modules[name]
+    with environment(environ):
+        handler: Callable[[Any, Any], Any] = importlib.import_module(HANDLER).handler
+    return handler
+
+
+def conditional_get(environ: dict[str, str], store: str) -> Callable[[], None]:
+    """Return a call that makes one bare conditional GET of the catalog, answered 304."""
+    bucket, _, prefix = store.removeprefix("s3://").partition("/")
+    with environment(environ):
+        etag = _client().head_object(Bucket=bucket, Key=f"{prefix}/catalog.json")["ETag"]
+    host = urlsplit(environ["AWS_ENDPOINT_URL"]).netloc
+    # The server looks who it is, and checks no signature.
+    scope = "demo/20260101/eu-central-1/s3/aws4_request"
+    headers = {
+        "if-none-match": etag,
+        "authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0",
+    }
+
+    def get() -> None:
+        connection = http.client.HTTPConnection(host)
+        connection.request("GET", f"/{bucket}/{prefix}/catalog.json", headers=headers)
+        answer = connection.getresponse()
+        answer.read()
+        connection.close()
+        assert answer.status == 304, answer.status
+
+    return get
+
+
+def peak_memory(handler: str, of: World) -> int:
+    """
+    Return the most octets that were resident of a process that answers, sees the
+    next CRL published, and answers by that.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.authorizer", "memory", handler, of.event],
+        env=of.settings(metrics="false"),
+        cwd=_ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        peak = 0
+        for follows in (False, True):
+            if follows:
+                of.publish_next()
+            process.stdin.write("next\n")
+            process.stdin.flush()
+            peak = int(process.stdout.readline())
+        process.stdin.close()
+    return peak
+
+
+def _measure_memory(handler: str, event: Path) -> None:
+    module = importlib.import_module(handler)
+    request = json.loads(event.read_text())
+    for _ in sys.stdin:
+        module.handler(request, None)
+        print(resident(field="VmHWM"), flush=True)
+
+
+def main() -> None:
+    """See the module."""
+    _, handler, event = sys.argv[1:]
+    _measure_memory(handler, Path(event))
+
+
+if __name__ == "__main__":
+    main()
