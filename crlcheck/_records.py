@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -28,8 +28,9 @@ class PublishedImage:
     An image in the store.
 
     ``name`` is its object name, ``digest`` the hex digest that authenticates
-    it, ``size`` its octets, ``metadata`` what its header must say. ``unknown``
-    and ``unknown_metadata`` are JSON members of a later version, kept.
+    it, ``size`` its octets, ``metadata`` what its header must say. ``since`` is
+    the first generation of the catalog that named it, 0 before. ``unknown`` and
+    ``unknown_metadata`` are JSON members of a later version, kept.
 
     Raises:
         ValueError: a field is not what it should be.
@@ -39,6 +40,7 @@ class PublishedImage:
     digest: str
     size: int
     metadata: ImageMetadata
+    since: int = field(default=0, compare=False)
     unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)
     unknown_metadata: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
@@ -56,6 +58,7 @@ class PublishedImage:
             "name": self.name,
             "digest": self.digest,
             "size": self.size,
+            "since": self.since,
             "metadata": {**self.unknown_metadata, **self.metadata.to_json()},
         }
 
@@ -66,12 +69,13 @@ class PublishedImage:
         name = take(members, "name", str, where)
         digest = take(members, "digest", str, where)
         size = take(members, "size", int, where)
+        since = typed(members.pop("since", 0), int, f"{where}.since")
         said = take(members, "metadata", dict, where)
         try:
             metadata = ImageMetadata.from_json(said)
             known = metadata.to_json()
             rest = {name: value for name, value in said.items() if name not in known}
-            return cls(name, digest, size, metadata, members, rest)
+            return cls(name, digest, size, metadata, since, members, rest)
         except (ValueError, CorruptIndexError) as error:
             raise ValueError(f"{where}: {error}") from error
 
@@ -123,6 +127,15 @@ class ScopeRecord:
         if self.delta is not None:
             yield self.delta
 
+    def published_in(self, generation: int) -> ScopeRecord:
+        """Return the record with that generation noted for images that are new in it."""
+
+        def noted(image: PublishedImage) -> PublishedImage:
+            return image if image.since else replace(image, since=generation)
+
+        delta = None if self.delta is None else noted(self.delta)
+        return replace(self, base=noted(self.base), delta=delta)
+
     def names(self, image: PublishedImage) -> bool:
         """Whether *image* is one of them, by the name that no other image ever has."""
         return image.name in (one.name for one in self.images())
@@ -170,6 +183,35 @@ def delta_fits(delta: ImageMetadata, base: ImageMetadata) -> bool:
     if base.is_delta or base.crl_number is None:
         return False
     return delta.base_crl_number <= base.crl_number < delta.crl_number
+
+
+@dataclass(frozen=True, slots=True)
+class Superseded:
+    """
+    Since when no catalog names an image, and the first and last generation that did.
+
+    Both are 0 for an image that nobody ever published.
+    """
+
+    at: datetime
+    first: int
+    last: int
+
+    def members(self) -> dict[str, Any]:
+        """Return the JSON members."""
+        return {"at": time_text(self.at), "first": self.first, "last": self.last}
+
+    @classmethod
+    def read(cls, name: str, value: object) -> Superseded:
+        """Read what ``members`` gave for an image. Raises ValueError with the place."""
+        where = f"superseded.{name}"
+        check_name(name)
+        if not name.startswith("images/"):
+            # What is listed here gets deleted: a stray name must not reach anything else.
+            raise ValueError(f"{where}: expected the name of an image")
+        members = members_of(value, where)
+        first, last = (take(members, name, int, where) for name in ("first", "last"))
+        return cls(take_time(members, "at", where), first, last)
 
 
 class ScopeAction(enum.Enum):

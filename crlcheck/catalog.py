@@ -19,21 +19,13 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
-from crlcheck._json import (
-    canonical_json,
-    members_of,
-    parse_json,
-    read_time,
-    take,
-    time_text,
-    typed,
-)
-from crlcheck._object_store import check_name
+from crlcheck._json import canonical_json, members_of, parse_json, take, typed
 from crlcheck._records import (
     Denial,
     PublishedImage,
     ScopeAction,
     ScopeRecord,
+    Superseded,
     Tombstone,
     delta_fits,
 )
@@ -47,6 +39,7 @@ __all__ = [
     "PublishedImage",
     "ScopeAction",
     "ScopeRecord",
+    "Superseded",
     "Tombstone",
     "delta_fits",
 ]
@@ -74,7 +67,7 @@ class Catalog:
     issuers: tuple[bytes, ...]
     tombstones: Mapping[str, Tombstone] = field(default_factory=dict)
     denied: tuple[Denial, ...] = ()
-    superseded: Mapping[str, datetime] = field(default_factory=dict)
+    superseded: Mapping[str, Superseded] = field(default_factory=dict)
     unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -98,6 +91,16 @@ class Catalog:
         """Yield every image that is published."""
         for record in self.scopes.values():
             yield from record.images()
+
+    def image_names_at(self, generation: int) -> set[str]:
+        """
+        Return the images that this or an earlier generation named.
+
+        Those that have been deleted since are not known any more.
+        """
+        found = {image.name for image in self.images() if image.since <= generation}
+        gone = self.superseded.items()
+        return found | {name for name, one in gone if one.first <= generation <= one.last}
 
     def image_names(self) -> set[str]:
         """Return the object names of the images that are published."""
@@ -134,7 +137,7 @@ class Catalog:
         optional = {
             "tombstones": {key: one.members() for key, one in self.tombstones.items()},
             "denied": [denial.members() for denial in self.denied],
-            "superseded": {name: time_text(at) for name, at in self.superseded.items()},
+            "superseded": {name: one.members() for name, one in self.superseded.items()},
         }
         return canonical_json(
             {
@@ -167,6 +170,7 @@ class Catalog:
                 covers_no_distribution_point=previous.covers_no_distribution_point,
                 unknown={**previous.unknown, **record.unknown},
             )
+        record = record.published_in(self.generation + 1)
         tombstones = dict(self.tombstones)
         tombstone = tombstones.get(record.key)
         if tombstone is not None and (
@@ -241,28 +245,32 @@ class Catalog:
 
     def with_superseded(self, names: Iterable[str], *, now: datetime) -> Catalog:
         """Return the next generation, in which images that nobody published are to be deleted."""
-        fresh = {name: _whole_seconds(now) for name in names if name not in self.superseded}
+        noted = Superseded(_whole_seconds(now), 0, 0)
+        fresh = {name: noted for name in names if name not in self.superseded}
         return self._next(now, superseded={**fresh, **self.superseded})
 
     def without_superseded(self, names: Iterable[str]) -> Catalog:
         """Return this generation without images that have been deleted."""
         gone = set(names)
-        kept = {name: at for name, at in self.superseded.items() if name not in gone}
+        kept = {name: one for name, one in self.superseded.items() if name not in gone}
         return replace(self, superseded=kept)
 
     def deletable(self, now: datetime, grace: timedelta) -> list[str]:
         """Return the images that were superseded at least *grace* ago, oldest first."""
-        found = [(at, name) for name, at in self.superseded.items() if now - at >= grace]
+        found = [(one.at, name) for name, one in self.superseded.items() if now - one.at >= grace]
         return [name for _, name in sorted(found)]
 
     def _next(self, now: datetime, **changes: Any) -> Catalog:
         """Return the next generation, with images noted that are published no longer."""
         superseded = dict(changes.pop("superseded", self.superseded))
         if "scopes" in changes:
-            named = {
-                image.name for record in changes["scopes"].values() for image in record.images()
+            records: Mapping[str, ScopeRecord] = changes["scopes"]
+            named = {image.name for record in records.values() for image in record.images()}
+            superseded |= {
+                image.name: Superseded(_whole_seconds(now), image.since, self.generation)
+                for image in self.images()
+                if image.name not in named
             }
-            superseded |= {name: _whole_seconds(now) for name in self.image_names() - named}
         return replace(self, generation=self.generation + 1, superseded=superseded, **changes)
 
     def _record(self, key: str) -> ScopeRecord:
@@ -333,8 +341,8 @@ def _read_catalog(value: object) -> Catalog:
         for i, denial in enumerate(typed(members.pop("denied", []), list, "denied"))
     ]
     superseded = {
-        name: _read_superseded(name, at)
-        for name, at in members_of(members.pop("superseded", {}), "superseded").items()
+        name: Superseded.read(name, one)
+        for name, one in members_of(members.pop("superseded", {}), "superseded").items()
     }
     return Catalog(
         generation, scopes, tuple(issuers), tombstones, tuple(denied), superseded, unknown=members
@@ -350,12 +358,3 @@ def _read_issuer(value: object, where: str) -> bytes:
     if not issuer:
         raise ValueError(f"{where}: expected a certificate, found no octets")
     return issuer
-
-
-def _read_superseded(name: str, at: object) -> datetime:
-    where = f"superseded.{name}"
-    check_name(name)
-    if not name.startswith("images/"):
-        # What is listed here gets deleted: a stray name must not reach anything else.
-        raise ValueError(f"{where}: expected the name of an image")
-    return read_time(typed(at, str, where), where)

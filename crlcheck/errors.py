@@ -108,6 +108,10 @@ class CrlShrinkError(CrlError):
         self.published = published
 
 
+class FetchError(CrlCheckError):
+    """A URL could not be fetched, or must not be; trying again may help."""
+
+
 class CertificateError(CrlCheckError):
     """The bytes given as a certificate are not one; ``rule`` and ``offset`` as for CRLs."""
 

@@ -59,13 +59,15 @@ class Request:
 
     ``from_queue`` tells that SQS wants to know which messages failed.
     ``rescan`` is bucket (None: the store's) and prefix to look at once more;
-    ``clean_up`` asks for superseded images to be deleted.
+    ``clean_up`` asks for superseded images to be deleted, ``fetch`` for the
+    URLs of the settings to be fetched.
     """
 
     tasks: tuple[Task, ...] = ()
     from_queue: bool = False
     rescan: tuple[str | None, str] | None = None
     clean_up: bool = False
+    fetch: bool = False
 
 
 _CREATED = "Object Created"  # as EventBridge names it
@@ -203,10 +205,12 @@ def _direct(event: dict[str, Any]) -> Request:
         return Request(rescan=(bucket_or_none, _text(event, "rescan")))
     if event == {"clean_up": True}:
         return Request(clean_up=True)
+    if event == {"fetch": True}:
+        return Request(fetch=True)
     raise MalformedEventError(
         f"the event has the members {sorted(map(str, event))}: expected an S3 notification, "
         "EventBridge's Object Created, SQS messages with one of these, or bucket and key, "
-        "rescan, or clean_up"
+        "rescan, clean_up or fetch"
     )
 
 

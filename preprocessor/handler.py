@@ -22,10 +22,11 @@ from crlcheck import (
     CrlBaseMissingError,
     CrlError,
     CrlSignatureError,
+    FetchLimits,
     ObjectStore,
-    PublishReport,
     S3Store,
     clean_up,
+    fetch,
     open_store,
     publish_crl,
     split_crls,
@@ -40,6 +41,9 @@ from preprocessor.settings import S3Location, Settings, is_s3
 if TYPE_CHECKING:
     from mypy_boto3_acm_pca import ACMPCAClient
     from mypy_boto3_s3 import S3Client
+
+_Result = tuple[str, Outcome | CrlError | CertificateError]
+"""A CRL's name, and what became of it or why it was refused."""
 
 # AWS Private CA writes these to try its access; they hold no CRL.
 _PRIVATE_CA_TEST_KEYS = ("acm-pca-permission-test-key", "acm-pca-permission-test-key-private")
@@ -111,19 +115,28 @@ def handler(event: object, _context: object) -> dict[str, Any]:
     done: list[Outcome] = []
     failures: list[Exception] = []
     failed_messages: dict[str, None] = {}
-    for task in _tasks(request):
-        for outcome, failure in _deal_with(task):
-            outcomes.record(outcome, LOG, SETTINGS.metrics_namespace)
-            done.append(outcome)
-            if failure is not None:
-                failures.append(failure)
-                if task.message_id is not None:
-                    failed_messages[task.message_id] = None
+    for message_id, outcome, failure in _results(request):
+        outcomes.record(outcome, LOG, SETTINGS.metrics_namespace)
+        done.append(outcome)
+        if failure is not None:
+            failures.append(failure)
+            if message_id is not None:
+                failed_messages[message_id] = None
     if request.from_queue:
         return {"batchItemFailures": [{"itemIdentifier": one} for one in failed_messages]}
     if failures:
         raise ExceptionGroup(f"{len(failures)} of {len(done)} objects failed", failures)
     return {"objects": done}
+
+
+def _results(request: Request) -> Iterator[tuple[str | None, Outcome, Exception | None]]:
+    """Yield the message, the outcome and the failure that is to be retried, of every CRL."""
+    for task in _tasks(request):
+        for outcome, failure in _deal_with(task):
+            yield task.message_id, outcome, failure
+    for url in SETTINGS.fetch_urls if request.fetch else ():
+        for outcome, failure in _guarded(url, _fetch(url)):
+            yield None, outcome, failure
 
 
 def _tasks(request: Request) -> Iterator[Task]:
@@ -141,19 +154,25 @@ def _tasks(request: Request) -> Iterator[Task]:
 
 
 def _deal_with(task: Task) -> Iterator[tuple[Outcome, Exception | None]]:
-    """Yield the outcome of each CRL of one object, and the failure that is to be retried."""
     happening = task.happening
     if isinstance(happening, MalformedEventError):
         yield {"object": None, **outcomes.of_error(happening, retried=False)}, None
         return
+    reason = _why_ignored(happening)
+    if reason is None:
+        yield from _guarded(happening.url, _publish_all(happening))
+        return
+    message = f"ignored: {reason}"
+    yield (
+        {"object": happening.url, "message": message, "outcome": "ignored", "reason": reason},
+        None,
+    )
+
+
+def _guarded(url: str, results: Iterator[_Result]) -> Iterator[tuple[Outcome, Exception | None]]:
+    """Yield the outcome of each CRL, and where it is to be retried the failure."""
     try:
-        reason = _why_ignored(happening)
-        if reason is not None:
-            message = f"ignored: {reason}"
-            yield {"object": happening.url, "message": message, "outcome": "ignored",
-                   "reason": reason}, None  # fmt: skip
-            return
-        for name, result in _publish_all(happening):
+        for name, result in results:
             if isinstance(result, CrlError | CertificateError):
                 # A delta's complete CRL may be on the way: notifications come in any order.
                 retried = isinstance(result, CrlBaseMissingError)
@@ -162,7 +181,7 @@ def _deal_with(task: Task) -> Iterator[tuple[Outcome, Exception | None]]:
             else:
                 yield {"object": name, **result}, None
     except Exception as error:  # noqa: BLE001 - raised again once every object is done
-        yield {"object": happening.url, **outcomes.of_error(error, retried=True)}, error
+        yield {"object": url, **outcomes.of_error(error, retried=True)}, error
 
 
 def _why_ignored(happening: ObjectEvent) -> str | None:
@@ -183,11 +202,9 @@ def _why_ignored(happening: ObjectEvent) -> str | None:
     return None
 
 
-def _publish_all(
-    happening: ObjectEvent,
-) -> Iterator[tuple[str, Outcome | CrlError | CertificateError]]:
+def _publish_all(happening: ObjectEvent) -> Iterator[_Result]:
     """Publish the CRLs of an object as it is now: one, or as many as a PEM file has."""
-    doubted: list[tuple[str, Outcome | CrlError | CertificateError]] = []
+    doubted: list[_Result] = []
     for name, result in _publish_once(happening):
         if isinstance(result, CrlSignatureError) and ISSUERS.can_ask_again:
             doubted.append((name, result))
@@ -201,13 +218,9 @@ def _publish_all(
     yield from doubted
 
 
-def _publish_once(
-    happening: ObjectEvent,
-) -> Iterator[tuple[str, Outcome | CrlError | CertificateError]]:
-    issuers = ISSUERS.certificates()
+def _publish_once(happening: ObjectEvent) -> Iterator[_Result]:
     # Not the version that a record names: the object as it is now is never
     # older, and one that arrives late or twice is then found unchanged.
-    started = time.monotonic()
     try:
         body = S3.get_object(Bucket=happening.bucket, Key=happening.key)["Body"]
     except S3.exceptions.NoSuchKey:
@@ -215,35 +228,53 @@ def _publish_once(
         yield happening.url, {"message": message, "outcome": "missing"}
         return
     with contextlib.closing(body):
-        for number, source in enumerate(split_crls(body, max_size=SETTINGS.max_crl_size), 1):
-            name = happening.url if number == 1 else f"{happening.url}#{number}"
-            try:
-                report = _publish(happening, source, name, issuers)
-            except (CrlError, CertificateError) as error:
-                yield name, error
-                continue
-            seconds = time.monotonic() - started  # with the download, and waiting for it
-            started += seconds
-            yield name, outcomes.of_report(report, seconds, datetime.now(UTC))
+        yield from _publish_each(
+            body, happening.url, allow_shrink=happening.allow_shrink, rebuild=happening.rebuild
+        )
 
 
-def _publish(
-    happening: ObjectEvent, source: BinaryReader, name: str, issuers: list[bytes]
-) -> PublishReport:
-    return publish_crl(
-        source,
-        STORE,
-        issuer=issuers,
-        source_name=name,
-        allow_shrink=happening.allow_shrink,
-        rebuild=happening.rebuild,
-        grace=SETTINGS.grace,
-        compare_up_to=SETTINGS.compare_up_to,
-        max_source_size=SETTINGS.max_crl_size,
-        clock_skew=SETTINGS.clock_skew,
-        attributes=SETTINGS.attributes,
-        allow_sha1=SETTINGS.allow_sha1,
-        allow_v1=SETTINGS.allow_v1,
-        strict=SETTINGS.strict,
-        require_next_update=SETTINGS.require_next_update,
-    )
+def _fetch(url: str) -> Iterator[_Result]:
+    limits = FetchLimits(max_size=SETTINGS.max_crl_size, allow_private=SETTINGS.fetch_private)
+    with fetch(url, STORE, limits) as fetched:
+        if fetched is None:
+            yield url, {"message": "not modified since it was fetched", "outcome": "unchanged"}
+            return
+        refused = False
+        for name, result in _publish_each(fetched.body, url):
+            refused = refused or isinstance(result, Exception)
+            yield name, result
+        if not refused:
+            fetched.remember()
+
+
+def _publish_each(
+    body: BinaryReader, url: str, *, allow_shrink: bool = False, rebuild: bool = False
+) -> Iterator[_Result]:
+    issuers = ISSUERS.certificates()
+    started = time.monotonic()
+    for number, source in enumerate(split_crls(body, max_size=SETTINGS.max_crl_size), 1):
+        name = url if number == 1 else f"{url}#{number}"
+        try:
+            report = publish_crl(
+                source,
+                STORE,
+                issuer=issuers,
+                source_name=name,
+                allow_shrink=allow_shrink,
+                rebuild=rebuild,
+                grace=SETTINGS.grace,
+                compare_up_to=SETTINGS.compare_up_to,
+                max_source_size=SETTINGS.max_crl_size,
+                clock_skew=SETTINGS.clock_skew,
+                attributes=SETTINGS.attributes,
+                allow_sha1=SETTINGS.allow_sha1,
+                allow_v1=SETTINGS.allow_v1,
+                strict=SETTINGS.strict,
+                require_next_update=SETTINGS.require_next_update,
+            )
+        except (CrlError, CertificateError) as error:
+            yield name, error
+            continue
+        seconds = time.monotonic() - started  # with the download, and waiting for it
+        started += seconds
+        yield name, outcomes.of_report(report, seconds, datetime.now(UTC))

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from crlcheck import check_url
 from crlcheck.settings import LogLevel
 
 
@@ -52,6 +53,10 @@ def _arns(text: str) -> tuple[str, ...]:
     return found
 
 
+def _urls(text: str) -> tuple[str, ...]:
+    return tuple(check_url(url) for url in text.split(","))
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """
@@ -66,6 +71,9 @@ class Settings:
     clock_skew: how far in the future a CRL's thisUpdate may lie.
     attributes, allow_sha1, allow_v1, strict, require_next_update: as for
         ``crlcheck.compile_crl``.
+    fetch_urls: http:// and https:// URLs of CRLs, separated by commas, which the
+        event ``{"fetch": true}`` fetches.
+    fetch_private: whether they may lead to private addresses.
     grace: how long superseded images stay; longer than readers go without
         asking for a newer catalog.
     compare_up_to: what is newly revoked and lifted is counted for CRLs of at
@@ -85,6 +93,8 @@ class Settings:
     allow_v1: bool = False
     strict: bool = False
     require_next_update: bool = True
+    fetch_urls: tuple[str, ...] = field(default=(), metadata={"read": _urls})
+    fetch_private: bool = False
     grace: timedelta = timedelta(hours=1)
     compare_up_to: int = 200_000
     metrics_namespace: str = "crlcheck"

@@ -9,76 +9,15 @@ import dataclasses
 import json
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crlcheck._metadata import ImageMetadata
-from crlcheck.catalog import Catalog, Denial, PublishedImage, ScopeRecord
+from crlcheck.catalog import Catalog
 from crlcheck.errors import StoreError
-from crlcheck.types import CrlWarning
-
-NOW = datetime(2026, 11, 2, tzinfo=UTC)
-
-
-def metadata(number: int = 7, *, issuer: str = "A", base: int | None = None) -> ImageMetadata:
-    """What the header of an image of *issuer*'s CRL says; a delta CRL with *base*."""
-    return ImageMetadata(
-        version=1,
-        issuer=b"0\x03" + issuer.encode(),
-        issuer_hash=issuer.encode() * 32,
-        authority_key_id=b"\x01\x02",
-        verifier_key_hash=b"k" * 32,
-        verifier_subject_key_id=None,
-        issuing_distribution_point=None,
-        crl_number=number,
-        base_crl_number=base,
-        this_update=datetime(2026, 11, 1, tzinfo=UTC),
-        next_update=datetime(2026, 12, 1, 12, 30, tzinfo=UTC),
-        expired_certs_on_crl=None,
-        signature_algorithm="ecdsa-with-SHA256",
-        tbs_digest="sha256:" + "0f" * 32,
-        num_entries=3,
-        num_duplicates=0,
-        attributes=True,
-        warnings=CrlWarning.NO_AUTHORITY_KEY_ID,
-    )
-
-
-def image(number: int = 7, *, issuer: str = "A", base: int | None = None) -> PublishedImage:
-    """An image of that CRL."""
-    name = f"images/{number:064x}-{ord(issuer):02x}.crlx"
-    described = metadata(number, issuer=issuer, base=base)
-    return PublishedImage(name, f"{number:064x}", 4096, described)
-
-
-def record(number: int = 7, *, issuer: str = "A", delta: bool = False) -> ScopeRecord:
-    """A scope's record, with a delta CRL of the next number where *delta*."""
-    base = image(number, issuer=issuer)
-    after = image(number + 1, issuer=issuer, base=number) if delta else None
-    return ScopeRecord(base.metadata.scope, base, after, "s3://in/crl/a.crl")
-
-
-def catalog() -> Catalog:
-    """Generation 2, with two scopes and two issuers."""
-    first = Catalog.empty().with_scope(record(), [b"certificate 2"], now=NOW)
-    return first.with_scope(record(issuer="B", delta=True), [b"certificate 1"], now=NOW)
-
-
-def changed(change: Callable[[Any], object]) -> bytes:
-    """A catalog's JSON with *change* made to it, as by a hand or another version."""
-    value = json.loads(catalog().to_bytes())
-    change(value)
-    return json.dumps(value, indent=2).encode()
-
-
-def a_scope(value: Any) -> Any:
-    """The first scope's members."""
-    return value["scopes"][record().key]
-
+from support.catalogs import NOW, a_scope, catalog, changed, image, metadata, record
 
 # ---- round trip --------------------------------------------------------------
 
@@ -119,6 +58,7 @@ def test_the_members_by_name() -> None:
                     "name": image().name,
                     "digest": image().digest,
                     "size": 4096,
+                    "since": 1,
                     "metadata": metadata().to_json(),
                 },
                 "delta": None,
@@ -221,7 +161,9 @@ def test_unknown_members_of_a_replaced_record() -> None:
     scope = a_scope(json.loads(found.with_scope(record(9), [], now=NOW).to_bytes()))
     assert scope.pop("policy") == {"stale": "grace"}
     fresh = Catalog.empty().with_scope(record(9), [], now=NOW)
-    assert scope == a_scope(json.loads(fresh.to_bytes()))
+    expected = a_scope(json.loads(fresh.to_bytes()))
+    assert (scope["base"].pop("since"), expected["base"].pop("since")) == (3, 1)
+    assert scope == expected
 
 
 def test_unknown_members_count_as_contents() -> None:
@@ -351,83 +293,3 @@ def test_misuse() -> None:
         dataclasses.replace(record(), base=image(base=1))
     with pytest.raises(ValueError, match="found the record of"):
         Catalog(1, {"x": record()}, ())
-
-
-# ---- what operators and clean-up leave ------------------------------------------
-
-
-NAME_A = bytes.fromhex("300c310a300806035504030c0141")  # CN=A
-DENIAL = Denial(NAME_A, 0x0F, NOW, NOW + timedelta(hours=1), "stolen laptop")
-
-
-def test_operators_members_survive_the_trip() -> None:
-    """Tombstones, denials and superseded images are read back as they were written."""
-    found = catalog().with_scope(record(9), [], now=NOW).with_denial(DENIAL)
-    found = found.with_reset(record().key, now=NOW, note="renumbered")
-    found = found.without_scope(record(issuer="B").key, now=NOW, note="retired")
-    again = Catalog.from_bytes(found.to_bytes())
-    assert again == found
-    assert again.denied == (DENIAL,)
-    assert again.tombstones[record().key].accepts_any
-    assert again.tombstones[record(issuer="B").key].delta is not None
-    assert set(again.superseded.values()) == {NOW}
-    assert image(7).name in again.superseded
-
-
-def test_a_denial_is_found_by_any_spelling_and_replaced() -> None:
-    """The canonical issuer counts; a second denial of a certificate takes the first one's place."""
-    other_spelling = bytes.fromhex("300c310a30080603550403130161")  # CN=a, PrintableString
-    later = Denial(other_spelling, 0x0F, NOW + timedelta(minutes=1), None, "for good")
-    found = catalog().with_denial(DENIAL).with_denial(later)
-    assert found.denied == (later,)
-    assert found.without_denial(NAME_A, 0x0F, now=NOW).denied == ()
-    with pytest.raises(ValueError, match="is not denied"):
-        found.without_denial(NAME_A, 0x10, now=NOW)
-
-
-def test_ended_denials_go_with_the_next_one() -> None:
-    """The list does not grow for ever."""
-    later = Denial(NAME_A, 1, NOW + timedelta(hours=2))
-    assert catalog().with_denial(DENIAL).with_denial(later).denied == (later,)
-
-
-def test_a_superseded_image_waits_for_its_time() -> None:
-    """It is deletable once the grace period is over, and gone from the list when deleted."""
-    found = catalog().with_scope(record(9), [], now=NOW)
-    hour = timedelta(hours=1)
-    assert found.deletable(NOW + hour - timedelta(seconds=1), hour) == []
-    assert found.deletable(NOW + hour, hour) == [image(7).name]
-    assert found.without_superseded([image(7).name]).superseded == {}
-
-
-def test_a_name_is_never_published_and_superseded() -> None:
-    """Such a catalog would have a clean-up delete an image in use."""
-    value = json.loads(catalog().to_bytes())
-    value["superseded"] = {image(7).name: "2026-11-01T00:00:00Z"}
-    with pytest.raises(StoreError, match="which a scope has published"):
-        Catalog.from_bytes(json.dumps(value).encode())
-
-
-@pytest.mark.parametrize(
-    ("member", "value", "message"),
-    [
-        ("denied", {}, "denied: expected an array"),
-        ("denied", [{"serial_number": "0x1"}], "denied[0].serial_number: expected hex digits"),
-        ("denied", [{"serial_number": "1", "issuer": "g"}], "denied[0].issuer: expected hex"),
-        (
-            "denied",
-            [{"serial_number": "1", "issuer": "", "note": "", "at": "2026-11-01"}],
-            "denied[0].at: expected a time in UTC",
-        ),
-        ("superseded", {"catalog.json": "2026-11-01T00:00:00Z"}, "expected the name of an image"),
-        ("superseded", {"images/../x": "2026-11-01T00:00:00Z"}, "object name"),
-        ("superseded", {"images/x": 1}, "superseded.images/x: expected a string"),
-        ("tombstones", {"x": {"action": "burnt"}}, "'burnt' is not a valid"),
-        ("tombstones", {"x": []}, "tombstones.x: expected an object"),
-    ],
-)
-def test_broken_operators_members_are_refused(member: str, value: object, message: str) -> None:
-    """They decide who passes and what is deleted, so that nothing about them is guessed."""
-    body = changed(lambda whole: whole.update({member: value}))
-    with pytest.raises(StoreError, match=re.escape(message)):
-        Catalog.from_bytes(body)

@@ -29,7 +29,7 @@ LAYERS = (
     {"compiler", "verdict", "_snapshot"},
     {"_follow", "_path", "_publication", "rejections"},
     {"publisher", "checker"},
-    {"operations"},
+    {"operations", "mirror", "fetcher"},
     {"demo"},
     {"cli"},
 )

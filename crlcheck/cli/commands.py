@@ -11,6 +11,8 @@ import click
 
 import crlcheck
 from crlcheck._wording import name_text
+from crlcheck.cli import operations, stores
+from crlcheck.cli.diff import diff_command
 from crlcheck.cli.sources import STANDARD_INPUT, open_crl, open_target
 from crlcheck.cli.status import EXIT_FAILED, about
 from crlcheck.cli.text import count, report_members, say, say_json, warning_names
@@ -121,16 +123,25 @@ def compile_command(
 @click.option(
     "--to", "store", required=True, metavar="STORE", help="A directory or s3://bucket/prefix."
 )
+@click.option("--allow-shrink", is_flag=True, help="Publish though most entries are gone.")
+@click.option("--rebuild", is_flag=True, help="Write the image anew if it is missing or outdated.")
 @_compile_options
 @_json_option
 def publish_command(
-    crl: Path, issuers: tuple[Path, ...], store: str, as_json: bool, **options: Any
+    crl: Path,
+    issuers: tuple[Path, ...],
+    store: str,
+    allow_shrink: bool,
+    rebuild: bool,
+    as_json: bool,
+    **options: Any,
 ) -> int:
     """
     Verify CRL, compile it and make it the published one of its scope.
 
     CRL is DER or PEM, "-" standard input. A CRL that is not newer than the
-    published one is refused; the same one again changes nothing.
+    published one is refused, and so is one that lacks most of its entries; the
+    same one again changes nothing.
     """
     target = open_target(store)
     with about(crl, crlcheck.CrlError), open_crl(crl) as source:
@@ -139,6 +150,8 @@ def publish_command(
             target,
             issuer=issuers,
             source_name=None if crl == STANDARD_INPUT else str(crl),
+            allow_shrink=allow_shrink,
+            rebuild=rebuild,
             **_given(options),
         )
     if as_json:
@@ -262,3 +275,7 @@ def _contents(report: CompileReport) -> str:
 def _say_warnings(report: CompileReport) -> None:
     for name in warning_names(report.warnings):
         say(f"warning: {name.replace('_', ' ')}", color="yellow")
+
+
+for _command in (*operations.COMMANDS, *stores.COMMANDS, diff_command):
+    root.add_command(_command)

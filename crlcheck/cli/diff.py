@@ -1,0 +1,158 @@
+"""``crlcheck diff``: what was newly revoked and what was lifted."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+
+from crlcheck._difference import Listing, entries_missing
+from crlcheck._wording import crl_text, name_text, time_text
+from crlcheck.catalog import CATALOG_NAME, Catalog
+from crlcheck.cli.sources import is_store, open_target
+from crlcheck.cli.status import about
+from crlcheck.cli.text import count, say, say_json
+from crlcheck.errors import IndexFileError, StoreError
+from crlcheck.index import open_index
+from crlcheck.types import RevokedEntry
+
+_NOTHING = Listing(None)
+
+
+@dataclass(slots=True)
+class _Set:
+    """What one side of the comparison revokes, by scope; an image alone is one scope."""
+
+    listings: dict[str, Listing] = field(default_factory=dict)
+    titles: dict[str, str] = field(default_factory=dict)
+
+    def as_one(self) -> _Set:
+        """Return the only scope under a name that any other has too."""
+        (listing,), (title,) = self.listings.values(), self.titles.values()
+        return _Set({"image": listing}, {"image": title})
+
+
+@click.command("diff")
+@click.argument("before", metavar="A")
+@click.argument("after", metavar="B")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("--limit", type=click.IntRange(min=0), default=20, show_default=True,
+              help="How many certificates are listed of each kind; all are counted.")  # fmt: skip
+def diff_command(before: str, after: str, as_json: bool, limit: int) -> int:
+    """
+    Say what B revokes that A does not, and the reverse.
+
+    A and B are images, or stores; STORE@GENERATION is a store as it was, as
+    long as its superseded images are there.
+    """
+    with contextlib.ExitStack() as stack:
+        old, new = _open(before, stack), _open(after, stack)
+        if not (is_store(_split(before)[0]) or is_store(_split(after)[0])):
+            old, new = old.as_one(), new.as_one()  # whatever CRLs they are of
+        done = [
+            _compare(scope, old, new, limit) for scope in sorted({*old.listings, *new.listings})
+        ]
+    if as_json:
+        say_json({"scopes": [members for members, _ in done]})
+        return 0
+    for members, lines in done:
+        say(
+            f"{members['crl']}: {count(members['num_newly_revoked'], 'newly revoked certificate')}"
+            f", {members['num_lifted']:,} lifted"
+        )
+        for line in lines:
+            say(f"  {line}")
+    return 0
+
+
+def _compare(scope: str, old: _Set, new: _Set, limit: int) -> tuple[dict[str, Any], list[str]]:
+    before, after = old.listings.get(scope, _NOTHING), new.listings.get(scope, _NOTHING)
+    num_new, newly = _take(entries_missing(after, before), limit)
+    num_lifted, lifted = _take(entries_missing(before, after), limit)
+    titles = [one.titles[scope] for one in (old, new) if scope in one.titles]
+    members = {
+        "scope": scope,
+        "crl": " to ".join(dict.fromkeys(titles)),
+        "num_newly_revoked": num_new,
+        "num_lifted": num_lifted,
+        "newly_revoked": [_members(entry) for entry in newly],
+        "lifted": [_members(entry) for entry in lifted],
+    }
+    lines = [f"+ {_line(entry)}" for entry in newly] + [f"- {_line(entry)}" for entry in lifted]
+    return members, lines
+
+
+def _take(entries: Iterator[RevokedEntry], limit: int) -> tuple[int, list[RevokedEntry]]:
+    number, kept = 0, []
+    for entry in entries:
+        number += 1
+        if number <= limit:
+            kept.append(entry)
+    return number, kept
+
+
+def _members(entry: RevokedEntry) -> dict[str, Any]:
+    return {
+        "serial_number": f"{entry.serial_number:x}",
+        "issuer": name_text(entry.certificate_issuer),
+        "revocation_date": time_text(entry.revocation_date) or None,
+        "reason_code": None if entry.reason_code is None else entry.reason_code.name.lower(),
+    }
+
+
+def _line(entry: RevokedEntry) -> str:
+    date = f" since {time_text(entry.revocation_date)}" if entry.revocation_date else ""
+    return f"{entry.serial_number:x} of {name_text(entry.certificate_issuer)}{date}"
+
+
+# ---- opening -----------------------------------------------------------------
+
+
+def _split(target: str) -> tuple[str, int | None]:
+    match = re.fullmatch(r"(.+)@([0-9]{1,18})", target)
+    if match is None or Path(target).exists() or not is_store(match[1]):
+        return target, None
+    return match[1], int(match[2])
+
+
+def _open(target: str, stack: contextlib.ExitStack) -> _Set:
+    location, generation = _split(target)
+    if not is_store(location):
+        with about(target, IndexFileError):
+            index = stack.enter_context(open_index(location))
+        scope = index.metadata.scope
+        return _Set({scope: Listing(index)}, {scope: crl_text(index.metadata)})
+    store = open_target(location)
+    with about(target, StoreError, IndexFileError):
+        catalog = Catalog.from_bytes(store.read(CATALOG_NAME).body)
+        opened = {
+            name: stack.enter_context(open_index(store.load(name)))
+            for name in _names_at(catalog, generation)
+        }
+    found = _Set()
+    for index in opened.values():
+        if index.metadata.is_delta:
+            continue
+        scope = index.metadata.scope
+        deltas = (
+            one for one in opened.values() if one.metadata.is_delta and one.metadata.scope == scope
+        )
+        found.listings[scope] = Listing(index, next(deltas, None))
+        found.titles[scope] = crl_text(index.metadata)
+    return found
+
+
+def _names_at(catalog: Catalog, generation: int | None) -> set[str]:
+    """Return the images that a generation of the catalog named."""
+    if generation is None:
+        return catalog.image_names()
+    if not 0 < generation <= catalog.generation:
+        raise click.UsageError(
+            f"generation {generation}: the store is at generation {catalog.generation}"
+        )
+    return catalog.image_names_at(generation)

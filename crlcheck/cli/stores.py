@@ -1,0 +1,184 @@
+"""The commands on whole stores: copies, clean-up, downloads, export."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+import crlcheck
+from crlcheck.catalog import PublishedImage
+from crlcheck.cli.operations import duration, read_published, usage
+from crlcheck.cli.sources import open_target
+from crlcheck.cli.status import EXIT_FAILED, describe, report_error
+from crlcheck.cli.text import count, say, say_json
+from crlcheck.errors import CrlCheckError, CrlError, FetchError, StoreError
+from crlcheck.fetcher import FetchLimits, check_url, fetch
+from crlcheck.index import RevocationIndex
+from crlcheck.mirror import mirror_store
+from crlcheck.operations import (
+    clean_up,
+)
+from crlcheck.stores import ObjectStore
+
+_PATH = click.Path(path_type=Path)
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+
+@click.command("mirror")
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+@_json_option
+def mirror_command(source: str, target: str, as_json: bool) -> int:
+    """Make the store TO the same published set as the store FROM."""
+    report = mirror_store(open_target(source), open_target(target))
+    if as_json:
+        say_json(
+            {
+                "generation": report.generation,
+                "num_copied": report.num_copied,
+                "num_deleted": report.num_deleted,
+            }
+        )
+        return 0
+    say(
+        f"{target}: generation {report.generation}: {count(report.num_copied, 'image')} copied, "
+        f"{report.num_deleted} deleted"
+    )
+    return 0
+
+
+@click.command("clean")
+@click.argument("store")
+@click.option("--grace", type=duration, default="1h", show_default=True)
+def clean_command(store: str, grace: timedelta) -> int:
+    """Delete images of STORE that nothing has named for the grace period."""
+    num_deleted, num_waiting = clean_up(open_target(store), grace=grace)
+    say(f"{store}: {count(num_deleted, 'image')} deleted, {num_waiting} waiting")
+    return 0
+
+
+@click.command("fetch")
+@click.argument("urls", metavar="URL...", nargs=-1, required=True)
+@click.option("--to", "store", required=True, metavar="STORE")
+@click.option("--issuer", "issuers", type=_PATH, multiple=True, required=True, metavar="CA")
+@click.option("--max-size", type=click.IntRange(min=0), default=1 << 30, metavar="OCTETS")
+@click.option("--allow-private", is_flag=True, help="Go to private addresses, too.")
+@click.option("--allow-shrink", is_flag=True, help="Publish though most entries are gone.")
+@_json_option
+def fetch_command(
+    urls: tuple[str, ...],
+    store: str,
+    issuers: tuple[Path, ...],
+    max_size: int,
+    allow_private: bool,
+    allow_shrink: bool,
+    as_json: bool,
+) -> int:
+    """
+    Fetch CRLs over HTTP and publish them.
+
+    What has not changed since the last time is not fetched again.
+    """
+    with usage():
+        for url in urls:
+            check_url(url)
+    target = open_target(store)
+    limits = FetchLimits(max_size=max_size, allow_private=allow_private)
+    done: list[dict[str, Any]] = []
+    for url in urls:
+        try:
+            done += _fetch_one(url, target, issuers, limits, allow_shrink=allow_shrink)
+        except (FetchError, StoreError, OSError) as error:
+            done.append({"url": url, "outcome": "failed", "detail": describe(error)})
+    for one in done:
+        if one["outcome"] in ("failed", "refused"):
+            report_error(f"{one['url']}: {one['detail']}")
+        elif not as_json:
+            say(f"{one['url']}: {one['outcome']}")
+    if as_json:
+        say_json(done)
+    return EXIT_FAILED if any(one["outcome"] in ("failed", "refused") for one in done) else 0
+
+
+def _fetch_one(
+    url: str,
+    store: ObjectStore,
+    issuers: tuple[Path, ...],
+    limits: FetchLimits,
+    *,
+    allow_shrink: bool,
+) -> list[dict[str, Any]]:
+    done: list[dict[str, Any]] = []
+    with fetch(url, store, limits) as fetched:
+        if fetched is None:
+            return [{"url": url, "outcome": "not modified"}]
+        for number, source in enumerate(crlcheck.split_crls(fetched.body), 1):
+            name = url if number == 1 else f"{url}#{number}"
+            try:
+                report = crlcheck.publish_crl(
+                    source,
+                    store,
+                    issuer=issuers,
+                    source_name=name,
+                    allow_shrink=allow_shrink,
+                    max_source_size=limits.max_size,
+                )
+            except CrlError as error:
+                done.append({"url": name, "outcome": "refused", "detail": str(error)})
+                continue
+            outcome = "published" if report.published else "unchanged"
+            done.append({"url": name, "outcome": outcome, "generation": report.generation})
+        if all(one["outcome"] != "refused" for one in done):
+            fetched.remember()
+    return done
+
+
+# ---- export ------------------------------------------------------------------
+
+
+@click.command("export")
+@click.argument("store")
+@click.option("--format", "format_name", type=click.Choice(["sample-json"]), required=True)
+@click.option("-o", "--output", type=_PATH, required=True, help="Where the file goes.")
+def export_command(store: str, format_name: str, output: Path) -> int:
+    """
+    Write what STORE has published in another program's format.
+
+    sample-json is the cache file of AWS's sample for API Gateway: hexadecimal
+    serial numbers without their issuer, so that it can stand for one CRL only.
+    """
+    target = open_target(store)
+    catalog = read_published(target)
+    records = list(catalog.scopes.values())
+    if len(records) != 1 or records[0].delta is not None:
+        raise CrlCheckError(
+            f"{store}: {count(len(records), 'CRL')} published"
+            f"{' with a delta CRL' if records and records[0].delta else ''}: {format_name} ignores "
+            "issuers, so it is written only where there is one complete CRL"
+        )
+    with _open_image(target, records[0].base) as index:
+        if index.metadata.issuing_distribution_point is not None:
+            raise CrlCheckError(
+                f"{store}: the CRL is for a part of its issuer's certificates, which "
+                f"{format_name} cannot say"
+            )
+        serials = {hex(entry.serial_number): "" for entry in index.iter_entries()}
+    output.write_text(json.dumps(serials), encoding="ascii")
+    say(f"{output}: {count(len(serials), 'serial number')}")
+    return 0
+
+
+def _open_image(store: ObjectStore, image: PublishedImage) -> RevocationIndex:
+    return crlcheck.open_index(store.load(image.name))
+
+
+COMMANDS: tuple[click.Command, ...] = (
+    mirror_command,
+    clean_command,
+    fetch_command,
+    export_command,
+)

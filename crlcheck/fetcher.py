@@ -1,0 +1,283 @@
+"""
+CRLs from CAs that publish over HTTP: fetched, verified and published.
+
+The URLs are the operator's, but what answers them may be anybody: other schemes
+are refused, and so are private addresses, which would let a name in the DNS
+point this program at its own network. The address that was checked is the one
+that is connected to, and every redirect is checked anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin, urlsplit
+
+from crlcheck._json import members_of, parse_json
+from crlcheck.errors import FetchError
+from crlcheck.stores import ObjectStore, open_store
+
+if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse
+
+_PREFIX = "fetch/"
+_MAX_REDIRECTS = 3
+_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class FetchLimits:
+    """
+    What a fetch may take: octets, seconds to connect, of silence, and in all;
+    and whether it may go to private addresses.
+    """
+
+    max_size: int = 1 << 30
+    connect_seconds: float = 5.0
+    read_seconds: float = 20.0
+    total_seconds: float = 600.0
+    allow_private: bool = False
+
+
+class FetchedBody:
+    """The body of an answer, a binary file that is bounded in size and time."""
+
+    def __init__(self, url: str, response: BaseHTTPResponse, limits: FetchLimits) -> None:
+        self._url = url
+        self._response = response
+        self._limits = limits
+        self._size = 0
+        self._deadline = time.monotonic() + limits.total_seconds
+
+    def read(self, size: int, /) -> bytes:
+        """
+        Return the next octets, at most *size*.
+
+        Raises:
+            FetchError: the connection broke, or a limit was reached.
+        """
+        from urllib3.exceptions import HTTPError
+
+        try:
+            # read1: what has arrived, so that a trickle cannot outlast the deadline.
+            chunk: bytes = self._response.read1(min(size, 1 << 16))
+        except (HTTPError, OSError) as error:
+            raise FetchError(f"{self._url}: the answer broke off: {error}") from error
+        self._size += len(chunk)
+        if self._limits.max_size and self._size > self._limits.max_size:
+            raise FetchError(f"{self._url}: more than the {self._limits.max_size} octets allowed")
+        if time.monotonic() > self._deadline:
+            raise FetchError(f"{self._url}: took more than {self._limits.total_seconds:g} seconds")
+        return chunk
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """
+    An answer with a body. ``remember`` is called when it has been dealt with: the
+    next fetch then asks only for something newer.
+    """
+
+    url: str
+    body: FetchedBody
+    _store: ObjectStore
+    _validators: dict[str, str]
+
+    def remember(self) -> None:
+        """Keep the answer's ETag and Last-Modified in the store."""
+        state = {"url": self.url, **self._validators}
+        self._store.write(_name(self.url), json.dumps(state, sort_keys=True).encode("ascii"))
+
+
+@contextmanager
+def fetch(
+    url: str, store: str | os.PathLike[str] | ObjectStore, limits: FetchLimits | None = None
+) -> Iterator[Fetched | None]:
+    """
+    Give what *url* answers, or None where that is what was remembered in *store*.
+
+    Raises:
+        ValueError: it is no http:// or https:// URL, or has a user name.
+        FetchError: the server does not answer with a body as it should, or
+            where it is must not be asked.
+        ImportError: urllib3 is not installed.
+    """
+    limits = limits or FetchLimits()
+    target = open_store(store)
+    location = check_url(url)
+    headers = _conditions(target, url)
+    for _ in range(_MAX_REDIRECTS + 1):
+        with _answer(location, headers, limits) as response:
+            if response.status == 304 and len(headers) > 0:
+                yield None
+                return
+            if response.status not in (301, 302, 303, 307, 308):
+                body = _body(location, response, limits)
+                yield Fetched(url, body, target, _validators(response))
+                return
+            location = _redirected(location, response)
+    raise FetchError(f"{url}: more than {_MAX_REDIRECTS} redirects")
+
+
+def check_url(url: str) -> str:
+    """
+    Return *url* if it may be fetched at all.
+
+    Raises:
+        ValueError: it is no http:// or https:// URL, or has a user name.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in _PORTS or not parts.hostname:
+        raise ValueError(f"{url!r}: expected an http:// or https:// URL")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError(f"{parts.hostname}: expected a URL without user name and password")
+    _ = parts.port  # out of range: ValueError
+    return url
+
+
+def _redirected(location: str, response: BaseHTTPResponse) -> str:
+    following = response.headers.get("Location")
+    if not following:
+        raise FetchError(f"{location}: a redirect to nowhere")
+    try:
+        target = check_url(urljoin(location, following))
+    except ValueError as error:
+        raise FetchError(f"{location}: redirected to {error}") from error
+    if location.startswith("https:") and not target.startswith("https:"):
+        raise FetchError(f"{location}: redirected to {target}, which is not protected by TLS")
+    return target
+
+
+def _addresses(host: str, port: int, *, allow_private: bool) -> list[str]:
+    """Return the addresses of a host; one that is not public makes all of them suspect."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise FetchError(f"{host}: no address: {error}") from error
+    addresses = list(dict.fromkeys(str(one[4][0]) for one in found))
+    for address in addresses:
+        if not allow_private and not _is_public(address):
+            raise FetchError(f"{host}: has the address {address}, which is not a public one")
+    return addresses
+
+
+def _is_public(text: str) -> bool:
+    address = ipaddress.ip_address(text.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address):
+        # Addresses that carry an IPv4 address lead to wherever that is.
+        inner = address.ipv4_mapped or address.sixtofour
+        if inner is None and address.teredo is not None:
+            inner = address.teredo[1]
+        if inner is None and address in _NAT64:
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if inner is not None:
+            return _is_public(str(inner))
+    return address.is_global and not address.is_multicast
+
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+@contextmanager
+def _answer(
+    location: str, headers: dict[str, str], limits: FetchLimits
+) -> Iterator[BaseHTTPResponse]:
+    """Ask once: the first address that takes the connection, and no other than those checked."""
+    try:
+        from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Retry, Timeout
+        from urllib3.exceptions import HTTPError, NewConnectionError
+    except ImportError as error:
+        raise ImportError("fetching needs urllib3: pip install 'crlcheck[fetch]'") from error
+
+    parts = urlsplit(location)
+    host = parts.hostname or ""
+    port = parts.port or _PORTS[parts.scheme]
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    timeout = Timeout(connect=limits.connect_seconds, read=limits.read_seconds)
+    failure: Exception | None = None
+    for address in _addresses(host, port, allow_private=limits.allow_private):
+        pool: HTTPConnectionPool
+        literal = f"[{address}]" if ":" in address else address
+        if parts.scheme == "https":
+            pool = HTTPSConnectionPool(
+                literal, port, timeout=timeout, server_hostname=host, assert_hostname=host
+            )
+        else:
+            pool = HTTPConnectionPool(literal, port, timeout=timeout)
+        with pool:
+            try:
+                response = pool.urlopen(
+                    "GET",
+                    path,
+                    headers={
+                        "Host": parts.netloc.rpartition("@")[2],
+                        "User-Agent": "crlcheck",
+                        "Accept-Encoding": "identity",
+                        **headers,
+                    },
+                    retries=Retry(total=0, redirect=False, raise_on_status=False),
+                    redirect=False,
+                    preload_content=False,
+                    decode_content=False,
+                )
+            except HTTPError as error:
+                failure = error
+                if isinstance(getattr(error, "reason", error), NewConnectionError):
+                    continue
+                break
+            try:
+                yield response
+            finally:
+                response.close()
+            return
+    raise FetchError(f"{location}: {failure}") from failure
+
+
+def _body(location: str, response: BaseHTTPResponse, limits: FetchLimits) -> FetchedBody:
+    if response.status != 200:
+        raise FetchError(f"{location}: was answered {response.status}, expected 200")
+    encoding = response.headers.get("Content-Encoding", "identity")
+    if encoding != "identity":
+        # Nobody asked for it, and what it unpacks to is not bounded.
+        raise FetchError(f"{location}: the body has the encoding {encoding!r}, expected none")
+    length = response.headers.get("Content-Length", "")
+    if limits.max_size and length.isdecimal() and int(length) > limits.max_size:
+        raise FetchError(f"{location}: {length} octets, allowed are {limits.max_size}")
+    return FetchedBody(location, response, limits)
+
+
+def _name(url: str) -> str:
+    return f"{_PREFIX}{hashlib.sha256(url.encode()).hexdigest()[:32]}.json"
+
+
+def _conditions(store: ObjectStore, url: str) -> dict[str, str]:
+    """Return the headers that ask for something newer than what was remembered."""
+    try:
+        state = members_of(parse_json(store.read(_name(url)).body), "the state")
+    except (FileNotFoundError, ValueError, RecursionError):
+        return {}  # then it is fetched whole
+    names = {"etag": "If-None-Match", "last_modified": "If-Modified-Since"}
+    found: dict[str, Any] = {header: state.get(name) for name, header in names.items()}
+    return {header: value for header, value in found.items() if _is_header_value(value)}
+
+
+def _validators(response: BaseHTTPResponse) -> dict[str, str]:
+    found = {
+        "etag": response.headers.get("ETag"),
+        "last_modified": response.headers.get("Last-Modified"),
+        "at": datetime.now(UTC).isoformat(),
+    }
+    return {name: value for name, value in found.items() if value and _is_header_value(value)}
+
+
+def _is_header_value(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= 500 and value.isprintable()

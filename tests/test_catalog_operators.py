@@ -1,0 +1,89 @@
+"""What operators and clean-up leave in the catalog."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+
+import pytest
+
+from crlcheck.catalog import Catalog, Denial, Superseded
+from crlcheck.errors import StoreError
+from support.catalogs import NOW, catalog, changed, image, record
+
+NAME_A = bytes.fromhex("300c310a300806035504030c0141")  # CN=A
+DENIAL = Denial(NAME_A, 0x0F, NOW, NOW + timedelta(hours=1), "stolen laptop")
+
+
+def test_operators_members_survive_the_trip() -> None:
+    """Tombstones, denials and superseded images are read back as they were written."""
+    found = catalog().with_scope(record(9), [], now=NOW).with_denial(DENIAL)
+    found = found.with_reset(record().key, now=NOW, note="renumbered")
+    found = found.without_scope(record(issuer="B").key, now=NOW, note="retired")
+    again = Catalog.from_bytes(found.to_bytes())
+    assert again == found
+    assert again.denied == (DENIAL,)
+    assert again.tombstones[record().key].accepts_any
+    assert again.tombstones[record(issuer="B").key].delta is not None
+    assert set(again.superseded.values()) == {Superseded(NOW, 1, 2), Superseded(NOW, 2, 5)}
+    assert image(7).name in again.superseded
+
+
+def test_a_denial_is_found_by_any_spelling_and_replaced() -> None:
+    """The canonical issuer counts; a second denial of a certificate takes the first one's place."""
+    other_spelling = bytes.fromhex("300c310a30080603550403130161")  # CN=a, PrintableString
+    later = Denial(other_spelling, 0x0F, NOW + timedelta(minutes=1), None, "for good")
+    found = catalog().with_denial(DENIAL).with_denial(later)
+    assert found.denied == (later,)
+    assert found.without_denial(NAME_A, 0x0F, now=NOW).denied == ()
+    with pytest.raises(ValueError, match="is not denied"):
+        found.without_denial(NAME_A, 0x10, now=NOW)
+
+
+def test_ended_denials_go_with_the_next_one() -> None:
+    """The list does not grow for ever."""
+    later = Denial(NAME_A, 1, NOW + timedelta(hours=2))
+    assert catalog().with_denial(DENIAL).with_denial(later).denied == (later,)
+
+
+def test_a_superseded_image_waits_for_its_time() -> None:
+    """It is deletable once the grace period is over, and gone from the list when deleted."""
+    found = catalog().with_scope(record(9), [], now=NOW)
+    hour = timedelta(hours=1)
+    assert found.deletable(NOW + hour - timedelta(seconds=1), hour) == []
+    assert found.deletable(NOW + hour, hour) == [image(7).name]
+    assert found.without_superseded([image(7).name]).superseded == {}
+
+
+def test_a_name_is_never_published_and_superseded() -> None:
+    """Such a catalog would have a clean-up delete an image in use."""
+    value = json.loads(catalog().to_bytes())
+    value["superseded"] = {image(7).name: Superseded(NOW, 1, 1).members()}
+    with pytest.raises(StoreError, match="which a scope has published"):
+        Catalog.from_bytes(json.dumps(value).encode())
+
+
+@pytest.mark.parametrize(
+    ("member", "value", "message"),
+    [
+        ("denied", {}, "denied: expected an array"),
+        ("denied", [{"serial_number": "0x1"}], "denied[0].serial_number: expected hex digits"),
+        ("denied", [{"serial_number": "1", "issuer": "g"}], "denied[0].issuer: expected hex"),
+        (
+            "denied",
+            [{"serial_number": "1", "issuer": "", "note": "", "at": "2026-11-01"}],
+            "denied[0].at: expected a time in UTC",
+        ),
+        ("superseded", {"catalog.json": "2026-11-01T00:00:00Z"}, "expected the name of an image"),
+        ("superseded", {"images/../x": "2026-11-01T00:00:00Z"}, "object name"),
+        ("superseded", {"images/x": 1}, "superseded.images/x: expected an object"),
+        ("tombstones", {"x": {"action": "burnt"}}, "'burnt' is not a valid"),
+        ("tombstones", {"x": []}, "tombstones.x: expected an object"),
+    ],
+)
+def test_broken_operators_members_are_refused(member: str, value: object, message: str) -> None:
+    """They decide who passes and what is deleted, so that nothing about them is guessed."""
+    body = changed(lambda whole: whole.update({member: value}))
+    with pytest.raises(StoreError, match=re.escape(message)):
+        Catalog.from_bytes(body)

@@ -1,0 +1,392 @@
+"""CRLs over HTTP: what is asked, what is accepted, and where it never goes."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crlcheck import fetcher
+from crlcheck.cli import main
+from crlcheck.demo.pki import pem_block
+from crlcheck.errors import FetchError
+from crlcheck.fetcher import FetchLimits, fetch
+from crlcheck.rejections import read_rejections
+from crlcheck.stores import LocalStore
+from support.events import s3_event
+from support.example_pki import example_pki
+from support.functions import lines_of
+from support.memory_store import MemoryStore
+from support.moto_server import S3Environment
+from support.pipeline import Pipeline
+
+PKI = example_pki()
+LOCAL = FetchLimits(allow_private=True, connect_seconds=2, read_seconds=2)
+
+
+@dataclass
+class Site:
+    """A web server: each path's status, headers and body; ``asked`` are the headers that came."""
+
+    url: str = ""
+    pages: dict[str, tuple[int, dict[str, str], bytes]] = field(default_factory=dict)
+    asked: list[dict[str, str]] = field(default_factory=list)
+    send: Callable[[Any, bytes], None] = lambda wfile, body: wfile.write(body)
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """A web server on this machine."""
+    made = Site()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            made.asked.append(dict(self.headers))
+            status, headers, body = made.pages.get(self.path, (404, {}, b""))
+            etag = headers.get("ETag")
+            if etag is not None and self.headers.get("If-None-Match") == etag:
+                status, body = 304, b""
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(body)), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                made.send(self.wfile, body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            """Keep the test's output to itself."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    made.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    yield made
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def read_all(url: str, limits: FetchLimits = LOCAL) -> bytes:
+    """The whole body that a URL answers with."""
+    with fetch(url, MemoryStore(), limits) as fetched:
+        assert fetched is not None
+        found = b""
+        while chunk := fetched.body.read(1 << 16):
+            found += chunk
+        return found
+
+
+# ---- what is fetched -----------------------------------------------------------
+
+
+def test_what_was_remembered_is_asked_for_by_its_validators(site: Site) -> None:
+    """
+    Only after it was dealt with: a CRL that failed on the way is fetched whole again.
+    """
+    store = MemoryStore()
+    headers = {"ETag": '"1"', "Last-Modified": "Mon, 23 Nov 2026 08:00:00 GMT"}
+    site.pages["/ca.crl"] = 200, headers, b"abc"
+    url = f"{site.url}/ca.crl"
+    with fetch(url, store, LOCAL) as fetched:
+        assert fetched is not None
+        assert fetched.body.read(100) == b"abc"
+    with fetch(url, store, LOCAL) as fetched:
+        assert fetched is not None
+        fetched.remember()
+    with fetch(url, store, LOCAL) as fetched:
+        assert fetched is None
+    assert ["If-None-Match" in asked for asked in site.asked] == [False, False, True]
+    assert site.asked[-1]["If-Modified-Since"] == headers["Last-Modified"]
+
+
+def test_redirects_are_followed_a_few_times(site: Site) -> None:
+    """
+    Within bounds, and relative ones too.
+    """
+    site.pages["/a"] = 302, {"Location": "/b"}, b""
+    site.pages["/b"] = 301, {"Location": f"{site.url}/c"}, b""
+    site.pages["/c"] = 200, {}, b"abc"
+    site.pages["/loop"] = 307, {"Location": "/loop"}, b""
+    assert read_all(f"{site.url}/a") == b"abc"
+    with pytest.raises(FetchError, match="more than 3 redirects"):
+        read_all(f"{site.url}/loop")
+
+
+@pytest.mark.parametrize(
+    "location", ["ftp://example.com/ca.crl", "file:///etc/passwd", "http://u:p@example.com/", ""]
+)
+def test_redirects_lead_to_no_other_scheme(site: Site, location: str) -> None:
+    """
+    What answers the URL does not get to choose another way of reading.
+    """
+    site.pages["/a"] = 302, {"Location": location}, b""
+    with pytest.raises(FetchError, match="redirect"):
+        read_all(f"{site.url}/a")
+
+
+@pytest.mark.parametrize(
+    ("page", "message"),
+    [
+        ((404, {}, b"no"), "answered 404"),
+        ((500, {}, b"no"), "answered 500"),
+        ((206, {}, b"part"), "answered 206"),
+        ((304, {}, b""), "answered 304"),
+        ((200, {"Content-Encoding": "gzip"}, b"x"), "encoding 'gzip'"),
+        ((200, {"Content-Length": "11"}, b"x" * 11), "11 octets, allowed are 10"),
+        ((200, {"Content-Length": "9"}, b"x"), "broke off"),
+    ],
+)
+def test_other_answers_are_no_crl(
+    site: Site, page: tuple[int, dict[str, str], bytes], message: str
+) -> None:
+    """
+    An error, a part, something packed, too large or cut off is told as such.
+    """
+    site.pages["/a"] = page
+    with pytest.raises(FetchError, match=message):
+        read_all(f"{site.url}/a", FetchLimits(max_size=10, allow_private=True, read_seconds=1))
+
+
+def test_a_body_that_does_not_say_how_long_it_is_is_bounded(site: Site) -> None:
+    """
+    Without Content-Length the octets are counted as they come.
+    """
+    site.pages["/a"] = 200, {"Content-Length": "", "Connection": "close"}, b"x" * 5000
+    with pytest.raises(FetchError, match="more than the 1000 octets allowed"):
+        read_all(f"{site.url}/a", FetchLimits(max_size=1000, allow_private=True))
+
+
+def test_a_trickle_ends_in_time(site: Site) -> None:
+    """
+    Octets that keep coming one by one do not keep a fetch going for ever.
+    """
+    stop = threading.Event()
+
+    def trickle(wfile: Any, body: bytes) -> None:
+        for _ in range(200):
+            if stop.wait(0.02):
+                break
+            wfile.write(b"x")
+
+    site.send = trickle
+    site.pages["/a"] = 200, {"Content-Length": "1000"}, b""
+    limits = FetchLimits(allow_private=True, total_seconds=0.2)
+    with pytest.raises(FetchError, match="took more than 0.2 seconds"):
+        read_all(f"{site.url}/a", limits)
+    stop.set()
+
+
+def test_a_silent_server_ends_in_time(site: Site) -> None:
+    """
+    One that takes the connection and says nothing is given up.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        with pytest.raises(FetchError, match="timed out"):
+            read_all(url, FetchLimits(allow_private=True, read_seconds=0.1))
+
+
+# ---- where it goes ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ldap://example.com/cn=CA",
+        "ftp://example.com/ca.crl",
+        "file:///etc/passwd",
+        "gopher://example.com/",
+        "ca.crl",
+        "http://",
+        "http://user:secret@example.com/ca.crl",
+        "http://example.com:99999/",
+    ],
+)
+def test_only_http_is_fetched(url: str) -> None:
+    """
+    Anything else is misuse, told before anything is asked; no message has a password.
+    """
+    with pytest.raises(ValueError, match="URL|[Pp]ort") as caught:
+        read_all(url)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "10.1.2.3",
+        "172.16.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "0.0.0.0",
+        "224.0.0.1",
+        "255.255.255.255",
+        "::1",
+        "::",
+        "fe80::1%eth0",
+        "fd00:ec2::254",
+        "ff02::1",
+        "::ffff:169.254.169.254",
+        "64:ff9b::a9fe:a9fe",
+        "2002:a9fe:a9fe::1",
+    ],
+)
+def test_private_addresses_are_not_asked(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """
+    Also where a name leads there besides a public address, or IPv6 hides it.
+    """
+    resolve_to(monkeypatch, "93.184.215.14", address)
+    with (
+        pytest.raises(FetchError, match="not a public one"),
+        fetch("http://ca.test/", MemoryStore()),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("address", ["93.184.215.14", "2606:2800:21f:cb07::1", "::ffff:8.8.8.8"])
+def test_public_addresses_are_allowed(address: str) -> None:
+    """
+    The guard keeps nobody from the Internet.
+    """
+    assert fetcher._is_public(address)
+
+
+def resolve_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:
+    """Let ``ca.test`` have these addresses; returns the names that are asked for."""
+    asked: list[str] = []
+    real = socket.getaddrinfo
+
+    def resolve(host: str, port: int, *rest: Any, **options: Any) -> Any:
+        asked.append(host)
+        if host != "ca.test":
+            return real(host, port, *rest, **options)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, port)) for one in addresses]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    return asked
+
+
+def test_the_address_that_was_checked_is_the_one_connected_to(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A name is resolved once. One that has another address a moment later (DNS
+    rebinding) leads nowhere else, and the server still hears the name.
+    """
+    names = resolve_to(monkeypatch, "127.0.0.1")
+    site.pages["/ca.crl"] = 200, {}, b"abc"
+    port = site.url.rpartition(":")[2]
+    assert read_all(f"http://ca.test:{port}/ca.crl") == b"abc"
+    assert names.count("ca.test") == 1
+    assert set(names) <= {"ca.test", "127.0.0.1"}
+    assert site.asked[0]["Host"] == f"ca.test:{port}"
+
+
+def test_a_redirect_is_checked_like_the_first_url(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A public server cannot send the program into its own network.
+    """
+    monkeypatch.setattr(fetcher, "_is_public", lambda address: address == "127.0.0.1")
+    site.pages["/a"] = 302, {"Location": "http://169.254.169.254/latest/meta-data"}, b""
+    with pytest.raises(FetchError, match=r"169\.254\.169\.254, which is not a public one"):
+        read_all(f"{site.url}/a", FetchLimits())
+
+
+def test_tls_is_verified_for_the_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """
+    Although the connection is to an address, the certificate must be the name's.
+    """
+    issued = PKI.authority.issue("another name")
+    chain = tmp_path / "server.pem"
+    chain.write_bytes(issued.key_pem + issued.pem)
+    resolve_to(monkeypatch, "127.0.0.1")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"https://ca.test:{server.getsockname()[1]}/"
+        seen: list[str | None] = []
+
+        def accept() -> None:
+            connection, _ = server.accept()
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(chain)
+            context.sni_callback = lambda _socket, name, _context: seen.append(name)
+            with contextlib.suppress(OSError):
+                context.wrap_socket(connection, server_side=True)
+            connection.close()
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        with pytest.raises(FetchError, match="certificate verify failed"):
+            read_all(url)
+        thread.join()
+    assert seen == ["ca.test"]
+
+
+# ---- the command and the function ------------------------------------------------
+
+
+def test_the_command_publishes_what_it_fetches(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    Once; then it is not modified. One URL that fails does not keep the others out.
+    """
+    issuer = tmp_path / "ca.pem"
+    issuer.write_bytes(PKI.authority.pem)
+    body = pem_block("X509 CRL", PKI.crl()) + pem_block("X509 CRL", PKI.crl(by=PKI.stranger))
+    site.pages["/ca.crl"] = 200, {"ETag": '"1"'}, PKI.crl()
+    site.pages["/both.pem"] = 200, {"ETag": '"2"'}, body
+    command = ["fetch", "--to", str(tmp_path / "store"), "--issuer", str(issuer), "--json"]
+    command.append("--allow-private")
+    urls = [f"{site.url}/{name}" for name in ("gone", "ca.crl", "both.pem")]
+    assert main([*command, *urls]) == 4
+    found = json.loads(capsys.readouterr().out)
+    assert [one["outcome"] for one in found] == ["failed", "published", "unchanged", "refused"]
+    (rejection,) = read_rejections(LocalStore(tmp_path / "store"))
+    assert rejection.source == f"{site.url}/both.pem#2"
+    assert main([*command, urls[1]]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["outcome"] == "not modified"
+    assert main([*command, "ldap://ca.test/"]) == 2
+
+
+def test_the_function_fetches_on_a_schedule(
+    site: Site,
+    monkeypatch: pytest.MonkeyPatch,
+    s3: S3Environment,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """
+    The URLs are the deployment's, never the event's; outcomes are as for uploads.
+    """
+    pipeline = Pipeline(monkeypatch, s3)
+    site.pages["/ca.crl"] = 200, {"ETag": '"1"'}, PKI.crl()
+    url = f"{site.url}/ca.crl"
+    pipeline.start(fetch_urls=f"{url},{site.url}/gone", fetch_private="true")
+    with pytest.raises(ExceptionGroup) as caught:
+        pipeline.invoke({"fetch": True})
+    assert [type(error) for error in caught.value.exceptions] == [FetchError]
+    pipeline.start(fetch_urls=url, fetch_private="true")
+    pipeline.invoke({"fetch": True})
+    lines = lines_of(caplog, "preprocessor")
+    assert [line["outcome"] for line in lines] == ["published", "failed", "unchanged"]
+    assert lines[0]["object"] == url
+    assert pipeline.verdict("revoked") == "revoked"
+    newer = PKI.crl(2, age=timedelta(0))
+    site.pages["/ca.crl"] = 200, {"ETag": '"2"'}, newer
+    assert pipeline.invoke({"fetch": True})["objects"][0]["outcome"] == "published"
+    assert pipeline.invoke(s3_event())["objects"] == []
+    with pytest.raises(ValueError, match="CRLCHECK_FETCH_URLS"):
+        pipeline.start(fetch_urls="ftp://ca.test/")
