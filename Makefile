@@ -26,7 +26,7 @@ FUZZ_TARGETS = $(patsubst native/fuzz/%.c,%,$(wildcard native/fuzz/fuzz_*.c))
 PYTEST_ENV := PYTHONSAFEPATH=1
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test e2e conformance differential lint format bench bench-large fuzz sanitize clean
+.PHONY: build demo test e2e soak conformance differential lint format bench bench-large fuzz sanitize clean
 .DELETE_ON_ERROR:
 
 build: $(BUILT)
@@ -70,6 +70,13 @@ e2e: $(BUILT)
 	    || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends \
 	         nginx-light curl ca-certificates; }
 	$(PYTEST_ENV) $(BIN)/python -m pytest tests/e2e $(PYTEST_ARGS)
+
+# The long form of the tests that search: thousands of interleavings of publishers,
+# hundreds of kills, every partition of a large CA against S3. Some ten minutes.
+soak: $(BUILT)
+	CRLCHECK_MODEL_RUNS=5000 CRLCHECK_PARTITIONS=128 CRLCHECK_KILLS=100 $(PYTEST_ENV) \
+	    $(BIN)/python -m pytest --junit-xml=build/soak.xml \
+	    tests/test_publisher_model.py tests/test_publisher_processes.py $(PYTEST_ARGS)
 
 lint: $(BUILT)
 	$(BIN)/ruff check .

@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -41,9 +41,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PublishRules:
-    """What ``publish_crl`` was told about this one publication."""
+    """
+    What ``publish_crl`` was told about this one publication.
 
-    now: datetime
+    ``clock`` tells the time of each step: what is superseded is so from the swap
+    on, however long ago the publication began.
+    """
+
+    clock: Callable[[], datetime]
     issuers: tuple[bytes, ...]
     source_name: str | None
     allow_shrink: bool
@@ -208,8 +213,10 @@ class Publication:
             if record is current and set(self._rules.issuers) <= set(catalog.issuers):
                 return self._report(record, catalog.generation, published=False)
             with self._timed("swap"):
-                successor = catalog.with_scope(record, self._rules.issuers, now=self._rules.now)
-                successor = successor.without_superseded(self._delete_superseded(catalog))
+                gone = self._delete_superseded(catalog)
+                successor = catalog.with_scope(
+                    record, self._rules.issuers, now=self._rules.clock()
+                ).without_superseded(gone)
                 if self._swap(successor, etag):
                     self.previous = self._replaced(current, record)
                     changed = record is not current
@@ -311,7 +318,7 @@ class Publication:
 
     def _delete_superseded(self, catalog: Catalog) -> set[str]:
         """Delete some of the images whose grace period is over; return those that are gone."""
-        for name in catalog.deletable(self._rules.now, self._rules.grace)[:_MAX_DELETED]:
+        for name in catalog.deletable(self._rules.clock(), self._rules.grace)[:_MAX_DELETED]:
             if name not in self._deleted and self._try_to_delete(name):
                 self._deleted.add(name)
         return self._deleted

@@ -72,10 +72,9 @@ def remove_scope(
 
     Raises: as ``override_scope``.
     """
-    moment = _moment(now)
 
     def change(catalog: Catalog) -> Catalog:
-        return catalog.without_scope(scope, now=moment, note=note)
+        return catalog.without_scope(scope, now=_moment(now), note=note)
 
     return _change(store, f"scope {scope}: removed", change)
 
@@ -96,10 +95,9 @@ def reset_scope(
 
     Raises: as ``override_scope``.
     """
-    moment = _moment(now)
 
     def change(catalog: Catalog) -> Catalog:
-        return catalog.with_reset(scope, now=moment, note=note)
+        return catalog.with_reset(scope, now=_moment(now), note=note)
 
     return _change(store, f"scope {scope}: reset", change)
 

@@ -94,8 +94,12 @@ def publish_crl(
     if moment.tzinfo is None:
         raise ValueError(f"now: expected an aware datetime, found {moment!r}")
     issuers = tuple(certificate.der for certificate in load_certificates(issuer))
-    rules = PublishRules(moment, issuers, source_name, allow_shrink, rebuild, grace)
     started = time.monotonic()
+
+    def clock() -> datetime:
+        return moment + timedelta(seconds=time.monotonic() - started)
+
+    rules = PublishRules(clock, issuers, source_name, allow_shrink, rebuild, grace)
     try:
         with _compile(source, issuers, options) as compiled:
             seconds = {"compile": time.monotonic() - started}

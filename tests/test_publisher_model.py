@@ -1,0 +1,263 @@
+"""
+Publishers and clean-ups of several processes, interleaved operation by
+operation, that may die or fail anywhere: what must hold, holds after each step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from crlcheck import _publication, _swap
+from crlcheck._publication import Publication, PublishRules
+from crlcheck.catalog import CATALOG_NAME, Catalog
+from crlcheck.compiler import CompiledImage, compile_to_temporary
+from crlcheck.errors import CrlError, MalformedCrlError
+from crlcheck.operations import clean_up
+from crlcheck.publisher import publish_crl
+from support.interleaving import Actor, Command, SteppedStore
+from support.pki import NOW, delta_of, make_crl
+from support.publishing import CA, OTHER_CA
+
+GRACE = timedelta(hours=1)
+NUM_RUNS = int(os.environ.get("CRLCHECK_MODEL_RUNS", "150"))
+INVALID = "invalid"
+
+
+@dataclass(frozen=True)
+class Crl:
+    """A CRL on offer: compiled once, published by many."""
+
+    compiled: CompiledImage
+    issuer: bytes
+    image: bytes
+
+    @property
+    def place(self) -> tuple[str, bool]:
+        """Its scope and role."""
+        return self.compiled.metadata.scope, self.compiled.metadata.is_delta
+
+    @property
+    def number(self) -> int:
+        number = self.compiled.metadata.crl_number
+        assert number is not None
+        return number
+
+
+@functools.cache
+def crls() -> dict[str, Crl]:
+    """Older, newer, equal and contradicting CRLs of three scopes, with deltas; by name."""
+    made: dict[str, Crl] = {}
+    for authority, letter in ((CA, "a"), (OTHER_CA, "b")):
+        offered = {
+            **{f"{letter}{number}": make_crl(authority, number, [number]) for number in (1, 2, 4)},
+            f"{letter}2 of other contents": make_crl(authority, 2, [99]),
+            f"{letter}3 delta": make_crl(authority, 3, [3], extensions=[delta_of(1)]),
+            f"{letter}5 delta": make_crl(authority, 5, [5], extensions=[delta_of(2)]),
+        }
+        for name, crl in offered.items():
+            compiled = compile_to_temporary(crl, issuer=authority.pem)
+            image = compiled.path.read_bytes()
+            made[name] = Crl(compiled, authority.der, image)
+    return made
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_waiting(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Make the CRLs once, where they are removed afterwards, and do not wait between tries."""
+    directory = tmp_path_factory.mktemp("images")
+    patch = pytest.MonkeyPatch()
+    patch.setattr("tempfile.tempdir", str(directory))
+    crls()
+    patch.undo()
+
+
+class Publishers(RuleBasedStateMachine):
+    """Actors on one store, a clock, and every catalog that there was."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = pytest.MonkeyPatch()
+        for module in (_publication, _swap):
+            self.patch.setattr(module, "back_off", lambda _: None)
+        self.store = SteppedStore()
+        self.now = NOW
+        self.actors: list[tuple[str, Actor]] = []
+        self.started: set[str] = set()
+        self.history: list[tuple[datetime, Catalog]] = []
+        self.images = {crl.compiled.digest: crl.image for crl in crls().values()}
+
+    # ---- what happens ------------------------------------------------------------
+
+    @initialize(names=st.lists(st.sampled_from(sorted(crls())), min_size=2, max_size=3))
+    def begin(self, names: list[str]) -> None:
+        """Several publishers are at work from the start."""
+        for name in names:
+            self.start(name)
+
+    @precondition(lambda self: len(self.actors) < 4)
+    @rule(name=st.sampled_from([*sorted(crls()), INVALID]))
+    def start(self, name: str) -> None:
+        """A publisher, maybe of what another one is publishing, or of what is no CRL."""
+        if name == INVALID:
+            with pytest.raises(MalformedCrlError):
+                publish_crl(b"no CRL", self.store, issuer=CA.pem, now=self.now)
+            return
+        self.started.add(name)
+        self.actors.append((name, Actor(functools.partial(self.publish, name))))
+
+    @precondition(lambda self: len(self.actors) < 4)
+    @rule()
+    def start_clean_up(self) -> None:
+        """A clean-up, which looks at the clock when it begins."""
+        if self.history:
+            work = functools.partial(clean_up, self.store, grace=GRACE, now=self.now)
+            self.actors.append(("clean-up", Actor(work)))
+
+    @precondition(lambda self: self.actors)
+    @rule(
+        which=st.integers(0, 3),
+        times=st.integers(1, 4),
+        command=st.sampled_from([*[Command.RUN] * 6, *Command]),
+    )
+    def step(self, which: int, times: int, command: Command) -> None:
+        """One of them goes on for some operations; the last one may go wrong."""
+        position = which % len(self.actors)
+        _, actor = self.actors[position]
+        for one in [*[Command.RUN] * (times - 1), command]:
+            if not actor.done:
+                actor.step(one)
+                self.look()
+        if actor.done:
+            del self.actors[position]
+
+    @rule(minutes=st.sampled_from([1, 20, 59, 60]))
+    def wait(self, minutes: int) -> None:
+        """
+        Time passes, for slow publishers too, but not while the catalog is being
+        written: that request has a time limit far below the grace period.
+        """
+        for _, actor in self.actors:
+            if not actor.done and actor.swaps_next:
+                actor.step()
+                self.look()
+        self.look()
+        self.now += timedelta(minutes=minutes)
+
+    def publish(self, name: str) -> object:
+        crl = crls()[name]
+        rules = PublishRules(lambda: self.now, (crl.issuer,), name, False, False, GRACE)
+        return Publication(self.store, crl.compiled, rules).run()
+
+    # ---- what holds ----------------------------------------------------------------
+
+    def look(self) -> None:
+        """Note the catalog, and check it against the one before."""
+        try:
+            catalog = Catalog.from_bytes(self.store.read(CATALOG_NAME).body)
+        except FileNotFoundError:
+            assert not self.history
+            return
+        last = self.history[-1][1] if self.history else Catalog.empty()
+        if catalog != last:
+            assert catalog.generation == last.generation + 1
+            for scope, record in last.scopes.items():
+                self.check_forward(scope, last, catalog)
+                assert record.key == scope
+            self.history.append((self.now, catalog))
+
+    @staticmethod
+    def check_forward(scope: str, last: Catalog, catalog: Catalog) -> None:
+        """No scope goes backwards, neither its complete CRL nor its delta."""
+        before, after = last.scopes[scope], catalog.scopes[scope]
+        numbers = [one.base.metadata.crl_number or 0 for one in (before, after)]
+        assert numbers[0] <= numbers[1]
+        if numbers[0] == numbers[1]:
+            assert before.base == after.base
+        if before.delta is not None:
+            known = after.delta.metadata if after.delta is not None else after.base.metadata
+            assert (before.delta.metadata.crl_number or 0) <= (known.crl_number or 0)
+
+    @invariant()
+    def catalogs_of_the_grace_period_are_whole(self) -> None:
+        """Whatever any of them names is there, complete and right."""
+        self.look()
+        if not self.history:
+            return
+        replaced = [at for at, _ in self.history[1:]] + [self.now]
+        for (_, catalog), until in zip(self.history, replaced, strict=True):
+            if self.now - until >= GRACE:
+                continue
+            for image in catalog.images():
+                stored = self.store.read(image.name)
+                assert stored.body == self.images[image.digest]
+
+    def teardown(self) -> None:
+        """Who still runs ends, everything is tried again, and the newest of all is there."""
+        try:
+            for _, actor in self.actors:
+                actor.finish()
+                self.look()
+            retry: Callable[[str], object] = self.publish
+            for name, _ in itertools.product(sorted(self.started), range(2)):
+                with contextlib.suppress(CrlError):
+                    retry(name)
+                self.look()
+            self.check_newest()
+            self.catalogs_of_the_grace_period_are_whole()
+            for _ in range(2):
+                if self.history:
+                    self.now += GRACE
+                    clean_up(self.store, grace=GRACE, now=self.now)
+            if self.history:
+                catalog = Catalog.from_bytes(self.store.read(CATALOG_NAME).body)
+                assert set(self.store.names("images/")) == catalog.image_names()
+        finally:
+            self.patch.undo()
+
+    def check_newest(self) -> None:
+        newest: dict[str, int] = {}
+        for name in self.started:
+            scope, is_delta = crls()[name].place
+            if not is_delta:
+                newest[scope] = max(newest.get(scope, 0), crls()[name].number)
+        found = self.history[-1][1].scopes if self.history else {}
+        assert {scope: one.base.metadata.crl_number for scope, one in found.items()} == newest
+
+
+Publishers.TestCase.settings = settings(
+    max_examples=NUM_RUNS,
+    stateful_step_count=25,
+    deadline=None,
+    derandomize=NUM_RUNS < 1000,
+    suppress_health_check=list(HealthCheck),
+)
+TestPublishers = Publishers.TestCase
+
+
+def test_the_model_sees_a_lost_image(tmp_path: Path) -> None:
+    """
+    The invariant does fail where an image that a catalog names is gone.
+    """
+    machine = Publishers()
+    try:
+        machine.publish("a1")
+        machine.look()
+        machine.catalogs_of_the_grace_period_are_whole()
+        (name,) = machine.store.names("images/")
+        machine.store.delete(name)
+        with pytest.raises(FileNotFoundError):
+            machine.catalogs_of_the_grace_period_are_whole()
+    finally:
+        machine.patch.undo()
