@@ -77,7 +77,7 @@ def _copy_images(catalog: Catalog, origin: ObjectStore, copy: ObjectStore) -> in
     return len(missing)
 
 
-def _check(image: PublishedImage, octets: bytes | mmap.mmap, where: str) -> None:
+def _check(image: PublishedImage, octets: bytes | bytearray | mmap.mmap, where: str) -> None:
     with open_index(octets) as index:
         if not index.metadata.verified:
             raise IndexFileError(f"{where} is refused: nobody verified the signature of its CRL")
