@@ -38,7 +38,8 @@ def verify(
 
     It goes on after an expired certificate or CRL, and stops at other errors.
     What it finds wrong with an anchor, whose common name ends with "Root", is
-    left out: whether an anchor is good is for those to say who trust it.
+    left out: whether an anchor is good is for those to say who trust it. A
+    revoked signer of a CRL counts as NO_PATH_FOR_CRL.
     """
 
     def write(name: str, label: str, parts: Sequence[bytes]) -> Path:
@@ -59,22 +60,27 @@ def verify(
     done = subprocess.run(
         [*command, *paths], capture_output=True, text=True, timeout=60, check=False
     )
-    # Its reports of one certificate end with a line of the certificate's name.
     errors: list[list[int]] = []
     for path in paths:
-        name = re.escape(str(path))
-        good = re.search(rf"^{name}: OK$", done.stdout, re.MULTILINE)
-        block = _block(done.stderr, name, [str(other) for other in paths])
-        found = re.findall(r"^(.*)\nerror (\d+) at \d+ depth lookup", block, re.MULTILINE)
+        good = f"{path}: OK" in done.stdout.splitlines()
+        found = _ERROR.findall(_said_of(path, done.stderr))
         assert good or found, done.stderr
-        errors.append([int(number) for subject, number in found if not subject.endswith("Root")])
+        errors.append(
+            [
+                NO_PATH_FOR_CRL if of_signer and int(number) == REVOKED else int(number)
+                for subject, of_signer, number in found
+                if not subject.endswith("Root")
+            ]
+        )
     return errors
 
 
-def _block(stderr: str, name: str, names: Sequence[str]) -> str:
-    """Return what was said until *name* failed, after the failure before."""
+_ERROR = re.compile(r"^(.*)\n(\[CRL path\] )?error (\d+) at \d+ depth", re.MULTILINE)
+"""Subject, whether it is on the path of a CRL's signer, and number."""
+
+
+def _said_of(path: Path, stderr: str) -> str:
+    """Return the part of *stderr* that ends with the failure of the certificate at *path*."""
     pieces = re.split(r"^error (.*): verification failed$", stderr, flags=re.MULTILINE)
-    for said, failed in zip(pieces[::2], pieces[1::2], strict=False):
-        if re.fullmatch(name, failed):
-            return said
-    return ""
+    said = dict(zip(pieces[1::2], pieces[::2], strict=False))
+    return said.get(str(path), "")
