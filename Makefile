@@ -75,7 +75,7 @@ e2e: $(BUILT)
 # hundreds of kills, every partition of a large CA against S3. Some ten minutes.
 soak: $(BUILT)
 	CRLCHECK_MODEL_RUNS=5000 CRLCHECK_PARTITIONS=128 CRLCHECK_KILLS=100 $(PYTEST_ENV) \
-	    $(BIN)/python -m pytest --junit-xml=build/soak.xml \
+	    $(BIN)/python -m pytest --capture=no \
 	    tests/test_publisher_model.py tests/test_publisher_processes.py $(PYTEST_ARGS)
 
 lint: $(BUILT)
