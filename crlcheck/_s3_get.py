@@ -35,6 +35,7 @@ _EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 _FIRST_PAUSE = 0.05
 _CHUNK = 1 << 18
 _MAX_IDLE = 8
+_SECONDS_SIGNED = 10.0
 
 # Variables that steer botocore in ways that this module does not follow.
 _STEERING = (
@@ -82,6 +83,10 @@ class _Keys:
     token: str | None
 
 
+_Recent = tuple[tuple[str, str], float, tuple[str, str, str, dict[str, str]]]
+"""Key and region, the time, and what was made for them: see ``S3Getter._request``."""
+
+
 class S3Getter:
     """GETs from *bucket*. Threads may share it, and so may a fork's two processes."""
 
@@ -101,6 +106,7 @@ class S3Getter:
         self._ca_bundle = ca_bundle
         self._signing_key: tuple[str, bytes] | None = None
         self._tls: SSLContext | None = None
+        self._recent: _Recent | None = None
         self._idle: deque[tuple[str, HTTPConnection]] = deque()
         self._owner = os.getpid()
 
@@ -170,13 +176,13 @@ class S3Getter:
     def _attempt(
         self, key: str, headers: Mapping[str, str], deadline: float, into: Sink | None
     ) -> S3Answer:
-        scheme, host, path = self._place(key)
+        scheme, host, path, signed = self._request(key)
         connection = self._connection(scheme, host, deadline)
         may_stay = False
         with contextlib.ExitStack() as closing:
             closing.callback(lambda: self._let_go(host, connection, may_stay=may_stay))
             sock = connection.sock
-            connection.request("GET", path, headers={**headers, **self._signed(host, path)})
+            connection.request("GET", path, headers={**headers, **signed})
             response = closing.enter_context(connection.getresponse())
             chunks = _chunks(response, sock, deadline)
             is_refusal = response.status not in (200, 206)
@@ -208,6 +214,24 @@ class S3Getter:
         region = response.headers.get("x-amz-bucket-region")
         if response.status in (301, 307, 400) and region and self._endpoint is None:
             self._region = region
+
+    def _request(self, key: str) -> tuple[str, str, str, dict[str, str]]:
+        """
+        Return scheme, host and path of a GET, and the headers that sign it.
+
+        What is polled again and again is signed anew every few seconds only: S3
+        takes a signature for a quarter of an hour, and conditions are not signed.
+        """
+        now, recent = time.time(), self._recent
+        if (
+            recent is None
+            or recent[0] != (key, self._region)
+            or not 0 <= now - recent[1] < _SECONDS_SIGNED
+        ):
+            scheme, host, path = self._place(key)
+            made = (scheme, host, path, self._signed(host, path))
+            self._recent = recent = ((key, self._region), now, made)
+        return recent[2]
 
     def _place(self, key: str) -> tuple[str, str, str]:
         """Return scheme, host and path of an object, as S3 signs them."""

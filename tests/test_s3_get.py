@@ -79,6 +79,26 @@ def test_the_signature_is_botocore_s(key: str, token: str | None) -> None:
     )
 
 
+def test_a_signature_serves_for_a_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Polls of one object share it; another object, a later time and a clock that was
+    set back get one of their own.
+    """
+    own = getter()
+    assert own is not None
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now)
+    first = own._request("a")
+    now += 9
+    assert own._request("a") is first
+    now += 2
+    second = own._request("a")
+    assert second is not first
+    now -= 100
+    assert own._request("a") is not second
+    assert own._request("b")[2] == "/b"
+
+
 @pytest.mark.parametrize(
     ("changes", "host", "path"),
     [
