@@ -1,0 +1,147 @@
+"""
+An ASGI application that serves clients whose certificate is not revoked.
+
+``check_revocation`` wraps any application. The certificate comes from the
+connection's TLS, or from the header of a proxy that ended TLS, where the
+connection comes from an address that is that proxy's.
+
+Try it with uvicorn, which demands and verifies the client certificates:
+
+    python docs/examples/asgi_app.py STORE --port 8443 --certificate server.pem \
+        --key server.key --client-authorities clients.pem
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import ssl
+from collections.abc import Awaitable, Callable, Collection
+from datetime import timedelta
+from typing import Any
+from urllib.parse import unquote
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+import crlcheck
+
+Scope = dict[str, Any]
+Application = Callable[[Scope, Any, Any], Awaitable[None]]
+
+
+def check_revocation(
+    application: Application,
+    checker: crlcheck.RevocationChecker,
+    *,
+    proxy_header: str | None = None,
+    proxies: Collection[str] = (),
+) -> Application:
+    """
+    Pass on to *application* what comes with a certificate that is not revoked;
+    answer everything else 403, and ``/healthz`` with the checker's status.
+
+    With *proxy_header* the certificate is taken from that header, URL-encoded, of
+    connections from one of *proxies*, and from nowhere else.
+    """
+
+    async def checked(scope: Scope, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await application(scope, receive, send)
+        elif scope["path"] == "/healthz":
+            status = checker.status()
+            await _answer(send, 200 if status.error is None else 503, status.as_dict())
+        else:
+            pem = _certificate(scope, proxy_header, proxies)
+            # It may load an image: in a thread, so that no other request waits.
+            verdict = await asyncio.to_thread(_verdict, checker, pem)
+            if verdict == crlcheck.RevocationStatus.NOT_REVOKED.value:
+                await application(scope, receive, send)
+            else:
+                await _answer(send, 403, {"verdict": verdict})
+
+    return checked
+
+
+def _certificate(scope: Scope, header: str | None, proxies: Collection[str]) -> bytes | None:
+    if header is None:
+        tls = scope.get("extensions", {}).get("tls") or scope.get("state", {}).get("tls") or {}
+        chain = tls.get("client_cert_chain") or ()
+        return chain[0].encode() if chain else None
+    values = [value for name, value in scope["headers"] if name == header.lower().encode()]
+    if scope["client"] is None or scope["client"][0] not in proxies or len(values) != 1:
+        return None
+    return unquote(values[0].decode("latin-1")).encode()
+
+
+def _verdict(checker: crlcheck.RevocationChecker, pem: bytes | None) -> str:
+    if pem is None:
+        return "no_certificate"
+    try:
+        result = checker.check(pem)
+    except crlcheck.CertificateError:
+        return "no_certificate"
+    return str((result.cause or result.status).value)
+
+
+async def _answer(send: Any, status: int, content: Any) -> None:
+    headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": json.dumps(content).encode()})
+
+
+async def hello(_scope: Scope, _receive: Any, send: Any) -> None:
+    """Answer anybody: the application that is protected."""
+    await _answer(send, 200, {"hello": "world"})
+
+
+class TlsProtocol(H11Protocol):
+    """uvicorn's HTTP, which says nothing of the TLS extension of ASGI, with the certificate."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Keep the client's certificate in the state of every request."""
+        super().connection_made(transport)
+        connection = transport.get_extra_info("ssl_object")
+        der = None if connection is None else connection.getpeercert(binary_form=True)
+        if der is not None:
+            chain = [ssl.DER_cert_to_PEM_cert(der)]
+            self.app_state = {**self.app_state, "tls": {"client_cert_chain": chain}}
+
+
+def main() -> None:
+    """Serve ``hello`` to clients that are not revoked."""
+    parser = argparse.ArgumentParser(description="Serve clients that are not revoked.")
+    parser.add_argument("store", help="a directory or s3://bucket/prefix")
+    parser.add_argument("--port", type=int, default=8443)
+    parser.add_argument("--certificate", help="of the server, as PEM")
+    parser.add_argument("--key")
+    parser.add_argument("--client-authorities", help="who may sign client certificates")
+    parser.add_argument("--proxy-header", help="where a proxy at 127.0.0.1 puts the certificate")
+    options = parser.parse_args()
+    checker = crlcheck.RevocationChecker(
+        options.store,
+        refresh_after=timedelta(seconds=1),
+        max_catalog_age=timedelta(hours=12),
+        background_refresh=True,
+    )
+    application = check_revocation(
+        hello, checker, proxy_header=options.proxy_header, proxies=("127.0.0.1",)
+    )
+    uvicorn.run(
+        application,
+        port=options.port,
+        log_level="warning",
+        lifespan="off",
+        http=TlsProtocol,
+        # uvicorn would take the client's address from a header that anybody can send.
+        proxy_headers=False,
+        ssl_certfile=options.certificate,
+        ssl_keyfile=options.key,
+        ssl_ca_certs=options.client_authorities,
+        ssl_cert_reqs=ssl.CERT_REQUIRED if options.client_authorities else ssl.CERT_NONE,
+    )
+
+
+if __name__ == "__main__":
+    main()
