@@ -183,7 +183,7 @@ class S3Store:
                     raise
                 return getter.get(key, deadline=deadline, into=conditions.get("into"))
         except S3RefusalError as refusal:
-            if refusal.status == 304:
+            if refusal.status == 304 and "if_none_match" in conditions:
                 raise _NotModifiedError from None
             raise self._refused(name, "GetObject", refusal.status, refusal.code) from refusal
         except S3SilenceError as silence:
@@ -260,7 +260,7 @@ class S3Store:
             response = self._client.get_object(**self._object(name), **conditions)
         except ClientError as error:
             # Only the status is dependable; the code of a 304 has no body to come from.
-            if _status(error) == 304:
+            if _status(error) == 304 and "IfNoneMatch" in conditions:
                 raise _NotModifiedError from None
             raise
         with contextlib.closing(response["Body"]) as body:
@@ -307,8 +307,9 @@ class S3Store:
         message = f"{place}: {operation} was answered {status} {code}"
         if status == 403 and operation == "GetObject":
             message += "; without s3:ListBucket that is also what S3 says of a missing object"
+        # 304: to a question without a condition, from a cache that is stuck.
         # 412: it was replaced while it was read.
-        lasts = status not in (403, 412, 429) and status < 500 and code not in _TRANSIENT_CODES
+        lasts = status not in (304, 403, 412, 429) and status < 500 and code not in _TRANSIENT_CODES
         return StoreError(message) if lasts else StoreUnavailableError(message)
 
 

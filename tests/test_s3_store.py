@@ -187,6 +187,15 @@ def test_errors(
         proxy.faults.clear()
 
 
+def test_not_modified_must_have_been_asked_for(remote: S3Store, proxy: FaultProxy) -> None:
+    """A 304 without a condition is a cache that is stuck, not an answer."""
+    remote.write(NAME, b"x")
+    for read in (remote.read, remote.load, lambda name: remote.read_if_changed(name, None)):
+        proxy.faults.append(Fault(304))
+        with pytest.raises(StoreUnavailableError, match="304"):
+            read(NAME)
+
+
 def test_errors_of_other_operations(remote: S3Store, proxy: FaultProxy) -> None:
     """Writing, deleting and listing fail in the same terms as reading."""
     for call in (

@@ -1,0 +1,222 @@
+"""
+The authorizer while its store fails: it answers rightly or denies, in time, and
+comes back by itself.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from crlcheck import _images
+from support.authorizer import PKI, is_allowed, load, publish
+from support.events import authorizer_event
+from support.fault_proxy import (
+    BROKEN_BODY,
+    LOST_ANSWER,
+    SLOW_BODY,
+    Fault,
+    FaultProxy,
+    fault_proxy,
+)
+from support.moto_server import S3Environment
+
+WHOLE = Fault(part=1)
+GOOD = authorizer_event("http_2_0", PKI.client("good"))
+REVOKED = authorizer_event("http_2_0", PKI.client("revoked"))
+SERIALS = [client.certificate.serial_number for client in (PKI.good, PKI.revoked)]
+
+
+@pytest.fixture(scope="module")
+def proxy(s3_server: tuple[str, Any]) -> Iterator[FaultProxy]:
+    """A proxy with faults."""
+    with fault_proxy(s3_server[0]) as started:
+        yield started
+
+
+@pytest.fixture
+def store(proxy: FaultProxy, s3: S3Environment, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A store with a CRL; the function reaches it through the proxy, which has no faults yet."""
+    url = f"s3://{s3.bucket}/published"
+    publish(url, PKI.crl(1))
+    proxy.faults.clear()
+    proxy.always, proxy.always_for = WHOLE, ""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+    monkeypatch.setattr(_images, "RETRY_REFUSED_SECONDS", 0.0)
+    return url
+
+
+def publish_next(s3: S3Environment, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Publish a CRL that lists the good client too, past the proxy."""
+    with monkeypatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", s3.endpoint)
+        publish(url, PKI.crl(2, revoked=SERIALS, age=timedelta(0)))
+
+
+def decide(function: Any, event: Any) -> tuple[bool, Any]:
+    """Whether a request passes, and the context, which must come in time."""
+    started = time.monotonic()
+    answer = function.handler(event, None)
+    assert time.monotonic() - started < 5, "an HTTP API would have given up soon"
+    return is_allowed(answer), answer["context"]
+
+
+def _flip(body: bytes) -> bytes:
+    middle = len(body) // 2
+    return body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :]
+
+
+FAULTS = {
+    "500": Fault(500, "InternalError"),
+    "503": Fault(503, "SlowDown"),
+    "403": Fault(403, "AccessDenied"),
+    "reset": LOST_ANSWER,
+    "truncated": BROKEN_BODY,
+    "slow": SLOW_BODY,
+    "missing": Fault(404, "NoSuchKey"),
+}
+IMAGE_FAULTS = {**FAULTS, "wrong digest": Fault(part=1, change=_flip)}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_catalog_that_cannot_be_read_leaves_the_last_set(
+    name: str,
+    proxy: FaultProxy,
+    store: str,
+    s3: S3Environment,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """
+    Both clients are answered as before, with a warning, and by the newer CRL as soon
+    as the fault is gone.
+    """
+    function = load(monkeypatch, store, load_seconds="1")
+    assert decide(function, GOOD)[0]
+    publish_next(s3, store, monkeypatch)
+    proxy.always, proxy.always_for = FAULTS[name], "catalog.json"
+    assert decide(function, GOOD)[0]
+    assert decide(function, REVOKED)[1]["verdict"] == "revoked"
+    assert "generation 1" in caplog.text
+    proxy.always = WHOLE
+    assert decide(function, GOOD)[1]["crl_number"] == "2"
+
+
+@pytest.mark.parametrize("name", IMAGE_FAULTS)
+def test_an_image_that_cannot_be_had_leaves_the_last_set(
+    name: str,
+    proxy: FaultProxy,
+    store: str,
+    s3: S3Environment,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    A newer set of which an image is broken, missing or slow never replaces the one
+    that works; without any, the request is denied in time.
+    """
+    function = load(monkeypatch, store, load_seconds="1")
+    assert decide(function, GOOD)[0]
+    publish_next(s3, store, monkeypatch)
+    proxy.always, proxy.always_for = IMAGE_FAULTS[name], "images/"
+    allowed, context = decide(function, GOOD)
+    assert (allowed, context["crl_number"]) == (True, "1")
+    allowed, context = decide(load(monkeypatch, store, load_seconds="1"), GOOD)
+    assert (allowed, context["cause"]) == (False, "store_unavailable")
+    proxy.always = WHOLE
+    allowed, context = decide(function, GOOD)
+    assert (allowed, context["crl_number"]) == (False, "2")
+
+
+def test_a_catalog_that_goes_back_is_refused(
+    store: str, s3: S3Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    An older catalog put back does not un-revoke.
+    """
+    key = {"Bucket": s3.bucket, "Key": "published/catalog.json"}
+    old = s3.client.get_object(**key)["Body"].read()
+    publish_next(s3, store, monkeypatch)
+    function = load(monkeypatch, store)
+    assert not decide(function, GOOD)[0]
+    s3.client.put_object(**key, Body=old)
+    for _ in range(3):
+        allowed, context = decide(function, GOOD)
+        assert (allowed, context["crl_number"]) == (False, "2")
+
+
+def test_not_modified_for_ever_ends(
+    proxy: FaultProxy, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A cache that says so whatever it is asked is believed for a bounded time.
+    """
+    function = load(monkeypatch, store, max_catalog_age="1s")
+    assert decide(function, GOOD)[0]
+    proxy.always, proxy.always_for = Fault(304), "catalog.json"
+    assert decide(function, GOOD)[0]
+    time.sleep(1.1)
+    allowed, context = decide(function, GOOD)
+    assert (allowed, context["cause"]) == (False, "store_unavailable")
+
+
+def test_next_update_passes_between_two_invocations(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Time is looked at in every invocation, not when the CRL was loaded.
+    """
+    lifetime = timedelta(seconds=2)
+    publish(store, PKI.crl(2, age=timedelta(0), lifetime=lifetime))
+    function = load(monkeypatch, store)
+    assert decide(function, GOOD)[0]
+    time.sleep(2.1)
+    allowed, context = decide(function, GOOD)
+    assert (allowed, context["cause"]) == (False, "stale")
+    assert decide(function, REVOKED)[1]["verdict"] == "revoked"
+
+
+def test_under_load_no_fault_makes_a_wrong_answer(
+    proxy: FaultProxy, store: str, s3: S3Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    While threads ask, faults come and go and newer CRLs are published: each answer is
+    right for the CRL that it names, and no thread sees an older one after a newer.
+    """
+    function = load(monkeypatch, store, load_seconds="1", metrics="false")
+    assert decide(function, GOOD)[0]
+    done = threading.Event()
+
+    def ask() -> int:
+        newest = 0
+        while not done.is_set():
+            allowed, context = decide(function, GOOD)
+            number = int(context["crl_number"])
+            assert number >= newest
+            # The good client is listed by the CRLs of even numbers.
+            assert allowed is bool(number % 2)
+            newest = number
+        return newest
+
+    short: list[Fault] = [Fault(500, "InternalError"), LOST_ANSWER, BROKEN_BODY]
+    short.append(Fault(part=1, change=_flip))
+    # Publishing goes past the proxy.
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3.endpoint)
+    with ThreadPoolExecutor(3) as threads:
+        askers = [threads.submit(ask) for _ in range(3)]
+        for number, fault in zip(range(2, 10), itertools.cycle(short), strict=False):
+            proxy.faults.extend([fault] * 2)
+            revoked = SERIALS[1:] if number % 2 else SERIALS
+            publish(store, PKI.crl(number, revoked=revoked, age=timedelta(0)))
+            time.sleep(0.15)
+        proxy.faults.clear()
+        done.set()
+        assert all(asker.result(30) >= 1 for asker in askers)
+    function.CHECKER.refresh()
+    assert decide(function, GOOD)[1]["crl_number"] == "9"
