@@ -26,7 +26,7 @@ FUZZ_TARGETS = $(patsubst native/fuzz/%.c,%,$(wildcard native/fuzz/fuzz_*.c))
 PYTEST_ENV := PYTHONSAFEPATH=1
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test e2e soak conformance differential lint format bench bench-large fuzz sanitize clean
+.PHONY: build demo test e2e load soak conformance differential lint format bench bench-large fuzz sanitize clean
 .DELETE_ON_ERROR:
 
 build: $(BUILT)
@@ -70,6 +70,10 @@ e2e: $(BUILT)
 	    || { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends \
 	         nginx-light curl ca-certificates; }
 	$(PYTEST_ENV) $(BIN)/python -m pytest tests/e2e $(PYTEST_ARGS)
+
+# 16 authorizers for a minute, and a new CRL every five seconds.
+load: $(BUILT)
+	$(PYTEST_ENV) $(BIN)/python tests/support/load.py
 
 # The long form of the tests that search: thousands of interleavings of publishers,
 # hundreds of kills, every partition of a large CA against S3. Some ten minutes.
