@@ -208,9 +208,9 @@ def test_under_load_no_fault_makes_a_wrong_answer(
     short.append(Fault(part=1, change=_flip))
     # Publishing goes past the proxy.
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3.endpoint)
-    with ThreadPoolExecutor(3) as threads:
-        askers = [threads.submit(ask) for _ in range(3)]
-        for number, fault in zip(range(2, 10), itertools.cycle(short), strict=False):
+    with ThreadPoolExecutor(2) as threads:
+        askers = [threads.submit(ask) for _ in range(2)]
+        for number, fault in zip(range(2, 8), itertools.cycle(short), strict=False):
             proxy.faults.extend([fault] * 2)
             revoked = SERIALS[1:] if number % 2 else SERIALS
             publish(store, PKI.crl(number, revoked=revoked, age=timedelta(0)))
@@ -219,4 +219,4 @@ def test_under_load_no_fault_makes_a_wrong_answer(
         done.set()
         assert all(asker.result(30) >= 1 for asker in askers)
     function.CHECKER.refresh()
-    assert decide(function, GOOD)[1]["crl_number"] == "9"
+    assert decide(function, GOOD)[1]["crl_number"] == "7"

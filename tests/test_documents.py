@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import enum
 import re
 from pathlib import Path
 
 import pytest
 
+from lambda_authorizer.settings import Settings
 from test_layers import LAYERS
 
 ROOT = Path(__file__).parents[1]
@@ -54,3 +57,19 @@ def test_the_design_has_the_layers_that_are_enforced() -> None:
     assert table is not None
     cells = [row.split("|")[1] for row in table[1].splitlines()]
     assert [set(re.findall(r"`(\w+)`", cell)) for cell in cells] == list(LAYERS)
+
+
+def test_every_setting_of_the_authorizer_is_explained() -> None:
+    """
+    docs/authorizer.md names each setting, and with its default where that is one word.
+    """
+    text = (ROOT / "docs" / "authorizer.md").read_text(encoding="utf-8")
+    table = text.partition("## Settings")[2].partition("\n## ")[0]
+    shown = set(re.findall(r"^\| `([A-Z_]+)` \|", table, re.MULTILINE))
+    assert shown == {field.name.upper() for field in dataclasses.fields(Settings)}
+    for field in dataclasses.fields(Settings):
+        if isinstance(field.default, bool | int | enum.Enum):
+            default = field.default.value if isinstance(field.default, enum.Enum) else field.default
+            assert re.search(rf"`{field.name.upper()}`[^|]*\| `{str(default).lower()}`", table), (
+                field
+            )
