@@ -207,8 +207,8 @@ class Publication:
             if self._image is not None and current and current.names(self._image):
                 # The swap reported as lost was ours: a request that was sent twice.
                 return self._report(current, catalog.generation, published=True)
-            if self._image is not None and self._image.name in catalog.superseded:
-                self._image = None  # clean-up took it for abandoned and may delete it
+            if self._image is not None and self._was_taken_for_abandoned(self._image, catalog):
+                self._image = None
             record = self._successor_of(current, catalog.tombstones.get(self._scope))
             if record is current and set(self._rules.issuers) <= set(catalog.issuers):
                 return self._report(record, catalog.generation, published=False)
@@ -292,7 +292,20 @@ class Publication:
         """Whether the image of this very CRL is another one by now, or is gone."""
         if published.digest != self._compiled.digest:
             return True
-        return published.name not in self._store.names(published.name)
+        return not self._is_stored(published)
+
+    def _was_taken_for_abandoned(self, image: PublishedImage, catalog: Catalog) -> bool:
+        """
+        Whether clean-up has noted the image, and deletes it or has done so.
+
+        It leaves the catalog's list only once it is deleted. So an image that is
+        neither on the list nor gone was never noted, and noting it from here on
+        takes a swap, which fails ours.
+        """
+        return image.name in catalog.superseded or not self._is_stored(image)
+
+    def _is_stored(self, image: PublishedImage) -> bool:
+        return image.name in self._store.names(image.name)
 
     def _stored_image(self) -> PublishedImage:
         """Return the image in the store, written under a name of its own if it is not there yet."""

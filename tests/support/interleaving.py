@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -110,6 +110,9 @@ class SteppedStore(MemoryStore):
 
     def delete(self, name: str) -> None:
         self._operate(lambda: MemoryStore.delete(self, name))
+
+    def names(self, prefix: str) -> Iterator[str]:
+        return self._operate(lambda: MemoryStore.names(self, prefix))
 
     def _operate(self, operate: Callable[[], _Result], conditional: bool = False) -> _Result:
         actor = _CURRENT.actor

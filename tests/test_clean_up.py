@@ -1,0 +1,121 @@
+"""Superseded and abandoned images: when they go, and that nobody misses them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from crlcheck.checker import RevocationChecker
+from crlcheck.operations import (
+    clean_up,
+)
+from crlcheck.stores import LocalStore
+from crlcheck.types import RevocationStatus
+from support.memory_store import MemoryStore
+from support.pki import DAY, NOW, make_client, make_crl
+from support.publishing import CA, OTHER_CA, catalog_of, images_of, publish
+
+HOUR = timedelta(hours=1)
+
+
+def test_superseded_images_stay_for_the_grace_period() -> None:
+    """
+    Publications delete them afterwards, and no sooner.
+    """
+    store = MemoryStore()
+    names = [publish(store, make_crl(CA, 1)).image_name]
+    names.append(publish(store, make_crl(CA, 2), now=NOW + DAY).image_name)
+    names.append(publish(store, make_crl(CA, 3), now=NOW + DAY + HOUR / 2).image_name)
+    assert images_of(store) == sorted(names)
+    publish(store, make_crl(CA, 4), now=NOW + DAY + HOUR)
+    assert names[0] not in images_of(store)
+    assert set(names[1:]) <= set(images_of(store))
+    assert names[0] not in catalog_of(store).superseded
+
+
+def test_a_reader_with_a_catalog_of_the_grace_period_can_load_all_it_names() -> None:
+    """
+    Images are loaded when they are needed, maybe long after the catalog was read.
+    """
+    store = MemoryStore()
+    publish(store, make_crl(CA, 1, [7]))
+    reader = RevocationChecker(store, refresh_after=DAY, clock=lambda: NOW)
+    reader.refresh()
+    publish(store, make_crl(CA, 2, [7]))
+    publish(store, make_crl(OTHER_CA, 1), OTHER_CA.pem, now=NOW + HOUR / 2)
+    clean_up(store, now=NOW + HOUR / 2)
+    assert reader.check(make_client(CA, 7)).status is RevocationStatus.REVOKED
+    assert reader.status().scopes[0].loaded
+
+
+def test_clean_up_deletes_what_nobody_published() -> None:
+    """
+    An image left by a publisher that died is noted first and deleted a grace
+    period later; what is published is never touched.
+    """
+    store = MemoryStore()
+    kept = publish(store, make_crl(CA, 1)).image_name
+    store.write("images/orphan.crlx", b"x")
+    assert clean_up(store, now=NOW) == (0, 1)
+    assert clean_up(store, now=NOW + HOUR / 2) == (0, 1)
+    assert clean_up(store, now=NOW + HOUR) == (1, 0)
+    assert images_of(store) == [kept]
+    generation = catalog_of(store).generation
+    assert clean_up(store, now=NOW + HOUR) == (0, 0)
+    assert catalog_of(store).generation == generation
+
+
+def test_an_image_taken_for_abandoned_is_never_published() -> None:
+    """
+    A publisher so slow that clean-up has noted its image writes it anew: a delete
+    under way must not hit what a catalog names.
+    """
+    store = MemoryStore()
+    publish(store, make_crl(OTHER_CA), OTHER_CA.pem)
+
+    def before(operation: str, name: str) -> None:
+        if operation == "write" and name == "catalog.json":
+            store.before = None
+            clean_up(store, now=NOW)
+
+    store.before = before
+    report = publish(store, make_crl(CA, 1))
+    catalog = catalog_of(store)
+    assert len(catalog.superseded) == 1
+    assert report.image_name not in catalog.superseded
+    clean_up(store, now=NOW + HOUR)
+    assert report.image_name in images_of(store)
+
+
+def test_an_image_deleted_as_abandoned_is_written_anew() -> None:
+    """
+    Clean-up has noted, deleted and forgotten it by the time a very slow publisher
+    gets to the catalog.
+    """
+    store = MemoryStore()
+    publish(store, make_crl(OTHER_CA), OTHER_CA.pem)
+
+    def before(operation: str, name: str) -> None:
+        if operation == "write" and name == "catalog.json":
+            store.before = None
+            clean_up(store, now=NOW)
+            assert clean_up(store, now=NOW + HOUR) == (1, 0)
+
+    store.before = before
+    report = publish(store, make_crl(CA, 1, [7]))
+    assert report.image_name in images_of(store)
+    assert (
+        RevocationChecker(store, clock=lambda: NOW).check(make_client(CA, 7)).status
+        is RevocationStatus.REVOKED
+    )
+
+
+def test_clean_up_in_a_directory(tmp_path: Path) -> None:
+    """
+    The same in a real directory, with its lock and its temporary files.
+    """
+    store = LocalStore(tmp_path, fsync=False)
+    publish(store, make_crl(CA, 1))
+    publish(store, make_crl(CA, 2))
+    assert clean_up(store, now=NOW + HOUR) == (1, 0)
+    assert len(images_of(store)) == 1
