@@ -11,6 +11,7 @@ import pytest
 
 import crlcheck
 from crlcheck.cli import main
+from crlcheck.demo.pki import pem_block
 from crlcheck.errors import CorruptIndexError, StoreError
 from crlcheck.mirror import mirror_store
 from crlcheck.stores import LocalStore
@@ -118,6 +119,28 @@ def test_shrinking_needs_leave(place: Place, capsys: pytest.CaptureFixture[str])
     assert main(command) == 4
     assert "has 1 entries, the published CRL 7" in capsys.readouterr().err
     assert main([*command, "--allow-shrink"]) == 0
+
+
+def test_every_crl_of_a_pem_file_is_published(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    One that is refused does not keep the others out; the status tells of it.
+    """
+    other = make_authority("Second CA")
+    issuer = place.write("both.pem", Path(place["ca.pem"]).read_bytes() + other.pem)
+    old = Path(place.crl("old.crl", crl_number=1)).read_bytes()
+    crls = (old, make_crl(other, this_update=NOW))
+    path = place.write("all.pem", b"".join(pem_block("X509 CRL", crl) for crl in crls))
+    command = ["publish", path, "--issuer", issuer, "--to", place["store"]]
+    assert main(command) == 4
+    out, err = capsys.readouterr()
+    assert out.startswith(f"{place['store']}: published: generation 2\n")
+    assert f"{path}#1: CRL 1 of CN=Demo Issuing CA is not newer" in err
+    assert main([*command, "--json"]) == 4
+    first, second = json.loads(capsys.readouterr().out)["crls"]
+    assert "error" in first
+    assert second["published"] is False
 
 
 # ---- comparisons -------------------------------------------------------------------

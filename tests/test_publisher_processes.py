@@ -24,7 +24,7 @@ from support.publishing import CA
 
 pytestmark = pytest.mark.uninstrumented
 
-NUM_PARTITIONS = int(os.environ.get("CRLCHECK_PARTITIONS", "24"))
+NUM_PARTITIONS = int(os.environ.get("CRLCHECK_PARTITIONS", "16"))
 NUM_KILLS = int(os.environ.get("CRLCHECK_KILLS", "6"))
 
 

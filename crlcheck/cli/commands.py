@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import click
 
 import crlcheck
+from crlcheck._pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck._wording import name_text
 from crlcheck.cli import operations, stores
 from crlcheck.cli.diff import diff_command
 from crlcheck.cli.sources import STANDARD_INPUT, open_crl, open_target
-from crlcheck.cli.status import EXIT_FAILED, about
+from crlcheck.cli.status import EXIT_FAILED, about, describe, report_error
 from crlcheck.cli.text import count, report_members, say, say_json, warning_names
-from crlcheck.compiler import CompileOptions
-from crlcheck.types import CompileReport
+from crlcheck.compiler import BinaryReader, CompileOptions, CrlSource
+from crlcheck.types import CompileReport, PublishReport
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -139,36 +141,75 @@ def publish_command(
     """
     Verify CRL, compile it and make it the published one of its scope.
 
-    CRL is DER or PEM, "-" standard input. A CRL that is not newer than the
-    published one is refused, and so is one that lacks most of its entries; the
-    same one again changes nothing.
+    CRL is DER or PEM, "-" standard input; of a PEM file every CRL is published. A
+    CRL that is not newer than the published one is refused, and so is one that
+    lacks most of its entries; the same one again changes nothing.
     """
     target = open_target(store)
-    with about(crl, crlcheck.CrlError), open_crl(crl) as source:
-        report = crlcheck.publish_crl(
-            source,
-            target,
-            issuer=issuers,
-            source_name=None if crl == STANDARD_INPUT else str(crl),
-            allow_shrink=allow_shrink,
-            rebuild=rebuild,
-            **_given(options),
+    given = _given(options)
+    done: list[PublishReport | crlcheck.CrlError] = []
+    with about(crl, crlcheck.CrlError), open_crl(crl) as source, _opened(source) as reader:
+        max_size = given.get("max_source_size", DEFAULT_MAX_SOURCE_SIZE)
+        for number, one in enumerate(crlcheck.split_crls(reader, max_size=max_size), 1):
+            name = str(crl) if number == 1 else f"{crl}#{number}"
+            try:
+                report = crlcheck.publish_crl(
+                    one,
+                    target,
+                    issuer=issuers,
+                    source_name=None if crl == STANDARD_INPUT else name,
+                    allow_shrink=allow_shrink,
+                    rebuild=rebuild,
+                    **given,
+                )
+            except crlcheck.CrlError as error:
+                done.append(error)
+            else:
+                done.append(report)
+        if len(done) == 1 and isinstance(done[0], crlcheck.CrlError):
+            raise done[0]
+    return _tell_published(crl, target.url, done, as_json=as_json)
+
+
+@contextlib.contextmanager
+def _opened(source: CrlSource) -> Iterator[BinaryReader]:
+    """Give *source*, as ``open_crl`` gave it, as an open file."""
+    if isinstance(source, Path):
+        with source.open("rb", buffering=0) as file:
+            yield file
+    else:
+        assert isinstance(source, BinaryReader), "open_crl gives a path or a file"
+        yield source
+
+
+def _tell_published(
+    crl: Path, store: str, done: list[PublishReport | crlcheck.CrlError], *, as_json: bool
+) -> int:
+    """Tell what became of each CRL of a file; return the exit status."""
+    members: list[dict[str, Any]] = []
+    for number, result in enumerate(done, 1):
+        if isinstance(result, crlcheck.CrlError):
+            report_error(f"{crl}#{number}: {describe(result)}")
+            members.append({"store": store, "error": describe(result)})
+            continue
+        members.append(
+            {
+                "store": store,
+                "published": result.published,
+                "generation": result.generation,
+                "scope": result.scope,
+                "image_name": result.image_name,
+                **report_members(result.compiled),
+            }
         )
+        if not as_json:
+            what = "published" if result.published else "published already, nothing changed"
+            say(f"{store}: {what}: generation {result.generation}")
+            say(f"{result.image_name}: {_contents(result.compiled)}")
+            _say_warnings(result.compiled)
     if as_json:
-        members = {
-            "store": target.url,
-            "published": report.published,
-            "generation": report.generation,
-            "scope": report.scope,
-            "image_name": report.image_name,
-        }
-        say_json({**members, **report_members(report.compiled)})
-        return 0
-    done = "published" if report.published else "published already, nothing changed"
-    say(f"{target.url}: {done}: generation {report.generation}")
-    say(f"{report.image_name}: {_contents(report.compiled)}")
-    _say_warnings(report.compiled)
-    return 0
+        say_json(members[0] if len(members) == 1 else {"crls": members})
+    return EXIT_FAILED if any(isinstance(one, crlcheck.CrlError) for one in done) else 0
 
 
 @root.command("check")
