@@ -69,10 +69,14 @@ static inline void reference_fold(reference_entry *kept,
     if (duplicate->revocation_date < kept->revocation_date) {
         kept->revocation_date = duplicate->revocation_date;
     }
-    if (kept->reason_code == REMOVE_FROM_CRL ||
-        (kept->reason_code == CERTIFICATE_HOLD &&
-         duplicate->reason_code != REMOVE_FROM_CRL)) {
+    bool kept_lasts =
+        kept->reason_code != CERTIFICATE_HOLD && kept->reason_code != REMOVE_FROM_CRL;
+    bool other_lasts = duplicate->reason_code != CERTIFICATE_HOLD &&
+                       duplicate->reason_code != REMOVE_FROM_CRL;
+    if (!kept_lasts && other_lasts) {
         kept->reason_code = duplicate->reason_code;
+    } else if (!kept_lasts && kept->reason_code != duplicate->reason_code) {
+        kept->reason_code = CRLCHECK_NO_REASON;
     }
     if (duplicate->has_invalidity_date &&
         (!kept->has_invalidity_date ||

@@ -165,16 +165,26 @@ static inline int finality(uint8_t reason_code) {
     return reason_code == REMOVE_FROM_CRL ? 0 : reason_code == CERTIFICATE_HOLD ? 1 : 2;
 }
 
-// merge_attributes folds a duplicate into an entry: the earliest date, and the first
-// of the most final reasons.
+// merge_reasons returns the first of the most final reasons. A hold and removeFromCRL
+// contradict each other, and nothing may undo what they come to: that has no reason.
+static inline uint8_t merge_reasons(uint8_t reason_code, uint8_t duplicate) {
+    int first = finality(reason_code);
+    int second = finality(duplicate);
+    if (first + second == 1) {
+        return CRLCHECK_NO_REASON;
+    }
+    return first < second ? duplicate : reason_code;
+}
+
+// merge_attributes folds a duplicate into an entry: the earliest date, and what its
+// reasons come to.
 static void merge_attributes(record_attributes *attributes,
                              const record_attributes *duplicate) {
     if (duplicate->revocation_date < attributes->revocation_date) {
         attributes->revocation_date = duplicate->revocation_date;
     }
-    if (finality(attributes->reason_code) < finality(duplicate->reason_code)) {
-        attributes->reason_code = duplicate->reason_code;
-    }
+    attributes->reason_code =
+        merge_reasons(attributes->reason_code, duplicate->reason_code);
     if (attributes->invalidity_date == NO_DATE ||
         (duplicate->invalidity_date != NO_DATE &&
          duplicate->invalidity_date < attributes->invalidity_date)) {
