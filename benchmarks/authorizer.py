@@ -21,8 +21,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import crlcheck
+from benchmarks.compile_memory import resident
 from benchmarks.generate import generate_crl
-from benchmarks.memory import resident
 from crlcheck.demo.events import rest_request
 from crlcheck.demo.pki import CertificateAuthority
 from crlcheck.demo.process import ModuleProcess

@@ -1,22 +1,20 @@
 """
 The memory of one process that loads one CRL, from a process made for it.
 
-``python -m benchmarks.memory compile CRL ISSUER`` compiles as a stream, without
-attributes, and prints the peak; ``python -m benchmarks.memory NAME CRL ISSUER
-SMALL_CRL`` has a contender load CRL and look up.
+``python -m benchmarks.memory NAME CRL ISSUER SMALL_CRL`` has a contender load CRL and
+look up.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
 
-import crlcheck
 from benchmarks.baselines.interface import Contender
 from benchmarks.baselines.process import Program
+from benchmarks.compile_memory import resident
 from benchmarks.contenders import CONTENDERS
 from benchmarks.serials import make_serials
 from benchmarks.workloads import SEED
@@ -25,40 +23,16 @@ _NUM_LOOKUPS = 20_000
 _PACKAGE_PARENT = Path(__file__).parents[1]
 
 
-def run(*words: str | Path) -> dict[str, int]:
-    """Run this module in a new process and return what it printed."""
+def run(module: str, *words: str | Path) -> dict[str, int]:
+    """Run a module of this package in a new process and return what it printed."""
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.memory", *map(str, words)],
+        [sys.executable, "-m", f"benchmarks.{module}", *map(str, words)],
         cwd=_PACKAGE_PARENT,
         stdout=subprocess.PIPE,
         check=True,
     )
     figures: dict[str, int] = json.loads(done.stdout)
     return figures
-
-
-def resident(process_id: int | str = "self", field: str = "VmRSS") -> int:
-    """
-    Return the octets resident of a process, or with VmHWM the most there ever were.
-
-    Not getrusage: its peak is also that of the process that started this one.
-    """
-    status = Path(f"/proc/{process_id}/status").read_text()
-    found = re.search(rf"^{field}:\s+(\d+) kB$", status, re.MULTILINE)
-    assert found is not None, f"no {field} in {status}"
-    return int(found[1]) << 10
-
-
-def compile_streamed(crl: Path, issuer: Path) -> dict[str, int]:
-    """Compile from a file object, without attributes, and return the peak of the process."""
-    image = crl.with_suffix(".memory.crlx")
-    image.unlink(missing_ok=True)
-    with crl.open("rb", buffering=0) as stream:
-        report = crlcheck.compile_crl(
-            stream, image, issuer=issuer, attributes=False, fsync=False, max_source_size=0
-        )
-    image.unlink()
-    return {"peak": resident(field="VmHWM"), "image_size": report.image_size}
 
 
 def load(contender: Contender, crl: Path, issuer: Path, small: Path) -> dict[str, int]:
@@ -100,12 +74,8 @@ def main() -> None:
     """Print the figures of what the command line asks for, as JSON."""
     name, *paths = sys.argv[1:]
     crl, issuer, *others = map(Path, paths)
-    if name == "compile":
-        figures = compile_streamed(crl, issuer)
-    else:
-        contender = next(each for each in CONTENDERS if each.name == name)
-        figures = load(contender, crl, issuer, *others)
-    print(json.dumps(figures))
+    contender = next(each for each in CONTENDERS if each.name == name)
+    print(json.dumps(load(contender, crl, issuer, *others)))
 
 
 if __name__ == "__main__":
