@@ -8,7 +8,6 @@ as Lambda's (keys and region in variables); all others get botocore's client.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
 import os
@@ -178,26 +177,28 @@ class S3Getter:
     ) -> S3Answer:
         scheme, host, path, signed = self._request(key)
         connection = self._connection(scheme, host, deadline)
+        body = b""
         may_stay = False
-        with contextlib.ExitStack() as closing:
-            closing.callback(lambda: self._let_go(host, connection, may_stay=may_stay))
+        try:
             sock = connection.sock
             connection.request("GET", path, headers={**headers, **signed})
-            response = closing.enter_context(connection.getresponse())
-            chunks = _chunks(response, sock, deadline)
-            is_refusal = response.status not in (200, 206)
-            total, size = _sizes(response)
-            if into is None or is_refusal:
-                body = b"".join(chunks)
-            else:
-                body = b""
-                _fill(into(total, size), chunks)
-            may_stay = not response.will_close
+            with connection.getresponse() as response:
+                is_refusal = response.status not in (200, 206)
+                if response.length != 0:
+                    chunks = _chunks(response, sock, deadline)
+                    if into is None or is_refusal:
+                        body = b"".join(chunks)
+                    else:
+                        _fill(into(*_sizes(response)), chunks)
+                may_stay = not response.will_close
+        finally:
+            self._let_go(host, connection, may_stay=may_stay)
         if is_refusal:
             self._note_region(response)
             found = re.search(rb"<Code>([^<]*)</Code>", body)
             raise S3RefusalError(response.status, "" if found is None else found[1].decode())
-        return S3Answer(response.headers.get("ETag", ""), body, total)
+        total, _ = _sizes(response)
+        return S3Answer(response.headers.get("ETag", ""), body, total or len(body))
 
     def _let_go(self, host: str, connection: HTTPConnection, *, may_stay: bool) -> None:
         if may_stay and len(self._idle) < _MAX_IDLE:
@@ -211,9 +212,8 @@ class S3Getter:
 
     def _note_region(self, response: HTTPResponse) -> None:
         # S3 tells in which region a bucket is to who asked in another one.
-        region = response.headers.get("x-amz-bucket-region")
-        if response.status in (301, 307, 400) and region and self._endpoint is None:
-            self._region = region
+        if response.status in (301, 307, 400) and self._endpoint is None:
+            self._region = response.headers.get("x-amz-bucket-region") or self._region
 
     def _request(self, key: str) -> tuple[str, str, str, dict[str, str]]:
         """
