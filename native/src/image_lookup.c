@@ -135,8 +135,8 @@ crlcheck_status crlcheck_image_find(const crlcheck_image *image,
 }
 
 // The lookups of a batch go through their steps together, so that what each step
-// reads is on its way from memory while the others are looked after: 25 ns a serial
-// at ten million entries, where one lookup after the other takes 90.
+// reads is on its way from memory while the others are looked after: 39 ns a serial
+// at a million entries, where one lookup after the other takes 149.
 enum { BATCH = 32 };
 
 typedef struct batch_item {

@@ -96,15 +96,30 @@ static inline record_cursor record_piles_start(const record_piles *piles, size_t
     return (record_cursor){piles->first[pile], 0};
 }
 
+// record_cursor_settle moves past blocks that are used up and returns false at the end.
+static inline bool record_cursor_settle(record_cursor *cursor) {
+    while (cursor->block != NULL && cursor->offset >= cursor->block->used) {
+        *cursor = (record_cursor){cursor->block->next, 0};
+    }
+    return cursor->block != NULL;
+}
+
+// record_next returns the next record, or NULL at the end.
+static inline uint8_t *record_next(record_cursor *cursor, size_t record_len) {
+    if (!record_cursor_settle(cursor)) {
+        return NULL;
+    }
+    uint8_t *record = cursor->block->data + cursor->offset;
+    cursor->offset += record_len;
+    return record;
+}
+
 // record_next_run returns the next records that lie end to end, at most `max_records`,
 // or NULL at the end.
 static inline uint8_t *record_next_run(size_t *out_num_records, record_cursor *cursor,
                                        size_t record_len, uint64_t max_records) {
-    while (cursor->block != NULL && cursor->offset >= cursor->block->used) {
-        *cursor = (record_cursor){cursor->block->next, 0};
-    }
     *out_num_records = 0;
-    if (cursor->block == NULL) {
+    if (!record_cursor_settle(cursor)) {
         return NULL;
     }
     uint8_t *records = cursor->block->data + cursor->offset;
@@ -112,19 +127,6 @@ static inline uint8_t *record_next_run(size_t *out_num_records, record_cursor *c
     *out_num_records = (size_t)(in_block < max_records ? in_block : max_records);
     cursor->offset += *out_num_records * record_len;
     return records;
-}
-
-// record_next returns the next record, or NULL at the end.
-static inline uint8_t *record_next(record_cursor *cursor, size_t record_len) {
-    while (cursor->block != NULL && cursor->offset >= cursor->block->used) {
-        *cursor = (record_cursor){cursor->block->next, 0};
-    }
-    if (cursor->block == NULL) {
-        return NULL;
-    }
-    uint8_t *record = cursor->block->data + cursor->offset;
-    cursor->offset += record_len;
-    return record;
 }
 
 #endif
