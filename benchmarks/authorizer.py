@@ -26,7 +26,7 @@ from benchmarks.generate import generate_crl
 from crlcheck.demo.events import rest_request
 from crlcheck.demo.pki import CertificateAuthority
 from crlcheck.demo.process import ModuleProcess
-from crlcheck.demo.s3_server import aws_environment, clean_environment
+from crlcheck.demo.s3_server import aws_environment, clean_environment, environment
 
 HANDLER = "lambda_authorizer.handler"
 SAMPLE = "benchmarks.baselines.sample_authorizer"
@@ -145,19 +145,6 @@ def _client() -> Any:
     import boto3
 
     return boto3.client("s3")
-
-
-@contextlib.contextmanager
-def environment(environ: dict[str, str]) -> Iterator[None]:
-    """Let *environ* be this process's environment for a while."""
-    kept = dict(os.environ)
-    os.environ.clear()
-    os.environ.update(environ)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(kept)
 
 
 def start_and_answer(program: str, *arguments: str, environ: dict[str, str]) -> str:

@@ -15,13 +15,13 @@ from benchmarks.authorizer import (
     SAMPLE,
     World,
     conditional_get,
-    environment,
     load_handler,
     peak_memory,
     start_and_answer,
     world,
 )
 from benchmarks.record import Call, keep, measure
+from crlcheck.demo.s3_server import environment
 
 _INVOCATIONS = 100
 

@@ -23,7 +23,7 @@ from crlcheck.demo.events import (
     rest_request,
 )
 from crlcheck.demo.process import DemoError, ModuleProcess
-from crlcheck.demo.s3_server import aws_environment, clean_environment
+from crlcheck.demo.s3_server import aws_environment, clean_environment, environment
 from crlcheck.demo.world import World, make_world
 
 BUCKET = "crlcheck-demo"
@@ -267,22 +267,9 @@ def _upload(world: World, environ: Mapping[str, str]) -> dict[str, Any]:
     """Put CA and CRL where the preprocessor looks; return what S3 says of the CRL."""
     import boto3
 
-    with _environment(environ):
+    with environment(environ):
         client = boto3.client("s3")
     client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
     client.put_object(Bucket=BUCKET, Key=ISSUER_KEY, Body=world.authority.pem)
     put = client.put_object(Bucket=BUCKET, Key=CRL_KEY, Body=world.crl)
     return object_created(BUCKET, CRL_KEY, size=len(world.crl), etag=put["ETag"])
-
-
-@contextlib.contextmanager
-def _environment(environ: Mapping[str, str]) -> Iterator[None]:
-    """Let *environ* be this process's environment for a while."""
-    kept = dict(os.environ)
-    os.environ.clear()
-    os.environ.update(environ)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(kept)
