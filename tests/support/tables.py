@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import random
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
-from crlcheck import RevocationIndex, compile_unverified_crl, open_index
+import pytest
+
+from crlcheck import (
+    CorruptIndexError,
+    RevocationIndex,
+    UnsupportedIndexVersionError,
+    compile_unverified_crl,
+    open_index,
+)
 from crlcheck.demo.pki import encode_entry
 from support.crls import REVOKED_ON, make_crl
 
@@ -60,3 +69,38 @@ def entry_of(serial: int) -> bytes:
         reason=reason,
         invalidity_date=None if invalid is None else REVOKED_ON - invalid,
     )
+
+
+def survives_damage(image: bytes, places: Sequence[int], asked: Sequence[int]) -> int:
+    """
+    Look up and iterate in 2000 damaged copies of *image*, unverified, which may answer
+    anything but must not crash; return how many opened. *places* are hit most.
+    """
+    chance = random.Random(1)
+    opened = 0
+    for turn in range(2000):
+        damaged = bytearray(image)
+        for _ in range(chance.randint(1, 4)):
+            place = chance.choice(places) if turn % 4 else chance.randrange(len(damaged))
+            damaged[place] = chance.choice((0, 1, 127, 255, chance.randrange(256)))
+        try:
+            index = open_index(bytes(damaged), verify=False)
+            opened += 1
+            index.contains_many(asked)
+            for serial in asked[::50]:
+                index.find(serial)
+            for _, _entry in zip(range(300), index.iter_entries(), strict=False):
+                pass
+        except (CorruptIndexError, UnsupportedIndexVersionError, ValueError):
+            pass
+    return opened
+
+
+def assert_flipped_bits_are_noticed(image: bytes) -> None:
+    """With verify=True an image of which one bit is flipped is refused."""
+    chance = random.Random(6)
+    for _ in range(300):
+        damaged = bytearray(image)
+        damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
+        with pytest.raises((CorruptIndexError, UnsupportedIndexVersionError)):
+            open_index(bytes(damaged), verify=True)
