@@ -29,6 +29,7 @@ typedef struct image_table {
     unsigned low_remainder_bits;  // of the low word, below the bucket number
     unsigned remainder_bits;
     uint64_t directory_bits;
+    uint64_t bits_per_bucket;  // of the directory, on average, times 2^16
     const uint8_t *remainders;
     const uint8_t *directory;
     const uint8_t *coarse_hints;

@@ -237,6 +237,7 @@ static bool open_table(image_table *table, const crlcheck_image *image,
     table->low_remainder_bits = shape->low_bits - table->bucket_bits;
     table->remainder_bits = shape->key_bits - table->bucket_bits;
     table->directory_bits = directory_bits(table->num_entries, table->bucket_bits);
+    table->bits_per_bucket = table->directory_bits << 16 >> table->bucket_bits;
     return open_kind(table, image, descriptor) &&
            open_attributes(table, image, descriptor);
 }

@@ -60,11 +60,12 @@ static inline uint64_t count_bits(uint64_t word) {
     return word * UINT64_C(0x0101010101010101);
 }
 
-// octets_not_above counts the octets that are not above `number`; all are below 128.
+// octets_not_above counts the octets, none of which is below its predecessor and the
+// last of which is above `number`, that are not above it; all are below 128.
 static inline unsigned octets_not_above(uint64_t octets, unsigned number) {
     uint64_t top_bits = UINT64_C(0x8080808080808080);
     uint64_t reached = (number * UINT64_C(0x0101010101010101) | top_bits) - octets;
-    return (unsigned)(((reached & top_bits) >> 7) * UINT64_C(0x0101010101010101) >> 56);
+    return (unsigned)__builtin_ctzll(~reached & top_bits) / 8;
 }
 
 // select_bit returns the place of one bit of `word`: number `number` from 0, which
