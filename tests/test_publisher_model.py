@@ -23,6 +23,7 @@ from crlcheck import _publication, _swap
 from crlcheck._publication import Publication, PublishRules
 from crlcheck.catalog import CATALOG_NAME, Catalog
 from crlcheck.compiler import CompiledImage, compile_to_temporary
+from crlcheck.demo.pki import CertificateAuthority
 from crlcheck.errors import CrlError, MalformedCrlError
 from crlcheck.operations import clean_up
 from crlcheck.publisher import publish_crl
@@ -55,10 +56,9 @@ class Crl:
         return number
 
 
-@functools.cache
-def crls() -> dict[str, Crl]:
+def _offered() -> dict[str, tuple[CertificateAuthority, bytes]]:
     """Older, newer, equal and contradicting CRLs of three scopes, with deltas; by name."""
-    made: dict[str, Crl] = {}
+    made: dict[str, tuple[CertificateAuthority, bytes]] = {}
     for authority, letter in ((CA, "a"), (OTHER_CA, "b")):
         offered = {
             **{f"{letter}{number}": make_crl(authority, number, [number]) for number in (1, 2, 4)},
@@ -66,21 +66,30 @@ def crls() -> dict[str, Crl]:
             f"{letter}3 delta": make_crl(authority, 3, [3], extensions=[delta_of(1)]),
             f"{letter}5 delta": make_crl(authority, 5, [5], extensions=[delta_of(2)]),
         }
-        for name, crl in offered.items():
-            compiled = compile_to_temporary(crl, issuer=authority.pem)
-            image = compiled.path.read_bytes()
-            made[name] = Crl(compiled, authority.der, image)
+        made |= {name: (authority, crl) for name, crl in offered.items()}
+    return made
+
+
+OFFERED = _offered()
+
+
+@functools.cache
+def crls() -> dict[str, Crl]:
+    """What is on offer, compiled."""
+    made: dict[str, Crl] = {}
+    for name, (authority, crl) in OFFERED.items():
+        compiled = compile_to_temporary(crl, issuer=authority.pem)
+        made[name] = Crl(compiled, authority.der, compiled.path.read_bytes())
     return made
 
 
 @pytest.fixture(scope="module", autouse=True)
-def no_waiting(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Make the CRLs once, where they are removed afterwards, and do not wait between tries."""
+def images(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Compile the CRLs once, where their images are removed afterwards."""
     directory = tmp_path_factory.mktemp("images")
-    patch = pytest.MonkeyPatch()
-    patch.setattr("tempfile.tempdir", str(directory))
-    crls()
-    patch.undo()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(directory))
+        crls()
 
 
 class Publishers(RuleBasedStateMachine):
@@ -100,14 +109,14 @@ class Publishers(RuleBasedStateMachine):
 
     # ---- what happens ------------------------------------------------------------
 
-    @initialize(names=st.lists(st.sampled_from(sorted(crls())), min_size=2, max_size=3))
+    @initialize(names=st.lists(st.sampled_from(sorted(OFFERED)), min_size=2, max_size=3))
     def begin(self, names: list[str]) -> None:
         """Several publishers are at work from the start."""
         for name in names:
             self.start(name)
 
     @precondition(lambda self: len(self.actors) < 4)
-    @rule(name=st.sampled_from([*sorted(crls()), INVALID]))
+    @rule(name=st.sampled_from([*sorted(OFFERED), INVALID]))
     def start(self, name: str) -> None:
         """A publisher, maybe of what another one is publishing, or of what is no CRL."""
         if name == INVALID:

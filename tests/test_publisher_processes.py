@@ -84,11 +84,15 @@ def test_partitions_uploaded_at_once_all_land(
     print(f"{count} partitions, {num_processes} processes: {seconds:.1f} s, {num_lost} lost swaps")
 
 
-def test_publishers_killed_at_any_moment_leave_a_whole_set(tmp_path: Path) -> None:
+def test_publishers_killed_at_any_moment_leave_a_whole_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """
     Whatever ``kill -9`` hits, what the catalog names is there, no number goes
     back, the next publisher gets through, and what was left behind is cleaned up.
     """
+    # Nobody but the system removes what a killed process was compiling.
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     issuer = tmp_path / "ca.pem"
     issuer.write_bytes(CA.pem)
     store = LocalStore(tmp_path / "store", fsync=False)
