@@ -25,6 +25,7 @@ from crlcheck.errors import (
     CrlRollbackError,
     CrlShrinkError,
     CrlSignatureError,
+    FetchError,
     MalformedCrlError,
     StoreError,
     UnsupportedCrlError,
@@ -42,6 +43,7 @@ _CAUSES: dict[type[CrlCheckError], str] = {
     CrlBaseMissingError: "base_missing",
     CertificateError: "issuer_certificate",
     StoreError: "store",
+    FetchError: "fetch",
 }
 _log = logging.getLogger(__name__)
 

@@ -5,15 +5,20 @@ One log line and one set of metrics for each object, which a stranger can read.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import crlcheck
+from crlcheck import CertificateError, CrlError, FetchError, StoreError, rejections
 from crlcheck.demo.pki import encode_extension, sign_crl
+from support.events import s3_event
 from support.example_pki import example_pki
+from support.fault_proxy import Fault, FaultProxy, fault_proxy
 from support.functions import lines_of
 from support.moto_server import S3Environment
 from support.pipeline import Pipeline
@@ -88,20 +93,85 @@ def test_each_rejection_explains_itself(
     assert crlcheck.read_rejections(pipeline.store) == []
 
 
-def test_a_delta_without_its_base_says_that_it_is_tried_again(
-    pipeline: Pipeline, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+def _delta_without_base(pipeline: Pipeline, _proxy: FaultProxy, _path: Path) -> Any:
+    return s3_event(pipeline.put("crl/delta.crl", crl_with(extensions=[delta_of(4)])))
+
+
+def _broken_bundle(pipeline: Pipeline, _proxy: FaultProxy, path: Path) -> Any:
+    bundle = path / "issuers.pem"
+    bundle.write_bytes(PKI.authority.pem[:-60])
+    pipeline.start(issuers=str(bundle))
+    return s3_event(pipeline.put("crl/ca.crl", PKI.crl()))
+
+
+def _forbidden_catalog(pipeline: Pipeline, proxy: FaultProxy, _path: Path) -> Any:
+    proxy.always, proxy.always_for = Fault(403, "AccessDenied"), "catalog.json"
+    return s3_event(pipeline.put("crl/ca.crl", PKI.crl()))
+
+
+def _url_of_nobody(pipeline: Pipeline, _proxy: FaultProxy, _path: Path) -> Any:
+    pipeline.start(fetch_urls="http://127.0.0.1:9/ca.crl")
+    return {"fetch": True}
+
+
+def _missing_bucket(pipeline: Pipeline, _proxy: FaultProxy, _path: Path) -> Any:
+    return s3_event((f"{pipeline.bucket}-not-there", "crl/ca.crl"))
+
+
+FAILED: dict[str, tuple[Callable[[Pipeline, FaultProxy, Path], Any], str]] = {
+    "base_missing": (_delta_without_base, "delta CRL 5 of CN=Example Issuing CA needs a complete"),
+    "issuer_certificate": (_broken_bundle, "the input ends inside a block"),
+    "store": (_forbidden_catalog, "catalog.json: GetObject was answered 403 AccessDenied"),
+    "fetch": (_url_of_nobody, "has the address 127.0.0.1, which is not a public one"),
+    "unavailable": (_missing_bucket, "NoSuchBucket"),
+}
+
+
+@pytest.mark.parametrize("cause", FAILED)
+def test_each_failure_that_may_pass_explains_itself(
+    pipeline: Pipeline,
+    s3: S3Environment,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    cause: str,
 ) -> None:
     """
-    It is no rejection for good: what failed is told apart from what was refused.
+    It is no rejection for good: the line says that it is tried again, and why it
+    failed; a metric counts by cause, the invocation fails, and no status object
+    blames the CRL.
     """
-    delta = crl_with(extensions=[delta_of(4)])
-    with pytest.raises(ExceptionGroup):
-        pipeline.run(pipeline.put("crl/delta.crl", delta))
+    make, words = FAILED[cause]
+    with fault_proxy(s3.endpoint) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        event = make(pipeline, proxy, tmp_path)
+        with pytest.raises(ExceptionGroup):
+            pipeline.invoke(event)
     (line,) = lines_of(caplog, "preprocessor")
-    assert (line["outcome"], line["cause"]) == ("failed", "base_missing")
-    assert line["message"].startswith("failed, and is tried again: delta CRL 5 of")
+    assert (line["level"], line["outcome"], line["cause"]) == ("ERROR", "failed", cause)
+    assert line["object"].endswith("crl")
+    assert line["message"].startswith("failed, and is tried again: ")
+    assert words in line["message"]
     (metrics,) = metrics_of(capsys)
-    assert (metrics["Failed"], metrics["cause"]) == ([1.0], "base_missing")
+    assert (metrics["Failed"], metrics["cause"]) == ([1.0], cause)
+    if cause != "base_missing":
+        monkeypatch.setenv("AWS_ENDPOINT_URL", s3.endpoint)
+        assert crlcheck.read_rejections(pipeline.store) == []
+
+
+def test_every_cause_has_its_line_and_is_documented() -> None:
+    """
+    The causes whose lines are tested here are all that a line can carry, every
+    error of a CRL among them, and those that the operator's page explains.
+    """
+    tested = {*REJECTED, *FAILED, "malformed_event"}
+    assert tested == {*rejections._CAUSES.values(), "malformed_event", "unavailable"}
+    kinds = [*CrlError.__subclasses__(), CertificateError, StoreError, FetchError]
+    assert all(issubclass(kind, tuple(rejections._CAUSES)) for kind in kinds)
+    page = Path(__file__).parents[1] / "docs" / "operations.md"
+    table = page.read_text(encoding="utf-8").partition("| cause |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == tested
 
 
 def test_a_record_that_cannot_be_read_says_so(
