@@ -26,7 +26,6 @@ from support.authorizer import (
 )
 from support.functions import lines_of
 
-HEADER_SOURCES = {name: source for name, source in SOURCES.items() if source.header}
 NOW = datetime.now(UTC)
 
 
@@ -78,69 +77,6 @@ def test_without_a_certificate_it_is_denied_and_told_why(
     line = context_of(caplog)
     assert (line["level"], line["cause"]) == ("INFO", "no_certificate")
     assert "mutual TLS" in line["detail"] or "CRLCHECK_CERTIFICATE_HEADER" in line["detail"]
-
-
-@pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
-@pytest.mark.parametrize("other", SOURCES.values(), ids=SOURCES)
-def test_no_source_stands_in_for_another(
-    source: Source, other: Source, monkeypatch: pytest.MonkeyPatch, published: Path
-) -> None:
-    """
-    A good certificate anywhere else saves neither a client that presented none
-    nor one that is revoked.
-    """
-    if source.certificate_from == other.certificate_from:
-        return
-    function = load_from(source, monkeypatch, published)
-    good = PKI.client("good")
-    for presented in (None, PKI.client("revoked")):
-        event = source.event(presented)
-        forged = other.event(good)
-        if other.header is None:
-            for member in ("identity", "authentication"):
-                if member in forged["requestContext"] and source.header is not None:
-                    event["requestContext"][member] = forged["requestContext"][member]
-        else:
-            for member in ("headers", "multiValueHeaders"):
-                if member in event:
-                    value = quote(good, safe="+=/")
-                    event[member][other.header] = [value] if member[0] == "m" else value
-        assert not is_allowed(function.handler(event, None))
-
-
-@pytest.mark.parametrize("source", HEADER_SOURCES.values(), ids=HEADER_SOURCES)
-@pytest.mark.parametrize("forgery", ["spelling", "joined", "listed", "second certificate"])
-def test_a_forged_leaf_beside_the_real_one_is_denied(
-    source: Source,
-    forgery: str,
-    monkeypatch: pytest.MonkeyPatch,
-    published: Path,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """
-    A client that adds the header itself, however it is then merged with the real
-    one, is denied: which of them is real cannot be told.
-    """
-    function = load_from(source, monkeypatch, published)
-    good, revoked = (quote(PKI.client(name), safe="+=/") for name in ("good", "revoked"))
-    event = source.event(PKI.client("revoked"))
-    headers = event.get("headers") or event["multiValueHeaders"]
-    assert source.header is not None
-    if forgery == "spelling":
-        headers[source.header.title()] = headers[source.header].__class__()
-        headers[source.header.title()] += [good] if "multiValueHeaders" in event else good
-    elif forgery == "joined":
-        joined = f"{good},{revoked}"
-        headers[source.header] = [joined] if "multiValueHeaders" in event else joined
-    elif forgery == "listed":
-        headers[source.header] = [good, revoked]
-    else:
-        event = source.event(PKI.client("good") + PKI.client("revoked"))
-        if source.certificate_from == "alb-passthrough":
-            # In a chain the client's own certificate comes first, and the others may be any.
-            event = source.event(PKI.client("revoked") + PKI.client("good"))
-    assert not is_allowed(function.handler(event, None))
-    assert context_of(caplog)["allowed"] is False
 
 
 @pytest.mark.parametrize("name", ["alb-verify", "cloudfront"])
