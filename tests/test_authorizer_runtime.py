@@ -14,8 +14,16 @@ from typing import Any
 
 import pytest
 
-from support.authorizer import PKI, SOURCES, VERDICTS, is_allowed, publish, write_anchors
-from support.events import authorizer_event
+from support.authorizer import (
+    FORMATS,
+    PKI,
+    SOURCES,
+    VERDICTS,
+    is_allowed,
+    publish,
+    write_anchors,
+)
+from support.events import EVENTS, authorizer_event
 from support.moto_server import S3Environment
 from support.runtime_api import LambdaFunction
 
@@ -31,6 +39,16 @@ def environ(s3: S3Environment) -> dict[str, str]:
     return {**s3.variables, "CRLCHECK_STORE": store}
 
 
+MEMBER_OF = {"iam": "policyDocument", "simple": "isAuthorized", "http": "statusCode"}
+"""The member by which each form of response is known."""
+
+
+def form_of(answer: dict[str, Any]) -> str:
+    """In which form an answer is; in one only."""
+    (form,) = (form for form, member in MEMBER_OF.items() if member in answer)
+    return form
+
+
 @pytest.mark.parametrize(
     "certificate_from", sorted({source.certificate_from for source in SOURCES.values()})
 )
@@ -38,16 +56,18 @@ def test_every_shape_and_form_runs_under_the_runtime(
     certificate_from: str, environ: dict[str, str], tmp_path: Path
 ) -> None:
     """
-    For each source: every event shape, every form of response, every verdict; and
-    what is wrong or missing is denied, not failed.
+    For each source: every event shape, answered in the form that its sender reads,
+    every verdict; and what is wrong or missing is denied, not failed.
     """
     settings = {"CRLCHECK_CERTIFICATE_FROM": certificate_from}
     if certificate_from == "alb-passthrough":
         settings["CRLCHECK_TRUST_ANCHORS"] = write_anchors(tmp_path)
     sources = {n: s for n, s in SOURCES.items() if s.certificate_from == certificate_from}
-    forms = ["iam", "simple"] if certificate_from in ("api-gateway", "cloudfront") else ["iam"]
-    for form in forms:
-        variables = {**environ, **settings, "CRLCHECK_RESPONSE": form}
+    token = json.loads((EVENTS / "authorizer_token.json").read_text())
+    for response in ("iam", "simple"):
+        forms = {"http_2_0": response, "cloudfront": response}
+        forms |= {"alb": "http", "alb_passthrough": "http"}
+        variables = {**environ, **settings, "CRLCHECK_RESPONSE": response}
         with LambdaFunction(HANDLER, variables) as function:
             for name, source in sources.items():
                 for client in (*VERDICTS, None):
@@ -55,7 +75,58 @@ def test_every_shape_and_form_runs_under_the_runtime(
                     answer = function.invoke(source.event(pem))
                     assert not answer.failed, function.log
                     assert is_allowed(answer.payload) is (client == "good"), (name, client)
-            assert not is_allowed(function.invoke({"unexpected": True}).payload)
+                    assert form_of(answer.payload) == forms.get(source.shape, "iam")
+            for event, form in ((token, "iam"), ({"unexpected": True}, response)):
+                answer = function.invoke(event)
+                assert not answer.failed, function.log
+                assert not is_allowed(answer.payload)
+                assert form_of(answer.payload) == form
+
+
+TARGET = """
+from lambda_authorizer.handler import protect
+
+@protect
+def handler(event, context):
+    return {"statusCode": 200, "body": event["requestContext"]["authorizer"]["verdict"]}
+"""
+
+
+@pytest.mark.parametrize("name", ["alb-verify", "alb-passthrough"])
+def test_a_protected_target_runs_under_the_runtime(
+    name: str, environ: dict[str, str], tmp_path: Path
+) -> None:
+    """
+    A module of the user's own answers what is allowed, headers single or multiple.
+    """
+    source = SOURCES[name]
+    (tmp_path / "target.py").write_text(TARGET)
+    variables = {**environ, "CRLCHECK_CERTIFICATE_FROM": name, "PYTHONPATH": str(tmp_path)}
+    if name == "alb-passthrough":
+        variables["CRLCHECK_TRUST_ANCHORS"] = write_anchors(tmp_path)
+    with LambdaFunction("target.handler", variables) as function:
+        answers = [function.invoke(source.event(PKI.client(client))) for client in VERDICTS]
+        answers.append(function.invoke(source.event(None)))
+        assert not any(answer.failed for answer in answers), function.log
+    assert [answer.payload["statusCode"] for answer in answers] == [200, 403, 403, 403]
+    assert answers[0].payload["body"] == "not_revoked"
+
+
+def test_observing_runs_under_the_runtime(environ: dict[str, str]) -> None:
+    """
+    Every shape and verdict passes, in either form, and the answer says what would
+    have been done.
+    """
+    for response in ("iam", "simple"):
+        variables = {**environ, "CRLCHECK_MODE": "observe", "CRLCHECK_RESPONSE": response}
+        with LambdaFunction(HANDLER, variables) as function:
+            for shape in FORMATS:
+                for client in VERDICTS:
+                    answer = function.invoke(authorizer_event(shape, PKI.client(client)))
+                    assert not answer.failed, function.log
+                    assert is_allowed(answer.payload)
+                    observed = answer.payload["context"]["observed"]
+                    assert observed == ("allow" if client == "good" else "deny")
 
 
 def metrics_of(log: str) -> list[dict[str, Any]]:

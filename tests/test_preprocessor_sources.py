@@ -377,7 +377,7 @@ def test_each_kind_of_event_runs_under_the_lambda_runtime(
 
         assert answer(eventbridge_event(*crl))["objects"][0]["outcome"] == "published"
         assert answer(s3_event(crl))["objects"][0]["outcome"] == "unchanged"
-        assert answer(sqs_event(s3_event(crl), s3_event(bad))) == {
+        assert answer(sqs_event(s3_event(crl), s3_event(bad), eventbridge_event(*crl))) == {
             "batchItemFailures": [{"itemIdentifier": "message-1"}]
         }
         test_event = {"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": pipeline.bucket}
@@ -385,6 +385,7 @@ def test_each_kind_of_event_runs_under_the_lambda_runtime(
         direct = {"bucket": crl[0], "key": crl[1]}
         assert answer(direct)["objects"][0]["outcome"] == "unchanged"
         assert [one["outcome"] for one in answer({"rescan": "crl/"})["objects"]] == ["unchanged"]
+        assert answer({"fetch": True}) == {"objects": []}
         assert answer({"clean_up": True}) == {"num_deleted": 0, "num_waiting": 0}
         assert function.invoke({"unknown": 1}).payload["errorType"] == "MalformedEventError"
         assert '"_aws"' in function.log
