@@ -8,18 +8,19 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 import pytest
 
-from crlcheck import _images
+from crlcheck import _images, checker
 from support.authorizer import PKI, is_allowed, load, publish
 from support.events import authorizer_event
 from support.fault_proxy import (
     BROKEN_BODY,
+    CONNECTION_RESET,
     LOST_ANSWER,
     SLOW_BODY,
     Fault,
@@ -77,7 +78,8 @@ FAULTS = {
     "500": Fault(500, "InternalError"),
     "503": Fault(503, "SlowDown"),
     "403": Fault(403, "AccessDenied"),
-    "reset": LOST_ANSWER,
+    "no answer": LOST_ANSWER,
+    "reset": CONNECTION_RESET,
     "truncated": BROKEN_BODY,
     "slow": SLOW_BODY,
     "missing": Fault(404, "NoSuchKey"),
@@ -151,35 +153,111 @@ def test_a_catalog_that_goes_back_is_refused(
         assert (allowed, context["crl_number"]) == (False, "2")
 
 
+class Shifted(datetime):
+    """A clock that was set to another time."""
+
+    by = timedelta(0)
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Any:
+        """The true time and what it was shifted by."""
+        return datetime.now(tz) + cls.by
+
+
+@pytest.fixture
+def shift(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any, timedelta], None]:
+    """Set the clock of a function, as its checker, its signatures and itself read it."""
+    true_time = time.time
+
+    def shift_by(function: Any, by: timedelta) -> None:
+        monkeypatch.setattr(Shifted, "by", by)
+        for module in (function, checker):
+            monkeypatch.setattr(module, "datetime", Shifted)
+        monkeypatch.setattr(time, "time", lambda: true_time() + by.total_seconds())
+
+    return shift_by
+
+
 def test_not_modified_for_ever_ends(
-    proxy: FaultProxy, store: str, monkeypatch: pytest.MonkeyPatch
+    shift: Callable[[Any, timedelta], None],
+    proxy: FaultProxy,
+    store: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """
     A cache that says so whatever it is asked is believed for a bounded time.
     """
-    function = load(monkeypatch, store, max_catalog_age="1s")
+    function = load(monkeypatch, store, max_catalog_age="1h")
     assert decide(function, GOOD)[0]
     proxy.always, proxy.always_for = Fault(304), "catalog.json"
-    assert decide(function, GOOD)[0]
-    time.sleep(1.1)
+    for minutes in (0, 20, 40, 59):
+        shift(function, timedelta(minutes=minutes))
+        assert decide(function, GOOD)[0]
+    shift(function, timedelta(minutes=61))
     allowed, context = decide(function, GOOD)
     assert (allowed, context["cause"]) == (False, "store_unavailable")
+    proxy.always = WHOLE
+    function.CHECKER.refresh()
+    assert decide(function, GOOD)[0]
 
 
 def test_next_update_passes_between_two_invocations(
-    store: str, monkeypatch: pytest.MonkeyPatch
+    shift: Callable[[Any, timedelta], None], store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
     Time is looked at in every invocation, not when the CRL was loaded.
     """
-    lifetime = timedelta(seconds=2)
-    publish(store, PKI.crl(2, age=timedelta(0), lifetime=lifetime))
     function = load(monkeypatch, store)
+    publish(store, PKI.crl(2, age=timedelta(0), lifetime=timedelta(hours=2)))
     assert decide(function, GOOD)[0]
-    time.sleep(2.1)
+    shift(function, timedelta(hours=2, seconds=1))
     allowed, context = decide(function, GOOD)
-    assert (allowed, context["cause"]) == (False, "stale")
+    assert (allowed, context["cause"], context["crl_number"]) == (False, "stale", "2")
     assert decide(function, REVOKED)[1]["verdict"] == "revoked"
+
+
+def test_a_clock_that_jumps_back_hides_nothing_newer(
+    shift: Callable[[Any, timedelta], None],
+    store: str,
+    s3: S3Environment,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    The store is asked although nothing is due by that clock, and a CRL that it calls
+    one of the future lets nobody pass and revokes all the same.
+    """
+    function = load(monkeypatch, store, refresh_seconds="3600")
+    assert decide(function, GOOD)[0]
+    publish_next(s3, store, monkeypatch)
+    assert decide(function, GOOD)[0], "not due yet"
+    shift(function, -timedelta(minutes=1))
+    allowed, context = decide(function, GOOD)
+    assert (allowed, context["verdict"], context["crl_number"]) == (False, "revoked", "2")
+    shift(function, -timedelta(days=1))
+    publish(store, PKI.crl(3, age=timedelta(0)))
+    allowed, context = decide(function, GOOD)
+    assert (allowed, context["cause"]) == (False, "not_yet_valid")
+    assert decide(function, REVOKED)[1]["verdict"] == "revoked"
+
+
+def test_a_clock_that_jumps_back_makes_no_catalog_younger(
+    shift: Callable[[Any, timedelta], None],
+    proxy: FaultProxy,
+    store: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    While the store is down, the time that passes counts by the monotonic clock.
+    """
+    function = load(monkeypatch, store, max_catalog_age="1h")
+    assert decide(function, GOOD)[0]
+    proxy.always, proxy.always_for = Fault(403, "AccessDenied"), "catalog.json"
+    shift(function, -timedelta(minutes=30))
+    assert decide(function, GOOD)[0]
+    true_monotonic = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: true_monotonic() + 3601)
+    allowed, context = decide(function, GOOD)
+    assert (allowed, context["cause"]) == (False, "store_unavailable")
 
 
 def test_under_load_no_fault_makes_a_wrong_answer(
@@ -204,8 +282,8 @@ def test_under_load_no_fault_makes_a_wrong_answer(
             newest = number
         return newest
 
-    short: list[Fault] = [Fault(500, "InternalError"), LOST_ANSWER, BROKEN_BODY]
-    short.append(Fault(part=1, change=_flip))
+    short: list[Fault] = [Fault(500, "InternalError"), CONNECTION_RESET, LOST_ANSWER]
+    short += [BROKEN_BODY, Fault(part=1, change=_flip)]
     # Publishing goes past the proxy.
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3.endpoint)
     with ThreadPoolExecutor(2) as threads:
