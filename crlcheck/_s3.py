@@ -58,11 +58,12 @@ class S3Store:
     A store under a prefix of an S3 bucket.
 
     *client* is a boto3 or botocore S3 client to use instead of one made from
-    the environment, for other credentials, time-outs or endpoints. Its
-    identity needs GetObject for reading, ListBucket so that S3 says "missing"
-    rather than "denied", PutObject and DeleteObject for publishing. A server
-    other than S3 must honour If-Match and If-None-Match on PUT: one that passes
-    them over loses updates.
+    the environment, for other credentials, time-outs or endpoints: of our
+    limits only *load_seconds* then adds to its own. Its identity needs
+    GetObject for reading, ListBucket so that S3 says "missing" rather than
+    "denied", PutObject and DeleteObject for publishing. A server other than S3
+    must honour If-Match and If-None-Match on PUT: one that passes them over
+    loses updates.
 
     load_seconds: how long reading an image may take. A caller with a deadline
     of its own, such as a Lambda function, should leave it time to answer.
@@ -84,6 +85,7 @@ class S3Store:
         self._prefix = f"{prefix.strip('/')}/".lstrip("/")
         self._load_seconds = load_seconds
         self._getter = None if client is not None else S3Getter.from_environment(bucket, os.environ)
+        self._is_given = client is not None
         self._made: Any = _new_client() if client is None and self._getter is None else client
 
     def __repr__(self) -> str:
@@ -98,8 +100,8 @@ class S3Store:
         """As ObjectStore.read."""
         check_name(name)
         if self._getter is None:
-            with self._translated(name):
-                return self._get(name)
+            # Not _READ_SECONDS: whoever reads first may have to find credentials.
+            return self._get(name, None if self._is_given else self._load_seconds)
         answer = self._fetch(self._getter, name, time.monotonic() + _READ_SECONDS)
         return StoredObject(answer.body, answer.etag)
 
@@ -114,18 +116,16 @@ class S3Store:
                     self._getter, name, time.monotonic() + _POLL_SECONDS, if_none_match=etag
                 )
                 return StoredObject(answer.body, answer.etag)
-            with self._translated(name):
-                return self._get(name, IfNoneMatch=etag)
+            return self._get(name, None if self._is_given else _POLL_SECONDS, IfNoneMatch=etag)
         except _NotModifiedError:
             return None
 
     def load(self, name: str) -> bytes | bytearray:
         """As ObjectStore.load; a large object is read in parts, all of one state."""
         check_name(name)
-        deadline = time.monotonic() + self._load_seconds
         if self._getter is None:
-            with self._translated(name):
-                return self._get(name).body
+            return self._get(name, self._load_seconds).body
+        deadline = time.monotonic() + self._load_seconds
         return self._load_parts(self._getter, name, deadline)
 
     def _load_parts(self, getter: S3Getter, name: str, deadline: float) -> bytearray:
@@ -253,18 +253,42 @@ class S3Store:
     def _object(self, name: str) -> dict[str, str]:
         return {"Bucket": self._bucket, "Key": self._prefix + name}
 
-    def _get(self, name: str, **conditions: str) -> StoredObject:
+    def _get(self, name: str, seconds: float | None, **conditions: str) -> StoredObject:
+        """GET an object by botocore, within *seconds* unless that is None."""
+        if seconds is None:
+            return self._get_whole(name, conditions)
+        # Botocore bounds an attempt's silence and nothing else: neither its attempts
+        # together nor a body that comes drop by drop.
+        given: list[StoredObject | Exception] = []
+
+        def get() -> None:
+            try:
+                given.append(self._get_whole(name, conditions))
+            except Exception as error:  # noqa: BLE001 - raised again by who waits
+                given.append(error)
+
+        reader = threading.Thread(target=get, name="crlcheck S3 GET", daemon=True)
+        reader.start()
+        reader.join(seconds)
+        if not given:
+            raise StoreUnavailableError(f"{self.url}/{name}: timed out after {seconds:g} s")
+        if isinstance(given[0], Exception):
+            raise given[0]
+        return given[0]
+
+    def _get_whole(self, name: str, conditions: dict[str, str]) -> StoredObject:
         from botocore.exceptions import ClientError
 
-        try:
-            response = self._client.get_object(**self._object(name), **conditions)
-        except ClientError as error:
-            # Only the status is dependable; the code of a 304 has no body to come from.
-            if _status(error) == 304 and "IfNoneMatch" in conditions:
-                raise _NotModifiedError from None
-            raise
-        with contextlib.closing(response["Body"]) as body:
-            return StoredObject(body.read(), response["ETag"])
+        with self._translated(name):
+            try:
+                response = self._client.get_object(**self._object(name), **conditions)
+            except ClientError as error:
+                # Only the status is dependable; the code of a 304 has no body to come from.
+                if _status(error) == 304 and "IfNoneMatch" in conditions:
+                    raise _NotModifiedError from None
+                raise
+            with contextlib.closing(response["Body"]) as body:
+                return StoredObject(body.read(), response["ETag"])
 
     def _etag_of_write(self, name: str, write_id: str) -> str | None:
         """

@@ -21,7 +21,7 @@ from crlcheck._s3_get import S3Getter, S3SilenceError
 from crlcheck.errors import StoreUnavailableError
 from crlcheck.stores import S3Store
 from support.fault_proxy import SLOW_BODY, Fault, FaultProxy, fault_proxy
-from support.moto_server import S3Environment
+from support.moto_server import S3Environment, make_client
 from support.tls import server_certificate
 
 PLAIN = {
@@ -220,18 +220,49 @@ def test_a_part_that_is_short_is_read_again(
 # ---- time --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("operation", ["load", "read_if_changed"])
-def test_a_slow_body_is_left_in_time(operation: str, behind: S3Store, proxy: FaultProxy) -> None:
+@pytest.mark.parametrize("by", ["own", "botocore"])
+@pytest.mark.parametrize("operation", ["load", "read", "read_if_changed"])
+def test_a_slow_body_is_left_in_time(
+    operation: str,
+    by: str,
+    behind: S3Store,
+    proxy: FaultProxy,
+    s3: S3Environment,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """
     A body that comes drop by drop takes no longer than the limit, although no
-    single drop is late.
+    single drop is late; whoever reads it.
     """
+    store = behind
+    if by == "botocore":
+        monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "false")
+        store = S3Store(behind.url, load_seconds=1.0)
+        assert store._getter is None
+        store.read("image")  # imports what it needs
+    monkeypatch.setattr(_s3, "_READ_SECONDS", 1.0)
     proxy.always = SLOW_BODY
     started = time.monotonic()
-    read = behind.load if operation == "load" else lambda name: behind.read_if_changed(name, "?")
+    arguments = ["image", "?"] if operation == "read_if_changed" else ["image"]
+    with pytest.raises(StoreUnavailableError, match="image: .*timed out"):
+        getattr(store, operation)(*arguments)
+    assert 0.9 < time.monotonic() - started < 15.0, "the body takes thirty seconds"
+
+
+def test_a_client_of_one_s_own_has_its_own_patience(
+    behind: S3Store, proxy: FaultProxy, s3: S3Environment
+) -> None:
+    """
+    Its time-outs are the caller's, so that reading is waited for; an image, no
+    longer than was said.
+    """
+    store = S3Store(behind.url, client=make_client(proxy.endpoint), load_seconds=1.0)
+    etag = store.read("image").etag
+    proxy.always = Fault(part=1, seconds=1.5)
+    assert store.read("image").body == bytes(9001)
+    assert store.read_if_changed("image", f"{etag}?") is not None
     with pytest.raises(StoreUnavailableError, match="timed out"):
-        read("image")
-    assert 0.9 < time.monotonic() - started < 2.0
+        store.load("image")
 
 
 def test_a_server_that_is_not_there_is_left_at_once() -> None:
