@@ -73,3 +73,20 @@ def test_every_setting_of_the_authorizer_is_explained() -> None:
             assert re.search(rf"`{field.name.upper()}`[^|]*\| `{str(default).lower()}`", table), (
                 field
             )
+
+
+def test_no_authorizer_is_attached_with_a_cache_or_a_side_door() -> None:
+    """
+    Wherever a document attaches the authorizer, results are not kept, and the page
+    turns the default endpoint off for both kinds of API.
+    """
+    text = (ROOT / "docs" / "authorizer.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    commands = [line.split() for line in re.findall(r"^ *\$ aws (.*)$", text, re.MULTILINE)]
+    attached = [command for command in commands if command[1] == "create-authorizer"]
+    assert [command[0] for command in attached] == ["apigateway", "apigatewayv2"]
+    for command in attached:
+        assert command[command.index("--authorizer-result-ttl-in-seconds") + 1] == "0"
+        assert "--identity-source" not in command
+    closing = {command[1]: command for command in commands}
+    assert "op=replace,path=/disableExecuteApiEndpoint,value=True" in closing["update-rest-api"]
+    assert "--disable-execute-api-endpoint" in closing["update-api"]
