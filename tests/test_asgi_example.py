@@ -20,8 +20,8 @@ from urllib.parse import quote
 
 import pytest
 
+from crlcheck.demo.tls import server_certificate
 from support.authorizer import PKI, publish
-from support.tls import server_certificate
 
 pytestmark = pytest.mark.uninstrumented
 EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "asgi_app.py"

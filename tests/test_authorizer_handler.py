@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 import crlcheck
+from crlcheck.demo.runtime_api import LambdaFunction
 from support.authorizer import FORMATS, PKI, VERDICTS, is_allowed, load, publish
 from support.events import authorizer_event
 from support.functions import lines_of
 from support.moto_server import S3Environment
-from support.runtime_api import LambdaFunction
 
 RESOURCES = {
     "rest": "arn:aws:execute-api:eu-central-1:111122223333:a1b2c3d4e5/prod/*",

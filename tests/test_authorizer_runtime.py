@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from crlcheck.demo.runtime_api import LambdaFunction
 from support.authorizer import (
     FORMATS,
     PKI,
@@ -25,7 +26,6 @@ from support.authorizer import (
 )
 from support.events import EVENTS, authorizer_event
 from support.moto_server import S3Environment
-from support.runtime_api import LambdaFunction
 
 pytestmark = pytest.mark.uninstrumented
 HANDLER = "lambda_authorizer.handler.handler"

@@ -18,11 +18,12 @@ from typing import Any
 import pytest
 
 from crlcheck.cli import main
-from crlcheck.demo import pkits, tour
+from crlcheck.demo import apis, pkits, tour
+from crlcheck.demo.apis import EXPECTED, Answer
 from crlcheck.demo.events import HTTP_RESOURCE, REST_RESOURCE, http_request, rest_request
 from crlcheck.demo.pkits import PkitsReport, Refusal
 from crlcheck.demo.process import DemoError, ModuleProcess
-from crlcheck.demo.tour import EXPECTED, Answer, Decision, Step, TourReport
+from crlcheck.demo.tour import Decision, Step, TourReport
 from crlcheck.demo.world import make_world
 
 COMMAND = [sys.executable, "-P", "-m", "crlcheck.cli", "demo", "--entries", "2000"]
@@ -244,19 +245,21 @@ def _policy(**changes: Any) -> dict[str, Any]:
 
 def test_answers_are_read_as_api_gateway_does() -> None:
     """
-    A policy for another API, an unknown effect, or a flag that is no boolean is
-    no answer at all.
+    A policy for another API, an unknown effect, a context of more than scalars, or
+    a flag that is no boolean is no answer at all.
     """
-    assert tour.read_policy(_policy()) == Answer(False, "revoked", None)
+    assert apis.read_policy(_policy()) == Answer(False, "revoked", None)
     for change in ({"Resource": f"{HTTP_RESOURCE}/*"}, {"Effect": "deny"}, {"Action": "*"}):
-        assert tour.read_policy(_policy(**change)) is None
+        assert apis.read_policy(_policy(**change)) is None
+    nested = {**_policy(), "context": {"verdict": "revoked", "cause": ["stale"]}}
+    assert apis.read_policy(nested) is None
     simple = {"isAuthorized": False, "context": {"verdict": "undetermined", "cause": "stale"}}
-    assert tour.read_simple(simple) == Answer(False, "undetermined", "stale")
-    assert tour.read_simple({**simple, "isAuthorized": "false"}) is None
+    assert apis.read_simple(simple) == Answer(False, "undetermined", "stale")
+    assert apis.read_simple({**simple, "isAuthorized": "false"}) is None
     unreadable: Any
     for unreadable in (None, {}, [], "deny", {"policyDocument": {"Statement": []}}):
-        assert tour.read_policy(unreadable) is None
-        assert tour.read_simple(unreadable) is None
+        assert apis.read_policy(unreadable) is None
+        assert apis.read_simple(unreadable) is None
 
 
 # ---- parts -------------------------------------------------------------------------

@@ -15,13 +15,13 @@ import pytest
 
 import crlcheck
 from crlcheck.demo.pki import encode_entry, pem_block, sign_crl
+from crlcheck.demo.runtime_api import LambdaFunction
 from support.events import EVENTS, s3_event
 from support.example_pki import example_pki
 from support.functions import lines_of
 from support.moto_server import S3Environment
 from support.pipeline import Pipeline
 from support.pki import delta_of
-from support.runtime_api import LambdaFunction
 
 PKI = example_pki()
 

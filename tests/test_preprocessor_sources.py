@@ -14,6 +14,7 @@ import pytest
 
 import crlcheck
 from crlcheck.demo.pki import pem_block
+from crlcheck.demo.runtime_api import LambdaFunction
 from support.events import eventbridge_event, s3_event, sqs_event
 from support.example_pki import example_pki
 from support.fault_proxy import (
@@ -28,7 +29,6 @@ from support.functions import lines_of
 from support.moto_server import S3Environment, make_client
 from support.pipeline import Pipeline
 from support.pki import make_authority
-from support.runtime_api import LambdaFunction
 
 PKI = example_pki()
 

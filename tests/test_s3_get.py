@@ -18,11 +18,11 @@ import pytest
 
 from crlcheck import _s3, _s3_get
 from crlcheck._s3_get import S3Getter, S3SilenceError
+from crlcheck.demo.tls import server_certificate
 from crlcheck.errors import StoreUnavailableError
 from crlcheck.stores import S3Store
 from support.fault_proxy import SLOW_BODY, Fault, FaultProxy, fault_proxy
 from support.moto_server import S3Environment, make_client
-from support.tls import server_certificate
 
 PLAIN = {
     "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",

@@ -13,7 +13,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 ACCOUNT = "111122223333"
 REGION: Final = "eu-central-1"
 _HOST = "api.example.com"
-_METHOD, _PATH, _ROUTE = "GET", "/orders/7", "/orders/{id}"
+_METHOD, _ROUTE = "GET", "/orders/{id}"
+
+PATH = "/orders/7"
+"""What clients ask for, unless something else is given."""
 
 REST_RESOURCE = f"arn:aws:execute-api:{REGION}:{ACCOUNT}:a1b2c3d4e5/prod"
 HTTP_RESOURCE = f"arn:aws:execute-api:{REGION}:{ACCOUNT}:f6g7h8i9j0/$default"
@@ -50,20 +53,20 @@ def object_created(bucket: str, key: str, *, size: int, etag: str) -> dict[str, 
     return {"Records": [record]}
 
 
-def rest_request(certificate: x509.Certificate) -> dict[str, Any]:
+def rest_request(certificate: x509.Certificate, path: str = PATH) -> dict[str, Any]:
     """Return what a REST API sends its REQUEST authorizer."""
     headers = {"accept": "application/json", "Host": _HOST}
     return {
         "type": "REQUEST",
-        "methodArn": f"{REST_RESOURCE}/{_METHOD}{_PATH}",
+        "methodArn": f"{REST_RESOURCE}/{_METHOD}{path}",
         "resource": _ROUTE,
-        "path": _PATH,
+        "path": path,
         "httpMethod": _METHOD,
         "headers": headers,
         "multiValueHeaders": {name: [value] for name, value in headers.items()},
         "queryStringParameters": {},
         "multiValueQueryStringParameters": {},
-        "pathParameters": {"id": "7"},
+        "pathParameters": {"id": path.rpartition("/")[2]},
         "stageVariables": {},
         "requestContext": {
             "resourceId": "k9x2q1",
@@ -71,7 +74,7 @@ def rest_request(certificate: x509.Certificate) -> dict[str, Any]:
             "httpMethod": _METHOD,
             "extendedRequestId": uuid.uuid4().hex[:15],
             "requestTime": f"{datetime.now(UTC):%d/%b/%Y:%H:%M:%S +0000}",
-            "path": _PATH,
+            "path": path,
             "accountId": ACCOUNT,
             "protocol": "HTTP/1.1",
             "stage": "prod",
@@ -92,15 +95,15 @@ def rest_request(certificate: x509.Certificate) -> dict[str, Any]:
     }
 
 
-def http_request(certificate: x509.Certificate) -> dict[str, Any]:
+def http_request(certificate: x509.Certificate, path: str = PATH) -> dict[str, Any]:
     """Return what an HTTP API sends its authorizer, payload format 2.0."""
     return {
         "version": "2.0",
         "type": "REQUEST",
-        "routeArn": f"{HTTP_RESOURCE}/{_METHOD}{_PATH}",
+        "routeArn": f"{HTTP_RESOURCE}/{_METHOD}{path}",
         "identitySource": None,
         "routeKey": f"{_METHOD} {_ROUTE}",
-        "rawPath": _PATH,
+        "rawPath": path,
         "rawQueryString": "",
         "headers": {"accept": "application/json", "host": _HOST},
         "requestContext": {
@@ -111,7 +114,7 @@ def http_request(certificate: x509.Certificate) -> dict[str, Any]:
             "domainPrefix": "api",
             "http": {
                 "method": _METHOD,
-                "path": _PATH,
+                "path": path,
                 "protocol": "HTTP/1.1",
                 "sourceIp": "192.0.2.10",
                 "userAgent": "curl/8.9.1",
@@ -122,7 +125,7 @@ def http_request(certificate: x509.Certificate) -> dict[str, Any]:
             "time": f"{datetime.now(UTC):%d/%b/%Y:%H:%M:%S +0000}",
             "timeEpoch": _epoch_milliseconds(),
         },
-        "pathParameters": {"id": "7"},
+        "pathParameters": {"id": path.rpartition("/")[2]},
         "stageVariables": {},
     }
 

@@ -8,8 +8,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from crlcheck.demo.apis import EXPECTED
 from crlcheck.demo.pkits import PkitsReport
-from crlcheck.demo.tour import EXPECTED, Decision, Step, TourReport
+from crlcheck.demo.tour import Decision, Step, TourReport
 
 _CLIENTS = {
     "good": "good: not listed",

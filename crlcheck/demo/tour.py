@@ -15,13 +15,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from crlcheck.demo.events import (
-    REGION,
-    REST_RESOURCE,
-    http_request,
-    object_created,
-    rest_request,
-)
+from crlcheck.demo.apis import EXPECTED, HTTP, REST, Answer, Api
+from crlcheck.demo.events import PATH, REGION, object_created
 from crlcheck.demo.process import DemoError, ModuleProcess
 from crlcheck.demo.s3_server import aws_environment, clean_environment, environment
 from crlcheck.demo.world import World, make_world
@@ -30,6 +25,7 @@ BUCKET = "crlcheck-demo"
 CRL_KEY, ISSUER_KEY = "crl/ca.crl", "issuers/ca.pem"
 STORE = f"s3://{BUCKET}/published"
 
+_APIS = (REST, HTTP)
 _NEEDED = ("boto3", "moto", "werkzeug", "cryptography_vectors")
 
 
@@ -40,23 +36,6 @@ class Step:
     what: str
     detail: str
     seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What an authorizer made of one client: the decision, and what it rests on."""
-
-    allowed: bool
-    verdict: str
-    cause: str | None
-
-
-EXPECTED = {
-    "good": Answer(True, "not_revoked", None),
-    "revoked": Answer(False, "revoked", None),
-    "foreign": Answer(False, "undetermined", "unknown_issuer"),
-}
-"""What must become of each client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,51 +75,6 @@ class TourReport:
         found = sorted((decision.api, decision.client) for decision in self.decisions)
         expected = sorted((api.name, client) for api in _APIS for client in EXPECTED)
         return found == expected and all(decision.is_right for decision in self.decisions)
-
-
-@dataclass(frozen=True, slots=True)
-class _Api:
-    """A kind of API: the events it sends, the setting it needs, the answers it understands."""
-
-    name: str
-    response: str
-    make_event: Callable[[Any], dict[str, Any]]
-    read_answer: Callable[[Any], Answer | None]
-
-
-def read_policy(response: Any) -> Answer | None:
-    """Understand an IAM policy as API Gateway does; None for anything else."""
-    try:
-        (statement,) = response["policyDocument"]["Statement"]
-        context = response["context"]
-        fits = (
-            response["principalId"]
-            and statement["Action"] == "execute-api:Invoke"
-            and statement["Resource"] == f"{REST_RESOURCE}/*"
-            and statement["Effect"] in ("Allow", "Deny")
-        )
-        if fits:
-            return Answer(statement["Effect"] == "Allow", context["verdict"], context.get("cause"))
-    except (KeyError, TypeError, ValueError):
-        pass
-    return None
-
-
-def read_simple(response: Any) -> Answer | None:
-    """Understand a simple response of an HTTP API; None for anything else."""
-    try:
-        allowed, context = response["isAuthorized"], response["context"]
-        if isinstance(allowed, bool):
-            return Answer(allowed, context["verdict"], context.get("cause"))
-    except (KeyError, TypeError):
-        pass
-    return None
-
-
-_APIS = (
-    _Api("REST", "iam", rest_request, read_policy),
-    _Api("HTTP 2.0", "simple", http_request, read_simple),
-)
 
 
 def require_packages() -> None:
@@ -218,14 +152,14 @@ class _Tour:
                 notes.append(f"{expected}: generation {outcome['generation']}")
         return int(outcome["image_size"])
 
-    def _authorize(self, api: _Api, world: World, environ: Mapping[str, str]) -> Iterator[Decision]:
+    def _authorize(self, api: Api, world: World, environ: Mapping[str, str]) -> Iterator[Decision]:
         """Let the authorizer decide on each client, and again once it has all it needs."""
         settings = {"CRLCHECK_STORE": STORE, "CRLCHECK_RESPONSE": api.response}
         with self._step(f"the authorizer starts, for the {api.name} API") as notes:
             function = self._start_function("lambda_authorizer.handler.handler", environ, settings)
             notes.append(_words(settings))
         events = {
-            name: api.make_event(client.certificate) for name, client in world.clients.items()
+            name: api.make_event(client.certificate, PATH) for name, client in world.clients.items()
         }
         first = {name: function.ask(event) for name, event in events.items()}
         again = {name: function.ask(event) for name, event in events.items()}

@@ -5,9 +5,7 @@ of it, and the authorizer decides under AWS's runtime client, with images in S3.
 
 from __future__ import annotations
 
-import http.client
 import json
-import ssl
 import subprocess
 import threading
 import time
@@ -15,22 +13,23 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
+from crlcheck.demo.apis import HTTP, REST
+from crlcheck.demo.gateway import Gateway, gateway
+from crlcheck.demo.nginx import find_nginx, nginx
 from crlcheck.demo.pki import IssuedCertificate
+from crlcheck.demo.tls import get, write_client
 from support.authorizer import PKI, publish
-from support.gateway import Gateway, gateway
 from support.moto_server import S3Environment
-from support.nginx import nginx
 
 LATER_REVOKED = PKI.authority.issue("device 10")
 CLIENTS = {"good": PKI.good, "revoked": PKI.revoked, "foreign": PKI.foreign, "later": LATER_REVOKED}
 EXPECTED = {"good": (200, None), "revoked": (403, None), "foreign": (403, "unknown_issuer")}
 
 
-@pytest.fixture(params=["rest", "http_2_0"])
+@pytest.fixture(params=[REST, HTTP], ids=["rest", "http_2_0"])
 def api(
     request: pytest.FixtureRequest, s3: S3Environment, tmp_path: Path
 ) -> Iterator[tuple[Gateway, str]]:
@@ -38,30 +37,22 @@ def api(
     store = f"s3://{s3.bucket}/published"
     publish(store, PKI.crl(1))
     for name, client in CLIENTS.items():
-        (tmp_path / f"{name}.pem").write_bytes(client.pem)
-        (tmp_path / f"{name}.key").write_bytes(client.key_pem)
+        write_client(tmp_path, name, client)
     environ = {**s3.variables, "CRLCHECK_STORE": store, "CRLCHECK_LOG_LEVEL": "debug"}
-    if request.param == "http_2_0":
-        environ["CRLCHECK_RESPONSE"] = "simple"
     authorities = [PKI.authority.pem, PKI.stranger.pem]
+    program = find_nginx()
+    assert program is not None, "nginx is not installed: make e2e installs it"
     with (
         gateway(request.param, environ, num_environments=2) as started,
-        nginx(started.url, authorities, tmp_path) as url,
+        nginx(program, started.url, authorities, tmp_path) as url,
     ):
         yield started, url
 
 
-def ask(url: str, directory: Path, client: str, path: str = "/orders/7") -> tuple[int, Any]:
+def ask(url: str, directory: Path, client: str) -> tuple[int, Any]:
     """Ask as *client* by Python's ssl; return the status and the authorizer's context."""
-    context = ssl.create_default_context(cafile=directory / "server.pem")
-    context.load_cert_chain(directory / f"{client}.pem", directory / f"{client}.key")
-    connection = http.client.HTTPSConnection(urlsplit(url).netloc, timeout=30, context=context)
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        return answer.status, json.loads(answer.read())
-    finally:
-        connection.close()
+    status, body = get(f"{url}/orders/7", directory, client)
+    return status, json.loads(body)
 
 
 def curl(url: str, directory: Path, client: str, *options: str) -> int:
@@ -70,7 +61,7 @@ def curl(url: str, directory: Path, client: str, *options: str) -> int:
         ["curl", "--silent", "--output", "/dev/null", "--write-out", "%{http_code}",
          "--noproxy", "*", "--cacert", directory / "server.pem",
          "--cert", directory / f"{client}.pem", "--key", directory / f"{client}.key",
-         *options, f"{url}/curl"],
+         *options, f"{url}/orders/8"],
         capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     return int(run.stdout)
@@ -101,8 +92,7 @@ def test_a_client_s_own_header_does_not_help(api: tuple[Gateway, str], tmp_path:
     assert curl(url, tmp_path, "revoked", *forged) == 403
     assert curl(url, tmp_path, "good", *forged) == 200
     unknown: IssuedCertificate = type(PKI.authority).create("Example Issuing CA").issue("forged")
-    (tmp_path / "unknown.pem").write_bytes(unknown.pem)
-    (tmp_path / "unknown.key").write_bytes(unknown.key_pem)
+    write_client(tmp_path, "unknown", unknown)
     before = len(started.access_log)
     assert curl(url, tmp_path, "unknown") == 400
     assert len(started.access_log) == before

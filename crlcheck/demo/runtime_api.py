@@ -2,8 +2,8 @@
 A stub of the Lambda Runtime API, to run a handler under the real runtime client.
 
 ``awslambdaric`` polls ``/2018-06-01/runtime/invocation/next`` for events and posts
-each answer back. Here the events come from a test, and the function runs in a
-process of its own, as on Lambda.
+each answer back. Here the events come from the demo or a test, and the function
+runs in a process of its own, as on Lambda.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from crlcheck.demo.process import DemoError
 
 _PATH = "/2018-06-01/runtime/"
 _PATIENCE = 60.0  # seconds: a busy machine starts interpreters slowly
@@ -55,6 +57,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:
+        """Hand out the next event, once there is one."""
         if self.path.endswith("/restore/next"):
             self.server.before_restore()
             self.send_response(200)
@@ -79,6 +82,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(event)
 
     def do_POST(self) -> None:
+        """Take an answer."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.send_response(202)
         self.send_header("Content-Length", "0")
@@ -140,7 +144,12 @@ class LambdaFunction:
         self._output.close()
 
     def invoke(self, event: object) -> Answer:
-        """Send one event and wait for its answer."""
+        """
+        Send one event and wait for its answer.
+
+        Raises:
+            DemoError: the function ended instead, or gave none in time.
+        """
         self._server.events.put(json.dumps(event).encode())
         return self.next_answer()
 
@@ -153,7 +162,7 @@ class LambdaFunction:
             except queue.Empty:
                 if self._process.poll() is not None and self._server.answers.empty():
                     break
-        raise AssertionError(f"{self._handler} gave no answer; it wrote:\n{self.log}")
+        raise DemoError(f"{self._handler} gave no answer; it wrote:\n{self.log}")
 
     @property
     def log(self) -> str:
