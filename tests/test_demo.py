@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
-import secrets
 import signal
-import subprocess
 import sys
-import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,61 +16,32 @@ from typing import Any
 import pytest
 
 from crlcheck.cli import main
-from crlcheck.demo import apis, pkits, tour
+from crlcheck.demo import apis, mutual_tls, pkits, site, tour
 from crlcheck.demo.apis import EXPECTED, Answer
 from crlcheck.demo.events import HTTP_RESOURCE, REST_RESOURCE, http_request, rest_request
+from crlcheck.demo.mutual_tls import Call, MutualTlsReport
 from crlcheck.demo.pkits import PkitsReport, Refusal
 from crlcheck.demo.process import DemoError, ModuleProcess
-from crlcheck.demo.tour import Decision, Step, TourReport
+from crlcheck.demo.site import Step
+from crlcheck.demo.tour import Decision, TourReport
 from crlcheck.demo.world import make_world
+from support.demo import Run, check_interrupted, processes_of, run_demo
 
-COMMAND = [sys.executable, "-P", "-m", "crlcheck.cli", "demo", "--entries", "2000"]
-
-
-def environment(directory: Path, marker: str) -> dict[str, str]:
-    """An environment that would lead AWS clients astray, were it passed on."""
-    return {
-        **os.environ,
-        "TMPDIR": str(directory),
-        "AWS_PROFILE": "no-such-profile",
-        "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1",
-        "HTTP_PROXY": "http://127.0.0.1:1",
-        "CRLCHECK_STORE": "s3://somebody-elses-bucket",
-        "DEMO_TEST_RUN": marker,
-    }
-
-
-def processes_of(marker: str) -> list[str]:
-    """The command lines of all processes that inherited the marker."""
-    found = []
-    for process in Path("/proc").iterdir():
-        try:
-            if process.name.isdigit() and marker.encode() in (process / "environ").read_bytes():
-                found.append((process / "cmdline").read_bytes().decode())
-        except OSError:
-            continue  # gone meanwhile, or somebody else's
-    return found
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run that has ended."""
-
-    status: int
-    output: str
-    errors: str
-    directory: Path
-    marker: str
+# ``crlcheck demo`` on a machine without nginx; tests/e2e has the other.
+WITHOUT_NGINX = """
+import sys
+from crlcheck.cli import main
+from crlcheck.demo import mutual_tls
+mutual_tls.find_nginx = lambda: None
+sys.exit(main(["demo", "--entries", "2000"]))
+"""
+COMMAND = [sys.executable, "-P", "-c", WITHOUT_NGINX]
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """One run of the command, in a directory for its temporary files."""
-    directory, marker = tmp_path_factory.mktemp("demo"), secrets.token_hex(16)
-    done = subprocess.run(
-        COMMAND, env=environment(directory, marker), capture_output=True, text=True, check=False
-    )
-    return Run(done.returncode, done.stdout, done.stderr, directory, marker)
+    return run_demo(COMMAND, tmp_path_factory.mktemp("demo"))
 
 
 def test_every_verdict_is_right(run: Run) -> None:
@@ -114,6 +83,17 @@ def test_the_output_tells_times_and_sizes(run: Run) -> None:
     assert max(map(len, run.output.splitlines())) <= 120
 
 
+def test_without_nginx_the_rest_is_shown(run: Run) -> None:
+    """
+    One line says what was left out and how to get it.
+    """
+    (line,) = [line for line in run.output.splitlines() if "nginx" in line]
+    assert line == (
+        "Left out: the same by real mutual TLS, for which nginx is missing "
+        "(apt install nginx-light)."
+    )
+
+
 def test_every_crl_of_pkits_is_accounted_for(run: Run) -> None:
     """
     The counts add up to the number of files, and each refusal has its line.
@@ -141,22 +121,7 @@ def test_an_interrupted_run_leaves_no_process_behind(
     However the demo ends, its servers end with it; its temporary files too
     where it has a say in that.
     """
-    marker = secrets.token_hex(16)
-    with subprocess.Popen(
-        COMMAND, env=environment(tmp_path, marker), stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        assert "S3 starts" in process.stdout.readline()
-        assert len(processes_of(marker)) > 1
-        process.send_signal(number)
-        status = process.wait(60)
-    assert status == (-number if number is signal.SIGKILL else 128 + number)
-    deadline = time.monotonic() + 60
-    while processes_of(marker) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert processes_of(marker) == []
-    if number is not signal.SIGKILL:
-        assert list(tmp_path.iterdir()) == []
+    assert len(check_interrupted(COMMAND, tmp_path, number, after="S3 starts")) > 1
 
 
 # ---- the judgement itself --------------------------------------------------------
@@ -172,13 +137,28 @@ def report_of(**answers: Answer | None) -> TourReport:
     return TourReport((Step("a step", "", 0.1),), tuple(decisions), 10, 1000, 500)
 
 
+def calls_of(**got: tuple[int, Answer]) -> MutualTlsReport:
+    """A report in which all is right but for *got*: a status and what the access log has."""
+    revoked = EXPECTED["revoked"]
+    calls = []
+    for client, right in [*EXPECTED.items(), ("good", revoked)]:
+        name = "again" if client == "good" and right == revoked else client
+        status, answer = got.get(name, (200 if right.allowed else 403, right))
+        calls.append(Call(client, right, status, (answer,), ("GET /",), 0.1))
+    return MutualTlsReport((), tuple(calls))
+
+
 @pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Lets ``crlcheck demo`` show a report made here, as if it had happened."""
 
-    def show(report: TourReport, *arguments: str) -> int:
+    def show(
+        report: TourReport, *arguments: str, mutual_tls_report: MutualTlsReport | None = None
+    ) -> int:
         pkits_report = PkitsReport(1, ("a.crl",), (Refusal("b.crl", "CrlError", "why", "b"),), 0.1)
-        monkeypatch.setattr(tour, "run_tour", lambda *_, **__: report)
+        monkeypatch.setattr(site, "open_site", lambda *_, **__: contextlib.nullcontext())
+        monkeypatch.setattr(tour, "run_tour", lambda _: report)
+        monkeypatch.setattr(mutual_tls, "run_mutual_tls", lambda _: mutual_tls_report)
         monkeypatch.setattr(pkits, "compile_all", lambda _: pkits_report)
         return main(["demo", *arguments])
 
@@ -218,14 +198,50 @@ def test_a_missing_verdict_fails_the_demo(shown: Any) -> None:
     assert shown(replace(report, decisions=report.decisions[1:])) == 4
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"again": (200, Answer(True, "not_revoked", None))},
+        {"revoked": (200, Answer(False, "revoked", None))},
+        {"foreign": (403, Answer(False, "undetermined", "store_unavailable"))},
+        {"good": (502, Answer(True, "not_revoked", None))},
+    ],
+    ids=str,
+)
+def test_a_wrong_answer_through_nginx_fails_the_demo(
+    shown: Any, capsys: pytest.CaptureFixture[str], wrong: dict[str, tuple[int, Answer]]
+) -> None:
+    """
+    A client that got another status, or the right one for another reason, is shown
+    as wrong, and the exit status is 4; so it is where a call is missing.
+    """
+    report = calls_of(**wrong)
+    assert sum("WRONG, expected" in call.detail for call in report.calls) == 1
+    assert shown(report_of(), mutual_tls_report=report) == 4
+    assert "1 of 4 answers through nginx are WRONG" in capsys.readouterr().out
+    right = calls_of()
+    assert shown(report_of(), mutual_tls_report=right) == 0
+    assert "WRONG" not in capsys.readouterr().out
+    assert shown(report_of(), mutual_tls_report=replace(right, calls=right.calls[:-1])) == 4
+
+
 def test_the_demo_as_json(shown: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """
-    One document holds decisions, sizes and what became of PKITS.
+    One document holds decisions, sizes, calls and what became of PKITS.
     """
     assert shown(report_of(good=None), "--json") == 4
     found = json.loads(capsys.readouterr().out)
     assert (found["right"], found["crl_size"], found["image_size"]) == (False, 1000, 500)
     assert [d["right"] for d in found["decisions"]] == [True] * 3 + [False] + [True] * 2
+    assert found["mutual_tls"] is None
+    wrong = calls_of(revoked=(200, Answer(True, "not_revoked", None)))
+    capsys.readouterr()
+    assert shown(report_of(), "--json", mutual_tls_report=wrong) == 4
+    found = json.loads(capsys.readouterr().out)
+    assert found["right"] is False
+    calls = found["mutual_tls"]["calls"]
+    assert [c["right"] for c in calls] == [True, False, True, True]
+    assert (calls[1]["client"], calls[1]["status"]) == ("revoked", 200)
     assert (found["pkits"]["num_crls"], found["pkits"]["refused"][0]["reason"]) == (2, "why")
 
 

@@ -292,8 +292,8 @@ def demo_command(num_entries: int, directory: Path | None, as_json: bool) -> int
     """
     Show the whole path on this machine: upload, compile, publish, authorize.
 
-    S3 is a local server for the time being. Then every CRL of NIST's PKITS is
-    compiled or refused.
+    S3 is a local server for the time being. Where nginx is installed, clients also
+    call by real mutual TLS. Then every CRL of NIST's PKITS is compiled or refused.
     """
     from crlcheck.cli import demo
 

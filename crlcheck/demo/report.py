@@ -9,8 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from crlcheck.demo.apis import EXPECTED
+from crlcheck.demo.mutual_tls import MutualTlsReport
 from crlcheck.demo.pkits import PkitsReport
-from crlcheck.demo.tour import Decision, Step, TourReport
+from crlcheck.demo.site import Step
+from crlcheck.demo.tour import Decision, TourReport
 
 _CLIENTS = {
     "good": "good: not listed",
@@ -49,6 +51,24 @@ def show_tour(console: Console, report: TourReport) -> None:
     )
 
 
+def show_mutual_tls(console: Console, report: MutualTlsReport | None) -> None:
+    """Print whether the answers were right, or what is missing."""
+    if report is None:
+        console.print(
+            "Left out: the same by real mutual TLS, for which nginx is missing "
+            "(apt install nginx-light).",
+            style="yellow",
+        )
+        return
+    wrong = sum(not call.is_right for call in report.calls)
+    console.print(
+        f"All {len(report.calls)} answers through nginx are right."
+        if report.is_right
+        else f"{wrong} of {len(report.calls)} answers through nginx are WRONG.",
+        style="green" if report.is_right else "bold red",
+    )
+
+
 def show_pkits(console: Console, report: PkitsReport) -> None:
     """Print the counts, and a line for each refusal."""
     console.print(
@@ -68,15 +88,24 @@ def show_pkits(console: Console, report: PkitsReport) -> None:
         console.print(line, no_wrap=True, overflow="ellipsis")
 
 
-def to_members(tour: TourReport, pkits: PkitsReport) -> dict[str, Any]:
-    """Return both reports as JSON has them; times in seconds, sizes in octets."""
+def to_members(
+    tour: TourReport, mutual_tls: MutualTlsReport | None, pkits: PkitsReport
+) -> dict[str, Any]:
+    """Return the reports as JSON has them; times in seconds, sizes in octets."""
     decisions = [
         {**dataclasses.asdict(decision), "right": decision.is_right} for decision in tour.decisions
     ]
+    calls = mutual_tls and {
+        **dataclasses.asdict(mutual_tls),
+        "calls": [
+            {**dataclasses.asdict(call), "right": call.is_right} for call in mutual_tls.calls
+        ],
+    }
     return {
-        "right": tour.is_right,
+        "right": tour.is_right and (mutual_tls is None or mutual_tls.is_right),
         **dataclasses.asdict(tour),
         "decisions": decisions,
+        "mutual_tls": calls,
         "pkits": {"num_crls": pkits.num_crls, **dataclasses.asdict(pkits)},
     }
 

@@ -20,11 +20,13 @@ _REASONS = (None, 1, 3, 4, 5)
 class World:
     """
     ``good`` and ``revoked`` are clients of ``authority``, ``foreign`` is a client
-    of somebody else. ``crl`` is DER and lists ``revoked`` among its entries.
+    of ``stranger``. ``crl`` is DER and lists ``revoked`` among its ``entries``.
     """
 
     authority: CertificateAuthority
+    stranger: CertificateAuthority
     crl: bytes
+    entries: bytes
     num_entries: int
     good: IssuedCertificate
     revoked: IssuedCertificate
@@ -34,6 +36,12 @@ class World:
     def clients(self) -> dict[str, IssuedCertificate]:
         """The three clients by name."""
         return {"good": self.good, "revoked": self.revoked, "foreign": self.foreign}
+
+    def next_crl(self, *, revoked: IssuedCertificate, now: datetime) -> bytes:
+        """Return the CRL that comes after ``crl``: it lists one client more."""
+        this_update = now.replace(microsecond=0)
+        entry = encode_entry(revoked.certificate.serial_number, this_update, reason=1)
+        return _sign(self.authority, self.entries + entry, this_update, CRL_NUMBER + 1)
 
     def write_files(self, directory: Path) -> list[Path]:
         """Write CA, CRL and clients to *directory*, which is made if need be."""
@@ -77,11 +85,18 @@ def make_world(num_entries: int, *, now: datetime) -> World:
         revoked.certificate.serial_number, this_update - timedelta(days=3), reason=1
     )
     entries.insert(numbers.randrange(num_entries), entry)
-    crl = sign_crl(
+    joined = b"".join(entries)
+    crl = _sign(authority, joined, this_update, CRL_NUMBER)
+    return World(authority, stranger, crl, joined, num_entries, good, revoked, foreign)
+
+
+def _sign(
+    authority: CertificateAuthority, entries: bytes, this_update: datetime, crl_number: int
+) -> bytes:
+    return sign_crl(
         authority,
         entries,
         this_update=this_update,
         next_update=this_update + timedelta(days=7),
-        crl_number=CRL_NUMBER,
+        crl_number=crl_number,
     )
-    return World(authority, crl, num_entries, good, revoked, foreign)
