@@ -176,21 +176,29 @@ def load_handler(environ: dict[str, str]) -> Callable[[Any, Any], Any]:
 
 
 def conditional_get(environ: dict[str, str], store: str) -> Callable[[], None]:
-    """Return a call that makes one bare conditional GET of the catalog, answered 304."""
+    """
+    Return a call that makes one bare conditional GET of the catalog, answered 304.
+
+    It has the headers without which S3 answers no GET, signed beforehand.
+    """
+    from botocore.auth import S3SigV4Auth
+    from botocore.awsrequest import AWSRequest
+    from botocore.credentials import Credentials
+
     bucket, _, prefix = store.removeprefix("s3://").partition("/")
     with environment(environ):
         etag = _client().head_object(Bucket=bucket, Key=f"{prefix}/catalog.json")["ETag"]
-    host = urlsplit(environ["AWS_ENDPOINT_URL"]).netloc
-    # The server looks who it is, and checks no signature.
-    scope = "demo/20260101/eu-central-1/s3/aws4_request"
-    headers = {
-        "if-none-match": etag,
-        "authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0",
-    }
+    endpoint = environ["AWS_ENDPOINT_URL"]
+    path = f"/{bucket}/{prefix}/catalog.json"
+    request = AWSRequest(method="GET", url=endpoint + path)
+    keys = Credentials(environ["AWS_ACCESS_KEY_ID"], environ["AWS_SECRET_ACCESS_KEY"])
+    S3SigV4Auth(keys, "s3", environ["AWS_DEFAULT_REGION"]).add_auth(request)
+    headers = {**dict(request.headers.items()), "if-none-match": etag}
+    host = urlsplit(endpoint).netloc
 
     def get() -> None:
         connection = http.client.HTTPConnection(host)
-        connection.request("GET", f"/{bucket}/{prefix}/catalog.json", headers=headers)
+        connection.request("GET", path, headers=headers)
         answer = connection.getresponse()
         answer.read()
         connection.close()
