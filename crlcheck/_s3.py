@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import mmap
 import os
 import secrets
 import threading
@@ -24,6 +25,7 @@ from crlcheck._object_store import (
     check_prefix,
     check_write,
     is_object_name,
+    make_room,
 )
 from crlcheck._s3_get import S3Answer, S3Getter, S3RefusalError, S3SilenceError, Sink
 from crlcheck.errors import PreconditionFailedError, StoreError, StoreUnavailableError
@@ -120,7 +122,7 @@ class S3Store:
         except _NotModifiedError:
             return None
 
-    def load(self, name: str) -> bytes | bytearray:
+    def load(self, name: str) -> bytes | bytearray | mmap.mmap:
         """As ObjectStore.load; a large object is read in parts, all of one state."""
         check_name(name)
         if self._getter is None:
@@ -128,13 +130,13 @@ class S3Store:
         deadline = time.monotonic() + self._load_seconds
         return self._load_parts(self._getter, name, deadline)
 
-    def _load_parts(self, getter: S3Getter, name: str, deadline: float) -> bytearray:
+    def _load_parts(self, getter: S3Getter, name: str, deadline: float) -> bytearray | mmap.mmap:
         """Read the first part, which tells how many there are, then the others at once."""
-        whole = bytearray()
+        whole: bytearray | mmap.mmap = bytearray()
 
         def first_room(total: int, size: int) -> memoryview:
             nonlocal whole
-            whole = bytearray(total)
+            whole = make_room(total)
             return memoryview(whole)[:size]
 
         first = self._fetch(getter, name, deadline, byte_range=(0, _PART - 1), into=first_room)

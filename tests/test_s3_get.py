@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from crlcheck import _s3, _s3_get
+from crlcheck import _object_store, _s3, _s3_get
 from crlcheck._s3_get import S3Getter, S3SilenceError
 from crlcheck.demo.tls import server_certificate
 from crlcheck.errors import StoreUnavailableError
@@ -155,13 +155,15 @@ def test_any_other_bucket_is_botocore_s(bucket: str) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 999, 1000, 1001, 2000, 9001])
+@pytest.mark.parametrize("huge_pages_from", [1, 10_000])
 def test_a_large_object_is_read_in_parts(
-    size: int, s3: S3Environment, monkeypatch: pytest.MonkeyPatch
+    size: int, huge_pages_from: int, s3: S3Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    Whatever the size, the parts make the object.
+    Whatever the size, and whatever memory they are read into, the parts make the object.
     """
     monkeypatch.setattr(_s3, "_PART", 1000)
+    monkeypatch.setattr(_object_store, "_HUGE_PAGES_FROM", huge_pages_from)
     store = S3Store(f"s3://{s3.bucket}/p")
     assert store._getter is not None
     body = bytes(number * 7 % 251 for number in range(size))
