@@ -75,6 +75,14 @@ _SECTIONS: tuple[tuple[str, str, str, Callable[[Results], str]], ...] = (
         tables.compile_memory,
     ),
     (
+        "Publishing",
+        "",
+        "Over a local S3 (moto): from the event of an upload until the preprocessor has answered "
+        "that the image is published; beside it `compile_crl` to a file, and what S3 takes to give "
+        "the CRL and to take the image.",
+        tables.publishing,
+    ),
+    (
         "Authorizer",
         "",
         "Over a local S3 (moto): processes from their start to the first decision, and what "

@@ -278,6 +278,33 @@ def limits(results: Results) -> str:
     return markdown(["", "time", "rate", "run", "row"], lines)
 
 
+def publishing(results: Results) -> str:
+    """Return how long an upload takes to be published, beside what it cannot do without."""
+    lines = []
+    for row in results.select(measure="publish", contender="crlcheck"):
+        compiling, transfer = (
+            results.find(
+                measure="publish", contender=name, num_entries=row.num_entries, run=row.run
+            )
+            for name in ("compile", "transfer")
+        )
+        assert compiling is not None, "both are measured in the same test"
+        assert transfer is not None, "both are measured in the same test"
+        peak, image = row.figures["peak"], row.figures["image_size"]
+        lines.append(
+            [
+                units.entries(row.num_entries),
+                *(units.seconds(each.median) for each in (row, compiling, transfer)),
+                f"{(row.median - transfer.median) / compiling.median:.2f}",
+                f"{units.octets(peak)} for {units.octets(image)}",
+                row.run.label,
+                f"`{row.test}`",
+            ]
+        )
+    parts = ["event to published", "plain compile", "GET and PUT", "less these over compile"]
+    return markdown(["entries", *parts, "peak memory", "run", "row"], lines)
+
+
 def authorizer(results: Results) -> str:
     """Return the authorizer's cold start and warm invocations, and what they are beside."""
     lines = []

@@ -197,3 +197,23 @@ def test_the_bound_counts_subsets(universe: int, count: int) -> None:
     """
     exact = math.log2(math.comb(universe, count))
     assert bounds.log2_binomial(universe, count) == pytest.approx(exact, rel=1e-9, abs=1e-6)
+
+
+def test_publishing_is_what_s3_and_compiling_leave_over(document: Any, tmp_path: Path) -> None:
+    """
+    What publishing takes beyond giving and taking the octets is told as a multiple
+    of compiling; memory beside the image.
+    """
+    recorded = document["benchmarks"][0]
+    recorded["name"] = "test_publish[1000000]"
+    recorded["extra_info"] = {
+        "measure": "publish",
+        "contender": "crlcheck",
+        "kind": "random16",
+        "num_entries": 1_000_000,
+        "figures": {"peak": 100 << 20, "image_size": 50 << 20},
+        "beside": {"compile": [0.2], "transfer": [0.5]},
+    }
+    recorded["stats"]["data"] = [0.8]
+    table = tables.publishing(read(document, tmp_path / "large.json"))
+    assert "| 800 ms | 200 ms | 500 ms | 1.50 | 100 MiB for 50.0 MiB | large |" in table

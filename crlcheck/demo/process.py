@@ -59,6 +59,11 @@ class ModuleProcess:
     ) -> None:
         self._stack.close()
 
+    @property
+    def process_id(self) -> int:
+        """The system's number for the process."""
+        return self._process.pid
+
     def ask(self, request: object) -> Any:
         """
         Send one line of JSON and return the answer.
