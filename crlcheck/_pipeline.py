@@ -31,13 +31,7 @@ if TYPE_CHECKING:
 DEFAULT_MAX_SOURCE_SIZE = 1 << 30
 """Octets of the largest source taken unless more is allowed."""
 
-# Memory that is new takes 0.5 ms a MiB, so pieces of an image are small, unless it is
-# large: then they fill the huge pages that the system keeps such a file in where it
-# can, and lookups in ten million entries take 37 ns rather than 70.
-_PIECE_SIZE = 1 << 19
-_HUGE_PIECE_SIZE = 2 << 20
-_HUGE_PIECES_FROM = 3_000_000  # entries
-
+_PIECE_SIZE = 1 << 20
 # One chunk being read, one being hashed, one being parsed; so with pieces.
 _NUM_BUFFERS = 3
 
@@ -106,10 +100,8 @@ class VerifiedCrl:
         header_size = self._compiler.start_image(self.metadata.to_bytes())
         pending: deque[tuple[Call[bytes], bytearray]] = deque()
         digests: list[Call[bytes]] = []
-        is_large = self.metadata.num_entries >= _HUGE_PIECES_FROM
-        piece_size = _HUGE_PIECE_SIZE if is_large else _PIECE_SIZE
         offset = header_size
-        for buffer, size in self._compiler.body(_free_buffers(pending, piece_size, offset)):
+        for buffer, size in self._compiler.body(_free_buffers(pending)):
             piece = memoryview(buffer)[:size]
             digests.append(self._worker.submit(_write_pages, sink, offset, piece))
             pending.append((digests[-1], buffer))
@@ -142,25 +134,16 @@ class VerifiedCrl:
         )
 
 
-def _free_buffers(
-    pending: deque[tuple[Call[bytes], bytearray]], piece_size: int, offset: int
-) -> Iterator[bytearray]:
-    """
-    Yield buffers for pieces of the body, as the calls that use them end.
-
-    They take a page more than a piece has, because they are not filled to the last
-    octet. The first one is for the piece at *offset*, up to where the next begins.
-    """
-    full_size = piece_size + PAGE_SIZE
-    yield bytearray(full_size - offset % piece_size)
+def _free_buffers(pending: deque[tuple[Call[bytes], bytearray]]) -> Iterator[bytearray]:
+    """Yield buffers for pieces of the body, as the calls that use them end."""
     while True:
         if len(pending) < _NUM_BUFFERS:
-            yield bytearray(full_size)
+            yield bytearray(_PIECE_SIZE)
             continue
         # Where the worker lags behind, the last piece is written here meanwhile.
         call, buffer = pending.popleft() if pending[0][0].done else pending.pop()
         call.result_here()
-        yield buffer if len(buffer) == full_size else bytearray(full_size)
+        yield buffer
 
 
 def _write_pages(sink: Sink, offset: int, pages: memoryview) -> bytes:
