@@ -29,7 +29,8 @@ static inline uint64_t hint_for_bucket(unsigned *out_skip, const image_table *ta
 
 // prefetch_bucket fetches what finding a bucket reads: its hint, and the directory where
 // the bucket would start if all after the coarse hint had the average of entries. That
-// is 50 bits off or so; waiting for the hint to say it exactly doubles the wait.
+// is 50 bits off or so; waiting for the hint to say it exactly takes 60 ns longer where
+// neither is in the cache.
 static inline void prefetch_bucket(const image_table *table, uint64_t bucket) {
     __builtin_prefetch(table->fine_hints + bucket / BUCKETS_PER_FINE_HINT * 2);
     uint64_t start =
