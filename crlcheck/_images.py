@@ -25,7 +25,7 @@ attempt may have cost a request the whole time limit.
 
 
 IMAGE_OVERHEAD = 16 << 10
-"""Octets that an open image takes beside its own, roughly: objects, locks, a mapping."""
+"""Bytes that an open image takes beside its own, roughly: objects and locks."""
 
 
 def retry_due(refused_at: float) -> bool:
@@ -154,7 +154,7 @@ class ImageCache:
 
     def __init__(self, capacity: int) -> None:
         if capacity <= 0:
-            raise ValueError(f"capacity: expected a positive number of octets, found {capacity}")
+            raise ValueError(f"capacity: expected a positive number of bytes, found {capacity}")
         self._capacity = capacity
         self._lock = threading.Lock()
         self._used: OrderedDict[HeldImage, None] = OrderedDict()

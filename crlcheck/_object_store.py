@@ -65,7 +65,10 @@ class ObjectStore(Protocol):
 
     def load(self, name: str) -> bytes | bytearray | mmap.mmap:
         """
-        Return the contents of a large object, mapped where that is possible.
+        Return the contents of a large object, in memory that nobody else can change.
+
+        What is returned is verified once and answered from for long: it must not
+        be a mapping of a file that another program may write to.
 
         Raises:
             FileNotFoundError: there is no such object.

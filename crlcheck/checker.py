@@ -116,6 +116,9 @@ class RevocationChecker:
     Args:
         source: a store (or its directory or ``s3://`` URL), the path of one
             image, an open index or several. Indexes stay the caller's to close.
+            The file of one image is mapped, as by ``open_index``: it is replaced
+            by rename only. Images of a store are read into memory, where nothing
+            that happens to their files changes them.
         issuers: trusted issuer certificates, in addition to those that the
             store's catalog names. Indexes without any judge certificates of the
             CRLs' own issuers.
@@ -127,9 +130,9 @@ class RevocationChecker:
             a newer one; by default it is asked at every check (one conditional
             GET).
         clock: returns the time in UTC.
-        image_memory: how many octets of a store's images are kept loaded (of a
-            directory's: mapped). Beyond that the least recently used ones are
-            let go; the one in use stays, whatever its size.
+        image_memory: how many bytes of a store's images are kept loaded. Beyond
+            that the least recently used ones are let go; the one in use stays,
+            whatever its size.
         max_catalog_age: how long a set is answered from after its catalog was
             last read in full; beyond that every answer is
             UNDETERMINED(STORE_UNAVAILABLE) until the store hands it out again.

@@ -43,6 +43,12 @@ def open_index(source: ImageSource, verify: bool = True) -> RevocationIndex:
     a single flipped bit is refused; without, only the structure is checked: a
     damaged image may then answer wrongly, but never crash.
 
+    A path is mapped, not read, which takes less than a millisecond at any size.
+    The file is the caller's to keep: it is replaced by rename only. One that is
+    overwritten in place changes the answers of an index that is open, and one
+    that is truncated ends the process by SIGBUS. Where others may do that, give
+    the contents instead: ``open_index(Path(name).read_bytes())``.
+
     Raises:
         CorruptIndexError: the image contradicts itself or its digests.
         UnsupportedIndexVersionError: it is of a later major version.

@@ -15,7 +15,9 @@ import mmap
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,9 +28,10 @@ from crlcheck._object_store import (
     check_prefix,
     check_write,
     is_object_name,
+    make_room,
 )
 from crlcheck._s3 import S3Store
-from crlcheck.errors import PreconditionFailedError
+from crlcheck.errors import PreconditionFailedError, StoreUnavailableError
 
 __all__ = ["LocalStore", "ObjectStore", "S3Store", "StoredObject", "open_store"]
 
@@ -63,10 +66,6 @@ def open_store(target: str | os.PathLike[str] | ObjectStore) -> ObjectStore:
     if isinstance(target, ObjectStore):
         return target
     raise TypeError(f"store: expected a path, URL or ObjectStore, found {type(target).__name__}")
-
-
-MIN_MAPPED_SIZE = 1 << 20
-"""Octets from which on ``LocalStore.load`` maps an object."""
 
 
 class LocalStore:
@@ -108,17 +107,16 @@ class LocalStore:
         found = self.read(name)
         return None if found.etag == etag else found
 
-    def load(self, name: str) -> bytes | mmap.mmap:
+    def load(self, name: str) -> bytearray | mmap.mmap:
         """
-        As ObjectStore.load: a read-only mapping, valid after a replacement or delete.
+        As ObjectStore.load: read into memory of this process, never mapped.
 
-        Small objects are read instead: a mapping costs a file descriptor, of which
-        thousands of partitions would leave none.
+        What is mapped changes with its file: one that another program overwrites
+        would change what was verified already, and one that it truncates would
+        end the process by SIGBUS.
         """
         with self._open(name) as file:
-            if os.fstat(file.fileno()).st_size < MIN_MAPPED_SIZE:
-                return file.read()
-            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            return _read_whole(file, f"{self._root / name}")
 
     def write(
         self, name: str, body: bytes | Path, *, if_match: str | None = None, if_absent: bool = False
@@ -156,15 +154,20 @@ class LocalStore:
             found += [(relative / file).as_posix() for file in files if is_object_name(file)]
         return iter(sorted(name for name in found if name.startswith(prefix)))
 
-    def _open(self, name: str) -> BinaryIO:
+    def _open(self, name: str) -> FileIO:
         check_name(name)
         path = self._root / name
+        cause: OSError | None = None
         try:
-            return path.open("rb")
+            file = FileIO(path, opener=_open_without_waiting)
         except _NO_SUCH_OBJECT as error:
-            # A directory, or a file where the name has one, is not an object either.
-            message = os.strerror(errno.ENOENT)
-            raise FileNotFoundError(errno.ENOENT, message, str(path)) from error
+            cause = error
+        else:
+            if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return file
+            file.close()
+        # A directory, a named pipe, or a file where the name has one, is not an object either.
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from cause
 
     def _check_state(self, name: str, if_match: str | None, if_absent: bool) -> None:
         if if_match is None and not if_absent:
@@ -226,6 +229,33 @@ class LocalStore:
 
 
 _NO_SUCH_OBJECT = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    # A named pipe in the place of an object would otherwise wait for a writer.
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _read_whole(file: FileIO, where: str) -> bytearray | mmap.mmap:
+    """
+    Return the contents of an unbuffered file, in memory of our own.
+
+    Raises:
+        StoreUnavailableError: its size changed meanwhile, so that it may be read again.
+    """
+    size = os.fstat(file.fileno()).st_size
+    whole = make_room(size)
+    position = 0
+    with memoryview(whole) as room:
+        while position < size and (num_read := file.readinto(room[position:])):
+            position += num_read
+    if position < size or file.read(1):
+        found = f"the end after {position}" if position < size else "more"
+        raise StoreUnavailableError(
+            f"{where} changed while it was read: expected {size} bytes, found {found}; "
+            "objects of a store are replaced by rename only"
+        )
+    return whole
 
 
 def _fill(file: BinaryIO, body: bytes | Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -196,3 +197,32 @@ def test_an_index_let_go_answers_to_who_holds_it() -> None:
     index = image.index()
     image.let_go()
     assert 2 in index
+
+
+@pytest.mark.parametrize("harm", ["overwritten", "cut"])
+def test_a_store_s_image_that_is_changed_in_place_changes_no_answer(
+    tmp_path: Path, harm: str
+) -> None:
+    """
+    Whoever may write an image file cannot un-revoke by it, nor end the process:
+    what was verified is not read from the file again, and what is read from it
+    is verified.
+    """
+    serials = range(1 << 100, (1 << 100) + 90_000 * 77, 77)
+    crl = make_crl(AUTHORITIES[0], 1, serials)
+    publish_crl(crl, tmp_path, issuer=AUTHORITIES[0].der, now=NOW)
+    client = make_client(AUTHORITIES[0], serials[0])
+    checker = make_checker(tmp_path)
+    assert checker.check(client).status is RevocationStatus.REVOKED
+    (image,) = (tmp_path / "images").iterdir()
+    size = image.stat().st_size
+    with image.open("r+b") as file:
+        if harm == "cut":
+            file.truncate(100)
+        else:
+            file.write(bytes(size))
+    assert checker.check(client).status is RevocationStatus.REVOKED
+    assert verdict(make_checker(tmp_path).check(client)) == (
+        RevocationStatus.UNDETERMINED,
+        UndeterminedCause.STORE_UNAVAILABLE,
+    )

@@ -1,5 +1,5 @@
 """
-What is particular to a store in a directory: locks, temporary files, mapping.
+What is particular to a store in a directory: locks, temporary files, reading.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from crlcheck.errors import PreconditionFailedError
-from crlcheck.stores import MIN_MAPPED_SIZE, LocalStore
+from crlcheck._object_store import make_room
+from crlcheck.errors import PreconditionFailedError, StoreUnavailableError
+from crlcheck.stores import LocalStore
 from support.store_worker import worker
 
 NAME = "catalog.json"
@@ -171,19 +172,62 @@ def test_reading_needs_no_write_permission(local: LocalStore) -> None:
     assert [path.name for path in root.iterdir()] == [NAME]
 
 
-def test_a_large_image_is_mapped(local: LocalStore) -> None:
+@pytest.mark.parametrize("size", [0, 1000, 9 << 20])
+@pytest.mark.parametrize("harm", ["overwrite", "truncate"])
+def test_what_was_loaded_is_nobody_else_s_to_change(
+    local: LocalStore, size: int, harm: str
+) -> None:
     """
-    The contents of a large image are mapped read-only, not copied; those of a
-    small one are read, for a mapping keeps a file descriptor open.
+    However large an object is, overwriting or truncating its file in place changes
+    nothing of what was loaded before.
     """
-    local.write(IMAGE, b"x" * (MIN_MAPPED_SIZE - 1))
-    assert isinstance(local.load(IMAGE), bytes)
-    local.write(IMAGE, b"x" * MIN_MAPPED_SIZE)
+    local.write(IMAGE, b"x" * size)
     loaded = local.load(IMAGE)
-    assert isinstance(loaded, mmap.mmap)
-    with pytest.raises(TypeError):
-        loaded[0] = 0
-    loaded.close()
+    with (Path(local.url) / IMAGE).open("r+b") as file:
+        if harm == "overwrite":
+            file.write(b"y" * size)
+        else:
+            file.truncate(0)
+    assert loaded[:] == b"x" * size
+
+
+@pytest.mark.parametrize("change", [-1000, -1, 1, 1000])
+def test_a_file_whose_size_changes_while_it_is_read_is_refused(
+    local: LocalStore, change: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A file that shrinks or grows under the reader is an error that says so, and is
+    read again by the next attempt.
+    """
+    size = 1 << 20
+    local.write(IMAGE, bytes(size))
+
+    def harm(asked: int) -> bytearray | mmap.mmap:
+        os.truncate(Path(local.url) / IMAGE, size + change)
+        return make_room(asked)
+
+    monkeypatch.setattr("crlcheck.stores.make_room", harm)
+    with pytest.raises(StoreUnavailableError, match=f"expected {size} bytes, found") as failure:
+        local.load(IMAGE)
+    assert "changed while it was read" in str(failure.value)
+    monkeypatch.undo()
+    assert len(local.load(IMAGE)) == size + change
+
+
+@pytest.mark.parametrize("kind", ["named pipe", "device"])
+def test_what_is_no_file_is_no_object(local: LocalStore, kind: str) -> None:
+    """
+    A named pipe in the place of an object does not keep a reader waiting, nor is
+    a device read without end.
+    """
+    path = Path(local.url) / "other"
+    if kind == "named pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    for read in (local.read, local.load):
+        with pytest.raises(FileNotFoundError, match="other"):
+            read("other")
 
 
 def test_files_that_are_no_objects_are_not_listed(local: LocalStore) -> None:
