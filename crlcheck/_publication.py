@@ -15,9 +15,18 @@ from datetime import datetime, timedelta
 from crlcheck._metadata import ImageMetadata
 from crlcheck._swap import MAX_SWAPS, back_off, read_catalog, swap
 from crlcheck._wording import crl_text, name_text, time_text
-from crlcheck.catalog import Catalog, PublishedImage, ScopeRecord, Tombstone, delta_fits
+from crlcheck.catalog import (
+    Catalog,
+    IssuerRecord,
+    PublishedImage,
+    ScopeRecord,
+    Tombstone,
+    delta_fits,
+)
+from crlcheck.certificate import load_certificate
 from crlcheck.compiler import CompiledImage
 from crlcheck.errors import (
+    CertificateError,
     CrlBaseMissingError,
     CrlCheckError,
     CrlError,
@@ -28,7 +37,7 @@ from crlcheck.errors import (
     UnsupportedCrlError,
 )
 from crlcheck.stores import ObjectStore
-from crlcheck.types import PublishReport
+from crlcheck.types import CertificateFacts, PublishReport
 
 MIN_LOST_ENTRIES = 10
 """A CRL that loses no more entries than this never counts as shrunk."""
@@ -49,7 +58,8 @@ class PublishRules:
     """
 
     clock: Callable[[], datetime]
-    issuers: tuple[bytes, ...]
+    issuers: tuple[CertificateFacts, ...]
+    issuers_from: str
     source_name: str | None
     allow_shrink: bool
     rebuild: bool
@@ -164,6 +174,13 @@ def _base_missing(delta: ImageMetadata, current: ScopeRecord | None) -> CrlBaseM
     )
 
 
+def _certificate(der: bytes) -> CertificateFacts | None:
+    try:
+        return load_certificate(der)
+    except CertificateError:
+        return None  # for the checker to complain of
+
+
 # ---- the publication -------------------------------------------------------------
 
 
@@ -189,6 +206,7 @@ class Publication:
         self._image_may_be_named = False
         self._deleted: set[str] = set()
         self._num_lost = 0
+        self._known_self_signed: dict[bytes, bool | None] = {}
 
     def run(self) -> PublishReport:
         """
@@ -210,12 +228,13 @@ class Publication:
             if self._image is not None and self._was_taken_for_abandoned(self._image, catalog):
                 self._image = None
             record = self._successor_of(current, catalog.tombstones.get(self._scope))
-            if record is current and set(self._rules.issuers) <= set(catalog.issuers):
+            issuers = self._issuer_records(catalog)
+            if record is current and not catalog.lacks(issuers):
                 return self._report(record, catalog.generation, published=False)
             with self._timed("swap"):
                 gone = self._delete_superseded(catalog)
                 successor = catalog.with_scope(
-                    record, self._rules.issuers, now=self._rules.clock()
+                    record, issuers, now=self._rules.clock()
                 ).without_superseded(gone)
                 if self._swap(successor, etag):
                     self.previous = self._replaced(current, record)
@@ -287,6 +306,36 @@ class Publication:
         if not self._is_delta and not self._rules.allow_shrink:
             check_no_shrink(offered, published.metadata)
         return True
+
+    def _issuer_records(self, catalog: Catalog) -> list[IssuerRecord]:
+        """
+        Return the records of the issuers given, and completed ones of those that
+        the catalog has from a writer that did not tell whether they are self-signed.
+        """
+        moment = self._rules.clock().replace(microsecond=0)
+        held = {one.certificate: one for one in catalog.issuers}
+        given = {one.der: one for one in self._rules.issuers}
+        records = [
+            IssuerRecord(der, moment, self._rules.issuers_from, self._self_signed(given[der]))
+            for der in given
+            if der not in held
+        ]
+        for der, record in held.items():
+            if record.self_signed is None:
+                certificate = given.get(der) or _certificate(der)
+                if certificate is not None:
+                    records.append(replace(record, self_signed=self._self_signed(certificate)))
+        return records
+
+    def _self_signed(self, certificate: CertificateFacts) -> bool | None:
+        """Whether a certificate is self-signed, decided once for each publication."""
+        # Only here, because it imports `cryptography`.
+        from crlcheck.signature import is_self_signed
+
+        der = certificate.der
+        if der not in self._known_self_signed:
+            self._known_self_signed[der] = is_self_signed(certificate)
+        return self._known_self_signed[der]
 
     def _needs_rebuilding(self, published: PublishedImage) -> bool:
         """Whether the image of this very CRL is another one by now, or is gone."""

@@ -1,11 +1,13 @@
 """
-What a catalog is made of: images, the record of each scope, what an operator
-did to a scope, and certificates denied by hand. Values with their JSON.
+What a catalog is made of: images, the record of each scope and of each trusted
+issuer, what an operator did to them, and certificates denied by hand. Values
+with their JSON.
 """
 
 from __future__ import annotations
 
 import enum
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -214,6 +216,118 @@ class Superseded:
         return cls(take_time(members, "at", where), first, last)
 
 
+@dataclass(frozen=True, slots=True)
+class IssuerRecord:
+    """
+    A trusted issuer certificate, and what is known of it.
+
+    ``certificate`` is its DER. ``added_at`` and ``added_by`` tell when and by
+    what it came into the catalog; None and "" where it came before that was
+    noted. ``self_signed`` tells whether its signature holds under its own key:
+    decided when it was published, None where nobody could (an algorithm that is
+    not supported, or an older writer), so that names and key ids must do.
+
+    The operator's settings: at an ``is_anchor`` paths end;
+    ``publishes_no_crl`` lets certificates pass for which no CRL of this issuer
+    speaks. ``unknown`` is as in PublishedImage.
+    """
+
+    certificate: bytes = field(repr=False)
+    added_at: datetime | None = None
+    added_by: str = ""
+    self_signed: bool | None = None
+    is_anchor: bool = False
+    publishes_no_crl: bool = False
+    unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 of the certificate in lower-case hex, by which operators name it."""
+        return hashlib.sha256(self.certificate).hexdigest()
+
+    def completed_by(self, other: IssuerRecord) -> IssuerRecord:
+        """Return this record with what only *other*, of the same certificate, knows."""
+        if self.self_signed is not None or other.self_signed is None:
+            return self
+        return replace(self, self_signed=other.self_signed)
+
+    def members(self) -> dict[str, Any]:
+        """Return the JSON members beside the certificate, without those that say nothing."""
+        members: dict[str, Any] = {
+            "added_at": None if self.added_at is None else time_text(self.added_at),
+            "added_by": self.added_by or None,
+            "self_signed": self.self_signed,
+            "is_anchor": self.is_anchor or None,
+            "publishes_no_crl": self.publishes_no_crl or None,
+        }
+        known = {name: value for name, value in members.items() if value is not None}
+        return {**self.unknown, **known}
+
+    @classmethod
+    def read(cls, certificate: bytes, value: object, where: str) -> IssuerRecord:
+        """Read what ``members`` gave. Raises ValueError with the place."""
+        members = members_of(value, where)
+        added_at = members.pop("added_at", None)
+        self_signed = members.pop("self_signed", None)
+
+        def flag(name: str) -> bool:
+            return typed(members.pop(name, False), bool, f"{where}.{name}")
+
+        return cls(
+            certificate,
+            added_at=None if added_at is None else _read_time_at(added_at, f"{where}.added_at"),
+            added_by=typed(members.pop("added_by", ""), str, f"{where}.added_by"),
+            self_signed=None
+            if self_signed is None
+            else typed(self_signed, bool, f"{where}.self_signed"),
+            is_anchor=flag("is_anchor"),
+            publishes_no_crl=flag("publishes_no_crl"),
+            unknown=members,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedIssuer:
+    """
+    The memory of an issuer certificate that an operator took out of the catalog.
+
+    While it is there, no publication brings the certificate back. ``subject`` is
+    its whole Name as DER, ``scopes`` are those that went with it.
+    """
+
+    at: datetime
+    subject: bytes
+    scopes: tuple[str, ...] = ()
+    note: str = ""
+    unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        check_note(self.note)
+
+    def members(self) -> dict[str, Any]:
+        """Return the JSON members."""
+        return {
+            **self.unknown,
+            "at": time_text(self.at),
+            "subject": self.subject.hex(),
+            "scopes": list(self.scopes),
+            "note": self.note,
+        }
+
+    @classmethod
+    def read(cls, value: object, where: str) -> RemovedIssuer:
+        """Read what ``members`` gave. Raises ValueError with the place."""
+        members = members_of(value, where)
+        scopes = take(members, "scopes", list, where)
+        return cls(
+            at=take_time(members, "at", where),
+            subject=_take_name(members, "subject", where),
+            scopes=tuple(typed(one, str, f"{where}.scopes") for one in scopes),
+            note=take(members, "note", str, where),
+            unknown=members,
+        )
+
+
 class ScopeAction(enum.Enum):
     """What an operator can do to a scope by name."""
 
@@ -326,18 +440,14 @@ class Denial:
         serial = take(members, "serial_number", str, where)
         if not re.fullmatch("-?[0-9a-f]{1,1024}", serial):
             raise ValueError(f"{where}.serial_number: expected hex digits, found {serial!r:.80}")
-        issuer = take(members, "issuer", str, where)
-        try:
-            name = bytes.fromhex(issuer)
-        except ValueError as error:
-            raise ValueError(f"{where}.issuer: expected hex, found {issuer!r:.80}") from error
+        name = _take_name(members, "issuer", where)
         until = members.pop("until", None)
         try:
             return cls(
                 issuer=name,
                 serial_number=int(serial, 16),
                 at=take_time(members, "at", where),
-                until=None if until is None else _read_until(until, where),
+                until=None if until is None else _read_time_at(until, f"{where}.until"),
                 note=take(members, "note", str, where),
                 unknown=members,
             )
@@ -346,8 +456,17 @@ class Denial:
             raise ValueError(text if text.startswith(where) else f"{where}: {text}") from error
 
 
-def _read_until(value: object, where: str) -> datetime:
-    return read_time(typed(value, str, f"{where}.until"), f"{where}.until")
+def _read_time_at(value: object, where: str) -> datetime:
+    return read_time(typed(value, str, where), where)
+
+
+def _take_name(members: dict[str, Any], name: str, where: str) -> bytes:
+    """Remove a required member that is a Name in hex, and return its DER."""
+    text = take(members, name, str, where)
+    try:
+        return bytes.fromhex(text)
+    except ValueError as error:
+        raise ValueError(f"{where}.{name}: expected hex, found {text!r:.80}") from error
 
 
 def check_note(note: str) -> None:

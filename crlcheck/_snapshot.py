@@ -156,7 +156,7 @@ def snapshot_of_catalog(
     for image in (*images, *deltas):
         if image is not None and image.scope in needed:
             image.index()
-    issuers = [load_certificate(der) for der in catalog.issuers]
+    issuers = [load_certificate(der) for der in catalog.issuer_certificates()]
     any_point = {
         number for number, record in enumerate(records) if record.covers_no_distribution_point
     }

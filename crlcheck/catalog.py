@@ -22,7 +22,9 @@ from typing import Any
 from crlcheck._json import canonical_json, members_of, parse_json, take, typed
 from crlcheck._records import (
     Denial,
+    IssuerRecord,
     PublishedImage,
+    RemovedIssuer,
     ScopeAction,
     ScopeRecord,
     Superseded,
@@ -36,7 +38,9 @@ __all__ = [
     "CATALOG_NAME",
     "Catalog",
     "Denial",
+    "IssuerRecord",
     "PublishedImage",
+    "RemovedIssuer",
     "ScopeAction",
     "ScopeRecord",
     "Superseded",
@@ -55,25 +59,29 @@ class Catalog:
 
     ``generation`` counts the changes since the store was empty (0, which is
     never written). ``scopes`` has a record for each scope key; ``issuers`` are
-    the trusted issuer certificates in DER, sorted. ``tombstones`` has what an
-    operator last did to a scope, ``denied`` the certificates denied by hand.
-    ``superseded`` has images that no catalog names from the time given on: a
-    name in it is never published again, so that deleting it hits nobody.
-    ``unknown`` is as in PublishedImage.
+    the trusted issuer certificates, sorted by their DER. ``tombstones`` has what an
+    operator last did to a scope, ``denied`` the certificates denied by hand,
+    ``removed_issuers`` by fingerprint the issuers that an operator took out: none
+    of them is among ``issuers``, whoever wrote it there. ``superseded`` has images
+    that no catalog names from the time given on: a name in it is never published
+    again, so that deleting it hits nobody. ``unknown`` is as in PublishedImage.
     """
 
     generation: int
     scopes: Mapping[str, ScopeRecord]
-    issuers: tuple[bytes, ...]
+    issuers: tuple[IssuerRecord, ...]
     tombstones: Mapping[str, Tombstone] = field(default_factory=dict)
     denied: tuple[Denial, ...] = ()
     superseded: Mapping[str, Superseded] = field(default_factory=dict)
+    removed_issuers: Mapping[str, RemovedIssuer] = field(default_factory=dict)
     unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        for name in ("scopes", "tombstones", "superseded"):
+        for name in ("scopes", "tombstones", "superseded", "removed_issuers"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
-        object.__setattr__(self, "issuers", tuple(sorted(set(self.issuers))))
+        trusted = _merged(self.issuers)
+        kept = (one for one in trusted if one.fingerprint not in self.removed_issuers)
+        object.__setattr__(self, "issuers", tuple(kept))
         denied = {denial.key: denial for denial in self.denied}
         object.__setattr__(self, "denied", tuple(denied[key] for key in sorted(denied)))
         for key, record in self.scopes.items():
@@ -105,6 +113,10 @@ class Catalog:
     def image_names(self) -> set[str]:
         """Return the object names of the images that are published."""
         return {image.name for image in self.images()}
+
+    def issuer_certificates(self) -> tuple[bytes, ...]:
+        """Return the trusted issuer certificates in DER."""
+        return tuple(issuer.certificate for issuer in self.issuers)
 
     # ---- JSON ----------------------------------------------------------------
 
@@ -138,6 +150,10 @@ class Catalog:
             "tombstones": {key: one.members() for key, one in self.tombstones.items()},
             "denied": [denial.members() for denial in self.denied],
             "superseded": {name: one.members() for name, one in self.superseded.items()},
+            "issuer_records": {
+                one.fingerprint: members for one in self.issuers if (members := one.members())
+            },
+            "removed_issuers": {key: one.members() for key, one in self.removed_issuers.items()},
         }
         return canonical_json(
             {
@@ -145,7 +161,10 @@ class Catalog:
                 **{name: value for name, value in optional.items() if value},
                 "format": CATALOG_FORMAT,
                 "generation": self.generation,
-                "issuers": [base64.b64encode(issuer).decode("ascii") for issuer in self.issuers],
+                "issuers": [
+                    base64.b64encode(issuer).decode("ascii")
+                    for issuer in self.issuer_certificates()
+                ],
                 "scopes": {key: record.members() for key, record in self.scopes.items()},
             }
         )
@@ -153,11 +172,13 @@ class Catalog:
     # ---- the next generation ---------------------------------------------------
 
     def with_scope(
-        self, record: ScopeRecord, issuers: Iterable[bytes], *, now: datetime
+        self, record: ScopeRecord, issuers: Iterable[IssuerRecord], *, now: datetime
     ) -> Catalog:
         """
         Return the next generation, with *record* in place of its scope's and
         *issuers* added; *now* is noted for images that it replaces.
+
+        Of an issuer that is there already its record stays, and is completed.
 
         The operator's settings and unknown members of the replaced record stay:
         they belong to the scope, not to the CRL. A reset is used up by a new
@@ -183,6 +204,11 @@ class Catalog:
             issuers=(*self.issuers, *issuers),
             tombstones=tombstones,
         )
+
+    def lacks(self, issuers: Iterable[IssuerRecord]) -> bool:
+        """Whether *issuers* would add anything, as an issuer or to the record of one."""
+        offered = (one for one in issuers if one.fingerprint not in self.removed_issuers)
+        return _merged((*self.issuers, *offered)) != self.issuers
 
     def with_override(self, key: str, *, covers_no_distribution_point: bool) -> Catalog:
         """
@@ -224,6 +250,76 @@ class Catalog:
         else:
             tombstone = self._tombstone(key, ScopeAction.RESET, now, note)
         return self._next(now, tombstones={**self.tombstones, key: tombstone})
+
+    def with_issuer_settings(
+        self,
+        fingerprint: str,
+        *,
+        is_anchor: bool | None = None,
+        publishes_no_crl: bool | None = None,
+    ) -> Catalog:
+        """
+        Return the next generation, with the operator's settings of an issuer
+        changed that are not None.
+
+        Raises:
+            ValueError: no issuer has that fingerprint.
+        """
+        held = self.issuer(fingerprint)
+        changed = replace(
+            held,
+            is_anchor=held.is_anchor if is_anchor is None else is_anchor,
+            publishes_no_crl=held.publishes_no_crl
+            if publishes_no_crl is None
+            else publishes_no_crl,
+        )
+        kept = (one for one in self.issuers if one.fingerprint != fingerprint)
+        return replace(self, generation=self.generation + 1, issuers=(*kept, changed))
+
+    def without_issuer(self, fingerprint: str, removed: RemovedIssuer) -> Catalog:
+        """
+        Return the next generation without an issuer and the scopes of *removed*,
+        but with the memory of both.
+
+        Raises:
+            ValueError: no issuer has that fingerprint, or there is no such scope.
+        """
+        self.issuer(fingerprint)
+        gone = set(removed.scopes)
+        tombstones = {
+            key: self._tombstone(key, ScopeAction.REMOVED, removed.at, removed.note)
+            for key in removed.scopes
+        }
+        return self._next(
+            removed.at,
+            scopes={key: record for key, record in self.scopes.items() if key not in gone},
+            tombstones={**self.tombstones, **tombstones},
+            removed_issuers={**self.removed_issuers, fingerprint: removed},
+        )
+
+    def with_issuer_readmitted(self, fingerprint: str) -> Catalog:
+        """
+        Return the next generation, in which a publication may bring a removed issuer back.
+
+        Raises:
+            ValueError: no issuer of that fingerprint was removed.
+        """
+        if fingerprint not in self.removed_issuers:
+            raise ValueError(f"issuer {fingerprint}: it was not removed from the catalog")
+        kept = {key: one for key, one in self.removed_issuers.items() if key != fingerprint}
+        return replace(self, generation=self.generation + 1, removed_issuers=kept)
+
+    def issuer(self, fingerprint: str) -> IssuerRecord:
+        """
+        Return the trusted issuer of that fingerprint.
+
+        Raises:
+            ValueError: there is none.
+        """
+        for one in self.issuers:
+            if one.fingerprint == fingerprint:
+                return one
+        raise ValueError(f"issuer {fingerprint}: there is no such issuer in the catalog")
 
     def with_denial(self, denial: Denial) -> Catalog:
         """Return the next generation, in which a certificate is denied; ended denials go."""
@@ -306,6 +402,15 @@ class Catalog:
             )
 
 
+def _merged(issuers: Iterable[IssuerRecord]) -> tuple[IssuerRecord, ...]:
+    """Return *issuers* by their certificates, those of one certificate as one record."""
+    found: dict[bytes, IssuerRecord] = {}
+    for one in issuers:
+        held = found.get(one.certificate)
+        found[one.certificate] = one if held is None else held.completed_by(one)
+    return tuple(found[certificate] for certificate in sorted(found))
+
+
 def _whole_seconds(moment: datetime) -> datetime:
     return moment.replace(microsecond=0)
 
@@ -324,10 +429,15 @@ def _read_catalog(value: object) -> Catalog:
     generation = take(members, "generation", int, "")
     if generation <= 0:
         raise ValueError(f"generation: expected a positive integer, found {generation}")
+    records = members_of(members.pop("issuer_records", {}), "issuer_records")
     issuers = [
-        _read_issuer(issuer, f"issuers[{i}]")
+        _read_issuer(issuer, f"issuers[{i}]", records)
         for i, issuer in enumerate(take(members, "issuers", list, ""))
     ]
+    removed_issuers = {
+        key: RemovedIssuer.read(one, f"removed_issuers.{key}")
+        for key, one in members_of(members.pop("removed_issuers", {}), "removed_issuers").items()
+    }
     scopes = {
         key: ScopeRecord.read(key, record, f"scopes.{key}")
         for key, record in take(members, "scopes", dict, "").items()
@@ -345,11 +455,18 @@ def _read_catalog(value: object) -> Catalog:
         for name, one in members_of(members.pop("superseded", {}), "superseded").items()
     }
     return Catalog(
-        generation, scopes, tuple(issuers), tombstones, tuple(denied), superseded, unknown=members
+        generation,
+        scopes,
+        tuple(issuers),
+        tombstones,
+        tuple(denied),
+        superseded,
+        removed_issuers,
+        unknown=members,
     )
 
 
-def _read_issuer(value: object, where: str) -> bytes:
+def _read_issuer(value: object, where: str, records: Mapping[str, object]) -> IssuerRecord:
     text = typed(value, str, where)
     try:
         issuer = base64.b64decode(text, validate=True)
@@ -357,4 +474,6 @@ def _read_issuer(value: object, where: str) -> bytes:
         raise ValueError(f"{where}: not base64: {error}") from error
     if not issuer:
         raise ValueError(f"{where}: expected a certificate, found no octets")
-    return issuer
+    fingerprint = IssuerRecord(issuer).fingerprint
+    said = records.get(fingerprint, {})
+    return IssuerRecord.read(issuer, said, f"issuer_records.{fingerprint}")

@@ -37,6 +37,7 @@ def publish_crl(
     now: datetime | None = None,
     clock_skew: timedelta = timedelta(minutes=5),
     source_name: str | None = None,
+    issuers_from: str | None = None,
     allow_shrink: bool = False,
     rebuild: bool = False,
     grace: timedelta = DEFAULT_GRACE,
@@ -56,6 +57,8 @@ def publish_crl(
         source_name: where the CRL came from, kept in the catalog. Where the CRL
             is refused, a status object in the store says so under this name until
             another one of the same name is published.
+        issuers_from: where the issuer certificates came from, kept in the catalog
+            for those that are new to it; by default *source_name*.
         allow_shrink: publish although most entries of the published CRL are gone.
         rebuild: where this very CRL is published already, write its image anew
             if it is missing or would be another one by now.
@@ -93,15 +96,16 @@ def publish_crl(
     moment = datetime.now(UTC) if now is None else now
     if moment.tzinfo is None:
         raise ValueError(f"now: expected an aware datetime, found {moment!r}")
-    issuers = tuple(certificate.der for certificate in load_certificates(issuer))
+    issuers = load_certificates(issuer)
     started = time.monotonic()
 
     def clock() -> datetime:
         return moment + timedelta(seconds=time.monotonic() - started)
 
-    rules = PublishRules(clock, issuers, source_name, allow_shrink, rebuild, grace)
+    brought_by = (source_name or "") if issuers_from is None else issuers_from
+    rules = PublishRules(clock, issuers, brought_by, source_name, allow_shrink, rebuild, grace)
     try:
-        with _compile(source, issuers, options) as compiled:
+        with _compile(source, tuple(one.der for one in issuers), options) as compiled:
             seconds = {"compile": time.monotonic() - started}
             check_publishable(compiled.metadata, moment, clock_skew)
             publication = Publication(target, compiled, rules)

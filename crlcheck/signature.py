@@ -28,10 +28,16 @@ from crlcheck._signature_scheme import (
     check_rsa_key,
     signature_scheme,
 )
-from crlcheck.errors import CrlSignatureError
+from crlcheck.errors import CrlSignatureError, UnsupportedCrlError
 from crlcheck.types import CertificateFacts
 
-__all__ = ["SignatureScheme", "TbsVerifier", "candidate_issuers", "signature_scheme"]
+__all__ = [
+    "SignatureScheme",
+    "TbsVerifier",
+    "candidate_issuers",
+    "is_self_signed",
+    "signature_scheme",
+]
 
 MlDsaPublicKey = mldsa.MLDSA44PublicKey | mldsa.MLDSA65PublicKey | mldsa.MLDSA87PublicKey
 PureKey = ed25519.Ed25519PublicKey | ed448.Ed448PublicKey | MlDsaPublicKey
@@ -152,21 +158,27 @@ class TbsVerifier:
     included, to :meth:`update`, then call :meth:`verify` once. RSA and ECDSA need
     the digest only, ML-DSA its external mu (FIPS 204 6.2); a CRL signed with
     Ed25519 or Ed448 is kept, on disk where it is large, until :meth:`verify` or
-    :meth:`close`.
+    :meth:`close`. RSA keys of fewer than *min_rsa_bits* are not used.
 
     Raises:
         CrlSignatureError: with reason ``"bad_signature"`` if no candidate has a
             key that *scheme* can be verified with.
     """
 
-    def __init__(self, scheme: SignatureScheme, candidates: Sequence[CertificateFacts]) -> None:
+    def __init__(
+        self,
+        scheme: SignatureScheme,
+        candidates: Sequence[CertificateFacts],
+        *,
+        min_rsa_bits: int = MIN_RSA_BITS,
+    ) -> None:
         self._scheme = scheme
         self._candidates: list[CertificateFacts] = []
         self._keys: dict[bytes, PublicKey] = {}  # by subjectPublicKeyInfo
         self._unusable: list[str] = []
         for candidate in candidates:
             try:
-                key = _load_key(candidate.subject_public_key_info, scheme)
+                key = _load_key(candidate.subject_public_key_info, scheme, min_rsa_bits)
             except ValueError as error:
                 self._unusable.append(f"serial {candidate.serial_number:x}: {error}")
             else:
@@ -299,7 +311,73 @@ class TbsVerifier:
             yield view
 
 
+# ---- self-signed certificates -----------------------------------------------
+
+
+def is_self_signed(certificate: CertificateFacts) -> bool | None:
+    """
+    Whether a certificate's signature verifies under its own key (RFC 5280 3.2).
+
+    One whose issuer is another name is not self-signed, nor is a self-issued
+    one that another key signed, as in a key rollover. None where nobody can
+    tell: the algorithm or the key is not supported, such as MD5. SHA-1 and
+    short RSA keys do: a certificate is trusted for where it came from, and its
+    signature only tells which key made it.
+    """
+    if not _same_name(certificate.subject, certificate.issuer):
+        return False
+    tbs, algorithm, signature = _signed_parts(certificate.der)
+    try:
+        scheme = signature_scheme(algorithm, allow_sha1=True)
+        key = load_der_public_key(certificate.subject_public_key_info)
+    except (UnsupportedCrlError, ValueError, UnsupportedAlgorithm):
+        return None
+    if _key_kind(key) != scheme.key_kind:
+        return False  # a signature that no such key makes
+    try:
+        verifier = TbsVerifier(scheme, [certificate], min_rsa_bits=0)
+    except CrlSignatureError:
+        return None
+    verifier.update(tbs)
+    try:
+        verifier.verify(signature)
+    except CrlSignatureError:
+        return False
+    return True
+
+
+def _signed_parts(der: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return the tbsCertificate, the signatureAlgorithm and the signature (RFC 5280 4.1)."""
+    # Bounds need no check: the certificate parser has read this structure.
+    tbs_start, _ = _contents(der, 0)
+    _, tbs_end = _contents(der, tbs_start)
+    _, algorithm_end = _contents(der, tbs_end)
+    start, end = _contents(der, algorithm_end)
+    # The first octet of a BIT STRING counts unused bits.
+    return der[tbs_start:tbs_end], der[tbs_end:algorithm_end], der[start + 1 : end]
+
+
+def _contents(octets: bytes, offset: int) -> tuple[int, int]:
+    """Return where the contents of the DER element at *offset* start and end."""
+    first = octets[offset + 1]
+    start = offset + 2
+    if first < 0x80:
+        return start, start + first
+    start += first & 0x7F
+    return start, start + int.from_bytes(octets[offset + 2 : start], "big")
+
+
 # ---- keys -------------------------------------------------------------------
+
+
+def _key_kind(key: object) -> str | None:
+    """Return the kind of a key, as schemes name it; None for one that none takes."""
+    kinds: dict[str, type] = {
+        "RSA": rsa.RSAPublicKey,
+        "EC": ec.EllipticCurvePublicKey,
+        **_PURE_KEYS,
+    }
+    return next((name for name, kind in kinds.items() if isinstance(key, kind)), None)
 
 
 def _mu_prefix(key: MlDsaPublicKey) -> bytes:
@@ -308,7 +386,9 @@ def _mu_prefix(key: MlDsaPublicKey) -> bytes:
     return hashlib.shake_256(key.public_bytes_raw()).digest(64) + b"\0\0"
 
 
-def _load_key(subject_public_key_info: bytes, scheme: SignatureScheme) -> PublicKey:
+def _load_key(
+    subject_public_key_info: bytes, scheme: SignatureScheme, min_rsa_bits: int
+) -> PublicKey:
     """
     Load the key of an issuer certificate for *scheme*.
 
@@ -320,8 +400,8 @@ def _load_key(subject_public_key_info: bytes, scheme: SignatureScheme) -> Public
     except (ValueError, UnsupportedAlgorithm):
         raise ValueError("its public key cannot be read") from None
     if isinstance(key, rsa.RSAPublicKey) and scheme.key_kind == "RSA":
-        if key.key_size < MIN_RSA_BITS:
-            raise ValueError(f"its RSA key has {key.key_size} bits, at least {MIN_RSA_BITS} needed")
+        if key.key_size < min_rsa_bits:
+            raise ValueError(f"its RSA key has {key.key_size} bits, at least {min_rsa_bits} needed")
         check_rsa_key(subject_public_key_info, scheme)
         return key
     if isinstance(key, ec.EllipticCurvePublicKey) and scheme.key_kind == "EC":

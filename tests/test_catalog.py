@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crlcheck.catalog import Catalog
+from crlcheck.catalog import Catalog, IssuerRecord
 from crlcheck.errors import StoreError
-from support.catalogs import NOW, a_scope, catalog, changed, image, metadata, record
+from support.catalogs import NOW, a_scope, catalog, changed, image, issuer, metadata, record
 
 # ---- round trip --------------------------------------------------------------
 
@@ -27,7 +27,7 @@ def test_what_was_written_is_read_back() -> None:
     found = Catalog.from_bytes(catalog().to_bytes())
     assert found == catalog()
     assert found.generation == 2
-    assert found.issuers == (b"certificate 1", b"certificate 2")
+    assert found.issuers == (issuer("certificate 1"), issuer("certificate 2"))
     assert found.scopes[record(issuer="B").key] == record(issuer="B", delta=True)
     assert found.scopes[record().key].delta is None
 
@@ -47,7 +47,9 @@ def test_the_bytes_are_canonical() -> None:
 
 def test_the_members_by_name() -> None:
     """The layout that other programs read: names, base64 certificates, the header's metadata."""
-    value = json.loads(Catalog.empty().with_scope(record(), [b"\x30\xff"], now=NOW).to_bytes())
+    value = json.loads(
+        Catalog.empty().with_scope(record(), [IssuerRecord(b"\x30\xff")], now=NOW).to_bytes()
+    )
     assert value == {
         "format": 1,
         "generation": 1,
@@ -97,11 +99,13 @@ def test_the_empty_catalog_is_never_stored() -> None:
 def test_with_scope() -> None:
     """The next generation has the new record and all issuers; the one before is unchanged."""
     before = catalog()
-    after = before.with_scope(record(9), iter([b"certificate 3", b"certificate 1"]), now=NOW)
+    after = before.with_scope(
+        record(9), iter([issuer("certificate 3"), issuer("certificate 1")]), now=NOW
+    )
     assert after.generation == 3
     assert after.scopes[record().key].base == image(9)
     assert after.scopes[record(issuer="B").key] == before.scopes[record(issuer="B").key]
-    assert after.issuers == (b"certificate 1", b"certificate 2", b"certificate 3")
+    assert after.issuer_certificates() == (b"certificate 1", b"certificate 2", b"certificate 3")
     assert before == catalog()
 
 
@@ -149,7 +153,7 @@ def add_unknown(value: Any) -> None:
 def test_unknown_members_are_kept() -> None:
     """What a later version added is still there after this one changed another scope."""
     found = Catalog.from_bytes(changed(add_unknown))
-    after = json.loads(found.with_scope(record(9, issuer="B"), [b"x"], now=NOW).to_bytes())
+    after = json.loads(found.with_scope(record(9, issuer="B"), [issuer("x")], now=NOW).to_bytes())
     expected = json.loads(changed(add_unknown))
     assert after["policies"] == expected["policies"]
     assert a_scope(after) == a_scope(expected)

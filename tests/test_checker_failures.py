@@ -10,7 +10,7 @@ import pytest
 
 from crlcheck import _images
 from crlcheck._metadata import ImageMetadata
-from crlcheck.catalog import CATALOG_NAME, Catalog, PublishedImage, ScopeRecord
+from crlcheck.catalog import CATALOG_NAME, Catalog, IssuerRecord, PublishedImage, ScopeRecord
 from crlcheck.compiler import compile_unverified_crl
 from crlcheck.errors import (
     CertificateError,
@@ -283,7 +283,7 @@ def test_a_broken_issuer_certificate_in_a_catalog_is_refused() -> None:
     checker = make_checker(store)
     checker.check(BAD)
     catalog = Catalog.from_bytes(store.read(CATALOG_NAME).body)
-    broken = dataclasses.replace(catalog, generation=2, issuers=(b"\x30\x00",))
+    broken = dataclasses.replace(catalog, generation=2, issuers=(IssuerRecord(b"\x30\x00"),))
     store.write(CATALOG_NAME, broken.to_bytes())
     assert checker.check(BAD).status is REVOKED
     with pytest.raises(CertificateError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 from datetime import timedelta
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from crlcheck.catalog import CATALOG_NAME
+from crlcheck.catalog import CATALOG_NAME, IssuerRecord
 from crlcheck.demo.pki import pem_block
 from crlcheck.errors import (
     CertificateError,
@@ -60,7 +61,7 @@ def test_a_crl_becomes_the_image_of_its_scope(tmp_path: Path) -> None:
     catalog = catalog_of(store)
     record = catalog.scopes[report.scope]
     assert (record.base.name, record.source) == (report.image_name, "crl/ca.crl")
-    assert catalog.issuers == (CA.der,)
+    assert catalog.issuer_certificates() == (CA.der,)
     with open_index(tmp_path / "store" / record.base.name) as index:
         assert 5 in index
         assert (index.digest, index.metadata) == (record.base.digest, record.base.metadata)
@@ -92,7 +93,7 @@ def test_issuers_and_scopes_add_up() -> None:
     second = publish(store, make_crl(OTHER_CA), issuer=OTHER_CA.certificate)
     catalog = catalog_of(store)
     assert set(catalog.scopes) == {first.scope, second.scope}
-    assert set(catalog.issuers) == {CA.der, unrelated.der, OTHER_CA.der}
+    assert set(catalog.issuer_certificates()) == {CA.der, unrelated.der, OTHER_CA.der}
 
 
 def test_a_key_of_the_same_name_is_another_scope() -> None:
@@ -169,7 +170,7 @@ def test_the_same_crl_with_a_new_issuer_makes_the_issuer_known() -> None:
     report = publish(store, crl, issuer=[CA.der, OTHER_CA.der])
     assert (report.published, report.generation) == (False, 2)
     catalog = catalog_of(store)
-    assert set(catalog.issuers) == {CA.der, OTHER_CA.der}
+    assert set(catalog.issuer_certificates()) == {CA.der, OTHER_CA.der}
     assert catalog.scopes[first.scope].base.name == first.image_name
 
 
@@ -260,3 +261,47 @@ def test_a_catalog_that_cannot_be_read_is_not_overwritten() -> None:
         publish(store, make_crl(CA))
     assert store.read(CATALOG_NAME).body == b"{}"
     assert images_of(store) == []
+
+
+# ---- what is noted of the issuers --------------------------------------------------
+
+
+def test_who_brought_an_issuer_and_when_is_noted_once() -> None:
+    """The first publication that brings an issuer says so; later ones change nothing of it."""
+    store = MemoryStore()
+    publish(store, make_crl(CA, 1), source_name="crl/ca.crl")
+    publish(store, make_crl(CA, 2), now=NOW + DAY, issuers_from="issuers/ca.pem")
+    (record,) = catalog_of(store).issuers
+    assert (record.added_at, record.added_by) == (NOW, "crl/ca.crl")
+    publish(store, make_crl(OTHER_CA), issuer=OTHER_CA.der, issuers_from="issuers/other.pem")
+    added = catalog_of(store).issuer(IssuerRecord(OTHER_CA.der).fingerprint)
+    assert added.added_by == "issuers/other.pem"
+
+
+def test_self_signed_is_decided_when_an_issuer_is_published() -> None:
+    """A root is, a sub-CA and a key rollover certificate of the same name are not."""
+    root, rolled = make_authority("Root"), make_authority("Root")
+    sub = make_authority("Sub CA", parent=root)
+    link = make_authority("Root", parent=rolled)
+    store = MemoryStore()
+    publish(store, make_crl(root), issuer=[root.der, sub.der, link.der])
+    found = {one.certificate: one.self_signed for one in catalog_of(store).issuers}
+    assert found == {root.der: True, sub.der: False, link.der: False}
+
+
+def test_records_of_older_writers_are_completed() -> None:
+    """
+    An older version keeps no records. The next publication, be it of the same CRL,
+    finds out what is self-signed, and leaves open who brought the issuer.
+    """
+    store = MemoryStore()
+    crl = make_crl(CA)
+    publish(store, crl, source_name="crl/ca.crl")
+    members = json.loads(store.read(CATALOG_NAME).body)
+    del members["issuer_records"]
+    store.write(CATALOG_NAME, json.dumps(members).encode())
+    report = publish(store, crl, source_name="crl/ca.crl")
+    (record,) = catalog_of(store).issuers
+    assert (record.self_signed, record.added_at, record.added_by) == (True, None, "")
+    assert (report.published, report.generation) == (False, 2)
+    assert publish(store, crl).generation == 2

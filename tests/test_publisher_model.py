@@ -22,6 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from crlcheck import _publication, _swap
 from crlcheck._publication import Publication, PublishRules
 from crlcheck.catalog import CATALOG_NAME, Catalog
+from crlcheck.certificate import load_certificates
 from crlcheck.compiler import CompiledImage, compile_to_temporary
 from crlcheck.demo.pki import CertificateAuthority
 from crlcheck.errors import CrlError, MalformedCrlError
@@ -166,7 +167,15 @@ class Publishers(RuleBasedStateMachine):
 
     def publish(self, name: str) -> object:
         crl = crls()[name]
-        rules = PublishRules(lambda: self.now, (crl.issuer,), name, False, False, GRACE)
+        rules = PublishRules(
+            clock=lambda: self.now,
+            issuers=load_certificates(crl.issuer),
+            issuers_from=name,
+            source_name=name,
+            allow_shrink=False,
+            rebuild=False,
+            grace=GRACE,
+        )
         return Publication(self.store, crl.compiled, rules).run()
 
     # ---- what holds ----------------------------------------------------------------

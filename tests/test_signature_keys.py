@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from crlcheck.demo.encoding import der, der_oid, encode_pss_algorithm
 from crlcheck.demo.pki import CertificateAuthority, KeyType
+from crlcheck.signature import is_self_signed
 from crlcheck.types import CertificateFacts
 from support.signed_crl import SignedCrl, facts_of, make_crl, public_key_info, refusal
 
@@ -121,3 +122,61 @@ def test_a_key_for_pss_verifies_nothing_else(authorities: dict[str, CertificateA
     ):
         bound = with_key(issuer, rsa_key_info(pss.private_key, restriction))
         assert message in str(refusal(pss_crl, bound))
+
+
+# ---- self-signed certificates -----------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KEY_TYPES)
+def test_a_self_signed_certificate_of_each_kind(
+    authorities: dict[str, CertificateAuthority], kind: str
+) -> None:
+    """Its signature holds under its own key; one bit further it does not."""
+    issuer = facts_of(authorities[kind].certificate)
+    assert is_self_signed(issuer) is True
+    # Of a DER integer or a raw signature alike, the last octet is a part of the value.
+    forged = dataclasses.replace(issuer, der=issuer.der[:-1] + bytes([issuer.der[-1] ^ 1]))
+    assert is_self_signed(forged) is False
+
+
+def test_a_self_issued_certificate_of_another_key_is_not_self_signed(
+    authorities: dict[str, CertificateAuthority],
+) -> None:
+    """
+    A key rollover signs the new key with the old one, of its own kind or another,
+    under the one name. Whatever key ids it has, it is no root.
+    """
+    for new, old in (("ec-p256", "ec-p384"), ("ec-p256", "rsa"), ("rsa", "ed25519")):
+        parent = authorities[old]
+        link = CertificateAuthority.create("Test CA", private_key=authorities[new].private_key,
+                                           parent=parent)  # fmt: skip
+        facts = dataclasses.replace(
+            facts_of(link.certificate), authority_key_id=None, subject_key_id=None
+        )
+        assert is_self_signed(facts) is False, (new, old)
+
+
+def test_short_keys_and_weak_hashes_still_tell_who_signed() -> None:
+    """
+    Old roots have RSA keys and hashes that no CRL may use. A certificate is
+    trusted for where it came from; its signature only tells which key made it.
+    """
+    key = rsa.generate_private_key(65537, 1024)
+    short = CertificateAuthority.create("Old CA", private_key=key)
+    assert is_self_signed(facts_of(short.certificate)) is True
+    curve = ec.generate_private_key(ec.SECP256K1())
+    assert (
+        is_self_signed(facts_of(CertificateAuthority.create("K1", private_key=curve).certificate))
+        is None
+    )
+
+
+def test_an_algorithm_that_is_not_supported_leaves_it_open(
+    authority: CertificateAuthority,
+) -> None:
+    """MD5 is never verified: neither self-signed nor not."""
+    issuer = facts_of(authority.certificate)
+    sha256 = der_oid("1.2.840.10045.4.3.2")
+    assert issuer.der.count(sha256) == 2
+    md5 = der_oid("1.2.840.10045.4.3.9")
+    assert is_self_signed(dataclasses.replace(issuer, der=issuer.der.replace(sha256, md5))) is None

@@ -164,7 +164,11 @@ def _open_snapshot(target: str) -> Snapshot:
 def _only_issuer_name(snapshot: Snapshot) -> bytes:
     """Return whose serial numbers there are, where there is one issuer."""
     crls = [image.metadata for image in snapshot.images]
-    trusted = () if snapshot.catalog is None else load_certificates(snapshot.catalog.issuers)
+    trusted = (
+        ()
+        if snapshot.catalog is None
+        else load_certificates(snapshot.catalog.issuer_certificates())
+    )
     issuers = {(crl.issuer_hash, crl.verifier_key_hash) for crl in crls}
     # One without a CRL counts too: the serial number may be its.
     issuers |= {(name_hash(one.subject), public_key_hash(one)) for one in trusted}

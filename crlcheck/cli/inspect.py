@@ -177,7 +177,7 @@ def _general_name(element: bytes) -> str:
 
 
 def _show_store(url: str, catalog: Catalog, *, as_json: bool) -> None:
-    issuers = [name_text(load_certificate(der).subject) for der in catalog.issuers]
+    issuers = [name_text(load_certificate(der).subject) for der in catalog.issuer_certificates()]
     if as_json:
         say_json(
             {

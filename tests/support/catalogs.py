@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from crlcheck._metadata import ImageMetadata
-from crlcheck.catalog import Catalog, PublishedImage, ScopeRecord
+from crlcheck.catalog import Catalog, IssuerRecord, PublishedImage, ScopeRecord
 from crlcheck.types import CrlWarning
 
 NOW = datetime(2026, 11, 2, tzinfo=UTC)
@@ -52,10 +52,15 @@ def record(number: int = 7, *, issuer: str = "A", delta: bool = False) -> ScopeR
     return ScopeRecord(base.metadata.scope, base, after, "s3://in/crl/a.crl")
 
 
+def issuer(text: str) -> IssuerRecord:
+    """The bare record of a certificate with these octets."""
+    return IssuerRecord(text.encode())
+
+
 def catalog() -> Catalog:
     """Generation 2, with two scopes and two issuers."""
-    first = Catalog.empty().with_scope(record(), [b"certificate 2"], now=NOW)
-    return first.with_scope(record(issuer="B", delta=True), [b"certificate 1"], now=NOW)
+    first = Catalog.empty().with_scope(record(), [issuer("certificate 2")], now=NOW)
+    return first.with_scope(record(issuer="B", delta=True), [issuer("certificate 1")], now=NOW)
 
 
 def changed(change: Callable[[Any], object]) -> bytes:

@@ -1,0 +1,128 @@
+"""
+What a catalog says of each trusted issuer, and of those that an operator took out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from crlcheck.catalog import Catalog, IssuerRecord, RemovedIssuer
+from crlcheck.errors import StoreError
+from support.catalogs import NOW, catalog, changed, issuer, record
+
+ONE, TWO = issuer("certificate 1"), issuer("certificate 2")
+FULL = dataclasses.replace(
+    ONE, added_at=NOW, added_by="ca.pem", self_signed=True, is_anchor=True, publishes_no_crl=True
+)
+GONE = RemovedIssuer(NOW, b"0\x03A", (record().key,), "key lost")
+
+
+def test_what_is_said_of_an_issuer_is_read_back() -> None:
+    """Each field survives the trip through JSON; a bare certificate says nothing of itself."""
+    found = Catalog.from_bytes(dataclasses.replace(catalog(), issuers=(FULL, TWO)).to_bytes())
+    assert found.issuers == (FULL, TWO)
+    assert "issuer_records" not in json.loads(catalog().to_bytes())
+
+
+def test_the_certificates_stand_where_older_readers_look() -> None:
+    """The list of certificates is as before; what is said of them is a member of its own."""
+    value = json.loads(dataclasses.replace(catalog(), issuers=(FULL, TWO)).to_bytes())
+    assert value["issuers"] == json.loads(catalog().to_bytes())["issuers"]
+    assert value["issuer_records"] == {
+        ONE.fingerprint: {
+            "added_at": "2026-11-02T00:00:00Z",
+            "added_by": "ca.pem",
+            "self_signed": True,
+            "is_anchor": True,
+            "publishes_no_crl": True,
+        }
+    }
+
+
+def test_unknown_members_of_an_issuer_are_kept() -> None:
+    """What a later version says of an issuer stays when this one publishes."""
+
+    def change(value: Any) -> None:
+        value["issuer_records"] = {ONE.fingerprint: {"name_constraints": ["x"]}}
+
+    after = Catalog.from_bytes(changed(change)).with_scope(record(9), [ONE], now=NOW)
+    said = json.loads(after.to_bytes())["issuer_records"][ONE.fingerprint]
+    assert said == {"name_constraints": ["x"]}
+
+
+def test_an_issuer_that_is_there_keeps_its_record() -> None:
+    """
+    Publishing it once more changes neither who added it nor the operator's
+    settings; what nobody had found out is completed.
+    """
+    held = dataclasses.replace(FULL, self_signed=None)
+    before = dataclasses.replace(catalog(), issuers=(held,))
+    again = IssuerRecord(ONE.certificate, NOW + timedelta(days=1), "other.pem", self_signed=False)
+    assert before.lacks([again])
+    after = before.with_scope(record(9), [again], now=NOW)
+    assert after.issuers == (dataclasses.replace(FULL, self_signed=False),)
+    assert not after.lacks([again, dataclasses.replace(again, self_signed=True)])
+
+
+def test_settings_of_an_issuer() -> None:
+    """An operator's settings change one issuer, and only what was named."""
+    anchored = catalog().with_issuer_settings(ONE.fingerprint, is_anchor=True)
+    assert anchored.generation == catalog().generation + 1
+    both = anchored.with_issuer_settings(ONE.fingerprint, publishes_no_crl=True)
+    assert both.issuer(ONE.fingerprint) == dataclasses.replace(
+        ONE, is_anchor=True, publishes_no_crl=True
+    )
+    assert both.issuer(TWO.fingerprint) == TWO
+    with pytest.raises(ValueError, match="no such issuer"):
+        catalog().with_issuer_settings("00", is_anchor=True)
+
+
+def test_a_removed_issuer_goes_with_its_scopes() -> None:
+    """Certificate and scopes are gone; both are remembered, and the image is superseded."""
+    after = catalog().without_issuer(ONE.fingerprint, GONE)
+    assert after.issuers == (TWO,)
+    assert record().key not in after.scopes
+    assert after.tombstones[record().key].note == "key lost"
+    assert record().base.name in after.superseded
+    assert Catalog.from_bytes(after.to_bytes()) == after
+
+
+def test_a_removed_issuer_does_not_come_back_by_itself() -> None:
+    """
+    Neither a publication nor a writer that knows nothing of removals makes it
+    trusted again, until it is readmitted.
+    """
+    gone = catalog().without_issuer(ONE.fingerprint, GONE)
+    assert not gone.lacks([ONE])
+    assert gone.with_scope(record(9), [ONE], now=NOW).issuers == (TWO,)
+    value = json.loads(gone.to_bytes())
+    value["issuers"] = json.loads(catalog().to_bytes())["issuers"]
+    assert Catalog.from_bytes(json.dumps(value).encode()).issuers == (TWO,)
+    back = gone.with_issuer_readmitted(ONE.fingerprint)
+    assert back.generation == gone.generation + 1
+    assert back.with_scope(record(9), [ONE], now=NOW).issuers == (ONE, TWO)
+    with pytest.raises(ValueError, match="was not removed"):
+        back.with_issuer_readmitted(ONE.fingerprint)
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"issuer_records": []}, "issuer_records: expected an object"),
+        ({"issuer_records": {ONE.fingerprint: 1}}, "expected an object, found 1"),
+        ({"issuer_records": {ONE.fingerprint: {"added_at": 1}}}, "added_at: expected a string"),
+        ({"issuer_records": {ONE.fingerprint: {"self_signed": 1}}}, "self_signed: expected true"),
+        ({"issuer_records": {ONE.fingerprint: {"is_anchor": "yes"}}}, "is_anchor: expected true"),
+        ({"removed_issuers": []}, "removed_issuers: expected an object"),
+        ({"removed_issuers": {"00": {}}}, "removed_issuers.00.scopes is missing"),
+    ],
+)
+def test_broken_records_are_refused(members: dict[str, Any], message: str) -> None:
+    """What is of another kind is refused, and the message says where it is."""
+    with pytest.raises(StoreError, match=message):
+        Catalog.from_bytes(changed(lambda value: value.update(members)))
