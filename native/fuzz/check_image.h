@@ -4,6 +4,9 @@
 #ifndef CRLCHECK_FUZZ_CHECK_IMAGE_H
 #define CRLCHECK_FUZZ_CHECK_IMAGE_H
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "crlcheck.h"
 #include "reference.h"
 #include "write_bitmap.h"
@@ -164,7 +167,7 @@ static inline void ask_many(const crlcheck_image *image, const reference *all,
     size_t num_serials = choose(choice, MOST_TOGETHER + 1);
     uint32_t issuer = all->entries[choose(choice, all->num_entries)].certificate_issuer;
     uint8_t serials[MOST_TOGETHER * CRLCHECK_MAX_SERIAL];
-    uint8_t lengths[MOST_TOGETHER];
+    uint8_t lengths[MOST_TOGETHER] = {0};
     uint8_t *results = malloc(num_serials);
     size_t size = 0;
     for (size_t i = 0; i < num_serials; i++) {

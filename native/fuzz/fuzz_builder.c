@@ -3,6 +3,8 @@
 // duplicates, and serials made to fall into one bucket. The input is a list of
 // instructions of eight octets.
 
+#include <stdlib.h>
+
 #include "../src/key.h"
 #include "check_image.h"
 

@@ -5,6 +5,9 @@
 // what a sorted array of the same entries holds, and come out the same octet for
 // octet on either way.
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "check_image.h"
 #include "mutate_der.h"
 

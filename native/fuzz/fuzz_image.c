@@ -1,6 +1,9 @@
 // fuzz_image.c: any octets as an image. What opens must be safe to ask anything,
 // however wrong the answers are.
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "crlcheck.h"
 #include "repair_image.h"
 

@@ -2,6 +2,8 @@
 // all behind it. Each failure must come out as CRLCHECK_NO_MEMORY and leave
 // everything fit to be freed. The linker sends the core's allocations here.
 
+#include <string.h>
+
 #include "crlcheck.h"
 #include "harness.h"
 #include "write_bitmap.h"

@@ -4,6 +4,9 @@
 // way where they are plain; given in chunks shorter than its window, never. Both
 // must find the same entries, and break off at the same octet for the same reason.
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "crlcheck.h"
 #include "harness.h"
 

@@ -20,7 +20,8 @@ static inline void require(bool held) {
 // AddressSanitizer sees a read of one octet too many. No input is one octet of
 // which none may be read.
 static inline uint8_t *copy_exactly(const uint8_t *data, size_t size) {
-    uint8_t *copy = malloc(size);
+    require(size <= PTRDIFF_MAX);
+    uint8_t *copy = calloc(size, 1);
     require(copy != NULL || size == 0);
     if (size > 0) {
         memcpy(copy, data, size);

@@ -5,6 +5,9 @@
 #ifndef CRLCHECK_FUZZ_MUTATE_DER_H
 #define CRLCHECK_FUZZ_MUTATE_DER_H
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "harness.h"
 
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size);

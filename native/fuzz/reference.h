@@ -4,6 +4,9 @@
 #ifndef CRLCHECK_FUZZ_REFERENCE_H
 #define CRLCHECK_FUZZ_REFERENCE_H
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "crlcheck.h"
 #include "harness.h"
 

@@ -5,6 +5,8 @@
 #ifndef CRLCHECK_FUZZ_REPAIR_IMAGE_H
 #define CRLCHECK_FUZZ_REPAIR_IMAGE_H
 
+#include <string.h>
+
 #include "../src/format.h"
 #include "../src/key.h"
 #include "harness.h"

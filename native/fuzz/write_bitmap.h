@@ -4,6 +4,8 @@
 #ifndef CRLCHECK_FUZZ_WRITE_BITMAP_H
 #define CRLCHECK_FUZZ_WRITE_BITMAP_H
 
+#include <string.h>
+
 #include "../src/octets.h"
 #include "crlcheck.h"
 #include "harness.h"

@@ -7,6 +7,9 @@
 
 #include <Python.h>
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "crlcheck.h"
 #include "lookup.h"
 #include "serial_octets.h"

@@ -11,6 +11,7 @@
 
 #include <dlfcn.h>
 #include <stdbool.h>
+#include <string.h>
 
 // A serial of 20 octets, RFC 5280's longest, and the one that keeps it positive.
 enum { LARGE_SERIAL = CRLCHECK_MAX_SERIAL < 21 ? CRLCHECK_MAX_SERIAL : 21 };

@@ -1,6 +1,7 @@
 // bitmap_write.c: takes a serialized bitmap and makes the directories beside it.
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "bitmap.h"
 #include "builder.h"

@@ -3,6 +3,7 @@
 #include "builder.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 // A table takes more than a kilobyte here, and an entry that starts one takes some
 // fifty octets of a CRL that nobody has verified yet. No real list comes near.
@@ -107,9 +108,10 @@ static builder_table *find_table(crlcheck_builder *builder, crlcheck_error *out_
 static bool all_storable(const crlcheck_entry *entries, size_t num_entries) {
     bool storable = true;
     for (size_t i = 0; i < num_entries; i++) {
-        storable &=
-            is_storable(entries[i].revocation_date) &
-            (!entries[i].has_invalidity_date | is_storable(entries[i].invalidity_date));
+        bool no_invalidity_date = !entries[i].has_invalidity_date;
+        bool invalidity_date = is_storable(entries[i].invalidity_date);
+        storable &= is_storable(entries[i].revocation_date);
+        storable &= no_invalidity_date | invalidity_date;
     }
     return storable;
 }

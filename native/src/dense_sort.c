@@ -6,6 +6,7 @@
 // those by the next leaves one or two entries each.
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "dense.h"
 

@@ -1,5 +1,7 @@
 // image_batch.c: finds many serials at once.
 
+#include <string.h>
+
 #include "image_directory.h"
 #include "image_search.h"
 

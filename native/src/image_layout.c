@@ -1,6 +1,7 @@
 // image_layout.c: gives every part of an image its place and writes the header.
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "builder.h"
 #include "image_writer.h"

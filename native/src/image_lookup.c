@@ -1,5 +1,7 @@
 // image_lookup.c: finds serials in an opened image.
 
+#include <string.h>
+
 #include "image.h"
 #include "image_directory.h"
 #include "image_search.h"

@@ -1,6 +1,7 @@
 // image_open.c: checks that an image is what it says before anything is read.
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "der.h"
 #include "image.h"

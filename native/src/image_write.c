@@ -2,6 +2,7 @@
 // memory as a whole. docs/index-format.md describes what is written.
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "builder.h"
 #include "image_writer.h"

@@ -2,6 +2,8 @@
 
 #include "key.h"
 
+#include <string.h>
+
 // Inverses of the multipliers modulo 2^64, and so modulo any smaller power of two.
 static const uint64_t inverse_1 = UINT64_C(0x4f74430c22a54005);
 static const uint64_t inverse_2 = UINT64_C(0x9cb4b2f8129337db);

@@ -1,6 +1,6 @@
 // table.c: the records of one table while entries come in.
 
-#include <stdlib.h>
+#include <string.h>
 
 #include "builder.h"
 

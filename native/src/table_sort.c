@@ -2,7 +2,9 @@
 // partition at a time, so that all of the work stays in the cache. Partitions are
 // independent: several threads may sort parts of a table at once.
 
+#include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "builder.h"
 
