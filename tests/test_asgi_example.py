@@ -4,8 +4,10 @@ The ASGI example with a real server and real clients: by TLS, and behind a proxy
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
+import importlib.util
 import json
 import socket
 import ssl
@@ -20,6 +22,7 @@ from urllib.parse import quote
 
 import pytest
 
+from crlcheck.checker import RevocationChecker
 from crlcheck.demo.tls import server_certificate
 from support.authorizer import PKI, publish
 
@@ -67,11 +70,39 @@ def store(tmp_path: Path) -> Path:
     return tmp_path / "published"
 
 
-def test_by_tls(store: Path, tmp_path: Path) -> None:
-    """
-    The certificate of the connection decides, health is told, and a new CRL counts
-    although no request asks the store.
-    """
+def handshake(port: int, tls: ssl.SSLContext | None = None, **headers: str) -> Any:
+    """Ask for a WebSocket; return the status and the first message, None where it is refused."""
+    lines = {
+        "Host": "localhost",
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        **{name.replace("_", "-"): value for name, value in headers.items()},
+    }
+    request = "GET /hello HTTP/1.1\r\n" + "".join(f"{n}: {v}\r\n" for n, v in lines.items())
+    with contextlib.ExitStack() as stack:
+        connection = stack.enter_context(socket.create_connection(("localhost", port), 30))
+        if tls is not None:
+            connection = stack.enter_context(
+                tls.wrap_socket(connection, server_hostname="localhost")
+            )
+        connection.sendall(f"{request}\r\n".encode())
+        answer = stack.enter_context(connection.makefile("rb"))
+        status = int(answer.readline().split()[1])
+        while answer.readline().strip():
+            pass
+        if status != 101:
+            return status, None
+        # RFC 6455 5.2: a whole text message, unmasked, shorter than 126 bytes.
+        first, size = answer.read(2)
+        assert first == 0x81
+        return status, json.loads(answer.read(size))
+
+
+@pytest.fixture
+def by_tls(tmp_path: Path) -> list[str]:
+    """The options by which the example demands certificates, whose files are in tmp_path."""
     certificate, key = server_certificate()
     files = {"server.pem": certificate, "server.key": key}
     files["clients.pem"] = PKI.authority.pem + PKI.stranger.pem
@@ -84,13 +115,25 @@ def test_by_tls(store: Path, tmp_path: Path) -> None:
         "key": "server.key",
         "client-authorities": "clients.pem",
     }
-    words = [word for name, file in options.items() for word in (f"--{name}", str(tmp_path / file))]
+    return [word for name, file in options.items() for word in (f"--{name}", str(tmp_path / file))]
 
-    with serving(store, *words) as port:
+
+def tls_of(client: str, directory: Path) -> ssl.SSLContext:
+    """The side of a client in TLS."""
+    context = ssl.create_default_context(cafile=directory / "server.pem")
+    context.load_cert_chain(directory / f"{client}.pem", directory / f"{client}.key")
+    return context
+
+
+def test_by_tls(store: Path, by_tls: list[str], tmp_path: Path) -> None:
+    """
+    The certificate of the connection decides, health is told, and a new CRL counts
+    although no request asks the store.
+    """
+    with serving(store, *by_tls) as port:
 
         def ask(client: str, path: str = "/") -> Any:
-            context = ssl.create_default_context(cafile=tmp_path / "server.pem")
-            context.load_cert_chain(tmp_path / f"{client}.pem", tmp_path / f"{client}.key")
+            context = tls_of(client, tmp_path)
             return read(
                 http.client.HTTPSConnection("localhost", port, timeout=30, context=context), path
             )
@@ -107,6 +150,30 @@ def test_by_tls(store: Path, tmp_path: Path) -> None:
         while ask("good")[0] != 403:
             assert time.monotonic() < deadline
             time.sleep(0.1)
+
+
+def test_a_websocket_by_tls(store: Path, by_tls: list[str], tmp_path: Path) -> None:
+    """
+    A WebSocket opens for those clients whose requests pass, and for no other: the
+    handshake of the others is answered 403.
+    """
+    with serving(store, *by_tls) as port:
+        found = {client: handshake(port, tls_of(client, tmp_path)) for client in EXPECTED}
+    refused = (403, None)
+    assert found == {"good": (101, {"hello": "world"}), "revoked": refused, "foreign": refused}
+
+
+def test_a_websocket_behind_a_proxy(store: Path) -> None:
+    """
+    The same by the header of a proxy, without which nobody's WebSocket opens.
+    """
+    with serving(store, "--proxy-header", "X-Client-Certificate") as port:
+        found = {
+            client: handshake(port, X_Client_Certificate=quote(PKI.client(client)))[0]
+            for client in EXPECTED
+        }
+        assert handshake(port) == (403, None)
+    assert found == {"good": 101, "revoked": 403, "foreign": 403}
 
 
 def test_behind_a_proxy(store: Path) -> None:
@@ -126,21 +193,80 @@ def test_behind_a_proxy(store: Path) -> None:
         assert ask(X_Client_Certificate=good, x_client_certificate=good)[0] == 403
 
 
+def example() -> Any:
+    """The example as a module."""
+    spec = importlib.util.spec_from_file_location("asgi_app", EXAMPLE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def exchange(checker: RevocationChecker, scope: dict[str, Any]) -> tuple[list[str], list[Any]]:
+    """
+    Connect by ASGI's messages; return the kinds of connection that the application
+    behind the check saw, and what was sent.
+    """
+    seen: list[str] = []
+    sent: list[Any] = []
+
+    async def application(scope: Any, _receive: Any, _send: Any) -> None:
+        seen.append(scope["type"])
+
+    async def receive() -> dict[str, Any]:
+        return {"type": f"{scope['type']}.connect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(example().check_revocation(application, checker)(scope, receive, send))
+    return seen, sent
+
+
+def scope_of(kind: str, client: str | None = None, **more: Any) -> dict[str, Any]:
+    """The scope of a connection whose TLS has that client's certificate."""
+    chain = [] if client is None else [PKI.client(client)]
+    tls = {"tls": {"client_cert_chain": chain}}
+    return {"type": kind, "path": "/hello", "headers": [], "extensions": tls, **more}
+
+
+@pytest.mark.parametrize("client", [*EXPECTED, None])
+@pytest.mark.parametrize("kind", ["http", "websocket", "webtransport", "lifespan"])
+def test_what_passes_by_the_kind_of_connection(store: Path, kind: str, client: str | None) -> None:
+    """
+    Of each kind of connection only that of a good client reaches the application; a
+    WebSocket is closed before it is accepted, whatever its path. A kind that is
+    not known reaches it for nobody. ``lifespan`` comes from no client.
+    """
+    with RevocationChecker(store) as checker:
+        if kind == "webtransport":
+            with pytest.raises(ValueError, match="webtransport"):
+                exchange(checker, scope_of(kind, client))
+            return
+        for path in ("/hello", "/healthz"):
+            if path == "/healthz" and kind == "http":
+                continue
+            seen, sent = exchange(checker, scope_of(kind, client, path=path))
+            passes = client == "good" or kind == "lifespan"
+            assert seen == ([kind] if passes else [])
+            if passes:
+                assert sent == []
+            elif kind == "http":
+                assert sent[0]["status"] == 403
+            else:
+                assert [message["type"] for message in sent] == ["websocket.close"]
+
+
 def test_a_stranger_s_header_is_not_believed() -> None:
     """
     The same header from an address that is no proxy's is no certificate.
     """
-    import importlib.util
-
-    spec = importlib.util.spec_from_file_location("asgi_app", EXAMPLE)
-    assert spec is not None
-    assert spec.loader is not None
-    example = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(example)
+    certificate_of = example()._certificate
     header = (b"x-client-certificate", quote(PKI.client("good")).encode())
     for client, expected in (("127.0.0.1", True), ("192.0.2.1", False)):
         scope: dict[str, Any] = {"type": "http", "headers": [header], "client": (client, 5000)}
-        found = example._certificate(scope, "X-Client-Certificate", ("127.0.0.1",))
+        found = certificate_of(scope, "X-Client-Certificate", ("127.0.0.1",))
         assert (found is not None) is expected
     scope["extensions"] = {"tls": {"client_cert_chain": [PKI.client("good")]}}
-    assert example._certificate(scope, None, ()) == PKI.good.pem
+    assert certificate_of(scope, None, ()) == PKI.good.pem

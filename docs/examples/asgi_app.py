@@ -30,6 +30,8 @@ import crlcheck
 Scope = dict[str, Any]
 Application = Callable[[Scope, Any, Any], Awaitable[None]]
 
+_POLICY_VIOLATION = 1008  # RFC 6455 7.4.1
+
 
 def check_revocation(
     application: Application,
@@ -39,27 +41,41 @@ def check_revocation(
     proxies: Collection[str] = (),
 ) -> Application:
     """
-    Pass on to *application* what comes with a certificate that is not revoked;
-    answer everything else 403, and ``/healthz`` with the checker's status.
+    Pass on to *application* what comes with a certificate that is not revoked.
+
+    Every other request is answered 403, and every other WebSocket is closed
+    before it is accepted, which the client sees as 403 too. A WebSocket that is
+    open stays open: end it after a while where a later revocation has to count.
+    ``/healthz`` is answered with the checker's status. Of connections of any other kind nothing
+    passes: only ``lifespan``, the server's own start and end, comes from no client.
 
     With *proxy_header* the certificate is taken from that header, URL-encoded, of
     connections from one of *proxies*, and from nowhere else.
     """
 
     async def checked(scope: Scope, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
+        kind = scope["type"]
+        if kind == "lifespan":
             await application(scope, receive, send)
-        elif scope["path"] == "/healthz":
+            return
+        if kind not in ("http", "websocket"):
+            # ASGI's way to refuse what one does not know: a kind that servers add later
+            # has clients of its own, and nobody could tell here how to turn them away.
+            raise ValueError(f"connections of the kind {kind!r} are not checked")
+        if kind == "http" and scope["path"] == "/healthz":
             status = checker.status()
             await _answer(send, 200 if status.error is None else 503, status.as_dict())
+            return
+        pem = _certificate(scope, proxy_header, proxies)
+        # It may load an image: in a thread, so that no other request waits.
+        verdict = await asyncio.to_thread(_verdict, checker, pem)
+        if verdict == crlcheck.RevocationStatus.NOT_REVOKED.value:
+            await application(scope, receive, send)
+        elif kind == "http":
+            await _answer(send, 403, {"verdict": verdict})
         else:
-            pem = _certificate(scope, proxy_header, proxies)
-            # It may load an image: in a thread, so that no other request waits.
-            verdict = await asyncio.to_thread(_verdict, checker, pem)
-            if verdict == crlcheck.RevocationStatus.NOT_REVOKED.value:
-                await application(scope, receive, send)
-            else:
-                await _answer(send, 403, {"verdict": verdict})
+            await receive()  # websocket.connect, to which this is the answer
+            await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": verdict})
 
     return checked
 
@@ -91,9 +107,15 @@ async def _answer(send: Any, status: int, content: Any) -> None:
     await send({"type": "http.response.body", "body": json.dumps(content).encode()})
 
 
-async def hello(_scope: Scope, _receive: Any, send: Any) -> None:
-    """Answer anybody: the application that is protected."""
-    await _answer(send, 200, {"hello": "world"})
+async def hello(scope: Scope, receive: Any, send: Any) -> None:
+    """Greet anybody, over HTTP and WebSocket: the application that is protected."""
+    if scope["type"] == "http":
+        await _answer(send, 200, {"hello": "world"})
+    elif scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.send", "text": json.dumps({"hello": "world"})})
+        await send({"type": "websocket.close"})
 
 
 class TlsProtocol(H11Protocol):
