@@ -93,19 +93,23 @@ def check_publishable(metadata: ImageMetadata, now: datetime, clock_skew: timede
 
 
 def check_no_rollback(
-    offered: ImageMetadata, published: ImageMetadata, *, state: str = "published"
+    offered: ImageMetadata,
+    published: ImageMetadata,
+    *,
+    state: str = "published",
+    same_number: bool = False,
 ) -> None:
     """
     Refuse a CRL that is not newer than the one that its scope has, or had.
 
     The CRL number rises strictly and thisUpdate never falls; where the
     published CRL has no number, thisUpdate rises strictly. *state* says in
-    the message what became of that CRL.
+    the message what became of that CRL; *same_number* lets its number do.
 
     Raises:
         CrlRollbackError: the CRL is not newer.
     """
-    regression = _regression(offered, published)
+    regression = _regression(offered, published, same_number=same_number)
     if regression is not None:
         how, found, expected = regression
         raise CrlRollbackError(
@@ -115,15 +119,32 @@ def check_no_rollback(
         )
 
 
+def check_follows_removed(offered: ImageMetadata, removed: Tombstone) -> None:
+    """
+    Refuse a complete CRL that is older than what its scope had when it was removed.
+
+    It is newer than that complete CRL, and no older than the delta CRL beside
+    it: a complete and a delta CRL of one time share their number (RFC 5280
+    5.2.3), so the delta's own number will do.
+
+    Raises:
+        CrlRollbackError: the CRL is older.
+    """
+    state = f"published (and removed on {time_text(removed.at)})"
+    check_no_rollback(offered, removed.base, state=state)
+    if removed.delta is not None:
+        check_no_rollback(offered, removed.delta, state=state, same_number=True)
+
+
 def _regression(
-    offered: ImageMetadata, published: ImageMetadata
+    offered: ImageMetadata, published: ImageMetadata, *, same_number: bool
 ) -> tuple[str, int | datetime | None, int | datetime] | None:
     """Return in what *offered* falls behind and the two values compared, None if in nothing."""
     number, last = offered.crl_number, published.crl_number
     if last is not None:
         if number is None:
             return "has no CRL number any more", number, last
-        if number == last:
+        if number == last and not same_number:
             same = offered.tbs_digest == published.tbs_digest
             return f"has the same number{'' if same else ' and other contents'}", number, last
         if number < last:
@@ -294,8 +315,7 @@ class Publication:
                 return True
         elif current is None:
             if tombstone is not None and not tombstone.accepts_any:
-                state = f"published (and removed on {time_text(tombstone.at)})"
-                check_no_rollback(offered, tombstone.base, state=state)
+                check_follows_removed(offered, tombstone)
             return True
         else:
             published = current.base

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from crlcheck._metadata import ImageMetadata
 from crlcheck._publication import check_no_rollback
-from crlcheck.errors import (
-    CrlRollbackError,
-)
-from support.pki import (
-    DAY,
-    NOW,
-)
+from crlcheck.errors import CrlBaseMissingError, CrlRollbackError
+from crlcheck.operations import remove_scope, reset_scope
+from support.memory_store import MemoryStore
+from support.pki import DAY, NOW, delta_of, make_crl
+from support.publishing import CA, catalog_of, publish
 from support.values import make_metadata
 
 
@@ -115,3 +115,77 @@ def test_any_delivery_of_a_history_ends_with_its_newest(
     history = unnumbered + [_told(day, day, day) for day in days]
     arrived = data.draw(st.lists(st.sampled_from(history), min_size=1))
     assert _accepted(arrived)[-1] == max(arrived, key=history.index)
+
+
+# ---- after a removal -------------------------------------------------------------
+
+
+def _removed(*, again: bool = False) -> tuple[MemoryStore, str]:
+    """A store that had complete CRL 10 and delta CRL 15 until their scope was removed."""
+    store = MemoryStore()
+    scope = publish(store, make_crl(CA, 10)).scope
+    publish(store, make_crl(CA, 15, [77], extensions=[delta_of(10)]))
+    remove_scope(store, scope, now=NOW)
+    if again:
+        reset_scope(store, scope, now=NOW)
+    return store, scope
+
+
+@pytest.mark.parametrize(
+    ("number", "minutes"),
+    [(10, 10), (12, 12), (14, 15), (14, 99), (15, 14), (99, 14), (None, 99)],
+)
+def test_a_removed_scope_remembers_its_delta(number: int | None, minutes: int) -> None:
+    """
+    A complete CRL from before the delta, by number or by time, does not bring
+    the scope back, and no delta does.
+    """
+    store, scope = _removed()
+    begun = NOW - DAY + timedelta(minutes=minutes)
+    with pytest.raises(CrlRollbackError, match="not newer than the published \\(and removed"):
+        publish(store, make_crl(CA, number, this_update=begun))
+    with pytest.raises(CrlBaseMissingError):
+        publish(store, make_crl(CA, 99, extensions=[delta_of(10)]))
+    assert scope not in catalog_of(store).scopes
+
+
+@pytest.mark.parametrize("number", [15, 16])
+def test_a_complete_crl_of_the_removed_delta_brings_the_scope_back(number: int) -> None:
+    """
+    A complete CRL and a delta of one time share their number (RFC 5280 5.2.3).
+    From then on a delta is newer than the removed one, too.
+    """
+    store, scope = _removed()
+    assert publish(store, make_crl(CA, number, [77])).published
+    for old in (13, 15):
+        report = publish(store, make_crl(CA, old, extensions=[delta_of(10)]))
+        assert not report.published
+    assert catalog_of(store).scopes[scope].delta is None
+    assert publish(store, make_crl(CA, 17, extensions=[delta_of(10)])).published
+
+
+def test_each_removal_remembers_what_was_there_then() -> None:
+    """
+    The delta that a newer complete CRL took up need not be remembered: that
+    CRL is newer. A reset lets the next complete CRL in, once.
+    """
+    store, scope = _removed()
+    publish(store, make_crl(CA, 20))
+    remove_scope(store, scope, now=NOW)
+    with pytest.raises(CrlRollbackError):
+        publish(store, make_crl(CA, 19))
+    reset_scope(store, scope, now=NOW)
+    publish(store, make_crl(CA, 5))
+    remove_scope(store, scope, now=NOW)
+    with pytest.raises(CrlRollbackError):
+        publish(store, make_crl(CA, 5))
+    assert publish(store, make_crl(CA, 6)).published
+
+
+def test_a_reset_after_a_removal_is_used_up_by_one_crl() -> None:
+    """It lets one complete CRL in, whatever its number, and that one is the memory from then on."""
+    store, scope = _removed(again=True)
+    publish(store, make_crl(CA, 3))
+    remove_scope(store, scope, now=NOW)
+    with pytest.raises(CrlRollbackError):
+        publish(store, make_crl(CA, 3))
