@@ -113,6 +113,9 @@ class CertificateFacts:
     ``issuer``, ``subject`` and ``subject_public_key_info`` are whole DER
     elements; key ids are the octets of the identifier. ``key_usage`` has bit i
     for KeyUsage bit i and is None where the extension is absent.
+    ``authority_cert_issuer`` has whole GeneralName elements; it and
+    ``authority_cert_serial_number`` are the authority key identifier's other half
+    (RFC 5280 4.2.1.1), empty and None where one of them is missing or malformed.
     """
 
     der: bytes = field(repr=False)
@@ -127,6 +130,8 @@ class CertificateFacts:
     is_ca: bool
     key_usage: int | None
     distribution_points: tuple[DistributionPoint, ...]
+    authority_cert_issuer: tuple[bytes, ...] = ()
+    authority_cert_serial_number: int | None = None
 
     @property
     def may_sign_crls(self) -> bool:

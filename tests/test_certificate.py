@@ -336,19 +336,53 @@ def test_key_usage_bits_are_read(contents: str, key_usage: int, may_sign_crls: b
         ([], None),
         ([der(0x80, b"key")], b"key"),
         ([der(0x80)], b""),
-        ([der(0xA1, der(0xA3, b"\xff\xff")), der(0x82, b"\x01")], None),
+        ([der(0xA1, URI), der(0x82, b"\x01")], None),
         ([der(0x80, b"key"), der(0xA1, URI), der(0x82, b"\x01")], b"key"),
     ],
 )
-def test_only_the_key_identifier_of_the_issuer_is_kept(
-    fields: list[bytes], key_id: bytes | None
-) -> None:
+def test_the_authority_key_id_is_its_octets(fields: list[bytes], key_id: bytes | None) -> None:
     """
-    authorityCertIssuer and its serial number are passed over, whatever they
-    hold; an absent key id is None and an empty one is empty.
+    An absent key id is None and an empty one is empty, whatever stands beside it.
     """
     facts = parse_certificate(with_extension(AUTHORITY_KEY_ID, der(0x30, *fields)))
     assert facts.authority_key_id == key_id
+
+
+DIRECTORY_NAME = der(0xA4, ISSUER)
+ISSUED_BY = der(0xA1, DIRECTORY_NAME, URI)
+
+
+@pytest.mark.parametrize(
+    ("fields", "names", "serial_number"),
+    [
+        ([ISSUED_BY, der(0x82, b"\x01")], (DIRECTORY_NAME, URI), 1),
+        ([der(0x80, b"key"), ISSUED_BY, der(0x82, b"\xff")], (DIRECTORY_NAME, URI), -1),
+        ([ISSUED_BY, der(0x82, b"\x01" * 64)], (DIRECTORY_NAME, URI), int("01" * 64, 16)),
+        ([], (), None),
+        ([ISSUED_BY], (), None),
+        ([der(0x82, b"\x01")], (), None),
+        ([der(0xA1), der(0x82, b"\x01")], (), None),
+        ([der(0xA1, der(0xA4, b"\x30\x05")), der(0x82, b"\x01")], (), None),
+        ([der(0xA1, der(0xA9)), der(0x82, b"\x01")], (), None),
+        ([ISSUED_BY, der(0x82)], (), None),
+        ([ISSUED_BY, der(0x82, b"\x00\x01")], (), None),
+        ([ISSUED_BY, der(0x82, b"\x01" * 65)], (), None),
+    ],
+    ids=["both", "with a key id", "the longest", "neither", "no serial number", "no issuer",
+         "no name", "a name that overruns", "no kind of name", "an empty serial number",
+         "one that is not minimal", "one that is too long"],
+)  # fmt: skip
+def test_the_authoritys_certificate_is_known_by_issuer_and_serial_number(
+    fields: list[bytes], names: tuple[bytes, ...], serial_number: int | None
+) -> None:
+    """
+    authorityCertIssuer and authorityCertSerialNumber are there together or not at
+    all (RFC 5280 4.2.1.1). They are a hint only, so one that cannot be read is left
+    out and the certificate is not refused for it.
+    """
+    facts = parse_certificate(with_extension(AUTHORITY_KEY_ID, der(0x30, *fields)))
+    assert facts.authority_cert_issuer == names
+    assert facts.authority_cert_serial_number == serial_number
 
 
 def test_the_subject_key_id_is_its_octets() -> None:

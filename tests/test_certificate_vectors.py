@@ -134,6 +134,14 @@ def compare_extensions(facts: CertificateFacts, extensions: x509.Extensions) -> 
     assert facts.authority_key_id == (
         authority.key_identifier if isinstance(authority, x509.AuthorityKeyIdentifier) else None
     )
+    assert facts.authority_cert_serial_number == (
+        authority.authority_cert_serial_number
+        if isinstance(authority, x509.AuthorityKeyIdentifier)
+        else None
+    )
+    assert bool(facts.authority_cert_issuer) == bool(
+        isinstance(authority, x509.AuthorityKeyIdentifier) and authority.authority_cert_issuer
+    )
     subject = values.get(x509.SubjectKeyIdentifier)
     assert facts.subject_key_id == (
         subject.digest if isinstance(subject, x509.SubjectKeyIdentifier) else None

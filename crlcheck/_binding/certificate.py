@@ -43,7 +43,14 @@ def parse_certificate(der: bytes) -> CertificateFacts:
         is_ca=certificate.is_ca,
         key_usage=certificate.key_usage if certificate.has_key_usage else None,
         distribution_points=tuple(_distribution_points(certificate.crl_distribution_points)),
+        authority_cert_issuer=tuple(_elements(certificate.authority_cert_issuer)),
+        authority_cert_serial_number=_optional_serial(certificate.authority_cert_serial),
     )
+
+
+def _optional_serial(octets: Any) -> int | None:
+    contents = to_optional_bytes(octets)
+    return None if contents is None else serial_from_octets(contents)
 
 
 def parse_issuing_distribution_point(der: bytes) -> IssuingDistributionPoint:

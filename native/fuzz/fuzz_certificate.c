@@ -101,6 +101,13 @@ static void fuzz_certificate(const input *in) {
     require(certificate.has_key_usage || certificate.key_usage == 0);
     use(certificate.serial, in);
     use(certificate.authority_key_id, in);
+    use(certificate.authority_cert_serial, in);
+    require((certificate.authority_cert_issuer.data == NULL) ==
+            (certificate.authority_cert_serial.data == NULL));
+    require(certificate.authority_cert_serial.data == NULL ||
+            (certificate.authority_cert_serial.len >= 1 &&
+             certificate.authority_cert_serial.len <= CRLCHECK_MAX_SERIAL));
+    walk_elements(certificate.authority_cert_issuer, in);
     use(certificate.subject_key_id, in);
     walk_elements(certificate.issuer, in);
     walk_elements(certificate.subject, in);

@@ -53,8 +53,10 @@ crlcheck_status crlcheck_parse_issuing_distribution_point(
 
 // crlcheck_certificate is what a revocation verdict needs of a certificate. All
 // slices point into the DER given. Names and subject_public_key_info are whole
-// elements, `crl_distribution_points` is the contents of the SEQUENCE, the rest
-// are contents. A missing optional field has data NULL.
+// elements, `crl_distribution_points` is the contents of the SEQUENCE and
+// `authority_cert_issuer` that of GeneralNames, read with crlcheck_next_element; the
+// rest are contents. A missing optional field has data NULL; authority_cert_issuer
+// and authority_cert_serial are there together or not at all.
 typedef struct crlcheck_certificate {
     int version;               // 1 to 3
     crlcheck_slice serial;
@@ -64,6 +66,8 @@ typedef struct crlcheck_certificate {
     int64_t not_after;
     crlcheck_slice subject_public_key_info;
     crlcheck_slice authority_key_id;
+    crlcheck_slice authority_cert_issuer;
+    crlcheck_slice authority_cert_serial;
     crlcheck_slice subject_key_id;
     crlcheck_slice crl_distribution_points;
     bool has_basic_constraints;

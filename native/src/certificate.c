@@ -178,28 +178,46 @@ static bool basic_constraints_read(crlcheck_certificate *certificate, der_reader
     return der_end(&fields, out_error);
 }
 
-// authority_key_id_read keeps the keyIdentifier only: revocation never finds an
-// issuer by name and serial number (RFC 5280 4.2.1.1).
+// authority_certificate_keep keeps authorityCertIssuer and authorityCertSerialNumber
+// where both are there and can be read. They are a hint that tells keys of one name
+// apart (RFC 5280 4.2.1.1), so one that cannot be read is left out: refusing the
+// certificate for it would deny a client that everybody else accepts.
+static void authority_certificate_keep(crlcheck_certificate *certificate,
+                                       const der_reader *issuer,
+                                       const der_reader *serial) {
+    crlcheck_error ignored;
+    if (general_names_check(*issuer, &ignored) && der_check_integer(serial, &ignored) &&
+        serial->len <= CRLCHECK_MAX_SERIAL) {
+        certificate->authority_cert_issuer = der_slice(issuer);
+        certificate->authority_cert_serial = der_slice(serial);
+    }
+}
+
 static bool authority_key_id_read(crlcheck_certificate *certificate, der_reader *value,
                                   crlcheck_error *out_error) {
     der_reader fields;
-    der_reader field;
+    der_reader key_id;
+    der_reader issuer;
+    der_reader serial;
     if (!der_read(&fields, value, out_error, DER_SEQUENCE)) {
         return false;
     }
     if (der_next_is(&fields, TAG_KEY_IDENTIFIER)) {
-        if (!der_read(&field, &fields, out_error, TAG_KEY_IDENTIFIER)) {
+        if (!der_read(&key_id, &fields, out_error, TAG_KEY_IDENTIFIER)) {
             return false;
         }
-        certificate->authority_key_id = der_slice(&field);
+        certificate->authority_key_id = der_slice(&key_id);
     }
-    if (der_next_is(&fields, TAG_AUTHORITY_CERT_ISSUER) &&
-        !der_read(&field, &fields, out_error, TAG_AUTHORITY_CERT_ISSUER)) {
+    bool has_issuer = der_next_is(&fields, TAG_AUTHORITY_CERT_ISSUER);
+    if (has_issuer && !der_read(&issuer, &fields, out_error, TAG_AUTHORITY_CERT_ISSUER)) {
         return false;
     }
-    if (der_next_is(&fields, TAG_AUTHORITY_CERT_SERIAL) &&
-        !der_read(&field, &fields, out_error, TAG_AUTHORITY_CERT_SERIAL)) {
+    bool has_serial = der_next_is(&fields, TAG_AUTHORITY_CERT_SERIAL);
+    if (has_serial && !der_read(&serial, &fields, out_error, TAG_AUTHORITY_CERT_SERIAL)) {
         return false;
+    }
+    if (has_issuer && has_serial) {
+        authority_certificate_keep(certificate, &issuer, &serial);
     }
     return der_end(&fields, out_error);
 }
