@@ -1,9 +1,19 @@
 """
-PEM (RFC 7468) in one pass, from bytes or from a stream.
+PEM (RFC 7468) in one pass, from bytes or from a stream: the one reader of it.
 
 Text before, between and after the blocks is allowed, as OpenSSL writes it with
-``-text``; blocks of other labels count as text. Inside a block only base64 and
-white space are: anything else is refused with its line number.
+``-text``, and a byte order mark at the very start. The rule for the rest:
+
+- A boundary is a line of its own: ``-----BEGIN label-----`` or its END, with nothing
+  before it, and behind it only blanks and a line end (LF or CRLF).
+- A line that holds a boundary and anything else, or one that is written wrong,
+  is an error. So is an END without its BEGIN, or another BEGIN before the END.
+- A block of what is asked for is read: base64 and white space, nothing else.
+- A block that cannot hold what is asked for (private keys, parameters, a CRL
+  among certificates) is passed over by its label. Every other label is an error.
+
+So no block is ever taken for text, and none stands in for one before it that was
+not understood. Every error has its line number.
 """
 
 from __future__ import annotations
@@ -12,15 +22,63 @@ import binascii
 import re
 from collections.abc import Iterator
 
+CERTIFICATE = "CERTIFICATE"
+CRL = "X509 CRL"
+
+_KEYS_AND_PARAMETERS = frozenset(
+    {
+        "ANY PRIVATE KEY",
+        "DSA PRIVATE KEY",
+        "EC PRIVATE KEY",
+        "ENCRYPTED PRIVATE KEY",
+        "OPENSSH PRIVATE KEY",
+        "PRIVATE KEY",
+        "RSA PRIVATE KEY",
+        "TSS2 PRIVATE KEY",
+        "EC PUBLIC KEY",
+        "PUBLIC KEY",
+        "RSA PUBLIC KEY",
+        "DH PARAMETERS",
+        "DSA PARAMETERS",
+        "EC PARAMETERS",
+        "PARAMETERS",
+        "X9.42 DH PARAMETERS",
+    }
+)
+_OLD_CERTIFICATE = "X509 CERTIFICATE"
+# RFC 7468 5.1 lets the old label be read, as OpenSSL does; 6 the one for CRLs not.
+_READ = {CERTIFICATE: frozenset({CERTIFICATE, _OLD_CERTIFICATE}), CRL: frozenset({CRL})}
+_PASSED_OVER = {
+    CERTIFICATE: _KEYS_AND_PARAMETERS | {CRL},
+    CRL: _KEYS_AND_PARAMETERS | {CERTIFICATE, _OLD_CERTIFICATE, "TRUSTED CERTIFICATE"},
+}
+
+_REMEDIES = {
+    b"TRUSTED CERTIFICATE": ": `openssl x509` writes it so",
+    b"PKCS7": ": `openssl pkcs7 -print_certs` writes its certificates so",
+}
+
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_BLANKS = b" \t\r"
 _WHITE_SPACE = b" \t\r\n"
 # No DER certificate or CRL is without one of these in its first octets: the tags
 # of INTEGER, OBJECT IDENTIFIER and BIT STRING are among them.
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 _PREFIX_SIZE = 64
-_BODY_LINE = re.compile(rb"[A-Za-z0-9+/ \t]*=?[ \t]*=?[ \t\r]*")
+
+# What is taken for a boundary, well written or not. Hyphens may be lost, and word
+# processors make dashes of them (U+2010 to U+2015 and U+2212 in UTF-8).
+_HYPHENS = re.compile(rb"-----[ \t]{0,4}(?:BEGIN|END)|--[ \t]{0,4}(?-i:BEGIN|END)\b", re.IGNORECASE)
+_DASHES = re.compile(
+    rb"\xe2(?:\x80[\x90-\x95]|\x88\x92)(?:-|\xe2\x80[\x90-\x95]|\xe2\x88\x92){0,4}"
+    rb"[ \t]{0,4}(?:BEGIN|END)\b"
+)
+# RFC 7468 section 3: labelchar *( ["-" / SP] labelchar ).
+_BOUNDARY = re.compile(rb"-----(BEGIN|END) ([!-,.-~](?:[- ]?[!-,.-~])*)-----")
 # An unfinished line is kept for the next chunk only while it may be a boundary.
-_MAX_BOUNDARY = 256
+_MAX_LINE = 256
+_NO_BASE64 = re.compile(rb"[^A-Za-z0-9+/= \t\r\n]")
+_SHOWN = 40  # of a line, which may have much of a certificate
 
 
 def looks_like_pem(prefix: bytes) -> bool:
@@ -35,10 +93,10 @@ def looks_like_pem(prefix: bytes) -> bool:
 
 def pem_blocks(data: bytes, label: str) -> list[bytes]:
     """
-    Return the octets of every block of *label*, such as ``"CERTIFICATE"``.
+    Return the octets of every block of *label*: CERTIFICATE or CRL.
 
     Raises:
-        ValueError: a block is broken; the message has the line number.
+        ValueError: the text breaks the rule above; the message has the line number.
     """
     scanner = _Scanner(label)
     blocks: list[bytearray] = []
@@ -70,7 +128,7 @@ class PemDecoder:
         Take the next octets of the source; return what they add to the first block.
 
         Raises:
-            ValueError: a block is broken; the message has the line number.
+            ValueError: the text breaks the rule; the message has the line number.
         """
         return b"".join(octets for number, octets in self._splitter.feed(chunk) if number == 1)
 
@@ -96,13 +154,18 @@ class PemSplitter:
         """How many blocks of the label have begun so far."""
         return self._scanner.num_blocks
 
+    @property
+    def next_block(self) -> int:
+        """The number of the block that is open; between blocks, that of the next one."""
+        return self._scanner.num_blocks + (not self._scanner.is_reading)
+
     def feed(self, chunk: bytes) -> Iterator[tuple[int, bytes]]:
         """
         Take the next octets of the source; yield the number of a block, from 1, and
         what they add to it.
 
         Raises:
-            ValueError: the block that was begun last is broken.
+            ValueError: the text breaks the rule, in ``next_block`` or before it.
         """
         return self._scanner.scan(chunk)
 
@@ -117,13 +180,17 @@ class _Scanner:
     """Finds the blocks of one label and decodes them, in pieces as they come."""
 
     def __init__(self, label: str) -> None:
-        self._begin = f"-----BEGIN {label}-----".encode("ascii")
-        self._end = f"-----END {label}-----".encode("ascii")
+        self._label = label
+        self._read = {one.encode("ascii") for one in _READ[label]}
+        self._passed_over = {one.encode("ascii") for one in _PASSED_OVER[label]}
         self.num_blocks = 0
-        self._in_block = False
-        self._in_long_line = False
+        self.is_reading = False
+        self._open_label: bytes | None = None  # of the block that was begun last
         self._line = 1  # number of the first line that is not done with
-        self._carry = b""  # an unfinished line that may be a boundary
+        self._carry = b""  # an unfinished line, or its end if it is long
+        self._in_long_line = False
+        self._at_line_start = True  # within a block that is read
+        self._is_empty = True
         self._quantum = b""  # base64 characters that do not make up three octets yet
         self._padded = False
 
@@ -133,62 +200,112 @@ class _Scanner:
         self._carry = b""
         position = 0
         while position < len(text):
-            if self._in_block:
-                boundary = text.find(b"-", position)
-                stop = len(text) if boundary < 0 else boundary
+            if not self.is_reading:
+                position = self._pass_text(text, position)
+                continue
+            hyphen = text.find(b"-", position)
+            stop = len(text) if hyphen < 0 else hyphen
+            if position < stop:
                 yield self.num_blocks, self._decode(text[position:stop])
-                position = self._close(text, stop)
-            else:
-                position = self._open(text, position)
+            position = self._close(text, stop) if stop < len(text) else stop
 
     def end(self) -> None:
         """Take the last line, which may lack its newline, and require that no block is open."""
         for _ in self.scan(b"\n"):
             pass
-        if self._in_block:
-            raise self._error("the input ends inside a block", "expected " + self._end.decode())
+        if self._open_label is not None:
+            expected = f"expected -----END {self._open_label.decode()}-----"
+            raise self._error("the input ends inside a block", expected)
 
-    def _open(self, text: bytes, position: int) -> int:
-        """Go on to the next block, or to the end of *text*; return where to read on."""
-        if self._in_long_line:
-            return self._leave_long_line(text, position)
-        begin = text.find(self._begin, position)
-        start = text.rfind(b"\n", position, begin if begin >= 0 else None) + 1 or position
+    # ---- outside the blocks that are read ------------------------------------
+
+    def _pass_text(self, text: bytes, position: int) -> int:
+        """Go on to the next boundary and take it, or to the end; return where to read on."""
+        found = _next_boundary(text, position)
+        if found < 0:
+            return self._keep_last_line(text, position)
+        start = text.rfind(b"\n", position, found) + 1 or position
+        newline = text.find(b"\n", found)
+        began_before = self._in_long_line and start == position
+        self._refuse_null(text, position, start)
         self._line += text.count(b"\n", position, start)
-        newline = text.find(b"\n", start)
+        line = text[start : len(text) if newline < 0 else newline]
+        if began_before or (newline < 0 and len(line) > _MAX_LINE):
+            raise self._not_alone(line)
+        self._in_long_line = False
         if newline < 0:
-            self._in_long_line = len(text) - start > _MAX_BOUNDARY
-            self._carry = b"" if self._in_long_line else text[start:]
+            self._carry = line
             return len(text)
-        line = text[start:newline].removeprefix(_BYTE_ORDER_MARK)
-        if line.rstrip(_WHITE_SPACE) == self._begin:
-            self._in_block = True
+        self._take_boundary(line)
+        self._line += 1
+        return newline + 1
+
+    def _keep_last_line(self, text: bytes, position: int) -> int:
+        """Pass over the lines of *text* that are whole, and keep what may become a boundary."""
+        self._refuse_null(text, position, len(text))
+        start = text.rfind(b"\n", position) + 1
+        if start:
+            self._line += text.count(b"\n", position, start)
+            self._in_long_line = False
+        rest = text[start or position :]
+        self._in_long_line = self._in_long_line or len(rest) > _MAX_LINE
+        self._carry = rest[-_MAX_LINE:]
+        return len(text)
+
+    def _refuse_null(self, text: bytes, start: int, stop: int) -> None:
+        # In UTF-16, a boundary would be none.
+        null = text.find(b"\0", start, stop)
+        if null >= 0:
+            self._line += text.count(b"\n", start, null)
+            raise self._error("found a NUL", "expected text")
+
+    def _take_boundary(self, line: bytes) -> None:
+        """Begin or end a block with the line that is the boundary."""
+        if self._line == 1:
+            line = line.removeprefix(_BYTE_ORDER_MARK)
+        match = _BOUNDARY.fullmatch(line.rstrip(_BLANKS))
+        if match is None:
+            raise self._not_alone(line)
+        verb, label = match.groups()
+        if self._open_label is not None:
+            if verb != b"END" or label != self._open_label:
+                expected = f"expected -----END {self._open_label.decode()}-----"
+                raise self._error(f"found {_shown(line)}", expected)
+            self._open_label = None
+        elif verb == b"END":
+            raise self._error(f"found {_shown(line)}", "expected its BEGIN before it")
+        elif label in self._read:
+            self._open_label = label
+            self.is_reading = self._at_line_start = self._is_empty = True
             self._padded = False
             self.num_blocks += 1
-        self._line += 1
-        return newline + 1
+        elif label in self._passed_over:
+            self._open_label = label
+        else:
+            expected = f"expected -----BEGIN {self._label}-----"
+            raise self._error(f"found {_shown(line)}", expected + _REMEDIES.get(label, ""))
 
-    def _leave_long_line(self, text: bytes, position: int) -> int:
-        """Pass over the rest of a line that is too long for a boundary."""
-        newline = text.find(b"\n", position)
-        if newline < 0:
-            return len(text)
-        self._in_long_line = False
-        self._line += 1
-        return newline + 1
+    # ---- inside a block that is read -----------------------------------------
 
     def _close(self, text: bytes, position: int) -> int:
         """Take the END line at *position*; return where to read on."""
         newline = text.find(b"\n", position)
         line = text[position : len(text) if newline < 0 else newline]
-        if newline < 0 and len(line) <= _MAX_BOUNDARY:
+        end = b"-----END " + (self._open_label or b"") + b"-----"
+        expected = f"expected base64 or {end.decode()}"
+        if not self._at_line_start:
+            raise self._error(f"found {_shown(line)} inside a line", expected)
+        if newline < 0 and len(line) <= _MAX_LINE:
             self._carry = line
             return len(text)
-        if line.rstrip(_WHITE_SPACE) != self._end:
-            raise self._error(f"found {line[:40]!r}", "expected base64 or " + self._end.decode())
+        if line.rstrip(_BLANKS) != end:
+            raise self._error(f"found {_shown(line)}", expected)
         if self._quantum:
             raise self._error("the base64 ends early", "expected groups of four characters")
-        self._in_block = False
+        if self._is_empty:
+            raise self._error("the block is empty", "expected base64")
+        self.is_reading = False
+        self._open_label = None
         self._line += 1
         return newline + 1
 
@@ -205,17 +322,38 @@ class _Scanner:
             self._line += _broken_line(body)
             raise self._error("the base64 is broken", "expected RFC 4648 base64") from None
         self._padded |= group.endswith(b"=")
+        self._is_empty = self._is_empty and not octets
+        self._at_line_start = body.endswith(b"\n")
         self._line += body.count(b"\n")
         return octets
+
+    # ---- errors --------------------------------------------------------------
+
+    def _not_alone(self, line: bytes) -> ValueError:
+        return self._error(
+            f"found {_shown(line)}", "expected a line that is a PEM boundary by itself, or none"
+        )
 
     def _error(self, found: str, expected: str) -> ValueError:
         return ValueError(f"PEM line {self._line}: {found}, {expected}")
 
 
+def _next_boundary(text: bytes, position: int) -> int:
+    """Return where the next boundary is, well written or not; below 0 where there is none."""
+    match = _HYPHENS.search(text, position)
+    stop = len(text) if match is None else match.start()
+    match = _DASHES.search(text, position, stop) or match
+    return -1 if match is None else match.start()
+
+
+def _shown(line: bytes) -> str:
+    return repr(line.rstrip(_BLANKS)[:_SHOWN])
+
+
 def _broken_line(body: bytes) -> int:
     """Return which line of *body*, from 0, is the first that base64 cannot have."""
-    lines = body.split(b"\n")
-    for number, line in enumerate(lines):
-        if not _BODY_LINE.fullmatch(line) or (b"=" in line and any(lines[number + 1 :])):
-            return number
-    return 0
+    bad = _NO_BASE64.search(body)
+    position = body.find(b"=") if bad is None else bad.start()
+    if position < 0:  # whole, but behind the padding
+        position = len(body) - len(body.lstrip(_WHITE_SPACE))
+    return body.count(b"\n", 0, position)

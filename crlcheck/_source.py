@@ -10,14 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from crlcheck._pem import PemDecoder, PemSplitter, looks_like_pem
+from crlcheck._pem import CRL, PemDecoder, PemSplitter, looks_like_pem
 from crlcheck.errors import CrlError, MalformedCrlError, UnsupportedCrlError
 
 # Large enough that handing a chunk to another thread costs nothing beside
 # hashing it, small enough that it is still in the cache when it is parsed.
 CHUNK_SIZE = 1 << 19
-
-PEM_LABEL = "X509 CRL"
 
 # Octets that tell text from DER.
 _PREFIX_SIZE = 64
@@ -110,7 +108,7 @@ class SourceReader:
     def _decoded(
         self, first: bytes | memoryview, rest: Iterator[bytes | memoryview]
     ) -> Iterator[bytes]:
-        decoder = PemDecoder(PEM_LABEL)
+        decoder = PemDecoder(CRL)
         try:
             yield decoder.feed(bytes(first))
             for chunk in rest:
@@ -178,7 +176,7 @@ class _PemBlocks:
 
     def __init__(self, first: bytes, source: BinaryReader, max_size: int) -> None:
         self._source = _Resumed(first, source)
-        self._splitter = PemSplitter(PEM_LABEL)
+        self._splitter = PemSplitter(CRL)
         self._max_size = max_size
         self._size = 0
         self._pieces: deque[tuple[int, bytes]] = deque()
@@ -209,8 +207,8 @@ class _PemBlocks:
 
     @property
     def _broken(self) -> int:
-        """The number of the CRL that the error concerns."""
-        return max(self._splitter.num_blocks, 1)
+        """The number of the CRL that the error concerns: what was done before it holds."""
+        return self._splitter.next_block
 
     def _fill(self) -> None:
         """Take the next chunk, and remember what is wrong with it for whom it concerns."""

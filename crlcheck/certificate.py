@@ -8,17 +8,19 @@ it (chain, dates, possession of the key) before it comes here.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from crlcheck._binding import parse_certificate
-from crlcheck._pem import looks_like_pem, pem_blocks
+from crlcheck._pem import CERTIFICATE, looks_like_pem, pem_blocks
 from crlcheck.errors import CertificateError
 from crlcheck.types import CertificateFacts
 
-_LABEL = "CERTIFICATE"
-_BEGIN = f"-----BEGIN {_LABEL}-----"
+_BEGIN = f"-----BEGIN {CERTIFICATE}-----"
+# A certificate's DER in base64: a SEQUENCE of 256 octets or more.
+_BASE64 = re.compile(r"MII[A-Za-z0-9+/]{250}")
 _UNNAMED = "certificate"
 
 
@@ -41,10 +43,12 @@ def load_certificate(source: CertificateSource) -> CertificateFacts:
     Read one certificate, which must already have been verified by whoever
     terminated TLS.
 
-    Bytes are contents, PEM or DER; a ``str`` is PEM text where it holds a
-    BEGIN CERTIFICATE line, else a path, as is any ``os.PathLike``; a
+    Bytes are contents, PEM or DER; a ``str`` is PEM text where it holds a PEM
+    boundary or several lines, else a path, as is any ``os.PathLike``; a
     ``cryptography`` certificate is taken as it is. Of several PEM certificates
-    the first counts: in a chain that is the leaf.
+    the first counts: in a chain that is the leaf. In PEM, private keys,
+    parameters and CRLs are passed over; any other block that is no CERTIFICATE
+    is an error, and so is a boundary that is not a line of its own (RFC 7468).
 
     Text from a request must be passed as bytes, so that it is never taken for
     a path.
@@ -92,7 +96,7 @@ def _read(source: CertificateSource) -> tuple[str, list[bytes]]:
     if not looks_like_pem(contents):
         return name, [contents]
     try:
-        blocks = pem_blocks(contents, _LABEL)
+        blocks = pem_blocks(contents, CERTIFICATE)
     except ValueError as error:
         raise CertificateError(f"{name}: {error}", rule="bad_pem") from error
     if not blocks:
@@ -106,8 +110,9 @@ def _contents(source: CertificateSource) -> tuple[str, bytes]:
     """Return what to call *source* in messages, and its octets."""
     if isinstance(source, bytes | bytearray | memoryview):
         return _UNNAMED, bytes(source)
-    if isinstance(source, str) and _BEGIN in source:
-        return _UNNAMED, source.encode("utf-8")
+    if isinstance(source, str) and _is_text(source):
+        # What UTF-8 cannot have is no PEM either, and the reader refuses it there.
+        return _UNNAMED, source.encode("utf-8", "backslashreplace")
     if isinstance(source, str | os.PathLike):
         return os.fspath(source), Path(source).read_bytes()
     if isinstance(source, CryptographyCertificate):
@@ -115,6 +120,11 @@ def _contents(source: CertificateSource) -> tuple[str, bytes]:
 
         return _UNNAMED, source.public_bytes(Encoding.DER)
     raise _wrong_type(source)
+
+
+def _is_text(source: str) -> bool:
+    """Whether *source* is contents, whatever is wrong with them, rather than a path."""
+    return not source or "\n" in source or "-----BEGIN" in source or bool(_BASE64.match(source))
 
 
 def _parse(der: bytes, name: str) -> CertificateFacts:

@@ -7,15 +7,16 @@ sets it itself, so no place ever stands in for another.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from crlcheck import CertificateError, load_certificates
 from lambda_authorizer.events import AuthorizerRequest, EventFormat, MalformedEventError, as_object
 from lambda_authorizer.settings import CertificateFrom
 
 if TYPE_CHECKING:
+    from cryptography import x509
     from cryptography.x509.verification import PolicyBuilder
 
 _BEGIN = "-----BEGIN "
@@ -97,7 +98,7 @@ class ChainVerifier:
     anchors: the certificates that a chain must lead to, as PEM.
 
     Raises:
-        ValueError: *anchors* holds no certificate, or a broken one.
+        CertificateError, ValueError: *anchors* holds no certificate, or a broken one.
     """
 
     def __init__(self, anchors: bytes) -> None:
@@ -116,7 +117,7 @@ class ChainVerifier:
         authority = ExtensionPolicy.webpki_defaults_ca()
         self._policy: PolicyBuilder = (
             PolicyBuilder()
-            .store(Store(x509.load_pem_x509_certificates(anchors)))
+            .store(Store(_certificates(anchors)))
             .extension_policies(ca_policy=authority, ee_policy=leaf)
             .max_chain_depth(_MAX_CHAIN)
         )
@@ -129,17 +130,29 @@ class ChainVerifier:
         Raises:
             UntrustedChainError: they do not, or it is no client's certificate.
         """
-        from cryptography import x509
         from cryptography.hazmat.primitives.serialization import Encoding
         from cryptography.x509.verification import VerificationError
 
         if pem.count(_BEGIN) > _MAX_CHAIN:
             raise UntrustedChainError(f"found more than {_MAX_CHAIN} certificates")
         try:
-            chain: Sequence[x509.Certificate] = x509.load_pem_x509_certificates(pem.encode())
+            chain = _certificates(pem.encode())
             verifier = self._policy.time(now).build_client_verifier()
             verified = verifier.verify(chain[0], list(chain[1:])).chain[0]
-        except (VerificationError, ValueError) as error:
+        except (VerificationError, CertificateError, ValueError) as error:
             # The verifier's own words may repeat a name of the certificate.
             raise UntrustedChainError("the chain leads to no trust anchor") from error
         return verified.public_bytes(Encoding.DER)
+
+
+def _certificates(pem: bytes) -> list[x509.Certificate]:
+    """
+    Return the certificates of a PEM text, in their order.
+
+    Raises:
+        CertificateError, ValueError: there is none, or a block is not understood.
+    """
+    from cryptography import x509
+
+    # Not cryptography's own reader, which passes over blocks of other labels.
+    return [x509.load_der_x509_certificate(facts.der) for facts in load_certificates(pem)]

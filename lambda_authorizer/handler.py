@@ -60,7 +60,7 @@ Handler = Callable[[Any, Any], Any]
 def _chain_verifier(path: str) -> ChainVerifier:
     try:
         return ChainVerifier(Path(path).read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, crlcheck.CertificateError) as error:
         raise ValueError(f"CRLCHECK_TRUST_ANCHORS is {path!r}: {error}") from error
 
 

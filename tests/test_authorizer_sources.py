@@ -185,6 +185,19 @@ def test_a_forged_chain_is_refused(members: tuple[Any, ...], now: datetime) -> N
     assert "client" not in str(caught.value)
 
 
+@pytest.mark.parametrize("label", ["TRUSTED CERTIFICATE", "PKCS7", "CERTIFICATE REQUEST"])
+def test_no_certificate_takes_the_place_of_a_block_before_it(label: str) -> None:
+    """
+    A first block that is not understood makes the next one no leaf.
+    """
+    other = chain(CLIENT).replace("CERTIFICATE", label)
+    with pytest.raises(UntrustedChainError):
+        ANCHORED.verified_leaf(other + chain(CLIENT, ISSUING), NOW)
+    glued = chain(CLIENT).rstrip() + chain(CLIENT, ISSUING)
+    with pytest.raises(UntrustedChainError):
+        ANCHORED.verified_leaf(glued, NOW)
+
+
 def test_a_server_s_certificate_is_no_client_s() -> None:
     """
     An authority that may not issue the leaf, a leaf that is an authority: refused.

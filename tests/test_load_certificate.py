@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from cryptography import x509
@@ -67,6 +69,41 @@ def test_the_first_of_a_chain_is_the_leaf() -> None:
     assert [facts.der for facts in load_certificates(CHAIN_PEM)] == [LEAF, INTERMEDIATE]
 
 
+def test_a_proxy_s_file_has_its_key_and_parameters_too() -> None:
+    """
+    Blocks that are no certificates are passed over by their label, and so are CRLs.
+    """
+    others = [pem_block(label, b"x") for label in ("EC PARAMETERS", "X509 CRL", "PUBLIC KEY")]
+    assert load_certificate(b"".join([KEY_PEM, *others, CHAIN_PEM])).der == LEAF
+    found = load_certificates(
+        LEAF_PEM + KEY_PEM + b"".join(others) + pem_block("CERTIFICATE", ROOT)
+    )
+    assert [facts.der for facts in found] == [LEAF, ROOT]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        quote(LEAF_PEM.decode()),
+        base64.b64encode(
+            encode_certificate(extensions=None, subject=b"\x30\x82\x01\x00" + bytes(256))
+        ).decode(),
+        LEAF_PEM.decode().replace("CERTIFICATE", "TRUSTED CERTIFICATE"),
+        LEAF_PEM.decode().replace("CERTIFICATE", "CERTIFICATE\ud800"),
+        "two\nlines",
+        LEAF_PEM.decode().replace("-----BEGIN CERTIFICATE-----", ""),
+    ],
+    ids=["empty", "URL-encoded", "base64", "other label", "no UTF-8", "lines", "no BEGIN"],
+)
+def test_text_that_is_no_pem_is_never_a_path(text: str) -> None:
+    """
+    It is a bad certificate, not a file that is missing or has too long a name.
+    """
+    with pytest.raises(CertificateError):
+        load_certificate(text)
+
+
 def test_several_sources_are_read_in_order(tmp_path: Path) -> None:
     """
     Sources of different kinds can be mixed, and any iterable of them will do.
@@ -90,6 +127,13 @@ def test_several_sources_are_read_in_order(tmp_path: Path) -> None:
         (KEY_PEM, "bad_pem"),
         (LEAF_PEM[:-30], "bad_pem"),
         (LEAF_PEM.replace(b"MI", b"M@", 1), "bad_pem"),
+        (pem_block("TRUSTED CERTIFICATE", LEAF) + CHAIN_PEM, "bad_pem"),
+        (pem_block("PKCS7", LEAF) + CHAIN_PEM, "bad_pem"),
+        (pem_block("CERTIFICATE REQUEST", LEAF) + CHAIN_PEM, "bad_pem"),
+        (b" " + CHAIN_PEM, "bad_pem"),
+        (LEAF_PEM.rstrip() + CHAIN_PEM, "bad_pem"),
+        (CHAIN_PEM.replace(b"\n", b"\r"), "bad_pem"),
+        (pem_block("CERTIFICATE", b"") + CHAIN_PEM, "bad_pem"),
         (pem_block("CERTIFICATE", LEAF + b"\x00"), "trailing_data"),
         (LEAF_PEM.decode().encode("utf-16"), "wrong_tag"),
     ],

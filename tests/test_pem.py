@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import base64
+import binascii
+import re
 import textwrap
+import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crlcheck._pem import PemDecoder, looks_like_pem, pem_blocks
+from crlcheck._pem import CERTIFICATE, CRL, PemDecoder, looks_like_pem, pem_blocks
 
-LABEL = "X509 CRL"
+LABEL = CRL
 BEGIN = b"-----BEGIN X509 CRL-----\n"
 END = b"-----END X509 CRL-----\n"
 KEY = b"-----BEGIN PRIVATE KEY-----\nnot base64 at all: -----\n-----END PRIVATE KEY-----\n"
 
 
-def block(octets: bytes, width: int = 64, newline: str = "\n") -> bytes:
-    """One block of LABEL."""
+def block(octets: bytes, width: int = 64, newline: str = "\n", label: str = LABEL) -> bytes:
+    """One block."""
     body = textwrap.wrap(base64.b64encode(octets).decode(), width)
-    text = newline.join(["-----BEGIN X509 CRL-----", *body, "-----END X509 CRL-----", ""])
+    text = newline.join([f"-----BEGIN {label}-----", *body, f"-----END {label}-----", ""])
     return text.encode()
 
 
@@ -35,7 +39,7 @@ def decode_in_chunks(data: bytes, size: int) -> tuple[bytes, int]:
 
 
 @given(
-    contents=st.lists(st.binary(max_size=200), min_size=1, max_size=3),
+    contents=st.lists(st.binary(min_size=1, max_size=200), min_size=1, max_size=3),
     between=st.sampled_from(
         [b"", b"\n", b"text\n", KEY, b"x" * 300 + b"\n", b"- --\n" * 70, b"\r\n \n"]
     ),
@@ -58,6 +62,28 @@ def test_blocks_are_found_whatever_surrounds_and_splits_them(
     assert decode_in_chunks(data, size) == (contents[0], len(contents))
 
 
+def test_the_old_label_of_certificates_is_read() -> None:
+    """
+    RFC 7468 5.1 lets X509 CERTIFICATE be read; the END must have the same label.
+    """
+    old, new = (block(b"x", label=label) for label in ("X509 CERTIFICATE", CERTIFICATE))
+    assert pem_blocks(old + new + old, CERTIFICATE) == [b"x"] * 3
+    with pytest.raises(ValueError, match="PEM line 3: found b'-----END CERTIFICATE-----'"):
+        pem_blocks(old.replace(b"END X509 ", b"END "), CERTIFICATE)
+
+
+def test_a_refusal_takes_time_in_proportion_to_the_text() -> None:
+    """
+    Where base64 is broken is found in one pass: a line of blanks made it cubic once.
+    """
+    for filling in (b" ", b"A", b"= ", b"QQ==", b"\n"):
+        data = BEGIN + filling * 20_000 + b"!!!!\n" + END
+        start = time.thread_time()
+        with pytest.raises(ValueError, match="the base64 is broken"):
+            pem_blocks(data, LABEL)
+        assert time.thread_time() - start < 5  # 20,000 blanks would take an hour
+
+
 def test_text_before_the_first_block_is_allowed() -> None:
     """
     ``openssl crl -text`` prints the list ahead of the block; so may a byte order mark.
@@ -67,22 +93,142 @@ def test_text_before_the_first_block_is_allowed() -> None:
     assert pem_blocks(b"\xef\xbb\xbf" + block(b"crl"), LABEL) == [b"crl"]
 
 
+LABELS_PASSED_OVER = {
+    CRL: ["CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE", "PRIVATE KEY", "EC PARAMETERS"],
+    CERTIFICATE: ["X509 CRL", "ENCRYPTED PRIVATE KEY", "RSA PRIVATE KEY", "DH PARAMETERS"],
+}
+LABELS_REFUSED = {
+    CRL: ["CRL", "X509 CRL ", "x509 CRL", "X509  CRL", "PKCS7", "CMS", "CERTIFICATE REQUEST", ""],
+    CERTIFICATE: [
+        "TRUSTED CERTIFICATE",
+        "CERTIFICATE REQUEST",
+        "NEW CERTIFICATE REQUEST",
+        "ATTRIBUTE CERTIFICATE",
+        "PKCS7",
+        "CMS",
+        "PKCS #7 SIGNED DATA",
+        "certificate",
+        "SOME PRIVATE KEY",
+        "",
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("label", "other"),
+    [(label, other) for label in LABELS_REFUSED for other in LABELS_REFUSED[label]],
+)
+def test_a_block_that_is_not_understood_is_refused(label: str, other: str) -> None:
+    """
+    Before, between or behind blocks that are read, by its label and line; so none
+    after it takes its place.
+    """
+    good, unknown = block(b"good", label=label), block(b"other", label=other)
+    for data in (unknown + good, good + unknown, unknown):
+        line = 1 + good.count(b"\n") * data.startswith(good)
+        with pytest.raises(ValueError, match=f"PEM line {line}: found b'-----BEGIN"):
+            pem_blocks(data, label)
+
+
+@pytest.mark.parametrize(
+    ("label", "other"),
+    [(label, other) for label in LABELS_PASSED_OVER for other in LABELS_PASSED_OVER[label]],
+)
+def test_a_block_of_another_kind_is_passed_over_by_its_label(label: str, other: str) -> None:
+    """
+    Keys and parameters beside certificates, and a CA's certificate beside its CRL.
+    """
+    good, passed = block(b"good", label=label), block(b"other", label=other)
+    encrypted = passed.replace(b"\n", b"\nProc-Type: 4,ENCRYPTED\n\n", 1)
+    assert pem_blocks(passed + good + encrypted + good + passed, label) == [b"good"] * 2
+    for broken in (
+        passed[:-40],
+        passed.replace(b"END", b"BEGIN"),
+        passed.replace(b"END", b"END A"),
+    ):
+        with pytest.raises(ValueError, match="PEM line"):
+            pem_blocks(broken + good, label)
+
+
+DAMAGE = {
+    "text before it": lambda line: b"see " + line,
+    "text behind it": lambda line: line[:-1] + b" below\n",
+    "a blank before it": lambda line: b" " + line,
+    "a tab before it": lambda line: b"\t" + line,
+    "another boundary before it": lambda line: b"-----END CERTIFICATE-----" + line,
+    "a byte order mark before it": lambda line: b"\xef\xbb\xbf" + line,
+    "a hyphen more before it": lambda line: b"-" + line,
+    "a hyphen less before it": lambda line: line[1:],
+    "a hyphen more behind it": lambda line: line[:-1] + b"-\n",
+    "a hyphen less behind it": lambda line: line[:-2] + b"\n",
+    "no hyphen behind it": lambda line: line.rstrip(b"-\n") + b"\n",
+    "dashes for hyphens": lambda line: line.replace(b"-", "\u2013".encode()),
+    "a dash before the word": lambda line: b"----" + "\u2014".encode() + line[5:],
+    "small letters": lambda line: line.lower(),
+    "two blanks inside": lambda line: line.replace(b" ", b"  "),
+    "a blank before the word": lambda line: line.replace(b"-BEGIN", b"- BEGIN").replace(
+        b"-END", b"- END"
+    ),
+    "no blank inside": lambda line: line.replace(b" ", b""),
+    "a NUL inside": lambda line: line.replace(b" ", b"\x00"),
+    "a NUL behind it": lambda line: line[:-1] + b"\x00\n",
+    "a NUL before it": lambda line: b"\x00" + line,
+    "a form feed before it": lambda line: b"\x0c" + line,
+    "a form feed behind it": lambda line: line[:-1] + b"\x0c\n",
+    "a vertical tab before it": lambda line: b"\x0b" + line,
+    "a line separator before it": lambda line: b"text\xe2\x80\xa8" + line,
+    "a next line before it": lambda line: b"text\xc2\x85" + line,
+    "a bare CR before it": lambda line: b"text\r" + line,
+    "a bare CR behind it": lambda line: line[:-1] + b"\rQUJD\n",
+    "300 octets before it": lambda line: b"x" * 300 + line,
+    "300 octets behind it": lambda line: line[:-1] + b"x" * 300 + b"\n",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+@pytest.mark.parametrize("other", ["X509 CRL", "CERTIFICATE", "PRIVATE KEY", "CMS"])
+@pytest.mark.parametrize("verb", [b"BEGIN", b"END"])
+def test_a_boundary_that_is_no_line_by_itself_is_an_error(
+    damage: Callable[[bytes], bytes], other: str, verb: bytes
+) -> None:
+    """
+    RFC 7468 section 2: what holds a boundary is no text, whatever label it has; its
+    line is named, and nothing behind it is read in its place.
+    """
+    boundary = b"-----" + verb + b" " + other.encode() + b"-----\n"
+    damaged = block(b"first", label=other).replace(boundary, damage(boundary))
+    data = b"text\n" + damaged + block(b"second")
+    with pytest.raises(ValueError, match="PEM line [1-5]: "):
+        pem_blocks(data, LABEL)
+    for size in (1, 7, 1000):
+        with pytest.raises(ValueError, match="PEM line [1-5]: "):
+            decode_in_chunks(data, size)
+
+
 @pytest.mark.parametrize(
     "line",
     [
-        b"see -----BEGIN X509 CRL-----\n",
-        b"-----BEGIN X509 CRL----- below\n",
-        b"-----BEGIN X509 CRL----\n",
-        b"-----BEGIN CERTIFICATE-----\n",
-        b"x" * 300 + b"-----BEGIN X509 CRL-----\n",
+        b"",
+        b"-----",
+        b"-----\nBEGINNING",
+        b"---",
+        b"-- an end, and a beginning --",
+        b"BEGIN CERTIFICATE",
+        b"aws s3 cp --endpoint-url http://localhost",
+        b"Issuer: CN = front-END",
+        b"DirName:/CN=a -----",
+        b"x" * 300 + b"-----",
+        "Gen\u00e8ve \u2014 \u2013".encode(),
+        b"\r \t\r",
     ],
 )
-def test_only_a_whole_line_begins_a_block(line: bytes) -> None:
+def test_other_lines_are_text(line: bytes) -> None:
     """
-    Text that merely mentions the BEGIN line begins no block.
+    What surrounds blocks may have hyphens and words.
     """
-    assert pem_blocks(line + block(b"crl"), LABEL) == [b"crl"]
-    assert decode_in_chunks(line + block(b"crl"), 7) == (b"crl", 1)
+    data = line + b"\n" + block(b"crl") + line + b"\n" + block(b"two") + line
+    assert pem_blocks(data, LABEL) == [b"crl", b"two"]
+    assert decode_in_chunks(data, 7) == (b"crl", 2)
 
 
 @pytest.mark.parametrize(
@@ -94,12 +240,19 @@ def test_only_a_whole_line_begins_a_block(line: bytes) -> None:
         (BEGIN + b"Q===\n" + END, "line 2: the base64 is broken"),
         (BEGIN + b"=QUJ\n" + END, "line 2: the base64 is broken"),
         (BEGIN + b"Proc-Type: 4,ENCRYPTED\n\nQUJD\n" + END, "line 2: "),
+        (BEGIN + END, "line 2: the block is empty"),
+        (BEGIN + b"\n \n" + END, "line 4: the block is empty"),
+        (BEGIN + b"QUJD" + END, "line 2: found b'-----END X509 CRL-----' inside a line"),
+        (BEGIN + b"QUJD\n " + END, "line 3: found b'-----END X509 CRL-----' inside a line"),
+        (BEGIN + b"QUJD\r" + END, "line 2: found b'-----END X509 CRL-----' inside a line"),
         (BEGIN + b"QUJD\nQUJ\n" + END, "line 4: the base64 ends early"),
         (BEGIN + b"QUJD\n", "ends inside a block"),
         (BEGIN + b"QUJD\n-----END X509 CRL----", "line 3: found b'-----END X509 CRL----'"),
         (BEGIN + b"QUJD\n-----END CERTIFICATE-----\n", "line 3: found"),
         (BEGIN + b"QUJD\n" + BEGIN + b"QUJD\n" + END, "line 3: found b'-----BEGIN X509 CRL"),
         (BEGIN + b"QUJD\n-" + b"x" * 300, "line 3: found b'-xxx"),
+        (b"text\n" + END + block(b"crl"), "line 2: found b'-----END X509 CRL-----', expected its"),
+        (block(b"crl") + END, "line 4: found b'-----END X509 CRL-----', expected its BEGIN"),
         (block(b"crl") + BEGIN + b"QU@D\n" + END, "line 5: the base64 is broken"),
     ],
 )
@@ -176,3 +329,86 @@ def test_text_is_told_from_der(prefix: bytes, expected: bool) -> None:
     The first octets decide between text and DER, though the block may come later.
     """
     assert looks_like_pem(prefix) is expected
+
+
+# ---- against another reader --------------------------------------------------
+
+
+def kind_of(line: bytes) -> str:
+    """A letter for what a line is: B and E around a CRL, C c and K k around others."""
+    boundary = re.fullmatch(rb"-----(BEGIN|END) ([A-Z0-9 ]+)-----", line.rstrip(b" \t\r"))
+    if boundary is not None:
+        letters = {b"X509 CRL": "BE", b"CERTIFICATE": "Cc", b"PRIVATE KEY": "Kk"}
+        return letters.get(boundary[2], "!!")[boundary[1] == b"END"]
+    if re.search(rb"-----[ \t]*(?i:BEGIN|END)|--[ \t]*(BEGIN|END)\b|\x00", line):
+        return "!"
+    return "d" if re.fullmatch(rb"[A-Za-z0-9+/= \t\r]*", line) else "t"
+
+
+def read_line_by_line(data: bytes) -> list[bytes] | None:
+    """
+    The blocks of LABEL by the rule of ``crlcheck._pem``, as a grammar of lines; None
+    where it is broken.
+    """
+    lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    kinds = "".join(map(kind_of, lines))
+    if not re.fullmatch("(?:[dt]|Bd*E|C[dt]*c|K[dt]*k)*", kinds):
+        return None
+    blocks = []
+    for match in re.finditer("B(d*)E", kinds):
+        text = b"".join(lines[match.start(1) : match.end(1)]).translate(None, b" \t\r")
+        try:
+            blocks.append(binascii.a2b_base64(text, strict_mode=True))
+        except binascii.Error:
+            return None
+    return blocks if all(blocks) else None
+
+
+PIECES = [
+    BEGIN,
+    END,
+    block(b"one"),
+    block(b"another", newline="\r\n"),
+    block(b"a key", label="PRIVATE KEY"),
+    block(b"a certificate", label="CERTIFICATE"),
+    block(b"signed data", label="CMS"),
+    b"-----END CERTIFICATE-----",
+    b"QUJD",
+    b"QQ==",
+    b"-----",
+    b"text ",
+    b" ",
+    b"\t",
+    b"\r",
+    b"\n",
+    b"\r\n",
+    b"\xef\xbb\xbf",
+    b"\x00",
+    b"x" * 300,
+]
+
+
+@given(
+    pieces=st.lists(st.sampled_from(PIECES), min_size=1, max_size=8),
+    drops=st.lists(st.integers(min_value=0, max_value=400), max_size=2),
+    size=st.integers(min_value=1, max_value=700),
+)
+def test_two_readers_of_the_rule_agree(pieces: list[bytes], drops: list[int], size: int) -> None:
+    """
+    Blocks, boundaries and what may stand in their way in any order, with an octet
+    missing here and there: both find the same blocks, or both refuse.
+    """
+    data = b"".join(pieces)
+    for drop in drops:
+        data = data[:drop] + data[drop + 1 :]
+    expected = read_line_by_line(data)
+    try:
+        found = pem_blocks(data, LABEL)
+    except ValueError:
+        assert expected is None
+        with pytest.raises(ValueError, match="PEM"):
+            decode_in_chunks(data, size)
+        return
+    assert found == expected
+    if found:
+        assert decode_in_chunks(data, size) == (found[0], len(found))

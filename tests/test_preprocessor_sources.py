@@ -127,6 +127,35 @@ def test_every_crl_of_a_pem_file_is_published(pipeline: Pipeline) -> None:
     assert [one["object"] for one in outcomes] == [url, f"{url}#2", f"{url}#3"]
 
 
+@pytest.mark.parametrize(
+    ("behind", "line"),
+    [
+        (b"  %b", 7),
+        (b"\xef\xbb\xbf%b", 7),
+        (b"\r%b", 7),
+        (b"-----END CERTIFICATE-----%b", 7),
+        (b"-----BEGIN X509 CRL-----\n-----END X509 CRL-----\n%b", 8),
+        (b"-----BEGIN CMS-----\nQUJD\n-----END CMS-----\n%b", 7),
+    ],
+)
+def test_no_crl_of_a_pem_file_is_lost_without_a_word(
+    pipeline: Pipeline, behind: bytes, line: int
+) -> None:
+    """
+    What is whole before a line that cannot be read is published, and the rest refused.
+    """
+    first = pem_block("X509 CRL", PKI.crl())
+    body = first + behind % pem_block("X509 CRL", PKI.crl(by=PKI.stranger))
+    outcomes = pipeline.run(pipeline.put("crl/all.pem", body))
+    url = f"s3://{pipeline.bucket}/crl/all.pem"
+    assert [(one["outcome"], one["object"]) for one in outcomes] == [
+        ("published", url),
+        ("refused", f"{url}#2"),
+    ]
+    number = line - 7 + first.count(b"\n") + 1
+    assert f"PEM line {number}: " in outcomes[1]["detail"]
+
+
 # ---- issuers -----------------------------------------------------------------
 
 
