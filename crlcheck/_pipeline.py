@@ -245,9 +245,7 @@ class _Reading:
         from crlcheck.signature import TbsVerifier, candidate_issuers
 
         scheme = signature_scheme(fields.signature_algorithm, allow_sha1=self._options.allow_sha1)
-        candidates = candidate_issuers(
-            self._issuers, crl_issuer=fields.issuer, authority_key_id=None
-        )
+        candidates = candidate_issuers(self._issuers, crl_issuer=fields.issuer)
         return TbsVerifier(scheme, candidates)
 
     def _hash_tbs(self, offset: int, chunk: Chunk) -> None:

@@ -51,8 +51,8 @@ class CrlSignatureError(CrlError):
     None of the issuer certificates given verifies the CRL's signature.
 
     ``reason`` is a stable word: ``"no_issuer"`` (no certificate of that name),
-    ``"key_id"`` (none with the CRL's authority key id), ``"key_usage"`` (none
-    may sign CRLs) or ``"bad_signature"``.
+    ``"key_usage"`` (none may sign CRLs), ``"key_id"`` (the signature does not hold,
+    and none has the CRL's authority key id) or ``"bad_signature"``.
     """
 
     def __init__(self, message: str, *, reason: str) -> None:

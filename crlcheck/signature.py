@@ -68,21 +68,17 @@ _PURE_KEYS: dict[str, type[PureKey]] = {
 
 
 def candidate_issuers(
-    issuers: Sequence[CertificateFacts],
-    *,
-    crl_issuer: bytes,
-    authority_key_id: bytes | None,
+    issuers: Sequence[CertificateFacts], *, crl_issuer: bytes
 ) -> tuple[CertificateFacts, ...]:
     """
     Return those of *issuers* that may have signed a CRL, in the order given.
 
-    Their subject is *crl_issuer* (a whole Name) by RFC 5280 7.1, their subject
-    key id, where they have one, is *authority_key_id* if that is given, and their
+    Their subject is *crl_issuer* (a whole Name) by RFC 5280 7.1, and their
     keyUsage, where they have one, has cRLSign (6.3.3 f).
 
     Raises:
-        CrlSignatureError: if there is none, with reason ``"no_issuer"``,
-            ``"key_id"`` or ``"key_usage"``.
+        CrlSignatureError: if there is none, with reason ``"no_issuer"`` or
+            ``"key_usage"``.
     """
     named = [issuer for issuer in issuers if _same_name(issuer.subject, crl_issuer)]
     if not named:
@@ -93,12 +89,11 @@ def candidate_issuers(
             f"(given: {given or 'none'})",
             reason="no_issuer",
         )
-    identified = _with_key_id(named, authority_key_id)
-    candidates = tuple(issuer for issuer in identified if issuer.may_sign_crls)
+    candidates = tuple(issuer for issuer in named if issuer.may_sign_crls)
     if not candidates:
         raise CrlSignatureError(
             f"CRL of {_show_name(crl_issuer)}: the keyUsage of no issuer certificate of that name "
-            f"has cRLSign ({_show_serials(identified)})",
+            f"has cRLSign ({_show_serials(named)})",
             reason="key_usage",
         )
     return candidates
@@ -113,25 +108,11 @@ def _same_name(name: bytes, other: bytes) -> bool:
         return False
 
 
-def _with_key_id(
-    candidates: Sequence[CertificateFacts], authority_key_id: bytes | None
-) -> tuple[CertificateFacts, ...]:
-    # A certificate without a subject key id cannot be told apart by it.
-    kept = tuple(
-        candidate
-        for candidate in candidates
-        if authority_key_id is None or candidate.subject_key_id in (None, authority_key_id)
-    )
-    if authority_key_id is not None and not kept:
-        found = ", ".join(
-            candidate.subject_key_id.hex() for candidate in candidates if candidate.subject_key_id
-        )
-        raise CrlSignatureError(
-            f"CRL of {_show_name(candidates[0].subject)}: its authority key id is "
-            f"{authority_key_id.hex()}, but the issuer certificates of that name have {found}",
-            reason="key_id",
-        )
-    return kept
+def _mismatch(candidate: CertificateFacts, authority_key_id: bytes | None) -> int:
+    """Return how little a CRL's authority key id points at a certificate, from 0 for exactly."""
+    if authority_key_id is None or candidate.subject_key_id == authority_key_id:
+        return 0
+    return 1 if candidate.subject_key_id is None else 2
 
 
 def _show_name(name: bytes) -> str:
@@ -152,9 +133,8 @@ class TbsVerifier:
     """
     Verifies the signature over a tbsCertList that comes in pieces.
 
-    *candidates* are certificates of the CRL's issuer, as
-    :func:`candidate_issuers` finds them before the authority key id is known
-    (it follows the entries). Give every octet of the tbsCertList, its header
+    *candidates* are certificates of the CRL's issuer, as :func:`candidate_issuers`
+    finds them. Give every octet of the tbsCertList, its header
     included, to :meth:`update`, then call :meth:`verify` once. RSA and ECDSA need
     the digest only, ML-DSA its external mu (FIPS 204 6.2); a CRL signed with
     Ed25519 or Ed448 is kept, on disk where it is large, until :meth:`verify` or
@@ -247,27 +227,38 @@ class TbsVerifier:
         Return the first candidate whose key verifies *signature*.
 
         *signature* is the octets inside the BIT STRING. *authority_key_id*, where
-        the CRL has one, rules out candidates with another subject key id.
+        the CRL has one, tells which candidates are tried first, and no more: there
+        are several ways to make one of a key (RFC 5280 4.2.1.2, RFC 7093), so a CA
+        certificate may state another one than the CRLs of its key.
 
         Raises:
-            CrlSignatureError: with reason ``"key_id"`` or ``"bad_signature"``.
+            CrlSignatureError: with reason ``"bad_signature"``, or ``"key_id"`` where
+                no candidate has that key id either.
         """
+        likely = sorted(self._candidates, key=lambda one: _mismatch(one, authority_key_id))
         try:
-            identified = _with_key_id(self._candidates, authority_key_id)
             with self._message() as message:
                 tried: set[bytes] = set()
-                for candidate in identified:
+                for candidate in likely:
                     identity = candidate.subject_public_key_info
                     if identity not in tried and self._verifies(identity, signature, message):
                         return candidate
                     tried.add(identity)
         finally:
             self.close()
+        name = _show_name(likely[0].subject)
         also = f"; not usable: {'; '.join(self._unusable)}" if self._unusable else ""
+        if authority_key_id is not None and _mismatch(likely[0], authority_key_id) == 2:
+            found = ", ".join(one.subject_key_id.hex() for one in likely if one.subject_key_id)
+            raise CrlSignatureError(
+                f"CRL of {name}: its authority key id is {authority_key_id.hex()}, but the issuer "
+                f"certificates of that name have {found}, and its {self._scheme.name} signature "
+                f"holds under the key of none of them{also}",
+                reason="key_id",
+            )
         raise CrlSignatureError(
-            f"CRL of {_show_name(identified[0].subject)}: its {self._scheme.name} signature does "
-            f"not hold under the key of any issuer certificate tried ({_show_serials(identified)})"
-            f"{also}",
+            f"CRL of {name}: its {self._scheme.name} signature does not hold under the key of any "
+            f"issuer certificate tried ({_show_serials(likely)}){also}",
             reason="bad_signature",
         )
 

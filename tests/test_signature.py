@@ -18,7 +18,7 @@ from cryptography.x509.oid import NameOID
 from crlcheck import signature
 from crlcheck.demo.encoding import der, der_oid
 from crlcheck.demo.pki import CertificateAuthority, KeyType
-from crlcheck.errors import CrlSignatureError, UnsupportedCrlError
+from crlcheck.errors import UnsupportedCrlError
 from crlcheck.signature import TbsVerifier, candidate_issuers, signature_scheme
 from support.signed_crl import SignedCrl, facts_of, make_crl, refusal
 
@@ -303,25 +303,43 @@ def test_names_match_by_what_they_say(authority: CertificateAuthority) -> None:
     assert dataclasses.replace(crl, issuer=malformed.subject).verify([malformed]) is malformed
 
 
-def test_candidates_keep_their_order_and_key_ids(authority: CertificateAuthority) -> None:
+def test_a_key_id_tells_which_certificates_are_tried_first(
+    authority: CertificateAuthority,
+) -> None:
     """
-    Candidates come in the order given; a key id rules out certificates with
-    another one, but none that has no key id.
+    Candidates come in the order given. Of those that carry the key, the one with
+    the CRL's authority key id is the signer, then one without a key id.
     """
     sibling = CertificateAuthority.create("Test CA")
     anonymous = CertificateAuthority.create(
         "Test CA", private_key=authority.private_key, subject_key_id=False
     )
+    renewed = dataclasses.replace(facts_of(authority.certificate), subject_key_id=b"another")
     issuers = [facts_of(each.certificate) for each in (sibling, anonymous, authority)]
     name = issuers[0].subject
-    assert candidate_issuers(issuers, crl_issuer=name, authority_key_id=None) == tuple(issuers)
-    by_key_id = candidate_issuers(
-        issuers, crl_issuer=name, authority_key_id=issuers[2].subject_key_id
-    )
-    assert by_key_id == tuple(issuers[1:])
-    with pytest.raises(CrlSignatureError, match="abcdef") as caught:
-        candidate_issuers([issuers[0]], crl_issuer=name, authority_key_id=b"\xab\xcd\xef")
-    assert caught.value.reason == "key_id"
+    assert candidate_issuers(issuers, crl_issuer=name) == tuple(issuers)
+    crl = SignedCrl.parse(make_crl(authority))
+    assert crl.verify([renewed, *issuers]) is issuers[2]
+    assert crl.verify([renewed, *issuers[:2]]) is issuers[1]
+    assert crl.verify([renewed, issuers[0]]) is renewed
+
+
+def test_a_key_id_made_in_another_way_is_no_reason_to_refuse(
+    authority: CertificateAuthority,
+) -> None:
+    """
+    A CRL verifies under the key that signed it, whatever the key is called: a CA
+    that renews its certificate may change from SHA-1 to a method of RFC 7093. What
+    verifies under no key is refused by its key id.
+    """
+    crl = SignedCrl.parse(make_crl(authority))
+    renamed = dataclasses.replace(crl, authority_key_id=b"\xab\xcd\xef")
+    issuer = facts_of(authority.certificate)
+    sibling = facts_of(CertificateAuthority.create("Test CA").certificate)
+    assert renamed.verify([sibling, issuer]) is issuer
+    error = refusal(renamed, sibling)
+    assert error.reason == "key_id"
+    assert "abcdef" in str(error)
 
 
 def test_of_several_certificates_of_the_key_the_first_is_named(

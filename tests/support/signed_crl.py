@@ -54,7 +54,7 @@ class SignedCrl:
     def verify(self, issuers: Sequence[CertificateFacts], chunk_size: int = 17) -> CertificateFacts:
         """Verify as a compiler does: the key id is known only after the last octet."""
         scheme = signature_scheme(self.algorithm_identifier, allow_sha1=False)
-        named = candidate_issuers(issuers, crl_issuer=self.issuer, authority_key_id=None)
+        named = candidate_issuers(issuers, crl_issuer=self.issuer)
         with TbsVerifier(scheme, named) as verifier:
             for start in range(0, len(self.tbs), chunk_size):
                 verifier.update(memoryview(self.tbs)[start : start + chunk_size])
