@@ -74,6 +74,7 @@ class CrlWarning(enum.Flag):
     CRITICALITY = 2048
     VERSION_1 = 4096
     DUPLICATE_SERIALS = 8192
+    EQUAL_TIMES = 16384
     WEAK_SIGNATURE_HASH = 1 << 16
 
 

@@ -140,6 +140,11 @@ def _refused_inputs() -> dict[str, tuple[bytes, type[Exception], str]]:
             UnsupportedCrlError,
             "version_1",
         ),
+        "nextUpdate before thisUpdate": (
+            make_crl([1], next_update=THIS_UPDATE - timedelta(seconds=1)),
+            MalformedCrlError,
+            "next_update_before_this_update",
+        ),
         "no nextUpdate": (make_crl([1], next_update=None), UnsupportedCrlError, "no_next_update"),
         "another key": (
             make_crl_of(other, [1]),

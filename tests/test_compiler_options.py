@@ -6,7 +6,7 @@ import pytest
 
 from crlcheck import CrlWarning, UnsupportedCrlError, compile_crl
 from crlcheck.demo.pki import encode_entry
-from support.crls import REVOKED_ON, authority, make_crl
+from support.crls import REVOKED_ON, THIS_UPDATE, authority, make_crl
 
 LENIENCIES = {
     CrlWarning.NEGATIVE_SERIAL: lambda: make_crl([-5]),
@@ -18,6 +18,7 @@ LENIENCIES = {
     CrlWarning.NO_CRL_NUMBER: lambda: make_crl([1], crl_number=None),
     CrlWarning.NO_AUTHORITY_KEY_ID: lambda: make_crl([1], authority_key_id=False),
     CrlWarning.DUPLICATE_SERIALS: lambda: make_crl([encode_entry(1, REVOKED_ON)] * 2),
+    CrlWarning.EQUAL_TIMES: lambda: make_crl([1], next_update=THIS_UPDATE),
     CrlWarning.TIME_ENCODING: lambda: make_crl([_entry_with_generalized_time()]),
     CrlWarning.EMPTY_ENTRY_EXTENSIONS: lambda: make_crl([_entry_with_empty_extensions()]),
 }

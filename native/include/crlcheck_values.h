@@ -39,6 +39,7 @@ typedef enum crlcheck_rule {
     CRLCHECK_RULE_BAD_BIT_STRING,      // X.690 11.2
     CRLCHECK_RULE_BAD_OBJECT_IDENTIFIER,
     CRLCHECK_RULE_BAD_TIME,            // RFC 5280 5.1.2.4: seconds and Z, no fraction
+    CRLCHECK_RULE_NEXT_UPDATE_BEFORE_THIS_UPDATE, // RFC 5280 5.1.2.5
     CRLCHECK_RULE_BAD_VERSION,
     CRLCHECK_RULE_EMPTY_NAME,          // RFC 5280 5.1.2.3: the issuer is non-empty
     CRLCHECK_RULE_SIGNATURE_ALGORITHM_MISMATCH, // RFC 5280 5.1.1.2
@@ -80,7 +81,8 @@ typedef enum crlcheck_warning {
     CRLCHECK_WARNING_NO_AUTHORITY_KEY_ID = 1024,
     CRLCHECK_WARNING_CRITICALITY = 2048,         // a known extension's flag is wrong
     CRLCHECK_WARNING_VERSION_1 = 4096,
-    CRLCHECK_WARNING_DUPLICATE_SERIALS = 8192    // merged by the builder
+    CRLCHECK_WARNING_DUPLICATE_SERIALS = 8192,   // merged by the builder
+    CRLCHECK_WARNING_EQUAL_TIMES = 16384         // nextUpdate is thisUpdate
 } crlcheck_warning;
 
 enum {

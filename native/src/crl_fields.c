@@ -84,6 +84,26 @@ static bool read_time(crlcheck_crl_parser *parser, int64_t *out_seconds,
     return true;
 }
 
+// RFC 5280 5.1.2.5: nextUpdate is when the next CRL comes at the latest. Where it is
+// before thisUpdate there is no time at which the CRL is current.
+static bool read_next_update(crlcheck_crl_parser *parser, der_reader element,
+                             crlcheck_error *out_error) {
+    crlcheck_crl_info *info = &parser->info;
+    uint64_t offset = element.offset;
+    if (!read_time(parser, &info->next_update, &element, out_error)) {
+        return false;
+    }
+    if (info->next_update < info->this_update) {
+        return fail(out_error, CRLCHECK_RULE_NEXT_UPDATE_BEFORE_THIS_UPDATE, offset);
+    }
+    if (info->next_update == info->this_update) {
+        info->warnings |= CRLCHECK_WARNING_EQUAL_TIMES;
+    }
+    info->has_next_update = true;
+    info->have_header = true;
+    return true;
+}
+
 static bool read_certificate_issuer(crlcheck_crl_parser *parser,
                                     const crl_entry_extensions *extensions,
                                     crlcheck_error *out_error) {
@@ -227,9 +247,7 @@ bool crl_read_element(crlcheck_crl_parser *parser, crlcheck_entry *out_entry,
         return read_time(parser, &info->this_update, &element, out_error);
     case AT_NEXT_UPDATE:
         parser->state = AT_REVOKED_CERTIFICATES;
-        info->has_next_update = true;
-        info->have_header = true;
-        return read_time(parser, &info->next_update, &element, out_error);
+        return read_next_update(parser, element, out_error);
     case AT_ENTRY:
         return read_entry(parser, out_entry, element, out_error);
     case AT_EXTENSIONS:

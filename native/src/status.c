@@ -18,6 +18,7 @@ static const char *const rule_names[CRLCHECK_RULE_COUNT] = {
     [CRLCHECK_RULE_BAD_BIT_STRING] = "bad_bit_string",
     [CRLCHECK_RULE_BAD_OBJECT_IDENTIFIER] = "bad_object_identifier",
     [CRLCHECK_RULE_BAD_TIME] = "bad_time",
+    [CRLCHECK_RULE_NEXT_UPDATE_BEFORE_THIS_UPDATE] = "next_update_before_this_update",
     [CRLCHECK_RULE_BAD_VERSION] = "bad_version",
     [CRLCHECK_RULE_EMPTY_NAME] = "empty_name",
     [CRLCHECK_RULE_SIGNATURE_ALGORITHM_MISMATCH] = "signature_algorithm_mismatch",
