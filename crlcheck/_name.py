@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator
+from typing import Literal
 
 _OBJECT_IDENTIFIER = 0x06
 _UTF8_STRING = 0x0C
@@ -19,6 +22,14 @@ _SET = 0x31
 _DIRECTORY_NAME = 0xA4
 _MAX_DOTTED = 32
 _MAX_REMEMBERED = 1024
+
+_MAX_RUN = 30
+# A combining character decomposes into two at most, and the starter before a run ends
+# in a few of its own.
+_COMBINING_RUN = re.compile(rb"[^\0]{9}")
+_RUN = re.compile(rb"[^\0]+")
+# These are no combining characters, but decompose into nothing else.
+_HIDDEN = "\u0f73\u0f75\u0f81\uff9e\uff9f"
 
 # The string types that RFC 5280 7.1 lets stand for one another. TeletexString is
 # read as Latin-1, which is what CAs write in it.
@@ -190,10 +201,45 @@ def _canonical_text(text: str) -> str:
     else:
         # Folding can undo NFKC and the other way about; in this order (Unicode
         # D146) the result no longer changes.
-        folded = unicodedata.normalize("NFD", text).casefold()
-        folded = unicodedata.normalize("NFKD", folded).casefold()
-        folded = unicodedata.normalize("NFKC", folded)
+        folded = _decomposed("NFD", text).casefold()
+        folded = _decomposed("NFKD", folded).casefold()
+        decomposed = _decomposed("NFKD", folded)
+        # No script has such runs (UAX #15, Stream-Safe Text), and the library's time for
+        # one is quadratic. What matches has the same run, so that leaving it as it is
+        # here keeps matching exact.
+        if _longest_run(decomposed) > _MAX_RUN:
+            folded = decomposed
+        else:
+            folded = unicodedata.normalize("NFKC", folded)
     return " ".join(folded.split())
+
+
+def _decomposed(form: Literal["NFD", "NFKD"], text: str) -> str:
+    """Return a string in the form, in linear time, as the library's is only without long runs."""
+    if not _may_have_long_run(text):
+        return unicodedata.normalize(form, text)
+    # Unicode 3.11: decompose each character, then order each run by combining class.
+    characters = "".join([unicodedata.normalize(form, character) for character in text])
+    ordered: list[str] = []
+    for _, members in itertools.groupby(characters, key=_is_combining):
+        ordered.extend(sorted(members, key=unicodedata.combining))  # starters stay in place
+    return "".join(ordered)
+
+
+def _may_have_long_run(text: str) -> bool:
+    """Whether *text* decomposed may have more than ``_MAX_RUN`` combining characters in a row."""
+    classes = bytes(map(unicodedata.combining, text))
+    return _COMBINING_RUN.search(classes) is not None or any(map(text.__contains__, _HIDDEN))
+
+
+def _longest_run(decomposed: str) -> int:
+    """Return how many combining characters stand behind one another at most."""
+    classes = bytes(map(unicodedata.combining, decomposed))
+    return max(map(len, _RUN.findall(classes)), default=0)
+
+
+def _is_combining(character: str) -> bool:
+    return unicodedata.combining(character) != 0
 
 
 # ---- text --------------------------------------------------------------------

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa,
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from crlcheck._name import canonical_name, format_name
+from crlcheck._name import format_name, name_key
 from crlcheck._signature_scheme import (
     BytesLike,
     SignatureScheme,
@@ -80,7 +80,8 @@ def candidate_issuers(
         CrlSignatureError: if there is none, with reason ``"no_issuer"`` or
             ``"key_usage"``.
     """
-    named = [issuer for issuer in issuers if _same_name(issuer.subject, crl_issuer)]
+    name = name_key(crl_issuer)  # once: whoever sends a CRL chooses how long it is
+    named = [issuer for issuer in issuers if name_key(issuer.subject) == name]
     if not named:
         names = list(dict.fromkeys(_show_name(issuer.subject) for issuer in issuers))
         given = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
@@ -97,15 +98,6 @@ def candidate_issuers(
             reason="key_usage",
         )
     return candidates
-
-
-def _same_name(name: bytes, other: bytes) -> bool:
-    if name == other:
-        return True
-    try:
-        return canonical_name(name) == canonical_name(other)
-    except ValueError:
-        return False
 
 
 def _mismatch(candidate: CertificateFacts, authority_key_id: bytes | None) -> int:
@@ -315,7 +307,7 @@ def is_self_signed(certificate: CertificateFacts) -> bool | None:
     short RSA keys do: a certificate is trusted for where it came from, and its
     signature only tells which key made it.
     """
-    if not _same_name(certificate.subject, certificate.issuer):
+    if name_key(certificate.subject) != name_key(certificate.issuer):
         return False
     tbs, algorithm, signature = _signed_parts(certificate.der)
     try:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import sys
+import time
+import unicodedata
+from random import Random
 
 import pytest
 from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crlcheck import _name
 from crlcheck._name import canonical_name, format_name, name_hash
 from crlcheck.demo.encoding import der, der_integer, der_oid
 from support.certificate_der import encode_attribute, encode_name
@@ -63,6 +68,72 @@ def test_characters_match_by_unicode_folding(text: str, other: str) -> None:
     Composed, decomposed and folded forms of one text are one name.
     """
     assert canonical_name(common_name(text)) == canonical_name(common_name(other))
+
+
+# Combining characters of several classes, those that decompose into others, starters
+# that compose with them, and starters that decompose into combining characters alone.
+MARKED = (
+    "aéΐÅ か\u1e69\u0300\u0301\u0315\u0344\u0345\u05b0\u0591\u064b\u0650\u3099"
+    "\u0f71\u0f73\u0f75\u0f81\uff9e"
+)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(MARKED), st.integers(1, 40)), max_size=8).map(
+        lambda runs: "".join(character * length for character, length in runs)
+    ),
+    st.randoms(use_true_random=False),
+)
+def test_runs_of_combining_characters_match_in_every_order_that_unicode_lets_stand(
+    text: str, random: Random
+) -> None:
+    """
+    However long a run is, what is canonically equivalent is one name, and what the
+    library's normal form tells apart is not.
+    """
+
+    def plainly(text: str) -> str:
+        folded = unicodedata.normalize("NFD", text).casefold()
+        folded = unicodedata.normalize("NFKD", folded).casefold()
+        return " ".join(unicodedata.normalize("NFKD", folded).split())
+
+    shuffled = "".join(random.sample(text, len(text)))
+    form = canonical_name(common_name(text))
+    for other in (
+        unicodedata.normalize("NFD", text),
+        unicodedata.normalize("NFKC", text),
+        text.casefold(),
+        shuffled,
+        text[1:],
+    ):
+        matches = canonical_name(common_name(other)) == form
+        assert matches is (plainly(other) == plainly(text))
+    assert canonical_name(form) == form
+
+
+def test_a_long_run_of_combining_characters_takes_linear_time() -> None:
+    """
+    The library orders a run in quadratic time: a CRL of 100 KB that nobody had signed
+    took ten seconds.
+    """
+    runs = ["\u0315" * 50_000 + "\u0300" * 50_000, "\u064b\u0650" * 50_000, "\u0f73" * 50_000]
+    for run in runs:
+        start = time.thread_time()
+        canonical_name(common_name("a" + run))
+        assert time.thread_time() - start < 5  # a minute or more in quadratic time
+
+
+def test_every_character_that_hides_a_combining_one_is_known() -> None:
+    """
+    What is no combining character and decomposes into them alone is looked for by name.
+    """
+    hidden = {
+        character
+        for character in map(chr, range(sys.maxunicode + 1))
+        if not unicodedata.combining(character)
+        and unicodedata.combining(unicodedata.normalize("NFKD", character)[0])
+    }
+    assert hidden == set(_name._HIDDEN)
 
 
 CN, ORGANIZATION = encode_attribute("a"), encode_attribute("a", oid="2.5.4.10")
