@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from crlcheck.checker import CheckerStatus, RevocationChecker, ScopeStatus
     from crlcheck.compiler import BinaryReader, compile_crl, compile_unverified_crl, split_crls
     from crlcheck.errors import (
+        CatalogRollbackError,
         CertificateError,
         CorruptIndexError,
         CrlBaseMissingError,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from crlcheck.index import RevocationIndex, open_index
     from crlcheck.mirror import MirrorReport, mirror_store
     from crlcheck.operations import (
+        advance_generation,
         clean_up,
         deny_certificate,
         lift_denial,
@@ -75,6 +77,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BinaryReader",
+    "CatalogRollbackError",
     "CertificateError",
     "CertificateFacts",
     "CheckResult",
@@ -119,6 +122,7 @@ __all__ = [
     "UndeterminedCause",
     "UnsupportedCrlError",
     "UnsupportedIndexVersionError",
+    "advance_generation",
     "check_url",
     "clean_up",
     "compile_crl",
@@ -145,6 +149,7 @@ _HOMES = {
     "checker": ("CheckerStatus", "RevocationChecker", "ScopeStatus"),
     "compiler": ("BinaryReader", "compile_crl", "compile_unverified_crl", "split_crls"),
     "errors": (
+        "CatalogRollbackError",
         "CertificateError",
         "CorruptIndexError",
         "CrlBaseMissingError",
@@ -168,6 +173,7 @@ _HOMES = {
     "index": ("RevocationIndex", "open_index"),
     "mirror": ("MirrorReport", "mirror_store"),
     "operations": (
+        "advance_generation",
         "clean_up",
         "deny_certificate",
         "lift_denial",

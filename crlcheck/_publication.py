@@ -257,10 +257,11 @@ class Publication:
                 successor = catalog.with_scope(
                     record, issuers, now=self._rules.clock()
                 ).without_superseded(gone)
-                if self._swap(successor, etag):
+                written = self._swap(successor, etag)
+                if written is not None:
                     self.previous = self._replaced(current, record)
                     changed = record is not current
-                    return self._report(record, successor.generation, published=changed)
+                    return self._report(record, written.generation, published=changed)
         raise StoreUnavailableError(
             f"{crl_text(self._compiled.metadata)} was not published: other publications to "
             f"{self._store.url} came first {MAX_SWAPS} times"
@@ -413,7 +414,7 @@ class Publication:
             return False
         return True
 
-    def _swap(self, successor: Catalog, etag: str | None) -> bool:
+    def _swap(self, successor: Catalog, etag: str | None) -> Catalog | None:
         self._attempted_generation = successor.generation
         return swap(self._store, successor, etag)
 

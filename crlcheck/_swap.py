@@ -1,17 +1,41 @@
-"""Compare-and-swap on the catalog: read, decide, write, and again when another came first."""
+"""
+Compare-and-swap on the catalog: read, decide, write, and again when another came first.
+
+Every writer goes through ``swap``, which keeps the generation rising even where
+the catalog itself was put back: what readers have seen must never be written
+again, for they refuse it. Three things tell of later generations: the catalog's
+own records, what this process has written, and the **mark**, a small object
+beside the catalog with the last generation written. The mark is written after
+the catalog. So it never names a generation that nobody wrote, and where a writer
+dies in between it lags behind by one until the next change.
+"""
 
 from __future__ import annotations
 
+import logging
 import random
 import time
+import weakref
 from collections.abc import Callable
+from dataclasses import dataclass
 
+from crlcheck._json import canonical_json, members_of, parse_json, take
 from crlcheck.catalog import CATALOG_NAME, Catalog
-from crlcheck.errors import PreconditionFailedError, StoreUnavailableError
+from crlcheck.errors import (
+    CatalogRollbackError,
+    CrlCheckError,
+    PreconditionFailedError,
+    StoreUnavailableError,
+)
 from crlcheck.stores import ObjectStore
 
 MAX_SWAPS = 40
 """How often a change is tried again after another one came first."""
+
+MARK_NAME = "generation.json"
+"""The object with the last generation that was written."""
+
+_log = logging.getLogger(__name__)
 
 
 def back_off(num_lost: int) -> None:
@@ -33,12 +57,62 @@ def read_catalog(store: ObjectStore) -> tuple[Catalog, str | None]:
     return Catalog.from_bytes(stored.body), stored.etag
 
 
-def swap(store: ObjectStore, successor: Catalog, etag: str | None) -> bool:
-    """Replace the catalog of *etag* with *successor*; False where another one is there now."""
+def swap(store: ObjectStore, successor: Catalog, etag: str | None) -> Catalog | None:
+    """
+    Replace the catalog of *etag* with *successor*; return what was written, None
+    where another catalog is there now.
+
+    Where later generations than that catalog's were written already, somebody
+    put an old one back: *successor* is written under a number above them all,
+    and a warning says so.
+
+    Raises:
+        StoreUnavailableError: the store does not answer.
+    """
+    mark = _read_mark(store)
+    known = max(mark.generation, _WRITTEN.get(store), successor.latest_named())
+    written = successor.with_generation(max(successor.generation, known + 1))
     try:
-        store.write(CATALOG_NAME, successor.to_bytes(), if_match=etag, if_absent=etag is None)
+        store.write(CATALOG_NAME, written.to_bytes(), if_match=etag, if_absent=etag is None)
+    except PreconditionFailedError:
+        return None
+    # Not before: another writer's mark may have been the later one.
+    if written.generation != successor.generation:
+        _log.warning(
+            "%s: %s was put back to generation %d although generation %d had been written; "
+            "what was published in between is lost, and generation %d follows",
+            store.url,
+            CATALOG_NAME,
+            successor.generation - 1,
+            known,
+            written.generation,
+        )
+    _note_written(store, mark, written.generation)
+    return written
+
+
+def write_copy(store: ObjectStore, catalog: Catalog, body: bytes, etag: str | None) -> bool:
+    """
+    Replace the catalog of *etag* with that of another store, byte for byte; False
+    where another one is there now.
+
+    Raises:
+        CatalogRollbackError: a later generation was written here already.
+        StoreUnavailableError: the store does not answer.
+    """
+    mark = _read_mark(store)
+    if catalog.generation < mark.generation:
+        raise CatalogRollbackError(
+            f"generation {catalog.generation} cannot be written to {store.url}, where "
+            f"generation {mark.generation} was",
+            generation=catalog.generation,
+            held=mark.generation,
+        )
+    try:
+        store.write(CATALOG_NAME, body, if_match=etag, if_absent=etag is None)
     except PreconditionFailedError:
         return False
+    _note_written(store, mark, catalog.generation)
     return True
 
 
@@ -64,8 +138,74 @@ def change_catalog(
         successor = change(catalog)
         if successor is None:
             return catalog
-        if swap(store, successor, stored.etag):
-            return successor
+        written = swap(store, successor, stored.etag)
+        if written is not None:
+            return written
     raise StoreUnavailableError(
         f"{what} failed: other changes to {store.url} came first {MAX_SWAPS} times"
     )
+
+
+# ---- the last generation written -------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """The last generation that was written, 0 where nothing tells; with the object's etag."""
+
+    generation: int
+    etag: str | None
+
+
+def _read_mark(store: ObjectStore) -> _Mark:
+    try:
+        stored = store.read(MARK_NAME)
+    except FileNotFoundError:
+        return _Mark(0, None)
+    try:
+        members = members_of(parse_json(stored.body), MARK_NAME)
+        return _Mark(take(members, "generation", int, MARK_NAME), stored.etag)
+    except (ValueError, RecursionError) as error:
+        # It only ever helps, so a broken one must not keep anything from being published.
+        _log.warning("%s/%s cannot be read and is replaced: %s", store.url, MARK_NAME, error)
+        return _Mark(0, stored.etag)
+
+
+def _note_written(store: ObjectStore, mark: _Mark, generation: int) -> None:
+    """Remember that *generation* was written; where that fails the next writer makes up for it."""
+    _WRITTEN.note(store, generation)
+    body = canonical_json({"generation": generation})
+    try:
+        for _ in range(MAX_SWAPS):
+            if mark.generation >= generation:
+                return
+            try:
+                store.write(MARK_NAME, body, if_match=mark.etag, if_absent=mark.etag is None)
+                return
+            except PreconditionFailedError:
+                mark = _read_mark(store)
+    except (CrlCheckError, OSError) as error:
+        _log.warning("%s/%s was not written: %s", store.url, MARK_NAME, error)
+
+
+class _Written:
+    """The last generation that this process wrote to each store that it still has open."""
+
+    def __init__(self) -> None:
+        self._generations: weakref.WeakKeyDictionary[ObjectStore, int]
+        self._generations = weakref.WeakKeyDictionary()
+
+    def get(self, store: ObjectStore) -> int:
+        try:
+            return self._generations.get(store, 0)
+        except TypeError:  # a store of the caller's own, which may have no hash
+            return 0
+
+    def note(self, store: ObjectStore, generation: int) -> None:
+        try:
+            self._generations[store] = max(generation, self._generations.get(store, 0))
+        except TypeError:
+            return
+
+
+_WRITTEN = _Written()

@@ -31,7 +31,7 @@ from crlcheck._records import (
     Tombstone,
     delta_fits,
 )
-from crlcheck.errors import CorruptIndexError, StoreError
+from crlcheck.errors import CatalogRollbackError, CorruptIndexError, StoreError
 
 __all__ = [
     "CATALOG_FORMAT",
@@ -356,6 +356,30 @@ class Catalog:
         found = [(one.at, name) for name, one in self.superseded.items() if now - one.at >= grace]
         return [name for _, name in sorted(found)]
 
+    def with_generation(self, generation: int) -> Catalog:
+        """Return the same under another, later generation, also for images that are new in it."""
+        if generation == self.generation:
+            return self
+
+        def renumbered(image: PublishedImage) -> PublishedImage:
+            return replace(image, since=generation) if image.since == self.generation else image
+
+        scopes = {
+            key: replace(
+                record,
+                base=renumbered(record.base),
+                delta=None if record.delta is None else renumbered(record.delta),
+            )
+            for key, record in self.scopes.items()
+        }
+        return replace(self, generation=generation, scopes=scopes)
+
+    def latest_named(self) -> int:
+        """Return the latest generation other than its own that its images' records name, or 0."""
+        named = {image.since for image in self.images()}
+        named |= {one.last for one in self.superseded.values()}
+        return max(named - {self.generation}, default=0)
+
     def _next(self, now: datetime, **changes: Any) -> Catalog:
         """Return the next generation, with images noted that are published no longer."""
         superseded = dict(changes.pop("superseded", self.superseded))
@@ -387,19 +411,22 @@ class Catalog:
         Refuse to follow *previous* with this catalog unless it is later or the same.
 
         Raises:
-            StoreError: the generation went backwards, or stayed although the
-                contents changed: someone put an old catalog back, or wrote
-                without comparing.
+            CatalogRollbackError: the generation went backwards, or stayed
+                although the contents changed: someone put an old catalog back,
+                or wrote without comparing.
         """
         if self.generation < previous.generation:
-            raise StoreError(
+            message = (
                 f"{CATALOG_NAME} went back to generation {self.generation} "
                 f"from generation {previous.generation}, which is in use"
             )
-        if self.generation == previous.generation and self != previous:
-            raise StoreError(
+        elif self.generation == previous.generation and self != previous:
+            message = (
                 f"{CATALOG_NAME} differs from the one in use, also of generation {self.generation}"
             )
+        else:
+            return
+        raise CatalogRollbackError(message, generation=self.generation, held=previous.generation)
 
 
 def _merged(issuers: Iterable[IssuerRecord]) -> tuple[IssuerRecord, ...]:

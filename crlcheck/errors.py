@@ -150,6 +150,20 @@ class StoreUnavailableError(StoreError):
     """The store did not answer, or not in time; trying again may help."""
 
 
+class CatalogRollbackError(StoreError):
+    """
+    A catalog is refused because a later one is in use, or another one of its generation.
+
+    ``generation`` is that of the catalog, ``held`` the one in use. A store gets
+    above it by the next publications, or at once by ``advance_generation``.
+    """
+
+    def __init__(self, message: str, *, generation: int, held: int) -> None:
+        super().__init__(message)
+        self.generation = generation
+        self.held = held
+
+
 class PreconditionFailedError(StoreError):
     """
     A conditional write found another state than it required.

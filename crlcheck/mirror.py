@@ -6,12 +6,11 @@ import mmap
 import os
 from dataclasses import dataclass
 
-from crlcheck._swap import read_catalog
+from crlcheck._swap import read_catalog, write_copy
 from crlcheck.catalog import CATALOG_NAME, Catalog, PublishedImage
 from crlcheck.errors import (
     CorruptIndexError,
     IndexFileError,
-    PreconditionFailedError,
     StoreError,
     StoreUnavailableError,
 )
@@ -56,13 +55,10 @@ def mirror_store(
             num_copied = _copy_images(catalog, origin, copy)
         except FileNotFoundError:
             continue  # superseded and deleted since: there is a newer catalog
-        if catalog != held:
-            try:
-                copy.write(CATALOG_NAME, stored.body, if_match=etag, if_absent=etag is None)
-            except PreconditionFailedError as error:
-                raise StoreError(
-                    f"{copy.url}/{CATALOG_NAME} was changed meanwhile: a mirror has one writer"
-                ) from error
+        if catalog != held and not write_copy(copy, catalog, stored.body, etag):
+            raise StoreError(
+                f"{copy.url}/{CATALOG_NAME} was changed meanwhile: a mirror has one writer"
+            )
         return MirrorReport(catalog.generation, num_copied, _delete_unneeded(catalog, held, copy))
     raise StoreUnavailableError(f"{origin.url}: the catalog names images that are not there")
 

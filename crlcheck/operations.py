@@ -19,6 +19,9 @@ from crlcheck.stores import ObjectStore, open_store
 
 _log = logging.getLogger(__name__)
 
+# JSON readers keep integers exactly up to here.
+_MAX_GENERATION = 1 << 53
+
 
 def override_scope(
     store: str | os.PathLike[str] | ObjectStore,
@@ -158,6 +161,26 @@ def lift_denial(
 
     what = f"certificate {serial_number:x} of {name_text(issuer)}: no longer denied by hand"
     return _change(store, what, change)
+
+
+def advance_generation(store: str | os.PathLike[str] | ObjectStore, *, above: int) -> int:
+    """
+    Bring a store above a generation that services hold; return its generation.
+
+    For a store that was put back, from a backup for example: services that have
+    seen a later generation refuse its catalog until it is above that one, which
+    ``CheckerStatus.generation`` tells. What is published stays as it is, so
+    publish first what the backup lacks. A store that is above it is not changed.
+
+    Raises: as ``override_scope``, and ValueError for an *above* that no catalog has.
+    """
+    if not 0 < above < _MAX_GENERATION:
+        raise ValueError(f"above: expected 1 to {_MAX_GENERATION - 1}, found {above}")
+
+    def change(catalog: Catalog) -> Catalog | None:
+        return None if catalog.generation > above else catalog.with_generation(above + 1)
+
+    return _change(store, f"brought above generation {above}", change)
 
 
 def clean_up(

@@ -19,9 +19,7 @@ from crlcheck.errors import CrlCheckError, CrlError, FetchError, StoreError
 from crlcheck.fetcher import FetchLimits, check_url, fetch
 from crlcheck.index import RevocationIndex
 from crlcheck.mirror import mirror_store
-from crlcheck.operations import (
-    clean_up,
-)
+from crlcheck.operations import advance_generation, clean_up
 from crlcheck.stores import ObjectStore
 
 _PATH = click.Path(path_type=Path)
@@ -58,6 +56,24 @@ def clean_command(store: str, grace: timedelta) -> int:
     """Delete images of STORE that nothing has named for the grace period."""
     num_deleted, num_waiting = clean_up(open_target(store), grace=grace)
     say(f"{store}: {count(num_deleted, 'image')} deleted, {num_waiting} waiting")
+    return 0
+
+
+@click.command("advance")
+@click.argument("store")
+@click.option(
+    "--above", type=int, required=True, metavar="N", help="The generation that services hold."
+)
+def advance_command(store: str, above: int) -> int:
+    """
+    Bring STORE above a generation that services hold.
+
+    For a store that was put back: services refuse its catalog, but for denials,
+    until its generation is above the one that they have seen.
+    """
+    with usage():
+        generation = advance_generation(open_target(store), above=above)
+    say(f"{store}: generation {generation}")
     return 0
 
 
@@ -179,6 +195,7 @@ def _open_image(store: ObjectStore, image: PublishedImage) -> RevocationIndex:
 COMMANDS: tuple[click.Command, ...] = (
     mirror_command,
     clean_command,
+    advance_command,
     fetch_command,
     export_command,
 )

@@ -57,7 +57,8 @@ class Pipeline:
         return checker.check(PKI.client(name).encode()).status.value
 
     def published(self) -> set[str]:
-        """The keys of all that was published, without what says why something was not."""
+        """The keys of all that was published: catalog and images, without what is noted beside."""
         listing = self.client.list_objects_v2(Bucket=self.bucket, Prefix="published/")
         keys = {entry["Key"] for entry in listing.get("Contents", ())}
-        return {key for key in keys if not key.startswith("published/status/")}
+        noted = ("published/status/", "published/generation.json")
+        return {key for key in keys if not key.startswith(noted)}

@@ -1,0 +1,341 @@
+"""
+A store that was put back: no writer gives out a generation that was given out before.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crlcheck import _swap
+from crlcheck._swap import MARK_NAME
+from crlcheck.catalog import CATALOG_NAME, Catalog
+from crlcheck.cli import main
+from crlcheck.errors import CatalogRollbackError, StoreUnavailableError
+from crlcheck.mirror import mirror_store
+from crlcheck.operations import (
+    advance_generation,
+    clean_up,
+    deny_certificate,
+    lift_denial,
+    override_scope,
+    remove_scope,
+    reset_scope,
+)
+from crlcheck.stores import LocalStore
+from crlcheck.types import RevocationStatus
+from support.checking import make_checker
+from support.memory_store import MemoryStore
+from support.pki import NOW, make_client, make_crl
+from support.publishing import CA, OTHER_CA, catalog_of, publish
+
+NAME = CA.certificate.subject.public_bytes()
+BAD = make_client(CA, 2)
+
+
+def history(store: Any, last: int = 6) -> list[bytes]:
+    """Publish so many generations; return the catalog of each."""
+    catalogs = []
+    for number in range(1, last + 1):
+        publish(store, make_crl(CA, number, [99]))
+        catalogs.append(store.read(CATALOG_NAME).body)
+    deny_certificate(store, NAME, 1000 + last, now=NOW)
+    return [*catalogs, store.read(CATALOG_NAME).body]
+
+
+def forget(store: MemoryStore) -> MemoryStore:
+    """Return the same objects in another store, as another process would open it."""
+    other = MemoryStore()
+    for name in store.names(""):
+        other.write(name, store.read(name).body)
+    return other
+
+
+def scope_of(store: Any) -> str:
+    """The key of the only scope."""
+    (scope,) = catalog_of(store).scopes
+    return scope
+
+
+WRITERS: dict[str, Callable[[Any], object]] = {
+    "publish": lambda store: publish(store, make_crl(CA, 50)),
+    "publish another issuer's": lambda store: publish(store, make_crl(OTHER_CA, 1), OTHER_CA.pem),
+    "deny": lambda store: deny_certificate(store, NAME, 5, now=NOW),
+    "lift": lambda store: lift_denial(store, NAME, 77, now=NOW),
+    "remove": lambda store: remove_scope(store, scope_of(store), now=NOW),
+    "reset": lambda store: reset_scope(store, scope_of(store), now=NOW),
+    "override": lambda store: override_scope(
+        store, scope_of(store), covers_no_distribution_point=True
+    ),
+    "clean up": lambda store: clean_up(store, grace=timedelta(0), now=NOW + timedelta(days=1)),
+    "advance": lambda store: advance_generation(store, above=3),
+}
+
+
+@pytest.mark.parametrize("memory", ["of the mark", "of the process"])
+@pytest.mark.parametrize("writer", WRITERS)
+def test_every_writer_goes_above_what_was_written(
+    writer: str, memory: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    Where the catalog alone was put back the mark beside it tells, and where the mark
+    was too, a process that wrote since does. The next change is above all that
+    readers may have seen, and a warning says what happened.
+    """
+    store = MemoryStore()
+    deny_first = publish(store, make_crl(CA, 1, [99])).generation
+    deny_certificate(store, NAME, 77, now=NOW)
+    catalogs = [store.read(CATALOG_NAME).body]
+    catalogs += history(store)[1:]
+    last = catalog_of(store).generation
+    assert deny_first == 1
+    store.write(CATALOG_NAME, catalogs[1])
+    if memory == "of the mark":
+        store = forget(store)
+    else:
+        store.write(MARK_NAME, b'{"generation":3}')
+    with caplog.at_level(logging.WARNING):
+        WRITERS[writer](store)
+    assert catalog_of(store).generation == last + 1
+    assert "was put back to generation 3" in caplog.text
+    assert f"generation {last} had been written" in caplog.text
+    assert json.loads(store.read(MARK_NAME).body) == {"generation": last + 1}
+
+
+def test_a_catalog_that_was_deleted_does_not_begin_anew() -> None:
+    """
+    Services that hold what was there take what is published next.
+    """
+    store = MemoryStore()
+    history(store)
+    checker = make_checker(store)
+    assert checker.check(BAD).status is RevocationStatus.NOT_REVOKED
+    store.delete(CATALOG_NAME)
+    other = forget(store)
+    report = publish(other, make_crl(CA, 9, [2]))
+    assert report.generation == 8
+    store.write(CATALOG_NAME, other.read(CATALOG_NAME).body)
+    for name in other.names("images/"):
+        store.write(name, other.read(name).body)
+    assert checker.check(BAD).status is RevocationStatus.REVOKED
+
+
+def test_a_restored_catalog_with_a_denial_reaches_who_saw_a_later_one() -> None:
+    """
+    What an operator denies after a restore of the catalog is taken by a running
+    service at once, generation and all.
+    """
+    store = MemoryStore()
+    catalogs = history(store)
+    checker = make_checker(store)
+    checker.check(BAD)
+    store.write(CATALOG_NAME, catalogs[2])
+    deny_certificate(store, NAME, 2, now=NOW)
+    assert checker.check(BAD).denied
+    assert checker.status().generation == 8
+    assert checker.status().error is None
+
+
+def test_images_of_a_later_number_are_of_that_generation() -> None:
+    """
+    What ``diff`` and clean-up read of an image is the generation that was written.
+    """
+    store = MemoryStore()
+    catalogs = history(store)
+    store.write(CATALOG_NAME, catalogs[0])
+    report = publish(store, make_crl(CA, 30))
+    (image,) = catalog_of(store).images()
+    assert image.since == report.generation == 8
+
+
+def test_a_catalog_s_own_records_tell_of_later_generations() -> None:
+    """
+    Its number alone may have been put back, or set by hand.
+    """
+    store = MemoryStore()
+    history(store)
+    body = json.loads(store.read(CATALOG_NAME).body)
+    body["generation"] = 2
+    other = MemoryStore()
+    other.write(CATALOG_NAME, json.dumps(body).encode())
+    assert deny_certificate(other, NAME, 5, now=NOW) == 7
+
+
+def test_no_mark_gives_a_false_alarm(caplog: pytest.LogCaptureFixture) -> None:
+    """
+    One whose writer died before it lags behind, and one of a writer that came first
+    is ahead of a swap that is lost: neither is a catalog that was put back.
+    """
+    store = MemoryStore()
+    publish(store, make_crl(CA, 1))
+    store.delete(MARK_NAME)
+    assert publish(store, make_crl(CA, 2)).generation == 2
+    num_writes = 0
+
+    def come_first(operation: str, name: str) -> None:
+        nonlocal num_writes
+        if (operation, name) == ("read", MARK_NAME) and not num_writes:
+            num_writes += 1
+            publish(store, make_crl(OTHER_CA, 1), OTHER_CA.pem)
+
+    store.before = come_first
+    report = publish(store, make_crl(CA, 3))
+    assert (report.generation, report.num_lost_swaps) == (4, 1)
+    assert "put back" not in caplog.text
+    assert json.loads(store.read(MARK_NAME).body) == {"generation": 4}
+
+
+def test_a_late_mark_never_goes_back() -> None:
+    """
+    A writer whose mark comes after that of the next writer leaves the later one.
+    """
+    store = MemoryStore()
+    publish(store, make_crl(CA, 1))
+    done: list[object] = []
+
+    def come_first(operation: str, name: str) -> None:
+        if (operation, name) == ("write", MARK_NAME) and not done:
+            done.append(publish)
+            publish(store, make_crl(OTHER_CA, 1), OTHER_CA.pem)
+
+    store.before = come_first
+    assert publish(store, make_crl(CA, 2)).generation == 2
+    assert json.loads(store.read(MARK_NAME).body) == {"generation": 3}
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b"{}", b'{"generation":"6"}', b'{"generation":true}', b"[" * 99999]
+)
+def test_a_broken_mark_keeps_nothing_from_being_published(
+    body: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    It only ever helps: it is replaced, and a warning says so.
+    """
+    store = MemoryStore()
+    publish(store, make_crl(CA, 1))
+    store.write(MARK_NAME, body)
+    assert publish(store, make_crl(CA, 2)).generation == 2
+    assert f"{MARK_NAME} cannot be read" in caplog.text
+    assert json.loads(store.read(MARK_NAME).body) == {"generation": 2}
+
+
+def test_a_mark_that_cannot_be_written_fails_no_publication(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """
+    The catalog is there already; the next writer makes up for it.
+    """
+    store = MemoryStore()
+
+    def fail(operation: str, name: str) -> None:
+        if (operation, name) == ("write", MARK_NAME):
+            raise StoreUnavailableError("no answer")
+
+    store.before = fail
+    assert publish(store, make_crl(CA, 1)).published
+    assert f"{MARK_NAME} was not written: no answer" in caplog.text
+    store.before = None
+    publish(store, make_crl(CA, 2))
+    assert json.loads(store.read(MARK_NAME).body) == {"generation": 2}
+
+
+def test_a_store_without_a_hash_is_one_too() -> None:
+    """
+    What this process wrote is then not remembered, and the mark is.
+    """
+
+    class Plain(MemoryStore):
+        __hash__ = None  # type: ignore[assignment]
+
+        def __eq__(self, other: object) -> bool:
+            return self is other
+
+    store = Plain()
+    catalogs = history(store)
+    store.write(CATALOG_NAME, catalogs[0])
+    assert deny_certificate(store, NAME, 5, now=NOW) == 8
+
+
+# ---- by hand -----------------------------------------------------------------------
+
+
+def test_an_operator_brings_a_store_above_what_services_hold() -> None:
+    """
+    The whole store was restored, so that nothing in it tells. Afterwards a running
+    service takes it; a store that is above already stays as it is.
+    """
+    store = MemoryStore()
+    history(store)
+    checker = make_checker(store)
+    checker.check(BAD)
+    restored = MemoryStore()
+    publish(restored, make_crl(CA, 1, [2]))
+    held = checker.status().generation
+    assert held == 7
+    assert advance_generation(restored, above=held) == 8
+    assert advance_generation(restored, above=held) == 8
+    for name in restored.names(""):
+        store.write(name, restored.read(name).body)
+    assert checker.check(BAD).status is RevocationStatus.REVOKED
+    assert checker.status().generation == 8
+
+
+@pytest.mark.parametrize("above", [0, -1, 1 << 53])
+def test_no_catalog_has_such_a_generation(above: int) -> None:
+    """
+    A slip must not use the numbers up.
+    """
+    store = MemoryStore()
+    publish(store, make_crl(CA, 1))
+    with pytest.raises(ValueError, match="above"):
+        advance_generation(store, above=above)
+
+
+def test_advance_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    ``crlcheck advance STORE --above N``.
+    """
+    store = LocalStore(tmp_path, fsync=False)
+    publish(store, make_crl(CA, 1))
+    assert main(["advance", store.url, "--above", "6"]) == 0
+    assert capsys.readouterr().out == f"{store.url}: generation 7\n"
+    assert Catalog.from_bytes(store.read(CATALOG_NAME).body).generation == 7
+    assert main(["advance", store.url, "--above", "0"]) == 2
+    assert main(["advance", f"{store.url}/none", "--above", "6"]) == 4
+
+
+def test_a_mirror_does_not_follow_its_source_back() -> None:
+    """
+    Even where its own catalog is gone: what served from it has seen later ones.
+    """
+    source, target = MemoryStore(), MemoryStore()
+    catalogs = history(source)
+    mirror_store(source, target)
+    source.write(CATALOG_NAME, catalogs[2])
+    target.delete(CATALOG_NAME)
+    with pytest.raises(CatalogRollbackError) as refused:
+        mirror_store(source, target)
+    assert (refused.value.generation, refused.value.held) == (3, 7)
+    assert advance_generation(source, above=7) == 8
+    assert mirror_store(source, target).generation == 8
+    assert make_checker(target).check(make_client(CA, 99)).status is RevocationStatus.REVOKED
+
+
+def test_nobody_else_writes_the_catalog() -> None:
+    """
+    A writer that passed by would know of no later generation.
+    """
+    package = Path(_swap.__file__).parent
+    writers = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if ".write(CATALOG_NAME" in path.read_text(encoding="utf-8")
+    }
+    assert writers == {"_swap.py"}
