@@ -12,8 +12,19 @@ TLS.
 
 from __future__ import annotations
 
+import _thread
 import importlib
 from typing import TYPE_CHECKING
+
+# cffi supports the main interpreter only. The native module refuses all others too, but
+# in Python 3.12 that is too late: importing hashlib in an isolated interpreter, which
+# comes before, corrupts memory. Python 3.11 has no such function and no such fault.
+_is_main_interpreter = getattr(_thread, "_is_main_interpreter", None)
+if _is_main_interpreter is not None and not _is_main_interpreter():
+    raise ImportError(
+        "crlcheck does not support loading in subinterpreters: use it in the main interpreter, "
+        "there in as many threads as you like, or in processes"
+    )
 
 if TYPE_CHECKING:
     from crlcheck.certificate import load_certificate, load_certificates

@@ -17,9 +17,8 @@ from crlcheck.types import CrlWarning
 ROOT = Path(__file__).parents[1]
 INCLUDE = ROOT / "native" / "include"
 # In the order in which CMakeLists.txt has them.
-HEADERS = (
-    *(INCLUDE / f"crlcheck_{name}.h" for name in ("values", "crl", "certificate", "image")),
-    ROOT / "native" / "python" / "lookup.h",
+HEADERS = tuple(
+    INCLUDE / f"crlcheck_{name}.h" for name in ("values", "crl", "certificate", "image")
 )
 
 

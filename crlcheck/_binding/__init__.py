@@ -17,7 +17,7 @@ from crlcheck._binding.image import (
     ImageLayout,
     NativeImage,
 )
-from crlcheck._binding.lookup import Lookup
+from crlcheck._native import Lookup
 
 __all__ = [
     "DIGEST_SIZE",

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "crlcheck.h"
-#include "lookup.h"
+#include "module.h"
 #include "serial_octets.h"
 
 // Without the GIL, what a thread reads of an index must not change meanwhile.
@@ -236,19 +236,12 @@ static PyType_Spec lookup_spec = {
     .slots = lookup_slots,
 };
 
-int crlcheck_register_lookup(void) {
-    PyGILState_STATE state = PyGILState_Ensure();  // cffi calls without the GIL
-    PyObject *module = PyImport_ImportModule("crlcheck._native");
+int crlcheck_add_lookup(PyObject *module) {
     PyObject *type = PyType_FromSpec(&lookup_spec);
     int status = -1;
-    if (module != NULL && type != NULL) {
-        status = PyObject_SetAttrString(module, "Lookup", type);
+    if (type != NULL) {
+        status = PyModule_AddObjectRef(module, "Lookup", type);
+        Py_DECREF(type);
     }
-    if (status < 0) {
-        PyErr_Print();
-    }
-    Py_XDECREF(module);
-    Py_XDECREF(type);
-    PyGILState_Release(state);
     return status;
 }

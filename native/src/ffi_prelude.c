@@ -2,4 +2,6 @@
 // not compiled on its own.
 
 #include "crlcheck.h"
-#include "lookup.h"
+
+// What Python calls is in native/python/module.c, which calls this.
+#define PyInit__native crlcheck_make_cffi_module
