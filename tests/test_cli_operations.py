@@ -17,7 +17,7 @@ from crlcheck.mirror import mirror_store
 from crlcheck.stores import LocalStore
 from support.command_line import NOW, WEEK, Place, make_place
 from support.memory_store import MemoryStore
-from support.pki import delta_of, make_authority, make_client, make_crl
+from support.pki import DAY, delta_of, make_authority, make_client, make_crl
 from support.publishing import CA, OTHER_CA, catalog_of, images_of, publish
 
 
@@ -130,7 +130,7 @@ def test_every_crl_of_a_pem_file_is_published(
     other = make_authority("Second CA")
     issuer = place.write("both.pem", Path(place["ca.pem"]).read_bytes() + other.pem)
     old = Path(place.crl("old.crl", crl_number=1)).read_bytes()
-    crls = (old, make_crl(other, this_update=NOW))
+    crls = (old, make_crl(other, this_update=NOW, next_update=NOW + DAY))
     path = place.write("all.pem", b"".join(pem_block("X509 CRL", crl) for crl in crls))
     command = ["publish", path, "--issuer", issuer, "--to", place["store"]]
     assert main(command) == 4
@@ -306,7 +306,9 @@ def test_the_samples_format_cannot_tell_issuers_apart(
     With a second issuer, a delta or a partition it would say something wrong.
     """
     other = make_authority("Second CA")
-    crlcheck.publish_crl(make_crl(other, this_update=NOW), place["store"], issuer=other.pem)
+    crlcheck.publish_crl(
+        make_crl(other, this_update=NOW, next_update=NOW + DAY), place["store"], issuer=other.pem
+    )
     output = place["out.json"]
     assert main(["export", place["store"], "--format", "sample-json", "-o", output]) == 4
     assert "2 CRLs published: sample-json ignores issuers" in capsys.readouterr().err
