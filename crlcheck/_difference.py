@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from crlcheck._name import name_key
 from crlcheck.index import RevocationIndex
 from crlcheck.types import ReasonCode, RevokedEntry
 
-_BATCH = 8192
+_Key = tuple[bytes, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +19,21 @@ class Listing:
 
     base: RevocationIndex | None
     delta: RevocationIndex | None = None
-    _changed: dict[tuple[bytes, int], bool] = field(init=False, repr=False)
+    _changed: dict[_Key, RevokedEntry | None] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        entries = () if self.delta is None else self.delta.iter_entries()
-        changed = {_key(one): one.reason_code is not ReasonCode.REMOVE_FROM_CRL for one in entries}
+        changed: dict[_Key, RevokedEntry | None] = {}
+        for entry in () if self.delta is None else self.delta.iter_entries():
+            if entry.reason_code is not ReasonCode.REMOVE_FROM_CRL:
+                changed[_key(entry)] = entry
+            elif _is_hold(self._in_base(entry)):
+                changed[_key(entry)] = None  # nothing else is lifted (RFC 5280 5.3.1)
         object.__setattr__(self, "_changed", changed)
+
+    def find(self, entry: RevokedEntry) -> RevokedEntry | None:
+        """Return what revokes the certificate of *entry*, if anything does."""
+        key = _key(entry)
+        return self._changed[key] if key in self._changed else self._in_base(entry)
 
     def entries(self) -> Iterator[RevokedEntry]:
         """Yield every entry that revokes."""
@@ -32,43 +41,95 @@ class Listing:
             for entry in self.base.iter_entries():
                 if not self._changed or _key(entry) not in self._changed:
                     yield entry
-        if self.delta is not None:
-            for entry in self.delta.iter_entries():
-                if self._changed[_key(entry)]:
-                    yield entry
+        yield from filter(None, self._changed.values())
 
-    def revokes(self, entries: Sequence[RevokedEntry]) -> list[bool]:
-        """Whether each of *entries*, of one certificate issuer, is revoked here too."""
-        found = [False] * len(entries)
-        if self.base is not None and entries:
-            serials = [entry.serial_number for entry in entries]
-            found = self.base.contains_many(serials, entries[0].certificate_issuer)
-        if not self._changed:
-            return found
-        return [
-            self._changed.get(_key(entry), listed)
-            for entry, listed in zip(entries, found, strict=True)
-        ]
+    def _in_base(self, entry: RevokedEntry) -> RevokedEntry | None:
+        if self.base is None:
+            return None
+        return self.base.find(entry.serial_number, entry.certificate_issuer)
 
+    def _base_entries_missing_from(self, other: Listing) -> Iterator[RevokedEntry]:
+        if self.base is None or self.base is other.base:
+            return iter(())
+        if other.base is None:
+            return self.base.iter_entries()
+        return self.base.iter_entries_missing_from(other.base)
 
-def _key(entry: RevokedEntry) -> tuple[bytes, int]:
-    return name_key(entry.certificate_issuer), entry.serial_number
+    def _in_deltas(self, other: Listing) -> Iterator[RevokedEntry]:
+        """Yield an entry here for each certificate that a delta of the two names."""
+        yield from filter(None, self._changed.values())
+        if other.delta is not None:
+            for entry in other.delta.iter_entries():
+                if _key(entry) not in self._changed:
+                    found = self._in_base(entry)
+                    if found is not None:
+                        yield found
 
 
 def entries_missing(listing: Listing, other: Listing) -> Iterator[RevokedEntry]:
     """
     Yield the entries of *listing* that *other* does not revoke.
 
+    Only what the complete CRLs differ in, or a delta names, is looked at.
+
     Raises:
         IndexClosedError: an index was closed.
     """
-    for _, run in itertools.groupby(listing.entries(), lambda entry: entry.certificate_issuer):
-        while batch := list(itertools.islice(run, _BATCH)):
-            yield from itertools.compress(batch, (not found for found in other.revokes(batch)))
+    done: set[_Key] = set()
+    for entry in listing._in_deltas(other):
+        done.add(_key(entry))
+        if other.find(entry) is None:
+            yield entry
+    for entry in listing._base_entries_missing_from(other):
+        if not (listing._changed or done) or (
+            _key(entry) not in listing._changed and _key(entry) not in done
+        ):
+            yield entry
 
 
-def count_difference(before: RevocationIndex, after: RevocationIndex) -> tuple[int, int]:
-    """Return how many entries are new in *after*, and how many of *before* it lacks."""
-    num_new = sum(1 for _ in entries_missing(Listing(after), Listing(before)))
-    num_kept = len(after) - num_new
-    return num_new, len(before) - num_kept
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """
+    How many certificates two listings differ in.
+
+    ``num_lifted_recently`` are those of ``num_lifted`` that had been revoked
+    since *recently*, for good and not on hold. ``num_late`` are those of
+    ``num_newly_revoked`` that had been revoked before *previous* already, so
+    that whoever made the listing before did not know of them.
+    """
+
+    num_newly_revoked: int
+    num_lifted: int
+    num_lifted_recently: int
+    num_late: int
+
+
+def compare(
+    before: Listing, after: Listing, *, recently: datetime, previous: datetime
+) -> Difference:
+    """Count what is new in *after*, and what of *before* it does not revoke any more."""
+    num_new = num_late = num_lifted = num_recent = 0
+    for entry in entries_missing(after, before):
+        num_new += 1
+        num_late += entry.revocation_date is not None and entry.revocation_date < previous
+    for entry in entries_missing(before, after):
+        num_lifted += 1
+        date = entry.revocation_date
+        num_recent += date is not None and date >= recently and not _is_hold(entry)
+    return Difference(num_new, num_lifted, num_recent, num_late)
+
+
+def revokes_more(listing: Listing, other: Listing) -> bool:
+    """Whether *listing* revokes anything that *other* does not, or has only on hold."""
+    if next(entries_missing(listing, other), None) is not None:
+        return True
+    held = (entry for entry in other.entries() if _is_hold(entry))
+    return any(not _is_hold(found) for entry in held if (found := listing.find(entry)) is not None)
+
+
+def _is_hold(entry: RevokedEntry | None) -> bool:
+    return entry is not None and entry.reason_code is ReasonCode.CERTIFICATE_HOLD
+
+
+def _key(entry: RevokedEntry) -> _Key:
+    return name_key(entry.certificate_issuer), entry.serial_number

@@ -31,6 +31,9 @@ from crlcheck._serial import canonical_serial
 from crlcheck.errors import CorruptIndexError, IndexClosedError
 from crlcheck.types import ReasonCode, RevokedEntry
 
+# Serials that are compared at once.
+_ROWS = 8192
+
 ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | mmap.mmap
 """A path, which is mapped, or the octets of an image; those of a memoryview are copied."""
 
@@ -206,6 +209,32 @@ class RevocationIndex(Lookup):
             CorruptIndexError: an image opened without *verify* contradicts itself.
         """
         return map(self._entry, self._open().entries())
+
+    def iter_entries_missing_from(self, other: RevocationIndex) -> Iterator[RevokedEntry]:
+        """
+        Yield every entry whose serial *other* does not list for the same certificate issuer.
+
+        What both list costs two native calls for thousands of entries, not objects.
+
+        Raises:
+            IndexClosedError: one of them was closed.
+            CorruptIndexError: an image opened without *verify* contradicts itself.
+        """
+        image, others = self._open(), other._open()
+        for number, table in enumerate(image.tables()):
+            width, issuer = table["serial_len"], self._names[table["certificate_issuer"]]
+            issuers = other._issuer_numbers(issuer)
+            for first in range(0, table["num_entries"], _ROWS):
+                count = min(_ROWS, table["num_entries"] - first)
+                rows = image.serials(number, first, count, width)
+                listed = bytearray(count)
+                for one in issuers:
+                    found = others.contains_rows(one, rows, width)
+                    listed = bytearray(map(operator.or_, listed, found)) if any(listed) else found
+                position = listed.find(0)
+                while position >= 0:
+                    yield self._entry(image.entry(number, first + position))
+                    position = listed.find(0, position + 1)
 
     @property
     def stats(self) -> dict[str, object]:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Unpack
 
-from crlcheck._difference import count_difference
+from crlcheck._difference import Listing, compare
 from crlcheck._pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck._publication import Publication, PublishRules, check_publishable
 from crlcheck._source import CHUNK_SIZE, BinaryReader
@@ -162,7 +162,12 @@ def _compared(
             open_index(store.load(previous.name)) as before,
             open_index(compiled.path, verify=False) as after,
         ):
-            num_newly_revoked, num_lifted = count_difference(before, after)
+            found = compare(
+                Listing(before),
+                Listing(after),
+                recently=compiled.metadata.this_update,
+                previous=previous.metadata.this_update,
+            )
     except (CrlCheckError, OSError):
         return report  # it is published all the same
-    return replace(report, num_newly_revoked=num_newly_revoked, num_lifted=num_lifted)
+    return replace(report, num_newly_revoked=found.num_newly_revoked, num_lifted=found.num_lifted)

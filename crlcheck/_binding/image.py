@@ -103,6 +103,52 @@ class NativeImage:
             )
         return results
 
+    def contains_rows(self, issuer: int, rows: Any, width: int) -> bytearray:
+        """Whether each row, a canonical serial of *width* octets, is listed."""
+        with ffi.from_buffer("uint8_t[]", rows) as octets:
+            num_rows = len(octets) // width
+            results = bytearray(num_rows)
+            lib.crlcheck_image_contains_many(
+                self._image,
+                ffi.from_buffer("uint8_t[]", results),
+                issuer,
+                octets,
+                bytes((width,)) * num_rows,
+                num_rows,
+            )
+        return results
+
+    def serials(self, table: int, first: int, count: int, width: int) -> bytearray:
+        """
+        The canonical serials of entries of a table, end to end, of *width* octets each.
+
+        Raises:
+            CorruptIndexError: the image contradicts itself, or has not so many.
+        """
+        rows = bytearray(count * width)
+        octets = ffi.from_buffer("uint8_t[]", rows)
+        if lib.crlcheck_image_serials(self._image, octets, table, first, count):
+            raise CorruptIndexError(
+                f"image is corrupt: entries of table {table} from {first} on cannot be found"
+            )
+        return rows
+
+    def entry(self, table: int, position: int) -> FoundEntry:
+        """
+        The entry at a position of a table.
+
+        Raises:
+            CorruptIndexError: the image contradicts itself, or has not so many.
+        """
+        return self._read_entry(ffi.new("crlcheck_found *"), table, position)
+
+    def _read_entry(self, found: Any, table: int, position: int) -> FoundEntry:
+        if lib.crlcheck_image_entry(self._image, found, table, position):
+            raise CorruptIndexError(
+                f"image is corrupt: entry {position} of table {table} cannot be found"
+            )
+        return _found_entry(found)
+
     def entries(self) -> Iterator[FoundEntry]:
         """
         Every entry, in stored order.
@@ -113,11 +159,7 @@ class NativeImage:
         found = ffi.new("crlcheck_found *")
         for number, table in enumerate(self.tables()):
             for position in range(table["num_entries"]):
-                if lib.crlcheck_image_entry(self._image, found, number, position):
-                    raise CorruptIndexError(
-                        f"image is corrupt: entry {position} of table {number} cannot be found"
-                    )
-                yield _found_entry(found)
+                yield self._read_entry(found, number, position)
 
 
 @dataclass(frozen=True, slots=True)

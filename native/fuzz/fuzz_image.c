@@ -104,12 +104,18 @@ static void walk_entries(const crlcheck_image *image, const crlcheck_table_info 
     require(table->num_entries > 0);
     require(crlcheck_image_entry(image, &found, number, table->num_entries) ==
             CRLCHECK_NOT_FOUND);
+    require(crlcheck_image_serials(image, NULL, number, 1, table->num_entries) ==
+            CRLCHECK_NOT_FOUND);
     for (size_t i = 0; i < POSITIONS_PER_TABLE; i++) {
         uint64_t position = i < 4 ? i : choose(choice, table->num_entries);
         crlcheck_status status = crlcheck_image_entry(image, &found, number, position);
         if (status == CRLCHECK_OK) {
             require(found.serial_len == table->serial_len);
             require(found.certificate_issuer == table->certificate_issuer);
+            uint8_t serial[CRLCHECK_MAX_SERIAL];
+            require(crlcheck_image_serials(image, serial, number, position, 1) ==
+                        CRLCHECK_OK &&
+                    memcmp(serial, found.serial, found.serial_len) == 0);
             ask(image, found.certificate_issuer, found.serial, found.serial_len);
         } else {
             require(status == (position < table->num_entries ? CRLCHECK_CORRUPT_IMAGE

@@ -181,6 +181,12 @@ crlcheck_status crlcheck_image_entry(const crlcheck_image *image,
                                      crlcheck_found *out_found, uint32_t table,
                                      uint64_t position);
 
+// crlcheck_image_serials gives the serials alone of `count` entries of a table, from
+// position `first` on, end to end, each of the table's serial_len octets; or
+// CRLCHECK_NOT_FOUND where the table has not so many.
+crlcheck_status crlcheck_image_serials(const crlcheck_image *image, uint8_t *out_serials,
+                                       uint32_t table, uint64_t first, size_t count);
+
 // cdef: end
 
 #endif

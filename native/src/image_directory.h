@@ -147,4 +147,17 @@ static inline bool entry_bucket(uint64_t *out_bucket, const image_table *table,
     return false;
 }
 
+// next_bucket finds the bucket of an entry from `*bucket`, that of the entry before it.
+static inline bool next_bucket(uint64_t *bucket, const image_table *table,
+                               uint64_t rank) {
+    for (uint64_t bit = *bucket + rank; bit < table->directory_bits; bit += 64) {
+        uint64_t ones = read_bits(table->directory, bit, 64);
+        if (ones != 0) {
+            *bucket = bit + (unsigned)__builtin_ctzll(ones) - rank;
+            return *bucket >> table->bucket_bits == 0;
+        }
+    }
+    return false;
+}
+
 #endif

@@ -91,6 +91,21 @@ crlcheck_status crlcheck_image_find(const crlcheck_image *image,
     return CRLCHECK_OK;
 }
 
+// sorted_serial gives the serial of the entry at `position`, which lies in `bucket`.
+static void sorted_serial(uint8_t *out_serial, const image_table *table,
+                          uint64_t position, uint64_t bucket) {
+    uint64_t bit = position * table->remainder_bits;
+    unsigned left = table->low_remainder_bits;
+    table_key key = {.low = read_bits(table->remainders, bit, left)};
+    key.low |= left == 64 ? 0 : bucket << left;
+    for (unsigned i = 0; i < table->shape.num_high; i++) {
+        unsigned above = table->shape.key_bits - 64 * (i + 1);
+        key.high[i] =
+            read_bits(table->remainders, bit + left + 64 * i, above < 64 ? above : 64);
+    }
+    key_to_serial(out_serial, &table->shape, &key);
+}
+
 crlcheck_status crlcheck_image_entry(const crlcheck_image *image,
                                      crlcheck_found *out_found, uint32_t table_number,
                                      uint64_t position) {
@@ -104,23 +119,43 @@ crlcheck_status crlcheck_image_entry(const crlcheck_image *image,
         if (!image_natural_serial(serial, table, position)) {
             return CRLCHECK_CORRUPT_IMAGE;
         }
-        describe(out_found, table, serial, position);
-        return CRLCHECK_OK;
+    } else {
+        uint64_t bucket;
+        if (!entry_bucket(&bucket, table, position)) {
+            return CRLCHECK_CORRUPT_IMAGE;
+        }
+        sorted_serial(serial, table, position, bucket);
     }
-    uint64_t bucket;
-    if (!entry_bucket(&bucket, table, position)) {
-        return CRLCHECK_CORRUPT_IMAGE;
-    }
-    uint64_t bit = position * table->remainder_bits;
-    unsigned left = table->low_remainder_bits;
-    table_key key = {.low = read_bits(table->remainders, bit, left)};
-    key.low |= left == 64 ? 0 : bucket << left;
-    for (unsigned i = 0; i < table->shape.num_high; i++) {
-        unsigned above = table->shape.key_bits - 64 * (i + 1);
-        key.high[i] =
-            read_bits(table->remainders, bit + left + 64 * i, above < 64 ? above : 64);
-    }
-    key_to_serial(serial, &table->shape, &key);
     describe(out_found, table, serial, position);
+    return CRLCHECK_OK;
+}
+
+crlcheck_status crlcheck_image_serials(const crlcheck_image *image, uint8_t *out_serials,
+                                       uint32_t table_number, uint64_t first,
+                                       size_t count) {
+    if (table_number >= image->info.num_tables ||
+        first > image->tables[table_number].num_entries ||
+        count > image->tables[table_number].num_entries - first) {
+        return CRLCHECK_NOT_FOUND;
+    }
+    const image_table *table = &image->tables[table_number];
+    uint64_t bucket = 0;
+    for (size_t i = 0; i < count; i++) {
+        // A serial is written in whole words, so the last one gets there by a copy.
+        uint8_t serial[CRLCHECK_MAX_SERIAL];
+        uint64_t position = first + i;
+        if (table->kind != TABLE_KIND_SORTED) {
+            if (!image_natural_serial(serial, table, position)) {
+                return CRLCHECK_CORRUPT_IMAGE;
+            }
+        } else {
+            if (i == 0 ? !entry_bucket(&bucket, table, position)
+                       : !next_bucket(&bucket, table, position)) {
+                return CRLCHECK_CORRUPT_IMAGE;
+            }
+            sorted_serial(serial, table, position, bucket);
+        }
+        memcpy(out_serials + i * table->serial_len, serial, table->serial_len);
+    }
     return CRLCHECK_OK;
 }
