@@ -7,11 +7,14 @@ about a certificate (issuer, scope, time) is the checker's business.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import hashlib
 import mmap
 import operator
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -128,7 +131,9 @@ class RevocationIndex(Lookup):
         Return the entry of *serial_number*, or None where it is not listed.
 
         *issuer* is the certificate issuer's whole Name as DER, in whatever
-        spelling (RFC 5280 7.1). It may be left out where the image has entries
+        spelling (RFC 5280 7.1); where the CRL lists the serial number under
+        several spellings, the entries count as duplicates do: the most final
+        reason. It may be left out where the image has entries
         of one issuer only, as all but indirect CRLs do (5.3.3).
 
         Raises:
@@ -140,12 +145,12 @@ class RevocationIndex(Lookup):
         if issuer is None:
             found = image.find(self._require_only_issuer(), serial)
             return None if found is None else self._entry(found)
-        found = None
-        for number in self._issuer_numbers(issuer):
-            # As for duplicates of one serial, removeFromCRL holds only where nothing revokes.
-            if found is None or found.reason == ReasonCode.REMOVE_FROM_CRL:
-                found = image.find(number, serial) or found
-        return None if found is None else self._entry(found)
+        entries = [
+            self._entry(found)
+            for number in self._issuer_numbers(issuer)
+            if (found := image.find(number, serial)) is not None
+        ]
+        return functools.reduce(_merged, entries) if entries else None
 
     def contains_many(
         self, serial_numbers: Iterable[int], issuer: bytes | None = None
@@ -291,6 +296,38 @@ class RevocationIndex(Lookup):
             invalidity_date=found.invalidity_date,
             certificate_issuer=issuer,
         )
+
+
+def _merged(entry: RevokedEntry, duplicate: RevokedEntry) -> RevokedEntry:
+    """
+    Return what two entries of one certificate come to, whatever their order:
+    the earliest dates and the most final reason, as table_sort.c merges
+    duplicates under one spelling.
+    """
+    entry, duplicate = sorted((entry, duplicate), key=_finality, reverse=True)
+    reason = entry.reason_code
+    if (
+        reason is ReasonCode.CERTIFICATE_HOLD
+        and duplicate.reason_code is ReasonCode.REMOVE_FROM_CRL
+    ):
+        reason = None  # They contradict each other, and nothing may undo what they come to.
+    return dataclasses.replace(
+        entry,
+        reason_code=reason,
+        revocation_date=_earliest(entry.revocation_date, duplicate.revocation_date),
+        invalidity_date=_earliest(entry.invalidity_date, duplicate.invalidity_date),
+    )
+
+
+def _finality(entry: RevokedEntry) -> int:
+    """Rank an entry by how little can undo it."""
+    if entry.reason_code is ReasonCode.REMOVE_FROM_CRL:
+        return 0
+    return 1 if entry.reason_code is ReasonCode.CERTIFICATE_HOLD else 2
+
+
+def _earliest(*dates: datetime | None) -> datetime | None:
+    return min((date for date in dates if date is not None), default=None)
 
 
 def _check_digests(view: memoryview, layout: ImageLayout, *, pages: bool) -> str:

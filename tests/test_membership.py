@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from datetime import timedelta
 
@@ -252,3 +253,37 @@ def test_an_issuer_is_one_however_it_is_spelled() -> None:
     assert index.find(1, nobody) is None
     assert index.contains_many([1], nobody) == [False]
     assert index.contains_packed(b"\1", 1, nobody) == bytearray(b"\0")
+
+
+@pytest.mark.parametrize(
+    ("reasons", "expected"),
+    [
+        ((1, 6), ReasonCode.KEY_COMPROMISE),
+        ((6, 6), ReasonCode.CERTIFICATE_HOLD),
+        ((6, 8), None),
+        ((1, 8), ReasonCode.KEY_COMPROMISE),
+        ((8, 8), ReasonCode.REMOVE_FROM_CRL),
+        ((None, 6), None),
+    ],
+)
+def test_entries_under_several_spellings_count_as_duplicates_do(
+    reasons: tuple[int | None, int | None], expected: ReasonCode | None
+) -> None:
+    """
+    One serial number under two spellings of one certificate issuer is listed
+    for the most final of its reasons, as under one spelling, whichever of the
+    spellings is asked for and whichever comes first.
+    """
+    spellings = make_name("Some  CA"), make_name("some ca", PRINTABLE_STRING)
+    orders = itertools.product(itertools.permutations(reasons), itertools.permutations(spellings))
+    for ordered, names in orders:
+        for under in (names, (names[0], names[0])):
+            entries = [
+                encode_entry(1, REVOKED_ON, reason=reason, certificate_issuer=name)
+                for reason, name in zip(ordered, under, strict=True)
+            ]
+            index = _compiled(make_crl(entries, extensions=[INDIRECT]))
+            for asked in spellings:
+                found = index.find(1, asked)
+                assert found is not None
+                assert found.reason_code is expected
