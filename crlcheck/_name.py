@@ -20,6 +20,7 @@ _UTF8_STRING = 0x0C
 _SEQUENCE = 0x30
 _SET = 0x31
 _DIRECTORY_NAME = 0xA4
+_URI = 0x86
 _MAX_DOTTED = 32
 _MAX_REMEMBERED = 1024
 
@@ -136,7 +137,28 @@ def extended_names(der: bytes, relative_names: Iterable[bytes]) -> Iterator[byte
 
 def directory_name(general_name: bytes) -> bytes | None:
     """Return the Name in a GeneralName element, None where it is of another kind."""
-    if not general_name or general_name[0] != _DIRECTORY_NAME:
+    return _contents_of_kind(_DIRECTORY_NAME, general_name)
+
+
+def uniform_resource_identifier(general_name: bytes) -> bytes | None:
+    """Return the URI in a GeneralName element, None where it is of another kind."""
+    return _contents_of_kind(_URI, general_name)
+
+
+def general_name_of_uri(uri: str) -> bytes:
+    """
+    Return a URI as a GeneralName element.
+
+    Raises:
+        ValueError: it is not ASCII.
+    """
+    if not uri.isascii():
+        raise ValueError(f"URI {uri!r}: expected ASCII, with other characters percent-encoded")
+    return _element(_URI, uri.encode("ascii"))
+
+
+def _contents_of_kind(tag: int, general_name: bytes) -> bytes | None:
+    if not general_name or general_name[0] != tag:
         return None
     try:
         return _contents(general_name)

@@ -6,12 +6,18 @@ so that finding a certificate's partition is a dictionary lookup.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import TypeAlias
 
 from crlcheck._binding import parse_issuing_distribution_point
-from crlcheck._name import directory_name, extended_names, name_key
+from crlcheck._name import (
+    directory_name,
+    extended_names,
+    name_key,
+    uniform_resource_identifier,
+)
 from crlcheck.errors import MalformedCrlError
 from crlcheck.types import DistributionPoint, IssuingDistributionPoint
 
@@ -74,7 +80,35 @@ def read_issuing_distribution_point(der: bytes) -> IssuingDistributionPoint | No
         return None
 
 
+# Scheme, then userinfo, then host and port (RFC 3986 3.1, 3.2). A URI without authority
+# has a scheme only; what has no scheme is no URI, and is compared as it stands.
+_URI = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*:)(?://((?:[^/?#]*@)?)([^/?#@]*))?")
+
+
+def comparable_uri(uri: bytes) -> bytes:
+    """
+    Return a URI with scheme and host in lower case: what RFC 5280 7.4 compares
+    without regard to case. Userinfo, path and query keep theirs.
+
+    Nothing else is normalised, neither percent-encoding nor a default port:
+    two spellings of one URI then stay two distribution points, and the
+    certificates of one of them are not cleared by the CRL of the other.
+    """
+    match = _URI.match(uri)
+    if match is None:
+        return uri
+    scheme, userinfo, host = match.groups()
+    authority = b"" if host is None else b"//" + userinfo + host.lower()
+    return scheme.lower() + authority + uri[match.end() :]
+
+
 def _key(general_name: bytes) -> PointKey:
     name = directory_name(general_name)
-    # Names of other kinds, URIs above all, are the same only octet for octet.
-    return (False, general_name) if name is None else (True, name_key(name))
+    if name is not None:
+        return True, name_key(name)
+    uri = uniform_resource_identifier(general_name)
+    if uri is not None:
+        return False, b"uri:" + comparable_uri(uri)
+    # Names of other kinds are the same only octet for octet; their first octet, the tag,
+    # is no "u".
+    return False, general_name

@@ -98,12 +98,71 @@ def test_each_distribution_point_counts() -> None:
     assert crls_for(second, crl) == (0,)
 
 
-def test_names_that_are_no_directory_names_match_octet_for_octet() -> None:
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("http://ca/1.crl", "HTTP://ca/1.crl"),
+        ("http://ca/1.crl", "http://CA/1.crl"),
+        ("http://ca", "http://CA"),
+        ("http://ca?q", "http://CA?q"),
+        ("http://ca#f", "HTTP://Ca#f"),
+        ("http://u:P@ca:80/1", "http://u:P@CA:80/1"),
+        ("http://u@v@ca/1", "http://u@v@CA/1"),
+        ("http://[2001:db8::a]:80/1", "http://[2001:DB8::A]:80/1"),
+        ("http://c%2fa/1", "http://C%2Fa/1"),
+        ("ldap:///cn=CA?certificateRevocationList", "LDAP:///cn=CA?certificateRevocationList"),
+        ("ldap://ca/cn=CA?x?base", "ldap://CA/cn=CA?x?base"),
+        ("urn:CA:1", "URN:CA:1"),
+    ],
+)
+def test_scheme_and_host_of_a_uri_have_no_case(one: str, other: str) -> None:
     """
-    A URI in another case, or as another kind of name, is another name.
+    RFC 5280 7.4, on either side: the CRL's distribution point and the
+    certificate's.
     """
-    for name in (uri("HTTP://CA/1.crl"), der(0x82, b"http://ca/1.crl"), uri("http://ca/1.crl ")):
-        assert crls_for(pointing_at(name), shard(1)) == ()
+    for of_crl, of_certificate in ((one, other), (other, one)):
+        crl = make_metadata(issuing_distribution_point=idp(names=(uri(of_crl),)))
+        assert crls_for(pointing_at(uri(of_certificate)), crl) == (0,)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("http://ca/1.crl", "http://ca/1.CRL"),
+        ("http://ca/1?Q", "http://ca/1?q"),
+        ("http://ca/1#F", "http://ca/1#f"),
+        ("http://U@ca/1", "http://u@ca/1"),
+        ("http://ca/A@b", "http://ca/a@b"),
+        ("http://ca:80/1", "http://ca/1"),
+        ("http://ca/%31", "http://ca/1"),
+        ("http://ca/%2f", "http://ca/%2F"),
+        ("http://ca/./1", "http://ca/1"),
+        ("http://ca/1", "http://ca/1 "),
+        ("http://ca/1", "https://ca/1"),
+        ("ldap:///cn=CA", "ldap:///cn=ca"),
+        ("urn:CA:1", "urn:ca:1"),
+        ("//CA/1", "//ca/1"),
+        ("CA/1", "ca/1"),
+    ],
+)
+def test_the_rest_of_a_uri_is_compared_as_it_stands(one: str, other: str) -> None:
+    """
+    Userinfo, path and query have case, and neither a port nor percent-encoding
+    is normalised: what is not surely one distribution point is two.
+    """
+    for of_crl, of_certificate in ((one, other), (other, one)):
+        crl = make_metadata(issuing_distribution_point=idp(names=(uri(of_crl),)))
+        assert crls_for(pointing_at(uri(of_certificate)), crl) == ()
+
+
+def test_names_of_other_kinds_match_octet_for_octet() -> None:
+    """
+    A name is equal to one of its own kind only.
+    """
+    crl = make_metadata(issuing_distribution_point=idp(names=(der(0x82, b"ca.test"),)))
+    assert crls_for(pointing_at(der(0x82, b"ca.test")), crl) == (0,)
+    for name in (der(0x82, b"CA.test"), uri("ca.test"), der(0x81, b"ca.test")):
+        assert crls_for(pointing_at(name), crl) == ()
 
 
 def test_directory_names_match_in_canonical_form() -> None:
