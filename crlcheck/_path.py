@@ -46,9 +46,18 @@ class Judge:
         coverage = self._snapshot.table.coverage(certificate, issuer)
         return self._by_coverage(certificate, coverage)
 
-    def judge_path(self, certificate: CertificateFacts) -> CheckResult:
-        """Return the worst verdict on *certificate* and the trusted issuers above it."""
-        coverage = self._snapshot.table.coverage(certificate)
+    def judge_path(
+        self,
+        certificate: CertificateFacts,
+        issuer: CertificateFacts | None = None,
+        *,
+        any_points: bool = False,
+    ) -> CheckResult:
+        """
+        Return the worst verdict on *certificate* and the trusted issuers above it;
+        *issuer* and *any_points* are as for ``ScopeTable.coverage``.
+        """
+        coverage = self._snapshot.table.coverage(certificate, issuer, any_points=any_points)
         result = self._by_coverage(certificate, coverage)
         if coverage.cause is UndeterminedCause.AMBIGUOUS_ISSUER:
             return result  # what becomes of a namesake says nothing of this certificate
@@ -157,6 +166,7 @@ class Judge:
             crl.reasons,
             signer,
             crl.waived,
+            crl.unsure_reasons,
         )
         return evidence, failure
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
 
+from crlcheck._binding import parse_issuing_distribution_point
 from crlcheck._metadata import ImageMetadata
-from crlcheck._name import format_name
-from crlcheck.types import CertificateFacts, ReasonCode, UndeterminedCause
+from crlcheck._name import directory_name, format_name, uniform_resource_identifier
+from crlcheck.errors import MalformedCrlError
+from crlcheck.types import (
+    CertificateFacts,
+    DistributionPoint,
+    IssuingDistributionPoint,
+    ReasonCode,
+    UndeterminedCause,
+)
 
 REASON_TEXTS = {
     ReasonCode.UNSPECIFIED: "reason unspecified",
@@ -57,3 +66,96 @@ def time_text(moment: datetime | None) -> str:
 def subject_text(certificate: CertificateFacts) -> str:
     """Name a certificate in a sentence."""
     return f"certificate {certificate.serial_number:x} issued by {name_text(certificate.issuer)}"
+
+
+# ---- distribution points -------------------------------------------------------
+
+_MOST_NAMES = 3
+_LONGEST_NAME = 200
+
+
+def points_text(points: Sequence[DistributionPoint]) -> str:
+    """Name the distribution points of a certificate in a sentence: the first few, cut short."""
+    names: list[str] = []
+    for point in points:
+        if len(names) > _MOST_NAMES:
+            break
+        names.extend(_point_names(point))
+        issuers = point.crl_issuers[:_MOST_NAMES]
+        names.extend(f"CRLs by {_clipped(general_name_text(name))}" for name in issuers)
+    return _listed(names)
+
+
+def scope_text(metadata: ImageMetadata) -> str:
+    """Say in a sentence which certificates of its issuer a CRL is for."""
+    if metadata.is_delta:
+        return "certificates of the complete CRL that it belongs to"
+    der = metadata.issuing_distribution_point
+    idp = None if der is None else read_distribution_point(der)
+    if der is None:
+        return "all certificates"
+    if idp is None:
+        return f"what cannot be read ({_clipped(der.hex())})"
+    return _listed([*_point_names(idp.point), *restriction_texts(idp)]) or "all certificates"
+
+
+def names_point(metadata: ImageMetadata) -> bool:
+    """Whether a CRL names a distribution point."""
+    der = metadata.issuing_distribution_point
+    idp = None if der is None else read_distribution_point(der)
+    return idp is not None and bool(_point_names(idp.point))
+
+
+def restriction_texts(idp: IssuingDistributionPoint) -> list[str]:
+    """Return what part of an issuer's certificates a CRL is for, apart from its names."""
+    restrictions = {
+        "user certificates only": idp.only_contains_user_certs,
+        "CA certificates only": idp.only_contains_ca_certs,
+        "attribute certificates only": idp.only_contains_attribute_certs,
+        "some reasons only": idp.point.reasons is not None,
+        "indirect: entries of other issuers too": idp.indirect_crl,
+    }
+    return [words for words, holds in restrictions.items() if holds]
+
+
+def general_name_text(element: bytes) -> str:
+    """Return a GeneralName as text: URIs and directory names as such, others in hex."""
+    uri = uniform_resource_identifier(element)
+    if uri is not None:
+        return printable(uri.decode("ascii", "backslashreplace"))
+    name = directory_name(element)
+    return element.hex() if name is None else name_text(name)
+
+
+def read_distribution_point(der: bytes) -> IssuingDistributionPoint | None:
+    """Return an issuingDistributionPoint extension read, None where it is not one."""
+    try:
+        return parse_issuing_distribution_point(der)
+    except MalformedCrlError:
+        return None
+
+
+def printable(text: str) -> str:
+    """Return *text* with what does not print escaped: names in it may be an attacker's."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+def _point_names(point: DistributionPoint) -> list[str]:
+    names = [_clipped(general_name_text(name)) for name in point.full_names[: _MOST_NAMES + 1]]
+    if point.relative_name is not None:
+        names.append(f"a name relative to the issuer's ({_clipped(point.relative_name.hex())})")
+    return names
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = " and more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= _LONGEST_NAME else f"{text[:_LONGEST_NAME]}…"

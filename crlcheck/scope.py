@@ -9,8 +9,11 @@ point, kind of certificate, reasons. A namesake's CRL never speaks.
 
 from __future__ import annotations
 
+import bisect
+import itertools
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from crlcheck._issuers import IssuerKey, IssuerKeys, are_tied, is_self_signed, public_key_hash
 from crlcheck._metadata import ImageMetadata
@@ -47,10 +50,12 @@ class ApplicableCrl:
 
     ``position`` is its place in the sequence the table was made from and
     ``reasons`` a mask of the revocation reasons that it covers for this
-    certificate. ``by_issuer`` tells that its entries are looked up under the
-    name of the certificate's issuer. ``signer`` is the key that signed it where
-    that is not the certificate's issuer's own. ``waived`` tells that it speaks
-    only because a policy lets it.
+    certificate: none where it may revoke it and not clear it. ``by_issuer``
+    tells that its entries are looked up under the name of the certificate's
+    issuer. ``signer`` is the key that signed it where that is not the
+    certificate's issuer's own. ``waived`` tells that it speaks only because a
+    policy lets it. ``unsure_reasons`` are those that it covers for some of the
+    certificates that may be meant, where the distribution points are not known.
     """
 
     position: int
@@ -58,6 +63,7 @@ class ApplicableCrl:
     by_issuer: bool = False
     signer: IssuerKey | None = None
     waived: bool = False
+    unsure_reasons: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +73,17 @@ class Coverage:
 
     ``cause`` is set exactly when ``applicable`` is empty; ``num_inapplicable``
     then counts the CRLs of the certificate's issuer, none of which speaks for
-    it. ``issuers`` are the keys that may have issued the certificate.
+    it, and ``nearest`` is the one of them that comes nearest. ``issuers`` are
+    the keys that may have issued the certificate. ``any_points`` tells that its
+    distribution points were not known.
     """
 
     applicable: tuple[ApplicableCrl, ...] = ()
     cause: UndeterminedCause | None = None
     num_inapplicable: int = 0
     issuers: tuple[IssuerKey, ...] = field(default=(), compare=False)
+    nearest: ImageMetadata | None = field(default=None, compare=False)
+    any_points: bool = field(default=False, compare=False)
 
     @property
     def crls(self) -> tuple[int, ...]:
@@ -83,6 +93,9 @@ class Coverage:
 
 # How many spellings of issuers are remembered for answering sooner.
 _MAX_REMEMBERED = 4096
+
+# How much of a certificate is compared in order to say what comes nearest to it.
+_MAX_COMPARED = 8
 
 _UNKNOWN_ISSUER = Coverage(cause=UndeterminedCause.UNKNOWN_ISSUER)
 
@@ -157,14 +170,20 @@ class ScopeTable:
         return None if signer is None else _Crl(position, metadata, signer, any_point)
 
     def coverage(
-        self, certificate: CertificateFacts, issuer: CertificateFacts | None = None
+        self,
+        certificate: CertificateFacts,
+        issuer: CertificateFacts | None = None,
+        *,
+        any_points: bool = False,
     ) -> Coverage:
         """
         Return which CRLs speak for *certificate*.
 
         *issuer* is the certificate that is known to have issued it, where the
         caller has the path; without it the issuer's key is found by the
-        certificate's authority key id, or is the only one of that name.
+        certificate's authority key id, or is the only one of that name. With
+        *any_points* it may have any distribution points: those that it states
+        are not looked at.
         """
         # Most issuers have one complete CRL, which answers for all their certificates.
         question = (certificate.issuer, certificate.authority_key_id)
@@ -178,8 +197,9 @@ class ScopeTable:
         group = self._groups.get(keys)
         if group is None:
             group = self._groups[keys] = self._group(certificate.issuer, keys)
-        if group.plain is None or (self._indirect_by_name and certificate.distribution_points):
-            return self._match(certificate, group, keys)
+        may_be_indirect = any_points or certificate.distribution_points
+        if group.plain is None or (self._indirect_by_name and may_be_indirect):
+            return self._match(certificate, group, keys, any_points=any_points)
         if issuer is None and not self._indirect_by_name and len(self._plain) < _MAX_REMEMBERED:
             self._plain[question] = group.plain
         return group.plain
@@ -193,63 +213,129 @@ class ScopeTable:
         for crl in self._crls_by_name.get(name_key(name), ()):
             if all(crl.signer.speaks_for(key) for key in keys):
                 group.add(crl)
-        if group.is_plain:
-            applicable = [crl.applied(crl.reasons, keys) for crl in group.everywhere]
-            group.plain = _coverage(applicable, group, keys)
+        if group.everywhere and group.is_plain:
+            applicable = [crl.applied(keys, crl.reasons) for crl in group.everywhere]
+            group.plain = Coverage(tuple(applicable), issuers=keys)
         return group
 
     def _match(
-        self, certificate: CertificateFacts, group: _CrlGroup, keys: tuple[IssuerKey, ...]
+        self,
+        certificate: CertificateFacts,
+        group: _CrlGroup,
+        keys: tuple[IssuerKey, ...],
+        *,
+        any_points: bool,
     ) -> Coverage:
         if group.plain is not None and group.plain.cause is UndeterminedCause.AMBIGUOUS_ISSUER:
             return group.plain
-        covered: dict[_Crl, tuple[int, bool]] = {}
-        for crl, reasons, waived in self._candidates(certificate, group):
-            common = reasons & crl.reasons
-            if common and crl.contains_kind_of(certificate):
-                before, was_waived = covered.get(crl, (0, True))
-                covered[crl] = before | common, waived and was_waived
-        applicable = [
-            crl.applied(reasons, keys, waived=waived) for crl, (reasons, waived) in covered.items()
-        ]
-        return _coverage(applicable, group, keys)
+        fits: dict[_Crl, _Fit] = {}
+        candidates = (
+            self._any_candidates(group) if any_points else self._candidates(certificate, group)
+        )
+        for crl, fit in candidates:
+            common = fit.within(crl.reasons)
+            if common is not None and crl.contains_kind_of(certificate):
+                before = fits.get(crl)
+                fits[crl] = common if before is None else before.joined(common)
+        if fits:
+            applicable = [crl.applied(keys, *fit) for crl, fit in fits.items()]
+            return Coverage(tuple(applicable), issuers=keys, any_points=any_points)
+        return Coverage(
+            cause=UndeterminedCause.OUT_OF_SCOPE,
+            num_inapplicable=len(group.crls),
+            issuers=keys,
+            nearest=group.nearest(certificate),
+            any_points=any_points,
+        )
 
     def _candidates(
         self, certificate: CertificateFacts, group: _CrlGroup
-    ) -> Iterator[tuple[_Crl, int, bool]]:
-        """
-        Yield CRLs whose distribution point matches, with the reasons for which
-        it does and whether only a policy makes it.
-        """
+    ) -> Iterator[tuple[_Crl, _Fit]]:
+        """Yield CRLs that a distribution point of the certificate leads to, or none need."""
         # RFC 5280 6.3.3, last paragraph: whatever distribution points it has, a
         # certificate is also looked for in CRLs of its issuer that name none, or
-        # the issuer itself.
-        for crl in group.at([point_of_name(certificate.issuer)]):
-            yield crl, ALL_REASONS, False
-        if not certificate.distribution_points:
+        # the issuer itself. The latter are one partition among others as soon as
+        # the certificate names one: not being on it says nothing of being on its own.
+        for crl in group.everywhere:
+            yield crl, _COVERS
+        has_points = bool(certificate.distribution_points)
+        for crl in group.by_point.get(point_of_name(certificate.issuer), ()):
+            yield crl, _MAY_REVOKE if has_points else _COVERS
+        if not has_points:
             for crl in group.pointed:
                 if crl.any_point or self._waive_points:
-                    yield crl, ALL_REASONS, not crl.any_point
+                    yield crl, _COVERS if crl.any_point else _COVERS_BY_POLICY
+        yield from self._candidates_by_point(certificate, group)
+
+    def _candidates_by_point(
+        self, certificate: CertificateFacts, group: _CrlGroup
+    ) -> Iterator[tuple[_Crl, _Fit]]:
+        own: list[DistributionPoint] = []
         for point in certificate.distribution_points:
             if point.crl_issuers:
                 yield from self._indirect_candidates(point)
+            else:
+                own.append(point)
         if group.by_point:
-            own = [p for p in certificate.distribution_points if not p.crl_issuers]
             for point_key, reasons in keyed_points(own, certificate.issuer):
                 for crl in group.by_point.get(point_key, ()):
-                    yield crl, reasons, False
+                    yield crl, _Fit(reasons)
 
-    def _indirect_candidates(self, point: DistributionPoint) -> Iterator[tuple[_Crl, int, bool]]:
+    def _indirect_candidates(self, point: DistributionPoint) -> Iterator[tuple[_Crl, _Fit]]:
         """RFC 5280 6.3.3 b 1: with cRLIssuer, only indirect CRLs of that issuer count."""
-        names = [name for name in map(directory_name, point.crl_issuers) if name is not None]
-        for name in names:
-            group = self._indirect_by_name.get(name_key(name))
+        directory_names = filter(None, map(directory_name, point.crl_issuers))
+        names = {name_key(name): name for name in directory_names}
+        for key, name in names.items():
+            group = self._indirect_by_name.get(key)
             if group is None:
                 continue
-            # Without distributionPoint the names of the cRLIssuer stand for it (b 2 i).
-            points = point_keys(point, name) if is_named(point) else map(point_of_name, names)
+            # Without distributionPoint the names of the cRLIssuer stand for it (b 2 i). The
+            # certificate then names that point, so that a CRL with this very name clears too;
+            # with one, a CRL that is called by its issuer's name is another partition.
+            points = point_keys(point, name) if is_named(point) else ((True, one) for one in names)
             for crl in group.at(points):
-                yield crl, reasons_of(point), False
+                yield crl, _Fit(reasons_of(point))
+
+    def _any_candidates(self, group: _CrlGroup) -> Iterator[tuple[_Crl, _Fit]]:
+        """
+        Yield the CRLs that speak for a certificate with some distribution points
+        or other: surely those of its issuer that name none, perhaps all others,
+        and every indirect CRL.
+        """
+        for crl in group.everywhere:
+            yield crl, _COVERS
+        for crl in group.pointed:
+            yield crl, _MAY_COVER
+        for indirect in self._indirect_by_name.values():
+            for crl in (*indirect.everywhere, *indirect.pointed):
+                yield crl, _MAY_COVER
+
+
+class _Fit(NamedTuple):
+    """How a CRL speaks for a certificate: fields as of ``ApplicableCrl``."""
+
+    reasons: int
+    waived: bool = False
+    unsure_reasons: int = 0
+
+    def within(self, reasons: int) -> _Fit | None:
+        """Return what of it a CRL for *reasons* covers, None where that is nothing in common."""
+        if self is _MAY_REVOKE:
+            return self if reasons else None
+        fit = _Fit(self.reasons & reasons, self.waived, self.unsure_reasons & reasons)
+        return fit if fit.reasons | fit.unsure_reasons else None
+
+    def joined(self, other: _Fit) -> _Fit:
+        """Return how a CRL speaks that does so for two causes."""
+        reasons = self.reasons | other.reasons
+        unsure = (self.unsure_reasons | other.unsure_reasons) & ~reasons
+        return _Fit(reasons, self.waived and other.waived, unsure)
+
+
+_COVERS = _Fit(ALL_REASONS)
+_COVERS_BY_POLICY = _Fit(ALL_REASONS, waived=True)
+_MAY_COVER = _Fit(0, unsure_reasons=ALL_REASONS)
+_MAY_REVOKE = _Fit(0)
 
 
 class _Crl:
@@ -258,6 +344,7 @@ class _Crl:
     __slots__ = (
         "any_point",
         "is_indirect",
+        "metadata",
         "only_for_ca",
         "points",
         "position",
@@ -270,6 +357,7 @@ class _Crl:
         self, position: int, metadata: ImageMetadata, signer: IssuerKey, any_point: bool
     ) -> None:
         self.position = position
+        self.metadata = metadata
         self.signer = signer
         self.any_point = any_point
         self.reasons = ALL_REASONS
@@ -303,30 +391,37 @@ class _Crl:
         return self.only_for_ca is None or self.only_for_ca is certificate.is_ca
 
     def applied(
-        self, reasons: int, keys: tuple[IssuerKey, ...], *, waived: bool = False
+        self,
+        keys: tuple[IssuerKey, ...],
+        reasons: int,
+        waived: bool = False,
+        unsure_reasons: int = 0,
     ) -> ApplicableCrl:
         """Return this CRL as one that speaks for what *keys* issued."""
         own = keys == (self.signer,)
         signer = None if own else self.signer
-        return ApplicableCrl(self.position, reasons, self.is_indirect, signer, waived)
+        return ApplicableCrl(
+            self.position, reasons, self.is_indirect, signer, waived, unsure_reasons
+        )
 
 
 class _CrlGroup:
     """CRLs that speak for one issuer's certificates, by distribution point."""
 
-    __slots__ = ("by_point", "everywhere", "is_plain", "num_crls", "plain", "pointed")
+    __slots__ = ("_sorted_points", "by_point", "crls", "everywhere", "is_plain", "plain", "pointed")
 
     def __init__(self) -> None:
+        self.crls: list[_Crl] = []
         self.everywhere: list[_Crl] = []
         self.by_point: dict[PointKey, list[_Crl]] = {}
         self.pointed: list[_Crl] = []
-        self.num_crls = 0
         self.is_plain = True
         self.plain: Coverage | None = None
         """What covers every certificate of the issuer alike, where that can be said."""
+        self._sorted_points: list[PointKey] | None = None
 
     def add(self, crl: _Crl) -> None:
-        self.num_crls += 1
+        self.crls.append(crl)
         if not crl.speaks:
             return
         self.is_plain = self.is_plain and crl.points is None and crl.only_for_ca is None
@@ -344,11 +439,35 @@ class _CrlGroup:
             for point in points:
                 yield from self.by_point.get(point, ())
 
+    def nearest(self, certificate: CertificateFacts) -> ImageMetadata | None:
+        """
+        Return the CRL to name where none speaks for *certificate*: the one whose
+        distribution point begins most like one of the certificate's, else any.
+        """
+        crls = self.pointed or self.crls
+        points = certificate.distribution_points[:_MAX_COMPARED]
+        names = list(itertools.islice(keyed_points(points, certificate.issuer), _MAX_COMPARED))
+        if names and self.by_point:
+            if self._sorted_points is None:
+                self._sorted_points = sorted(self.by_point)
+            # What begins most like a name stands next to it in order.
+            beside = [
+                (_num_common(found, name), found)
+                for name, _ in names
+                for place in (bisect.bisect(self._sorted_points, name),)
+                for found in self._sorted_points[max(place - 1, 0) : place + 1]
+            ]
+            crls = self.by_point[max(beside)[1]]
+        of_its_kind = [crl for crl in crls[:_MAX_COMPARED] if crl.contains_kind_of(certificate)]
+        found = of_its_kind or crls
+        return found[0].metadata if found else None
 
-def _coverage(
-    applicable: Iterable[ApplicableCrl], group: _CrlGroup, keys: tuple[IssuerKey, ...]
-) -> Coverage:
-    found = tuple(applicable)
-    if found:
-        return Coverage(found, issuers=keys)
-    return Coverage((), UndeterminedCause.OUT_OF_SCOPE, group.num_crls, keys)
+
+def _num_common(point: PointKey, other: PointKey) -> int:
+    """Return how many octets two distribution points begin with in common."""
+    if point[0] is not other[0]:
+        return -1
+    pairs = itertools.takewhile(
+        lambda pair: pair[0] == pair[1], zip(point[1], other[1], strict=False)
+    )
+    return sum(1 for _ in pairs)

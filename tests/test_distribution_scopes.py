@@ -202,7 +202,89 @@ def test_a_certificate_without_distribution_point_needs_a_crl_without() -> None:
     assert (coverage.cause, coverage.num_inapplicable) == (UndeterminedCause.OUT_OF_SCOPE, 1)
     own = make_metadata(issuing_distribution_point=idp(names=(directory(make_name("ca")),)))
     assert crls_for(bare, own) == (0,)
-    assert crls_for(pointing_at(uri("http://nowhere")), own) == (0,)
+
+
+OWN = directory(make_name("ca"))
+ELSEWHERE = uri("http://nowhere")
+
+
+@pytest.mark.parametrize(
+    ("points", "reasons"),
+    [
+        ((), ALL_REASONS),
+        ((DistributionPoint((OWN,)),), ALL_REASONS),
+        ((DistributionPoint((ELSEWHERE, OWN)),), ALL_REASONS),
+        ((DistributionPoint((ELSEWHERE,)), DistributionPoint((OWN,))), ALL_REASONS),
+        ((DistributionPoint((OWN,), reasons=KEY_COMPROMISE),), KEY_COMPROMISE),
+        ((DistributionPoint((ELSEWHERE,)),), 0),
+        ((DistributionPoint(relative_name=der(0x30, CN_SHARD)),), 0),
+        ((DistributionPoint((OWN,), crl_issuers=(OWN,)),), 0),
+        ((DistributionPoint(crl_issuers=(OWN,)),), 0),
+        ((DistributionPoint((OWN,), reasons=1),), 0),
+        ((DistributionPoint(),), 0),
+    ],
+    ids=["none", "its own", "its own second", "a second one", "for some reasons", "another",
+         "relative", "by cRLIssuer", "only cRLIssuer", "for no reason", "empty"],
+)  # fmt: skip
+@pytest.mark.parametrize("indirect", [b"", INDIRECT], ids=["direct", "indirect"])
+def test_a_crl_called_by_its_issuers_name_clears_what_does_not_name_others(
+    points: tuple[DistributionPoint, ...], reasons: int, indirect: bytes
+) -> None:
+    """
+    It covers certificates that name no distribution point, or this one. It
+    applies to the others too, but for no reason: it may revoke them only.
+    cRLIssuer leads to indirect CRLs, this one among them if it is one.
+    """
+    crl = make_metadata(issuing_distribution_point=idp(indirect, names=(OWN,)))
+    certificate = make_certificate(distribution_points=points)
+    (applied,) = ScopeTable([crl], [make_issuer()]).coverage(certificate).applicable
+    if indirect and any(point.crl_issuers for point in points):
+        reasons = ALL_REASONS
+    assert applied.reasons == reasons
+
+
+def test_a_crl_for_some_reasons_called_by_its_issuers_name() -> None:
+    """
+    Where it may clear, it does so for its own reasons only; with
+    onlyContainsCACerts it says nothing of a client at all.
+    """
+    some = make_metadata(issuing_distribution_point=idp(SOME_REASONS[OTHERS], names=(OWN,)))
+    for certificate, reasons in ((make_certificate(), OTHERS), (pointing_at(ELSEWHERE), 0)):
+        (applied,) = ScopeTable([some], [make_issuer()]).coverage(certificate).applicable
+        assert applied.reasons == reasons
+    for_cas = make_metadata(issuing_distribution_point=idp(CA_ONLY, names=(OWN,)))
+    assert crls_for(pointing_at(ELSEWHERE), for_cas) == ()
+
+
+def test_another_issuers_crl_called_by_its_name_is_a_partition() -> None:
+    """
+    An indirect CRL whose point is its issuer's name says nothing of a
+    certificate that names that issuer in cRLIssuer and another point.
+    """
+    crl = indirect(INDIRECT, names=(directory(make_name("CRL issuer")),))
+    for names, expected in (((), (0,)), ((ELSEWHERE,), ())):
+        point = DistributionPoint(names, crl_issuers=(directory(make_name("CRL issuer")),))
+        certificate = make_certificate(distribution_points=(point,))
+        assert crls_for(certificate, crl, issuers=[CRL_ISSUER]) == expected
+
+
+def test_many_names_of_one_crl_issuer_are_one() -> None:
+    """
+    A distribution point that names its CRL issuer thousands of times is looked
+    up as one that does so once: the work grows with its size only.
+    """
+    names = tuple(directory(make_name("CRL issuer" + " " * (n % 9))) for n in range(5_000))
+    crls = [indirect(INDIRECT, names=(directory(make_name(f"no {n}")),)) for n in range(100)]
+    point = DistributionPoint(crl_issuers=names)
+    certificate = make_certificate(distribution_points=(point,))
+    table = ScopeTable(crls, [make_issuer(), CRL_ISSUER])
+    candidates = list(table._indirect_candidates(point))
+    assert len(candidates) == 0
+    assert table.coverage(certificate).cause is UndeterminedCause.OUT_OF_SCOPE
+    (one,) = ScopeTable([indirect(INDIRECT)], [make_issuer(), CRL_ISSUER])._indirect_candidates(
+        point
+    )
+    assert one[0].position == 0
 
 
 def test_an_operator_may_let_it_speak_for_certificates_without_any() -> None:

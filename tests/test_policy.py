@@ -145,7 +145,7 @@ def test_a_certificate_without_distribution_point_may_be_covered() -> None:
     """
     partition = make_index(extensions=[PARTITION])
     assert outcome(check(GOOD, partition)) == (UNDETERMINED, UndeterminedCause.OUT_OF_SCOPE, [])
-    assert "it names no distribution point" in str(check(GOOD, partition))
+    assert "the certificate names no distribution point" in str(check(GOOD, partition))
     allowed = check(GOOD, partition, no_distribution_point=Rule.ALLOW)
     assert outcome(allowed) == (NOT_REVOKED, None, ["out_of_scope"])
     assert "although without a distribution point" in str(allowed)

@@ -345,17 +345,6 @@ def test_what_no_crl_covers_is_undetermined(cause: str, key_id: bytes | None, re
     assert (result.scope, result.this_update, result.certificate) == (None, None, certificate)
 
 
-def test_out_of_scope_says_that_crls_are_held() -> None:
-    """
-    That there are CRLs of the issuer, of another scope, is worth knowing.
-    """
-    coverage = Coverage(cause=UndeterminedCause.OUT_OF_SCOPE, num_inapplicable=2)
-    detail = uncovered(make_certificate(), coverage).detail
-    assert detail.endswith(
-        "none of the 2 CRL(s) held for that issuer covers it, for it names no distribution point"
-    )
-
-
 def test_covered_is_not_uncovered() -> None:
     """
     Asking for the verdict on an uncovered certificate that is covered is misuse.

@@ -9,9 +9,13 @@ from typing import Any
 
 from rich.table import Table
 
-from crlcheck._binding import parse_issuing_distribution_point
 from crlcheck._metadata import ImageMetadata
-from crlcheck._wording import name_text
+from crlcheck._wording import (
+    general_name_text,
+    name_text,
+    read_distribution_point,
+    restriction_texts,
+)
 from crlcheck.catalog import CATALOG_NAME, Catalog, PublishedImage, ScopeRecord
 from crlcheck.certificate import load_certificate
 from crlcheck.cli.sources import is_store, open_target
@@ -30,8 +34,6 @@ from crlcheck.errors import CrlError, IndexFileError, StoreError
 from crlcheck.index import RevocationIndex, open_index
 
 _IMAGE_MAGIC = b"\x89CRLX\r\n\x1a"
-_URI = 0x86
-_DIRECTORY_NAME = 0xA4
 _UNVERIFIED = "not verified: nobody has checked the signature here"
 
 
@@ -145,32 +147,13 @@ def _distribution(der: bytes | None) -> list[str] | None:
     """Say what part of an issuer's certificates the CRL is for (RFC 5280 5.2.5)."""
     if der is None:
         return None
-    try:
-        idp = parse_issuing_distribution_point(der)
-    except CrlError:
+    idp = read_distribution_point(der)
+    if idp is None:
         return [f"unreadable: {der.hex()}"]
-    lines = [_general_name(name) for name in idp.point.full_names]
+    lines = [general_name_text(name) for name in idp.point.full_names]
     if idp.point.relative_name is not None:
         lines.append(f"name relative to the issuer: {idp.point.relative_name.hex()}")
-    restrictions = {
-        "user certificates only": idp.only_contains_user_certs,
-        "CA certificates only": idp.only_contains_ca_certs,
-        "attribute certificates only": idp.only_contains_attribute_certs,
-        "some reasons only": idp.point.reasons is not None,
-        "indirect: entries of other issuers too": idp.indirect_crl,
-    }
-    return lines + [words for words, holds in restrictions.items() if holds]
-
-
-def _general_name(element: bytes) -> str:
-    """Return a GeneralName as text: URIs and directory names as such, others in hex."""
-    header_size = 2 if element[1] < 0x80 else 2 + (element[1] & 0x7F)
-    contents = element[header_size:]
-    if element[0] == _URI:
-        return contents.decode("ascii", "backslashreplace")
-    if element[0] == _DIRECTORY_NAME:
-        return name_text(contents)
-    return element.hex()
+    return lines + restriction_texts(idp)
 
 
 # ---- stores --------------------------------------------------------------------

@@ -24,6 +24,7 @@ from crlcheck.errors import StoreError
 from crlcheck.operations import (
     deny_certificate,
     lift_denial,
+    override_scope,
     remove_scope,
     reset_scope,
 )
@@ -165,6 +166,30 @@ def scope_reset(store: str, scope: str, note: str) -> int:
     with usage():
         generation = reset_scope(open_target(store), scope, note=note)
     say(f"{store}: {scope} takes any verified CRL next: generation {generation}")
+    return 0
+
+
+@scope_group.command("cover")
+@click.argument("store")
+@click.argument("scope")
+@click.option("--undo", is_flag=True, help="Let it cover only those that name its point again.")
+def scope_cover(store: str, scope: str, undo: bool) -> int:
+    """
+    Let SCOPE of STORE cover certificates without distribution points.
+
+    For a CA whose CRL names a distribution point and whose certificates name
+    none. Certificates that name another point are not meant. Later
+    publications keep the setting.
+    """
+    with usage():
+        generation = override_scope(
+            open_target(store), scope, covers_no_distribution_point=not undo
+        )
+    covers = "does not cover" if undo else "covers"
+    say(
+        f"{store}: {scope} {covers} certificates without distribution points: "
+        f"generation {generation}"
+    )
     return 0
 
 

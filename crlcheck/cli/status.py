@@ -6,6 +6,7 @@ import contextlib
 import sys
 from collections.abc import Iterable, Iterator
 
+from crlcheck._wording import printable
 from crlcheck.errors import CrlCheckError
 from crlcheck.types import CheckResult, RevocationStatus, UndeterminedCause
 
@@ -70,11 +71,3 @@ def report_error(message: str) -> None:
 def one_line(message: str) -> str:
     """Return *message* on one line, with what does not print escaped."""
     return printable(" ".join(message.split()))
-
-
-def printable(text: str) -> str:
-    """Return *text* with what does not print escaped: names in it may be an attacker's."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in text
-    )

@@ -11,8 +11,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from crlcheck._wording import name_text
-from crlcheck.cli.status import printable
+from crlcheck._wording import name_text, printable
 from crlcheck.types import CompileReport, CrlWarning
 
 _WIDTH_OF_FILES = 120

@@ -1,0 +1,233 @@
+"""What is said, and what can be done, where no CRL held covers a certificate."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from cryptography import x509
+
+from crlcheck.cli import main
+from crlcheck.demo.pki import CertificateAuthority, encode_extension
+from crlcheck.scope import ScopeTable
+from crlcheck.stores import LocalStore
+from crlcheck.types import (
+    CertificateFacts,
+    DistributionPoint,
+    Policy,
+    RevocationStatus,
+    Rule,
+    UndeterminedCause,
+)
+from crlcheck.verdict import Evidence, decide, uncovered
+from support.certificate_der import ISSUER
+from support.checking import make_checker, verdict
+from support.memory_store import MemoryStore
+from support.pki import DAY, NOW, make_authority, make_client, make_crl
+from support.publishing import publish
+from support.values import der, make_certificate, make_issuer, make_metadata
+
+REVOKED = RevocationStatus.REVOKED
+NOT_REVOKED = RevocationStatus.NOT_REVOKED
+UNDETERMINED = RevocationStatus.UNDETERMINED
+OUT_OF_SCOPE = UndeterminedCause.OUT_OF_SCOPE
+
+
+def uri(text: str) -> bytes:
+    """A GeneralName."""
+    return der(0x86, text.encode())
+
+
+def partition(*names: bytes, flags: bytes = b"") -> bytes:
+    """An issuingDistributionPoint."""
+    return der(0x30, der(0xA0, der(0xA0, *names)) if names else b"", flags)
+
+
+def detail_for(certificate: CertificateFacts, *scopes: bytes | None) -> str:
+    """What is said of a certificate where the CA has CRLs of these scopes."""
+    crls = [make_metadata(issuing_distribution_point=scope) for scope in scopes]
+    coverage = ScopeTable(crls, [make_issuer()]).coverage(certificate)
+    result = uncovered(certificate, coverage)
+    assert result.cause is OUT_OF_SCOPE
+    return result.detail.removeprefix("certificate 4a3f issued by CN=CA cannot be judged: ")
+
+
+def pointing_at(*names: bytes) -> CertificateFacts:
+    """A certificate with a distribution point of these names."""
+    return make_certificate(distribution_points=(DistributionPoint(names),))
+
+
+# ---- what is said ----------------------------------------------------------------------
+
+
+def test_the_points_of_the_certificate_and_of_the_nearest_crl_are_named() -> None:
+    """
+    Of many partitions it is the one whose name begins most like the
+    certificate's, which is the one that somebody mistyped.
+    """
+    scopes = [partition(uri(f"http://ca/{part}/1.crl")) for part in ("east", "north", "west")]
+    scopes.append(partition(uri("ldap:///cn=CA")))
+    assert detail_for(pointing_at(uri("http://ca/nort/1.crl")), *scopes) == (
+        "none of the 4 CRL(s) held for that issuer covers it: the certificate names "
+        "http://ca/nort/1.crl; the nearest is CRL 17 of CN=CA, for http://ca/north/1.crl"
+    )
+
+
+@pytest.mark.parametrize(
+    ("scope", "words"),
+    [
+        (partition(uri("http://ca/1"), flags=der(0x82, b"\xff")),
+         "http://ca/1, CA certificates only"),
+        (partition(flags=der(0x82, b"\xff")), "CA certificates only"),
+        (partition(flags=der(0x85, b"\xff")), "attribute certificates only"),
+        (partition(der(0xA4, ISSUER)), "CN=Issuer"),
+        (partition(der(0x82, b"ca.test")), "820763612e74657374"),
+        (der(0x30, der(0xA0, der(0xA1, der(0x30, bytes.fromhex("0603550403"), der(0x0C, b"x"))))),
+         "a name relative to the issuer's"),
+        (b"\x30\x01\x00", "what cannot be read (300100)"),
+    ],
+)  # fmt: skip
+def test_what_a_crl_is_for_is_said(scope: bytes, words: str) -> None:
+    """
+    Names of every kind, and what else restricts it.
+    """
+    assert f"CRL 17 of CN=CA is for {words}" in detail_for(pointing_at(uri("http://x")), scope)
+
+
+def test_a_certificate_that_names_another_crl_issuer_is_told_so() -> None:
+    """
+    The CRL to look for is not its own issuer's then.
+    """
+    point = DistributionPoint(crl_issuers=(der(0xA4, ISSUER),))
+    certificate = make_certificate(distribution_points=(point,))
+    assert detail_for(certificate) == (
+        "no CRL of that issuer is held, and the certificate names CRLs by CN=Issuer"
+    )
+
+
+def test_names_are_cut_short_and_escaped() -> None:
+    """
+    A certificate may have a thousand names of a thousand octets, with control
+    and direction characters in them; what is said of them is one short line.
+    """
+    hostile = uri("http://ca/\x1b[31m\n\x07" + "x" * 1000)
+    shown = detail_for(
+        pointing_at(*[hostile] * 1000),
+        partition(uri("http://ca/\x1b"), *[uri("y" * 999)] * 500),
+    )
+    assert shown.isprintable()
+    assert r"the certificate names http://ca/\x1b[31m\n\x07xxx" in shown
+    assert r"for http://ca/\x1b, yyy" in shown
+    assert shown.count(" and more") == 2
+    assert shown.count("…") == 5
+    assert len(shown) < 2000
+    attribute = der(0x30, bytes.fromhex("0603550403"), der(0x0C, "\u202eevil".encode()))
+    turned = der(0xA4, der(0x30, der(0x31, attribute)))
+    assert detail_for(pointing_at(turned), partition(uri("http://ca"))).isprintable()
+
+
+def test_the_ways_out_are_named_where_the_certificate_has_no_point() -> None:
+    """
+    The operator's setting for this scope as a command and as a function, and the
+    policy for all of them: not where the certificate names another point, and not
+    where the CRL names none.
+    """
+    scope = partition(uri("https://ca/crl"), flags=der(0x81, b"\xff"))
+    key = make_metadata(issuing_distribution_point=scope).scope
+    assert detail_for(make_certificate(), scope) == (
+        "none of the 1 CRL(s) held for that issuer covers it: the certificate names no "
+        "distribution point; CRL 17 of CN=CA is for https://ca/crl, user certificates only. "
+        "If the CA leaves the extension out of certificates that this CRL covers, let it cover "
+        f"them: crlcheck scope cover STORE {key} (crlcheck.override_scope), or "
+        "Policy.no_distribution_point for all CRLs"
+    )
+    assert "override_scope" not in detail_for(pointing_at(uri("http://x")), scope)
+    assert "override_scope" not in detail_for(
+        make_certificate(is_ca=True), partition(flags=der(0x81, b"\xff"))
+    )
+
+
+# ---- a CRL that may only revoke ----------------------------------------------------------
+
+
+def test_what_only_a_crl_that_cannot_clear_covers_is_out_of_scope() -> None:
+    """
+    Not stale, though that CRL is, and not for lack of reasons: the certificate's
+    own distribution point is what is missing.
+    """
+    metadata = make_metadata(
+        issuing_distribution_point=partition(der(0xA4, make_issuer().subject)),
+        next_update=NOW - DAY,
+    )
+    certificate = pointing_at(uri("http://ca/1"))
+    evidence = Evidence(metadata, metadata.scope, None, reasons=0)
+    result = decide(certificate, [evidence], now=NOW, policy=Policy())
+    assert verdict(result) == (UNDETERMINED, OUT_OF_SCOPE)
+    assert "the certificate names http://ca/1; CRL 17 of CN=CA is for CN=CA" in result.detail
+    other = dataclasses.replace(metadata, next_update=None)
+    partly = Evidence(other, "another", None, reasons=1 << 1)
+    result = decide(certificate, [evidence, partly], now=NOW, policy=Policy())
+    assert verdict(result) == (UNDETERMINED, UndeterminedCause.REASONS_NOT_COVERED)
+
+
+def test_a_crl_called_by_its_issuers_name_revokes_and_does_not_clear() -> None:
+    """
+    End to end: a certificate with another point is REVOKED if listed, else
+    OUT_OF_SCOPE until its own partition is there; one without is cleared.
+    """
+    authority = make_authority()
+    name = der(0xA4, authority.certificate.subject.public_bytes())
+    own = encode_extension("2.5.29.28", partition(name), critical=True)
+    part = encode_extension("2.5.29.28", partition(uri("http://ca/1")), critical=True)
+    point = x509.DistributionPoint(
+        [x509.UniformResourceIdentifier("HTTP://CA/1")], None, None, None
+    )
+
+    def client(serial_number: int) -> bytes:
+        return authority.issue(
+            "client",
+            serial_number=serial_number,
+            distribution_points=[point],
+            not_before=NOW - DAY,
+            not_after=NOW + DAY,
+        ).der
+
+    store = MemoryStore()
+    publish(store, make_crl(authority, 1, [2], extensions=[own]), authority.der)
+    checker = make_checker(store)
+    assert verdict(checker.check(client(2))) == (REVOKED, None)
+    assert verdict(checker.check(client(3))) == (UNDETERMINED, OUT_OF_SCOPE)
+    assert verdict(checker.check(make_client(authority, 3))) == (NOT_REVOKED, None)
+    publish(store, make_crl(authority, 1, [], extensions=[part]), authority.der)
+    assert verdict(checker.check(client(2))) == (REVOKED, None)
+    assert verdict(checker.check(client(3))) == (NOT_REVOKED, None)
+
+
+# ---- what can be done ---------------------------------------------------------------------
+
+
+def test_a_scope_covers_certificates_without_points_where_an_operator_says_so(
+    tmp_path: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    The command that the verdict names does what it says, and undoes it.
+    """
+    authority: CertificateAuthority = make_authority()
+    store = LocalStore(str(tmp_path))
+    part = encode_extension("2.5.29.28", partition(uri("http://ca/1")), critical=True)
+    scope = publish(store, make_crl(authority, 1, [2], extensions=[part]), authority.der).scope
+    listed, other = make_client(authority, 2), make_client(authority, 3)
+    checker = make_checker(store)
+    for certificate in (listed, other):
+        result = checker.check(certificate)
+        assert verdict(result) == (UNDETERMINED, OUT_OF_SCOPE)
+        assert f"crlcheck scope cover STORE {scope} " in result.detail
+    waiving = make_checker(store, policy=Policy(no_distribution_point=Rule.ALLOW))
+    assert verdict(waiving.check(other)) == (NOT_REVOKED, None)
+    assert main(["scope", "cover", str(tmp_path), scope]) == 0
+    assert "covers certificates without distribution points" in capsys.readouterr().out
+    assert verdict(checker.check(listed)) == (REVOKED, None)
+    assert verdict(checker.check(other)) == (NOT_REVOKED, None)
+    assert main(["scope", "cover", str(tmp_path), scope, "--undo"]) == 0
+    assert verdict(checker.check(other)) == (UNDETERMINED, OUT_OF_SCOPE)
+    assert main(["scope", "cover", str(tmp_path), "no such scope"]) == 2
