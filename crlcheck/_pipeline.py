@@ -51,6 +51,7 @@ class Options:
     attributes: bool = True
     max_source_size: int = DEFAULT_MAX_SOURCE_SIZE
     allow_sha1: bool = False
+    allow_small_rsa: bool = False
     allow_v1: bool = False
     strict: bool = False
     require_next_update: bool = True
@@ -242,11 +243,17 @@ class _Reading:
         if self._issuers is None:
             return _UnverifiedTbs()
         # Only here, because it imports `cryptography`.
-        from crlcheck.signature import TbsVerifier, candidate_issuers
+        from crlcheck.signature import (
+            MIN_RSA_BITS,
+            MIN_SMALL_RSA_BITS,
+            TbsVerifier,
+            candidate_issuers,
+        )
 
         scheme = signature_scheme(fields.signature_algorithm, allow_sha1=self._options.allow_sha1)
         candidates = candidate_issuers(self._issuers, crl_issuer=fields.issuer)
-        return TbsVerifier(scheme, candidates)
+        min_rsa_bits = MIN_SMALL_RSA_BITS if self._options.allow_small_rsa else MIN_RSA_BITS
+        return TbsVerifier(scheme, candidates, min_rsa_bits=min_rsa_bits)
 
     def _hash_tbs(self, offset: int, chunk: Chunk) -> None:
         """Hash what of *chunk*, at *offset* of the source, belongs to the signed bytes."""
@@ -274,6 +281,9 @@ class _Reading:
         warnings |= CrlWarning.WEAK_SIGNATURE_HASH if weak else CrlWarning(0)
         key_hash = key_id = None
         if signer is not None:
+            from crlcheck.signature import has_small_rsa_key
+
+            warnings |= CrlWarning.SMALL_RSA_KEY if has_small_rsa_key(signer) else CrlWarning(0)
             key_hash = hashlib.sha256(signer.subject_public_key_info).digest()
             key_id = signer.subject_key_id
         return ImageMetadata(

@@ -41,6 +41,7 @@ class CompileOptions(TypedDict, total=False):
     attributes: keep reason codes and dates (default), or only serials.
     max_source_size: octets of the largest source accepted; 0 for any.
     allow_sha1: accept signatures over SHA-1.
+    allow_small_rsa: accept signatures by RSA keys of 1024 to 2047 bits.
     allow_v1: accept version 1 CRLs, which have no CRL number.
     strict: turn every leniency named in ``CrlWarning`` into an error.
     require_next_update: refuse a CRL without nextUpdate (RFC 5280 5.1.2.5).
@@ -49,6 +50,7 @@ class CompileOptions(TypedDict, total=False):
     attributes: bool
     max_source_size: int
     allow_sha1: bool
+    allow_small_rsa: bool
     allow_v1: bool
     strict: bool
     require_next_update: bool

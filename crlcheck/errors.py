@@ -52,7 +52,8 @@ class CrlSignatureError(CrlError):
 
     ``reason`` is a stable word: ``"no_issuer"`` (no certificate of that name),
     ``"key_usage"`` (none may sign CRLs), ``"key_id"`` (the signature does not hold,
-    and none has the CRL's authority key id) or ``"bad_signature"``.
+    and none has the CRL's authority key id), ``"small_rsa_key"`` (the key is an RSA
+    key of too few bits) or ``"bad_signature"``.
     """
 
     def __init__(self, message: str, *, reason: str) -> None:

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -45,6 +45,8 @@ PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | PureKey
 
 # NIST SP 800-131A disallows shorter RSA keys.
 MIN_RSA_BITS = 2048
+# The least that allow_small_rsa accepts: moduli of 829 bits have been factored.
+MIN_SMALL_RSA_BITS = 1024
 # The most of an Ed25519 or Ed448 CRL that is kept in memory, in octets.
 MAX_SPOOLED_IN_MEMORY = 16 << 20
 
@@ -130,11 +132,12 @@ class TbsVerifier:
     included, to :meth:`update`, then call :meth:`verify` once. RSA and ECDSA need
     the digest only, ML-DSA its external mu (FIPS 204 6.2); a CRL signed with
     Ed25519 or Ed448 is kept, on disk where it is large, until :meth:`verify` or
-    :meth:`close`. RSA keys of fewer than *min_rsa_bits* are not used.
+    :meth:`close`. RSA keys of fewer than *min_rsa_bits* are refused.
 
     Raises:
-        CrlSignatureError: with reason ``"bad_signature"`` if no candidate has a
-            key that *scheme* can be verified with.
+        CrlSignatureError: if no candidate has a key that *scheme* can be verified
+            with: with reason ``"small_rsa_key"`` where one is an RSA key that is
+            too short, else ``"bad_signature"``.
     """
 
     def __init__(
@@ -147,10 +150,11 @@ class TbsVerifier:
         self._scheme = scheme
         self._candidates: list[CertificateFacts] = []
         self._keys: dict[bytes, PublicKey] = {}  # by subjectPublicKeyInfo
+        self._min_rsa_bits = min_rsa_bits
         self._unusable: list[str] = []
         for candidate in candidates:
             try:
-                key = _load_key(candidate.subject_public_key_info, scheme, min_rsa_bits)
+                key = _load_key(candidate.subject_public_key_info, scheme)
             except ValueError as error:
                 self._unusable.append(f"serial {candidate.serial_number:x}: {error}")
             else:
@@ -162,6 +166,9 @@ class TbsVerifier:
                 f"({'; '.join(self._unusable) or 'none was given'})",
                 reason="bad_signature",
             )
+        # Where others might have signed, only the signature tells whether a short key did.
+        if all(self._is_too_small(key) for key in self._keys.values()):
+            self._refuse_small_key(self._candidates[0])
         self._digest = hashlib.new(scheme.hash_name or "sha256")
         # mu depends on the key, so each ML-DSA key has a hash of its own.
         self._mu_hashes = {
@@ -224,8 +231,9 @@ class TbsVerifier:
         certificate may state another one than the CRLs of its key.
 
         Raises:
-            CrlSignatureError: with reason ``"bad_signature"``, or ``"key_id"`` where
-                no candidate has that key id either.
+            CrlSignatureError: with reason ``"bad_signature"``, ``"key_id"`` where no
+                candidate has that key id either, or ``"small_rsa_key"`` where the
+                signature holds, but under an RSA key that is too short.
         """
         likely = sorted(self._candidates, key=lambda one: _mismatch(one, authority_key_id))
         try:
@@ -234,6 +242,8 @@ class TbsVerifier:
                 for candidate in likely:
                     identity = candidate.subject_public_key_info
                     if identity not in tried and self._verifies(identity, signature, message):
+                        if self._is_too_small(self._keys[identity]):
+                            self._refuse_small_key(candidate)
                         return candidate
                     tried.add(identity)
         finally:
@@ -274,6 +284,24 @@ class TbsVerifier:
         except InvalidSignature:
             return False
         return True
+
+    def _is_too_small(self, key: PublicKey) -> bool:
+        return isinstance(key, rsa.RSAPublicKey) and key.key_size < self._min_rsa_bits
+
+    def _refuse_small_key(self, candidate: CertificateFacts) -> NoReturn:
+        key = self._keys[candidate.subject_public_key_info]
+        assert isinstance(key, rsa.RSAPublicKey)
+        way_out = (
+            f"keys of {MIN_SMALL_RSA_BITS} bits and more are accepted with allow_small_rsa"
+            if self._min_rsa_bits > MIN_SMALL_RSA_BITS
+            else "no option accepts shorter ones"
+        )
+        raise CrlSignatureError(
+            f"CRL of {_show_name(candidate.subject)}: its issuer's RSA key has {key.key_size} bits "
+            f"(serial {candidate.serial_number:x}), expected at least {self._min_rsa_bits}; "
+            f"{way_out}",
+            reason="small_rsa_key",
+        )
 
     @contextmanager
     def _message(self) -> Iterator[BytesLike]:
@@ -369,9 +397,13 @@ def _mu_prefix(key: MlDsaPublicKey) -> bytes:
     return hashlib.shake_256(key.public_bytes_raw()).digest(64) + b"\0\0"
 
 
-def _load_key(
-    subject_public_key_info: bytes, scheme: SignatureScheme, min_rsa_bits: int
-) -> PublicKey:
+def has_small_rsa_key(certificate: CertificateFacts) -> bool:
+    """Whether a certificate's key is an RSA key that is accepted with ``allow_small_rsa`` only."""
+    key = load_der_public_key(certificate.subject_public_key_info)
+    return isinstance(key, rsa.RSAPublicKey) and key.key_size < MIN_RSA_BITS
+
+
+def _load_key(subject_public_key_info: bytes, scheme: SignatureScheme) -> PublicKey:
     """
     Load the key of an issuer certificate for *scheme*.
 
@@ -383,8 +415,6 @@ def _load_key(
     except (ValueError, UnsupportedAlgorithm):
         raise ValueError("its public key cannot be read") from None
     if isinstance(key, rsa.RSAPublicKey) and scheme.key_kind == "RSA":
-        if key.key_size < min_rsa_bits:
-            raise ValueError(f"its RSA key has {key.key_size} bits, at least {min_rsa_bits} needed")
         check_rsa_key(subject_public_key_info, scheme)
         return key
     if isinstance(key, ec.EllipticCurvePublicKey) and scheme.key_kind == "EC":

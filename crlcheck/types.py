@@ -76,6 +76,7 @@ class CrlWarning(enum.Flag):
     DUPLICATE_SERIALS = 8192
     EQUAL_TIMES = 16384
     WEAK_SIGNATURE_HASH = 1 << 16
+    SMALL_RSA_KEY = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)

@@ -268,6 +268,7 @@ def _publish_each(
                 clock_skew=SETTINGS.clock_skew,
                 attributes=SETTINGS.attributes,
                 allow_sha1=SETTINGS.allow_sha1,
+                allow_small_rsa=SETTINGS.allow_small_rsa,
                 allow_v1=SETTINGS.allow_v1,
                 strict=SETTINGS.strict,
                 require_next_update=SETTINGS.require_next_update,

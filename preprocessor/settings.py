@@ -69,8 +69,8 @@ class Settings:
     crl_prefix: only objects whose key begins with it are CRLs.
     max_crl_size: octets; a longer CRL is refused; 0 accepts any.
     clock_skew: how far in the future a CRL's thisUpdate may lie.
-    attributes, allow_sha1, allow_v1, strict, require_next_update: as for
-        ``crlcheck.compile_crl``.
+    attributes, allow_sha1, allow_small_rsa, allow_v1, strict, require_next_update:
+        as for ``crlcheck.compile_crl``.
     fetch_urls: http:// and https:// URLs of CRLs, separated by commas, which the
         event ``{"fetch": true}`` fetches.
     fetch_private: whether they may lead to private addresses.
@@ -90,6 +90,7 @@ class Settings:
     clock_skew: timedelta = timedelta(minutes=5)
     attributes: bool = True
     allow_sha1: bool = False
+    allow_small_rsa: bool = False
     allow_v1: bool = False
     strict: bool = False
     require_next_update: bool = True

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
+import dataclasses
 
-from crlcheck import CrlWarning, UnsupportedCrlError, compile_crl
-from crlcheck.demo.pki import encode_entry
-from support.crls import REVOKED_ON, THIS_UPDATE, authority, make_crl
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from crlcheck import CrlSignatureError, CrlWarning, UnsupportedCrlError, compile_crl
+from crlcheck._pipeline import Options
+from crlcheck.cli.commands import root
+from crlcheck.compiler import CompileOptions
+from crlcheck.demo.pki import CertificateAuthority, encode_entry, sign_crl
+from preprocessor.settings import Settings
+from support.crls import NEXT_UPDATE, REVOKED_ON, THIS_UPDATE, authority, make_crl
 
 LENIENCIES = {
     CrlWarning.NEGATIVE_SERIAL: lambda: make_crl([-5]),
@@ -59,3 +66,37 @@ def test_options_allow_what_they_name() -> None:
     report = compile_crl(endless, issuer=authority().der, require_next_update=False)
     assert CrlWarning.NO_NEXT_UPDATE in report.warnings
     assert report.next_update is None
+
+
+def test_small_rsa_keys_pass_only_where_asked_for() -> None:
+    """
+    A CRL that an RSA key of 1024 bits signed is refused with a reason of its own,
+    unless allow_small_rsa accepts it; then the report warns.
+    """
+    key = rsa.generate_private_key(65537, 1024)
+    small = CertificateAuthority.create("Old CA", private_key=key, key_type="rsa")
+    crl = sign_crl(
+        small,
+        [encode_entry(1, REVOKED_ON)],
+        this_update=THIS_UPDATE,
+        next_update=NEXT_UPDATE,
+        crl_number=7,
+    )
+    with pytest.raises(CrlSignatureError) as caught:
+        compile_crl(crl, issuer=small.der)
+    assert caught.value.reason == "small_rsa_key"
+    report = compile_crl(crl, issuer=small.der, allow_small_rsa=True)
+    assert report.warnings == CrlWarning.SMALL_RSA_KEY
+    with pytest.raises(UnsupportedCrlError) as refused:
+        compile_crl(crl, issuer=small.der, allow_small_rsa=True, strict=True)
+    assert refused.value.feature == "small_rsa_key"
+
+
+def test_every_option_is_offered_everywhere() -> None:
+    """The library, the command line and the preprocessor take the same options."""
+    options = set(CompileOptions.__annotations__)
+    assert {field.name for field in dataclasses.fields(Options)} == options
+    for command in ("compile", "publish"):
+        assert options <= {parameter.name for parameter in root.commands[command].params}
+    settings = {field.name for field in dataclasses.fields(Settings)}
+    assert options - settings == {"max_source_size"}  # there max_crl_size

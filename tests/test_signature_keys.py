@@ -6,11 +6,18 @@ import dataclasses
 from typing import get_args
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from crlcheck.demo.encoding import der, der_oid, encode_pss_algorithm
 from crlcheck.demo.pki import CertificateAuthority, KeyType
-from crlcheck.signature import is_self_signed
+from crlcheck.errors import CrlSignatureError
+from crlcheck.signature import (
+    MIN_SMALL_RSA_BITS,
+    TbsVerifier,
+    is_self_signed,
+    signature_scheme,
+)
 from crlcheck.types import CertificateFacts
 from support.signed_crl import SignedCrl, facts_of, make_crl, public_key_info, refusal
 
@@ -45,7 +52,7 @@ def rsa_key_info(key: rsa.RSAPrivateKey, algorithm_identifier: bytes) -> bytes:
 
 def test_unusable_keys_are_skipped_and_named(authority: CertificateAuthority) -> None:
     """
-    A candidate whose key cannot be read, is too short, on another curve or of
+    A candidate whose key cannot be read, is on another curve or of
     another kind does not stand in the way of a good one; alone, it is refused
     before a single octet is hashed, and the message says why.
     """
@@ -64,16 +71,57 @@ def test_unusable_keys_are_skipped_and_named(authority: CertificateAuthority) ->
         assert crl.verify([bad, issuer]) is issuer
 
 
-def test_short_rsa_keys_are_refused() -> None:
-    """
-    An RSA key of 1024 bits proves nothing any more, whatever it signs.
-    """
-    key = rsa.generate_private_key(65537, 1024)
-    weak = CertificateAuthority.create("Weak CA", private_key=key, key_type="rsa")
-    error = refusal(SignedCrl.parse(make_crl(weak)), facts_of(weak.certificate))
-    assert error.reason == "bad_signature"
-    assert "1024 bits" in str(error)
+def small_authority(bits: int) -> CertificateAuthority:
+    """An authority of the others' name whose RSA key has *bits* bits."""
+    key = rsa.generate_private_key(65537, bits)
+    return CertificateAuthority.create("Test CA", private_key=key, key_type="rsa")
+
+
+@pytest.mark.parametrize("bits", [1024, 2047])
+def test_small_rsa_keys_have_a_reason_of_their_own(bits: int) -> None:
+    """An RSA key of fewer than 2048 bits verifies nothing, and the refusal says why."""
+    small = small_authority(bits)
+    error = refusal(SignedCrl.parse(make_crl(small)), facts_of(small.certificate))
+    assert error.reason == "small_rsa_key"
+    assert f"{bits} bits" in str(error)
     assert "2048" in str(error)
+    assert "allow_small_rsa" in str(error)
+
+
+def test_a_small_key_among_others_is_to_blame_only_where_it_signed(
+    authorities: dict[str, CertificateAuthority],
+) -> None:
+    """
+    Beside a key that is long enough, what the small one signed is refused for its
+    size, what the other signed is accepted, and what neither did is a bad signature.
+    """
+    small = small_authority(1024)
+    large = authorities["rsa"]
+    issuers = [facts_of(small.certificate), facts_of(large.certificate)]
+    for order in (issuers, issuers[::-1]):
+        by_small = SignedCrl.parse(make_crl(small))
+        assert refusal(by_small, *order).reason == "small_rsa_key"
+        by_large = SignedCrl.parse(make_crl(large))
+        assert by_large.verify(order) is issuers[1]
+        no_key_id = SignedCrl.parse(make_crl(large, authority_key_id=False))
+        forged = dataclasses.replace(no_key_id, signature=bytes(len(no_key_id.signature)))
+        assert refusal(forged, *order).reason == "bad_signature"
+
+
+def test_no_option_accepts_an_rsa_key_below_1024_bits(authority: CertificateAuthority) -> None:
+    """Keys of that size have been factored, so even the lower bound refuses them."""
+    public_key = rsa.RSAPublicNumbers(65537, (1 << 1022) + 1).public_key()
+    info = public_key.public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    scheme = signature_scheme(der(0x30, der_oid("1.2.840.113549.1.1.11"), NULL), allow_sha1=False)
+    with pytest.raises(CrlSignatureError, match="1023 bits.*no option") as caught:
+        TbsVerifier(
+            scheme,
+            [with_key(facts_of(authority.certificate), info)],
+            min_rsa_bits=MIN_SMALL_RSA_BITS,
+        )
+    assert caught.value.reason == "small_rsa_key"
 
 
 @pytest.mark.parametrize("key_type", KEY_TYPES)

@@ -42,6 +42,12 @@ def _compile_options(command: _Command) -> _Command:
     flags = (
         ("--no-attributes", "attributes", False, "Keep serial numbers only, no reasons and dates."),
         ("--allow-sha1", "allow_sha1", True, "Accept signatures over SHA-1."),
+        (
+            "--allow-small-rsa",
+            "allow_small_rsa",
+            True,
+            "Accept signatures by RSA keys of 1024 to 2047 bits.",
+        ),
         ("--allow-v1", "allow_v1", True, "Accept version 1 CRLs."),
         (
             "--allow-no-next-update",
