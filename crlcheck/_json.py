@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+import re
+import reprlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NoReturn, TypeVar
@@ -11,20 +14,39 @@ from typing import Any, NoReturn, TypeVar
 _Kind = TypeVar("_Kind", int, str, bool, list[Any], dict[str, Any])
 
 
+# Ours nest ten levels. Whatever walks a value, as repr() does, recurses as deep as it is.
+_MAX_DEPTH = 64
+# A serial number of 64 octets has 154 digits. Python prints no number of many thousands.
+_MAX_DIGITS = 400
+# One without an end reaches to the end, so that no octet is looked at twice.
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
+_STEP = [1 if octet in b"[{" else -1 for octet in range(256)]
+
+
 def parse_json(body: bytes) -> object:
     """
-    Read a document whose objects name no member twice and whose numbers are finite.
+    Read a document whose objects name no member twice, whose numbers are finite and
+    of a sane length, and which is not nested deeply.
 
     Raises:
         ValueError: it is not JSON of that kind.
-        RecursionError: it is nested too deeply.
     """
+    if _depth(body) > _MAX_DEPTH and _depth(_STRING.sub(b"", body)) > _MAX_DEPTH:
+        raise ValueError(f"it is nested more than {_MAX_DEPTH} levels deep")
     return json.loads(
         body.decode("utf-8"),
         object_pairs_hook=_distinct,
         parse_constant=_refuse_number,
         parse_float=_finite,
+        parse_int=_integer,
     )
+
+
+def _depth(body: bytes) -> int:
+    """Return how deep the brackets of *body* nest, those in strings included."""
+    steps = map(_STEP.__getitem__, body.translate(None, _NO_BRACKET))
+    return max(itertools.accumulate(steps), default=0)
 
 
 def canonical_json(value: object) -> bytes:
@@ -59,7 +81,7 @@ def typed(value: object, kind: type[_Kind], where: str) -> _Kind:
     """
     is_boolean = value is True or value is False
     if not isinstance(value, kind) or (is_boolean and kind is not bool):
-        raise ValueError(f"{where}: expected {_NAMES[kind]}, found {value!r:.80}")
+        raise ValueError(f"{where}: expected {_NAMES[kind]}, found {reprlib.repr(value)}")
     return value
 
 
@@ -97,6 +119,10 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise ValueError(f"an object has two members {name!r}")
         members[name] = value
     return members
+
+
+def _integer(text: str) -> int:
+    return int(text) if len(text) <= _MAX_DIGITS else _refuse_number(f"{text[:20]}…")
 
 
 def _finite(text: str) -> float:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
+import reprlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from crlcheck._json import canonical_json, parse_json
 from crlcheck.errors import CorruptIndexError
 from crlcheck.types import CrlWarning
 
@@ -76,8 +77,7 @@ class ImageMetadata:
 
     def to_bytes(self) -> bytes:
         """The canonical bytes: sorted keys, no spaces, so that images reproduce."""
-        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
-        return text.encode("ascii")
+        return canonical_json(self.to_json())
 
     @classmethod
     def from_json(cls, value: object) -> ImageMetadata:
@@ -103,7 +103,7 @@ class ImageMetadata:
             CorruptIndexError: it is not JSON, or not what it should be.
         """
         try:
-            value = json.loads(raw)
+            value = parse_json(raw)
         except ValueError as error:
             raise CorruptIndexError(f"image metadata is not JSON: {error}") from error
         return cls.from_json(value)
@@ -125,26 +125,26 @@ def _optional(read: Any) -> Any:
 
 def _integer(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"expected an integer, found {value!r}")
+        raise ValueError(f"expected an integer, found {reprlib.repr(value)}")
     return value
 
 
 def _boolean(value: object) -> bool:
     if not isinstance(value, bool):
-        raise ValueError(f"expected a boolean, found {value!r}")
+        raise ValueError(f"expected a boolean, found {reprlib.repr(value)}")
     return value
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"expected a string, found {value!r}")
+        raise ValueError(f"expected a string, found {reprlib.repr(value)}")
     return value
 
 
 def _time(value: str) -> datetime:
     moment = datetime.fromisoformat(value)
     if moment.tzinfo is not UTC:
-        raise ValueError(f"expected a time in UTC, found {value!r}")
+        raise ValueError(f"expected a time in UTC, found {reprlib.repr(value)}")
     return moment
 
 

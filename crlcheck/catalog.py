@@ -130,7 +130,7 @@ class Catalog:
         """
         try:
             value = parse_json(body)
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise StoreError(f"{CATALOG_NAME} is not JSON: {error}") from error
         try:
             return _read_catalog(value)

@@ -263,7 +263,7 @@ def _conditions(store: ObjectStore, url: str) -> dict[str, str]:
     """Return the headers that ask for something newer than what was remembered."""
     try:
         state = members_of(parse_json(store.read(_name(url)).body), "the state")
-    except (FileNotFoundError, ValueError, RecursionError):
+    except (FileNotFoundError, ValueError):
         return {}  # then it is fetched whole
     names = {"etag": "If-None-Match", "last_modified": "If-Modified-Since"}
     found: dict[str, Any] = {header: state.get(name) for name, header in names.items()}

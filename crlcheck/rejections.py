@@ -83,7 +83,7 @@ def read_rejections(store: str | os.PathLike[str] | ObjectStore) -> list[Rejecti
             found.append(_read(target.read(name).body))
         except FileNotFoundError:
             continue  # cleared meanwhile
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise StoreError(f"{target.url}/{name} cannot be read: {error}") from error
     return sorted(found, key=lambda rejection: rejection.source)
 

@@ -8,6 +8,7 @@ object is worth looking at: what counts is the object as it is now.
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -197,7 +198,9 @@ def _direct(event: dict[str, Any]) -> Request:
     if {"bucket", "key"} <= given <= {"bucket", "key", "allow_shrink"}:
         allow_shrink = event.get("allow_shrink", False)
         if not isinstance(allow_shrink, bool):
-            raise MalformedEventError(f"allow_shrink is {allow_shrink!r}: expected true or false")
+            raise MalformedEventError(
+                f"allow_shrink is {reprlib.repr(allow_shrink)}: expected true or false"
+            )
         bucket, key = _text(event, "bucket"), _text(event, "key")
         return Request((Task(ObjectEvent(_REQUESTED, bucket, key, allow_shrink, True)),))
     if {"rescan"} <= given <= {"rescan", "bucket"}:
@@ -219,5 +222,5 @@ def _text(record: Mapping[str, Any], *path: str) -> str:
     for member in path:
         value = value.get(member) if isinstance(value, dict) else None
     if not isinstance(value, str) or not value:
-        raise MalformedEventError(f"{'.'.join(path)} is {value!r}: expected a string")
+        raise MalformedEventError(f"{'.'.join(path)} is {reprlib.repr(value)}: expected a string")
     return value

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
+import struct
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,31 @@ def test_every_truncation_is_noticed(image: bytes) -> None:
             open_index(image[:length], verify=False)
     with pytest.raises(CorruptIndexError):
         open_index(image + b"\0", verify=False)
+
+
+@pytest.mark.parametrize("verify", [True, False])
+@pytest.mark.parametrize(
+    "metadata", [b"[" * 100_000, b'{"a":' * 50_000, b"9" * 5000, b"1e999", b'{"a":1,"a":1}']
+)
+def test_metadata_that_no_reader_should_follow_make_an_image_corrupt(
+    image: bytes, metadata: bytes, verify: bool
+) -> None:
+    """
+    Also where the digest is right: whoever made the image may have meant it.
+    """
+    with pytest.raises(CorruptIndexError, match="metadata is not JSON"):
+        open_index(with_metadata(image, metadata), verify=verify)
+
+
+def with_metadata(image: bytes, metadata: bytes) -> bytes:
+    """An image without tables that has *metadata* (docs/index-format.md), its digest right."""
+    (metadata_offset,) = struct.unpack_from("<I", image, 52)
+    header = bytearray(image[:metadata_offset] + metadata)
+    header += bytes(-len(header) % 64)
+    struct.pack_into("<QQQ", header, 16, len(header) + 32, len(header), 0)
+    struct.pack_into("<II", header, 40, len(header), 0)
+    struct.pack_into("<I", header, 56, len(metadata))
+    return bytes(header) + hashlib.sha256(header).digest()
 
 
 def test_damage_without_verify_does_no_harm(image: bytes) -> None:
