@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from crlcheck._follow import FixedSet, FollowedSet
 from crlcheck._images import HeldImage
 from crlcheck._path import Judge
+from crlcheck._serial_question import possible_certificates, read_issuer, read_points
 from crlcheck._snapshot import Trust, snapshot_of_indexes
 from crlcheck._wording import name_text
 from crlcheck.certificate import CertificateSource, load_certificate, load_certificates
@@ -21,7 +22,14 @@ from crlcheck.errors import IndexClosedError
 from crlcheck.index import RevocationIndex, open_index
 from crlcheck.scope import is_same_entity, is_self_signed, names_match
 from crlcheck.stores import ObjectStore, open_store
-from crlcheck.types import CertificateFacts, CheckResult, Freshness, Policy, Rule
+from crlcheck.types import (
+    CertificateFacts,
+    CheckResult,
+    DistributionPoint,
+    Freshness,
+    Policy,
+    Rule,
+)
 from crlcheck.verdict import unavailable, worst
 
 CheckerSource: TypeAlias = (
@@ -246,6 +254,68 @@ class RevocationChecker:
                     f"{name_text(issued.issuer)}, the next one is {name_text(issuer.subject)}"
                 )
         return worst(self._check(path[: self._length_below_anchor(path)], (*path[1:], None)))
+
+    def check_serial(
+        self,
+        issuer: CertificateSource,
+        serial_number: int,
+        *,
+        distribution_points: Iterable[DistributionPoint | str] | None = None,
+        not_after: datetime | None = None,
+        is_ca: bool | None = None,
+    ) -> CheckResult:
+        """
+        Return whether the certificate with *serial_number* of *issuer*, or a
+        trusted issuer above it, is revoked; it must have been verified already.
+
+        What is not given is not known. REVOKED and UNDETERMINED are said where
+        they may be the answer to ``check`` for a certificate that fits,
+        NOT_REVOKED where it is for each: a CRL that may be the certificate's may
+        revoke it, and only a current CRL that is all such certificates' clears
+        it. With all facts given this says what ``check`` does.
+
+        Args:
+            issuer: the issuer certificate (PEM, DER, a path or a
+                ``cryptography`` object), or its whole Name as DER. A Name stands
+                for all trusted keys of it, as for a certificate without
+                authority key id.
+            serial_number: the certificate's.
+            distribution_points: all of the certificate's, an empty sequence for
+                none; text is the URI of one (RFC 5280 4.2.1.13).
+            not_after: the end of its validity period; where that is not known it
+                is taken not to have expired.
+            is_ca: whether it is a CA certificate.
+
+        The result's ``certificate`` is None where the certificate itself decided.
+
+        Raises:
+            CertificateError: *issuer* is neither certificate nor Name.
+            ValueError: a URI is not ASCII, or *not_after* has no time zone.
+            IndexClosedError: the checker is closed.
+        """
+        name, known = read_issuer(issuer)
+        any_points = distribution_points is None
+        certificates = possible_certificates(
+            name,
+            serial_number,
+            distribution_points=read_points(distribution_points or ()),
+            not_after=not_after,
+            is_ca=is_ca,
+        )
+        held = self._require_open()
+        snapshot = held.current()
+        if snapshot is None:
+            result = unavailable(certificates[0], held.why_none())
+        else:
+            judge = Judge(snapshot, self._policy, self._clock())
+            result = worst(
+                judge.judge_path(certificate, known, any_points=any_points)
+                for certificate in certificates
+            )
+        decided = result.certificate
+        if any(decided is certificate for certificate in certificates):
+            return dataclasses.replace(result, certificate=None)
+        return result
 
     def _length_below_anchor(self, path: Sequence[CertificateFacts]) -> int:
         if self._anchors is None:

@@ -195,6 +195,38 @@ def test_not_being_listed_proves_nothing_on_some_crls(
         assert main(["check", str(target), "--serial", place.serial("good")]) == 3
 
 
+def test_what_is_said_of_a_serial_number_counts(
+    place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    Distribution points and kind may clear what is undetermined without them;
+    for a certificate, which says both, they are wrong usage.
+    """
+    crl = place.crl("part.crl", extensions=[_partitioned()])
+    store, good = str(tmp_path / "store"), place.serial("good")
+    assert main(["publish", crl, "--issuer", place["ca.pem"], "--to", store]) == 0
+    serial = ["check", store, "--serial", good]
+    assert main(serial) == 3
+    assert "the certificate's distribution points are not known" in capsys.readouterr().out
+    assert main([*serial, "--point", "http://elsewhere", "--kind", "user"]) == 3
+    assert main([*serial, "--point", "HTTP://example.com/1.crl"]) == 0
+    assert main([*serial, "--kind", "both"]) == 2
+    for option in (["--point", "http://example.com/1.crl"], ["--kind", "ca"]):
+        assert main(["check", store, place["good.pem"], *option]) == 2
+
+
+def test_an_issuer_of_a_serial_number_is_a_certificate(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    A file that is none is one failure that names it, before any answer.
+    """
+    command = ["check", place["store"], "--serial", "1", "--serial", "2", "--issuer"]
+    assert main([*command, place["ca.crl"]]) == 4
+    out, err = capsys.readouterr()
+    assert (out, err.count(place["ca.crl"])) == ("", 1)
+
+
 # ---- compile and publish -----------------------------------------------------------
 
 
@@ -274,7 +306,8 @@ def test_inspect_tells_what_is_odd(place: Place, capsys: pytest.CaptureFixture[s
     """
     Warnings, staleness and the distribution point are shown.
     """
-    crl = place.crl("odd.crl", crl_number=None, next_update=NOW - WEEK, extensions=[_partitioned()])
+    times = {"this_update": NOW - 2 * WEEK, "next_update": NOW - WEEK}
+    crl = place.crl("odd.crl", crl_number=None, extensions=[_partitioned()], **times)
     assert main(["inspect", crl]) == 0
     out = capsys.readouterr().out
     assert "no crl number" in out

@@ -26,7 +26,7 @@ LAYERS = (
     {"_s3", "_points", "_issuers", "_wording", "_records"},
     {"certificate", "signature", "index", "scope", "catalog", "stores"},
     {"_pipeline", "_images", "_swap", "_difference"},
-    {"compiler", "verdict", "_snapshot"},
+    {"compiler", "verdict", "_snapshot", "_serial_question"},
     {"_follow", "_path", "_publication", "rejections"},
     {"publisher", "checker"},
     {"operations", "mirror", "fetcher"},

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import click
 
+from crlcheck._metadata import ImageMetadata
 from crlcheck._name import name_hash
 from crlcheck._serial import parse_serial_text
-from crlcheck._snapshot import Snapshot, Trust, snapshot_of_catalog, snapshot_of_indexes
-from crlcheck.catalog import CATALOG_NAME, Catalog
-from crlcheck.certificate import load_certificate, load_certificates
+from crlcheck.certificate import load_certificates
 from crlcheck.checker import RevocationChecker
+from crlcheck.cli.operations import read_published
 from crlcheck.cli.sources import is_store, open_target
 from crlcheck.cli.status import (
     EXIT_FAILED,
@@ -26,19 +26,10 @@ from crlcheck.cli.status import (
     worst_exit_status,
 )
 from crlcheck.cli.text import count, say, say_json
-from crlcheck.errors import CertificateError, CrlCheckError, IndexFileError, StoreError
+from crlcheck.errors import CertificateError, IndexFileError, StoreError
 from crlcheck.index import open_index
-from crlcheck.scope import Coverage, names_match, public_key_hash
-from crlcheck.types import (
-    CertificateFacts,
-    CheckResult,
-    Policy,
-    ReasonCode,
-    RevocationStatus,
-    RevokedEntry,
-    UndeterminedCause,
-)
-from crlcheck.verdict import Evidence, decide, denied, uncovered
+from crlcheck.scope import public_key_hash
+from crlcheck.types import CertificateFacts, CheckResult, RevocationStatus
 
 _COLORS = {
     RevocationStatus.REVOKED: "red",
@@ -126,161 +117,62 @@ def _note_others(path: Path, contents: bytes) -> None:
 
 
 def check_serials(
-    target: str, serials: Sequence[str], issuers: Sequence[Path], *, as_json: bool
+    target: str,
+    serials: Sequence[str],
+    issuers: Sequence[Path],
+    *,
+    points: Sequence[str] | None = None,
+    is_ca: bool | None = None,
+    as_json: bool,
 ) -> int:
-    """Judge serial numbers of one issuer; return the exit status."""
+    """
+    Judge serial numbers of one issuer; return the exit status.
+
+    *points* are the URIs of the certificates' distribution points and *is_ca*
+    their kind, None where that is not known.
+    """
     try:
         numbers = [parse_serial_text(serial) for serial in serials]
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--serial") from error
     if len(issuers) > 1:
         raise click.UsageError("a serial number has one issuer: give --issuer once")
-    issuer = load_certificate(issuers[0]) if issuers else None
-    snapshot = _open_snapshot(target)
-    name = _only_issuer_name(snapshot) if issuer is None else issuer.subject
-    now = datetime.now(UTC)
     answers = _Answers("serial", as_json=as_json)
-    for serial, number in zip(serials, numbers, strict=True):
-        try:
-            result = _judge(snapshot, _stand_in(number, name), issuer, now)
-        except Exception as error:  # noqa: BLE001 - the next one may be a revoked one
-            answers.tell_failure(serial, error)
-        else:
-            answers.tell(serial, result)
+    with _open_checker(target, ()) as checker:
+        # Once only: it may be a pipe.
+        issuer = issuers[0].read_bytes() if issuers else _only_issuer(target)
+        for serial, number in zip(serials, numbers, strict=True):
+            try:
+                result = checker.check_serial(
+                    issuer, number, distribution_points=points, is_ca=is_ca
+                )
+            except CertificateError as error:
+                error.add_note(str(issuers[0]))
+                raise
+            except Exception as error:  # noqa: BLE001 - the next one may be a revoked one
+                answers.tell_failure(serial, error)
+            else:
+                answers.tell(serial, result)
     return answers.finish()
 
 
-def _open_snapshot(target: str) -> Snapshot:
-    if not is_store(target):
-        with about(target, IndexFileError):
-            return snapshot_of_indexes([open_index(target)], Trust())
-    store = open_target(target)
-    with about(target, StoreError, IndexFileError):
-        stored = store.read(CATALOG_NAME)
-        catalog = Catalog.from_bytes(stored.body)
-        return snapshot_of_catalog(catalog, stored.etag, store, Trust(), None)
-
-
-def _only_issuer_name(snapshot: Snapshot) -> bytes:
-    """Return whose serial numbers there are, where there is one issuer."""
-    crls = [image.metadata for image in snapshot.images]
-    trusted = (
-        ()
-        if snapshot.catalog is None
-        else load_certificates(snapshot.catalog.issuer_certificates())
-    )
-    issuers = {(crl.issuer_hash, crl.verifier_key_hash) for crl in crls}
+def _only_issuer(target: str) -> bytes:
+    """Return the Name of whose serial numbers there are, where there is one issuer."""
+    crls: list[ImageMetadata] = []
+    trusted: Sequence[CertificateFacts] = ()
+    if is_store(target):
+        catalog = read_published(open_target(target))
+        crls = [record.base.metadata for record in catalog.scopes.values()]
+        trusted = load_certificates(catalog.issuer_certificates())
+    else:
+        with open_index(target, verify=False) as index:
+            crls = [index.metadata]
+    issuers = {(crl.issuer_hash, crl.verifier_key_hash): crl.issuer for crl in crls}
     # One without a CRL counts too: the serial number may be its.
-    issuers |= {(name_hash(one.subject), public_key_hash(one)) for one in trusted}
-    if len(issuers) > 1 or not crls:
+    issuers |= {(name_hash(one.subject), public_key_hash(one)): one.subject for one in trusted}
+    if len(issuers) != 1:
         raise click.UsageError(
-            f"the store has {count(len(issuers), 'issuer')}: say with --issuer "
+            f"{target} has {count(len(issuers), 'issuer')}: say with --issuer "
             "whose serial number it is"
         )
-    return crls[0].issuer
-
-
-def _stand_in(serial_number: int, issuer: bytes) -> CertificateFacts:
-    """
-    Return a certificate of which nothing but issuer and serial number is known.
-
-    It never expires, so that not being listed decides as soon as the CRL is
-    complete and fresh.
-    """
-    return CertificateFacts(
-        der=b"",
-        serial_number=serial_number,
-        issuer=issuer,
-        subject=b"",
-        not_before=datetime.min.replace(tzinfo=UTC),
-        not_after=datetime.max.replace(tzinfo=UTC),
-        subject_public_key_info=b"",
-        authority_key_id=None,
-        subject_key_id=None,
-        is_ca=False,
-        key_usage=None,
-        distribution_points=(),
-    )
-
-
-def _judge(
-    snapshot: Snapshot,
-    certificate: CertificateFacts,
-    issuer: CertificateFacts | None,
-    now: datetime,
-) -> CheckResult:
-    """
-    Judge a serial number as a certificate is, with two differences.
-
-    Being listed revokes on whatever CRL of the issuer, since it is not known
-    which of them the certificate belongs to; for the same reason not being
-    listed counts on a complete CRL only.
-    """
-    denial = snapshot.denial_of(certificate, now)
-    if denial is not None:
-        return denied(certificate, note=denial.note, until=denial.until)
-    listed, failure = _look_up(snapshot, certificate, issuer, now)
-    if listed:
-        return decide(certificate, listed, now=now, policy=Policy())
-    if failure is not None:
-        raise failure
-    coverage = snapshot.table.coverage(certificate, issuer)
-    complete = [
-        position
-        for position in coverage.crls
-        if snapshot.images[position].metadata.issuing_distribution_point is None
-    ]
-    if coverage.cause is None and not complete:
-        coverage = Coverage((), UndeterminedCause.OUT_OF_SCOPE, len(coverage.crls))
-    if coverage.cause is not None:
-        return uncovered(certificate, coverage)
-    evidence = [_evidence(snapshot, position, None, None) for position in complete]
-    return decide(certificate, evidence, now=now, policy=Policy())
-
-
-def _evidence(
-    snapshot: Snapshot,
-    position: int,
-    entry: RevokedEntry | None,
-    delta_entry: RevokedEntry | None,
-) -> Evidence:
-    image, delta = snapshot.images[position], snapshot.deltas[position]
-    beside = None if delta is None else delta.metadata
-    return Evidence(image.metadata, image.scope, entry, beside, delta_entry)
-
-
-def _look_up(
-    snapshot: Snapshot,
-    certificate: CertificateFacts,
-    issuer: CertificateFacts | None,
-    now: datetime,
-) -> tuple[list[Evidence], Exception | None]:
-    """Return what revokes the serial number in any CRL of its issuer, and what went wrong."""
-    key_hash = None if issuer is None else public_key_hash(issuer)
-    listed: list[Evidence] = []
-    failure: Exception | None = None
-    for position, image in enumerate(snapshot.images):
-        metadata = image.metadata
-        if not names_match(metadata.issuer, certificate.issuer):
-            continue
-        if key_hash not in (None, metadata.verifier_key_hash):
-            continue
-        entries: list[RevokedEntry | None] = []
-        for held in (image, snapshot.deltas[position]):
-            try:
-                entries.append(
-                    None
-                    if held is None
-                    else held.index().find(certificate.serial_number, certificate.issuer)
-                )
-            except (CrlCheckError, OSError) as error:
-                failure = error
-                entries.append(None)
-        evidence = _evidence(snapshot, position, entries[0], entries[1])
-        alone = metadata.is_delta and entries[0]
-        if alone and alone.reason_code is ReasonCode.REMOVE_FROM_CRL:
-            continue
-        result = decide(certificate, [evidence], now=now, policy=Policy())
-        if result.status is RevocationStatus.REVOKED:
-            listed.append(evidence)
-    return listed, failure
+    return next(iter(issuers.values()))

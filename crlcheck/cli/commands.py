@@ -237,12 +237,26 @@ def _tell_published(
     help="An issuer certificate to trust besides those the store names; with --serial, whose "
     "serial number it is.",
 )
+@click.option(
+    "--point",
+    "points",
+    multiple=True,
+    metavar="URI",
+    help="With --serial: a distribution point of the certificates; may be repeated.",
+)
+@click.option(
+    "--kind",
+    type=click.Choice(["user", "ca"]),
+    help="With --serial: what the certificates are.",
+)
 @_json_option
 def check_command(
     target: str,
     certificates: tuple[Path, ...],
     serials: tuple[str, ...],
     issuers: tuple[Path, ...],
+    points: tuple[str, ...],
+    kind: str | None,
     as_json: bool,
 ) -> int:
     """
@@ -251,13 +265,27 @@ def check_command(
     CERT is a certificate as PEM or DER; of a chain the first one is judged. It
     must already have been verified. The exit status is the worst of all: 1
     over 4 over 3 over 0.
+
+    A serial number is judged as its certificate would be. What is not said of
+    the certificate is not known: any CRL that may be its own revokes it, and it
+    is cleared where every certificate of that number would be, unless it has
+    expired.
     """
     from crlcheck.cli import check
 
     if bool(certificates) == bool(serials):
         raise click.UsageError("name certificates or --serial, one of the two")
     if serials:
-        return check.check_serials(target, serials, issuers, as_json=as_json)
+        return check.check_serials(
+            target,
+            serials,
+            issuers,
+            points=points or None,
+            is_ca=None if kind is None else kind == "ca",
+            as_json=as_json,
+        )
+    if points or kind:
+        raise click.UsageError("--point and --kind go with --serial: a certificate says both")
     return check.check_certificates(target, certificates, issuers, as_json=as_json)
 
 

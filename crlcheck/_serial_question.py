@@ -1,0 +1,94 @@
+"""Make the certificates that a serial number may be of, for the one engine to judge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from crlcheck._name import canonical_name, general_name_of_uri
+from crlcheck.certificate import CertificateSource, load_certificate
+from crlcheck.types import CertificateFacts, DistributionPoint
+
+
+def read_issuer(source: CertificateSource) -> tuple[bytes, CertificateFacts | None]:
+    """
+    Return an issuer's Name, and its certificate where *source* is one.
+
+    Raises:
+        CertificateError: it is neither a Name as DER nor a certificate.
+        OSError: the file cannot be read.
+    """
+    if isinstance(source, bytes | bytearray | memoryview):
+        octets = bytes(source)
+        try:
+            canonical_name(octets)
+        except ValueError:
+            pass
+        else:
+            return octets, None
+    certificate = load_certificate(source)
+    return certificate.subject, certificate
+
+
+def read_points(points: Iterable[DistributionPoint | str]) -> tuple[DistributionPoint, ...]:
+    """
+    Return distribution points; text is the URI of one.
+
+    Raises:
+        ValueError: a URI is not ASCII.
+        TypeError: *points* is one text, or one of them is something else.
+    """
+    if isinstance(points, str):
+        raise TypeError("distribution_points: found one text, expected an iterable of points")
+    return tuple(map(_point, points))
+
+
+def _point(point: DistributionPoint | str) -> DistributionPoint:
+    if isinstance(point, str):
+        return DistributionPoint((general_name_of_uri(point),))
+    if isinstance(point, DistributionPoint):
+        return point
+    raise TypeError(
+        f"distribution_points: found {type(point).__name__}, expected DistributionPoint or a URI"
+    )
+
+
+def possible_certificates(
+    issuer: bytes,
+    serial_number: int,
+    *,
+    distribution_points: tuple[DistributionPoint, ...],
+    not_after: datetime | None,
+    is_ca: bool | None,
+) -> tuple[CertificateFacts, ...]:
+    """
+    Return one certificate for each kind that is possible: the verdict has to
+    hold for all of them.
+
+    Without *not_after* it never expires: otherwise no serial number could be
+    cleared, for CAs drop entries of expired certificates.
+
+    Raises:
+        ValueError: *not_after* has no time zone.
+    """
+    if not_after is None:
+        not_after = datetime.max.replace(tzinfo=UTC)
+    elif not_after.tzinfo is None:
+        raise ValueError(f"not_after: expected an aware datetime, found {not_after!r}")
+    return tuple(
+        CertificateFacts(
+            der=b"",
+            serial_number=serial_number,
+            issuer=issuer,
+            subject=b"",
+            not_before=datetime.min.replace(tzinfo=UTC),
+            not_after=not_after,
+            subject_public_key_info=b"",
+            authority_key_id=None,
+            subject_key_id=None,
+            is_ca=kind,
+            key_usage=None,
+            distribution_points=distribution_points,
+        )
+        for kind in ((False, True) if is_ca is None else (is_ca,))
+    )

@@ -1,0 +1,381 @@
+"""Questions about a serial number: the same answers as its certificate gets."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from crlcheck import (
+    CertificateError,
+    CheckResult,
+    CrlError,
+    IndexClosedError,
+    Policy,
+    RevocationChecker,
+    RevocationStatus,
+    Rule,
+    StaleRule,
+    UndeterminedCause,
+    deny_certificate,
+    load_certificate,
+    publish_crl,
+)
+from crlcheck.demo.pki import CertificateAuthority, encode_entry, encode_extension, sign_crl
+from support.checking import Clock, CountingStore, make_checker, make_index, verdict
+from support.memory_store import MemoryStore
+from support.pki import (
+    DAY,
+    NOW,
+    ONLY_CA_CERTIFICATES,
+    ONLY_USER_CERTIFICATES,
+    make_authority,
+    make_client,
+    make_crl,
+)
+from support.publishing import publish
+from support.values import der
+from support.world_strategy import worlds
+from support.worlds import AUTHORITIES, World, WorldBytes, authority
+from support.worlds import NOW as WORLD_NOW
+
+REVOKED = RevocationStatus.REVOKED
+NOT_REVOKED = RevocationStatus.NOT_REVOKED
+UNDETERMINED = RevocationStatus.UNDETERMINED
+OUT_OF_SCOPE = UndeterminedCause.OUT_OF_SCOPE
+
+CA = make_authority("CA")
+
+
+def partition(text: str) -> bytes:
+    """An issuingDistributionPoint with a URI."""
+    names = der(0xA0, der(0xA0, der(0x86, text.encode())))
+    return encode_extension("2.5.29.28", der(0x30, names), critical=True)
+
+
+# ---- one engine -------------------------------------------------------------------------
+
+
+def test_a_revoked_issuer_revokes_the_serial_number() -> None:
+    """
+    The path above is walked, as from the certificate.
+    """
+    root = make_authority("Root")
+    issuer = make_authority("Issuing CA", root)
+    store, issuers = MemoryStore(), [root.der, issuer.der]
+    publish(store, make_crl(root, 1, [issuer.certificate.serial_number]), issuers)
+    publish(store, make_crl(issuer, 1), issuers)
+    checker = make_checker(store)
+    expected = checker.check(make_client(issuer, 5))
+    assert expected.status is REVOKED
+    assert checker.check_serial(issuer.der, 5) == expected
+    assert expected.certificate == load_certificate(issuer.der)
+    shallow = make_checker(store, policy=Policy(path_depth=0))
+    assert shallow.check_serial(issuer.der, 5).status is NOT_REVOKED
+
+
+def test_a_revoked_signer_makes_its_crl_useless() -> None:
+    """
+    The signer of the CRL is checked, as for the certificate.
+    """
+    root = make_authority("Root")
+    issuer, signer = make_authority("Issuing CA", root), make_authority("Issuing CA", root)
+    store, issuers = MemoryStore(), [root.der, issuer.der, signer.der]
+    publish(store, make_crl(root, 1, [signer.certificate.serial_number]), issuers)
+    publish(store, make_crl(signer, 1, [6]), issuers)
+    checker = make_checker(store)
+    for serial_number in (5, 6):
+        result = checker.check_serial(issuer.der, serial_number)
+        assert verdict(result) == (UNDETERMINED, UndeterminedCause.CRL_SIGNER_REVOKED)
+        assert verdict(checker.check(make_client(issuer, serial_number))) == verdict(result)
+
+
+def test_denials_and_waivers_are_those_of_a_certificate() -> None:
+    """
+    The deny list, the hold and the grace period of the checker's policy.
+    """
+    store, clock = MemoryStore(), Clock()
+    crl = sign_crl(CA, [encode_entry(6, NOW - DAY, reason=6)], crl_number=1,
+                   this_update=NOW - DAY, next_update=NOW + DAY)  # fmt: skip
+    publish(store, crl, CA.der)
+    policy = Policy(hold=Rule.ALLOW, stale=StaleRule.GRACE, stale_grace=DAY)
+    strict, lenient = make_checker(store, clock=clock), make_checker(
+        store, clock=clock, policy=policy
+    )  # fmt: skip
+    assert strict.check_serial(CA.der, 6).status is REVOKED
+    waived = lenient.check_serial(CA.der, 6)
+    assert (waived.status, waived.waived) == (NOT_REVOKED, (UndeterminedCause.CERTIFICATE_HOLD,))
+    clock.now = NOW + 2 * DAY
+    assert verdict(strict.check_serial(CA.der, 5)) == (UNDETERMINED, UndeterminedCause.STALE)
+    assert lenient.check_serial(CA.der, 5).waived == (UndeterminedCause.STALE,)
+    deny_certificate(store, CA.certificate.subject.public_bytes(), 5, note="stolen")
+    denied = lenient.check_serial(CA.der, 5)
+    assert (denied.status, denied.denied, denied.certificate) == (REVOKED, True, None)
+
+
+# ---- facts that are not known -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("extensions", "facts", "expected"),
+    [
+        ([], {}, (NOT_REVOKED, None)),
+        ([ONLY_USER_CERTIFICATES], {}, (UNDETERMINED, OUT_OF_SCOPE)),
+        ([ONLY_USER_CERTIFICATES], {"is_ca": False}, (NOT_REVOKED, None)),
+        ([ONLY_USER_CERTIFICATES], {"is_ca": True}, (UNDETERMINED, OUT_OF_SCOPE)),
+        ([ONLY_CA_CERTIFICATES], {"is_ca": True}, (NOT_REVOKED, None)),
+        ([partition("http://ca/1")], {}, (UNDETERMINED, OUT_OF_SCOPE)),
+        ([partition("http://ca/1")], {"distribution_points": []}, (UNDETERMINED, OUT_OF_SCOPE)),
+        ([partition("http://ca/1")], {"distribution_points": ["http://ca/2"]},
+         (UNDETERMINED, OUT_OF_SCOPE)),
+        ([partition("http://ca/1")], {"distribution_points": ["http://ca/2", "HTTP://CA/1"]},
+         (NOT_REVOKED, None)),
+        ([], {"not_after": NOW - DAY}, (UNDETERMINED, UndeterminedCause.CERTIFICATE_EXPIRED)),
+        ([], {"not_after": NOW}, (NOT_REVOKED, None)),
+    ],
+)  # fmt: skip
+def test_a_serial_number_is_cleared_where_every_certificate_would_be(
+    extensions: list[bytes], facts: dict[str, Any], expected: tuple[Any, Any]
+) -> None:
+    """
+    What is not given may be anything, but for the end of the validity period. A
+    listed one is REVOKED wherever the CRL may be its own.
+    """
+    checker = make_checker(make_index(CA, 1, [6], extensions=extensions))
+    assert verdict(checker.check_serial(CA.der, 5, **facts)) == expected
+    may_be_listed = expected[1] is not OUT_OF_SCOPE or "is_ca" not in facts
+    points = facts.get("distribution_points")
+    may_be_listed = may_be_listed and (points is None or "HTTP://CA/1" in points)
+    listed = checker.check_serial(CA.der, 6, **facts)
+    assert (listed.status is REVOKED) == may_be_listed
+    assert listed.certificate is None
+
+
+def test_crls_for_both_kinds_of_certificates_clear_together() -> None:
+    """
+    Whichever it is, one of the two covers it.
+    """
+    indexes = [
+        make_index(CA, 1, [6], extensions=[ONLY_USER_CERTIFICATES]),
+        make_index(CA, 1, [7], extensions=[ONLY_CA_CERTIFICATES]),
+    ]
+    checker = make_checker(indexes)
+    assert checker.check_serial(CA.der, 5).status is NOT_REVOKED
+    assert checker.check_serial(CA.der, 6).status is REVOKED
+    assert checker.check_serial(CA.der, 7).status is REVOKED
+    assert checker.check_serial(CA.der, 7, is_ca=False).status is NOT_REVOKED
+
+
+def test_a_partition_may_revoke_and_make_stale_but_not_clear() -> None:
+    """
+    The certificate may name its distribution point: then it is the newest CRL
+    that applies.
+    """
+    old = {"this_update": NOW - 9 * DAY, "next_update": NOW + 9 * DAY}
+    new = {"this_update": NOW - 3 * DAY, "next_update": NOW - DAY}
+    indexes = [
+        make_index(CA, 1, [], **old),
+        make_index(CA, 2, [6], extensions=[partition("http://ca/1")], **new),
+    ]
+    checker = make_checker(indexes)
+    assert verdict(checker.check_serial(CA.der, 5)) == (UNDETERMINED, UndeterminedCause.STALE)
+    assert checker.check_serial(CA.der, 6).status is REVOKED
+    for points in ([], ["http://ca/2"]):
+        result = checker.check_serial(CA.der, 6, distribution_points=points)
+        assert result.status is NOT_REVOKED
+
+
+def test_an_indirect_crl_of_another_issuer_may_revoke() -> None:
+    """
+    The certificate may name that issuer in cRLIssuer; entries of other
+    certificate issuers are none of its own.
+    """
+    signer = make_authority("CRL issuer")
+    name = CA.certificate.subject.public_bytes()
+    entries = [
+        encode_entry(6, NOW - DAY, reason=1, certificate_issuer=name),
+        encode_entry(7, NOW - DAY, reason=1,
+                     certificate_issuer=signer.certificate.subject.public_bytes()),
+    ]  # fmt: skip
+    indirect = encode_extension("2.5.29.28", b"\x30\x03\x84\x01\xff", critical=True)
+    crl = sign_crl(signer, entries, crl_number=1, this_update=NOW - DAY, next_update=NOW + DAY,
+                   extensions=[indirect])  # fmt: skip
+    store = MemoryStore()
+    publish(store, make_crl(CA, 1), CA.der)
+    publish(store, crl, signer.der)
+    checker = make_checker(store)
+    assert checker.check_serial(CA.der, 6).status is REVOKED
+    assert checker.check_serial(CA.der, 6, distribution_points=[]).status is NOT_REVOKED
+    assert checker.check_serial(CA.der, 7).status is NOT_REVOKED
+
+
+def test_a_partition_that_cannot_be_loaded_may_revoke() -> None:
+    """
+    Nobody knows then what it lists.
+    """
+    store = MemoryStore()
+    publish(store, make_crl(CA, 1), CA.der)
+    extensions = [partition("http://ca/1")]
+    store.delete(publish(store, make_crl(CA, 1, extensions=extensions), CA.der).image_name)
+    result = make_checker(store).check_serial(CA.der, 5)
+    assert verdict(result) == (UNDETERMINED, UndeterminedCause.STORE_UNAVAILABLE)
+
+
+# ---- the issuer ------------------------------------------------------------------------------
+
+
+def test_an_issuer_is_a_certificate_or_a_name() -> None:
+    """
+    A certificate settles the key; a Name, in any spelling, stands for all keys
+    of it, as for a certificate without authority key id.
+    """
+    other = make_authority("CA")
+    store = MemoryStore()
+    publish(store, make_crl(CA, 1, [6]), CA.der)
+    checker = make_checker(store)
+    name = CA.certificate.subject.public_bytes()
+    respelled = der(0x30, der(0x31, der(0x30, bytes.fromhex("0603550403"), der(0x13, b" ca "))))
+    for issuer in (CA.der, CA.pem, CA.certificate, name, bytearray(name), memoryview(respelled)):
+        assert checker.check_serial(issuer, 5).status is NOT_REVOKED
+        assert checker.check_serial(issuer, 6).status is REVOKED
+    for issuer in (other.der, make_authority("Nobody").certificate.subject.public_bytes()):
+        result = checker.check_serial(issuer, 6)
+        assert verdict(result) == (UNDETERMINED, UndeterminedCause.UNKNOWN_ISSUER)
+    publish(store, make_crl(other, 1, [7]), other.der)
+    for serial_number in (5, 6, 7):
+        ambiguous = checker.check_serial(name, serial_number)
+        assert verdict(ambiguous) == (UNDETERMINED, UndeterminedCause.AMBIGUOUS_ISSUER)
+        client = make_client(CA, serial_number, authority_key_id=False)
+        assert verdict(checker.check(client)) == verdict(ambiguous)
+    assert checker.check_serial(other.der, 6).status is NOT_REVOKED
+
+
+def test_what_is_no_issuer_or_no_fact_is_refused() -> None:
+    """
+    As misuse, and not as a verdict.
+    """
+    checker = make_checker(make_index(CA))
+    for issuer in (b"", b"\x30\x03\x31\x01", b"not a certificate"):
+        with pytest.raises(CertificateError):
+            checker.check_serial(issuer, 5)
+    with pytest.raises(ValueError, match="ASCII"):
+        checker.check_serial(CA.der, 5, distribution_points=["http://ca/\u00e9"])
+    points: Any
+    for points in ("http://ca/1", [5]):
+        with pytest.raises(TypeError, match="distribution_points"):
+            checker.check_serial(CA.der, 5, distribution_points=points)
+    with pytest.raises(ValueError, match="not_after"):
+        checker.check_serial(CA.der, 5, not_after=datetime(2026, 1, 1))  # noqa: DTZ001
+    checker.close()
+    with pytest.raises(IndexClosedError):
+        checker.check_serial(CA.der, 5)
+
+
+def test_a_store_that_is_down_is_an_answer() -> None:
+    """
+    As for a certificate: before there is a set to judge by, it is
+    UNDETERMINED(STORE_UNAVAILABLE).
+    """
+    store = CountingStore()
+    store.is_down = True
+    result = make_checker(store).check_serial(CA.der, 5)
+    assert verdict(result) == (UNDETERMINED, UndeterminedCause.STORE_UNAVAILABLE)
+    assert result.certificate is None
+
+
+# ---- all worlds --------------------------------------------------------------------------------
+
+POLICIES = (
+    Policy(),
+    Policy(hold=Rule.ALLOW),
+    Policy(stale=StaleRule.GRACE, stale_grace=timedelta(days=20)),
+    Policy(no_distribution_point=Rule.ALLOW, expired_certificate=Rule.ALLOW, path_depth=1),
+)
+_OF_THE_KEY_ID = {UndeterminedCause.UNKNOWN_ISSUER, UndeterminedCause.AMBIGUOUS_ISSUER}
+
+
+def subjects_of(world: World, octets: WorldBytes) -> list[tuple[CertificateAuthority, bytes, bool]]:
+    """Every certificate of a world with who issued it, and whether it states a key id."""
+    found = [
+        (authority(spec.authority), leaf, spec.authority_key_id)
+        for spec, leaf in zip(world.leaves, octets.leaves, strict=True)
+    ]
+    parents = {name: AUTHORITIES[name].parent for name in world.authorities}
+    found += [
+        (authority(parent), authority(name).der, True)
+        for name, parent in parents.items()
+        if parent is not None
+    ]
+    return found
+
+
+def check_agreement(
+    checker: RevocationChecker, issuer: CertificateAuthority, subject: bytes, *, states_key: bool
+) -> None:
+    """Compare what is said of a certificate and of its serial number."""
+    certificate = load_certificate(subject)
+    by_certificate = checker.check(subject)
+    of_itself = by_certificate.certificate == certificate
+    if states_key and of_itself and by_certificate.cause in _OF_THE_KEY_ID:
+        return  # by a key id that only the certificate states
+    facts: dict[str, Any] = {
+        "distribution_points": certificate.distribution_points,
+        "is_ca": certificate.is_ca,
+        "not_after": certificate.not_after,
+    }
+    whose: Any = issuer.der if states_key else certificate.issuer
+    everything = checker.check_serial(whose, certificate.serial_number, **facts)
+    assert verdict(everything) == verdict(by_certificate), (everything, by_certificate)
+    assert set(everything.waived) == set(by_certificate.waived), (everything, by_certificate)
+    for missing in itertools.chain(
+        itertools.combinations(("distribution_points", "is_ca"), 1),
+        [("distribution_points", "is_ca")],
+    ):
+        known = {name: value for name, value in facts.items() if name not in missing}
+        result = checker.check_serial(whose, certificate.serial_number, **known)
+        check_says_no_less(result, by_certificate)
+        if certificate.not_after >= WORLD_NOW + 365 * DAY:
+            del known["not_after"]
+            unlimited = checker.check_serial(whose, certificate.serial_number, **known)
+            assert verdict(unlimited) == verdict(result)
+
+
+def check_says_no_less(result: CheckResult, by_certificate: CheckResult) -> None:
+    """REVOKED stays so, and what is undetermined is not cleared, nor waived in silence."""
+    event(f"{by_certificate.status.value}: {result.status.value}")
+    if by_certificate.status is REVOKED:
+        assert result.status is REVOKED, (result, by_certificate)
+    elif by_certificate.status is UNDETERMINED:
+        assert result.status is not NOT_REVOKED, (result, by_certificate)
+    elif result.status is NOT_REVOKED:
+        missing = set(by_certificate.waived) - set(result.waived)
+        assert missing <= {UndeterminedCause.OUT_OF_SCOPE}, (result, by_certificate)
+
+
+@settings(
+    max_examples=150,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(world=worlds(), policy=st.sampled_from(POLICIES))
+def test_a_serial_number_never_gets_less_than_its_certificate(world: World, policy: Policy) -> None:
+    """
+    In every world of the differential test: with all facts the answers are the
+    same; with fewer, REVOKED is still said, and nothing is cleared that the
+    certificate is not.
+    """
+    octets = WorldBytes(world)
+    store = MemoryStore()
+    for crl in octets.crls:
+        try:
+            publish_crl(crl, store, issuer=octets.issuers, now=WORLD_NOW)
+        except CrlError:
+            continue
+    with RevocationChecker(store, policy=policy, clock=lambda: octets.now) as checker:
+        for issuer, subject, states_key in subjects_of(world, octets):
+            check_agreement(checker, issuer, subject, states_key=states_key)
