@@ -5,6 +5,8 @@ PYTHON ?= python3
 CLANG ?= clang
 FUZZ_SECONDS ?= 60
 PYTEST_ARGS ?=
+MUTANTS_ARGS ?=
+MODULES ?=
 WORLDS ?= 20000
 
 VENV := .venv
@@ -21,12 +23,14 @@ PACKAGES := $(wildcard crlcheck/__init__.py lambda_authorizer/__init__.py prepro
 C_FILES = $(shell find native -name '*.[ch]')
 FUZZ_TARGETS = $(patsubst native/fuzz/%.c,%,$(wildcard native/fuzz/fuzz_*.c))
 
+MUTATED := build/mutants
+
 # Tests, and the processes they start, use what is installed rather than what lies
 # in the working directory.
 PYTEST_ENV := PYTHONSAFEPATH=1
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test e2e load soak conformance differential lint format bench bench-large fuzz sanitize clean
+.PHONY: build demo test e2e load soak conformance differential mutants lint format bench bench-large fuzz sanitize clean
 .DELETE_ON_ERROR:
 
 build: $(BUILT)
@@ -71,6 +75,23 @@ conformance: $(BUILT)
 differential: $(BUILT)
 	WORLDS=$(WORLDS) $(PYTEST_ENV) $(BIN)/python -m pytest tests/test_differential.py \
 	    --hypothesis-show-statistics $(PYTEST_ARGS)
+
+$(VENV)/.mutation: $(BUILT)
+	$(BIN)/python -m pip install --quiet --no-build-isolation \
+	    --config-settings=build-dir=build/editable --editable '.[mutation]'
+	touch $@
+
+# Small faults in the modules that decide, and which of them no test notices. An hour;
+# MODULES="scope _path" or MUTANTS_ARGS="--sample 100" is less, and after new tests
+# MUTANTS_ARGS=--again tries what was left. The interpreter borrows every dependency
+# from .venv, but imports the mutated copy.
+mutants: $(VENV)/.mutation
+	test -x $(MUTATED)/venv/bin/python || $(BIN)/python -m venv --without-pip $(MUTATED)/venv
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	    > $$($(MUTATED)/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/borrowed.pth
+	PYTHONPATH=$(CURDIR)/$(MUTATED)/tree/mutants $(PYTEST_ENV) $(MUTATED)/venv/bin/python \
+	    tests/mutation.py $(MUTANTS_ARGS) $(MODULES) \
+	    --native "$$($(BIN)/python -c 'import crlcheck._native; print(crlcheck._native.__file__)')"
 
 # Real mutual TLS: nginx before a gateway before the authorizer.
 e2e: SUDO = $(if $(IS_ROOT),,sudo)
