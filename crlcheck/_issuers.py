@@ -7,17 +7,19 @@ under one name: after a rollover, or a key of its own for CRLs. Two keys are
 **tied** when trusted certificates of one subject carry them and either key
 certifies the other or one issuer key certifies both; a namesake's key is not.
 
-Who certified a trusted certificate is taken from its authority key id: the
+Who certified a trusted certificate is taken from its names and key ids: the
 operator vouches for it, so its signature needs no second look.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
+from crlcheck._key_ids import derived_key_ids
 from crlcheck._metadata import ImageMetadata
-from crlcheck._name import name_key
+from crlcheck._name import directory_name, name_key
 from crlcheck.types import CertificateFacts
 
 
@@ -26,106 +28,224 @@ def public_key_hash(certificate: CertificateFacts) -> bytes:
     return hashlib.sha256(certificate.subject_public_key_info).digest()
 
 
-def is_self_signed(certificate: CertificateFacts) -> bool:
-    """
-    Whether a certificate names itself as its issuer, by name and by key.
+def is_self_issued(certificate: CertificateFacts) -> bool:
+    """Whether subject and issuer are one name (RFC 5280 3.2), whichever key signed it."""
+    return certificate.subject == certificate.issuer or (
+        name_key(certificate.subject) == name_key(certificate.issuer)
+    )
 
-    RFC 5280 4.2.1.1: only a self-signed one may do without an authority key id,
-    so a self-issued certificate of a key rollover is not taken for one.
+
+def looks_self_signed(certificate: CertificateFacts) -> bool:
+    """
+    Whether a certificate names itself as its issuer, by name and by key id.
+
+    RFC 5280 4.2.1.1: only a self-signed one may do without an authority key id.
+    CAs leave it out of others too, so where the signature can be verified that
+    decides instead.
     """
     key_id = certificate.authority_key_id
-    return (key_id is None or key_id == certificate.subject_key_id) and (
-        certificate.subject == certificate.issuer
-        or name_key(certificate.subject) == name_key(certificate.issuer)
+    return is_self_issued(certificate) and (
+        key_id is None
+        or key_id == certificate.subject_key_id
+        or key_id in derived_key_ids(certificate.subject_public_key_info)
     )
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedIssuer:
+    """
+    A trusted certificate, and what is known of it beside its contents.
+
+    ``self_signed`` tells whether its own key signed it, None where that could not
+    be verified, so that name and key ids must do. Paths end at one that
+    ``is_anchor``. ``publishes_no_crl`` is the operator's word that there is no CRL
+    of its key.
+    """
+
+    certificate: CertificateFacts
+    self_signed: bool | None = None
+    is_anchor: bool = False
+    publishes_no_crl: bool = False
+
+    def joined_with(self, other: TrustedIssuer) -> TrustedIssuer:
+        """Return what both know of the same certificate."""
+        return TrustedIssuer(
+            self.certificate,
+            other.self_signed if self.self_signed is None else self.self_signed,
+            self.is_anchor or other.is_anchor,
+            self.publishes_no_crl or other.publishes_no_crl,
+        )
+
+
+class IssuerCertificate:
+    """
+    A trusted certificate of a key: ``issuers`` are the keys that may have issued it.
+
+    ``ends_path`` tells that no other trusted key has its issuer's name, so that
+    nothing can say whether it is revoked: the operator trusted it directly. Where
+    such a key exists and ``issuers`` is empty, none of them fits.
+    """
+
+    __slots__ = ("ends_path", "facts", "is_self_signed", "is_verified", "issuers")
+
+    def __init__(self, trusted: TrustedIssuer) -> None:
+        self.facts = trusted.certificate
+        is_decided = trusted.self_signed is not None
+        self.is_self_signed = (
+            is_self_issued(self.facts) and bool(trusted.self_signed)
+            if is_decided
+            else looks_self_signed(self.facts)
+        )
+        self.is_verified = is_decided or not is_self_issued(self.facts)
+        self.ends_path = True
+        self.issuers: tuple[IssuerKey, ...] = ()
 
 
 class IssuerKey:
     """
     One key under one name.
 
-    ``ids`` are what certificates may call it by, ``certificates`` the trusted
-    ones that carry it, and ``tied`` the keys tied to it. ``ends_path`` tells
-    that a path needs not be followed above it: it is an anchor's, or a trusted
-    certificate's whose own issuer is not among the trusted ones.
+    ``ids`` are what its certificates state that it is called, ``certificates``
+    the trusted ones that carry it, and ``tied`` the keys tied to it.
     """
 
-    __slots__ = ("certificates", "certifiers", "ends_path", "ids", "is_anchor", "key_hash", "tied")
+    __slots__ = (
+        "certificates",
+        "certifiers",
+        "ids",
+        "is_anchor",
+        "key_hash",
+        "publishes_no_crl",
+        "said_ids",
+        "tied",
+    )
 
     def __init__(self, key_hash: bytes) -> None:
         self.key_hash = key_hash
         self.ids: set[bytes] = set()
-        self.certificates: list[CertificateFacts] = []
+        self.said_ids: set[bytes] = set()
+        """What CRLs call a key of which there is no certificate."""
+        self.certificates: list[IssuerCertificate] = []
         self.certifiers: set[IssuerKey] = set()
         self.tied: set[IssuerKey] = set()
         self.is_anchor = False
-        self.ends_path = True
+        self.publishes_no_crl = False
 
     def speaks_for(self, other: IssuerKey) -> bool:
         """Whether a CRL of this key speaks for what the other one issued."""
         return self is other or other in self.tied
+
+    def aliases(self) -> Collection[bytes]:
+        """Return the ids that may stand for the key although no certificate states them."""
+        if not self.certificates:
+            return self.said_ids
+        return derived_key_ids(self.certificates[0].facts.subject_public_key_info)
+
+    def describe(self) -> str:
+        """Return what tells the key from others of its name, in words."""
+        stated = sorted(key_id.hex() for key_id in self.ids)
+        ids = stated or [key_id.hex() for key_id in [*self.aliases()][:1]]
+        words = f"key id {' or '.join(ids)}" if ids else f"key {self.key_hash.hex()}"
+        serials = [f"{one.facts.serial_number:x}" for one in self.certificates]
+        return f"{words} (certificate {', '.join(serials)})" if serials else words
 
 
 class IssuerKeys:
     """
     All keys known, by name and by key id. Immutable once made.
 
-    *issuers* are the trusted certificates. With *trust_verifiers* the keys that
-    verified *crls* are known too. *anchors* end a path; None stands for the
-    self-signed among *issuers*.
+    *issuers* are the trusted certificates; a bare one is one of which nothing more
+    is known. With *trust_verifiers* the keys that verified *crls* are known too.
+    *anchors* end a path; None stands for the self-signed among *issuers*.
+    *unpublished* are certificates of keys that publish no CRL.
     """
 
-    __slots__ = ("_by_id", "_by_name")
+    __slots__ = (
+        "_anchors_are_given",
+        "_by_alias",
+        "_by_id",
+        "_by_name",
+        "_certificates",
+        "_named_anchors",
+    )
 
     def __init__(
         self,
-        issuers: Iterable[CertificateFacts],
+        issuers: Iterable[CertificateFacts | TrustedIssuer],
         crls: Iterable[ImageMetadata],
         anchors: Sequence[CertificateFacts] | None,
         *,
         trust_verifiers: bool,
+        unpublished: Iterable[CertificateFacts] = (),
     ) -> None:
         self._by_name: dict[bytes, dict[bytes, IssuerKey]] = {}
-        trusted = list({certificate.der or id(certificate): certificate for certificate in issuers}
-                       .values())  # fmt: skip
-        for certificate in trusted:
-            key = self._add(name_key(certificate.subject), public_key_hash(certificate))
-            key.certificates.append(certificate)
-            key.ids.add(certificate.subject_key_id or derived_key_id(certificate))
-        for metadata in crls:
-            self._add_verifier(metadata, trust_verifiers)
-        self._by_id = {name: _by_key_id(keys.values()) for name, keys in self._by_name.items()}
-        if anchors is None:
-            anchors = [certificate for certificate in trusted if is_self_signed(certificate)]
-        for anchor in anchors:
-            self.key(anchor.subject, public_key_hash(anchor)).is_anchor = True  # type: ignore[union-attr]
+        self._by_alias: dict[bytes, dict[bytes | None, tuple[IssuerKey, ...]]] = {}
+        self._anchors_are_given = anchors is not None
+        self._named_anchors: set[IssuerKey | None] = set()
+        trusted = _distinct(issuers)
+        self._certificates: dict[bytes | int, IssuerCertificate] = {}
+        for identity, one in trusted.items():
+            key = self._add(name_key(one.certificate.subject), public_key_hash(one.certificate))
+            held = self._certificates[identity] = IssuerCertificate(one)
+            key.certificates.append(held)
+            if one.is_anchor:
+                self._named_anchors.add(key)
+            key.publishes_no_crl = key.publishes_no_crl or one.publishes_no_crl
+            if one.certificate.subject_key_id is not None:
+                key.ids.add(one.certificate.subject_key_id)
+        if trust_verifiers:
+            for metadata in crls:
+                self._add_verifier(metadata)
+        self._by_id = {
+            name: _by_key_id((key, key.ids) for key in keys.values())
+            for name, keys in self._by_name.items()
+        }
+        self._mark(anchors, unpublished)
         self._tie()
 
     def _add(self, name: bytes, key_hash: bytes) -> IssuerKey:
         keys = self._by_name.setdefault(name, {})
         return keys.get(key_hash) or keys.setdefault(key_hash, IssuerKey(key_hash))
 
-    def _add_verifier(self, metadata: ImageMetadata, trust_verifiers: bool) -> None:
+    def _add_verifier(self, metadata: ImageMetadata) -> None:
+        """
+        Add the key that verified a CRL, unless a certificate says more of it.
+
+        The key id that a CRL states (RFC 5280 5.2.1) says nothing of whose key it
+        is: it counts only where nothing else is known, and after what others state.
+        """
         if metadata.verifier_key_hash is None:
             return
-        if trust_verifiers:
-            key = self._add(name_key(metadata.issuer), metadata.verifier_key_hash)
-        else:
-            known = self.key(metadata.issuer, metadata.verifier_key_hash)
-            if known is None:
-                return
-            key = known
-        # A CRL states the id of the key that signed it (RFC 5280 5.2.1): as
-        # good as the verifying certificate's own, and all there is where an
-        # image stands alone and that certificate has none.
-        for key_id in (metadata.verifier_subject_key_id, metadata.authority_key_id):
-            if key_id is not None:
-                key.ids.add(key_id)
+        key = self._add(name_key(metadata.issuer), metadata.verifier_key_hash)
+        if key.certificates:
+            return
+        if metadata.verifier_subject_key_id is not None:
+            key.ids.add(metadata.verifier_subject_key_id)
+        if metadata.authority_key_id is not None:
+            key.said_ids.add(metadata.authority_key_id)
+
+    def _mark(
+        self, anchors: Sequence[CertificateFacts] | None, unpublished: Iterable[CertificateFacts]
+    ) -> None:
+        named = [self.key(one.subject, public_key_hash(one)) for one in anchors or ()]
+        self._named_anchors.update(key for key in named if key is not None)
+        for key in self._all():
+            key.is_anchor = key in self._named_anchors or (
+                anchors is None and any(one.is_self_signed for one in key.certificates)
+            )
+        for certificate in unpublished:
+            marked = self.key(certificate.subject, public_key_hash(certificate))
+            if marked is not None:
+                marked.publishes_no_crl = True
+
+    def _all(self) -> Iterator[IssuerKey]:
+        return (key for keys in self._by_name.values() for key in keys.values())
 
     def _tie(self) -> None:
         for keys in self._by_name.values():
             for key in keys.values():
-                self._find_certifiers(key)
+                for certificate in key.certificates:
+                    self._find_issuers(certificate, key)
             for key in keys.values():
                 for other in keys.values():
                     if key is not other and (
@@ -135,29 +255,34 @@ class IssuerKeys:
                     ):
                         key.tied.add(other)
 
-    def _find_certifiers(self, key: IssuerKey) -> None:
-        key.ends_path = key.is_anchor or not key.certificates
-        for certificate in key.certificates:
-            if is_self_signed(certificate):
-                key.certifiers.add(key)
-                continue
-            issuers = self.of(certificate)
-            if len(issuers) == 1:
-                key.certifiers.add(issuers[0])
-            key.ends_path = key.ends_path or not issuers
+    def _find_issuers(self, certificate: IssuerCertificate, key: IssuerKey) -> None:
+        facts = certificate.facts
+        certificate.ends_path = all(one is key for one in self.named(facts.issuer))
+        if certificate.is_self_signed:
+            certificate.issuers = (key,)
+        else:
+            # What is known not to be self-signed is by another key, as in a rollover.
+            certificate.issuers = self._fitting(facts, but=key)
+        if len(certificate.issuers) == 1:
+            key.certifiers.add(certificate.issuers[0])
+
+    # ---- what is known -------------------------------------------------------
 
     def unchecked(self) -> Iterator[CertificateFacts]:
         """Yield the trusted certificates that nothing can check: no anchors, of unknown issuers."""
-        for keys in self._by_name.values():
-            for key in keys.values():
-                if not key.is_anchor:
-                    yield from (one for one in key.certificates if not self.of(one))
+        for key in self._all():
+            if not key.is_anchor:
+                yield from (one.facts for one in key.certificates if one.ends_path)
+
+    def unverified(self) -> Iterator[CertificateFacts]:
+        """Yield the self-issued certificates whose own signature could not be verified."""
+        return (one.facts for one in self._certificates.values() if not one.is_verified)
 
     def key(self, name: bytes, key_hash: bytes) -> IssuerKey | None:
         """Return the key of *name* with that hash, where it is known."""
         return self._by_name.get(name_key(name), {}).get(key_hash)
 
-    def named(self, name: bytes) -> Iterable[IssuerKey]:
+    def named(self, name: bytes) -> Collection[IssuerKey]:
         """Return all keys of *name*."""
         return self._by_name.get(name_key(name), {}).values()
 
@@ -174,8 +299,66 @@ class IssuerKeys:
         if issuer is not None:
             known = self.key(certificate.issuer, public_key_hash(issuer))
             return () if known is None else (known,)
-        by_id = self._by_id.get(name_key(certificate.issuer), {})
-        return by_id.get(certificate.authority_key_id, ())
+        return self._fitting(certificate)
+
+    def _fitting(
+        self, certificate: CertificateFacts, but: IssuerKey | None = None
+    ) -> tuple[IssuerKey, ...]:
+        """Return the keys by which *certificate* says that it was issued, except *but*."""
+        keys = self.identified(certificate.issuer, certificate.authority_key_id)
+        if but in keys:
+            keys = tuple(key for key in keys if key is not but)
+        if len(keys) > 1 and certificate.authority_cert_serial_number is not None:
+            # RFC 5280 4.2.1.1: issuer and serial number of a certificate of the key. A
+            # CA that is renewed has others with the same key, so it excludes nothing.
+            return tuple(key for key in keys if _has_named(key, certificate)) or keys
+        return keys
+
+    def identified(self, name: bytes, key_id: bytes | None) -> tuple[IssuerKey, ...]:
+        """
+        Return the keys of *name* that a key id stands for; all of them for None.
+
+        A key whose certificate states the id comes before one of which it is a hash.
+        """
+        form = name_key(name)
+        stated = self._by_id.get(form, {}).get(key_id)
+        if stated is not None or form not in self._by_id:
+            return stated or ()
+        aliases = self._by_alias.get(form)
+        if aliases is None:
+            # Found when first asked for: most certificates use the id that is stated.
+            keys = self._by_name[form].values()
+            aliases = self._by_alias[form] = _by_key_id((key, key.aliases()) for key in keys)
+        return aliases.get(key_id, ())
+
+    # ---- a path that is given ------------------------------------------------
+
+    def length_below_anchor(self, path: Sequence[CertificateFacts]) -> int:
+        """
+        Return how many certificates of a path, leaf first, lie below its anchor; at least 1.
+
+        That is the first one that was named as an anchor, or by default a last
+        certificate that is self-signed.
+        """
+        for position in range(1, len(path)):
+            key = self.key(path[position].subject, public_key_hash(path[position]))
+            if key in self._named_anchors:
+                return position
+        if self._anchors_are_given or len(path) == 1:
+            return len(path)
+        return len(path) - self._is_self_signed(path[-1])
+
+    def _is_self_signed(self, certificate: CertificateFacts) -> bool:
+        held = self._certificates.get(_identity(certificate))
+        if held is not None:
+            return held.is_self_signed
+        # Nobody has verified this one. Without an authority key id it may as well be
+        # a rollover's, which another trusted key of its name has signed.
+        own = public_key_hash(certificate)
+        others = (key for key in self.named(certificate.issuer) if key.key_hash != own)
+        return looks_self_signed(certificate) and (
+            certificate.authority_key_id is not None or not any(key.certificates for key in others)
+        )
 
 
 def are_tied(keys: tuple[IssuerKey, ...]) -> bool:
@@ -183,36 +366,42 @@ def are_tied(keys: tuple[IssuerKey, ...]) -> bool:
     return all(key.speaks_for(other) for key in keys for other in keys)
 
 
-def _by_key_id(keys: Iterable[IssuerKey]) -> dict[bytes | None, tuple[IssuerKey, ...]]:
-    found: dict[bytes | None, tuple[IssuerKey, ...]] = {None: tuple(keys)}
-    for key in found[None]:
-        for key_id in key.ids:
+def _identity(certificate: CertificateFacts) -> bytes | int:
+    return certificate.der or id(certificate)
+
+
+def _distinct(
+    issuers: Iterable[CertificateFacts | TrustedIssuer],
+) -> dict[bytes | int, TrustedIssuer]:
+    """Return each certificate once, with all that is known of it."""
+    found: dict[bytes | int, TrustedIssuer] = {}
+    for one in issuers:
+        trusted = one if isinstance(one, TrustedIssuer) else TrustedIssuer(one)
+        identity = _identity(trusted.certificate)
+        held = found.get(identity)
+        found[identity] = trusted if held is None else held.joined_with(trusted)
+    return found
+
+
+def _by_key_id(
+    keys: Iterable[tuple[IssuerKey, Collection[bytes]]],
+) -> dict[bytes | None, tuple[IssuerKey, ...]]:
+    found: dict[bytes | None, tuple[IssuerKey, ...]] = {}
+    for key, key_ids in keys:
+        for key_id in (None, *key_ids):
             found[key_id] = (*found.get(key_id, ()), key)
     return found
 
 
-def derived_key_id(certificate: CertificateFacts) -> bytes:
-    """
-    Return the key id of RFC 5280 4.2.1.2 method (1): SHA-1 of the public key bits.
-
-    It stands in where an issuer certificate states no id: other software then
-    writes this one into the certificates it issues. It is a hash of the key, so
-    it can name no other key; an id made in another way leaves the issuer unknown.
-    """
-    # Bounds need no check: the certificate parser has read this structure.
-    octets = certificate.subject_public_key_info
-    start, _ = _contents(octets, 0)
-    _, algorithm_end = _contents(octets, start)
-    key_start, key_end = _contents(octets, algorithm_end)
-    # The first octet of a BIT STRING counts unused bits and is no part of the key.
-    return hashlib.sha1(octets[key_start + 1 : key_end], usedforsecurity=False).digest()
-
-
-def _contents(octets: bytes, offset: int) -> tuple[int, int]:
-    """Return where the contents of the DER element at *offset* start and end."""
-    first = octets[offset + 1]
-    start = offset + 2
-    if first < 0x80:
-        return start, start + first
-    start += first & 0x7F
-    return start, start + int.from_bytes(octets[offset + 2 : start], "big")
+def _has_named(key: IssuerKey, certificate: CertificateFacts) -> bool:
+    """Whether a certificate of *key* is the one that an authority key identifier names."""
+    serial_number = certificate.authority_cert_serial_number
+    named = [one.facts for one in key.certificates if one.facts.serial_number == serial_number]
+    if not named:
+        return False
+    names = {
+        name_key(name)
+        for name in map(directory_name, certificate.authority_cert_issuer)
+        if name is not None
+    }
+    return any(name_key(facts.issuer) in names for facts in named)

@@ -5,16 +5,17 @@ one snapshot at one time.
 
 from __future__ import annotations
 
-import heapq
-import itertools
+from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple, TypeAlias
 
+from crlcheck._best_path import Way, best_path
 from crlcheck._images import HeldImage
 from crlcheck._snapshot import Snapshot
 from crlcheck._wording import crl_text
 from crlcheck.errors import CrlCheckError
 from crlcheck.index import RevocationIndex
-from crlcheck.scope import ApplicableCrl, Coverage, IssuerKey
+from crlcheck.scope import ApplicableCrl, Coverage, IssuerCertificate, IssuerKey, public_key_hash
 from crlcheck.types import (
     CertificateFacts,
     CheckResult,
@@ -22,29 +23,52 @@ from crlcheck.types import (
     RevocationStatus,
     UndeterminedCause,
 )
-from crlcheck.verdict import Evidence, decide, denied, severity, unavailable, uncovered, worst
+from crlcheck.verdict import (
+    Evidence,
+    decide,
+    denied,
+    severity,
+    unavailable,
+    uncovered,
+    unpublished,
+    worst,
+)
+
+
+class _Step(NamedTuple):
+    """
+    An issuer's key on a path. ``depth`` is how many issuers are still checked from
+    here up, None for all. ``signs`` tells that it is on the path as the signer of a
+    CRL, so that only its certificates for that count.
+    """
+
+    key: IssuerKey
+    depth: int | None
+    signs: bool = False
+
+
+_Way: TypeAlias = Way[_Step, CheckResult]
+
+_END: _Way = Way(severity(None))
 
 
 class Judge:
     """
     Judges certificates by one snapshot.
 
-    The signers of CRLs are judged as they are met, each once: one whose own
-    certificate is on the CRL that it signed cannot be judged otherwise.
+    A signer of a CRL that is met again while it is being judged is not judged
+    again: one whose own certificate is on the CRL that it signed cannot be judged
+    otherwise. What was found meanwhile rests on that, so it is remembered for the
+    same signers under way only.
     """
 
     def __init__(self, snapshot: Snapshot, policy: Policy, now: datetime) -> None:
         self._snapshot = snapshot
         self._policy = policy
         self._now = now
-        self._signers: dict[IssuerKey, CheckResult | None] = {}
-
-    def judge(
-        self, certificate: CertificateFacts, issuer: CertificateFacts | None = None
-    ) -> CheckResult:
-        """Return the verdict on *certificate* alone; *issuer* issued it, where that is known."""
-        coverage = self._snapshot.table.coverage(certificate, issuer)
-        return self._by_coverage(certificate, coverage)
+        self._under_way: frozenset[IssuerKey] = frozenset()
+        self._signers: dict[tuple[frozenset[IssuerKey], IssuerKey], CheckResult | None] = {}
+        self._ways: dict[tuple[frozenset[IssuerKey], _Step], Sequence[_Way]] = {}
 
     def judge_path(
         self,
@@ -61,69 +85,148 @@ class Judge:
         result = self._by_coverage(certificate, coverage)
         if coverage.cause is UndeterminedCause.AMBIGUOUS_ISSUER:
             return result  # what becomes of a namesake says nothing of this certificate
-        for key in coverage.issuers:
-            # Of several keys that may have issued it, each must be in order.
-            if not key.ends_path and self._policy.path_depth != 0:
-                result = _join(result, self._climb(key))
-        return result
+        return self._join_above(result, coverage.issuers, self._policy.path_depth)
+
+    def judge_given_path(self, path: Sequence[CertificateFacts]) -> CheckResult:
+        """
+        Return the worst verdict on a path that is given, leaf first, below its anchor.
+
+        Denials count for all of it, the anchor and what is above it included.
+        """
+        table = self._snapshot.table
+        length = table.issuers.length_below_anchor(path)
+        results = [
+            self._by_coverage(certificate, table.coverage(certificate, issuer))
+            for certificate, issuer in zip(path[:length], (*path[1:], None), strict=False)
+        ]
+        if self._snapshot.denied:
+            results += self._denials_on(path, length)
+        return worst(results)
+
+    def _denials_on(self, path: Sequence[CertificateFacts], length: int) -> list[CheckResult]:
+        issuers = self._snapshot.table.issuers
+        found = [self._denial_of(certificate) for certificate in path[length:]]
+        keys = [issuers.key(one.subject, public_key_hash(one)) for one in path[1:]]
+        found += [self._denial_of_key(key) for key in keys if key is not None]
+        found += [self._judge_above(_Step(key, 0)) for key in issuers.of(path[-1])]
+        return [result for result in found if result is not None]
 
     # ---- the path ------------------------------------------------------------
 
-    def _climb(self, key: IssuerKey) -> CheckResult | None:
-        """
-        Return the worst verdict of the best path from *key* up, None where the
-        path ends there.
-
-        Alternative certificates of one key are alternative paths. The best ones
-        are followed first, so that the first to end is the best; every key is
-        followed once, so that cycles end.
-        """
-        order = itertools.count()
-        waiting: list[tuple[int, int, int, CheckResult | None, tuple[IssuerKey, ...]]] = []
-        waiting.append((0, 0, next(order), None, (key,)))
-        seen: set[IssuerKey] = set()
-        result: CheckResult | None = None
-        while waiting:
-            _, depth, _, so_far, keys = heapq.heappop(waiting)
-            if depth == self._policy.path_depth or any(one.ends_path for one in keys):
-                return so_far
-            result = so_far if severity(so_far) >= severity(result) else result
-            for one in keys:
-                if one in seen:
-                    continue
-                seen.add(one)
-                for certificate in one.certificates:
-                    coverage = self._snapshot.table.coverage(certificate)
-                    joined = _join(self._by_coverage(certificate, coverage), so_far)
-                    item = (severity(joined), depth + 1, next(order), joined, coverage.issuers)
-                    heapq.heappush(waiting, item)
-        # Only cycles: no path ends, and the worst of what is on them counts.
+    def _join_above(
+        self, result: CheckResult, keys: Sequence[IssuerKey], depth: int | None
+    ) -> CheckResult:
+        if depth == 0 and not self._snapshot.denied:
+            return result
+        for key in keys:
+            # Of several keys that may have issued it, each must be in order.
+            if not key.is_anchor or self._snapshot.denied:
+                result = _join(result, self._judge_above(_Step(key, depth)))
         return result
+
+    def _judge_above(self, step: _Step) -> CheckResult | None:
+        """
+        Return the worst verdict on the best path from an issuer's key up, None where
+        nothing is found on it.
+        """
+        result: CheckResult | None = None
+        passed: set[_Step] = set()
+        while step not in passed:
+            passed.add(step)
+            ways = self._ways_from(step)
+            if len(ways) != 1 or len(ways[0].above) > 1:
+                for found in best_path(step, self._ways_from):
+                    result = found if result is None else worst((result, found))
+                return result
+            # Nearly every issuer has one certificate, of one issuer.
+            (way,) = ways
+            if way.result is not None:
+                result = way.result if result is None else worst((result, way.result))
+            if not way.above:
+                return result
+            (step,) = way.above
+        return result
+
+    def _ways_from(self, step: _Step) -> Sequence[_Way]:
+        """Return a way for each certificate of an issuer's key."""
+        known = self._under_way, step
+        ways = self._ways.get(known)
+        if ways is None:
+            ways = self._ways[known] = self._find_ways(step)
+        return ways
+
+    def _find_ways(self, step: _Step) -> Sequence[_Way]:
+        key, depth, signs = step
+        denial = self._denial_of_key(key)
+        if denial is not None:
+            return (Way(severity(denial), denial),)
+        looked_at = bool(depth is None or depth > 0 or self._snapshot.denied)
+        if key.is_anchor or not looked_at:
+            return (_END,)
+        certificates = [one for one in key.certificates if not signs or one.facts.may_sign_crls]
+        return [self._way_by(one, depth) for one in certificates] or (_END,)
+
+    def _way_by(self, certificate: IssuerCertificate, depth: int | None) -> _Way:
+        if certificate.ends_path:
+            return _END._replace(is_checked=False)
+        if depth == 0:  # only denials count from here up
+            above = tuple(_Step(key, 0) for key in certificate.issuers)
+            return Way(_END.severity, None, above, bool(above))
+        facts = certificate.facts
+        coverage = self._snapshot.table.coverage(facts, keys=certificate.issuers)
+        result = self._by_coverage(facts, coverage)
+        issuers = coverage.issuers
+        if coverage.cause is UndeterminedCause.AMBIGUOUS_ISSUER:
+            issuers = ()
+        left = None if depth is None else depth - 1
+        above = tuple(_Step(key, left) for key in issuers)
+        return Way(severity(result), result, above, bool(coverage.issuers))
 
     def _verdict_on_signer(self, signer: IssuerKey) -> CheckResult | None:
         """Return the verdict on who signed a CRL, None where nothing speaks against it."""
-        if signer not in self._signers:
-            self._signers[signer] = None
-            if not signer.is_anchor and signer.certificates:
-                self._signers[signer] = self._best_of(signer)
-        return self._signers[signer]
+        if signer in self._under_way:
+            return None
+        known = self._under_way, signer
+        if known not in self._signers:
+            depth = self._policy.path_depth
+            step = _Step(signer, None if depth is None else depth + 1, signs=True)
+            before = self._under_way
+            self._under_way = before | {signer}
+            try:
+                self._signers[known] = self._judge_above(step)
+            finally:
+                self._under_way = before
+        return self._signers[known]
 
-    def _best_of(self, signer: IssuerKey) -> CheckResult | None:
-        results: list[CheckResult | None] = []
-        for certificate in signer.certificates:
-            if certificate.may_sign_crls:
-                coverage = self._snapshot.table.coverage(certificate)
-                if not coverage.issuers:  # trusted directly, and its issuer is not known
-                    return None
-                results.append(self.judge_path(certificate))
-        return min(results, key=severity, default=None)
+    # ---- denials -------------------------------------------------------------
+
+    def _denial_of(self, certificate: CertificateFacts) -> CheckResult | None:
+        """Return the verdict on a certificate that an operator denied by hand, else None."""
+        denial = self._snapshot.denial_of(certificate, self._now)
+        return None if denial is None else denied(certificate, note=denial.note, until=denial.until)
+
+    def _denial_of_key(self, key: IssuerKey) -> CheckResult | None:
+        """
+        Return the verdict on a key of which any certificate is denied, else None.
+
+        The denial is of the issuer: other certificates of its key do not clear it.
+        """
+        if not self._snapshot.denied:
+            return None
+        denials = (self._denial_of(one.facts) for one in key.certificates)
+        return next((denial for denial in denials if denial is not None), None)
 
     # ---- one certificate -----------------------------------------------------
 
     def _by_coverage(self, certificate: CertificateFacts, coverage: Coverage) -> CheckResult:
-        denial = self._snapshot.denial_of(certificate, self._now)
+        denial = self._denial_of(certificate)
         if denial is not None:
-            return denied(certificate, note=denial.note, until=denial.until)
+            return denial
+        if (
+            coverage.cause is UndeterminedCause.OUT_OF_SCOPE
+            and self._snapshot.table.publishes_no_crl(certificate, coverage.issuers)
+        ):
+            return unpublished(certificate)
         if coverage.cause is not None:
             return uncovered(certificate, coverage, self._policy)
         evidence: list[Evidence] = []

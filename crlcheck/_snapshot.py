@@ -21,7 +21,7 @@ from crlcheck.errors import (
     IndexFileError,
 )
 from crlcheck.index import RevocationIndex, open_index
-from crlcheck.scope import ScopeTable
+from crlcheck.scope import ScopeTable, TrustedIssuer
 from crlcheck.stores import ObjectStore
 from crlcheck.types import CertificateFacts
 
@@ -64,28 +64,33 @@ class Trust:
     """
     What a checker was told beside the CRLs.
 
-    ``issuers`` are trusted in addition to a catalog's, ``anchors`` end paths
-    (None: the self-signed issuers), ``waive_points`` is Policy.no_distribution_point.
+    ``issuers`` are trusted in addition to a catalog's, the anchors among them;
+    ``anchors`` end paths (None: the self-signed issuers), ``waive_points`` is
+    Policy.no_distribution_point and ``unpublished`` Policy.unpublished_issuers.
     """
 
-    issuers: Sequence[CertificateFacts] = ()
+    issuers: Sequence[TrustedIssuer] = ()
     anchors: Sequence[CertificateFacts] | None = None
     waive_points: bool = False
+    unpublished: Sequence[CertificateFacts] = ()
 
     def table(
         self,
         crls: Sequence[ImageMetadata],
-        issuers: Sequence[CertificateFacts] = (),
+        issuers: Sequence[TrustedIssuer] = (),
         *,
+        removed: Sequence[ImageMetadata] = (),
         trust_verifiers: bool = False,
         any_point: Collection[int] = (),
     ) -> ScopeTable:
-        """Return the table of *crls* with all issuers."""
+        """Return the table of *crls*, after those *removed*, with all issuers."""
         return ScopeTable(
             crls,
-            [*issuers, *self.issuers, *(self.anchors or ())],
+            [*issuers, *self.issuers],
             trust_verifiers=trust_verifiers,
             anchors=self.anchors,
+            unpublished=self.unpublished,
+            removed=removed,
             any_point=any_point,
             waive_points=self.waive_points,
         )
@@ -156,11 +161,24 @@ def snapshot_of_catalog(
     for image in (*images, *deltas):
         if image is not None and image.scope in needed:
             image.index()
-    issuers = [load_certificate(der) for der in catalog.issuer_certificates()]
+    issuers = [
+        TrustedIssuer(
+            load_certificate(one.certificate),
+            self_signed=one.self_signed,
+            is_anchor=one.is_anchor,
+            publishes_no_crl=one.publishes_no_crl,
+        )
+        for one in catalog.issuers
+    ]
     any_point = {
         number for number, record in enumerate(records) if record.covers_no_distribution_point
     }
-    table = trust.table([image.metadata for image in images], issuers, any_point=any_point)
+    table = trust.table(
+        [image.metadata for image in images],
+        issuers,
+        removed=[tombstone.base for tombstone in catalog.tombstones.values()],
+        any_point=any_point,
+    )
     denied = {denial.key: denial for denial in catalog.denied}
     return Snapshot(images, deltas, table, catalog, etag, denied)
 

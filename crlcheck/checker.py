@@ -20,7 +20,7 @@ from crlcheck._wording import name_text
 from crlcheck.certificate import CertificateSource, load_certificate, load_certificates
 from crlcheck.errors import IndexClosedError
 from crlcheck.index import RevocationIndex, open_index
-from crlcheck.scope import is_same_entity, is_self_signed, names_match
+from crlcheck.scope import TrustedIssuer, is_self_issued, names_match
 from crlcheck.stores import ObjectStore, open_store
 from crlcheck.types import (
     CertificateFacts,
@@ -79,6 +79,9 @@ class CheckerStatus:
     answers from what it holds. ``unchecked_issuers`` are the names of trusted
     issuers that are no trust anchors and whose own issuer is not trusted here:
     paths end at them, and whether they are revoked is not looked at.
+    ``unverified_issuers`` are the names of trusted issuers of which only name and
+    key ids say that they are self-signed, and so end paths: nobody could verify
+    their signature (an MD5 root), or a publisher of old has not.
     """
 
     generation: int | None
@@ -86,6 +89,7 @@ class CheckerStatus:
     error: str | None
     scopes: tuple[ScopeStatus, ...]
     unchecked_issuers: tuple[str, ...] = ()
+    unverified_issuers: tuple[str, ...] = ()
     freshness: Freshness = field(default_factory=Freshness)
 
     def as_dict(self) -> dict[str, Any]:
@@ -131,8 +135,10 @@ class RevocationChecker:
             store's catalog names. Indexes without any judge certificates of the
             CRLs' own issuers.
         trust_anchors: certificates at which a path ends unchecked; trusted
-            issuers too. By default a path ends at a self-signed certificate, and
-            in any case at one whose own issuer is not among the trusted ones.
+            issuers too. By default these are the self-signed ones, by their
+            signature where it can be verified; in any case those that an operator
+            marked in the catalog. A path also ends at an issuer whose own issuer's
+            name no other trusted key has.
         policy: what may be waived; nothing by default.
         refresh_after: how long a catalog is used before the store is asked for
             a newer one; by default it is asked at every check (one conditional
@@ -172,11 +178,12 @@ class RevocationChecker:
             raise ValueError(f"max_catalog_age: expected a positive time, found {max_catalog_age}")
         self._policy = policy or Policy()
         self._clock = clock
-        self._anchors = None if trust_anchors is None else load_certificates(trust_anchors)
+        anchors = None if trust_anchors is None else load_certificates(trust_anchors)
         trust = Trust(
-            issuers=load_certificates(issuers),
-            anchors=self._anchors,
+            issuers=_trusted((*load_certificates(issuers), *(anchors or ()))),
+            anchors=anchors,
             waive_points=self._policy.no_distribution_point is Rule.ALLOW,
+            unpublished=load_certificates(self._policy.unpublished_issuers),
         )
         self._set: FixedSet | FollowedSet | None
         if isinstance(source, str | os.PathLike) and _names_an_image(source):
@@ -253,7 +260,10 @@ class RevocationChecker:
                     f"not a path: certificate {position} was issued by "
                     f"{name_text(issued.issuer)}, the next one is {name_text(issuer.subject)}"
                 )
-        return worst(self._check(path[: self._length_below_anchor(path)], (*path[1:], None)))
+        judge = self._judge()
+        if isinstance(judge, str):
+            return unavailable(path[0], judge)
+        return judge.judge_given_path(path)
 
     def check_serial(
         self,
@@ -302,12 +312,10 @@ class RevocationChecker:
             not_after=not_after,
             is_ca=is_ca,
         )
-        held = self._require_open()
-        snapshot = held.current()
-        if snapshot is None:
-            result = unavailable(certificates[0], held.why_none())
+        judge = self._judge()
+        if isinstance(judge, str):
+            result = unavailable(certificates[0], judge)
         else:
-            judge = Judge(snapshot, self._policy, self._clock())
             result = worst(
                 judge.judge_path(certificate, known, any_points=any_points)
                 for certificate in certificates
@@ -317,35 +325,20 @@ class RevocationChecker:
             return dataclasses.replace(result, certificate=None)
         return result
 
-    def _length_below_anchor(self, path: Sequence[CertificateFacts]) -> int:
-        if self._anchors is None:
-            return len(path) - (len(path) > 1 and is_self_signed(path[-1]))
-        for position in range(1, len(path)):
-            if any(is_same_entity(path[position], anchor) for anchor in self._anchors):
-                return position
-        return len(path)
+    def _check(self, certificates: Sequence[CertificateFacts]) -> list[CheckResult]:
+        """Judge certificates, with those above them, by one snapshot at one time."""
+        judge = self._judge()
+        if isinstance(judge, str):
+            return [unavailable(certificate, judge) for certificate in certificates]
+        return [judge.judge_path(certificate) for certificate in certificates]
 
-    def _check(
-        self,
-        certificates: Sequence[CertificateFacts],
-        issuers: Iterable[CertificateFacts | None] | None = None,
-    ) -> list[CheckResult]:
-        """
-        Judge certificates by one snapshot at one time: with those above them, or
-        each alone where *issuers* gives theirs, None for one that is not known.
-        """
+    def _judge(self) -> Judge | str:
+        """Return who judges by what is held now, or why nothing is."""
         held = self._require_open()
         snapshot = held.current()
         if snapshot is None:
-            reason = held.why_none()
-            return [unavailable(certificate, reason) for certificate in certificates]
-        judge = Judge(snapshot, self._policy, self._clock())
-        if issuers is None:
-            return [judge.judge_path(certificate) for certificate in certificates]
-        return [
-            judge.judge(certificate, issuer)
-            for certificate, issuer in zip(certificates, issuers, strict=False)
-        ]
+            return held.why_none()
+        return Judge(snapshot, self._policy, self._clock())
 
     # ---- state ---------------------------------------------------------------
 
@@ -394,6 +387,7 @@ class RevocationChecker:
         held = self._require_open()
         snapshot = held.snapshot
         catalog = None if snapshot is None else snapshot.catalog
+        issuers = None if snapshot is None else snapshot.table.issuers
         now = self._clock()
         return CheckerStatus(
             generation=None if catalog is None else catalog.generation,
@@ -402,9 +396,8 @@ class RevocationChecker:
             scopes=()
             if snapshot is None
             else tuple(_scope_status(image, now) for image in snapshot.all_images()),
-            unchecked_issuers=()
-            if snapshot is None
-            else tuple(name_text(issuer.subject) for issuer in snapshot.table.issuers.unchecked()),
+            unchecked_issuers=() if issuers is None else _subjects(issuers.unchecked()),
+            unverified_issuers=() if issuers is None else _subjects(issuers.unverified()),
             freshness=held.freshness(),
         )
 
@@ -427,10 +420,31 @@ class RevocationChecker:
         return held
 
 
+def _trusted(certificates: Iterable[CertificateFacts]) -> list[TrustedIssuer]:
+    """Return issuers that were given, each with whether its own key signed it."""
+    return [TrustedIssuer(one, _is_self_signed(one)) for one in certificates]
+
+
+def _is_self_signed(certificate: CertificateFacts) -> bool | None:
+    if not is_self_issued(certificate):
+        return False
+    try:
+        # Only here: a checker over a store needs no `cryptography`, as the publisher
+        # has decided that and the catalog says it.
+        from crlcheck.signature import is_self_signed
+    except ImportError:
+        return None
+    return is_self_signed(certificate)
+
+
 def _names_an_image(source: str | os.PathLike[str]) -> bool:
     # A missing image is an error; only a directory that is not there yet is an empty store.
     path = Path(source)
     return path.is_file() or (path.suffix == ".crlx" and not path.is_dir())
+
+
+def _subjects(certificates: Iterable[CertificateFacts]) -> tuple[str, ...]:
+    return tuple(name_text(certificate.subject) for certificate in certificates)
 
 
 def _scope_status(image: HeldImage, now: datetime) -> ScopeStatus:

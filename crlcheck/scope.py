@@ -15,7 +15,16 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from crlcheck._issuers import IssuerKey, IssuerKeys, are_tied, is_self_signed, public_key_hash
+from crlcheck._issuers import (
+    IssuerCertificate,
+    IssuerKey,
+    IssuerKeys,
+    TrustedIssuer,
+    are_tied,
+    is_self_issued,
+    looks_self_signed,
+    public_key_hash,
+)
 from crlcheck._metadata import ImageMetadata
 from crlcheck._name import directory_name, name_key
 from crlcheck._points import (
@@ -34,10 +43,12 @@ __all__ = [
     "ALL_REASONS",
     "ApplicableCrl",
     "Coverage",
+    "IssuerCertificate",
     "IssuerKey",
     "ScopeTable",
-    "is_same_entity",
-    "is_self_signed",
+    "TrustedIssuer",
+    "is_self_issued",
+    "looks_self_signed",
     "names_match",
     "public_key_hash",
 ]
@@ -74,8 +85,9 @@ class Coverage:
     ``cause`` is set exactly when ``applicable`` is empty; ``num_inapplicable``
     then counts the CRLs of the certificate's issuer, none of which speaks for
     it, and ``nearest`` is the one of them that comes nearest. ``issuers`` are
-    the keys that may have issued the certificate. ``any_points`` tells that its
-    distribution points were not known.
+    the keys that may have issued the certificate; where there is none,
+    ``namesakes`` are the trusted keys of its issuer's name. ``any_points`` tells
+    that its distribution points were not known.
     """
 
     applicable: tuple[ApplicableCrl, ...] = ()
@@ -84,6 +96,7 @@ class Coverage:
     issuers: tuple[IssuerKey, ...] = field(default=(), compare=False)
     nearest: ImageMetadata | None = field(default=None, compare=False)
     any_points: bool = field(default=False, compare=False)
+    namesakes: tuple[IssuerKey, ...] = field(default=(), compare=False)
 
     @property
     def crls(self) -> tuple[int, ...]:
@@ -97,19 +110,10 @@ _MAX_REMEMBERED = 4096
 # How much of a certificate is compared in order to say what comes nearest to it.
 _MAX_COMPARED = 8
 
-_UNKNOWN_ISSUER = Coverage(cause=UndeterminedCause.UNKNOWN_ISSUER)
-
 
 def names_match(name: bytes, other: bytes) -> bool:
     """Whether two DER Names are the same name (RFC 5280 7.1): as octets, or in canonical form."""
     return name == other or name_key(name) == name_key(other)
-
-
-def is_same_entity(certificate: CertificateFacts, other: CertificateFacts) -> bool:
-    """Whether both certify one key for one name, which is what makes an issuer or an anchor."""
-    return certificate.subject_public_key_info == other.subject_public_key_info and names_match(
-        certificate.subject, other.subject
-    )
 
 
 class ScopeTable:
@@ -118,10 +122,12 @@ class ScopeTable:
     matched by a few dictionary lookups, however many CRLs there are. Immutable,
     so threads may share it.
 
-    *issuers* are the trusted issuer certificates. With *trust_verifiers* the
-    key that verified a CRL counts as known too: for images handed over without
-    the certificates of their issuers. *anchors* are the certificates at which
-    paths end, None for the self-signed issuers. *any_point* has the positions of
+    *issuers* are the trusted issuer certificates; of a bare one nothing more is
+    known. With *trust_verifiers* the key that verified a CRL counts as known too:
+    for images handed over without the certificates of their issuers. *anchors* are
+    the certificates at which paths end, None for the self-signed issuers.
+    *unpublished* are certificates of issuers that publish no CRL, unless one is
+    held or among *removed*, those that an operator removed. *any_point* has the positions of
     CRLs that speak for certificates without distribution points although they
     name one; with *waive_points* all do.
 
@@ -134,6 +140,7 @@ class ScopeTable:
         "_groups",
         "_indirect_by_name",
         "_plain",
+        "_published",
         "_waive_points",
         "issuers",
     )
@@ -141,14 +148,21 @@ class ScopeTable:
     def __init__(
         self,
         crls: Sequence[ImageMetadata],
-        issuers: Iterable[CertificateFacts],
+        issuers: Iterable[CertificateFacts | TrustedIssuer],
         *,
         trust_verifiers: bool = False,
         anchors: Sequence[CertificateFacts] | None = None,
+        unpublished: Iterable[CertificateFacts] = (),
+        removed: Iterable[ImageMetadata] = (),
         any_point: Collection[int] = (),
         waive_points: bool = False,
     ) -> None:
-        self.issuers = IssuerKeys(issuers, crls, anchors, trust_verifiers=trust_verifiers)
+        self.issuers = IssuerKeys(
+            issuers, crls, anchors, trust_verifiers=trust_verifiers, unpublished=unpublished
+        )
+        self._published: dict[bytes, list[ImageMetadata]] = {}
+        for metadata in (*crls, *removed):
+            self._published.setdefault(name_key(metadata.issuer), []).append(metadata)
         self._waive_points = waive_points
         self._crls_by_name: dict[bytes, list[_Crl]] = {}
         self._indirect_by_name: dict[bytes, _CrlGroup] = {}
@@ -173,6 +187,7 @@ class ScopeTable:
         self,
         certificate: CertificateFacts,
         issuer: CertificateFacts | None = None,
+        keys: tuple[IssuerKey, ...] | None = None,
         *,
         any_points: bool = False,
     ) -> Coverage:
@@ -181,28 +196,60 @@ class ScopeTable:
 
         *issuer* is the certificate that is known to have issued it, where the
         caller has the path; without it the issuer's key is found by the
-        certificate's authority key id, or is the only one of that name. With
+        certificate's authority key id, or is the only one of that name. *keys* are
+        those that may have issued it, where that was found out before. With
         *any_points* it may have any distribution points: those that it states
         are not looked at.
         """
         # Most issuers have one complete CRL, which answers for all their certificates.
         question = (certificate.issuer, certificate.authority_key_id)
-        if issuer is None:
+        is_first = issuer is None and keys is None
+        if is_first:
             answer = self._plain.get(question)
             if answer is not None:
                 return answer
-        keys = self.issuers.of(certificate, issuer)
+        if keys is None:
+            keys = self.issuers.of(certificate, issuer)
         if not keys:
-            return _UNKNOWN_ISSUER
+            namesakes = tuple(self.issuers.named(certificate.issuer))
+            return Coverage(cause=UndeterminedCause.UNKNOWN_ISSUER, namesakes=namesakes)
         group = self._groups.get(keys)
         if group is None:
             group = self._groups[keys] = self._group(certificate.issuer, keys)
         may_be_indirect = any_points or certificate.distribution_points
         if group.plain is None or (self._indirect_by_name and may_be_indirect):
             return self._match(certificate, group, keys, any_points=any_points)
-        if issuer is None and not self._indirect_by_name and len(self._plain) < _MAX_REMEMBERED:
+        # Where the key id leaves several keys, what else the certificate says of its
+        # issuer may tell them apart: then the answer is not that of the question.
+        if (
+            is_first
+            and not self._indirect_by_name
+            and len(self.issuers.identified(*question)) == 1
+            and len(self._plain) < _MAX_REMEMBERED
+        ):
             self._plain[question] = group.plain
         return group.plain
+
+    def publishes_no_crl(self, certificate: CertificateFacts, keys: tuple[IssuerKey, ...]) -> bool:
+        """
+        Whether *keys*, which may have issued *certificate*, publish no CRL by the
+        operator's word, and no CRL that is or was held belies it.
+        """
+        if not all(key.publishes_no_crl for key in keys):
+            return False
+        crls = self._published.get(name_key(certificate.issuer), ())
+        return not any(self._may_be_of(metadata, keys) for metadata in crls) and not any(
+            name is not None and name_key(name) in self._indirect_by_name
+            for point in certificate.distribution_points
+            for name in map(directory_name, point.crl_issuers)
+        )
+
+    def _may_be_of(self, metadata: ImageMetadata, keys: tuple[IssuerKey, ...]) -> bool:
+        """Whether a CRL may be of one of *keys*: so may one whose key is not known any more."""
+        if metadata.verifier_key_hash is None:
+            return True
+        signer = self.issuers.key(metadata.issuer, metadata.verifier_key_hash)
+        return signer is None or any(signer.speaks_for(key) for key in keys)
 
     def _group(self, name: bytes, keys: tuple[IssuerKey, ...]) -> _CrlGroup:
         """Return the CRLs that speak for what these keys issued under *name*."""

@@ -8,9 +8,11 @@ Names are those of RFC 5280. Every ``datetime`` is aware and in UTC.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 
 class RevocationStatus(enum.Enum):
@@ -230,8 +232,12 @@ class Policy:
     stale, stale_grace: DENY makes an unlisted certificate
         UNDETERMINED(STALE) as soon as nextUpdate has passed; GRACE waits for
         ``stale_grace`` after it.
-    unknown_issuer: ALLOW lets certificates pass whose issuer nobody trusts
-        here: for services where some clients come from elsewhere.
+    unknown_issuer: ALLOW lets certificates pass of an issuer whose name nobody
+        trusts here: for services where some clients come from elsewhere.
+    unpublished_issuers: certificates (as the checker's *issuers*) of trusted CAs
+        that publish no CRL. What such a key issued passes while no CRL of it is
+        held; what is above it on the path is checked all the same. It trusts
+        nobody: an issuer that is not trusted stays unknown.
     no_distribution_point: ALLOW lets every CRL of its issuer speak for a
         certificate without CRLDistributionPoints, even one that names a
         distribution point (RFC 5280 5.2.5 says that such a CRL covers only the
@@ -250,6 +256,7 @@ class Policy:
     stale: StaleRule = StaleRule.DENY
     stale_grace: timedelta = timedelta(0)
     unknown_issuer: Rule = Rule.DENY
+    unpublished_issuers: Any = ()
     no_distribution_point: Rule = Rule.DENY
     path_depth: int | None = None
     hold: Rule = Rule.DENY
@@ -262,6 +269,14 @@ class Policy:
                 raise ValueError(f"{name}: expected no negative time, found {getattr(self, name)}")
         if self.path_depth is not None and self.path_depth < 0:
             raise ValueError(f"path_depth: expected None or 0 and more, found {self.path_depth}")
+        object.__setattr__(self, "unpublished_issuers", _sources(self.unpublished_issuers))
+
+
+def _sources(given: Any) -> tuple[Any, ...]:
+    """Return one source or several as values that do not change, so that a policy can be hashed."""
+    is_one = isinstance(given, str | bytes | bytearray | memoryview | os.PathLike)
+    several = (given,) if is_one or not isinstance(given, Iterable) else given
+    return tuple(bytes(one) if isinstance(one, bytearray | memoryview) else one for one in several)
 
 
 @dataclass(frozen=True, slots=True)

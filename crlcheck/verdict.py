@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import hashlib
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from crlcheck._wording import (
     subject_text,
     time_text,
 )
-from crlcheck.scope import ALL_REASONS, Coverage
+from crlcheck.scope import ALL_REASONS, Coverage, IssuerKey
 from crlcheck.types import (
     CertificateFacts,
     CheckResult,
@@ -36,6 +37,9 @@ from crlcheck.types import (
     StaleRule,
     UndeterminedCause,
 )
+
+# How many keys of one name a message tells apart.
+_MAX_KEYS = 5
 
 
 class Evidence(NamedTuple):
@@ -232,15 +236,16 @@ def uncovered(
     cause = coverage.cause
     if cause is None:
         raise ValueError("the certificate is covered: decide by what the CRLs say")
-    key_id = certificate.authority_key_id
     if cause is UndeterminedCause.UNKNOWN_ISSUER:
-        key = "" if key_id is None else f" and key id {key_id.hex()}"
-        reason = f"no trusted issuer has that name{key}"
-        if policy is not None and policy.unknown_issuer is Rule.ALLOW:
+        reason = _unknown_issuer(certificate, coverage)
+        # Where the name is trusted, it is no client of somebody else's.
+        if policy is not None and policy.unknown_issuer is Rule.ALLOW and not coverage.namesakes:
             return _waived(certificate, cause, reason)
     elif cause is UndeterminedCause.AMBIGUOUS_ISSUER:
+        key_id = certificate.authority_key_id
         which = "it has no authority key id" if key_id is None else f"all have id {key_id.hex()}"
-        reason = f"several issuer keys have that name and {which}"
+        keys = f": {_keys_text(coverage.issuers)}" if coverage.issuers else ""
+        reason = f"several issuer keys have that name and {which}{keys}"
     else:
         reason = _out_of_scope(
             certificate,
@@ -284,6 +289,35 @@ def _out_of_scope(
     )
 
 
+def _unknown_issuer(certificate: CertificateFacts, coverage: Coverage) -> str:
+    key_id = certificate.authority_key_id
+    if not coverage.namesakes:
+        return "no trusted issuer has that name" + (
+            "" if key_id is None else f" and key id {key_id.hex()}"
+        )
+    said = "it has no authority key id"
+    if key_id is not None:
+        said = f"its authority key id is {key_id.hex()}"
+    ways_out = "publish with the issuer's certificate, too"
+    if certificate.is_ca and certificate.der:
+        fingerprint = hashlib.sha256(certificate.der).hexdigest()
+        ways_out += (
+            ", or mark this certificate as an anchor (`crlcheck issuer anchor STORE "
+            f"{fingerprint}`, or trust_anchors=) where it was trusted directly"
+        )
+    return (
+        f"issuers of that name are trusted, but none of their keys is the one that issued it: "
+        f"{said}, theirs are {_keys_text(coverage.namesakes)}; {ways_out}"
+    )
+
+
+def _keys_text(keys: Sequence[IssuerKey]) -> str:
+    """Name the first of *keys* so that they can be told apart."""
+    words = [key.describe() for key in keys[:_MAX_KEYS]]
+    more = len(keys) - len(words)
+    return ", ".join(words) + (f" and {more} more" if more > 0 else "")
+
+
 def _waived(certificate: CertificateFacts, cause: UndeterminedCause, reason: str) -> CheckResult:
     return dataclasses.replace(
         _undetermined(certificate, cause, ""),
@@ -292,6 +326,12 @@ def _waived(certificate: CertificateFacts, cause: UndeterminedCause, reason: str
         detail=f"{subject_text(certificate)} is accepted by policy: {reason}",
         waived=(cause,),
     )
+
+
+def unpublished(certificate: CertificateFacts) -> CheckResult:
+    """Return the verdict on a certificate whose issuer publishes no CRL, as the operator says."""
+    reason = "its issuer publishes no CRL, and none of it is held"
+    return _waived(certificate, UndeterminedCause.OUT_OF_SCOPE, reason)
 
 
 def denied(certificate: CertificateFacts, *, note: str, until: datetime | None) -> CheckResult:

@@ -90,6 +90,8 @@ class Settings:
         ten seconds for its authorizer.
     stale, stale_grace, unknown_issuer, no_distribution_point, path_depth, hold,
         expired_certificate, clock_skew: as in ``crlcheck.Policy``.
+    unpublished_issuers: the path of a PEM file with the certificates of trusted CAs
+        that publish no CRL, as in ``crlcheck.Policy``.
     image_memory: octets of images that are kept loaded; the function's memory
         must hold twice the largest one.
     log_level: ``info`` logs every denial, ``debug`` every decision.
@@ -117,6 +119,7 @@ class Settings:
     hold: Rule = Rule.DENY
     expired_certificate: Rule = Rule.DENY
     clock_skew: timedelta = timedelta(minutes=5)
+    unpublished_issuers: str | None = None
     image_memory: int = 512 << 20
     log_level: LogLevel = LogLevel.INFO
     log_certificate: bool = False
@@ -160,5 +163,7 @@ class Settings:
     @property
     def policy(self) -> Policy:
         """What a verdict may waive."""
-        names = (field.name for field in dataclasses.fields(Policy))
-        return Policy(**{name: getattr(self, name) for name in names})
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(Policy)}
+        if self.unpublished_issuers is None:
+            del values["unpublished_issuers"]
+        return Policy(**values)

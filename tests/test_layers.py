@@ -13,7 +13,18 @@ ROOT = Path(__file__).parents[1]
 
 # From the bottom up. A package stands for everything in it.
 LAYERS = (
-    {"errors", "types", "settings", "_serial", "_pem", "_name", "_worker", "_json"},
+    {
+        "errors",
+        "types",
+        "settings",
+        "_serial",
+        "_pem",
+        "_name",
+        "_worker",
+        "_json",
+        "_key_ids",
+        "_best_path",
+    },
     {
         "_binding",
         "_bitmap",

@@ -240,6 +240,7 @@ def test_every_waiver_is_a_setting() -> None:
         "CRLCHECK_HOLD": "allow",
         "CRLCHECK_EXPIRED_CERTIFICATE": "allow",
         "CRLCHECK_CLOCK_SKEW": "1m",
+        "CRLCHECK_UNPUBLISHED_ISSUERS": "issuers.pem",
     }
     policy = read_settings(AuthorizerSettings, variables).policy
     strict = read_settings(AuthorizerSettings, {"CRLCHECK_STORE": "s3://bucket/published"}).policy
