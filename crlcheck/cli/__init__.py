@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import signal
 import sys
@@ -17,7 +18,15 @@ import traceback
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
-from crlcheck.cli.status import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, describe, report_error
+from crlcheck.cli.status import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    LogLines,
+    describe,
+    report_error,
+    report_lines,
+)
 
 __all__ = ["main"]
 
@@ -26,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with *arguments*, by default the process's; return its exit status."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        with _terminable():
+        with _terminable(), _logging():
             return _flushed(_run(list(given)))  # click takes from the list
     except KeyboardInterrupt:
         return _abandoned(EXIT_INTERRUPTED)
@@ -37,8 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _abandoned(EXIT_FAILED)
     except BaseException as error:  # noqa: BLE001 - the interpreter would exit 1, "revoked"
         if "--debug" in given:
-            with contextlib.suppress(OSError):
-                traceback.print_exception(error)
+            report_lines("".join(traceback.format_exception(error)))
         report_error(describe(error))
         return _abandoned(EXIT_FAILED)
 
@@ -65,7 +73,9 @@ def _run(arguments: list[str]) -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.UsageError as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(file=shown)
+        report_lines(shown.getvalue())
         return EXIT_USAGE
     except click.ClickException as error:
         report_error(error.format_message())
@@ -103,6 +113,21 @@ def _terminable() -> Iterator[None]:
     finally:
         for number in taken:
             signal.signal(number, signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def _logging() -> Iterator[None]:
+    """Show warnings as lines of the command's own, unless somebody else takes them."""
+    logger = logging.getLogger()
+    handler = LogLines(logging.WARNING)
+    taken = not logger.handlers
+    if taken:
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        if taken:
+            logger.removeHandler(handler)
 
 
 def _flushed(status: int) -> int:

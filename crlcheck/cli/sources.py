@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 import click
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from crlcheck.cli.text import console
 from crlcheck.compiler import CrlSource
 from crlcheck.stores import ObjectStore, open_store
 
@@ -57,8 +57,9 @@ def open_crl(path: Path) -> Iterator[CrlSource]:
 @contextlib.contextmanager
 def _counted(file: BinaryIO, size: int | None, *, watched: bool) -> Iterator[CrlSource]:
     columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    console = Console(file=sys.stderr)
-    with Progress(*columns, console=console, transient=True, disable=not watched) as progress:
+    with Progress(
+        *columns, console=console(sys.stderr), transient=True, disable=not watched
+    ) as progress:
         task = progress.add_task("reading", total=size)
         yield _CountedReader(file, lambda length: progress.advance(task, length))
 

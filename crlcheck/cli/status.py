@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 from collections.abc import Iterable, Iterator
 
@@ -63,9 +64,23 @@ def about(subject: object, *kinds: type[CrlCheckError]) -> Iterator[None]:
 
 def report_error(message: str) -> None:
     """Write *message* to standard error as one line; where that fails, say nothing."""
+    report_lines(f"crlcheck: {one_line(message)}")
+
+
+def report_lines(text: str) -> None:
+    """Write *text* to standard error line by line; where that fails, say nothing."""
     if sys.stderr is not None:
         with contextlib.suppress(OSError, ValueError):
-            print(f"crlcheck: {one_line(message)}", file=sys.stderr, flush=True)
+            for line in text.rstrip("\n").split("\n"):
+                print(printable(line), file=sys.stderr, flush=True)
+
+
+class LogLines(logging.Handler):
+    """Writes the library's warnings as ``report_error`` does, where nobody else takes them."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the message of one record."""
+        report_error(record.getMessage())
 
 
 def one_line(message: str) -> str:

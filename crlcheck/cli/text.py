@@ -6,10 +6,11 @@ import json
 import sys
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TextIO
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 from crlcheck._wording import name_text, printable
 from crlcheck.types import CompileReport, CrlWarning
@@ -24,7 +25,8 @@ def say(text: str, *, color: str | None = None) -> None:
 
 def say_json(value: object) -> None:
     """Write *value* as one JSON document."""
-    click.echo(json.dumps(value, indent=2))
+    # JSON escapes every control and direction character but DEL, which is ASCII.
+    click.echo(json.dumps(value, indent=2).replace("\x7f", "\\u007f"))
 
 
 def say_fields(fields: Mapping[str, object]) -> None:
@@ -36,16 +38,28 @@ def say_fields(fields: Mapping[str, object]) -> None:
             say(f"{'' if position else name:<{width}}{line}")
 
 
-def console() -> Console:
-    """Return what draws tables: as wide as the terminal, or as fits a log."""
-    terminal = sys.stdout is not None and sys.stdout.isatty()
-    return Console(
-        file=sys.stdout,
+def console(file: TextIO | None = None) -> Console:
+    """
+    Return what draws tables and progress, on standard output unless *file* is given:
+    as wide as the terminal, or as fits a log.
+    """
+    file = sys.stdout if file is None else file
+    terminal = file is not None and file.isatty()
+    return _Console(
+        file=file,
         width=None if terminal else _WIDTH_OF_FILES,
         markup=False,
         highlight=False,
         emoji=False,
     )
+
+
+class _Console(Console):
+    """Draws text with what does not print escaped, as ``say`` does."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Every string comes through here, also one in the cell of a table."""
+        return super().render_str(printable(text), **options)
 
 
 def count(number: int, singular: str, plural: str | None = None) -> str:
