@@ -83,7 +83,7 @@ def check_publishable(metadata: ImageMetadata, now: datetime, clock_skew: timede
             "delta CRL must have (RFC 5280 5.2.3)",
             feature="delta_without_crl_number",
         )
-    if metadata.this_update > now + clock_skew:
+    if metadata.this_update - now > clock_skew:
         raise CrlNotYetValidError(
             f"{crl_text(metadata)} has thisUpdate {time_text(metadata.this_update)}, more than the "
             f"clock skew of {clock_skew} after {time_text(now)}",

@@ -152,7 +152,7 @@ def _redirected(location: str, response: BaseHTTPResponse) -> str:
         target = check_url(urljoin(location, following))
     except ValueError as error:
         raise FetchError(f"{location}: redirected to {error}") from error
-    if location.startswith("https:") and not target.startswith("https:"):
+    if urlsplit(location).scheme == "https" and urlsplit(target).scheme != "https":
         raise FetchError(f"{location}: redirected to {target}, which is not protected by TLS")
     return target
 

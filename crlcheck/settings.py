@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 PREFIX = "CRLCHECK_"
 """What the name of every variable begins with."""
 
+# A hundred years: longer times overflow when they are added to a date, or in a timer.
+_MAX_DURATION = timedelta(days=36_500)
+
 SettingsT = TypeVar("SettingsT", bound="DataclassInstance")
 
 
@@ -42,8 +45,8 @@ def read_settings(cls: type[SettingsT], environ: Mapping[str, str]) -> SettingsT
 
     Values are read by the type of their field: ``str``; ``int`` (decimal, not
     negative); ``bool`` (``true``, ``false``, ``1`` or ``0``); ``timedelta`` (a
-    number and its unit: ``30s``, ``5m``, ``12h``, ``7d``); an enum (one of its
-    values). A field whose metadata has ``"read"`` is read by that function,
+    number and its unit: ``30s``, ``5m``, ``12h``, ``7d``; a hundred years at most);
+    an enum (one of its values). A field whose metadata has ``"read"`` is read by that function,
     which raises ValueError saying what it expected. ``X | None`` is read as X
     and may stay unset.
 
@@ -127,6 +130,19 @@ def _boolean(text: str) -> bool:
     return words[text.lower()]
 
 
+def read_seconds(text: str) -> int:
+    """
+    Read a whole number of seconds that every clock and timer can count.
+
+    Raises:
+        ValueError: it is none, or more than a hundred years.
+    """
+    seconds = _integer(text)
+    if seconds > _MAX_DURATION.total_seconds():
+        raise ValueError(f"expected at most {_MAX_DURATION.total_seconds():.0f} seconds")
+    return seconds
+
+
 def _integer(text: str) -> int:
     if re.fullmatch(r"[0-9]{1,18}", text) is None:
         raise ValueError("expected a whole number in decimal digits")
@@ -138,7 +154,13 @@ def _duration(text: str) -> timedelta:
     if match is None:
         raise ValueError("expected a number and its unit (s, m, h or d), such as 30s or 12h")
     unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[match[2]]
-    return timedelta(**{unit: int(match[1])})
+    try:
+        found = timedelta(**{unit: int(match[1])})
+    except OverflowError:
+        found = timedelta.max
+    if found > _MAX_DURATION:
+        raise ValueError(f"expected at most {_MAX_DURATION.days}d")
+    return found
 
 
 _READERS: dict[Any, Callable[[str], Any]] = {

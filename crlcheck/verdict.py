@@ -548,7 +548,7 @@ def _is_hold(entry: RevokedEntry) -> bool:
 
 
 def _has_begun(metadata: ImageMetadata, now: datetime, policy: Policy) -> bool:
-    return metadata.this_update <= now + policy.clock_skew
+    return metadata.this_update - now <= policy.clock_skew
 
 
 def _lateness_of(metadata: ImageMetadata, now: datetime, policy: Policy) -> _Lateness:

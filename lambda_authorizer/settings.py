@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from crlcheck import Policy, Rule, StaleRule
-from crlcheck.settings import LogLevel
+from crlcheck.settings import LogLevel, read_seconds
 
 
 class CertificateFrom(enum.Enum):
@@ -108,9 +108,9 @@ class Settings:
     response: ResponseKind = ResponseKind.IAM
     mode: Mode = Mode.ENFORCE
     decide: str | None = field(default=None, metadata={"read": _function_name})
-    refresh_seconds: int = 0
+    refresh_seconds: int = field(default=0, metadata={"read": read_seconds})
     max_catalog_age: timedelta = timedelta(hours=12)
-    load_seconds: int = 6
+    load_seconds: int = field(default=6, metadata={"read": read_seconds})
     stale: StaleRule = StaleRule.DENY
     stale_grace: timedelta = timedelta(0)
     unknown_issuer: Rule = Rule.DENY

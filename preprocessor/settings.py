@@ -13,7 +13,7 @@ from crlcheck.settings import LogLevel
 
 def is_s3(url: str) -> bool:
     """Whether *url* is of the form ``s3://bucket/prefix``, rather than a path."""
-    return url.startswith("s3://")
+    return url[:5].lower() == "s3://"
 
 
 @dataclass(frozen=True, slots=True)

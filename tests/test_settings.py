@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -101,6 +101,11 @@ def test_durations_have_a_unit(text: str, seconds: int) -> None:
         ("wait", "-1s"),
         ("wait", "1.5h"),
         ("wait", "9999999999d"),
+        ("wait", "999999999d"),
+        ("wait", "36501d"),
+        ("wait", "1e400s"),
+        ("size", "1e400"),
+        ("size", "1" + "0" * 30),
         ("colour", "blue"),
         ("limit", "none"),
         ("even", "3"),
@@ -256,3 +261,33 @@ def test_a_checker_without_room_for_images_is_refused() -> None:
     variables = {"CRLCHECK_STORE": "x", "CRLCHECK_IMAGE_MEMORY": "0"}
     with pytest.raises(ValueError, match="CRLCHECK_IMAGE_MEMORY"):
         read_settings(AuthorizerSettings, variables)
+
+
+@pytest.mark.parametrize("text", ["3153600001", "9" * 18, "1" + "0" * 30, "1e400", "-1", "inf"])
+@pytest.mark.parametrize("name", ["CRLCHECK_REFRESH_SECONDS", "CRLCHECK_LOAD_SECONDS"])
+def test_seconds_that_no_timer_can_count_stop_the_authorizer(name: str, text: str) -> None:
+    """
+    Where they are read, by the variable's name, instead of at the first request.
+    """
+    store = {"CRLCHECK_STORE": "s3://bucket/published"}
+    with pytest.raises(ValueError, match=f"^{name} is "):
+        read_settings(AuthorizerSettings, {**store, name: text})
+    longest = read_settings(AuthorizerSettings, {**store, name: "3153600000"})
+    assert longest.refresh_after <= timedelta(days=36_500)
+
+
+@pytest.mark.parametrize("function", [AuthorizerSettings, PreprocessorSettings])
+def test_no_duration_overflows_a_date(function: type) -> None:
+    """
+    The longest that is taken can be added to any date of these years.
+    """
+    required = {"CRLCHECK_STORE": "s3://bucket/published", "CRLCHECK_ISSUERS": "ca.pem"}
+    for field in dataclasses.fields(function):
+        if field.type in ("timedelta", timedelta) and field.name != "stale_grace":
+            name = f"CRLCHECK_{field.name.upper()}"
+            given = {key: value for key, value in required.items() if key[9:].lower() in
+                     {one.name for one in dataclasses.fields(function)}}  # fmt: skip
+            with pytest.raises(ValueError, match=f"^{name} is "):
+                read_settings(function, {**given, name: "999999999d"})
+            longest = getattr(read_settings(function, {**given, name: "36500d"}), field.name)
+            assert datetime.now(UTC) + longest + longest < datetime.max.replace(tzinfo=UTC)
