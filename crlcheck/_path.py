@@ -224,7 +224,7 @@ class Judge:
             return denial
         if (
             coverage.cause is UndeterminedCause.OUT_OF_SCOPE
-            and self._snapshot.table.publishes_no_crl(certificate, coverage.issuers)
+            and self._snapshot.table.publishes_no_crl(certificate, coverage)
         ):
             return unpublished(certificate)
         if coverage.cause is not None:

@@ -225,6 +225,29 @@ def test_a_partition_that_cannot_be_loaded_may_revoke() -> None:
     assert verdict(result) == (UNDETERMINED, UndeterminedCause.STORE_UNAVAILABLE)
 
 
+def test_an_issuer_without_crl_is_excepted_where_no_crl_may_be_meant() -> None:
+    """
+    ``Policy.unpublished_issuers`` counts for a serial number as for its
+    certificate, unless that may name the issuer of an indirect CRL that is held,
+    of whatever kind of certificates that one is.
+    """
+    signer, other = make_authority("CRL issuer"), make_authority("Other CA")
+    policy = Policy(unpublished_issuers=(CA.der,))
+    store = MemoryStore()
+    publish(store, make_crl(other, 1), [other.der, CA.der])
+    checker = make_checker(store, policy=policy)
+    assert checker.check_serial(CA.der, 5).waived == (OUT_OF_SCOPE,)
+    for kind in (b"\x81", b"\x82"):
+        idp = der(0x30, kind + b"\x01\xff", b"\x84\x01\xff")
+        extensions = [encode_extension("2.5.29.28", idp, critical=True)]
+        publish(store, make_crl(signer, 1, extensions=extensions), signer.der)
+        for is_ca in (False, True):
+            result = checker.check_serial(CA.der, 5, is_ca=is_ca)
+            assert verdict(result) == (UNDETERMINED, OUT_OF_SCOPE)
+            known = checker.check_serial(CA.der, 5, is_ca=is_ca, distribution_points=[])
+            assert known.waived == (OUT_OF_SCOPE,)
+
+
 # ---- the issuer ------------------------------------------------------------------------------
 
 
@@ -294,6 +317,8 @@ POLICIES = (
     Policy(hold=Rule.ALLOW),
     Policy(stale=StaleRule.GRACE, stale_grace=timedelta(days=20)),
     Policy(no_distribution_point=Rule.ALLOW, expired_certificate=Rule.ALLOW, path_depth=1),
+    Policy(unpublished_issuers=(authority("ca").der, authority("crl issuer").der)),
+    Policy(unknown_issuer=Rule.ALLOW),
 )
 _OF_THE_KEY_ID = {UndeterminedCause.UNKNOWN_ISSUER, UndeterminedCause.AMBIGUOUS_ISSUER}
 

@@ -147,7 +147,7 @@ def check_serials(
                     issuer, number, distribution_points=points, is_ca=is_ca
                 )
             except CertificateError as error:
-                error.add_note(str(issuers[0]))
+                error.add_note(str(issuers[0] if issuers else target))
                 raise
             except Exception as error:  # noqa: BLE001 - the next one may be a revoked one
                 answers.tell_failure(serial, error)
