@@ -28,9 +28,9 @@ IMAGE_OVERHEAD = 16 << 10
 """Bytes that an open image takes beside its own, roughly: objects and locks."""
 
 
-def retry_due(refused_at: float) -> bool:
-    """Whether what was refused at *refused_at*, by the monotonic clock, may be read again."""
-    return time.monotonic() - refused_at >= RETRY_REFUSED_SECONDS
+def retry_due(age: float) -> bool:
+    """Whether what was refused *age* seconds ago may be read again."""
+    return age >= RETRY_REFUSED_SECONDS
 
 
 class HeldImage:
@@ -121,7 +121,8 @@ class HeldImage:
         self._opened = None
 
     def _load(self) -> RevocationIndex:
-        if self._refused_at is not None and not retry_due(self._refused_at):
+        refused_at = self._refused_at
+        if refused_at is not None and not retry_due(time.monotonic() - refused_at):
             raise IndexFileError(f"{self.error} (not tried again yet)")
         since = self._unavailable_at
         if since is not None and time.monotonic() - since < RETRY_UNAVAILABLE_SECONDS:
@@ -190,8 +191,9 @@ class ImageCache:
                 self.last_used = None
 
     def after_fork(self) -> None:
-        """As HeldImage.after_fork."""
+        """As HeldImage.after_fork; whoever held the lock may have counted by half."""
         self._lock = threading.Lock()
+        self._size = sum(image.size for image in self._used)
 
     def _forget(self, image: HeldImage) -> None:
         self._used.pop(image)

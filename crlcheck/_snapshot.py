@@ -7,7 +7,7 @@ while the next one is being prepared.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -147,7 +147,7 @@ def snapshot_of_catalog(
     if held is not None and held.catalog is not None:
         catalog.check_successor(held.catalog)
         if catalog == held.catalog:
-            return dataclasses.replace(held, etag=etag)
+            return dataclasses.replace(held, etag=etag, denied=denials_of([catalog]))
     open_images = _open_images(held)
 
     def hold(published: PublishedImage) -> HeldImage:
@@ -179,8 +179,19 @@ def snapshot_of_catalog(
         removed=[tombstone.base for tombstone in catalog.tombstones.values()],
         any_point=any_point,
     )
-    denied = {denial.key: denial for denial in catalog.denied}
-    return Snapshot(images, deltas, table, catalog, etag, denied)
+    return Snapshot(images, deltas, table, catalog, etag, denials_of([catalog]))
+
+
+def denials_of(catalogs: Iterable[Catalog]) -> Mapping[tuple[bytes, int], Denial]:
+    """Return the denials of all of *catalogs*; of one certificate's the one that lasts longest."""
+    denied: dict[tuple[bytes, int], Denial] = {}
+    for denial in (one for catalog in catalogs for one in catalog.denied):
+        other = denied.get(denial.key)
+        if other is None or (
+            other.until is not None and (denial.until is None or denial.until > other.until)
+        ):
+            denied[denial.key] = denial
+    return denied
 
 
 def _open_images(held: Snapshot | None) -> dict[str, HeldImage]:

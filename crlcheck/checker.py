@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import itertools
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from crlcheck._follow import FixedSet, FollowedSet
+from crlcheck._health import examine
 from crlcheck._images import HeldImage
 from crlcheck._path import Judge
 from crlcheck._serial_question import possible_certificates, read_issuer, read_points
@@ -29,6 +31,7 @@ from crlcheck.types import (
     Freshness,
     Policy,
     Rule,
+    StatusProblem,
 )
 from crlcheck.verdict import unavailable, worst
 
@@ -73,6 +76,13 @@ class CheckerStatus:
     """
     The state of a checker, for health endpoints.
 
+    ``answering`` tells whether a certificate could be NOT_REVOKED at all now: there
+    is a set, it is not older than ``max_catalog_age``, and one complete CRL in it
+    at least is in its time, or in the policy's grace. That is what a health
+    endpoint is to go by: a store that fails while the last set answers is no
+    outage. ``problems`` says all that is wrong, errors first. Nothing is asked for
+    it, so a checker that nobody has used yet is not answering: call ``preload``.
+
     ``generation`` is that of the catalog in use, None without one.
     ``confirmed_at`` is when the store last said that it is the current one, and
     ``error`` is why a later attempt failed: until the next success the checker
@@ -91,6 +101,8 @@ class CheckerStatus:
     unchecked_issuers: tuple[str, ...] = ()
     unverified_issuers: tuple[str, ...] = ()
     freshness: Freshness = field(default_factory=Freshness)
+    answering: bool = False
+    problems: tuple[StatusProblem, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The status as JSON-ready values; times as in RFC 3339, durations in seconds."""
@@ -107,6 +119,8 @@ def _json_ready(value: Any) -> Any:
         return value.isoformat().replace("+00:00", "Z")
     if isinstance(value, timedelta):
         return value.total_seconds()
+    if isinstance(value, enum.Enum):
+        return value.value
     # A CRL number may exceed what JSON readers keep exactly as a number.
     is_large = isinstance(value, int) and abs(value) >= 1 << 53
     return str(value) if is_large else value
@@ -154,6 +168,9 @@ class RevocationChecker:
         background_refresh: a thread asks the store every *refresh_after* (ten
             seconds where that is zero), so that no check waits for it but the
             first. It starts with the first check, in each process of a fork anew.
+            Where it is overdue (after a fork, or when the process or its machine
+            stood still) the next check asks instead, and where it has ended or
+            could not be started one starts it again.
 
     Raises:
         ValueError: *image_memory* or *max_catalog_age* is not positive.
@@ -389,6 +406,7 @@ class RevocationChecker:
         catalog = None if snapshot is None else snapshot.catalog
         issuers = None if snapshot is None else snapshot.table.issuers
         now = self._clock()
+        answering, problems = examine(snapshot, held.problems(), now=now, policy=self._policy)
         return CheckerStatus(
             generation=None if catalog is None else catalog.generation,
             confirmed_at=held.confirmed_at,
@@ -399,6 +417,8 @@ class RevocationChecker:
             unchecked_issuers=() if issuers is None else _subjects(issuers.unchecked()),
             unverified_issuers=() if issuers is None else _subjects(issuers.unverified()),
             freshness=held.freshness(),
+            answering=answering,
+            problems=problems,
         )
 
     def close(self) -> None:

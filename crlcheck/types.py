@@ -344,10 +344,57 @@ class Freshness:
     ``catalog_age`` is the time since the catalog was last read in full, None
     before that and for indexes that were handed over. The others count and time
     since the checker was made: how often the store was asked, how often that
-    failed, and the seconds that the last time took.
+    failed, the seconds that the last time took, and how often the store had a
+    catalog that is refused, of an earlier generation than the one in use or
+    otherwise not to be used.
     """
 
     catalog_age: timedelta | None = None
     num_polls: int = 0
     num_failed_polls: int = 0
     last_poll_seconds: float | None = None
+    num_refused_polls: int = 0
+
+
+class ProblemKind(enum.Enum):
+    """
+    What may be wrong with a checker.
+
+    NOT_LOADED: no published set could be read yet, or nobody has asked for it.
+    TOO_OLD: the set is older than ``max_catalog_age``.
+    NOTHING_PUBLISHED: the set has no complete CRL.
+    STALE, NOT_YET_VALID: a CRL is not in its time, and no policy waives that.
+    IMAGE_UNAVAILABLE: the image of a CRL could not be loaded when it was needed.
+    STORE_FAILING: the last poll failed, or has not ended for long.
+    CATALOG_WENT_BACK: the store has an earlier generation than the one in use, or
+        another catalog of the same one: somebody put an old one back.
+    CATALOG_REFUSED: the store has a catalog that cannot be used.
+    BACKGROUND_REFRESH: the thread could not be started; the checks ask instead.
+    """
+
+    NOT_LOADED = "not_loaded"
+    TOO_OLD = "too_old"
+    NOTHING_PUBLISHED = "nothing_published"
+    STALE = "stale"
+    NOT_YET_VALID = "not_yet_valid"
+    IMAGE_UNAVAILABLE = "image_unavailable"
+    STORE_FAILING = "store_failing"
+    CATALOG_WENT_BACK = "catalog_went_back"
+    CATALOG_REFUSED = "catalog_refused"
+    BACKGROUND_REFRESH = "background_refresh"
+
+
+@dataclass(frozen=True, slots=True)
+class StatusProblem:
+    """
+    One thing that is wrong with a checker: its kind, and words for whoever is on call.
+
+    ``is_error`` tells that certificates are UNDETERMINED for it, ``scope`` of
+    which CRL where it is one's. Without it the answers are right as far as is
+    known, and will not stay so: a warning.
+    """
+
+    kind: ProblemKind
+    detail: str
+    is_error: bool = False
+    scope: str | None = None

@@ -532,7 +532,7 @@ def _read(evidence: Evidence, now: datetime, policy: Policy) -> _Reading:
     base, delta, entry = evidence.metadata, evidence.delta, evidence.entry
     if delta is None:
         return _Reading(evidence, entry, base, base)
-    latest = delta if _has_begun(delta, now, policy) else base
+    latest = _latest(base, delta, now, policy)
     changed = evidence.delta_entry
     if changed is not None and changed.reason_code is ReasonCode.REMOVE_FROM_CRL:
         if entry is not None and _is_hold(entry) and latest is delta and not _is_stale(delta, now):
@@ -555,6 +555,28 @@ def _lateness_of(metadata: ImageMetadata, now: datetime, policy: Policy) -> _Lat
     if not _is_stale(metadata, now):
         return _Lateness.CURRENT
     return _Lateness.GRACE if _in_grace(metadata, now, policy) else _Lateness.STALE
+
+
+def untimely(
+    base: ImageMetadata, delta: ImageMetadata | None, now: datetime, policy: Policy
+) -> tuple[UndeterminedCause, ImageMetadata] | None:
+    """
+    Return why a complete CRL and the delta beside it clear nobody at *now*, and which
+    of the two says so; None where they do.
+    """
+    latest = _latest(base, delta, now, policy)
+    if not _has_begun(latest, now, policy):
+        return UndeterminedCause.NOT_YET_VALID, latest
+    if _lateness_of(latest, now, policy) is _Lateness.STALE:
+        return UndeterminedCause.STALE, latest
+    return None
+
+
+def _latest(
+    base: ImageMetadata, delta: ImageMetadata | None, now: datetime, policy: Policy
+) -> ImageMetadata:
+    """Return which of the two says whether they are current: the delta, once it has begun."""
+    return delta if delta is not None and _has_begun(delta, now, policy) else base
 
 
 def _is_stale(metadata: ImageMetadata, now: datetime) -> bool:

@@ -24,6 +24,7 @@ _UNITS = {
     "seconds_to_next_update": "Seconds",
     "refresh_seconds": "Seconds",
     "store_errors": "Count",
+    "refused_catalogs": "Count",
     "cold_starts": "Count",
 }
 
@@ -55,6 +56,7 @@ class Recorder:
                 freshness.last_poll_seconds if freshness.num_polls != last.num_polls else None
             ),
             "store_errors": freshness.num_failed_polls - last.num_failed_polls,
+            "refused_catalogs": freshness.num_refused_polls - last.num_refused_polls,
             "cold_starts": int(self._is_first),
         }
         self._is_first = False

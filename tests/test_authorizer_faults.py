@@ -6,6 +6,7 @@ comes back by itself.
 from __future__ import annotations
 
 import itertools
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+import crlcheck
 from crlcheck import _images, checker
 from support.authorizer import PKI, is_allowed, load, publish
 from support.events import authorizer_event
@@ -151,6 +153,37 @@ def test_a_catalog_that_goes_back_is_refused(
     for _ in range(3):
         allowed, context = decide(function, GOOD)
         assert (allowed, context["crl_number"]) == (False, "2")
+
+
+def test_a_restored_store_is_counted_and_its_denials_hold(
+    store: str,
+    s3: S3Environment,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """
+    What an operator denies after a restore reaches the function, which says by a
+    metric that it refuses the rest.
+    """
+    key = {"Bucket": s3.bucket, "Key": "published/catalog.json"}
+    old = s3.client.get_object(**key)["Body"].read()
+    publish_next(s3, store, monkeypatch)
+    publish(store, PKI.crl(3, revoked=[SERIALS[1]], age=timedelta(0)))
+    function = load(monkeypatch, store, log_level="debug")
+    assert decide(function, GOOD)[0]
+    s3.client.put_object(**key, Body=old)
+    s3.client.delete_object(Bucket=s3.bucket, Key="published/generation.json")
+    name = PKI.authority.certificate.subject.public_bytes()
+    crlcheck.deny_certificate(store, name, SERIALS[0])
+    capsys.readouterr()
+    for _ in range(2):
+        allowed, context = decide(function, GOOD)
+        assert (allowed, context["verdict"]) == (False, "revoked")
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["refused_catalogs"] for line in lines if "_aws" in line] == [1, 1]
+    crlcheck.advance_generation(store, above=3)
+    assert not decide(function, GOOD)[0]
+    assert function.CHECKER.status().generation == 4
 
 
 class Shifted(datetime):

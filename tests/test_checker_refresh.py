@@ -168,10 +168,10 @@ class WatchedLock:
         self._lock = threading.Lock()
         self.release = self._lock.release
 
-    def acquire(self, blocking: bool = True) -> bool:
+    def acquire(self, timeout: float) -> bool:
         """As Lock.acquire."""
         self.asked.release()
-        return self._lock.acquire(blocking)
+        return self._lock.acquire(timeout=timeout)
 
 
 @pytest.mark.parametrize("is_down", [False, True])

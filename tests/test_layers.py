@@ -24,6 +24,8 @@ LAYERS = (
         "_json",
         "_key_ids",
         "_best_path",
+        "_moment",
+        "_refresher",
     },
     {
         "_binding",
@@ -38,7 +40,7 @@ LAYERS = (
     {"certificate", "signature", "index", "scope", "catalog", "stores"},
     {"_pipeline", "_images", "_swap", "_difference"},
     {"compiler", "verdict", "_snapshot", "_serial_question"},
-    {"_follow", "_path", "_publication", "rejections"},
+    {"_follow", "_health", "_path", "_publication", "rejections"},
     {"publisher", "checker"},
     {"operations", "mirror", "fetcher"},
     {"demo"},

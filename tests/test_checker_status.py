@@ -1,0 +1,279 @@
+"""
+What a checker says of itself: whether anybody could be cleared, and what is wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from crlcheck.checker import CheckerStatus, RevocationChecker
+from crlcheck.operations import remove_scope
+from crlcheck.types import Policy, ProblemKind, RevocationStatus, StaleRule
+from support.checking import (
+    BAD,
+    CA,
+    FOREIGN,
+    GOOD,
+    OTHER_CA,
+    Clock,
+    CountingStore,
+    make_checker,
+    make_index,
+    publish,
+)
+from support.pki import DAY, NOW, delta_of, make_client, make_crl
+from support.publishing import catalog_of
+from support.publishing import publish as publish_bytes
+
+NOT_REVOKED = RevocationStatus.NOT_REVOKED
+HOUR = timedelta(hours=1)
+GRACE = Policy(stale=StaleRule.GRACE, stale_grace=2 * DAY)
+
+
+def kinds(status: CheckerStatus) -> list[ProblemKind]:
+    """The kinds of problems, in their order."""
+    return [problem.kind for problem in status.problems]
+
+
+def until(store: Any, days: int, number: int = 1, authority: Any = CA) -> None:
+    """Publish a CRL that is valid for so long."""
+    crl = make_crl(authority, number, [2], next_update=NOW + days * DAY)
+    publish_bytes(store, crl, authority.pem)
+
+
+def is_cleared(checker: RevocationChecker, certificate: bytes = GOOD) -> bool:
+    """Whether a certificate that is not listed is NOT_REVOKED."""
+    return checker.check(certificate).status is NOT_REVOKED
+
+
+# ---- answering ---------------------------------------------------------------------
+
+
+def test_before_there_is_a_set_nobody_is_answered() -> None:
+    """
+    A checker that nobody has used says so, one whose store was never there says why;
+    ``preload`` is enough where it is.
+    """
+    store = CountingStore()
+    checker = make_checker(store)
+    status = checker.status()
+    assert (status.answering, kinds(status)) == (False, [ProblemKind.NOT_LOADED])
+    assert "nobody has asked" in status.problems[0].detail
+    assert status.problems[0].is_error
+    checker.check(GOOD)
+    status = checker.status()
+    assert (status.answering, kinds(status)) == (False, [ProblemKind.NOT_LOADED])
+    assert "catalog.json" in status.problems[0].detail
+    publish(store)
+    checker.preload()
+    assert checker.status().answering
+    assert checker.status().problems == ()
+
+
+def test_a_set_that_is_too_old_answers_nobody() -> None:
+    """
+    As the verdicts say, to the second.
+    """
+    store, clock = CountingStore(), Clock()
+    publish(store)
+    checker = make_checker(store, clock=clock, max_catalog_age=HOUR)
+    assert is_cleared(checker)
+    store.is_down = True
+    for age, answers in ((HOUR, True), (HOUR + timedelta(seconds=1), False)):
+        clock.now = NOW + age
+        assert is_cleared(checker) is answers
+        status = checker.status()
+        assert status.answering is answers
+        assert kinds(status) == [ProblemKind.TOO_OLD] * (not answers) + [ProblemKind.STORE_FAILING]
+
+
+def test_a_store_that_fails_while_the_last_set_answers_is_a_warning() -> None:
+    """
+    It is told, and it is no outage.
+    """
+    store = CountingStore()
+    publish(store)
+    checker = make_checker(store)
+    assert is_cleared(checker)
+    store.is_down = True
+    assert is_cleared(checker)
+    status = checker.status()
+    assert status.answering
+    (problem,) = status.problems
+    assert (problem.kind, problem.is_error) == (ProblemKind.STORE_FAILING, False)
+    assert problem.detail == status.error
+    store.is_down = False
+    assert is_cleared(checker)
+    assert checker.status().problems == ()
+
+
+@pytest.mark.parametrize("policy", [Policy(), GRACE])
+def test_the_only_crl_has_expired(policy: Policy) -> None:
+    """
+    Nobody is cleared by it, and the status says so at the same second, grace included.
+    """
+    store, clock = CountingStore(), Clock()
+    until(store, 1)
+    checker = make_checker(store, clock=clock, policy=policy)
+    for days in (0, 1, 1.001, 2.999, 3, 3.001):
+        clock.now = NOW + days * DAY
+        cleared = is_cleared(checker)
+        assert cleared is (days <= (3 if policy is GRACE else 1))
+        status = checker.status()
+        assert status.answering is cleared
+        assert kinds(status) == [] if cleared else [ProblemKind.STALE]
+    (problem,) = status.problems
+    assert problem.is_error
+    assert problem.scope == status.scopes[0].scope
+    assert "CRL 1 of CN=Example CA has been stale since 2026-03-02" in problem.detail
+
+
+def test_one_of_several_crls_has_expired() -> None:
+    """
+    The others' clients are served: a problem, and no outage.
+    """
+    store, clock = CountingStore(), Clock()
+    until(store, 1)
+    until(store, 9, authority=OTHER_CA)
+    checker = make_checker(store, clock=clock)
+    clock.now = NOW + 2 * DAY
+    assert not is_cleared(checker)
+    assert is_cleared(checker, make_client(OTHER_CA, 5))
+    status = checker.status()
+    assert status.answering
+    assert kinds(status) == [ProblemKind.STALE]
+    assert "Example CA" in status.problems[0].detail
+
+
+def test_a_delta_keeps_an_expired_complete_crl_current() -> None:
+    """
+    The later of the two says whether they are in their time, for verdicts and status.
+    """
+    store, clock = CountingStore(), Clock()
+    until(store, 1)
+    delta = make_crl(CA, 2, [7], next_update=NOW + 3 * DAY, extensions=[delta_of(1)])
+    publish_bytes(store, delta, CA.pem)
+    checker = make_checker(store, clock=clock)
+    for days, answers in ((2, True), (4, False)):
+        clock.now = NOW + days * DAY
+        assert is_cleared(checker) is answers
+        assert checker.status().answering is answers
+    assert "delta CRL 2" in checker.status().problems[0].detail
+
+
+def test_a_crl_that_has_not_begun() -> None:
+    """
+    A clock that was set back far enough makes it so.
+    """
+    store, clock = CountingStore(), Clock()
+    publish(store)
+    checker = make_checker(store, clock=clock)
+    assert is_cleared(checker)
+    clock.now = NOW - 9999 * DAY
+    assert not is_cleared(checker)
+    status = checker.status()
+    assert (status.answering, kinds(status)) == (False, [ProblemKind.NOT_YET_VALID])
+
+
+def test_a_set_without_any_crl() -> None:
+    """
+    The last scope was removed: nobody can be cleared.
+    """
+    store = CountingStore()
+    publish(store)
+    checker = make_checker(store)
+    (scope,) = catalog_of(store).scopes
+    remove_scope(store, scope)
+    assert not is_cleared(checker)
+    status = checker.status()
+    assert (status.answering, kinds(status)) == (False, [ProblemKind.NOTHING_PUBLISHED])
+
+
+@pytest.mark.parametrize("num_broken", [1, 2])
+def test_images_that_cannot_be_loaded(num_broken: int) -> None:
+    """
+    One that is gone takes its issuer's clients, and all of them everybody.
+    """
+    store = CountingStore()
+    names = [publish(store), publish(store, authority=OTHER_CA)]
+    for name in names[:num_broken]:
+        store.delete(name)
+    checker = make_checker(store)
+    assert not is_cleared(checker)
+    assert is_cleared(checker, make_client(OTHER_CA, 5)) is (num_broken == 1)
+    status = checker.status()
+    assert status.answering is (num_broken == 1)
+    assert kinds(status) == [ProblemKind.IMAGE_UNAVAILABLE] * num_broken
+
+
+def test_indexes_that_were_handed_over() -> None:
+    """
+    They answer as long as one of them is in its time.
+    """
+    clock = Clock()
+    indexes = [make_index(next_update=NOW + DAY), make_index(OTHER_CA, next_update=NOW + 3 * DAY)]
+    checker = make_checker(indexes, clock=clock)
+    for days, answering, num_stale in ((0, True, 0), (2, True, 1), (4, False, 2)):
+        clock.now = NOW + days * DAY
+        status = checker.status()
+        assert status.answering is answering
+        assert kinds(status) == [ProblemKind.STALE] * num_stale
+        assert is_cleared(checker, make_client(OTHER_CA, 5)) is answering
+
+
+# ---- how it is told ----------------------------------------------------------------
+
+
+def test_problems_are_json_too() -> None:
+    """
+    The kind as a stable word, errors before warnings.
+    """
+    store, clock = CountingStore(), Clock()
+    until(store, 1)
+    checker = make_checker(store, clock=clock)
+    checker.check(GOOD)
+    clock.now = NOW + 2 * DAY
+    store.is_down = True
+    checker.check(FOREIGN)
+    shown = json.loads(json.dumps(checker.status().as_dict()))
+    assert shown["answering"] is False
+    assert [(one["kind"], one["is_error"]) for one in shown["problems"]] == [
+        ("stale", True),
+        ("store_failing", False),
+    ]
+    assert shown["problems"][0]["scope"] == shown["scopes"][0]["scope"]
+    assert shown["problems"][1]["detail"] == shown["error"]
+
+
+def test_a_store_that_was_never_there_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """
+    At the first failure, and again only after it was there.
+    """
+    store = CountingStore()
+    checker = make_checker(store)
+    with caplog.at_level(logging.WARNING, "crlcheck"):
+        for _ in range(5):
+            checker.check(GOOD)
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "no published set could be read" in record.getMessage()
+    assert store.url in record.getMessage()
+
+
+@pytest.mark.parametrize("is_down", [False, True])
+@pytest.mark.parametrize("age", [timedelta(0), 2 * HOUR, 90 * DAY], ids=str)
+def test_answering_is_what_a_good_client_gets(is_down: bool, age: timedelta) -> None:
+    """
+    Whatever becomes of the store and the only CRL, status and verdict agree.
+    """
+    store, clock = CountingStore(), Clock()
+    publish(store)
+    checker = make_checker(store, clock=clock, max_catalog_age=HOUR)
+    checker.check(BAD)
+    store.is_down, clock.now = is_down, NOW + age
+    assert is_cleared(checker) is checker.status().answering
