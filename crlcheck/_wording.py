@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
 
-from crlcheck._binding import parse_issuing_distribution_point
 from crlcheck._metadata import ImageMetadata
 from crlcheck._name import directory_name, format_name, uniform_resource_identifier
-from crlcheck.errors import MalformedCrlError
+from crlcheck._points import read_issuing_distribution_point
 from crlcheck.types import (
     CertificateFacts,
     DistributionPoint,
@@ -91,7 +90,7 @@ def scope_text(metadata: ImageMetadata) -> str:
     if metadata.is_delta:
         return "certificates of the complete CRL that it belongs to"
     der = metadata.issuing_distribution_point
-    idp = None if der is None else read_distribution_point(der)
+    idp = None if der is None else read_issuing_distribution_point(der)
     if der is None:
         return "all certificates"
     if idp is None:
@@ -102,7 +101,7 @@ def scope_text(metadata: ImageMetadata) -> str:
 def names_point(metadata: ImageMetadata) -> bool:
     """Whether a CRL names a distribution point."""
     der = metadata.issuing_distribution_point
-    idp = None if der is None else read_distribution_point(der)
+    idp = None if der is None else read_issuing_distribution_point(der)
     return idp is not None and bool(_point_names(idp.point))
 
 
@@ -125,14 +124,6 @@ def general_name_text(element: bytes) -> str:
         return printable(uri.decode("ascii", "backslashreplace"))
     name = directory_name(element)
     return element.hex() if name is None else name_text(name)
-
-
-def read_distribution_point(der: bytes) -> IssuingDistributionPoint | None:
-    """Return an issuingDistributionPoint extension read, None where it is not one."""
-    try:
-        return parse_issuing_distribution_point(der)
-    except MalformedCrlError:
-        return None
 
 
 def printable(text: str) -> str:

@@ -14,8 +14,9 @@ from rich.table import Table
 
 import crlcheck
 from crlcheck import cli
+from crlcheck._wording import printable
 from crlcheck.cli import main
-from crlcheck.cli.status import printable, report_error
+from crlcheck.cli.status import report_error
 from crlcheck.cli.text import console, say, say_fields, say_json
 from crlcheck.demo.pki import CertificateAuthority, sign_crl
 

@@ -10,10 +10,10 @@ from typing import Any
 from rich.table import Table
 
 from crlcheck._metadata import ImageMetadata
+from crlcheck._points import read_issuing_distribution_point
 from crlcheck._wording import (
     general_name_text,
     name_text,
-    read_distribution_point,
     restriction_texts,
 )
 from crlcheck.catalog import CATALOG_NAME, Catalog, PublishedImage, ScopeRecord
@@ -147,7 +147,7 @@ def _distribution(der: bytes | None) -> list[str] | None:
     """Say what part of an issuer's certificates the CRL is for (RFC 5280 5.2.5)."""
     if der is None:
         return None
-    idp = read_distribution_point(der)
+    idp = read_issuing_distribution_point(der)
     if idp is None:
         return [f"unreadable: {der.hex()}"]
     lines = [general_name_text(name) for name in idp.point.full_names]
