@@ -13,9 +13,10 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -24,6 +25,7 @@ import pytest
 
 from crlcheck.checker import RevocationChecker
 from crlcheck.demo.tls import server_certificate
+from crlcheck.stores import LocalStore, StoredObject
 from support.authorizer import PKI, publish
 
 pytestmark = pytest.mark.uninstrumented
@@ -256,6 +258,62 @@ def test_what_passes_by_the_kind_of_connection(store: Path, kind: str, client: s
                 assert sent[0]["status"] == 403
             else:
                 assert [message["type"] for message in sent] == ["websocket.close"]
+
+
+class HangingStore(LocalStore):
+    """A directory that does not answer while ``hangs`` is set."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.hangs = threading.Event()
+
+    def read_if_changed(self, name: str, etag: str | None) -> StoredObject | None:
+        """As ObjectStore.read_if_changed, but it may take its time."""
+        while self.hangs.is_set():
+            time.sleep(0.01)
+        return super().read_if_changed(name, etag)
+
+
+def health_and_client(checker: RevocationChecker) -> tuple[int, int]:
+    """The statuses that /healthz and a good client get."""
+    (health, *_) = exchange(checker, scope_of("http", path="/healthz"))[1]
+    seen, sent = exchange(checker, scope_of("http", "good"))
+    return health["status"], 200 if seen else sent[0]["status"]
+
+
+def test_health_is_what_clients_get(store: Path, tmp_path: Path) -> None:
+    """
+    Ill where every client is turned away: the store was never there, or hangs for
+    longer than a set may be used, or the only CRL has expired. Well where the last
+    set serves all, though the store is gone.
+    """
+    with RevocationChecker(tmp_path / "missing") as checker:
+        assert health_and_client(checker) == (503, 403)
+        publish(tmp_path / "missing", PKI.crl())
+        assert health_and_client(checker) == (200, 200)
+
+    hanging = HangingStore(store)
+    age = timedelta(milliseconds=300)
+    with RevocationChecker(
+        hanging, background_refresh=True, refresh_after=age / 10, max_catalog_age=age
+    ) as checker:
+        assert health_and_client(checker) == (200, 200)
+        hanging.hangs.set()
+        time.sleep(2 * age.total_seconds())
+        assert health_and_client(checker) == (503, 403)
+        hanging.hangs.clear()
+        deadline = time.monotonic() + 30
+        while health_and_client(checker) != (200, 200):
+            assert time.monotonic() < deadline
+
+    with RevocationChecker(store, clock=lambda: datetime.now(UTC) + timedelta(days=99)) as checker:
+        assert health_and_client(checker) == (503, 403)
+
+    with RevocationChecker(store) as checker:
+        assert health_and_client(checker) == (200, 200)
+        store.rename(tmp_path / "away")
+        assert health_and_client(checker) == (200, 200)
+        assert checker.status().problems != ()
 
 
 def test_a_stranger_s_header_is_not_believed() -> None:

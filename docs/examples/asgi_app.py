@@ -46,7 +46,9 @@ def check_revocation(
     Every other request is answered 403, and every other WebSocket is closed
     before it is accepted, which the client sees as 403 too. A WebSocket that is
     open stays open: end it after a while where a later revocation has to count.
-    ``/healthz`` is answered with the checker's status. Of connections of any other kind nothing
+    ``/healthz`` is answered with the checker's status: 200 while certificates can be
+    cleared, also by a set that is a little older because the store is down, and 503
+    where every client is turned away. Of connections of any other kind nothing
     passes: only ``lifespan``, the server's own start and end, comes from no client.
 
     With *proxy_header* the certificate is taken from that header, URL-encoded, of
@@ -63,8 +65,8 @@ def check_revocation(
             # has clients of its own, and nobody could tell here how to turn them away.
             raise ValueError(f"connections of the kind {kind!r} are not checked")
         if kind == "http" and scope["path"] == "/healthz":
-            status = checker.status()
-            await _answer(send, 200 if status.error is None else 503, status.as_dict())
+            status = await asyncio.to_thread(_health, checker)
+            await _answer(send, 200 if status.answering else 503, status.as_dict())
             return
         pem = _certificate(scope, proxy_header, proxies)
         # It may load an image: in a thread, so that no other request waits.
@@ -89,6 +91,15 @@ def _certificate(scope: Scope, header: str | None, proxies: Collection[str]) -> 
     if scope["client"] is None or scope["client"][0] not in proxies or len(values) != 1:
         return None
     return unquote(values[0].decode("latin-1")).encode()
+
+
+def _health(checker: crlcheck.RevocationChecker) -> crlcheck.CheckerStatus:
+    status = checker.status()
+    if status.answering:
+        return status
+    # A service that is ill gets no requests that would ask the store: the probe does.
+    checker.preload()
+    return checker.status()
 
 
 def _verdict(checker: crlcheck.RevocationChecker, pem: bytes | None) -> str:
@@ -147,6 +158,7 @@ def main() -> None:
         max_catalog_age=timedelta(hours=12),
         background_refresh=True,
     )
+    checker.preload()  # so that the first request finds the set read
     application = check_revocation(
         hello, checker, proxy_header=options.proxy_header, proxies=("127.0.0.1",)
     )
