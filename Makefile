@@ -30,7 +30,7 @@ MUTATED := build/mutants
 PYTEST_ENV := PYTHONSAFEPATH=1
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test e2e load soak conformance differential mutants lint format bench bench-large fuzz sanitize clean
+.PHONY: build demo test test-all e2e load soak conformance differential mutants lint format bench bench-large fuzz sanitize clean
 .DELETE_ON_ERROR:
 
 build: $(BUILT)
@@ -66,6 +66,16 @@ demo: $(BUILT)
 
 test: $(BUILT)
 	$(PYTEST_ENV) $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# The same on every supported interpreter that is found, on PATH or under pyenv, with
+# the one wheel that serves them all.
+WHEELS := build/test-all/wheel
+
+test-all: $(BUILT)
+	rm -rf $(WHEELS)
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation \
+	    --config-settings=build-dir=build/test-all/cmake --wheel-dir $(WHEELS) .
+	$(BIN)/python tests/interpreters.py $(WHEELS)/*.whl $(PYTEST_ARGS)
 
 # NIST's revocation tests, what they expect and what comes out.
 conformance: $(BUILT)
