@@ -322,7 +322,7 @@ class RemovedIssuer:
         return cls(
             at=take_time(members, "at", where),
             subject=_take_name(members, "subject", where),
-            scopes=tuple(typed(one, str, f"{where}.scopes") for one in scopes),
+            scopes=tuple(typed(one, str, f"{where}.scopes[{i}]") for i, one in enumerate(scopes)),
             note=take(members, "note", str, where),
             unknown=members,
         )
@@ -374,12 +374,14 @@ class Tombstone:
         members = members_of(value, where)
         try:
             delta = members.pop("delta", None)
+            if delta is not None:
+                delta = ImageMetadata.from_json(typed(delta, dict, f"{where}.delta"))
             return cls(
                 action=ScopeAction(take(members, "action", str, where)),
                 at=take_time(members, "at", where),
                 note=take(members, "note", str, where),
                 base=ImageMetadata.from_json(take(members, "base", dict, where)),
-                delta=None if delta is None else ImageMetadata.from_json(delta),
+                delta=delta,
                 accepts_any=take(members, "accepts_any", bool, where),
                 unknown=members,
             )
