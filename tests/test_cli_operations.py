@@ -319,3 +319,38 @@ def test_the_samples_format_cannot_tell_issuers_apart(
     crlcheck.publish_crl(delta, single, issuer=place["ca.pem"])
     assert main(["export", single, "--format", "sample-json", "-o", output]) == 4
     assert "with a delta CRL" in capsys.readouterr().err
+
+
+def test_the_samples_format_says_what_the_checker_would(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    A certificate that an operator denied is in it; where another issuer's is
+    denied, the CRL is stale, or its image is not the catalog's, nothing is written.
+    """
+    store, output = place["denying"], place["denying.json"]
+    export = ["export", store, "--format", "sample-json", "-o", output]
+    crlcheck.publish_crl(place.crl("one.crl"), store, issuer=place["ca.pem"])
+    issuer = place.world.authority.certificate.subject.public_bytes()
+    good = place.world.clients["good"].certificate.serial_number
+    crlcheck.deny_certificate(store, issuer, good)
+    assert main(export) == 0
+    assert hex(good) in json.loads(Path(output).read_text())
+    Path(output).unlink()
+    other = make_authority("Root").certificate.subject.public_bytes()
+    crlcheck.deny_certificate(store, other, 7)
+    assert main(export) == 4
+    assert "a certificate of another issuer is denied" in capsys.readouterr().err
+    crlcheck.lift_denial(store, other, 7)
+    first, second = Path(store, "images").iterdir(), Path(place["store"], "images").iterdir()
+    image, wrong = next(first), next(second)
+    right = image.read_bytes()
+    image.write_bytes(wrong.read_bytes())
+    assert main(export) == 4
+    assert "the catalog says" in capsys.readouterr().err
+    image.write_bytes(right)
+    stale = place.crl("late.crl", crl_number=9, this_update=NOW - 2 * WEEK, next_update=NOW - WEEK)
+    crlcheck.publish_crl(stale, place["late"], issuer=place["ca.pem"])
+    assert main(["export", place["late"], *export[2:]]) == 4
+    assert "the CRL has been stale since" in capsys.readouterr().err
+    assert not Path(output).exists()

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import click
 
 import crlcheck
-from crlcheck.catalog import PublishedImage
-from crlcheck.cli.operations import duration, read_published, usage
+from crlcheck._snapshot import Trust, snapshot_of_catalog
+from crlcheck.catalog import CATALOG_NAME, Catalog
+from crlcheck.cli.operations import duration, usage
 from crlcheck.cli.sources import open_target
-from crlcheck.cli.status import EXIT_FAILED, describe, report_error
-from crlcheck.cli.text import count, say, say_json
-from crlcheck.errors import CrlCheckError, CrlError, FetchError, StoreError
+from crlcheck.cli.status import EXIT_FAILED, about, describe, report_error
+from crlcheck.cli.text import count, say, say_json, time_text
+from crlcheck.errors import CrlCheckError, CrlError, FetchError, IndexFileError, StoreError
 from crlcheck.fetcher import FetchLimits, check_url, fetch
-from crlcheck.index import RevocationIndex
 from crlcheck.mirror import mirror_store
 from crlcheck.operations import advance_generation, clean_up
+from crlcheck.scope import names_match
 from crlcheck.stores import ObjectStore
 
 _PATH = click.Path(path_type=Path)
@@ -165,10 +166,13 @@ def export_command(store: str, format_name: str, output: Path) -> int:
     Write what STORE has published in another program's format.
 
     sample-json is the cache file of AWS's sample for API Gateway: hexadecimal
-    serial numbers without their issuer, so that it can stand for one CRL only.
+    serial numbers without their issuer and without times, so that it can stand
+    for one current CRL only. What operators denied by hand is in it.
     """
-    target = open_target(store)
-    catalog = read_published(target)
+    target, now = open_target(store), datetime.now(UTC)
+    with about(store, StoreError):
+        stored = target.read(CATALOG_NAME)
+        catalog = Catalog.from_bytes(stored.body)
     records = list(catalog.scopes.values())
     if len(records) != 1 or records[0].delta is not None:
         raise CrlCheckError(
@@ -176,20 +180,27 @@ def export_command(store: str, format_name: str, output: Path) -> int:
             f"{' with a delta CRL' if records and records[0].delta else ''}: {format_name} ignores "
             "issuers, so it is written only where there is one complete CRL"
         )
-    with _open_image(target, records[0].base) as index:
-        if index.metadata.issuing_distribution_point is not None:
-            raise CrlCheckError(
-                f"{store}: the CRL is for a part of its issuer's certificates, which "
-                f"{format_name} cannot say"
-            )
-        serials = {hex(entry.serial_number): "" for entry in index.iter_entries()}
+    crl = records[0].base.metadata
+    denied = [denial for denial in catalog.denied if denial.holds(now)]
+    if crl.issuing_distribution_point is not None:
+        found = "the CRL is for a part of its issuer's certificates"
+    elif crl.next_update is not None and now > crl.next_update:
+        found = f"the CRL has been stale since {time_text(crl.next_update)}"
+    elif not all(names_match(denial.issuer, crl.issuer) for denial in denied):
+        found = "a certificate of another issuer is denied, and whatever it issued"
+    else:
+        found = ""
+    if found:
+        raise CrlCheckError(f"{store}: {found}, which {format_name} cannot say")
+    with about(store, StoreError, IndexFileError):
+        # Opened as a checker does: what the catalog does not authenticate is refused.
+        snapshot = snapshot_of_catalog(catalog, stored.etag, target, Trust(), None)
+        index = snapshot.images[0].index()
+    serials = {hex(entry.serial_number): "" for entry in index.iter_entries()}
+    serials |= {hex(denial.serial_number): "" for denial in denied}
     output.write_text(json.dumps(serials), encoding="ascii")
     say(f"{output}: {count(len(serials), 'serial number')}")
     return 0
-
-
-def _open_image(store: ObjectStore, image: PublishedImage) -> RevocationIndex:
-    return crlcheck.open_index(store.load(image.name))
 
 
 COMMANDS: tuple[click.Command, ...] = (
