@@ -83,7 +83,7 @@ conformance: $(BUILT)
 
 # Random PKIs against the reference and OpenSSL; the tests try a few of them too.
 differential: $(BUILT)
-	WORLDS=$(WORLDS) $(PYTEST_ENV) $(BIN)/python -m pytest tests/test_differential.py \
+	WORLDS=$(WORLDS) $(PYTEST_ENV) $(BIN)/python -m pytest tests/test_differential.py tests/test_differential_serials.py \
 	    --hypothesis-show-statistics $(PYTEST_ARGS)
 
 $(VENV)/.mutation: $(BUILT)
