@@ -344,13 +344,14 @@ class FollowedSet:
         finally:
             self._last_poll_seconds = time.monotonic() - started
             self._num_polls += 1
-            self._num_refused_polls += self._refusal is not None
             self._polling_since = None
             self._polled_at = Moment.now(self._clock)
         self._answered_at = asked
         self._failures_in_a_row, self._pause = 0, timedelta(0)
         if self._refusal is None:
             self.confirmed_at, self.error = asked.wall, None
+        else:
+            self._num_refused_polls += 1
         if newer is None:
             return False
         self._held = _Held(newer, asked)
@@ -409,6 +410,7 @@ class FollowedSet:
         self._num_failed_polls += 1
         if is_refusal:
             # The store answers: there is nothing to spare it, and the next answer may do.
+            self._num_refused_polls += 1
             self._answered_at = self._refusal.at if self._refusal is not None else None
             self._failures_in_a_row, self._pause = 0, timedelta(0)
         else:

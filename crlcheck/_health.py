@@ -7,7 +7,7 @@ from datetime import datetime
 
 from crlcheck._images import HeldImage
 from crlcheck._snapshot import Snapshot
-from crlcheck._wording import crl_text
+from crlcheck._wording import crl_text, name_text
 from crlcheck._wording import time_text as _time
 from crlcheck.types import Policy, ProblemKind, StatusProblem, UndeterminedCause
 from crlcheck.verdict import untimely
@@ -40,6 +40,10 @@ def examine(
     if not num_complete:
         detail = "the set has no complete CRL"
         problems.append(StatusProblem(ProblemKind.NOTHING_PUBLISHED, detail, is_error=True))
+    if snapshot.catalog is not None:
+        for issuer in snapshot.table.issuers.unverified():
+            detail = f"nobody verified that {name_text(issuer.subject)} is self-signed"
+            problems.append(StatusProblem(ProblemKind.UNVERIFIED_ISSUER, detail))
     may_answer = not any(one.is_error for one in store_problems)
     problems.sort(key=lambda one: not one.is_error)
     return may_answer and num_clearing > 0, tuple(problems)

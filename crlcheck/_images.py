@@ -129,15 +129,22 @@ class HeldImage:
             raise StoreUnavailableError(f"{self.error} (not tried again yet)")
         try:
             opened = self._open()
+        except IndexFileError as error:
+            self._note_failure(error)
+            self._refused_at = time.monotonic()
+            raise
         except (StoreError, OSError) as error:
             self._note_failure(error)
             if isinstance(error, StoreUnavailableError):
                 self._unavailable_at = time.monotonic()
             raise
-        except IndexFileError as error:
-            self._note_failure(error)
-            self._refused_at = time.monotonic()
-            raise
+        except Exception as error:
+            # Too large for the memory there is, no thread to read it by, or a store's own
+            # fault: its certificates are undetermined, as where the store does not answer.
+            failure = StoreUnavailableError(f"not loaded: {type(error).__name__}: {error}")
+            self._note_failure(failure)
+            self._unavailable_at = time.monotonic()
+            raise failure from error
         self.error = self._refused_at = self._unavailable_at = None
         return opened
 

@@ -164,9 +164,12 @@ class S3Store:
                     failures.append(error)
 
         num_others = min(_MAX_READERS, -(-first.total // _PART) - 1) - 1
-        readers = [threading.Thread(target=read_parts, daemon=True) for _ in range(num_others)]
-        for reader in readers:
-            reader.start()
+        readers: list[threading.Thread] = []
+        with contextlib.suppress(RuntimeError):  # no more threads: those there are read it all
+            for _ in range(num_others):
+                reader = threading.Thread(target=read_parts, daemon=True)
+                reader.start()
+                readers.append(reader)
         read_parts()
         for reader in readers:
             reader.join()

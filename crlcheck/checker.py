@@ -160,7 +160,7 @@ class RevocationChecker:
         clock: returns the time in UTC.
         image_memory: how many bytes of a store's images are kept loaded. Beyond
             that the least recently used ones are let go; the one in use stays,
-            whatever its size.
+            whatever its size. Processes forked after ``preload`` share the memory.
         max_catalog_age: how long a set is answered from after its catalog was
             last read in full; beyond that every answer is
             UNDETERMINED(STORE_UNAVAILABLE) until the store hands it out again.

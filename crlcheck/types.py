@@ -369,6 +369,8 @@ class ProblemKind(enum.Enum):
     CATALOG_WENT_BACK: the store has an earlier generation than the one in use, or
         another catalog of the same one: somebody put an old one back.
     CATALOG_REFUSED: the store has a catalog that cannot be used.
+    UNVERIFIED_ISSUER: only the name and key ids of a published issuer say that it is
+        self-signed, and so ends paths: nobody could verify its signature.
     BACKGROUND_REFRESH: the thread could not be started; the checks ask instead.
     """
 
@@ -381,6 +383,7 @@ class ProblemKind(enum.Enum):
     STORE_FAILING = "store_failing"
     CATALOG_WENT_BACK = "catalog_went_back"
     CATALOG_REFUSED = "catalog_refused"
+    UNVERIFIED_ISSUER = "unverified_issuer"
     BACKGROUND_REFRESH = "background_refresh"
 
 

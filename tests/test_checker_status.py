@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from crlcheck.catalog import CATALOG_NAME
 from crlcheck.checker import CheckerStatus, RevocationChecker
 from crlcheck.operations import remove_scope
-from crlcheck.types import Policy, ProblemKind, RevocationStatus, StaleRule
+from crlcheck.types import Policy, ProblemKind, RevocationStatus, StaleRule, UndeterminedCause
 from support.checking import (
     BAD,
     CA,
@@ -209,6 +210,49 @@ def test_images_that_cannot_be_loaded(num_broken: int) -> None:
     status = checker.status()
     assert status.answering is (num_broken == 1)
     assert kinds(status) == [ProblemKind.IMAGE_UNAVAILABLE] * num_broken
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't start new thread")])
+def test_an_image_that_fails_by_anything_is_undetermined(error: Exception) -> None:
+    """
+    It is tried once by all who need it, told, and raises nothing from a check.
+    """
+    store = CountingStore()
+    publish(store)
+    before = store.before
+
+    def fail(operation: str, name: str) -> None:
+        assert before is not None
+        before(operation, name)
+        if operation == "load":
+            raise error
+
+    store.before = fail
+    checker = make_checker(store)
+    for _ in range(3):
+        result = checker.check(GOOD)
+        assert result.cause is UndeterminedCause.STORE_UNAVAILABLE
+        assert type(error).__name__ in result.detail
+    assert store.counts["load"] == 1
+    status = checker.status()
+    assert (status.answering, kinds(status)) == (False, [ProblemKind.IMAGE_UNAVAILABLE])
+
+
+def test_an_issuer_that_nobody_verified() -> None:
+    """
+    Paths end at it by its name and key ids alone, which is a warning.
+    """
+    store = CountingStore()
+    publish(store)
+    body = json.loads(store.read(CATALOG_NAME).body)
+    del body["issuer_records"]
+    store.write(CATALOG_NAME, json.dumps(body).encode())
+    checker = make_checker(store)
+    assert is_cleared(checker)
+    status = checker.status()
+    assert (status.answering, kinds(status)) == (True, [ProblemKind.UNVERIFIED_ISSUER])
+    assert "CN=Example CA" in status.problems[0].detail
+    assert not status.problems[0].is_error
 
 
 def test_indexes_that_were_handed_over() -> None:

@@ -171,6 +171,31 @@ def test_a_large_object_is_read_in_parts(
     assert bytes(store.load("image")) == body
 
 
+@pytest.mark.parametrize("num_threads", [0, 1])
+def test_where_no_more_threads_can_be_had_fewer_read_the_parts(
+    num_threads: int, s3: S3Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A limit of the system costs time, not the image.
+    """
+    monkeypatch.setattr(_s3, "_PART", 1000)
+    body = bytes(number * 7 % 251 for number in range(9001))
+    s3.client.put_object(Bucket=s3.bucket, Key="p/image", Body=body)
+    started: list[str] = []
+    start = threading.Thread.start
+
+    def start_some(thread: threading.Thread) -> None:
+        if "read_parts" in thread.name:
+            if len(started) == num_threads:
+                raise RuntimeError("can't start new thread")
+            started.append(thread.name)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_some)
+    assert bytes(S3Store(f"s3://{s3.bucket}/p").load("image")) == body
+    assert len(started) == num_threads
+
+
 @pytest.fixture(scope="module")
 def proxy(s3_server: tuple[str, Any]) -> Iterator[FaultProxy]:
     """A proxy with faults."""
