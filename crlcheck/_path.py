@@ -83,9 +83,7 @@ class Judge:
         """
         coverage = self._snapshot.table.coverage(certificate, issuer, any_points=any_points)
         result = self._by_coverage(certificate, coverage)
-        if coverage.cause is UndeterminedCause.AMBIGUOUS_ISSUER:
-            return result  # what becomes of a namesake says nothing of this certificate
-        return self._join_above(result, coverage.issuers, self._policy.path_depth)
+        return self._join_above(result, coverage, self._policy.path_depth)
 
     def judge_given_path(self, path: Sequence[CertificateFacts]) -> CheckResult:
         """
@@ -95,33 +93,35 @@ class Judge:
         """
         table = self._snapshot.table
         length = table.issuers.length_below_anchor(path)
-        results = [
-            self._by_coverage(certificate, table.coverage(certificate, issuer))
+        coverages = [
+            table.coverage(certificate, issuer)
             for certificate, issuer in zip(path[:length], (*path[1:], None), strict=False)
         ]
+        results = list(map(self._by_coverage, path, coverages))
         if self._snapshot.denied:
-            results += self._denials_on(path, length)
+            if length == len(path):
+                results[-1] = self._join_above(results[-1], coverages[-1], depth=0)
+            keys = (table.issuers.key(one.subject, public_key_hash(one)) for one in path[1:])
+            denials = [self._denial_of(certificate) for certificate in path[length:]]
+            denials += [self._denial_of_key(key) for key in keys if key is not None]
+            results += [denial for denial in denials if denial is not None]
         return worst(results)
-
-    def _denials_on(self, path: Sequence[CertificateFacts], length: int) -> list[CheckResult]:
-        issuers = self._snapshot.table.issuers
-        found = [self._denial_of(certificate) for certificate in path[length:]]
-        keys = [issuers.key(one.subject, public_key_hash(one)) for one in path[1:]]
-        found += [self._denial_of_key(key) for key in keys if key is not None]
-        found += [self._judge_above(_Step(key, 0)) for key in issuers.of(path[-1])]
-        return [result for result in found if result is not None]
 
     # ---- the path ------------------------------------------------------------
 
     def _join_above(
-        self, result: CheckResult, keys: Sequence[IssuerKey], depth: int | None
+        self, result: CheckResult, coverage: Coverage, depth: int | None
     ) -> CheckResult:
+        """Return the worst of *result* and what is above a certificate of that coverage."""
+        if coverage.cause is UndeterminedCause.AMBIGUOUS_ISSUER:
+            return result  # what becomes of a namesake says nothing of this certificate
         if depth == 0 and not self._snapshot.denied:
             return result
-        for key in keys:
+        for key in coverage.issuers:
             # Of several keys that may have issued it, each must be in order.
-            if not key.is_anchor or self._snapshot.denied:
-                result = _join(result, self._judge_above(_Step(key, depth)))
+            above = self._judge_above(_Step(key, depth))
+            if above is not None:
+                result = worst((result, above))
         return result
 
     def _judge_above(self, step: _Step) -> CheckResult | None:
@@ -222,11 +222,11 @@ class Judge:
         denial = self._denial_of(certificate)
         if denial is not None:
             return denial
-        if (
-            coverage.cause is UndeterminedCause.OUT_OF_SCOPE
-            and self._snapshot.table.publishes_no_crl(certificate, coverage)
+        if coverage.cause is UndeterminedCause.OUT_OF_SCOPE and all(
+            key.publishes_no_crl for key in coverage.issuers
         ):
-            return unpublished(certificate)
+            is_held = self._snapshot.table.may_have_crls(certificate, coverage)
+            return unpublished(certificate, is_held=is_held)
         if coverage.cause is not None:
             return uncovered(certificate, coverage, self._policy)
         evidence: list[Evidence] = []

@@ -230,19 +230,17 @@ class ScopeTable:
             self._plain[question] = group.plain
         return group.plain
 
-    def publishes_no_crl(self, certificate: CertificateFacts, coverage: Coverage) -> bool:
+    def may_have_crls(self, certificate: CertificateFacts, coverage: Coverage) -> bool:
         """
-        Whether the keys that may have issued *certificate*, which has this
-        *coverage*, publish no CRL by the operator's word, and no CRL that is or was
-        held belies it.
+        Whether a CRL is held, or was until it was removed, that may be of one of the
+        keys that may have issued *certificate*, which has this *coverage*, or of a
+        cRLIssuer that it names, or may name.
         """
-        keys = coverage.issuers
-        if not all(key.publishes_no_crl for key in keys):
-            return False
         if coverage.any_points and self._indirect_by_name:
-            return False  # it may name the issuer of such a CRL
+            return True
+        keys = coverage.issuers
         crls = self._published.get(name_key(certificate.issuer), ())
-        return not any(self._may_be_of(metadata, keys) for metadata in crls) and not any(
+        return any(self._may_be_of(metadata, keys) for metadata in crls) or any(
             name is not None and name_key(name) in self._indirect_by_name
             for point in certificate.distribution_points
             for name in map(directory_name, point.crl_issuers)

@@ -328,10 +328,16 @@ def _waived(certificate: CertificateFacts, cause: UndeterminedCause, reason: str
     )
 
 
-def unpublished(certificate: CertificateFacts) -> CheckResult:
-    """Return the verdict on a certificate whose issuer publishes no CRL, as the operator says."""
-    reason = "its issuer publishes no CRL, and none of it is held"
-    return _waived(certificate, UndeterminedCause.OUT_OF_SCOPE, reason)
+def unpublished(certificate: CertificateFacts, *, is_held: bool) -> CheckResult:
+    """
+    Return the verdict on a certificate that no CRL covers, and whose issuer
+    publishes none, as the operator says; *is_held* tells that one is or was held.
+    """
+    said = "the operator says that its issuer publishes no CRL"
+    if not is_held:
+        return _waived(certificate, UndeterminedCause.OUT_OF_SCOPE, said)
+    reason = f"{said}, but a CRL that may be of that issuer is held, or was until it was removed"
+    return _undetermined(certificate, UndeterminedCause.OUT_OF_SCOPE, reason)
 
 
 def denied(certificate: CertificateFacts, *, note: str, until: datetime | None) -> CheckResult:

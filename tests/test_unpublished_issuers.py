@@ -1,0 +1,131 @@
+"""Certificates of a trusted CA that publishes no CRL."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from crlcheck._swap import read_catalog, swap
+from crlcheck.certificate import load_certificate
+from crlcheck.demo.encoding import encode_extension
+from crlcheck.demo.pki import CertificateAuthority
+from crlcheck.errors import CertificateError
+from crlcheck.operations import deny_certificate, remove_scope
+from crlcheck.publisher import publish_crl
+from crlcheck.types import Policy, RevocationStatus, UndeterminedCause
+from support.checking import CA, make_checker, verdict
+from support.memory_store import MemoryStore
+from support.pki import NOW, make_authority, make_client, make_crl
+
+REVOKED = RevocationStatus.REVOKED
+NOT_REVOKED = RevocationStatus.NOT_REVOKED
+UNDETERMINED = RevocationStatus.UNDETERMINED
+OUT_OF_SCOPE = UndeterminedCause.OUT_OF_SCOPE
+
+SILENT = make_authority("Silent", make_authority("Root of Silent"))
+"""A trusted CA that publishes no CRL."""
+
+
+def silent_store(*, issuers: Iterable[CertificateAuthority] = ()) -> MemoryStore:
+    """A store where another CA's CRL is published, and Silent is trusted."""
+    store = MemoryStore()
+    trusted = [CA.der, SILENT.der, *(one.der for one in issuers)]
+    publish_crl(make_crl(CA), store, issuer=trusted, now=NOW)
+    return store
+
+
+NO_CRL = Policy(unpublished_issuers=SILENT.der)
+
+
+def test_what_an_issuer_without_crl_issued_can_pass() -> None:
+    """
+    By a rule for that issuer, given to the checker or marked in the catalog, and
+    the result says so; other issuers' certificates do not pass by it.
+    """
+    client = make_client(SILENT, 6)
+    marked = silent_store()
+    catalog, etag = read_catalog(marked)
+    fingerprint = hashlib.sha256(SILENT.der).hexdigest()
+    successor = catalog.with_issuer_settings(fingerprint, publishes_no_crl=True)
+    assert swap(marked, successor, etag)
+    for checker in (make_checker(silent_store(), policy=NO_CRL), make_checker(marked)):
+        result = checker.check(client)
+        assert verdict(result) == (NOT_REVOKED, None)
+        assert result.waived == (OUT_OF_SCOPE,)
+        assert "the operator says that its issuer publishes no CRL" in str(result)
+        assert checker.check_chain([client]).waived == (OUT_OF_SCOPE,)
+    assert make_checker(silent_store()).check(client).cause is OUT_OF_SCOPE
+
+
+def test_the_rule_is_for_that_key_of_a_trusted_issuer() -> None:
+    """
+    A namesake's certificates do not pass, and it trusts nobody.
+    """
+    namesake = make_authority("Silent")
+    store = silent_store(issuers=[namesake])
+    checker = make_checker(store, policy=NO_CRL)
+    assert checker.check(make_client(namesake, 6)).cause is OUT_OF_SCOPE
+    elsewhere = make_checker(silent_store(), policy=Policy(unpublished_issuers=[namesake.der]))
+    assert elsewhere.check(make_client(namesake, 6)).cause is UndeterminedCause.UNKNOWN_ISSUER
+    assert elsewhere.check(make_client(SILENT, 6)).cause is OUT_OF_SCOPE
+
+
+def test_a_crl_belies_that_an_issuer_publishes_none() -> None:
+    """
+    While one is held, whatever it is for, and after it was removed: what it
+    revoked must not pass again.
+    """
+    for_cas = encode_extension("2.5.29.28", b"\x30\x03\x82\x01\xff", critical=True)
+    store = silent_store()
+    report = publish_crl(make_crl(SILENT, extensions=[for_cas]), store, issuer=SILENT.der, now=NOW)
+    checker = make_checker(store, policy=NO_CRL)
+    for _ in range(2):
+        result = checker.check(make_client(SILENT, 6))
+        assert verdict(result) == (UNDETERMINED, OUT_OF_SCOPE)
+        assert "a CRL that may be of that issuer is held" in str(result)
+        if report.scope in read_catalog(store)[0].scopes:
+            remove_scope(store, report.scope, now=NOW)
+
+
+def test_what_is_above_an_issuer_without_crl_is_checked() -> None:
+    """
+    Its own certificate may be revoked, and it may be denied.
+    """
+    root = make_authority("Root of Silent")
+    silent = make_authority("Silent", root)
+    policy = Policy(unpublished_issuers=silent.der)
+    for revoked, status in (([], NOT_REVOKED), ([silent.certificate.serial_number], REVOKED)):
+        store = MemoryStore()
+        trusted = [root.der, silent.der]
+        publish_crl(make_crl(root, 1, revoked), store, issuer=trusted, now=NOW)
+        checker = make_checker(store, policy=policy)
+        assert checker.check(make_client(silent, 6)).status is status
+        facts = load_certificate(silent.der)
+        deny_certificate(store, facts.issuer, facts.serial_number, now=NOW)
+        assert checker.check(make_client(silent, 6)).status is REVOKED
+
+
+@pytest.mark.parametrize(
+    "given", [SILENT.der, bytearray(SILENT.pem), [SILENT.der], {SILENT.der}, SILENT.certificate],
+    ids=["bytes", "bytearray", "list", "set", "object"],
+)  # fmt: skip
+def test_a_policy_with_issuers_stays_a_value(given: Any) -> None:
+    """
+    It can be hashed and compared, whatever form its certificates have.
+    """
+    policy = Policy(unpublished_issuers=given)
+    assert hash(policy) == hash(Policy(unpublished_issuers=given))
+    assert policy == Policy(unpublished_issuers=policy.unpublished_issuers)
+    checker = make_checker(silent_store(), policy=policy)
+    assert checker.check(make_client(SILENT, 6)).status is NOT_REVOKED
+
+
+def test_a_policy_whose_issuers_are_no_certificates_is_refused() -> None:
+    """
+    When the checker is made, not at the first check.
+    """
+    with pytest.raises(CertificateError):
+        make_checker(silent_store(), policy=Policy(unpublished_issuers=b"no certificate"))
