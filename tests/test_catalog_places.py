@@ -21,7 +21,7 @@ from support.catalogs import NOW, issuer, record
 NAME = bytes.fromhex("300c310a300806035504030c0141")  # CN=A
 ISSUER = IssuerRecord(b"certificate", NOW, "ca.pem", True, is_anchor=True, publishes_no_crl=True)
 
-DEFAULTS = {
+DEFAULTS: dict[str, object] = {
     "added_at": None,
     "added_by": "",
     "covers_no_distribution_point": False,
