@@ -20,11 +20,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
+from crlcheck._deadline import TimedSocket, connect, resolve, secure
+
 if TYPE_CHECKING:
-    from socket import socket
     from ssl import SSLContext
 
 CONNECT_SECONDS = 1.0
@@ -180,17 +181,19 @@ class S3Getter:
         body = b""
         may_stay = False
         try:
-            sock = connection.sock
             connection.request("GET", path, headers={**headers, **signed})
             with connection.getresponse() as response:
                 is_refusal = response.status not in (200, 206)
                 if response.length != 0:
-                    chunks = _chunks(response, sock, deadline)
-                    if into is None or is_refusal:
+                    chunks = _chunks(response)
+                    if is_refusal:
+                        body = next(chunks, b"")  # its code comes first, and nobody waits for more
+                    elif into is None:
                         body = b"".join(chunks)
                     else:
                         _fill(into(*_sizes(response)), chunks)
-                may_stay = not response.will_close
+                ended = response.isclosed() or response.length == 0
+                may_stay = ended and not response.will_close
         finally:
             self._let_go(host, connection, may_stay=may_stay)
         if is_refusal:
@@ -257,25 +260,34 @@ class S3Getter:
             except IndexError:  # another thread was first
                 break
             if its_host == host and not _has_ended(connection):
-                connection.sock.settimeout(remaining)
+                timed: Any = connection.sock
+                timed.deadline = deadline
                 return connection
             connection.close()
-        timeout = min(CONNECT_SECONDS, remaining)
-        if scheme == "http":
-            connection = HTTPConnection(host, timeout=timeout)
-        else:
-            connection = self._tls_connection(host, timeout)
-        connection.connect()
-        connection.sock.settimeout(max(deadline - time.monotonic(), 0.001))
+        connection = HTTPConnection(host)
+        connection.auto_open = 0  # it would open one without limits, and without TLS
+        connection.sock = self._connected(scheme, host, deadline)
         return connection
 
-    def _tls_connection(self, host: str, timeout: float) -> HTTPConnection:
+    def _connected(self, scheme: str, host: str, deadline: float) -> TimedSocket:
+        parts = urlsplit(f"{scheme}://{host}")
+        name, port = parts.hostname or "", parts.port or (80 if scheme == "http" else 443)
+        failure: OSError = OSError("no address")
+        for address in resolve(name, port, deadline):
+            try:
+                connected = connect(address, port, deadline=deadline, seconds=CONNECT_SECONDS)
+            except OSError as error:
+                failure = error
+                continue
+            return connected if scheme == "http" else self._secured(connected, name)
+        raise failure
+
+    def _secured(self, connected: TimedSocket, name: str) -> TimedSocket:
         import ssl
-        from http.client import HTTPSConnection
 
         if self._tls is None:
             self._tls = ssl.create_default_context(cafile=self._ca_bundle)
-        return HTTPSConnection(host, timeout=timeout, context=self._tls)
+        return secure(connected, self._tls, name, seconds=CONNECT_SECONDS)
 
     # ---- Signature Version 4 -------------------------------------------------
 
@@ -336,14 +348,10 @@ def _sizes(response: HTTPResponse) -> tuple[int, int]:
     return (int(total) if total.isdecimal() else size), size
 
 
-def _chunks(response: HTTPResponse, sock: socket, deadline: float) -> Iterator[bytes]:
+def _chunks(response: HTTPResponse) -> Iterator[bytes]:
     """Yield the whole body; a server that sends it drop by drop is left at the deadline."""
     missing = response.length
     while not response.isclosed():
-        remaining = deadline - time.monotonic()
-        if remaining <= 0:
-            raise TimeoutError("timed out in the middle of the body")
-        sock.settimeout(remaining)
         chunk = response.read1(_CHUNK)
         if not chunk:
             break

@@ -13,32 +13,39 @@ import hashlib
 import ipaddress
 import json
 import os
-import socket
+import re
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit
+from http.client import HTTPConnection, HTTPException, HTTPResponse
+from typing import Any
+from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
+from crlcheck._deadline import TimedSocket, connect, resolve, secure
 from crlcheck._json import members_of, parse_json
 from crlcheck.errors import FetchError
 from crlcheck.stores import ObjectStore, open_store
 
-if TYPE_CHECKING:
-    from urllib3 import BaseHTTPResponse
-
 _PREFIX = "fetch/"
 _MAX_REDIRECTS = 3
+_MAX_SECONDS = 3_153_600_000
+# What a path or query may have as it is; the rest is encoded, "%" never again.
+_SAFE = "%/:=&?~+!$,;'@()*[]"
 _PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
 class FetchLimits:
     """
-    What a fetch may take: octets, seconds to connect, of silence, and in all;
-    and whether it may go to private addresses.
+    What a fetch may take: octets, seconds to connect to one address, of silence, and
+    in all, from the look-up of the name to the last octet, redirects included; and
+    whether it may go to private addresses.
+
+    Raises:
+        ValueError: a time is not positive, or more than a hundred years.
     """
 
     max_size: int = 1 << 30
@@ -47,16 +54,24 @@ class FetchLimits:
     total_seconds: float = 600.0
     allow_private: bool = False
 
+    def __post_init__(self) -> None:
+        for name in ("connect_seconds", "read_seconds", "total_seconds"):
+            value = getattr(self, name)
+            if not 0 < value <= _MAX_SECONDS:
+                raise ValueError(f"{name} is {value}: expected up to {_MAX_SECONDS}, above 0")
+
 
 class FetchedBody:
     """The body of an answer, a binary file that is bounded in size and time."""
 
-    def __init__(self, url: str, response: BaseHTTPResponse, limits: FetchLimits) -> None:
+    def __init__(
+        self, url: str, response: HTTPResponse, limits: FetchLimits, deadline: float
+    ) -> None:
         self._url = url
         self._response = response
         self._limits = limits
         self._size = 0
-        self._deadline = time.monotonic() + limits.total_seconds
+        self._deadline = deadline
 
     def read(self, size: int, /) -> bytes:
         """
@@ -65,18 +80,18 @@ class FetchedBody:
         Raises:
             FetchError: the connection broke, or a limit was reached.
         """
-        from urllib3.exceptions import HTTPError
-
         try:
-            # read1: what has arrived, so that a trickle cannot outlast the deadline.
-            chunk: bytes = self._response.read1(min(size, 1 << 16))
-        except (HTTPError, OSError) as error:
-            raise FetchError(f"{self._url}: the answer broke off: {error}") from error
+            chunk = self._response.read1(min(size, 1 << 16))
+            if not chunk and self._response.length:
+                raise HTTPException(f"{self._response.length} octets are missing")
+        except (HTTPException, OSError, ValueError) as error:
+            message = f"{self._url}: the answer broke off: {error}"
+            raise _failure(message, self._url, self._limits, self._deadline) from error
         self._size += len(chunk)
         if self._limits.max_size and self._size > self._limits.max_size:
             raise FetchError(f"{self._url}: more than the {self._limits.max_size} octets allowed")
         if time.monotonic() > self._deadline:
-            raise FetchError(f"{self._url}: took more than {self._limits.total_seconds:g} seconds")
+            raise _failure("", self._url, self._limits, self._deadline)
         return chunk
 
 
@@ -109,19 +124,19 @@ def fetch(
         ValueError: it is no http:// or https:// URL, or has a user name.
         FetchError: the server does not answer with a body as it should, or
             where it is must not be asked.
-        ImportError: urllib3 is not installed.
     """
     limits = limits or FetchLimits()
     target = open_store(store)
     location = check_url(url)
+    deadline = time.monotonic() + limits.total_seconds
     headers = _conditions(target, url)
     for _ in range(_MAX_REDIRECTS + 1):
-        with _answer(location, headers, limits) as response:
+        with _answer(location, headers, limits, deadline) as response:
             if response.status == 304 and len(headers) > 0:
                 yield None
                 return
             if response.status not in (301, 302, 303, 307, 308):
-                body = _body(location, response, limits)
+                body = _body(location, response, limits, deadline)
                 yield Fetched(url, body, target, _validators(response))
                 return
             location = _redirected(location, response)
@@ -144,7 +159,7 @@ def check_url(url: str) -> str:
     return url
 
 
-def _redirected(location: str, response: BaseHTTPResponse) -> str:
+def _redirected(location: str, response: HTTPResponse) -> str:
     following = response.headers.get("Location")
     if not following:
         raise FetchError(f"{location}: a redirect to nowhere")
@@ -157,13 +172,14 @@ def _redirected(location: str, response: BaseHTTPResponse) -> str:
     return target
 
 
-def _addresses(host: str, port: int, *, allow_private: bool) -> list[str]:
+def _addresses(host: str, port: int, deadline: float, *, allow_private: bool) -> list[str]:
     """Return the addresses of a host; one that is not public makes all of them suspect."""
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = resolve(host, port, deadline)
+    except TimeoutError:
+        raise
     except (OSError, UnicodeError) as error:
         raise FetchError(f"{host}: no address: {error}") from error
-    addresses = list(dict.fromkeys(str(one[4][0]) for one in found))
     for address in addresses:
         if not allow_private and not _is_public(address):
             raise FetchError(f"{host}: has the address {address}, which is not a public one")
@@ -189,60 +205,70 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 @contextmanager
 def _answer(
-    location: str, headers: dict[str, str], limits: FetchLimits
-) -> Iterator[BaseHTTPResponse]:
+    location: str, headers: dict[str, str], limits: FetchLimits, deadline: float
+) -> Iterator[HTTPResponse]:
     """Ask once: the first address that takes the connection, and no other than those checked."""
-    try:
-        from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Retry, Timeout
-        from urllib3.exceptions import HTTPError, NewConnectionError
-    except ImportError as error:
-        raise ImportError("fetching needs urllib3: pip install 'crlcheck[fetch]'") from error
-
     parts = urlsplit(location)
+    connection = HTTPConnection(parts.hostname or "")
+    connection.auto_open = 0  # it would look the name up again
+    try:
+        try:
+            connection.sock = _connect(parts, limits, deadline)
+            connection.request(
+                "GET",
+                quote(parts.path or "/", safe=_SAFE)
+                + (f"?{quote(parts.query, safe=_SAFE)}" if parts.query else ""),
+                headers={
+                    "Host": parts.netloc,
+                    "User-Agent": "crlcheck",
+                    "Accept-Encoding": "identity",
+                    "Connection": "close",
+                    **headers,
+                },
+            )
+            response = connection.getresponse()
+        except (HTTPException, OSError, ValueError) as error:
+            raise _failure(f"{location}: {error}", location, limits, deadline) from error
+        with response:
+            yield response
+    finally:
+        connection.close()
+
+
+def _connect(parts: SplitResult, limits: FetchLimits, deadline: float) -> TimedSocket:
+    """Connect to the first address that lets it; with TLS it must be the name's."""
     host = parts.hostname or ""
     port = parts.port or _PORTS[parts.scheme]
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    timeout = Timeout(connect=limits.connect_seconds, read=limits.read_seconds)
-    failure: Exception | None = None
-    for address in _addresses(host, port, allow_private=limits.allow_private):
-        pool: HTTPConnectionPool
-        literal = f"[{address}]" if ":" in address else address
-        if parts.scheme == "https":
-            pool = HTTPSConnectionPool(
-                literal, port, timeout=timeout, server_hostname=host, assert_hostname=host
+    failure: OSError = OSError("no address")
+    for address in _addresses(host, port, deadline, allow_private=limits.allow_private):
+        try:
+            connected = connect(
+                address,
+                port,
+                deadline=deadline,
+                seconds=limits.connect_seconds,
+                silence=limits.read_seconds,
             )
-        else:
-            pool = HTTPConnectionPool(literal, port, timeout=timeout)
-        with pool:
-            try:
-                response = pool.urlopen(
-                    "GET",
-                    path,
-                    headers={
-                        "Host": parts.netloc.rpartition("@")[2],
-                        "User-Agent": "crlcheck",
-                        "Accept-Encoding": "identity",
-                        **headers,
-                    },
-                    retries=Retry(total=0, redirect=False, raise_on_status=False),
-                    redirect=False,
-                    preload_content=False,
-                    decode_content=False,
-                )
-            except HTTPError as error:
-                failure = error
-                if isinstance(getattr(error, "reason", error), NewConnectionError):
-                    continue
-                break
-            try:
-                yield response
-            finally:
-                response.close()
-            return
-    raise FetchError(f"{location}: {failure}") from failure
+        except OSError as error:
+            failure = error
+            continue
+        if parts.scheme == "http":
+            return connected
+        context = ssl.create_default_context()
+        return secure(connected, context, host, seconds=limits.read_seconds)
+    raise failure
 
 
-def _body(location: str, response: BaseHTTPResponse, limits: FetchLimits) -> FetchedBody:
+def _failure(message: str, url: str, limits: FetchLimits, deadline: float) -> FetchError:
+    """Return the error to raise: that time has run out, or else what *message* says."""
+    if time.monotonic() >= deadline:
+        return FetchError(f"{url}: took more than {limits.total_seconds:g} seconds")
+    return FetchError(message)
+
+
+def _body(
+    location: str, response: HTTPResponse, limits: FetchLimits, deadline: float
+) -> FetchedBody:
     if response.status != 200:
         raise FetchError(f"{location}: was answered {response.status}, expected 200")
     encoding = response.headers.get("Content-Encoding", "identity")
@@ -250,9 +276,11 @@ def _body(location: str, response: BaseHTTPResponse, limits: FetchLimits) -> Fet
         # Nobody asked for it, and what it unpacks to is not bounded.
         raise FetchError(f"{location}: the body has the encoding {encoding!r}, expected none")
     length = response.headers.get("Content-Length", "")
-    if limits.max_size and length.isdecimal() and int(length) > limits.max_size:
+    if length and not re.fullmatch("[0-9]{1,18}", length):
+        raise FetchError(f"{location}: found the Content-Length {length!r:.40}, expected a number")
+    if limits.max_size and length and int(length) > limits.max_size:
         raise FetchError(f"{location}: {length} octets, allowed are {limits.max_size}")
-    return FetchedBody(location, response, limits)
+    return FetchedBody(location, response, limits, deadline)
 
 
 def _name(url: str) -> str:
@@ -270,7 +298,7 @@ def _conditions(store: ObjectStore, url: str) -> dict[str, str]:
     return {header: value for header, value in found.items() if _is_header_value(value)}
 
 
-def _validators(response: BaseHTTPResponse) -> dict[str, str]:
+def _validators(response: HTTPResponse) -> dict[str, str]:
     found = {
         "etag": response.headers.get("ETag"),
         "last_modified": response.headers.get("Last-Modified"),

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from crlcheck.errors import FetchError
 from crlcheck.fetcher import FetchLimits, fetch
 from crlcheck.rejections import read_rejections
 from crlcheck.stores import LocalStore
+from support.attacks import ATTACKS, Attack, attacking, seconds_of
 from support.events import s3_event
 from support.example_pki import example_pki
 from support.functions import lines_of
@@ -134,9 +136,32 @@ def test_redirects_lead_to_no_other_scheme(site: Site, location: str) -> None:
         read_all(f"{site.url}/a")
 
 
+@pytest.mark.parametrize("scheme", ["https", "HTTPS", "Https"])
+def test_no_redirect_leaves_tls(scheme: str) -> None:
+    """
+    However the scheme is written (RFC 3986 3.1).
+    """
+    response: Any = SimpleNamespace(headers={"Location": "HTTP://ca.test/b"})
+    with pytest.raises(FetchError, match="not protected by TLS"):
+        fetcher._redirected(f"{scheme}://ca.test/a", response)
+    response.headers["Location"] = "HTTPS://ca.test/b"
+    assert fetcher._redirected(f"{scheme}://ca.test/a", response).lower() == "https://ca.test/b"
+    assert fetcher.check_url(f"{scheme}://CA.test/") == f"{scheme}://CA.test/"
+
+
+def test_what_a_url_may_not_have_is_encoded(site: Site) -> None:
+    """
+    A space or a letter that is not ASCII in a path or query, and never twice.
+    """
+    site.pages["/a%20b/%C3%BC?q=%20x"] = 200, {}, b"abc"
+    assert read_all(f"{site.url}/a b/ü?q=%20x") == b"abc"
+
+
 @pytest.mark.parametrize(
     ("page", "message"),
     [
+        ((200, {"Content-Length": "1_0"}, b"x" * 10), "Content-Length '1_0', expected a number"),
+        ((200, {"Content-Length": "-1"}, b"x"), "Content-Length '-1', expected a number"),
         ((404, {}, b"no"), "answered 404"),
         ((500, {}, b"no"), "answered 500"),
         ((206, {}, b"part"), "answered 206"),
@@ -194,6 +219,52 @@ def test_a_silent_server_ends_in_time(site: Site) -> None:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/"
         with pytest.raises(FetchError, match="timed out"):
             read_all(url, FetchLimits(allow_private=True, read_seconds=0.1))
+
+
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
+def test_no_answer_outlasts_the_time_in_all(attack: Attack) -> None:
+    """
+    Wherever in an answer a server does not come to an end, by drops or by floods.
+    """
+    limits = FetchLimits(allow_private=True, read_seconds=30, total_seconds=0.5)
+
+    def attempt() -> None:
+        with pytest.raises(FetchError, match="took more than 0.5 s|answered 503|3 redirects"):
+            read_all(f"http://127.0.0.1:{port}/ca.crl", limits)
+
+    with attacking(attack) as port:
+        assert seconds_of(attempt) < 10
+
+
+def test_the_time_in_all_has_the_look_up_and_the_handshake_in_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    A resolver that does not answer, a server that takes the connection and no more.
+    """
+    limits = FetchLimits(allow_private=True, total_seconds=0.3)
+
+    def attempt(url: str) -> None:
+        with pytest.raises(FetchError, match=r"took more than 0\.3 seconds"):
+            read_all(url, limits)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"https://127.0.0.1:{server.getsockname()[1]}/"
+        assert seconds_of(lambda: attempt(url)) < 10
+    answered = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answered.wait(20))
+    assert seconds_of(lambda: attempt("http://ca.test/")) < 10
+    answered.set()
+
+
+@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), 1e400, 10**30])
+@pytest.mark.parametrize("name", ["connect_seconds", "read_seconds", "total_seconds"])
+def test_a_limit_is_a_time_that_can_be_kept(name: str, value: float) -> None:
+    """
+    None that is not positive, and none that no timer can count.
+    """
+    with pytest.raises(ValueError, match=name):
+        FetchLimits(**{name: value})  # type: ignore[arg-type]
 
 
 # ---- where it goes ---------------------------------------------------------------

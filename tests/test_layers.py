@@ -22,6 +22,7 @@ LAYERS = (
         "_name",
         "_worker",
         "_json",
+        "_deadline",
         "_key_ids",
         "_best_path",
         "_moment",

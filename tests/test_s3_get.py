@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import ssl
 import threading
 import time
@@ -17,10 +18,11 @@ from typing import Any, ClassVar
 import pytest
 
 from crlcheck import _object_store, _s3, _s3_get
-from crlcheck._s3_get import S3Getter, S3SilenceError
+from crlcheck._s3_get import S3Getter, S3RefusalError, S3SilenceError
 from crlcheck.demo.tls import server_certificate
 from crlcheck.errors import StoreUnavailableError
 from crlcheck.stores import S3Store
+from support.attacks import ATTACKS, Attack, attacking, seconds_of
 from support.fault_proxy import SLOW_BODY, Fault, FaultProxy, fault_proxy
 from support.moto_server import S3Environment, make_client
 
@@ -414,3 +416,51 @@ def test_a_bucket_of_another_region_is_found() -> None:
     scheme, host, path = own._place("a")
     assert (scheme, host) == ("https", "crl-images.s3.us-west-2.amazonaws.com")
     assert "/us-west-2/s3/" in own._signed(host, path)["authorization"]
+
+
+@pytest.mark.parametrize("secured", [False, True], ids=["http", "https"])
+@pytest.mark.parametrize(
+    "attack", [attack for name, attack in ATTACKS.items() if name != "redirects"]
+)
+def test_no_answer_outlasts_the_deadline(attack: Attack, secured: bool, tmp_path: Path) -> None:
+    """
+    Wherever in an answer an endpoint does not come to an end, by drops or by floods.
+    """
+    context = None
+    changes = {}
+    if secured:
+        certificate, key = server_certificate()
+        (tmp_path / "server.pem").write_bytes(key + certificate)
+        (tmp_path / "ca.pem").write_bytes(certificate)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tmp_path / "server.pem")
+        changes["AWS_CA_BUNDLE"] = str(tmp_path / "ca.pem")
+
+    with attacking(attack, context) as port:
+        scheme = "https" if secured else "http"
+        own = getter(AWS_ENDPOINT_URL=f"{scheme}://localhost:{port}", **changes)
+        assert own is not None
+
+        def attempt() -> None:
+            with pytest.raises((S3SilenceError, S3RefusalError)) as caught:
+                own.get("catalog.json", deadline=time.monotonic() + 0.5)
+            assert "certificate" not in str(caught.value)
+
+        assert seconds_of(attempt) < 10
+
+
+def test_a_name_that_is_not_resolved_is_left_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The system's resolver has no time limit of its own.
+    """
+    answered = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answered.wait(20))
+    own = getter()
+    assert own is not None
+
+    def attempt() -> None:
+        with pytest.raises(S3SilenceError, match="timed out"):
+            own.get("catalog.json", deadline=time.monotonic() + 0.3)
+
+    assert seconds_of(attempt) < 10
+    answered.set()

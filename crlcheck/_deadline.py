@@ -1,0 +1,155 @@
+"""
+TCP and TLS connections that keep one deadline, whatever is read from them and by whom.
+
+A socket's own timeout begins anew with every octet that comes, so that whoever
+answers can hold a reader for ever: with a header without end, with answers that say
+"100 Continue", with trailers. Here it is set before each call to what is left.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import ssl
+
+
+class TimedSocket(socket.socket):
+    """
+    A connection whose calls end at ``deadline``, a time of the monotonic clock, and
+    after ``silence`` seconds without an octet, with TimeoutError.
+    """
+
+    deadline: float = math.inf
+    silence: float = math.inf
+
+    def recv(self, *arguments: Any) -> bytes:
+        """As ``socket.recv``."""
+        _set_timeout(self)
+        return super().recv(*arguments)
+
+    def recv_into(self, *arguments: Any) -> int:
+        """As ``socket.recv_into``: what http.client reads by."""
+        _set_timeout(self)
+        return super().recv_into(*arguments)
+
+    def send(self, *arguments: Any) -> int:
+        """As ``socket.send``."""
+        _set_timeout(self)
+        return super().send(*arguments)
+
+    def sendall(self, *arguments: Any) -> None:
+        """As ``socket.sendall``."""
+        _set_timeout(self)
+        return super().sendall(*arguments)
+
+
+def resolve(host: str, port: int, deadline: float) -> list[str]:
+    """
+    Return the addresses of *host*, each once.
+
+    Raises:
+        OSError: it has none; TimeoutError where that is not known by *deadline*.
+        UnicodeError: it can be no name.
+    """
+    found: list[Any] = []
+
+    def look_up() -> None:
+        try:
+            found.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as error:
+            found.append(error)
+
+    # The system's resolver takes no time limit, and cannot be stopped.
+    thread = threading.Thread(target=look_up, name="crlcheck-resolve", daemon=True)
+    thread.start()
+    thread.join(_left(deadline))
+    if not found:
+        raise TimeoutError("timed out")
+    if isinstance(found[0], Exception):
+        raise found[0]
+    return list(dict.fromkeys(str(one[4][0]) for one in found[0]))
+
+
+def connect(
+    address: str, port: int, *, deadline: float, seconds: float, silence: float = math.inf
+) -> TimedSocket:
+    """
+    Connect to an address (no name), within *seconds* and before *deadline*.
+
+    Raises:
+        OSError: nobody takes the connection; TimeoutError where nobody does in time.
+    """
+    plain = socket.create_connection((address, port), min(_left(deadline), seconds))
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    timed = TimedSocket(fileno=plain.detach())
+    timed.deadline, timed.silence = deadline, silence
+    return timed
+
+
+def secure(
+    connected: TimedSocket, context: ssl.SSLContext, host: str, *, seconds: float
+) -> TimedSocket:
+    """
+    Return the connection under TLS, once its certificate is that of *host*.
+
+    Raises:
+        OSError: the handshake failed; TimeoutError where it took more than *seconds*.
+    """
+    context.sslsocket_class = _timed_tls_socket()
+    try:
+        # The handshake as a whole keeps the timeout that is set here.
+        connected.settimeout(min(_left(connected.deadline), seconds))
+        wrapped: Any = context.wrap_socket(connected, server_hostname=host)
+    except BaseException:
+        connected.close()
+        raise
+    wrapped.deadline, wrapped.silence = connected.deadline, connected.silence
+    timed: TimedSocket = wrapped
+    return timed
+
+
+@functools.cache
+def _timed_tls_socket() -> type[ssl.SSLSocket]:
+    import ssl
+
+    class TimedTlsSocket(ssl.SSLSocket):
+        """As TimedSocket."""
+
+        deadline: float = math.inf
+        silence: float = math.inf
+
+        def recv(self, *arguments: Any) -> bytes:
+            _set_timeout(self)
+            return super().recv(*arguments)
+
+        def recv_into(self, *arguments: Any) -> int:
+            _set_timeout(self)
+            return super().recv_into(*arguments)
+
+        def send(self, *arguments: Any) -> int:
+            _set_timeout(self)
+            return super().send(*arguments)
+
+        def sendall(self, *arguments: Any) -> None:
+            _set_timeout(self)
+            return super().sendall(*arguments)
+
+    return TimedTlsSocket
+
+
+def _set_timeout(timed: Any) -> None:
+    left = min(_left(timed.deadline), timed.silence)
+    timed.settimeout(None if math.isinf(left) else left)
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("timed out")
+    return left
