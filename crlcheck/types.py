@@ -231,7 +231,7 @@ class Policy:
 
     stale, stale_grace: DENY makes an unlisted certificate
         UNDETERMINED(STALE) as soon as nextUpdate has passed; GRACE waits for
-        ``stale_grace`` after it.
+        ``stale_grace`` after it. Of several CRLs that apply the newest counts.
     unknown_issuer: ALLOW lets certificates pass of an issuer whose name nobody
         trusts here: for services where some clients come from elsewhere.
     unpublished_issuers: certificates (as the checker's *issuers*) of trusted CAs
@@ -244,7 +244,8 @@ class Policy:
         certificates that name it). All of them are looked at.
     path_depth: how many issuers are checked above the certificate given: None
         for all up to a trust anchor, 0 for none.
-    hold: ALLOW lets certificates on hold (certificateHold, RFC 5280 5.3.1) pass.
+    hold: ALLOW lets certificates on hold (certificateHold, RFC 5280 5.3.1) pass,
+        unless they are listed for a final reason as well, in whatever CRL.
     expired_certificate: ALLOW takes an unlisted certificate past notAfter for
         not revoked, although CAs drop expired entries.
     clock_skew: how far in the future thisUpdate may lie.
