@@ -41,8 +41,9 @@ _LONGEST_PAUSE = 60.0
 # How long after a failure the background refresh tries again, where it is not due sooner.
 _RETRY_SECONDS = 1.0
 
-# How long a check waits at most for the first set that another one is reading.
-_FIRST_SET_SECONDS = 10.0
+# How long one thread waits at most for another's poll, where it has nothing to answer
+# from or was told to ask now.
+_LONGEST_WAIT = 10.0
 
 # A poll that has taken so long is told of: a store's methods are to have time limits.
 _HANGING_SECONDS = 30.0
@@ -221,6 +222,9 @@ class FollowedSet:
         """Return what is wrong between the checker and its store, the worst first."""
         found: list[StatusProblem] = []
         held, refusal, refresher = self._held, self._refusal, self._refresher
+        if refresher is not None and refresher.has_ended():
+            # Whoever looks at a service that nobody uses brings it back too.
+            refresher.ensure_running(self)
         if held is None:
             found.append(StatusProblem(ProblemKind.NOT_LOADED, self.why_none(), is_error=True))
         elif self._is_too_old(held):
@@ -270,9 +274,16 @@ class FollowedSet:
             IndexFileError: an image in use has a successor that is refused.
             FileNotFoundError: the catalog or such a successor is missing.
         """
-        with self._lock:
+        lock = self._lock
+        if not lock.acquire(timeout=_LONGEST_WAIT):
+            raise StoreUnavailableError(
+                f"{self._store.url}: another poll has not ended for {_LONGEST_WAIT:g} s"
+            )
+        try:
             self._failures_in_a_row, self._pause = 0, timedelta(0)
             return self._poll(again=True)
+        finally:
+            lock.release()
 
     def _ask(self) -> None:
         """Ask unless another thread does, or the store is left alone."""
@@ -315,7 +326,7 @@ class FollowedSet:
         """
         since = self._polling_since
         if self._held is None:
-            return _FIRST_SET_SECONDS
+            return _LONGEST_WAIT
         if since is None or self._failures_in_a_row or self._answered_at is None:
             return 0
         if not self._is_late(self._answered_at):

@@ -49,6 +49,10 @@ class Refresher:
         thread = self._thread
         return thread is not None and thread.is_alive()
 
+    def has_ended(self) -> bool:
+        """Whether there was a thread in this process that lives no longer."""
+        return self._thread is not None and not self._thread.is_alive()
+
     def ensure_running(self, asker: Asker) -> None:
         """Start the thread unless it runs; after an attempt that failed, not again at once."""
         if self.is_running() or not self._starting.acquire(blocking=False):
@@ -56,7 +60,7 @@ class Refresher:
         try:
             if self.is_running() or self._stop.is_set() or not self._may_start():
                 return
-            if self._thread is not None:
+            if self.has_ended():
                 self._thread = None
                 asker.note_failed_thread(RuntimeError("the background refresh ended"))
             self._start(asker)

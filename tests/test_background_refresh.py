@@ -4,6 +4,7 @@ A thread that asks the store: what overtakes it, what fails in it and how it com
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import signal
@@ -257,7 +258,7 @@ def test_the_first_set_is_waited_for_no_longer_than_a_while(
     """
     A store that hangs keeps the one check that asks it, and no other for good.
     """
-    monkeypatch.setattr("crlcheck._follow._FIRST_SET_SECONDS", 0.05)
+    monkeypatch.setattr("crlcheck._follow._LONGEST_WAIT", 0.05)
     store = CountingStore()
     publish(store)
     checker = make_checker(store)
@@ -274,6 +275,8 @@ def test_the_first_set_is_waited_for_no_longer_than_a_while(
         result = checker.check(GOOD)
         assert result.cause is crlcheck.UndeterminedCause.STORE_UNAVAILABLE
         assert "it is being read" in result.detail
+        with pytest.raises(StoreUnavailableError, match="another poll has not ended"):
+            checker.refresh()
         answer.set()
         assert first.result(20).status is NOT_REVOKED
 
@@ -439,6 +442,30 @@ def test_a_thread_that_died_is_started_again(
     assert checker.freshness().num_failed_polls == 1
     publish(store, 3, revoked=[])
     wait_for(lambda: checker.check(BAD).status is NOT_REVOKED)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_who_looks_at_the_status_brings_a_thread_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A service that nobody uses may have a health endpoint all the same; a checker that
+    was never used is not started by it.
+    """
+    monkeypatch.setattr(_refresher, "_RESTART_SECONDS", 0.0)
+    store = CountingStore()
+    publish(store)
+    checker = make(store, refresh_after=SOON)
+    checker.status()
+    assert refreshers() == []
+    checker.check(GOOD)
+    (thread,) = refreshers()
+    assert thread.ident is not None
+    # As a watchdog of the application's might, wherever the thread is just then.
+    raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
+    raise_in(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
+    wait_for(lambda: not thread.is_alive() or checker.freshness().num_failed_polls)
+    checker.status()
+    assert len(refreshers()) == 1
+    assert checker.freshness().num_failed_polls == 1
 
 
 def test_where_no_thread_can_be_started_the_checks_ask(

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import ssl
 from collections.abc import Awaitable, Callable, Collection
@@ -31,6 +32,7 @@ Scope = dict[str, Any]
 Application = Callable[[Scope, Any, Any], Awaitable[None]]
 
 _POLICY_VIOLATION = 1008  # RFC 6455 7.4.1
+_PROBE_SECONDS = 2.0
 
 
 def check_revocation(
@@ -65,7 +67,7 @@ def check_revocation(
             # has clients of its own, and nobody could tell here how to turn them away.
             raise ValueError(f"connections of the kind {kind!r} are not checked")
         if kind == "http" and scope["path"] == "/healthz":
-            status = await asyncio.to_thread(_health, checker)
+            status = await _health(checker)
             await _answer(send, 200 if status.answering else 503, status.as_dict())
             return
         pem = _certificate(scope, proxy_header, proxies)
@@ -93,12 +95,12 @@ def _certificate(scope: Scope, header: str | None, proxies: Collection[str]) -> 
     return unquote(values[0].decode("latin-1")).encode()
 
 
-def _health(checker: crlcheck.RevocationChecker) -> crlcheck.CheckerStatus:
-    status = checker.status()
-    if status.answering:
-        return status
-    # A service that is ill gets no requests that would ask the store: the probe does.
-    checker.preload()
+async def _health(checker: crlcheck.RevocationChecker) -> crlcheck.CheckerStatus:
+    if not checker.status().answering:
+        # A service that is ill gets no requests that would ask the store: the probe
+        # does, and answers in time also where the store does not.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.to_thread(checker.preload), _PROBE_SECONDS)
     return checker.status()
 
 
