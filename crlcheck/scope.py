@@ -12,7 +12,7 @@ from __future__ import annotations
 import bisect
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from crlcheck._issuers import (
@@ -334,6 +334,13 @@ class ScopeTable:
         """RFC 5280 6.3.3 b 1: with cRLIssuer, only indirect CRLs of that issuer count."""
         directory_names = filter(None, map(directory_name, point.crl_issuers))
         names = {name_key(name): name for name in directory_names}
+        relative = None if point.relative_name is None else replace(point, full_names=())
+        # Once for all names: a certificate may have thousands of both.
+        points = dict.fromkeys(
+            point_keys(replace(point, relative_name=None), b"")
+            if is_named(point)
+            else ((True, one) for one in names)
+        )
         for key, name in names.items():
             group = self._indirect_by_name.get(key)
             if group is None:
@@ -341,9 +348,11 @@ class ScopeTable:
             # Without distributionPoint the names of the cRLIssuer stand for it (b 2 i). The
             # certificate then names that point, so that a CRL with this very name clears too;
             # with one, a CRL that is called by its issuer's name is another partition.
-            points = point_keys(point, name) if is_named(point) else ((True, one) for one in names)
             for crl in group.at(points):
                 yield crl, _Fit(reasons_of(point))
+            if relative is not None:
+                for crl in group.at(dict.fromkeys(point_keys(relative, name))):
+                    yield crl, _Fit(reasons_of(point))
 
     def _any_candidates(self, group: _CrlGroup) -> Iterator[tuple[_Crl, _Fit]]:
         """
@@ -481,12 +490,14 @@ class _CrlGroup:
         for point in dict.fromkeys(crl.points):
             self.by_point.setdefault(point, []).append(crl)
 
-    def at(self, points: Iterable[PointKey]) -> Iterator[_Crl]:
-        """Yield the CRLs for a distribution point with these names."""
+    def at(self, points: dict[PointKey, None]) -> Iterator[_Crl]:
+        """Yield the CRLs for a distribution point with these names, whichever are fewer."""
         yield from self.everywhere
-        if self.by_point:
-            for point in points:
-                yield from self.by_point.get(point, ())
+        fewer: Iterable[PointKey] = points
+        if len(points) > len(self.by_point):
+            fewer = (point for point in self.by_point if point in points)
+        for point in fewer:
+            yield from self.by_point.get(point, ())
 
     def nearest(self, certificate: CertificateFacts) -> ImageMetadata | None:
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -266,6 +267,30 @@ def test_another_issuers_crl_called_by_its_name_is_a_partition() -> None:
         point = DistributionPoint(names, crl_issuers=(directory(make_name("CRL issuer")),))
         certificate = make_certificate(distribution_points=(point,))
         assert crls_for(certificate, crl, issuers=[CRL_ISSUER]) == expected
+
+
+def test_many_names_of_many_crl_issuers_take_linear_time() -> None:
+    """
+    A certificate may name every indirect CRL's issuer, and thousands of others, with
+    thousands of names of the point and a relative one.
+    """
+    names = [make_name(f"Issuer {number}") for number in range(300)]
+    indirect = idp(INDIRECT, names=tuple(uri(f"http://ca/{number}") for number in range(10)))
+    crls = [make_metadata(issuer=name, issuing_distribution_point=indirect) for name in names]
+    issuers = [make_issuer(subject=name) for name in names]
+    table = ScopeTable(crls, [make_issuer(), *issuers])
+    strangers = tuple(directory(make_name(f"Stranger {number}")) for number in range(10_000))
+    own = tuple(map(directory, names))
+    uris = tuple(uri(f"http://ca/{number}") for number in range(9, 10_000))
+    for point, expected in (
+        (DistributionPoint(uris, crl_issuers=own), 300),
+        (DistributionPoint((), crl_issuers=(*strangers, *own)), 0),
+        (DistributionPoint((), relative_name=CN_SHARD, crl_issuers=(*strangers, *own)), 0),
+    ):
+        start = time.thread_time()
+        coverage = table.coverage(make_certificate(distribution_points=(point,)))
+        assert time.thread_time() - start < 5
+        assert len(coverage.crls) == expected
 
 
 def test_many_names_of_one_crl_issuer_are_one() -> None:
