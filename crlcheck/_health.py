@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from crlcheck._images import HeldImage
+from crlcheck._reading import untimely
 from crlcheck._snapshot import Snapshot
 from crlcheck._wording import crl_text, name_text
 from crlcheck._wording import time_text as _time
 from crlcheck.types import Policy, ProblemKind, StatusProblem, UndeterminedCause
-from crlcheck.verdict import untimely
 
 
 def examine(

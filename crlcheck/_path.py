@@ -11,6 +11,14 @@ from typing import NamedTuple, TypeAlias
 
 from crlcheck._best_path import Way, best_path
 from crlcheck._images import HeldImage
+from crlcheck._results import (
+    denied,
+    severity,
+    unavailable,
+    uncovered,
+    unpublished,
+    worst,
+)
 from crlcheck._snapshot import Snapshot
 from crlcheck._wording import crl_text
 from crlcheck.errors import CrlCheckError
@@ -23,16 +31,7 @@ from crlcheck.types import (
     RevocationStatus,
     UndeterminedCause,
 )
-from crlcheck.verdict import (
-    Evidence,
-    decide,
-    denied,
-    severity,
-    unavailable,
-    uncovered,
-    unpublished,
-    worst,
-)
+from crlcheck.verdict import Evidence, decide
 
 
 class _Step(NamedTuple):

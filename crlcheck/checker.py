@@ -16,6 +16,7 @@ from crlcheck._follow import FixedSet, FollowedSet
 from crlcheck._health import examine
 from crlcheck._images import HeldImage
 from crlcheck._path import Judge
+from crlcheck._results import unavailable, worst
 from crlcheck._serial_question import possible_certificates, read_issuer, read_points
 from crlcheck._snapshot import Trust, snapshot_of_indexes
 from crlcheck._wording import name_text
@@ -33,7 +34,6 @@ from crlcheck.types import (
     Rule,
     StatusProblem,
 )
-from crlcheck.verdict import unavailable, worst
 
 CheckerSource: TypeAlias = (
     str | os.PathLike[str] | ObjectStore | RevocationIndex | Iterable[RevocationIndex]

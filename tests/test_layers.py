@@ -39,7 +39,7 @@ LAYERS = (
     },
     {"_s3", "_points", "_issuers", "_records"},
     {"certificate", "signature", "index", "scope", "catalog", "stores", "_wording"},
-    {"_pipeline", "_images", "_swap", "_difference"},
+    {"_pipeline", "_images", "_swap", "_difference", "_reading", "_results"},
     {"compiler", "verdict", "_snapshot", "_serial_question"},
     {"_follow", "_health", "_path", "_publication", "rejections"},
     {"publisher", "checker"},

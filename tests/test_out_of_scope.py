@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 from cryptography import x509
 
+from crlcheck._results import uncovered
 from crlcheck.cli import main
 from crlcheck.demo.pki import CertificateAuthority, encode_extension
 from crlcheck.scope import ScopeTable
@@ -19,7 +20,7 @@ from crlcheck.types import (
     Rule,
     UndeterminedCause,
 )
-from crlcheck.verdict import Evidence, decide, uncovered
+from crlcheck.verdict import Evidence, decide
 from support.certificate_der import ISSUER
 from support.checking import make_checker, verdict
 from support.memory_store import MemoryStore

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crlcheck._metadata import ImageMetadata
+from crlcheck._results import unavailable, uncovered, worst
 from crlcheck.scope import ApplicableCrl, Coverage
 from crlcheck.types import (
     CheckResult,
@@ -20,7 +21,7 @@ from crlcheck.types import (
     StaleRule,
     UndeterminedCause,
 )
-from crlcheck.verdict import Evidence, decide, unavailable, uncovered, worst
+from crlcheck.verdict import Evidence, decide
 from support.values import NOW, make_certificate, make_entry, make_metadata
 
 DAY = timedelta(days=1)

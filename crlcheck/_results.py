@@ -1,0 +1,275 @@
+"""Verdicts in words that a person on call understands: by a CRL, by none, by several."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from crlcheck._metadata import ImageMetadata
+from crlcheck._wording import (
+    REASON_TEXTS,
+    WAIVED_TEXTS,
+    crl_text,
+    names_point,
+    points_text,
+    scope_text,
+    subject_text,
+    time_text,
+)
+from crlcheck.scope import Coverage, IssuerKey
+from crlcheck.types import (
+    CertificateFacts,
+    CheckResult,
+    Policy,
+    RevocationStatus,
+    RevokedEntry,
+    Rule,
+    UndeterminedCause,
+)
+
+# How many keys of one name a message tells apart.
+_MAX_KEYS = 5
+
+# ---- by a CRL ------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Told:
+    """The CRL that decides on a certificate, and its entry; makes results of them."""
+
+    certificate: CertificateFacts
+    metadata: ImageMetadata
+    scope: str
+    entry: RevokedEntry | None
+
+    def revoked(self, entry: RevokedEntry) -> CheckResult:
+        reason, date = entry.reason_code, entry.revocation_date
+        words = "" if reason is None else f": {REASON_TEXTS[reason]}"
+        since = "" if date is None else f"{',' if words else ''} since {time_text(date)}"
+        subject = subject_text(self.certificate)
+        detail = f"{subject} is revoked{words}{since} ({crl_text(self.metadata)})"
+        return self._result(RevocationStatus.REVOKED, None, detail)
+
+    def not_revoked(self, waived: tuple[UndeterminedCause, ...]) -> CheckResult:
+        until = time_text(self.metadata.next_update)
+        if UndeterminedCause.STALE in waived:
+            validity = f", stale since {until} and accepted within the grace period"
+        else:
+            validity = f", valid until {until}" if until else ", without nextUpdate"
+        accepted = ""
+        if waived:
+            also = [WAIVED_TEXTS[cause] for cause in waived if cause is not UndeterminedCause.STALE]
+            accepted = f", accepted by policy although {' and '.join(also)}" if also else ""
+        detail = (
+            f"{subject_text(self.certificate)} is not revoked "
+            f"({crl_text(self.metadata)}{validity}{accepted})"
+        )
+        return self._result(RevocationStatus.NOT_REVOKED, None, detail, waived)
+
+    def undetermined(self, cause: UndeterminedCause, reason: str) -> CheckResult:
+        detail = f"{subject_text(self.certificate)} cannot be judged: {reason}"
+        return self._result(RevocationStatus.UNDETERMINED, cause, detail)
+
+    def _result(
+        self,
+        status: RevocationStatus,
+        cause: UndeterminedCause | None,
+        detail: str,
+        waived: tuple[UndeterminedCause, ...] = (),
+    ) -> CheckResult:
+        metadata, entry = self.metadata, self.entry
+        return CheckResult(
+            status,
+            cause,
+            detail,
+            self.certificate.serial_number,
+            None if entry is None else entry.reason_code,
+            None if entry is None else entry.revocation_date,
+            metadata.crl_number,
+            metadata.this_update,
+            metadata.next_update,
+            self.scope,
+            self.certificate,
+            waived,
+        )
+
+
+def undetermined(
+    certificate: CertificateFacts, cause: UndeterminedCause, reason: str
+) -> CheckResult:
+    """Return a verdict that no CRL decided."""
+    return CheckResult(
+        status=RevocationStatus.UNDETERMINED,
+        cause=cause,
+        detail=f"{subject_text(certificate)} cannot be judged: {reason}",
+        serial_number=certificate.serial_number,
+        certificate=certificate,
+    )
+
+
+# ---- by none -----------------------------------------------------------------
+
+
+def uncovered(
+    certificate: CertificateFacts, coverage: Coverage, policy: Policy | None = None
+) -> CheckResult:
+    """Return the verdict on a certificate that no CRL held speaks for."""
+    cause = coverage.cause
+    if cause is None:
+        raise ValueError("the certificate is covered: decide by what the CRLs say")
+    if cause is UndeterminedCause.UNKNOWN_ISSUER:
+        reason = _unknown_issuer(certificate, coverage)
+        # Where the name is trusted, it is no client of somebody else's.
+        if policy is not None and policy.unknown_issuer is Rule.ALLOW and not coverage.namesakes:
+            return _waived(certificate, cause, reason)
+    elif cause is UndeterminedCause.AMBIGUOUS_ISSUER:
+        key_id = certificate.authority_key_id
+        which = "it has no authority key id" if key_id is None else f"all have id {key_id.hex()}"
+        keys = f": {_keys_text(coverage.issuers)}" if coverage.issuers else ""
+        reason = f"several issuer keys have that name and {which}{keys}"
+    else:
+        reason = out_of_scope_text(
+            certificate,
+            coverage.num_inapplicable,
+            coverage.nearest,
+            any_points=coverage.any_points,
+        )
+    return undetermined(certificate, cause, reason)
+
+
+def out_of_scope_text(
+    certificate: CertificateFacts,
+    num_crls: int,
+    nearest: ImageMetadata | None,
+    *,
+    any_points: bool,
+) -> str:
+    """Say why none of the issuer's CRLs covers a certificate, and what can be done about it."""
+    points = certificate.distribution_points
+    if any_points:
+        named = "the certificate's distribution points are not known"
+    elif points:
+        named = f"the certificate names {points_text(points)}"
+    else:
+        named = "the certificate names no distribution point"
+    if not num_crls:
+        reason = "no CRL of that issuer is held"
+        return f"{reason}, and {named}" if points else reason
+    reason = f"none of the {num_crls} CRL(s) held for that issuer covers it: {named}"
+    if nearest is None:
+        return reason
+    crl, scope = crl_text(nearest), scope_text(nearest)
+    found = f"{crl} is for {scope}" if num_crls == 1 else f"the nearest is {crl}, for {scope}"
+    reason = f"{reason}; {found}"
+    if any_points or points or not names_point(nearest):
+        return reason
+    return (
+        f"{reason}. If the CA leaves the extension out of certificates that this CRL covers, let "
+        f"it cover them: crlcheck scope cover STORE {nearest.scope} (crlcheck.override_scope), or "
+        "Policy.no_distribution_point for all CRLs"
+    )
+
+
+def _unknown_issuer(certificate: CertificateFacts, coverage: Coverage) -> str:
+    key_id = certificate.authority_key_id
+    if not coverage.namesakes:
+        return "no trusted issuer has that name" + (
+            "" if key_id is None else f" and key id {key_id.hex()}"
+        )
+    said = "it has no authority key id"
+    if key_id is not None:
+        said = f"its authority key id is {key_id.hex()}"
+    ways_out = "publish with the issuer's certificate, too"
+    if certificate.is_ca and certificate.der:
+        fingerprint = hashlib.sha256(certificate.der).hexdigest()
+        ways_out += (
+            ", or mark this certificate as an anchor (`crlcheck issuer anchor STORE "
+            f"{fingerprint}`, or trust_anchors=) where it was trusted directly"
+        )
+    return (
+        f"issuers of that name are trusted, but none of their keys is the one that issued it: "
+        f"{said}, theirs are {_keys_text(coverage.namesakes)}; {ways_out}"
+    )
+
+
+def _keys_text(keys: Sequence[IssuerKey]) -> str:
+    """Name the first of *keys* so that they can be told apart."""
+    words = [key.describe() for key in keys[:_MAX_KEYS]]
+    more = len(keys) - len(words)
+    return ", ".join(words) + (f" and {more} more" if more > 0 else "")
+
+
+def _waived(certificate: CertificateFacts, cause: UndeterminedCause, reason: str) -> CheckResult:
+    return dataclasses.replace(
+        undetermined(certificate, cause, ""),
+        status=RevocationStatus.NOT_REVOKED,
+        cause=None,
+        detail=f"{subject_text(certificate)} is accepted by policy: {reason}",
+        waived=(cause,),
+    )
+
+
+def unpublished(certificate: CertificateFacts, *, is_held: bool) -> CheckResult:
+    """
+    Return the verdict on a certificate that no CRL covers, and whose issuer
+    publishes none, as the operator says; *is_held* tells that one is or was held.
+    """
+    said = "the operator says that its issuer publishes no CRL"
+    if not is_held:
+        return _waived(certificate, UndeterminedCause.OUT_OF_SCOPE, said)
+    reason = f"{said}, but a CRL that may be of that issuer is held, or was until it was removed"
+    return undetermined(certificate, UndeterminedCause.OUT_OF_SCOPE, reason)
+
+
+def denied(certificate: CertificateFacts, *, note: str, until: datetime | None) -> CheckResult:
+    """Return the verdict on a certificate that an operator denied by hand."""
+    because = f": {note}" if note else ""
+    end = "" if until is None else f", until {time_text(until)}"
+    return CheckResult(
+        status=RevocationStatus.REVOKED,
+        cause=None,
+        detail=f"{subject_text(certificate)} is denied by the operator's deny list{because}{end}",
+        serial_number=certificate.serial_number,
+        certificate=certificate,
+        denied=True,
+    )
+
+
+def unavailable(certificate: CertificateFacts, reason: str) -> CheckResult:
+    """Return the verdict where the CRL that would decide could not be had; *reason* says why."""
+    return undetermined(certificate, UndeterminedCause.STORE_UNAVAILABLE, reason)
+
+
+def worst(results: Iterable[CheckResult]) -> CheckResult:
+    """
+    Return the result that decides over a path: REVOKED over UNDETERMINED over
+    NOT_REVOKED, the first of equals.
+
+    A path that may pass carries what was waived for any of its certificates.
+    """
+    results = list(results)
+    decided = min(results, key=lambda result: _SEVERITY.index(result.status))
+    if decided.status is not RevocationStatus.NOT_REVOKED:
+        return decided
+    return with_waived(decided, [cause for result in results for cause in result.waived])
+
+
+def with_waived(result: CheckResult, also: Iterable[UndeterminedCause]) -> CheckResult:
+    """Return a result that may pass with *also* among what was waived for it."""
+    waived = tuple(dict.fromkeys([*result.waived, *also]))
+    return result if waived == result.waived else dataclasses.replace(result, waived=waived)
+
+
+_SEVERITY = (
+    RevocationStatus.REVOKED,
+    RevocationStatus.UNDETERMINED,
+    RevocationStatus.NOT_REVOKED,
+)
+
+
+def severity(result: CheckResult | None) -> int:
+    """Order results from what may pass, as None does, to what is worst."""
+    return 0 if result is None else 2 - _SEVERITY.index(result.status)
