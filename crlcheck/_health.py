@@ -6,11 +6,19 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from crlcheck._images import HeldImage
+from crlcheck._path import Judge
 from crlcheck._reading import untimely
 from crlcheck._snapshot import Snapshot
 from crlcheck._wording import crl_text, name_text
 from crlcheck._wording import time_text as _time
-from crlcheck.types import Policy, ProblemKind, StatusProblem, UndeterminedCause
+from crlcheck.scope import IssuerKey
+from crlcheck.types import (
+    Policy,
+    ProblemKind,
+    RevocationStatus,
+    StatusProblem,
+    UndeterminedCause,
+)
 
 
 def examine(
@@ -21,32 +29,49 @@ def examine(
     policy: Policy,
 ) -> tuple[bool, tuple[StatusProblem, ...]]:
     """
-    Return whether a certificate could be NOT_REVOKED at *now*, and all that is wrong.
+    Return whether any certificate could be decided at *now*, and all that is wrong.
 
     It could where the set may be answered from and one complete CRL at least is in
-    its time, or in the policy's grace, and its image was not refused.
+    its time, or in the policy's grace, its image was not refused, and the issuers
+    above it can be judged. Nothing is loaded to find that out.
     """
     if snapshot is None:
         return False, tuple(store_problems)
     problems = list(store_problems)
-    num_complete = num_clearing = 0
+    issuers = snapshot.table.issuers
+    judge = Judge(snapshot, policy, now, loads=False)
+    undecided: dict[IssuerKey, StatusProblem | None] = {}
+    num_complete = num_deciding = 0
     for base, delta in zip(snapshot.images, snapshot.deltas, strict=True):
         if base.metadata.is_delta:  # an index handed over, which lies beside its complete CRL too
             continue
         num_complete += 1
         found = list(_of_scope(base, delta, now, policy))
         problems += found
-        num_clearing += not found
+        key = issuers.key(base.metadata.issuer, base.metadata.verifier_key_hash or b"")
+        if key is not None and key not in undecided:
+            undecided[key] = _above(judge, key, base)
+        num_deciding += not found and (key is None or undecided[key] is None)
     if not num_complete:
         detail = "the set has no complete CRL"
         problems.append(StatusProblem(ProblemKind.NOTHING_PUBLISHED, detail, is_error=True))
     if snapshot.catalog is not None:
-        for issuer in snapshot.table.issuers.unverified():
+        for issuer in issuers.unverified():
             detail = f"nobody verified that {name_text(issuer.subject)} is self-signed"
             problems.append(StatusProblem(ProblemKind.UNVERIFIED_ISSUER, detail))
+    problems += [problem for problem in undecided.values() if problem is not None]
     may_answer = not any(one.is_error for one in store_problems)
     problems.sort(key=lambda one: not one.is_error)
-    return may_answer and num_clearing > 0, tuple(problems)
+    return may_answer and num_deciding > 0, tuple(problems)
+
+
+def _above(judge: Judge, key: IssuerKey, image: HeldImage) -> StatusProblem | None:
+    """Return why no certificate of an issuer can be cleared for what is above it, if so."""
+    result = judge.judge_issuer(key)
+    if result is None or result.status is not RevocationStatus.UNDETERMINED:
+        return None  # a revoked issuer is an answer, too
+    detail = f"certificates of {name_text(image.metadata.issuer)} cannot be cleared: {result}"
+    return StatusProblem(ProblemKind.PATH_UNDETERMINED, detail, is_error=True, scope=image.scope)
 
 
 def _of_scope(

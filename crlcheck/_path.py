@@ -21,7 +21,7 @@ from crlcheck._results import (
 )
 from crlcheck._snapshot import Snapshot
 from crlcheck._wording import crl_text
-from crlcheck.errors import CrlCheckError
+from crlcheck.errors import CrlCheckError, StoreUnavailableError
 from crlcheck.index import RevocationIndex
 from crlcheck.scope import ApplicableCrl, Coverage, IssuerCertificate, IssuerKey, public_key_hash
 from crlcheck.types import (
@@ -59,10 +59,16 @@ class Judge:
     again: one whose own certificate is on the CRL that it signed cannot be judged
     otherwise. What was found meanwhile rests on that, so it is remembered for the
     same signers under way only.
+
+    loads: whether images that are not open are loaded; else they are taken for empty,
+        but for those that could not be loaded.
     """
 
-    def __init__(self, snapshot: Snapshot, policy: Policy, now: datetime) -> None:
+    def __init__(
+        self, snapshot: Snapshot, policy: Policy, now: datetime, *, loads: bool = True
+    ) -> None:
         self._snapshot = snapshot
+        self._open = _opened if loads else _as_it_is
         self._policy = policy
         self._now = now
         self._under_way: frozenset[IssuerKey] = frozenset()
@@ -83,6 +89,13 @@ class Judge:
         coverage = self._snapshot.table.coverage(certificate, issuer, any_points=any_points)
         result = self._by_coverage(certificate, coverage)
         return self._join_above(result, coverage, self._policy.path_depth)
+
+    def judge_issuer(self, key: IssuerKey) -> CheckResult | None:
+        """
+        Return the worst verdict on the best path from an issuer's key up, for any
+        certificate of that issuer; None where nothing is found on it.
+        """
+        return self._judge_above(_Step(key, self._policy.path_depth))
 
     def judge_given_path(self, path: Sequence[CertificateFacts]) -> CheckResult:
         """
@@ -250,9 +263,9 @@ class Judge:
         delta = self._snapshot.deltas[crl.position]
         issuer = certificate.issuer if crl.by_issuer else None
         entry = delta_entry = None
-        index, failure = _opened(image)
+        index, failure = self._open(image)
         if delta is not None:
-            delta_index, delta_failure = _opened(delta)
+            delta_index, delta_failure = self._open(delta)
             failure = failure or delta_failure
             if delta_index is not None:
                 delta_entry = delta_index.find(certificate.serial_number, issuer)
@@ -278,6 +291,12 @@ def _opened(image: HeldImage) -> tuple[RevocationIndex | None, Exception | None]
         return image.index(), None
     except (CrlCheckError, OSError) as error:
         return None, error
+
+
+def _as_it_is(image: HeldImage) -> tuple[RevocationIndex | None, Exception | None]:
+    if image.is_open:
+        return _opened(image)
+    return None, None if image.error is None else StoreUnavailableError(image.error)
 
 
 def _join(result: CheckResult, above: CheckResult | None) -> CheckResult:

@@ -366,6 +366,7 @@ class ProblemKind(enum.Enum):
     NOTHING_PUBLISHED: the set has no complete CRL.
     STALE, NOT_YET_VALID: a CRL is not in its time, and no policy waives that.
     IMAGE_UNAVAILABLE: the image of a CRL could not be loaded when it was needed.
+    PATH_UNDETERMINED: an issuer above those of a CRL cannot be judged.
     STORE_FAILING: the last poll failed, or has not ended for long.
     CATALOG_WENT_BACK: the store has an earlier generation than the one in use, or
         another catalog of the same one: somebody put an old one back.
@@ -381,6 +382,7 @@ class ProblemKind(enum.Enum):
     STALE = "stale"
     NOT_YET_VALID = "not_yet_valid"
     IMAGE_UNAVAILABLE = "image_unavailable"
+    PATH_UNDETERMINED = "path_undetermined"
     STORE_FAILING = "store_failing"
     CATALOG_WENT_BACK = "catalog_went_back"
     CATALOG_REFUSED = "catalog_refused"

@@ -27,7 +27,7 @@ from support.checking import (
     make_index,
     publish,
 )
-from support.pki import DAY, NOW, delta_of, make_client, make_crl
+from support.pki import DAY, NOW, delta_of, make_authority, make_client, make_crl
 from support.publishing import catalog_of
 from support.publishing import publish as publish_bytes
 
@@ -236,6 +236,70 @@ def test_an_image_that_fails_by_anything_is_undetermined(error: Exception) -> No
     assert store.counts["load"] == 1
     status = checker.status()
     assert (status.answering, kinds(status)) == (False, [ProblemKind.IMAGE_UNAVAILABLE])
+
+
+class Hierarchy:
+    """A root and an issuing CA, each with a CRL, and a client of the latter."""
+
+    def __init__(self, root_days: int = 9, *, revoked: bool = False) -> None:
+        self.root = make_authority("Root CA")
+        self.issuing = make_authority("Issuing CA", self.root)
+        self.client = make_client(self.issuing, 1)
+        self.store = CountingStore()
+        serials = [self.issuing.certificate.serial_number] if revoked else []
+        crl = make_crl(self.root, 1, serials, next_update=NOW + root_days * DAY)
+        self.root_image = publish_bytes(self.store, crl, self.root.pem).image_name
+        publish_bytes(
+            self.store,
+            make_crl(self.issuing, 1, [2]),
+            [self.root.pem, self.issuing.pem],
+        )
+
+
+def test_a_root_whose_crl_has_expired_takes_all_below_it() -> None:
+    """
+    The issuing CA's own CRL is in its time, and yet none of its clients is cleared:
+    the status says so, and follows the policy's depth.
+    """
+    world, clock = Hierarchy(root_days=1), Clock()
+    clock.now = NOW + 2 * DAY
+    checker = make_checker(world.store, clock=clock)
+    assert not is_cleared(checker, world.client)
+    status = checker.status()
+    assert not status.answering
+    assert kinds(status) == [ProblemKind.STALE, ProblemKind.PATH_UNDETERMINED]
+    assert "CN=Issuing CA" in status.problems[1].detail
+    short = make_checker(world.store, clock=clock, policy=Policy(path_depth=0))
+    assert is_cleared(short, world.client)
+    assert short.status().answering
+    assert kinds(short.status()) == [ProblemKind.STALE]
+
+
+def test_the_status_loads_nothing() -> None:
+    """
+    Images that are not open count as in order, until one could not be loaded.
+    """
+    world = Hierarchy()
+    checker = make_checker(world.store)
+    checker.refresh()
+    world.store.counts.clear()
+    assert (checker.status().answering, checker.status().problems) == (True, ())
+    assert not world.store.counts
+    world.store.delete(world.root_image)
+    assert not is_cleared(checker, world.client)
+    status = checker.status()
+    assert not status.answering
+    assert kinds(status) == [ProblemKind.IMAGE_UNAVAILABLE, ProblemKind.PATH_UNDETERMINED]
+
+
+def test_a_revoked_issuer_is_an_answer() -> None:
+    """
+    All its clients are turned away for what they are: the service is well.
+    """
+    world = Hierarchy(revoked=True)
+    checker = make_checker(world.store)
+    assert checker.check(world.client).status is RevocationStatus.REVOKED
+    assert (checker.status().answering, checker.status().problems) == (True, ())
 
 
 def test_an_issuer_that_nobody_verified() -> None:

@@ -90,7 +90,8 @@ def _certificate(scope: Scope, header: str | None, proxies: Collection[str]) -> 
         chain = tls.get("client_cert_chain") or ()
         return chain[0].encode() if chain else None
     values = [value for name, value in scope["headers"] if name == header.lower().encode()]
-    if scope["client"] is None or scope["client"][0] not in proxies or len(values) != 1:
+    client = scope.get("client")
+    if client is None or client[0] not in proxies or len(values) != 1:
         return None
     return unquote(values[0].decode("latin-1")).encode()
 
