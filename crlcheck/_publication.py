@@ -7,15 +7,19 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from crlcheck._comparison import is_past, revokes_no_more, speaking
+from crlcheck._issuers import public_key_hash
 from crlcheck._metadata import ImageMetadata
-from crlcheck._swap import MAX_SWAPS, back_off, read_catalog, swap
+from crlcheck._name import name_key
+from crlcheck._swap import MAX_SWAPS, Mark, back_off, read_catalog, read_mark, swap
 from crlcheck._wording import crl_text, name_text, time_text
 from crlcheck.catalog import (
+    MAX_EARLIER_SOURCES,
     Catalog,
     IssuerRecord,
     PublishedImage,
@@ -30,12 +34,16 @@ from crlcheck.errors import (
     CrlBaseMissingError,
     CrlCheckError,
     CrlError,
+    CrlExpiredError,
     CrlNotYetValidError,
     CrlRollbackError,
     CrlShrinkError,
+    CrlSignatureError,
+    IndexFileError,
     StoreUnavailableError,
     UnsupportedCrlError,
 )
+from crlcheck.index import open_index
 from crlcheck.stores import ObjectStore
 from crlcheck.types import CertificateFacts, PublishReport
 
@@ -64,6 +72,7 @@ class PublishRules:
     allow_shrink: bool
     rebuild: bool
     grace: timedelta
+    compare_up_to: int
 
 
 # ---- the checks ------------------------------------------------------------------
@@ -195,6 +204,66 @@ def _base_missing(delta: ImageMetadata, current: ScopeRecord | None) -> CrlBaseM
     )
 
 
+def check_signer(
+    metadata: ImageMetadata, given: Sequence[CertificateFacts], catalog: Catalog
+) -> None:
+    """
+    Refuse a CRL whose key no issuer carries that an operator has not removed.
+
+    Raises:
+        CrlSignatureError: with reason ``"removed_issuer"``.
+    """
+    if not catalog.removed_issuers:
+        return
+    trusted = {one.certificate for one in catalog.issuers}
+    removed: list[str] = []
+    known = (facts for der in trusted if (facts := _certificate(der)) is not None)
+    for certificate in (*given, *known):
+        if not is_signer(certificate, metadata):
+            continue
+        fingerprint = IssuerRecord(certificate.der).fingerprint
+        if fingerprint not in catalog.removed_issuers:
+            return
+        at = time_text(catalog.removed_issuers[fingerprint].at)
+        removed.append(f"{fingerprint[:16]}… on {at}")
+    raise CrlSignatureError(
+        f"{crl_text(metadata)}: an operator removed the issuer whose key signed it "
+        f"({', '.join(dict.fromkeys(removed))}), so that it is not trusted any more; "
+        "'crlcheck issuer readmit' lets it back",
+        reason="removed_issuer",
+    )
+
+
+def is_signer(certificate: CertificateFacts, metadata: ImageMetadata) -> bool:
+    """Whether a certificate has the name and the key by which a CRL was verified."""
+    return (
+        certificate.may_sign_crls
+        and public_key_hash(certificate) == metadata.verifier_key_hash
+        and name_key(certificate.subject) == name_key(metadata.issuer)
+    )
+
+
+def is_intact(store: ObjectStore, image: PublishedImage) -> bool:
+    """
+    Whether a published image is there and what the catalog says, to the last bit.
+
+    Raises:
+        StoreError: the store does not answer.
+    """
+    try:
+        with open_index(store.load(image.name)) as index:
+            return (index.digest, index.metadata) == (image.digest, image.metadata)
+    except (IndexFileError, FileNotFoundError):
+        return False
+
+
+def _sources(current: ScopeRecord | None) -> tuple[str, ...]:
+    """Return where the last CRLs of a scope came from, the latest at the end."""
+    if current is None or current.source is None:
+        return ()
+    return (*current.earlier_sources, current.source)[-MAX_EARLIER_SOURCES:]
+
+
 def _certificate(der: bytes) -> CertificateFacts | None:
     try:
         return load_certificate(der)
@@ -211,13 +280,17 @@ class Publication:
 
     The catalog is read, checked and swapped; where another publication came
     first all of that is done again, with the image written the first time.
-    ``previous`` is afterwards the image whose place it took, if any.
+    ``before`` and ``after`` are afterwards the scope's records, ``catalog`` the
+    catalog with the latter, ``added_issuers`` the certificates that are new in it.
     """
 
     def __init__(self, store: ObjectStore, compiled: CompiledImage, rules: PublishRules) -> None:
-        self.previous: PublishedImage | None = None
+        self.before: ScopeRecord | None = None
+        self.after: ScopeRecord | None = None
+        self.catalog: Catalog | None = None
+        self.added_issuers: set[bytes] = set()
         self.seconds: dict[str, float] = {}
-        self._store = store
+        self.store = self._store = store
         self._compiled = compiled
         self._rules = rules
         self._scope = compiled.metadata.scope
@@ -245,23 +318,25 @@ class Publication:
             current = catalog.scopes.get(self._scope)
             if self._image is not None and current and current.names(self._image):
                 # The swap reported as lost was ours: a request that was sent twice.
-                return self._report(current, catalog.generation, published=True)
+                return self._report(current, catalog, published=True)
             if self._image is not None and self._was_taken_for_abandoned(self._image, catalog):
                 self._image = None
-            record = self._successor_of(current, catalog.tombstones.get(self._scope))
+            record = self._successor_of(current, catalog)
             issuers = self._issuer_records(catalog)
+            self.before = current
             if record is current and not catalog.lacks(issuers):
-                return self._report(record, catalog.generation, published=False)
+                return self._report(record, catalog, published=False)
             with self._timed("swap"):
                 gone = self._delete_superseded(catalog)
+                mark = read_mark(self._store)
                 successor = catalog.with_scope(
                     record, issuers, now=self._rules.clock()
                 ).without_superseded(gone)
-                written = self._swap(successor, etag)
+                written = self._swap(successor, etag, mark)
                 if written is not None:
-                    self.previous = self._replaced(current, record)
-                    changed = record is not current
-                    return self._report(record, written.generation, published=changed)
+                    held = set(catalog.issuer_certificates())
+                    self.added_issuers = {one.certificate for one in issuers} - held
+                    return self._report(record, written, published=record is not current)
         raise StoreUnavailableError(
             f"{crl_text(self._compiled.metadata)} was not published: other publications to "
             f"{self._store.url} came first {MAX_SWAPS} times"
@@ -275,12 +350,15 @@ class Publication:
             self._image_may_be_named = True
         return catalog, etag
 
-    def _successor_of(
-        self, current: ScopeRecord | None, tombstone: Tombstone | None
-    ) -> ScopeRecord:
+    def _successor_of(self, current: ScopeRecord | None, catalog: Catalog) -> ScopeRecord:
         """Return the scope's next record, or *current* if it is this very CRL already."""
+        tombstone = catalog.tombstones.get(self._scope)
         try:
+            check_signer(self._compiled.metadata, self._rules.issuers, catalog)
             is_newer = self._is_newer(current, tombstone)
+            delta = None if current is None else self._kept_delta(current, tombstone)
+            if current is not None and is_newer:
+                self._check_not_expired(current, delta)
         except CrlError:
             self._discard_image()
             raise
@@ -289,13 +367,45 @@ class Publication:
             return current
         if current is not None and self._is_delta:
             return replace(current, delta=self._stored_image())
-        delta = None if current is None else current.delta
+        source = self._rules.source_name
+        return ScopeRecord(
+            self._scope, self._stored_image(), delta, source, earlier_sources=_sources(current)
+        )
+
+    def _kept_delta(
+        self, current: ScopeRecord, tombstone: Tombstone | None
+    ) -> PublishedImage | None:
+        """Return the delta that stays beside a new complete CRL: one that it does not reach."""
         was_reset = tombstone is not None and tombstone.accepts_any
-        if delta is not None and (
-            was_reset or not delta_fits(delta.metadata, self._compiled.metadata)
-        ):
-            delta = None  # the new base says all that it said, or counts anew
-        return ScopeRecord(self._scope, self._stored_image(), delta, self._rules.source_name)
+        delta = current.delta
+        if delta is None or was_reset or not delta_fits(delta.metadata, self._compiled.metadata):
+            return None
+        return delta
+
+    def _check_not_expired(self, current: ScopeRecord, delta: PublishedImage | None) -> None:
+        """
+        Hold back a CRL that would make a current scope stale, and revoke nothing for it.
+
+        Raises:
+            CrlExpiredError: the CRL, the later one of its scope, is past its nextUpdate.
+        """
+        now, serving, offered = self._rules.clock(), speaking(current), self._compiled.metadata
+        if is_past(serving, now) or not is_past(offered, now):
+            return
+        if delta is not None and not self._is_delta:
+            return  # the delta beside it says that the scope is current
+        limit = self._rules.compare_up_to
+        if revokes_no_more(self._store, self._compiled, current, delta, limit=limit):
+            assert offered.next_update is not None, "a CRL without nextUpdate does not expire"
+            raise CrlExpiredError(
+                f"{crl_text(offered)} has nextUpdate {time_text(offered.next_update)}, before "
+                f"{time_text(now)}, and revokes nothing that the published {crl_text(serving)} "
+                "does not: held back, for it would make the certificates that it does not list "
+                "stale; publish the CA's next CRL",
+                next_update=offered.next_update,
+                published_next_update=serving.next_update,
+                now=now,
+            )
 
     def _is_newer(self, current: ScopeRecord | None, tombstone: Tombstone | None) -> bool:
         """
@@ -359,10 +469,10 @@ class Publication:
         return self._known_self_signed[der]
 
     def _needs_rebuilding(self, published: PublishedImage) -> bool:
-        """Whether the image of this very CRL is another one by now, or is gone."""
+        """Whether the image of this very CRL is another one by now, is gone, or is damaged."""
         if published.digest != self._compiled.digest:
             return True
-        return not self._is_stored(published)
+        return not is_intact(self._store, published)
 
     def _was_taken_for_abandoned(self, image: PublishedImage, catalog: Catalog) -> bool:
         """
@@ -414,14 +524,9 @@ class Publication:
             return False
         return True
 
-    def _swap(self, successor: Catalog, etag: str | None) -> Catalog | None:
+    def _swap(self, successor: Catalog, etag: str | None, mark: Mark) -> Catalog | None:
         self._attempted_generation = successor.generation
-        return swap(self._store, successor, etag)
-
-    def _replaced(self, current: ScopeRecord | None, record: ScopeRecord) -> PublishedImage | None:
-        if current is None or current.base == record.base:
-            return None
-        return current.base
+        return swap(self._store, successor, etag, mark)
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
@@ -431,12 +536,13 @@ class Publication:
         finally:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - started
 
-    def _report(self, record: ScopeRecord, generation: int, *, published: bool) -> PublishReport:
+    def _report(self, record: ScopeRecord, catalog: Catalog, *, published: bool) -> PublishReport:
+        self.after, self.catalog = record, catalog
         return PublishReport(
             compiled=self._compiled.report,
             scope=self._scope,
             image_name=(record.delta if self._is_delta and record.delta else record.base).name,
-            generation=generation,
+            generation=catalog.generation,
             published=published,
             is_delta=self._is_delta,
             num_lost_swaps=self._num_lost,

@@ -24,6 +24,10 @@ MAX_NOTE = 500
 """Characters of the longest note that an operator may leave."""
 
 
+MAX_EARLIER_SOURCES = 2
+"""How many sources of earlier CRLs a scope remembers."""
+
+
 @dataclass(frozen=True, slots=True)
 class PublishedImage:
     """
@@ -91,6 +95,7 @@ class ScopeRecord:
     the base CRL came from. ``unknown`` is as in PublishedImage.
     ``covers_no_distribution_point`` is the operator's: although the CRL names a
     distribution point, it speaks for certificates without any.
+    ``earlier_sources`` are those of the last complete CRLs before this one.
 
     Raises:
         ValueError: an image is of another scope, or in the other's role, or the
@@ -102,6 +107,7 @@ class ScopeRecord:
     delta: PublishedImage | None
     source: str | None
     covers_no_distribution_point: bool = False
+    earlier_sources: tuple[str, ...] = ()
     unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -152,6 +158,8 @@ class ScopeRecord:
         }
         if self.covers_no_distribution_point:
             members["covers_no_distribution_point"] = True
+        if self.earlier_sources:
+            members["earlier_sources"] = list(self.earlier_sources)
         return members
 
     @classmethod
@@ -167,8 +175,11 @@ class ScopeRecord:
             source = typed(source, str, f"{where}.source")
         place = f"{where}.covers_no_distribution_point"
         override = typed(members.pop("covers_no_distribution_point", False), bool, place)
+        place = f"{where}.earlier_sources"
+        sources = typed(members.pop("earlier_sources", []), list, place)
+        earlier = tuple(typed(one, str, place) for one in sources)
         try:
-            return cls(key, base, delta, source, override, members)
+            return cls(key, base, delta, source, override, earlier, members)
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from error
 

@@ -57,19 +57,22 @@ def read_catalog(store: ObjectStore) -> tuple[Catalog, str | None]:
     return Catalog.from_bytes(stored.body), stored.etag
 
 
-def swap(store: ObjectStore, successor: Catalog, etag: str | None) -> Catalog | None:
+def swap(
+    store: ObjectStore, successor: Catalog, etag: str | None, mark: Mark | None = None
+) -> Catalog | None:
     """
     Replace the catalog of *etag* with *successor*; return what was written, None
     where another catalog is there now.
 
     Where later generations than that catalog's were written already, somebody
     put an old one back: *successor* is written under a number above them all,
-    and a warning says so.
+    and a warning says so. *mark* is what ``read_mark`` gave: where *successor* has the
+    time of the swap in it, that is read before.
 
     Raises:
         StoreUnavailableError: the store does not answer.
     """
-    mark = _read_mark(store)
+    mark = mark or read_mark(store)
     known = max(mark.generation, _WRITTEN.get(store), successor.latest_named())
     written = successor.with_generation(max(successor.generation, known + 1))
     try:
@@ -100,7 +103,7 @@ def write_copy(store: ObjectStore, catalog: Catalog, body: bytes, etag: str | No
         CatalogRollbackError: a later generation was written here already.
         StoreUnavailableError: the store does not answer.
     """
-    mark = _read_mark(store)
+    mark = read_mark(store)
     if catalog.generation < mark.generation:
         raise CatalogRollbackError(
             f"generation {catalog.generation} cannot be written to {store.url}, where "
@@ -150,28 +153,34 @@ def change_catalog(
 
 
 @dataclass(frozen=True, slots=True)
-class _Mark:
+class Mark:
     """The last generation that was written, 0 where nothing tells; with the object's etag."""
 
     generation: int
     etag: str | None
 
 
-def _read_mark(store: ObjectStore) -> _Mark:
+def read_mark(store: ObjectStore) -> Mark:
+    """
+    Return the last generation that was written to *store*, as far as the mark tells.
+
+    Raises:
+        StoreError: the store does not answer.
+    """
     try:
         stored = store.read(MARK_NAME)
     except FileNotFoundError:
-        return _Mark(0, None)
+        return Mark(0, None)
     try:
         members = members_of(parse_json(stored.body), MARK_NAME)
-        return _Mark(take(members, "generation", int, MARK_NAME), stored.etag)
+        return Mark(take(members, "generation", int, MARK_NAME), stored.etag)
     except (ValueError, RecursionError) as error:
         # It only ever helps, so a broken one must not keep anything from being published.
         _log.warning("%s/%s cannot be read and is replaced: %s", store.url, MARK_NAME, error)
-        return _Mark(0, stored.etag)
+        return Mark(0, stored.etag)
 
 
-def _note_written(store: ObjectStore, mark: _Mark, generation: int) -> None:
+def _note_written(store: ObjectStore, mark: Mark, generation: int) -> None:
     """Remember that *generation* was written; where that fails the next writer makes up for it."""
     _WRITTEN.note(store, generation)
     body = canonical_json({"generation": generation})
@@ -183,7 +192,7 @@ def _note_written(store: ObjectStore, mark: _Mark, generation: int) -> None:
                 store.write(MARK_NAME, body, if_match=mark.etag, if_absent=mark.etag is None)
                 return
             except PreconditionFailedError:
-                mark = _read_mark(store)
+                mark = read_mark(store)
     except (CrlCheckError, OSError) as error:
         _log.warning("%s/%s was not written: %s", store.url, MARK_NAME, error)
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from crlcheck._json import canonical_json, members_of, parse_json, take, typed
 from crlcheck._records import (
+    MAX_EARLIER_SOURCES,
     Denial,
     IssuerRecord,
     PublishedImage,
@@ -36,6 +37,7 @@ from crlcheck.errors import CatalogRollbackError, CorruptIndexError, StoreError
 __all__ = [
     "CATALOG_FORMAT",
     "CATALOG_NAME",
+    "MAX_EARLIER_SOURCES",
     "Catalog",
     "Denial",
     "IssuerRecord",

@@ -53,7 +53,8 @@ class CrlSignatureError(CrlError):
     ``reason`` is a stable word: ``"no_issuer"`` (no certificate of that name),
     ``"key_usage"`` (none may sign CRLs), ``"key_id"`` (the signature does not hold,
     and none has the CRL's authority key id), ``"small_rsa_key"`` (the key is an RSA
-    key of too few bits) or ``"bad_signature"``.
+    key of too few bits), ``"removed_issuer"`` (the signature holds, but an operator
+    removed the issuer) or ``"bad_signature"``.
     """
 
     def __init__(self, message: str, *, reason: str) -> None:
@@ -107,6 +108,29 @@ class CrlShrinkError(CrlError):
         super().__init__(message)
         self.offered = offered
         self.published = published
+
+
+class CrlExpiredError(CrlError):
+    """
+    The CRL is past its nextUpdate and held back, for it would replace a current one that
+    revokes no less.
+
+    ``next_update`` is the CRL's, ``published_next_update`` that of the one that goes on
+    serving (None: it has none), ``now`` the time that was compared.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        next_update: datetime,
+        published_next_update: datetime | None,
+        now: datetime,
+    ) -> None:
+        super().__init__(message)
+        self.next_update = next_update
+        self.published_next_update = published_next_update
+        self.now = now
 
 
 class FetchError(CrlCheckError):

@@ -180,6 +180,37 @@ class CompileReport:
     image: bytes | None = field(default=None, repr=False)
 
 
+class PublishWarningKind(enum.Enum):
+    """What somebody should look at although a CRL was published; stable words."""
+
+    EXPIRED = "expired"
+    """The CRL was past its nextUpdate."""
+    MOSTLY_LIFTED = "mostly_lifted"
+    """Most entries of its predecessor are gone: it had too few to be held back, or was allowed."""
+    RECENTLY_LIFTED = "recently_lifted"
+    """Certificates are revoked no more that had been for a short time, and not on hold."""
+    ALTERNATING_SIGNERS = "alternating_signers"
+    """Several signers, or sources, seem to take turns in the scope."""
+    NEWER_EXPIRED_CRL = "newer_expired_crl"
+    """An expired CRL of the same issuer is newer than a current one, and makes clients STALE."""
+    REMOVED_ISSUER = "removed_issuer"
+    """An issuer certificate that was given had been removed by an operator, and is not trusted."""
+    UNVERIFIED_SELF_SIGNED = "unverified_self_signed"
+    """Nobody can tell whether a new issuer certificate is self-signed: its names decide."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishWarning:
+    """A warning in words, with the scopes that it is about besides the CRL's own."""
+
+    kind: PublishWarningKind
+    detail: str
+    scopes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.detail
+
+
 @dataclass(frozen=True, slots=True)
 class PublishReport:
     """
@@ -191,9 +222,12 @@ class PublishReport:
     image's name in the store. ``is_delta`` tells that it is the scope's delta,
     beside its complete CRL; a delta that adds nothing to that one is not
     published, and ``image_name`` is the complete CRL's. ``num_newly_revoked``
-    and ``num_lifted`` compare a complete CRL with its predecessor, None where
-    they were not counted. ``seconds`` has what each stage took;
-    ``num_lost_swaps`` is how often another publication came first.
+    and ``num_lifted`` tell how many certificates the scope revokes now and did
+    not before, and the reverse; ``num_lifted_recently`` how many of the latter
+    had been revoked in the last 90 days and were not on hold. They are None
+    where they were not counted. ``warnings`` is what somebody should look at.
+    ``seconds`` has what each stage took; ``num_lost_swaps`` is how often another
+    publication came first.
     """
 
     compiled: CompileReport
@@ -204,6 +238,8 @@ class PublishReport:
     is_delta: bool = False
     num_newly_revoked: int | None = None
     num_lifted: int | None = None
+    num_lifted_recently: int | None = None
+    warnings: tuple[PublishWarning, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict, compare=False)
     num_lost_swaps: int = 0
     issuer_name: str = ""

@@ -19,6 +19,7 @@ Outcome = dict[str, str | int | float | None]
 SERVICE = "crlcheck-preprocessor"
 
 _LEVELS = {"failed": logging.ERROR, "refused": logging.ERROR, "missing": logging.WARNING}
+"""The level of an outcome's line, WARNING for others that warn of something, else INFO."""
 _METRIC_NAMES = {
     "published": "Published",
     "unchanged": "Unchanged",
@@ -31,6 +32,8 @@ _MEASURES = {
     "num_entries": ("Entries", MetricUnit.Count),
     "num_newly_revoked": ("NewlyRevoked", MetricUnit.Count),
     "num_lifted": ("Lifted", MetricUnit.Count),
+    "num_lifted_recently": ("LiftedRecently", MetricUnit.Count),
+    "num_publish_warnings": ("Warnings", MetricUnit.Count),
     "source_size": ("SourceSize", MetricUnit.Bytes),
     "image_size": ("ImageSize", MetricUnit.Bytes),
     "seconds": ("Seconds", MetricUnit.Seconds),
@@ -62,6 +65,9 @@ def of_report(report: PublishReport, seconds: float, now: datetime) -> Outcome:
         "num_entries": compiled.num_entries,
         "num_newly_revoked": report.num_newly_revoked,
         "num_lifted": report.num_lifted,
+        "num_lifted_recently": report.num_lifted_recently,
+        "publish_warnings": ",".join(warning.kind.value for warning in report.warnings),
+        "num_publish_warnings": len(report.warnings),
         # A CRL number may exceed what JSON readers keep exactly as a number.
         "crl_number": None if number is None else str(number),
         "this_update": compiled.this_update.isoformat(),
@@ -75,10 +81,11 @@ def of_report(report: PublishReport, seconds: float, now: datetime) -> Outcome:
         "seconds": round(seconds, 3),
         **{f"seconds_{stage}": round(spent, 3) for stage, spent in report.seconds.items()},
     }
-    return {"message": _sentence(report, left), **outcome}
+    warned = "".join(f"; warning: {warning}" for warning in report.warnings)
+    return {"message": f"{_sentence(report)}{warned}", **outcome}
 
 
-def _sentence(report: PublishReport, left: float | None) -> str:
+def _sentence(report: PublishReport) -> str:
     compiled = report.compiled
     kind = "delta CRL" if report.is_delta else "CRL"
     number = "" if compiled.crl_number is None else f" {compiled.crl_number}"
@@ -89,8 +96,7 @@ def _sentence(report: PublishReport, left: float | None) -> str:
     changed = ""
     if report.num_newly_revoked is not None:
         changed = f" ({report.num_newly_revoked:,} newly revoked, {report.num_lifted:,} lifted)"
-    stale = ", and is past its nextUpdate" if left is not None and left < 0 else ""
-    return f"{crl} is published with {entries}{changed}{stale}"
+    return f"{crl} is published with {entries}{changed}"
 
 
 def of_error(error: Exception, *, retried: bool) -> Outcome:
@@ -126,7 +132,8 @@ def describe(error: Exception) -> Outcome:
 def record(outcome: Outcome, log: logging.Logger, namespace: str) -> None:
     """Write the log line and the metrics of one object."""
     name = str(outcome["outcome"])
-    log.log(_LEVELS.get(name, logging.INFO), json.dumps(outcome))
+    usual = logging.WARNING if outcome.get("num_publish_warnings") else logging.INFO
+    log.log(_LEVELS.get(name, usual), json.dumps(outcome))
     metrics = EphemeralMetrics(namespace=namespace, service=SERVICE)
     metrics.add_metric(name=_METRIC_NAMES[name], unit=MetricUnit.Count, value=1)
     if name in ("refused", "failed"):

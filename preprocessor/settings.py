@@ -97,7 +97,7 @@ class Settings:
     fetch_urls: tuple[str, ...] = field(default=(), metadata={"read": _urls})
     fetch_private: bool = False
     grace: timedelta = timedelta(hours=1)
-    compare_up_to: int = 200_000
+    compare_up_to: int = 1_000_000
     metrics_namespace: str = "crlcheck"
     log_level: LogLevel = LogLevel.INFO
 

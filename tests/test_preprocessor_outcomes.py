@@ -54,6 +54,12 @@ REJECTED: dict[str, tuple[Callable[[], bytes], str]] = {
     "signature": (lambda: PKI.crl(by=PKI.stranger), "no issuer certificate has that name"),
     "not_yet_valid": (lambda: PKI.crl(age=timedelta(days=-1)), "after"),
     "rollback": (lambda: PKI.crl(number=1), "has a lower number"),
+    "expired": (
+        lambda: PKI.crl(
+            number=5, revoked=MANY, age=timedelta(minutes=50), lifetime=timedelta(minutes=40)
+        ),
+        "held back, for it would make",
+    ),
     "shrink": (lambda: PKI.crl(number=9, revoked=[], age=timedelta(0)), "held back"),
 }
 
@@ -191,8 +197,8 @@ def test_a_publication_tells_all_there_is(
     pipeline: Pipeline, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    Entries, sizes, seconds of each stage, what changed, and how old and how
-    fresh the CRL is: in the line, and as metrics.
+    Entries, sizes, seconds of each stage, what changed, how old and how fresh the
+    CRL is, and what to look at: in the line, and as metrics.
     """
     pipeline.run(pipeline.put("crl/ca.crl", PKI.crl(number=1, revoked=[1, 2, 3])))
     caplog.clear()
@@ -200,10 +206,13 @@ def test_a_publication_tells_all_there_is(
     newer = PKI.crl(number=2, revoked=[2, 3, 4, 5], age=timedelta(minutes=1))
     pipeline.run(pipeline.put("crl/ca.crl", newer))
     (line,) = lines_of(caplog, "preprocessor")
-    assert line["level"] == "INFO"
-    assert line["message"] == (
-        "CRL 2 of CN=Example Issuing CA is published with 4 entries (2 newly revoked, 1 lifted)"
+    assert line["level"] == "WARNING"
+    assert line["message"].startswith(
+        "CRL 2 of CN=Example Issuing CA is published with 4 entries (2 newly revoked, 1 lifted); "
+        "warning: CRL 2 of CN=Example Issuing CA lifts 1 revocations"
     )
+    assert line["publish_warnings"] == "recently_lifted"
+    assert line["num_lifted_recently"] == 1
     assert (line["num_entries"], line["num_newly_revoked"], line["num_lifted"]) == (4, 2, 1)
     assert 60 <= line["age"] < 120
     stages = {name for name in line if name.startswith("seconds_")}
@@ -211,7 +220,8 @@ def test_a_publication_tells_all_there_is(
     (metrics,) = metrics_of(capsys)
     assert metrics["object"] == line["object"]
     assert metrics["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "crlcheck"
-    expected = {"Published": 1, "Entries": 4, "NewlyRevoked": 2, "Lifted": 1, "LostSwaps": 0}
+    expected = {"Published": 1, "Entries": 4, "NewlyRevoked": 2, "Lifted": 1, "LostSwaps": 0,
+                "LiftedRecently": 1, "Warnings": 1}  # fmt: skip
     assert {name: metrics[name] for name in expected} == {
         name: [float(value)] for name, value in expected.items()
     }
@@ -229,7 +239,8 @@ def test_a_stale_crl_is_published_and_says_so(
     stale = PKI.crl(age=timedelta(days=30))
     pipeline.run(pipeline.put("crl/ca.crl", stale))
     (line,) = lines_of(caplog, "preprocessor")
-    assert line["message"].endswith(", and is past its nextUpdate")
+    assert (line["level"], line["publish_warnings"]) == ("WARNING", "expired")
+    assert "is past its nextUpdate" in line["message"]
     assert line["time_left"] < 0
 
 

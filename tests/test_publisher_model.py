@@ -175,6 +175,7 @@ class Publishers(RuleBasedStateMachine):
             allow_shrink=False,
             rebuild=False,
             grace=GRACE,
+            compare_up_to=0,
         )
         return Publication(self.store, crl.compiled, rules).run()
 

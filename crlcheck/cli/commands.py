@@ -17,7 +17,15 @@ from crlcheck.cli import operations, stores
 from crlcheck.cli.diff import diff_command
 from crlcheck.cli.sources import STANDARD_INPUT, open_crl, open_target
 from crlcheck.cli.status import EXIT_FAILED, about, describe, report_error
-from crlcheck.cli.text import count, report_members, say, say_json, warning_names
+from crlcheck.cli.text import (
+    changes_text,
+    count,
+    published_members,
+    report_members,
+    say,
+    say_json,
+    warning_names,
+)
 from crlcheck.compiler import BinaryReader, CompileOptions, CrlSource
 from crlcheck.types import CompileReport, PublishReport
 
@@ -132,7 +140,11 @@ def compile_command(
     "--to", "store", required=True, metavar="STORE", help="A directory or s3://bucket/prefix."
 )
 @click.option("--allow-shrink", is_flag=True, help="Publish though most entries are gone.")
-@click.option("--rebuild", is_flag=True, help="Write the image anew if it is missing or outdated.")
+@click.option(
+    "--rebuild",
+    is_flag=True,
+    help="Write the image anew if it is missing, damaged or outdated.",
+)
 @_compile_options
 @_json_option
 def publish_command(
@@ -149,7 +161,8 @@ def publish_command(
 
     CRL is DER or PEM, "-" standard input; of a PEM file every CRL is published. A
     CRL that is not newer than the published one is refused, and so is one that
-    lacks most of its entries; the same one again changes nothing.
+    lacks most of more than ten entries, or that is past its nextUpdate and would
+    replace a current one for nothing; the same one again changes nothing.
     """
     target = open_target(store)
     given = _given(options)
@@ -201,16 +214,13 @@ def _tell_published(
         members.append(
             {
                 "store": store,
-                "published": result.published,
-                "generation": result.generation,
-                "scope": result.scope,
-                "image_name": result.image_name,
+                **published_members(result),
                 **report_members(result.compiled),
             }
         )
         if not as_json:
             what = "published" if result.published else "published already, nothing changed"
-            say(f"{store}: {what}: generation {result.generation}")
+            say(f"{store}: {what}: generation {result.generation}{changes_text(result)}")
             say(f"{result.image_name}: {_contents(result.compiled)}")
             _say_warnings(result.compiled)
     if as_json:

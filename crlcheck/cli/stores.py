@@ -15,7 +15,7 @@ from crlcheck.catalog import CATALOG_NAME, Catalog
 from crlcheck.cli.operations import duration, usage
 from crlcheck.cli.sources import open_target
 from crlcheck.cli.status import EXIT_FAILED, about, describe, report_error
-from crlcheck.cli.text import count, say, say_json, time_text
+from crlcheck.cli.text import count, published_members, say, say_json, time_text
 from crlcheck.errors import CrlCheckError, CrlError, FetchError, IndexFileError, StoreError
 from crlcheck.fetcher import FetchLimits, check_url, fetch
 from crlcheck.mirror import mirror_store
@@ -148,7 +148,7 @@ def _fetch_one(
                 done.append({"url": name, "outcome": "refused", "detail": str(error)})
                 continue
             outcome = "published" if report.published else "unchanged"
-            done.append({"url": name, "outcome": outcome, "generation": report.generation})
+            done.append({"url": name, "outcome": outcome, **published_members(report)})
         if all(one["outcome"] != "refused" for one in done):
             fetched.remember()
     return done

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from crlcheck._wording import name_text, printable
-from crlcheck.types import CompileReport, CrlWarning
+from crlcheck.types import CompileReport, CrlWarning, PublishReport
 
 _WIDTH_OF_FILES = 120
 
@@ -75,6 +75,32 @@ def time_text(moment: datetime | None) -> str | None:
 def warning_names(warnings: CrlWarning) -> list[str]:
     """Return the stable names of *warnings*, as in an image's metadata."""
     return [warning.name.lower() for warning in warnings if warning.name]
+
+
+def published_members(report: PublishReport) -> dict[str, Any]:
+    """Return what a publication did as JSON has it, beside the CRL's own members."""
+    return {
+        "published": report.published,
+        "generation": report.generation,
+        "scope": report.scope,
+        "image_name": report.image_name,
+        "num_newly_revoked": report.num_newly_revoked,
+        "num_lifted": report.num_lifted,
+        "num_lifted_recently": report.num_lifted_recently,
+        "publish_warnings": [
+            {"kind": one.kind.value, "detail": one.detail, "scopes": list(one.scopes)}
+            for one in report.warnings
+        ],
+    }
+
+
+def changes_text(report: PublishReport) -> str:
+    """Say what the publication changed; nothing where all is new, or it was not counted."""
+    if not report.published or report.num_newly_revoked is None:
+        return ""
+    if not report.num_lifted and report.num_newly_revoked == report.compiled.num_entries:
+        return ""
+    return f" ({report.num_newly_revoked:,} newly revoked, {report.num_lifted:,} lifted)"
 
 
 def report_members(report: CompileReport) -> dict[str, Any]:

@@ -1,0 +1,144 @@
+"""
+What a publication changes in its scope, by the images themselves: read where they
+are small enough, and only then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timedelta
+
+from crlcheck._difference import Difference, Listing, compare, revokes_more
+from crlcheck._metadata import ImageMetadata
+from crlcheck.catalog import PublishedImage, ScopeRecord
+from crlcheck.compiler import CompiledImage
+from crlcheck.errors import CrlCheckError
+from crlcheck.index import RevocationIndex, open_index
+from crlcheck.stores import ObjectStore
+
+RECENT = timedelta(days=90)
+"""A revocation younger than this that is lifted is worth a warning."""
+
+_MAX_DELTA_ENTRIES = 100_000
+"""The entries of a larger delta CRL, which are kept as objects, are not compared."""
+
+
+class Images:
+    """
+    Images of a store, each opened once; the compiled one is read where it lies.
+
+    Raises, from each method: CrlCheckError or OSError where an image cannot be had.
+    """
+
+    def __init__(self, store: ObjectStore, compiled: CompiledImage, stack: ExitStack) -> None:
+        self._store = store
+        self._compiled = compiled
+        self._stack = stack
+        self._opened: dict[str, RevocationIndex] = {}
+
+    def compiled(self) -> RevocationIndex:
+        """Return the index of the image that is being published."""
+        return self._open(self._compiled.digest, None)
+
+    def listing(self, record: ScopeRecord) -> Listing:
+        """Return what a record's CRLs revoke together."""
+        delta = None if record.delta is None else self.published(record.delta)
+        return Listing(self.published(record.base), delta)
+
+    def published(self, image: PublishedImage) -> RevocationIndex:
+        """Return the index of a published image."""
+        return self._open(image.digest, image)
+
+    def _open(self, digest: str, image: PublishedImage | None) -> RevocationIndex:
+        if digest not in self._opened:
+            own = image is None or digest == self._compiled.digest
+            index = (
+                open_index(self._compiled.path, verify=False)
+                if image is None or own
+                else open_index(self._store.load(image.name))
+            )
+            self._opened[digest] = self._stack.enter_context(index)
+        return self._opened[digest]
+
+
+@contextmanager
+def _images(store: ObjectStore, compiled: CompiledImage) -> Iterator[Images]:
+    with ExitStack() as stack:
+        yield Images(store, compiled, stack)
+
+
+def difference(
+    store: ObjectStore,
+    compiled: CompiledImage,
+    before: ScopeRecord,
+    after: ScopeRecord,
+    *,
+    now: datetime,
+    limit: int,
+) -> Difference | None:
+    """
+    Return what *after*, in which the compiled image is new, changes of *before*.
+
+    None where a complete CRL has more than *limit* entries, or an image cannot be read.
+    """
+    if not _is_small(limit, before, after):
+        return None
+    try:
+        with _images(store, compiled) as images:
+            return compare(
+                images.listing(before),
+                images.listing(after),
+                recently=now - RECENT,
+                previous=speaking(before).this_update,
+            )
+    except (CrlCheckError, OSError):
+        return None  # it is published all the same
+
+
+def revokes_no_more(
+    store: ObjectStore,
+    compiled: CompiledImage,
+    current: ScopeRecord,
+    delta: PublishedImage | None,
+    *,
+    limit: int,
+) -> bool:
+    """
+    Whether the compiled CRL, with *delta* beside it, surely revokes nothing that *current*
+    does not.
+
+    Where the images are too large or cannot be read, only an empty CRL does surely.
+    """
+    offered = compiled.metadata
+    if _is_small(limit, current) and offered.num_entries <= limit:
+        try:
+            with _images(store, compiled) as images:
+                own = images.compiled()
+                after = (
+                    Listing(images.published(current.base), own)
+                    if offered.is_delta
+                    else Listing(own, None if delta is None else images.published(delta))
+                )
+                return not revokes_more(after, images.listing(current))
+        except (CrlCheckError, OSError):
+            pass
+    return offered.num_entries == 0 and delta is None
+
+
+def speaking(record: ScopeRecord) -> ImageMetadata:
+    """Return the later CRL of a scope, which tells whether both are current (RFC 5280 6.3.3 a)."""
+    return (record.delta or record.base).metadata
+
+
+def is_past(metadata: ImageMetadata, now: datetime) -> bool:
+    """Whether a CRL is past its nextUpdate."""
+    return metadata.next_update is not None and metadata.next_update < now
+
+
+def _is_small(limit: int, *records: ScopeRecord) -> bool:
+    return all(
+        record.base.metadata.num_entries <= limit
+        and (record.delta is None or record.delta.metadata.num_entries <= _MAX_DELTA_ENTRIES)
+        for record in records
+    )

@@ -1,0 +1,164 @@
+"""What somebody should look at although a CRL was published."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
+
+from crlcheck._comparison import RECENT, is_past, speaking
+from crlcheck._difference import Difference
+from crlcheck._issuers import IssuerKeys
+from crlcheck._metadata import ImageMetadata
+from crlcheck._name import name_key
+from crlcheck._wording import crl_text, name_text, time_text
+from crlcheck.catalog import Catalog, IssuerRecord, ScopeRecord
+from crlcheck.certificate import load_certificate
+from crlcheck.errors import CertificateError
+from crlcheck.types import CertificateFacts, PublishWarning, PublishWarningKind
+
+
+def warnings_of(
+    offered: ImageMetadata,
+    before: ScopeRecord | None,
+    after: ScopeRecord,
+    difference: Difference | None,
+    *,
+    now: datetime,
+) -> Iterator[PublishWarning]:
+    """Yield what is remarkable about a CRL and what it changed in its own scope."""
+    if is_past(offered, now):
+        stale = is_past(speaking(after), now)
+        effect = ": certificates that it does not list are STALE" if stale else ""
+        yield PublishWarning(
+            PublishWarningKind.EXPIRED,
+            f"{crl_text(offered)} is past its nextUpdate {time_text(offered.next_update)}{effect}",
+        )
+    if before is None or before is after:
+        return
+    if before.base != after.base:
+        had, has = before.base.metadata.num_entries, after.base.metadata.num_entries
+        if 2 * (had - has) > had:
+            yield PublishWarning(
+                PublishWarningKind.MOSTLY_LIFTED,
+                f"{crl_text(offered)} has {has} entries, {crl_text(before.base.metadata)} before "
+                f"it had {had}: ask its CA whether that is meant",
+            )
+    if difference is not None and difference.num_lifted_recently:
+        number = difference.num_lifted_recently
+        yield PublishWarning(
+            PublishWarningKind.RECENTLY_LIFTED,
+            f"{crl_text(offered)} lifts {difference.num_lifted} revocations, {number} of them made "
+            f"in the last {RECENT.days} days and no holds: ask its CA whether that is meant",
+        )
+    if difference is not None and _alternates(difference, after):
+        yield PublishWarning(
+            PublishWarningKind.ALTERNATING_SIGNERS,
+            f"{crl_text(offered)} lists {difference.num_late} revocations that were made before "
+            f"{crl_text(speaking(before))} and are not on it, and lacks {difference.num_lifted} "
+            f"that are: several signers, or sources, seem to take turns in scope {after.key}",
+        )
+
+
+def _alternates(difference: Difference, after: ScopeRecord) -> bool:
+    """
+    Whether the CRL before this one seems to come from somebody who knew of other revocations.
+
+    Entries come late with a CA's mistakes, and go with its house-keeping; both at once is
+    strange, and so is either where sources take turns.
+    """
+    if difference.num_late and difference.num_lifted_recently:
+        return True
+    changed = difference.num_late or difference.num_lifted_recently
+    sources = (*after.earlier_sources, after.source)
+    return bool(changed) and len(sources) == 3 and sources[0] == sources[2] != sources[1]
+
+
+def warnings_of_issuers(
+    given: Sequence[CertificateFacts], added: Collection[bytes], catalog: Catalog
+) -> Iterator[PublishWarning]:
+    """
+    Yield which of the issuers given are not trusted, and of which that were added,
+    by their certificates, something is not known.
+    """
+    records = {one.certificate: one for one in catalog.issuers if one.certificate in added}
+    for certificate in {one.der: one for one in given}.values():
+        fingerprint = IssuerRecord(certificate.der).fingerprint
+        removed = catalog.removed_issuers.get(fingerprint)
+        name = f"issuer {fingerprint[:16]}… ({name_text(certificate.subject)})"
+        if removed is not None:
+            note = f": {removed.note}" if removed.note else ""
+            yield PublishWarning(
+                PublishWarningKind.REMOVED_ISSUER,
+                f"{name} is not trusted: an operator removed it on {time_text(removed.at)}{note}",
+                removed.scopes,
+            )
+            continue
+        record = records.get(certificate.der)
+        if record is not None and record.self_signed is None:
+            yield PublishWarning(
+                PublishWarningKind.UNVERIFIED_SELF_SIGNED,
+                f"{name}: the algorithm of its signature is not supported, so its names and key "
+                "ids tell whether it is self-signed",
+            )
+
+
+def warnings_of_neighbours(
+    after: ScopeRecord, catalog: Catalog, now: datetime
+) -> Iterator[PublishWarning]:
+    """
+    Yield the scopes of the same issuer where an expired CRL is newer than a current one.
+
+    The newest CRL that speaks for a certificate decides whether the answer is stale: after
+    a key rollover, the last CRL of the old key may outlive its time so.
+    """
+    own = speaking(after)
+    name = name_key(own.issuer)
+    others = [
+        record
+        for record in catalog.scopes.values()
+        if record.key != after.key and name_key(record.base.metadata.issuer) == name
+    ]
+    if not others:
+        return
+    keys = IssuerKeys(_certificates_of(catalog), (), None, trust_verifiers=False)
+    for other in others:
+        theirs = speaking(other)
+        older, newer = sorted((own, theirs), key=lambda one: one.this_update)
+        if older.this_update == newer.this_update or is_past(older, now) or not is_past(newer, now):
+            continue
+        if not _may_overlap(own, theirs) or not _are_of_one_issuer(own, theirs, keys):
+            continue
+        stale = after if newer is own else other
+        current = other if newer is own else after
+        yield PublishWarning(
+            PublishWarningKind.NEWER_EXPIRED_CRL,
+            f"{crl_text(newer)} (scope {stale.key}) is past its nextUpdate and newer than "
+            f"{crl_text(older)} (scope {current.key}): certificates for which both speak are "
+            f"STALE; where its key is retired, 'crlcheck scope remove' takes {stale.key} out",
+            (stale.key, current.key),
+        )
+
+
+def _certificates_of(catalog: Catalog) -> Iterator[CertificateFacts]:
+    """Yield the trusted certificates: tied keys may be certified by other names."""
+    for issuer in catalog.issuers:
+        try:
+            yield load_certificate(issuer.certificate)
+        except CertificateError:
+            continue  # for the checker to complain of
+
+
+def _may_overlap(one: ImageMetadata, other: ImageMetadata) -> bool:
+    """Whether one certificate may be covered by both, as far as the extension tells."""
+    points = {one.issuing_distribution_point, other.issuing_distribution_point}
+    return len(points) == 1 or None in points
+
+
+def _are_of_one_issuer(one: ImageMetadata, other: ImageMetadata, keys: IssuerKeys) -> bool:
+    if one.verifier_key_hash is None or other.verifier_key_hash is None:
+        return False
+    if one.verifier_key_hash == other.verifier_key_hash:
+        return True
+    mine = keys.key(one.issuer, one.verifier_key_hash)
+    theirs = keys.key(other.issuer, other.verifier_key_hash)
+    return mine is not None and theirs is not None and mine.speaks_for(theirs)
