@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crlcheck import IndexClosedError, ReasonCode, compile_crl, open_index
+from crlcheck._source import CHUNK_SIZE
 from crlcheck.demo.encoding import encode_extension
 from crlcheck.demo.pki import encode_entry
 from crlcheck.index import RevocationIndex
@@ -152,8 +153,9 @@ def test_duplicates_merge_and_never_unrevoke(
     entries: list[tuple[int, int, int | None]],
 ) -> None:
     """
-    Of one serial's entries the earliest date and the first reason count, but what can
-    be undone, a hold or removeFromCRL, gives way to what cannot, and to the other.
+    Of one serial's entries the earliest date and the most final reason count: the
+    first of those that are for good. What can be undone, a hold or removeFromCRL,
+    gives way to what cannot, and to the other.
     """
     crl = make_crl(
         [
@@ -177,6 +179,37 @@ def test_duplicates_merge_and_never_unrevoke(
         assert found is not None
         assert found.revocation_date == REVOKED_ON - timedelta(days=max(days for days, _ in mine))
         assert found.reason_code == expected
+
+
+@pytest.mark.parametrize("delta", [False, True], ids=["complete", "delta"])
+def test_duplicates_merge_over_the_whole_list(delta: bool) -> None:
+    """
+    The first entry and the last of a list that is read in several chunks merge as
+    neighbours do, in a delta CRL too: removeFromCRL there lifts no revocation of the
+    same list.
+    """
+    ends: list[tuple[int | None, int | None]] = [
+        (6, 1), (1, 6), (8, 1), (1, 8), (8, None), (6, 8), (8, 6), (6, 6), (8, 8),
+    ]  # fmt: skip
+    expected = [1, 1, 1, 1, None, None, None, 6, 8]
+
+    def entry(number: int, reason: int | None) -> bytes:
+        return encode_entry(number, REVOKED_ON, reason=reason)
+
+    crl = make_crl(
+        [
+            *(entry(number, first) for number, (first, _) in enumerate(ends)),
+            *(entry(number, 1) for number in range(100, 20_000)),
+            *(entry(number, last) for number, (_, last) in enumerate(ends)),
+        ],
+        extensions=[encode_extension("2.5.29.27", b"\x02\x01\x01", critical=True)] * delta,
+    )
+    assert len(crl) > CHUNK_SIZE
+    report = compile_crl(crl, issuer=authority().der)
+    assert report.image is not None
+    index = open_index(report.image)
+    found = [index.find(number) for number in range(len(ends))]
+    assert [entry and entry.reason_code for entry in found] == expected
 
 
 def test_an_index_can_be_closed_while_others_look_up() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterable
 
@@ -199,6 +200,41 @@ def test_what_can_be_undone_never_outlives_a_revocation_for_good() -> None:
         found = image.find(0, b"\x05")
         assert found is not None
         assert found.reason == expected
+
+
+@pytest.mark.parametrize("spread", [1, 1 << 131], ids=["dense", "sparse"])
+def test_the_most_final_reason_wins_in_every_order(spread: int) -> None:
+    """
+    Whatever the order, and however many others are listed between: where any entry
+    of a serial is for good, it is; a hold and removeFromCRL are together.
+    """
+    cases = [
+        reasons
+        for length in (1, 2, 3, 4)
+        for reasons in itertools.product((6, 8, 1, None), repeat=length)
+    ]
+    serials = [(number * spread).to_bytes(19, "big") for number in range(1 << 16, 1 << 17)]
+    serials = [serial.lstrip(b"\0") for serial in serials]
+    entries: list[Entry] = []
+    for turn in range(4):
+        entries.extend(
+            Entry(serial, reason=reasons[turn])
+            for serial, reasons in zip(serials, cases, strict=False)
+            if turn < len(reasons)
+        )
+        fillers = serials[len(cases) :]
+        entries.extend(Entry(serial, reason=6) for serial in fillers[turn::4])
+    image = NativeImage(build(entries).image)
+    for serial, reasons in zip(serials, cases, strict=False):
+        found = image.find(0, serial)
+        assert found is not None
+        final = {reason for reason in reasons if reason not in (6, 8)}
+        if {6, 8} <= set(reasons):
+            assert found.reason in final | {None}, reasons
+        elif final:
+            assert found.reason in final, reasons
+        else:
+            assert found.reason == reasons[0], reasons
 
 
 # The mix of native/src/key.c for keys of 64 bits, inverted.

@@ -39,8 +39,8 @@ crlcheck_status crlcheck_builder_complete(crlcheck_builder *builder,
                                           crlcheck_error *out_error);
 
 // crlcheck_builder_sort orders the entries and merges duplicates: the earliest date,
-// and the first reason that is for good, else certificateHold or removeFromCRL where all
-// have that, else none. It follows crlcheck_builder_complete. Several threads may call it
+// and the most final reason, which is the first that is for good, else certificateHold or
+// removeFromCRL where all have that, else none. It follows crlcheck_builder_complete. Several threads may call it
 // at once to share the work, which is done when all of them have returned CRLCHECK_OK.
 crlcheck_status crlcheck_builder_sort(crlcheck_builder *builder,
                                       crlcheck_error *out_error);
