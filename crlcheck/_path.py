@@ -129,9 +129,9 @@ class Judge:
             return result  # what becomes of a namesake says nothing of this certificate
         if depth == 0 and not self._snapshot.denied:
             return result
-        for key in coverage.issuers:
+        for step in self._steps(coverage.issuers, depth):
             # Of several keys that may have issued it, each must be in order.
-            above = self._judge_above(_Step(key, depth))
+            above = self._judge_above(step)
             if above is not None:
                 result = worst((result, above))
         return result
@@ -182,17 +182,21 @@ class Judge:
         if certificate.ends_path:
             return _END._replace(is_checked=False)
         if depth == 0:  # only denials count from here up
-            above = tuple(_Step(key, 0) for key in certificate.issuers)
+            above = self._steps(certificate.issuers, 0)
             return Way(_END.severity, None, above, bool(above))
         facts = certificate.facts
         coverage = self._snapshot.table.coverage(facts, keys=certificate.issuers)
         result = self._by_coverage(facts, coverage)
-        issuers = coverage.issuers
-        if coverage.cause is UndeterminedCause.AMBIGUOUS_ISSUER:
-            issuers = ()
+        is_known = coverage.cause is not UndeterminedCause.AMBIGUOUS_ISSUER
         left = None if depth is None else depth - 1
-        above = tuple(_Step(key, left) for key in issuers)
+        above = self._steps(coverage.issuers if is_known else (), left)
         return Way(severity(result), result, above, bool(coverage.issuers))
+
+    def _steps(self, keys: Sequence[IssuerKey], depth: int | None) -> tuple[_Step, ...]:
+        """Return where a path goes on; at an anchor it does so only to ask for denials."""
+        if self._snapshot.denied:
+            return tuple(_Step(key, depth) for key in keys)
+        return tuple(_Step(key, depth) for key in keys if not key.is_anchor)
 
     def _verdict_on_signer(self, signer: IssuerKey) -> CheckResult | None:
         """Return the verdict on who signed a CRL, None where nothing speaks against it."""

@@ -43,14 +43,19 @@ def parse_certificate(der: bytes) -> CertificateFacts:
         is_ca=certificate.is_ca,
         key_usage=certificate.key_usage if certificate.has_key_usage else None,
         distribution_points=tuple(_distribution_points(certificate.crl_distribution_points)),
-        authority_cert_issuer=tuple(_elements(certificate.authority_cert_issuer)),
-        authority_cert_serial_number=_optional_serial(certificate.authority_cert_serial),
+        **_authority_certificate(certificate),
     )
 
 
-def _optional_serial(octets: Any) -> int | None:
-    contents = to_optional_bytes(octets)
-    return None if contents is None else serial_from_octets(contents)
+def _authority_certificate(certificate: Any) -> dict[str, Any]:
+    """Return the fields that most certificates do not have."""
+    serial_number = to_optional_bytes(certificate.authority_cert_serial)
+    if serial_number is None:
+        return {}
+    return {
+        "authority_cert_issuer": tuple(_elements(certificate.authority_cert_issuer)),
+        "authority_cert_serial_number": serial_from_octets(serial_number),
+    }
 
 
 def parse_issuing_distribution_point(der: bytes) -> IssuingDistributionPoint:
