@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import collections
 import dataclasses
+import gc
 import importlib
 import os
 import random
@@ -188,6 +189,7 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="only those not killed the last time")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()
+    os.register_at_fork(before=gc.freeze)  # thousands of children that need not look through it all
     install_operators()
     lay_out(arguments.native, anew=not arguments.again)
     generate(arguments.jobs)
