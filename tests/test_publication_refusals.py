@@ -65,7 +65,7 @@ def test_a_rollback_says_in_what(
 
 
 def test_a_removed_scope_is_said_to_be_removed() -> None:
-    """The CRL that is in the way is not in the catalog any more, so the message says when it went."""
+    """Its CRL is not in the catalog any more, so the message says when it went."""
     removed = Tombstone(
         ScopeAction.REMOVED, NOW, "", make_metadata(crl_number=17), None, accepts_any=False
     )
