@@ -17,6 +17,9 @@ from crlcheck.errors import CrlError, MalformedCrlError, UnsupportedCrlError
 # hashing it, small enough that it is still in the cache when it is parsed.
 CHUNK_SIZE = 1 << 19
 
+DEFAULT_MAX_CRLS = 100
+"""CRLs of the longest file taken unless more are allowed."""
+
 # Octets that tell text from DER.
 _PREFIX_SIZE = 64
 
@@ -124,14 +127,18 @@ class SourceReader:
             )
 
 
-def split_crls(source: BinaryReader, *, max_size: int = 0) -> Iterator[BinaryReader]:
+def split_crls(
+    source: BinaryReader, *, max_size: int = 0, max_crls: int = DEFAULT_MAX_CRLS
+) -> Iterator[BinaryReader]:
     """
     Yield each CRL of a binary file as a file of its own: one, or for PEM as many as it has.
 
     They are read from *source* one after the other as it arrives, and each only
-    until the next is asked for. *max_size* is how many octets *source* may have,
-    0 for any. What is wrong with a PEM file is raised by reading the CRL that it
-    concerns, as MalformedCrlError; too large a file as UnsupportedCrlError.
+    until the next is asked for. *max_size* is how many octets *source* may have, and
+    *max_crls* how many CRLs, 0 for any: each costs a look at the store, however short
+    it is. What is wrong with a PEM file is raised by reading the CRL that it
+    concerns, as MalformedCrlError; too large a file, and the first CRL too many, as
+    UnsupportedCrlError.
     """
     first = b""
     while len(first) < _PREFIX_SIZE and (chunk := source.read(CHUNK_SIZE)):
@@ -142,6 +149,9 @@ def split_crls(source: BinaryReader, *, max_size: int = 0) -> Iterator[BinaryRea
     blocks = _PemBlocks(first, source, max_size)
     number = 1
     while blocks.has(number):
+        if 0 < max_crls < number:
+            yield _TooMany(max_crls)
+            return
         yield _PemBlock(blocks, number)
         number += 1
 
@@ -158,6 +168,19 @@ class _Resumed:
             piece, self._first = self._first[:size], self._first[size:]
             return piece
         return self._rest.read(size)
+
+
+class _TooMany:
+    """In place of the CRLs that a file has too many."""
+
+    def __init__(self, allowed: int) -> None:
+        self._allowed = allowed
+
+    def read(self, _size: int, /) -> bytes:
+        raise UnsupportedCrlError(
+            f"the file has more than the {self._allowed} CRLs allowed: split it",
+            feature="too_many_crls",
+        )
 
 
 class _PemBlock:

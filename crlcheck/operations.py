@@ -15,6 +15,7 @@ from crlcheck._wording import name_text, time_text
 from crlcheck.catalog import Catalog, Denial
 from crlcheck.errors import CrlCheckError
 from crlcheck.publisher import DEFAULT_GRACE
+from crlcheck.rejections import delete_old_rejections
 from crlcheck.stores import ObjectStore, open_store
 
 _log = logging.getLogger(__name__)
@@ -193,8 +194,9 @@ def clean_up(
     Delete images whose grace period is over, and note those that nobody published.
 
     An image that no catalog names, left by a publisher that died, is noted
-    first, and deleted by a clean-up at least *grace* later. Returns how many
-    images were deleted and how many are waiting.
+    first, and deleted by a clean-up at least *grace* later. The status objects of
+    CRLs that were refused 30 days ago are deleted too. Returns how many images were
+    deleted and how many are waiting.
 
     Raises: as ``override_scope``.
     """
@@ -216,6 +218,7 @@ def clean_up(
         return None if successor.superseded == catalog.superseded else successor
 
     catalog = change_catalog(target, "clean-up", change)
+    delete_old_rejections(target, moment)
     return len(deleted), len(catalog.superseded)
 
 

@@ -164,8 +164,8 @@ def _compile(
     try:
         return compile_to_temporary(source, issuer=issuers, **options)
     except CrlError as error:
-        too_large = getattr(error, "feature", None) == "source_too_large"
-        if isinstance(source, BinaryReader) and not too_large:
+        is_bounded = getattr(error, "feature", None) in ("source_too_large", "too_many_crls")
+        if isinstance(source, BinaryReader) and not is_bounded:
             rest = options.get("max_source_size") or DEFAULT_MAX_SOURCE_SIZE
             while rest > 0 and (chunk := source.read(CHUNK_SIZE)):
                 rest -= len(chunk)

@@ -1,6 +1,7 @@
 """
 Status objects: for each source whose last CRL was refused, why, and what serves instead.
 
+A source with several CRLs (``…#2`` and so on) has one, of the first that was refused.
 They lie under ``status/`` in the store, named by a digest of the source. They
 are for operators: nothing is decided by them.
 """
@@ -11,8 +12,9 @@ import hashlib
 import json
 import logging
 import os
+import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from crlcheck._json import members_of, parse_json, take, take_time, time_text
 from crlcheck._swap import read_catalog
@@ -32,6 +34,9 @@ from crlcheck.errors import (
     UnsupportedCrlError,
 )
 from crlcheck.stores import ObjectStore, open_store
+
+KEPT = timedelta(days=30)
+"""How long the status of a source stays that has not been heard of since."""
 
 _PREFIX = "status/"
 _CAUSES: dict[type[CrlCheckError], str] = {
@@ -93,6 +98,8 @@ def read_rejections(store: str | os.PathLike[str] | ObjectStore) -> list[Rejecti
 def record_rejection(store: ObjectStore, source: str, error: Exception, now: datetime) -> None:
     """Leave a status object. Where that fails it is logged: the error itself matters more."""
     try:
+        if _number(source) > 1 and _recorded(store, source) is not None:
+            return  # of another CRL of the same object
         catalog, _ = read_catalog(store)
         serving = [
             crl_text(image.metadata)
@@ -113,15 +120,48 @@ def record_rejection(store: ObjectStore, source: str, error: Exception, now: dat
 
 
 def clear_rejection(store: ObjectStore, source: str) -> None:
-    """Remove a source's status object, if there is one."""
+    """Remove a source's status object, if there is one, and it is of no CRL after the first."""
     try:
+        if _number(source) > 1 and _recorded(store, source) != source:
+            return
         store.delete(_name(source))
     except (CrlCheckError, OSError) as failure:
         _log.warning("status of %s was not removed from %s: %s", source, store.url, failure)
 
 
+def delete_old_rejections(store: ObjectStore, now: datetime) -> None:
+    """Delete the status objects of ``KEPT`` ago, and those that cannot be read."""
+    for name in store.names(_PREFIX):
+        try:
+            is_old = now - _read(store.read(name).body).at > KEPT
+        except FileNotFoundError:
+            continue  # cleared meanwhile
+        except ValueError:
+            is_old = True
+        if is_old:
+            store.delete(name)
+
+
+def _recorded(store: ObjectStore, source: str) -> str | None:
+    """Return the source that the status object of the same object is of, None for none."""
+    try:
+        return _read(store.read(_name(source)).body).source
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+_ONE_OF_SEVERAL = re.compile(r"#([1-9][0-9]{0,8})\Z")
+
+
+def _number(source: str) -> int:
+    """Return which CRL of its object a source is."""
+    match = _ONE_OF_SEVERAL.search(source)
+    return 1 if match is None else int(match[1])
+
+
 def _name(source: str) -> str:
-    digest = hashlib.sha256(source.encode("utf-8", "surrogatepass")).hexdigest()
+    whole = _ONE_OF_SEVERAL.sub("", source)
+    digest = hashlib.sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()
     return f"{_PREFIX}{digest[:32]}.json"
 
 

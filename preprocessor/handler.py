@@ -252,7 +252,8 @@ def _publish_each(
 ) -> Iterator[_Result]:
     issuers = ISSUERS.certificates()
     started = time.monotonic()
-    for number, source in enumerate(split_crls(body, max_size=SETTINGS.max_crl_size), 1):
+    limits = {"max_size": SETTINGS.max_crl_size, "max_crls": SETTINGS.max_crls}
+    for number, source in enumerate(split_crls(body, **limits), 1):
         name = url if number == 1 else f"{url}#{number}"
         try:
             report = publish_crl(

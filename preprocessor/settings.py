@@ -68,6 +68,8 @@ class Settings:
         certificates are trusted too.
     crl_prefix: only objects whose key begins with it are CRLs.
     max_crl_size: octets; a longer CRL is refused; 0 accepts any.
+    max_crls: CRLs of the longest PEM file; what comes after them is refused; 0
+        accepts any number.
     clock_skew: how far in the future a CRL's thisUpdate may lie.
     attributes, allow_sha1, allow_small_rsa, allow_v1, strict, require_next_update:
         as for ``crlcheck.compile_crl``.
@@ -87,6 +89,7 @@ class Settings:
     private_cas: tuple[str, ...] = field(default=(), metadata={"read": _arns})
     crl_prefix: str = field(default="crl/", metadata={"read": _key_prefix})
     max_crl_size: int = 1 << 30
+    max_crls: int = 100
     clock_skew: timedelta = timedelta(minutes=5)
     attributes: bool = True
     allow_sha1: bool = False

@@ -5,10 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from crlcheck.checker import RevocationChecker
-from crlcheck.operations import (
-    clean_up,
-)
+from crlcheck.errors import CrlError
+from crlcheck.operations import clean_up
+from crlcheck.publisher import publish_crl
+from crlcheck.rejections import read_rejections
 from crlcheck.stores import LocalStore
 from crlcheck.types import RevocationStatus
 from support.memory_store import MemoryStore
@@ -119,3 +122,19 @@ def test_clean_up_in_a_directory(tmp_path: Path) -> None:
     publish(store, make_crl(CA, 2))
     assert clean_up(store, now=NOW + HOUR) == (1, 0)
     assert len(images_of(store)) == 1
+
+
+def test_statuses_that_nobody_renewed_are_removed() -> None:
+    """
+    After thirty days, or where they cannot be read; younger ones stay.
+    """
+    store = MemoryStore()
+    publish_crl(make_crl(CA), store, issuer=CA.pem, now=NOW)
+    for number, age in enumerate((29, 31)):
+        with pytest.raises(CrlError):
+            publish_crl(
+                b"no CRL", store, issuer=CA.pem, source_name=f"ca{number}", now=NOW - age * DAY
+            )
+    store.write("status/broken.json", b"[" * 100)
+    clean_up(store, now=NOW)
+    assert [one.source for one in read_rejections(store)] == ["ca0"]

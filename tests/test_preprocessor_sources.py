@@ -156,6 +156,32 @@ def test_no_crl_of_a_pem_file_is_lost_without_a_word(
     assert f"PEM line {number}: " in outcomes[1]["detail"]
 
 
+def test_many_blocks_in_one_file_cost_no_more_than_a_few(pipeline: Pipeline) -> None:
+    """
+    What comes after as many CRLs as are allowed is refused in one outcome, and all that
+    is refused of an object leaves one status object.
+    """
+    pipeline.start(max_crls="3")
+    bad = pem_block("X509 CRL", b"no CRL")
+    good = pem_block("X509 CRL", PKI.crl())
+    place = pipeline.put("crl/many.pem", bad * 2 + good + bad * 1000)
+    outcomes = pipeline.run(place)
+    url = f"s3://{pipeline.bucket}/crl/many.pem"
+    assert [(one["outcome"], one.get("feature"), one["object"]) for one in outcomes] == [
+        ("refused", None, url),
+        ("refused", None, f"{url}#2"),
+        ("published", None, f"{url}#3"),
+        ("refused", "too_many_crls", f"{url}#4"),
+    ]
+    (rejection,) = crlcheck.read_rejections(pipeline.store)
+    assert (rejection.source, rejection.cause) == (url, "malformed")
+    pipeline.run(pipeline.put("crl/many.pem", good + bad * 2))
+    (rejection,) = crlcheck.read_rejections(pipeline.store)
+    assert rejection.source == f"{url}#2"
+    pipeline.run(pipeline.put("crl/many.pem", good * 2))
+    assert crlcheck.read_rejections(pipeline.store) == []
+
+
 # ---- issuers -----------------------------------------------------------------
 
 

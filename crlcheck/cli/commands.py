@@ -15,7 +15,7 @@ from crlcheck._pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck._wording import name_text
 from crlcheck.cli import operations, stores
 from crlcheck.cli.diff import diff_command
-from crlcheck.cli.sources import STANDARD_INPUT, open_crl, open_target
+from crlcheck.cli.sources import STANDARD_INPUT, max_crls_option, open_crl, open_target
 from crlcheck.cli.status import EXIT_FAILED, about, describe, report_error
 from crlcheck.cli.text import (
     changes_text,
@@ -145,6 +145,7 @@ def compile_command(
     is_flag=True,
     help="Write the image anew if it is missing, damaged or outdated.",
 )
+@max_crls_option
 @_compile_options
 @_json_option
 def publish_command(
@@ -153,6 +154,7 @@ def publish_command(
     store: str,
     allow_shrink: bool,
     rebuild: bool,
+    max_crls: int,
     as_json: bool,
     **options: Any,
 ) -> int:
@@ -169,7 +171,8 @@ def publish_command(
     done: list[PublishReport | crlcheck.CrlError] = []
     with about(crl, crlcheck.CrlError), open_crl(crl) as source, _opened(source) as reader:
         max_size = given.get("max_source_size", DEFAULT_MAX_SOURCE_SIZE)
-        for number, one in enumerate(crlcheck.split_crls(reader, max_size=max_size), 1):
+        parts = crlcheck.split_crls(reader, max_size=max_size, max_crls=max_crls)
+        for number, one in enumerate(parts, 1):
             name = str(crl) if number == 1 else f"{crl}#{number}"
             try:
                 report = crlcheck.publish_crl(

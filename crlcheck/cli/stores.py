@@ -13,7 +13,7 @@ import crlcheck
 from crlcheck._snapshot import Trust, snapshot_of_catalog
 from crlcheck.catalog import CATALOG_NAME, Catalog
 from crlcheck.cli.operations import duration, usage
-from crlcheck.cli.sources import open_target
+from crlcheck.cli.sources import max_crls_option, open_target
 from crlcheck.cli.status import EXIT_FAILED, about, describe, report_error
 from crlcheck.cli.text import count, published_members, say, say_json, time_text
 from crlcheck.errors import CrlCheckError, CrlError, FetchError, IndexFileError, StoreError
@@ -83,6 +83,7 @@ def advance_command(store: str, above: int) -> int:
 @click.option("--to", "store", required=True, metavar="STORE")
 @click.option("--issuer", "issuers", type=_PATH, multiple=True, required=True, metavar="CA")
 @click.option("--max-size", type=click.IntRange(min=0), default=1 << 30, metavar="OCTETS")
+@max_crls_option
 @click.option("--allow-private", is_flag=True, help="Go to private addresses, too.")
 @click.option("--allow-shrink", is_flag=True, help="Publish though most entries are gone.")
 @_json_option
@@ -91,6 +92,7 @@ def fetch_command(
     store: str,
     issuers: tuple[Path, ...],
     max_size: int,
+    max_crls: int,
     allow_private: bool,
     allow_shrink: bool,
     as_json: bool,
@@ -108,7 +110,9 @@ def fetch_command(
     done: list[dict[str, Any]] = []
     for url in urls:
         try:
-            done += _fetch_one(url, target, issuers, limits, allow_shrink=allow_shrink)
+            done += _fetch_one(
+                url, target, issuers, limits, max_crls=max_crls, allow_shrink=allow_shrink
+            )
         except (FetchError, StoreError, OSError) as error:
             done.append({"url": url, "outcome": "failed", "detail": describe(error)})
     for one in done:
@@ -127,13 +131,14 @@ def _fetch_one(
     issuers: tuple[Path, ...],
     limits: FetchLimits,
     *,
+    max_crls: int,
     allow_shrink: bool,
 ) -> list[dict[str, Any]]:
     done: list[dict[str, Any]] = []
     with fetch(url, store, limits) as fetched:
         if fetched is None:
             return [{"url": url, "outcome": "not modified"}]
-        for number, source in enumerate(crlcheck.split_crls(fetched.body), 1):
+        for number, source in enumerate(crlcheck.split_crls(fetched.body, max_crls=max_crls), 1):
             name = url if number == 1 else f"{url}#{number}"
             try:
                 report = crlcheck.publish_crl(
