@@ -65,24 +65,23 @@ def decide(
 def _ends_hold(current: _Word, held: _Word) -> bool:
     """
     Whether *held* lists the certificate as on hold, but has expired, and *current*
-    speaks instead: newer, in its time, of a signer in order, for the reason
-    certificateHold too, and silent. What is revoked for good stays so.
+    speaks instead: newer, in its time, of a signer in order, and for the reason
+    certificateHold too. Where that lists the certificate, it does so for itself.
+    What is revoked for good stays so.
 
     After a rollover the old key's last CRL lists a hold of 1 March and ends on
     8 March; the new key's CRL of 9 March does not list it: the hold is over. A
     CRL of 28 February that is in its time on 9 March ends nothing.
     """
-    lister, result = held.reading.told_by, current.result
+    since = max(held.reading.latest.this_update, held.reading.told_by.this_update)
     return (
         held.reading.is_hold
         and held.lateness is not Lateness.CURRENT
-        and current.reading.latest.this_update > max(held.reading.latest.this_update,
-                                                     lister.this_update)
-        and current.reading.entry is None
+        and current.reading.latest.this_update > since
         and current.lateness is Lateness.CURRENT
         and bool(current.reading.evidence.reasons & _CERTIFICATE_HOLD)
-        and result.cause in (None, UndeterminedCause.CERTIFICATE_EXPIRED)
-    )  # fmt: skip
+        and current.result.cause in (None, UndeterminedCause.CERTIFICATE_EXPIRED)
+    )
 
 
 def _combine(certificate: CertificateFacts, words: Sequence[_Word]) -> CheckResult:
@@ -166,7 +165,7 @@ def _lateness(words: Iterable[_Word]) -> tuple[int, int]:
         late |= undecided & ~excused & (sure[Lateness.GRACE] | unsure[Lateness.GRACE])
         excused |= sure[Lateness.GRACE]
         stale |= undecided & ~excused & (sure[Lateness.STALE] | unsure[Lateness.STALE])
-        undecided &= ~(excused | sure[Lateness.STALE])
+        undecided &= ~excused
     return stale, late
 
 

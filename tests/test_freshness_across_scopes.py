@@ -130,8 +130,19 @@ def test_the_newest_crl_decides_whether_the_answer_is_stale(
         ((crl(3, -1)._replace(signer=DOUBTFUL), CURRENT_OLD), True),
         ((crl(3, -1, reasons=0, unsure=ALL_REASONS), CURRENT_OLD), True),
         ((crl(3, -1), crl(3, 1)), False),
+        ((crl(3, -1), STALE_OLD), True),
+        ((crl(3, -1), crl(3, -2)), True),
     ],
-    ids=["newer", "beyond it", "older", "signer in doubt", "may apply", "of one time"],
+    ids=[
+        "newer",
+        "beyond it",
+        "older",
+        "signer in doubt",
+        "may apply",
+        "of one time",
+        "an older one beyond it",
+        "one of that time beyond it",
+    ],
 )
 def test_a_grace_period_waives_that_the_newest_is_stale(
     evidence: tuple[Evidence, ...], waived: bool | None
@@ -186,6 +197,24 @@ def test_a_complete_crl_counts_by_its_delta(
     """
     result = judge(pair, crl(6, 30))
     assert verdict(result) == (UNDETERMINED if expected else NOT_REVOKED, expected)
+
+
+def test_a_scope_counts_by_the_crl_that_speaks_for_it() -> None:
+    """
+    Where its newest CRL is not valid yet, that is the one before, however new the
+    other is.
+    """
+    (future, before) = (item._replace(scope="one") for item in (crl(-1, 9), crl(10, 9)))
+    assert verdict(judge(future, before, crl(5, -1))) == (UNDETERMINED, STALE)
+    assert verdict(judge(future, before, crl(11, -1))) == (NOT_REVOKED, None)
+
+
+def test_the_result_names_a_crl_that_clears() -> None:
+    """
+    Not one that may apply, or does so for no reason, though it is newer.
+    """
+    for silent in (crl(1, 5, reasons=0), crl(1, 5, reasons=0, unsure=ALL_REASONS)):
+        assert judge(silent, CURRENT_OLD).this_update == NOW - 30 * DAY
 
 
 def test_a_revocation_counts_however_old_its_crl_is() -> None:

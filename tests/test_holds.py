@@ -218,6 +218,17 @@ def test_a_grace_period_keeps_and_ends_no_hold() -> None:
     assert judge(EXPIRED_HOLD, crl("new", left=-1), policy=grace).status is REVOKED
 
 
+def test_a_hold_is_waived_by_name_on_whatever_crl_it_stands() -> None:
+    """
+    Also on one that has expired and could not clear the certificate, where an
+    older one does: that did not end it.
+    """
+    evidence = [crl("own name", HELD, age=3, left=-1, reasons=0), crl("older", age=9)]
+    assert judge(*evidence).status is REVOKED
+    result = judge(*evidence, policy=ALLOW)
+    assert (result.status, result.waived) == (NOT_REVOKED, (WAIVED,))
+
+
 def test_a_hold_of_a_crl_that_is_not_used_is_not_waived() -> None:
     """
     A CRL whose signer is revoked lists nobody.
