@@ -54,6 +54,12 @@ if TYPE_CHECKING:
     )
     from crlcheck.fetcher import FetchLimits, check_url, fetch
     from crlcheck.index import RevocationIndex, open_index
+    from crlcheck.issuers import (
+        readmit_issuer,
+        remove_issuer,
+        set_issuer,
+        withdraw_issuers,
+    )
     from crlcheck.mirror import MirrorReport, mirror_store
     from crlcheck.operations import (
         advance_generation,
@@ -159,10 +165,14 @@ __all__ = [
     "override_scope",
     "publish_crl",
     "read_rejections",
+    "readmit_issuer",
     "rejection_cause",
+    "remove_issuer",
     "remove_scope",
     "reset_scope",
+    "set_issuer",
     "split_crls",
+    "withdraw_issuers",
 ]
 
 _HOMES = {
@@ -193,6 +203,7 @@ _HOMES = {
     ),
     "fetcher": ("FetchLimits", "check_url", "fetch"),
     "index": ("RevocationIndex", "open_index"),
+    "issuers": ("readmit_issuer", "remove_issuer", "set_issuer", "withdraw_issuers"),
     "mirror": ("MirrorReport", "mirror_store"),
     "operations": (
         "advance_generation",

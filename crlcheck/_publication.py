@@ -130,7 +130,8 @@ def check_no_rollback(
 
 def check_follows_removed(offered: ImageMetadata, removed: Tombstone) -> None:
     """
-    Refuse a complete CRL that is older than what its scope had when it was removed.
+    Refuse a complete CRL that is older than what its scope had when it was removed, or the
+    same, unless the scope went with its issuer.
 
     It is newer than that complete CRL, and no older than the delta CRL beside
     it: a complete and a delta CRL of one time share their number (RFC 5280
@@ -139,6 +140,9 @@ def check_follows_removed(offered: ImageMetadata, removed: Tombstone) -> None:
     Raises:
         CrlRollbackError: the CRL is older.
     """
+    same = offered.tbs_digest == removed.base.tbs_digest
+    if same and removed.accepts_same and removed.delta is None:
+        return
     state = f"published (and removed on {time_text(removed.at)})"
     check_no_rollback(offered, removed.base, state=state)
     if removed.delta is not None:

@@ -354,6 +354,8 @@ class Tombstone:
     ``base`` and ``delta`` say of which CRLs: they stay the memory by which an
     older CRL is known after the scope was removed. ``accepts_any`` tells that
     the scope's next complete CRL need not be newer; it is used up by that CRL.
+    ``accepts_same`` tells that the scope went with its issuer: once that is trusted
+    again, the very same complete CRL may come back, where no delta lay beside it.
     """
 
     action: ScopeAction
@@ -362,6 +364,7 @@ class Tombstone:
     base: ImageMetadata
     delta: ImageMetadata | None
     accepts_any: bool
+    accepts_same: bool = False
     unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -377,6 +380,7 @@ class Tombstone:
             "base": self.base.to_json(),
             "delta": None if self.delta is None else self.delta.to_json(),
             "accepts_any": self.accepts_any,
+            **({"accepts_same": True} if self.accepts_same else {}),
         }
 
     @classmethod
@@ -394,6 +398,9 @@ class Tombstone:
                 base=ImageMetadata.from_json(take(members, "base", dict, where)),
                 delta=delta,
                 accepts_any=take(members, "accepts_any", bool, where),
+                accepts_same=typed(
+                    members.pop("accepts_same", False), bool, f"{where}.accepts_same"
+                ),
                 unknown=members,
             )
         except CorruptIndexError as error:

@@ -278,10 +278,13 @@ class Catalog:
         kept = (one for one in self.issuers if one.fingerprint != fingerprint)
         return replace(self, generation=self.generation + 1, issuers=(*kept, changed))
 
-    def without_issuer(self, fingerprint: str, removed: RemovedIssuer) -> Catalog:
+    def without_issuer(
+        self, fingerprint: str, removed: RemovedIssuer, *, may_return: bool = False
+    ) -> Catalog:
         """
         Return the next generation without an issuer and the scopes of *removed*,
-        but with the memory of both.
+        but with the memory of both; of the scopes alone where the issuer
+        *may_return* with any publication.
 
         Raises:
             ValueError: no issuer has that fingerprint, or there is no such scope.
@@ -289,14 +292,19 @@ class Catalog:
         self.issuer(fingerprint)
         gone = set(removed.scopes)
         tombstones = {
-            key: self._tombstone(key, ScopeAction.REMOVED, removed.at, removed.note)
+            key: replace(
+                self._tombstone(key, ScopeAction.REMOVED, removed.at, removed.note),
+                accepts_same=True,
+            )
             for key in removed.scopes
         }
+        remembered = {} if may_return else {fingerprint: removed}
         return self._next(
             removed.at,
             scopes={key: record for key, record in self.scopes.items() if key not in gone},
             tombstones={**self.tombstones, **tombstones},
-            removed_issuers={**self.removed_issuers, fingerprint: removed},
+            issuers=tuple(one for one in self.issuers if one.fingerprint != fingerprint),
+            removed_issuers={**self.removed_issuers, **remembered},
         )
 
     def with_issuer_readmitted(self, fingerprint: str) -> Catalog:

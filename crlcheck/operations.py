@@ -57,7 +57,7 @@ def override_scope(
         return None if successor.scopes == catalog.scopes else successor
 
     what = f"covers_no_distribution_point is now {covers_no_distribution_point}"
-    return _change(store, f"scope {scope}: {what}", change)
+    return change_store(store, f"scope {scope}: {what}", change)
 
 
 def remove_scope(
@@ -78,9 +78,9 @@ def remove_scope(
     """
 
     def change(catalog: Catalog) -> Catalog:
-        return catalog.without_scope(scope, now=_moment(now), note=note)
+        return catalog.without_scope(scope, now=moment_of(now), note=note)
 
-    return _change(store, f"scope {scope}: removed", change)
+    return change_store(store, f"scope {scope}: removed", change)
 
 
 def reset_scope(
@@ -101,9 +101,9 @@ def reset_scope(
     """
 
     def change(catalog: Catalog) -> Catalog:
-        return catalog.with_reset(scope, now=_moment(now), note=note)
+        return catalog.with_reset(scope, now=moment_of(now), note=note)
 
-    return _change(store, f"scope {scope}: reset", change)
+    return change_store(store, f"scope {scope}: reset", change)
 
 
 def deny_certificate(
@@ -132,9 +132,9 @@ def deny_certificate(
 
     Raises: as ``override_scope``, and ValueError for an *until* that is over.
     """
-    denial = Denial(issuer, serial_number, _moment(now), until, note)
+    denial = Denial(issuer, serial_number, moment_of(now), until, note)
     what = f"certificate {serial_number:x} of {name_text(issuer)}: denied"
-    return _change(
+    return change_store(
         store,
         what if until is None else f"{what} until {time_text(until)}",
         lambda catalog: catalog.with_denial(denial),
@@ -155,13 +155,13 @@ def lift_denial(
 
     Raises: as ``override_scope``, and ValueError where it is not denied.
     """
-    moment = _moment(now)
+    moment = moment_of(now)
 
     def change(catalog: Catalog) -> Catalog:
         return catalog.without_denial(issuer, serial_number, now=moment)
 
     what = f"certificate {serial_number:x} of {name_text(issuer)}: no longer denied by hand"
-    return _change(store, what, change)
+    return change_store(store, what, change)
 
 
 def advance_generation(store: str | os.PathLike[str] | ObjectStore, *, above: int) -> int:
@@ -181,7 +181,7 @@ def advance_generation(store: str | os.PathLike[str] | ObjectStore, *, above: in
     def change(catalog: Catalog) -> Catalog | None:
         return None if catalog.generation > above else catalog.with_generation(above + 1)
 
-    return _change(store, f"brought above generation {above}", change)
+    return change_store(store, f"brought above generation {above}", change)
 
 
 def clean_up(
@@ -200,7 +200,7 @@ def clean_up(
 
     Raises: as ``override_scope``.
     """
-    target, moment = open_store(store), _moment(now)
+    target, moment = open_store(store), moment_of(now)
     deleted: set[str] = set()
 
     def change(catalog: Catalog) -> Catalog | None:
@@ -222,18 +222,29 @@ def clean_up(
     return len(deleted), len(catalog.superseded)
 
 
-def _change(
+def change_store(
     store: str | os.PathLike[str] | ObjectStore,
     what: str,
     change: Callable[[Catalog], Catalog | None],
 ) -> int:
+    """
+    Change the catalog of a store, log *what* was done and return its generation.
+
+    Raises: as ``override_scope``.
+    """
     target = open_store(store)
     catalog = change_catalog(target, what, change)
     _log.warning("%s: %s", target.url, what)
     return catalog.generation
 
 
-def _moment(now: datetime | None) -> datetime:
+def moment_of(now: datetime | None) -> datetime:
+    """
+    Return *now*, or the clock's time, in whole seconds.
+
+    Raises:
+        ValueError: it has no time zone.
+    """
     moment = datetime.now(UTC) if now is None else now
     if moment.tzinfo is None:
         raise ValueError(f"now: expected an aware datetime, found {moment!r}")

@@ -9,6 +9,7 @@ deployment.
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import time
@@ -20,6 +21,7 @@ from crlcheck import (
     BinaryReader,
     CertificateError,
     CrlBaseMissingError,
+    CrlCheckError,
     CrlError,
     CrlSignatureError,
     FetchLimits,
@@ -30,6 +32,7 @@ from crlcheck import (
     open_store,
     publish_crl,
     split_crls,
+    withdraw_issuers,
 )
 from crlcheck.settings import read_settings
 from preprocessor import outcomes
@@ -122,11 +125,26 @@ def handler(event: object, _context: object) -> dict[str, Any]:
             failures.append(failure)
             if message_id is not None:
                 failed_messages[message_id] = None
+    _withdraw_issuers()
     if request.from_queue:
         return {"batchItemFailures": [{"itemIdentifier": one} for one in failed_messages]}
     if failures:
         raise ExceptionGroup(f"{len(failures)} of {len(done)} objects failed", failures)
     return {"objects": done}
+
+
+def _withdraw_issuers() -> None:
+    """Trust no longer what was taken away from where the issuers are read."""
+    present = ISSUERS.all_read
+    if present is None:
+        return
+    try:
+        withdraw_issuers(STORE, present, added_by=ISSUERS.places)
+    except FileNotFoundError:
+        return  # nothing is published yet
+    except (CrlCheckError, OSError) as error:
+        # The next run does it: what was published in this one must not fail for it.
+        LOG.warning(json.dumps({"message": f"issuers were not withdrawn: {error}"}))
 
 
 def _results(request: Request) -> Iterator[tuple[str | None, Outcome, Exception | None]]:
@@ -263,6 +281,7 @@ def _publish_each(
                 source_name=name,
                 allow_shrink=allow_shrink,
                 rebuild=rebuild,
+                issuers_from=ISSUERS.places,
                 grace=SETTINGS.grace,
                 compare_up_to=SETTINGS.compare_up_to,
                 max_source_size=SETTINGS.max_crl_size,

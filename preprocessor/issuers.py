@@ -51,17 +51,22 @@ class TrustedIssuers:
         self._clock = clock
         self._clients: dict[str, ACMPCAClient] = {}
         self._objects: dict[str, tuple[str, tuple[bytes, ...]]] = {}
+        self._unreadable = 0
+        self._certificates: tuple[bytes, ...] | None = None
         self._authorities: dict[str, tuple[float, tuple[bytes, ...]]] = {}
 
     def certificates(self) -> list[bytes]:
         """
-        Return all of them in DER. One that was taken away is trusted no longer.
+        Return all of them in DER. One that was taken away is trusted no longer: see
+        ``all_read``.
 
         Raises:
             FileNotFoundError: there is none at all.
             StoreError, BotoCoreError, ClientError: they cannot be read.
         """
         found: list[bytes] = []
+        self._certificates = None
+        self._unreadable = 0
         if self._bundle is not None:
             found += [certificate.der for certificate in load_certificates(self._bundle)]
         if self._prefix is not None:
@@ -69,10 +74,26 @@ class TrustedIssuers:
         for arn in self._private_cas:
             found += self._from_private_ca(arn)
         if not found:
-            places = [self._bundle, self._prefix and self._prefix.url, *self._private_cas]
-            named = ", ".join(place for place in places if place)
-            raise FileNotFoundError(f"no issuer certificate in {named}")
+            raise FileNotFoundError(f"no issuer certificate in {self.places}")
+        if not self._unreadable:
+            self._certificates = tuple(found)
         return found
+
+    @property
+    def places(self) -> str:
+        """Where they come from, as the catalog says who brought them."""
+        places = [self._bundle, self._prefix and self._prefix.url, *self._private_cas]
+        return ", ".join(place for place in places if place)
+
+    @property
+    def all_read(self) -> tuple[bytes, ...] | None:
+        """
+        All of them as they were last read, None where that failed or one could not be read.
+
+        What is missing from them was taken away. An object that cannot be read may hold
+        any certificate, so nothing is known to be missing while it is there.
+        """
+        return self._certificates
 
     @property
     def can_ask_again(self) -> bool:
@@ -120,5 +141,6 @@ class TrustedIssuers:
             return tuple(certificate.der for certificate in load_certificates(body))
         except CertificateError as error:
             # Trusting fewer issuers is safe, and the others' CRLs must not wait.
+            self._unreadable += 1
             self._log.warning(json.dumps({"issuer": where, **describe(error)}))
             return ()

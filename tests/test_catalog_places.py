@@ -22,6 +22,7 @@ NAME = bytes.fromhex("300c310a300806035504030c0141")  # CN=A
 ISSUER = IssuerRecord(b"certificate", NOW, "ca.pem", True, is_anchor=True, publishes_no_crl=True)
 
 DEFAULTS: dict[str, object] = {
+    "accepts_same": False,
     "added_at": None,
     "added_by": "",
     "covers_no_distribution_point": False,

@@ -110,6 +110,77 @@ def test_scopes_are_listed_removed_and_reset(
     assert main(["scope", "remove", store, scope]) == 2
 
 
+def test_issuers_are_listed_removed_and_readmitted(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    The list tells issuers apart and says who brought them; a removal takes the scopes along,
+    and neither comes back before it is let in.
+    """
+    store, ca = place["store"], place["ca.pem"]
+    publish_it = ["publish", place.crl("new.crl", crl_number=9), "--issuer", ca, "--to", store,
+                  "--allow-shrink"]  # fmt: skip
+    assert main(publish_it) == 0
+    capsys.readouterr()
+    (issuer,) = run_json(capsys, "issuer", "list", store)["issuers"]
+    assert (issuer["subject"], issuer["is_anchor"]) == ("CN=Demo Issuing CA", False)
+    assert len(issuer["fingerprint"]) == 64
+    assert len(issuer["scopes"]) == 1
+    assert main(["issuer", "anchor", store, issuer["fingerprint"][:10]]) == 0
+    assert main(["issuer", "no-crl", store, ca]) == 0
+    capsys.readouterr()
+    assert main(["issuer", "list", store]) == 0
+    shown = capsys.readouterr().out
+    assert issuer["fingerprint"][:16] in shown
+    assert main(["issuer", "anchor", store, ca, "--undo"]) == 0
+    assert main(["issuer", "remove", store, ca, "--note", "key lost"]) == 0
+    assert f"scope {issuer['scopes'][0]} went with it" in capsys.readouterr().out
+    assert main(["check", store, place["good.pem"]]) == 3
+    assert main(publish_it) == 4
+    assert "an operator removed the issuer" in capsys.readouterr().err
+    shown = run_json(capsys, "issuer", "list", store)
+    assert shown["issuers"] == []
+    assert shown["removed"][issuer["fingerprint"]]["note"] == "key lost"
+    assert main(["issuer", "list", store]) == 0
+    assert "(CN=Demo Issuing CA): removed" in capsys.readouterr().out
+    assert main(["issuer", "remove", store, ca]) == 2
+    assert main(["issuer", "remove", store, "CN=Demo"]) == 2
+    assert main(["issuer", "readmit", store, issuer["fingerprint"]]) == 0
+    assert main(publish_it) == 0
+    capsys.readouterr()
+    (again,) = run_json(capsys, "issuer", "list", store)["issuers"]
+    assert again["added_by"] == ca
+
+
+def test_what_a_crl_lifts_and_that_it_is_stale_are_said(
+    place: Place, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    By the command in text and in JSON, and by the lists.
+    """
+    store = str(place.path / "other")
+    command = ["--issuer", place["ca.pem"], "--to", store]
+    first = place.write("first.crl", place.world.crl)
+    assert main(["publish", first, *command]) == 0
+    late = place.crl("late.crl", crl_number=9, this_update=NOW, next_update=NOW)
+    capsys.readouterr()
+    assert main(["publish", late, *command]) == 4
+    assert "held back" in capsys.readouterr().err
+    fewer = place.crl("fewer.crl", crl_number=8)
+    assert main(["publish", fewer, *command, "--allow-shrink"]) == 0
+    assert "(0 newly revoked, 19 lifted)" in capsys.readouterr().out
+    assert "has 1 entries" in caplog.text  # the command writes the log where nobody else does
+    fresh = [place.crl("stale.crl", crl_number=9, this_update=NOW - DAY, next_update=NOW - DAY / 2),
+             "--issuer", place["ca.pem"], "--to", str(place.path / "stale")]  # fmt: skip
+    found = run_json(capsys, "publish", *fresh)
+    assert [one["kind"] for one in found["publish_warnings"]] == ["expired"]
+    shown = run_json(capsys, "scope", "list", fresh[-1])
+    assert [one["stale"] for one in shown["scopes"].values()] == [True]
+    for command in (["scope", "list", fresh[-1]], ["inspect", fresh[-1]]):
+        assert main(command) == 0
+        assert "(stale)" in " ".join(capsys.readouterr().out.split())
+
+
 def test_shrinking_needs_leave(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     """
     The refusal says what to do, and the option does it.

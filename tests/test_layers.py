@@ -46,6 +46,7 @@ LAYERS = (
     {"_health"},
     {"publisher", "checker"},
     {"operations", "mirror", "fetcher"},
+    {"issuers"},
     {"demo"},
     {"cli"},
 )

@@ -44,6 +44,43 @@ def test_issuers_are_read_anew_each_time(pipeline: Pipeline) -> None:
     assert pipeline.run(newer)[0]["outcome"] == "refused"
 
 
+def test_an_issuer_that_was_taken_away_clears_nobody(pipeline: Pipeline) -> None:
+    """
+    The next run takes it out of the catalog with its scopes, whosever CRL came; what is put
+    back is trusted again, and so is its CRL.
+    """
+    pipeline.put("issuers/stranger.der", PKI.stranger.der)
+    crl = pipeline.put("crl/ca.crl", PKI.crl())
+    other = pipeline.put("crl/stranger.crl", PKI.crl(by=PKI.stranger))
+    pipeline.run(crl, other)
+    assert pipeline.verdict("good") == "not_revoked"
+    pipeline.client.delete_object(Bucket=pipeline.bucket, Key="issuers/ca.pem")
+    assert pipeline.run(other)[0]["outcome"] == "unchanged"
+    assert pipeline.verdict("good") == "undetermined"
+    pipeline.put("issuers/ca.pem", PKI.authority.pem)
+    assert pipeline.run(crl)[0]["outcome"] == "published"
+    assert pipeline.verdict("good") == "not_revoked"
+
+
+def test_issuers_that_cannot_be_read_are_not_withdrawn(pipeline: Pipeline) -> None:
+    """
+    A file that is damaged may hold any certificate, and an empty prefix is a mistake: what
+    was published goes on serving.
+    """
+    pipeline.put("issuers/stranger.der", PKI.stranger.der)
+    crl = pipeline.put("crl/ca.crl", PKI.crl())
+    other = pipeline.put("crl/stranger.crl", PKI.crl(by=PKI.stranger))
+    pipeline.run(crl, other)
+    pipeline.put("issuers/ca.pem", PKI.authority.pem[:100])
+    pipeline.run(other)
+    assert pipeline.verdict("good") == "not_revoked"
+    for name in ("ca.pem", "stranger.der"):
+        pipeline.client.delete_object(Bucket=pipeline.bucket, Key=f"issuers/{name}")
+    with pytest.raises(ExceptionGroup):
+        pipeline.run(other)
+    assert pipeline.verdict("good") == "not_revoked"
+
+
 def test_an_unreadable_issuer_leaves_the_others_trusted(
     pipeline: Pipeline, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -13,6 +13,7 @@ import click
 import crlcheck
 from crlcheck._pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck._wording import name_text
+from crlcheck.cli import issuers as issuer_commands
 from crlcheck.cli import operations, stores
 from crlcheck.cli.diff import diff_command
 from crlcheck.cli.sources import STANDARD_INPUT, max_crls_option, open_crl, open_target
@@ -180,6 +181,7 @@ def publish_command(
                     target,
                     issuer=issuers,
                     source_name=None if crl == STANDARD_INPUT else name,
+                    issuers_from=", ".join(map(str, issuers)),
                     allow_shrink=allow_shrink,
                     rebuild=rebuild,
                     **given,
@@ -365,5 +367,5 @@ def _say_warnings(report: CompileReport) -> None:
         say(f"warning: {name.replace('_', ' ')}", color="yellow")
 
 
-for _command in (*operations.COMMANDS, *stores.COMMANDS, diff_command):
+for _command in (*operations.COMMANDS, *issuer_commands.COMMANDS, *stores.COMMANDS, diff_command):
     root.add_command(_command)

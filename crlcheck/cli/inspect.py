@@ -17,7 +17,7 @@ from crlcheck._wording import (
     restriction_texts,
 )
 from crlcheck.catalog import CATALOG_NAME, Catalog, PublishedImage, ScopeRecord
-from crlcheck.certificate import load_certificate
+from crlcheck.cli.issuers import issuer_lines
 from crlcheck.cli.sources import is_store, open_target
 from crlcheck.cli.status import about
 from crlcheck.cli.text import (
@@ -32,6 +32,7 @@ from crlcheck.cli.text import (
 from crlcheck.compiler import compile_unverified_crl
 from crlcheck.errors import CrlError, IndexFileError, StoreError
 from crlcheck.index import RevocationIndex, open_index
+from crlcheck.issuers import describe_issuers
 
 _IMAGE_MAGIC = b"\x89CRLX\r\n\x1a"
 _UNVERIFIED = "not verified: nobody has checked the signature here"
@@ -160,7 +161,7 @@ def _distribution(der: bytes | None) -> list[str] | None:
 
 
 def _show_store(url: str, catalog: Catalog, *, as_json: bool) -> None:
-    issuers = [name_text(load_certificate(der).subject) for der in catalog.issuer_certificates()]
+    issuers = [one.subject for one in describe_issuers(catalog)]
     if as_json:
         say_json(
             {
@@ -174,8 +175,8 @@ def _show_store(url: str, catalog: Catalog, *, as_json: bool) -> None:
         return
     say(f"{url}: generation {catalog.generation}, {count(len(catalog.scopes), 'CRL')}")
     console().print(_catalog_table(catalog.scopes))
-    for name in issuers:
-        say(f"trusted issuer: {name}")
+    for line in issuer_lines(catalog):
+        say(f"trusted issuer: {line}")
 
 
 def _record(record: ScopeRecord) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 import click
 from rich.table import Table
 
+from crlcheck._comparison import is_past, speaking
 from crlcheck._json import time_text as json_time
 from crlcheck._serial import parse_serial_text
 from crlcheck._wording import crl_text, name_text, time_text
@@ -96,13 +97,15 @@ def scope_list(store: str, as_json: bool) -> int:
             }
         )  # fmt: skip
         return 0
+    now = datetime.now(UTC)
     table = Table("scope", "CRL", "entries", "nextUpdate", "source")
     for key, record in catalog.scopes.items():
         for image in record.images():
             metadata = image.metadata
             table.add_row(
                 key, crl_text(metadata), f"{metadata.num_entries:,}",
-                time_text(metadata.next_update), record.source or "",
+                f"{time_text(metadata.next_update)}{' (stale)' if is_past(metadata, now) else ''}",
+                record.source or "",
             )  # fmt: skip
     console().print(table)
     for key, one in catalog.tombstones.items():
@@ -122,6 +125,7 @@ def _scope(record: ScopeRecord) -> dict[str, Any]:
         "crls": [crl_text(image.metadata) for image in record.images()],
         "num_entries": record.base.metadata.num_entries,
         "next_update": time_text(record.base.metadata.next_update) or None,
+        "stale": is_past(speaking(record), datetime.now(UTC)),
         "source": record.source,
     }
 

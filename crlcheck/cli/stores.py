@@ -146,6 +146,7 @@ def _fetch_one(
                     store,
                     issuer=issuers,
                     source_name=name,
+                    issuers_from=", ".join(map(str, issuers)),
                     allow_shrink=allow_shrink,
                     max_source_size=limits.max_size,
                 )

@@ -1,0 +1,184 @@
+"""``crlcheck issuer``: whom a store trusts, and what operators did about that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+
+from crlcheck._json import time_text as json_time
+from crlcheck._wording import name_text, printable, time_text
+from crlcheck.catalog import Catalog, IssuerRecord
+from crlcheck.certificate import load_certificate
+from crlcheck.cli.operations import read_published, usage
+from crlcheck.cli.sources import open_target
+from crlcheck.cli.text import console, say, say_json
+from crlcheck.issuers import (
+    IssuerDescription,
+    describe_issuers,
+    readmit_issuer,
+    remove_issuer,
+    set_issuer,
+)
+
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+_note_option = click.option("--note", default="", help="Why, for whoever reads it later.")
+_undo_option = click.option("--undo", is_flag=True, help="Take it back.")
+_issuer_argument = click.argument("issuer")
+_WORDS = {True: "yes", False: "no", None: "unknown"}
+_SHOWN = 16
+
+
+@click.group("issuer")
+def issuer_group() -> None:
+    """
+    Whom a store trusts.
+
+    ISSUER is the fingerprint of a certificate (SHA-256 in hex, or its beginning
+    where no other begins so), or a file with the certificate.
+    """
+
+
+def _fingerprint(issuer: str) -> str:
+    """Return what names an issuer: the text itself, or the fingerprint of a file's certificate."""
+    path = Path(issuer)
+    return IssuerRecord(load_certificate(path).der).fingerprint if path.is_file() else issuer
+
+
+@issuer_group.command("list")
+@click.argument("store")
+@_json_option
+def issuer_list(store: str, as_json: bool) -> int:
+    """List the issuers that STORE trusts, who added them, and those that were removed."""
+    catalog = read_published(open_target(store))
+    described = describe_issuers(catalog)
+    if as_json:
+        removed = {
+            key: {
+                **one.members(),
+                "subject": name_text(one.subject) if one.subject else None,
+            }
+            for key, one in catalog.removed_issuers.items()
+        }
+        say_json({"issuers": [_members(one) for one in described], "removed": removed})
+        return 0
+    table = Table("fingerprint", "subject", "key id", "self-signed", "added", "by", "scopes", "")
+    for one in described:
+        record = one.record
+        settings = [
+            word
+            for word, holds in (
+                ("anchor", record.is_anchor),
+                ("publishes no CRL", record.publishes_no_crl),
+            )
+            if holds
+        ]
+        table.add_row(
+            record.fingerprint[:_SHOWN], one.subject, one.key_id or "none",
+            _WORDS[record.self_signed], time_text(record.added_at) or "unknown",
+            printable(record.added_by) or "unknown", "\n".join(one.scopes), ", ".join(settings),
+        )  # fmt: skip
+    console().print(table)
+    for key, gone in catalog.removed_issuers.items():
+        subject = name_text(gone.subject) if gone.subject else "a certificate that cannot be read"
+        note = f": {gone.note}" if gone.note else ""
+        say(f"{key[:_SHOWN]} ({subject}): removed {time_text(gone.at)}{note}")
+    return 0
+
+
+def _members(one: IssuerDescription) -> dict[str, Any]:
+    record = one.record
+    return {
+        "fingerprint": record.fingerprint,
+        "subject": one.subject,
+        "key_id": one.key_id,
+        "self_signed": record.self_signed,
+        "is_anchor": record.is_anchor,
+        "publishes_no_crl": record.publishes_no_crl,
+        "added_at": None if record.added_at is None else json_time(record.added_at),
+        "added_by": record.added_by or None,
+        "scopes": list(one.scopes),
+    }
+
+
+@issuer_group.command("remove")
+@click.argument("store")
+@_issuer_argument
+@_note_option
+def issuer_remove(store: str, issuer: str, note: str) -> int:
+    """
+    Trust ISSUER no longer, and take its scopes out of STORE.
+
+    No publication brings it back, whatever issuers that is given: "issuer
+    readmit" lets it back. Scopes stay for which another trusted certificate
+    carries the same name and key.
+    """
+    target = open_target(store)
+    fingerprint = _fingerprint(issuer)
+    before = read_published(target)
+    with usage():
+        generation = remove_issuer(target, fingerprint, note=note)
+    after = read_published(target)
+    say(f"{store}: issuer {issuer} removed: generation {generation}")
+    for scope in sorted(before.scopes.keys() - after.scopes.keys()):
+        say(f"{store}: scope {scope} went with it")
+    return 0
+
+
+@issuer_group.command("readmit")
+@click.argument("store")
+@_issuer_argument
+def issuer_readmit(store: str, issuer: str) -> int:
+    """
+    Let the next publication bring ISSUER back, which was removed.
+
+    Its scopes come back with its CRLs, from the one on that was published.
+    """
+    with usage():
+        generation = readmit_issuer(open_target(store), _fingerprint(issuer))
+    say(f"{store}: issuer {issuer} may come back: generation {generation}")
+    return 0
+
+
+@issuer_group.command("anchor")
+@click.argument("store")
+@_issuer_argument
+@_undo_option
+def issuer_anchor(store: str, issuer: str, undo: bool) -> int:
+    """Let paths end at ISSUER: nothing above it is checked."""
+    with usage():
+        generation = set_issuer(open_target(store), _fingerprint(issuer), is_anchor=not undo)
+    what = "is no anchor" if undo else "is an anchor"
+    say(f"{store}: issuer {issuer} {what}: generation {generation}")
+    return 0
+
+
+@issuer_group.command("no-crl")
+@click.argument("store")
+@_issuer_argument
+@_undo_option
+def issuer_no_crl(store: str, issuer: str, undo: bool) -> int:
+    """
+    Say that ISSUER publishes no CRL, so that its certificates pass without one.
+
+    Whoever it issues a certificate to is let through until it is denied by hand.
+    """
+    with usage():
+        generation = set_issuer(open_target(store), _fingerprint(issuer), publishes_no_crl=not undo)
+    what = "publishes CRLs" if undo else "publishes no CRL"
+    say(f"{store}: issuer {issuer} {what}: generation {generation}")
+    return 0
+
+
+def issuer_lines(catalog: Catalog) -> list[str]:
+    """Return a line for each trusted issuer, which tells those of one name apart."""
+    return [
+        f"{one.subject} (key id {one.key_id or 'none'}, "
+        f"fingerprint {one.record.fingerprint[:_SHOWN]})"
+        for one in describe_issuers(catalog)
+    ]
+
+
+COMMANDS: tuple[click.Command, ...] = (issuer_group,)

@@ -1,0 +1,243 @@
+"""
+What an operator does to the trusted issuers of a published set: take one back, let it in
+again, and say where paths end and which CA publishes no CRL.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from crlcheck._issuers import public_key_hash
+from crlcheck._name import name_key
+from crlcheck._swap import change_catalog
+from crlcheck._wording import name_text
+from crlcheck.catalog import Catalog, IssuerRecord, RemovedIssuer
+from crlcheck.certificate import load_certificate
+from crlcheck.errors import CertificateError
+from crlcheck.operations import change_store, moment_of
+from crlcheck.stores import ObjectStore, open_store
+from crlcheck.types import CertificateFacts
+
+_log = logging.getLogger(__name__)
+
+MIN_PREFIX = 8
+"""Hex digits of the shortest prefix of a fingerprint that names an issuer."""
+
+
+def remove_issuer(
+    store: str | os.PathLike[str] | ObjectStore,
+    issuer: str,
+    *,
+    note: str = "",
+    now: datetime | None = None,
+) -> int:
+    """
+    Trust an issuer certificate no longer; return the catalog's generation.
+
+    Args:
+        store: as for ``publish_crl``.
+        issuer: the SHA-256 fingerprint of the certificate in hex, or a prefix of
+            it that no other has.
+        note: why, for whoever reads it later.
+        now: the time, UTC; by default the clock's.
+
+    Its scopes go with it: those of CRLs under its name that its key verified,
+    unless another trusted certificate of that name carries the key. No
+    publication brings it back, whatever issuers that is given, until
+    ``readmit_issuer``.
+
+    Raises:
+        ValueError: no issuer has that fingerprint, or several have, or the note
+            is too long.
+        FileNotFoundError: the store has nothing published.
+        StoreUnavailableError: the store does not answer, or too many others came first.
+        StoreError: the catalog cannot be read.
+    """
+    moment = moment_of(now)
+
+    def change(catalog: Catalog) -> Catalog:
+        fingerprint = find_fingerprint(issuer, (one.fingerprint for one in catalog.issuers))
+        removed = _removal(catalog, {fingerprint}, fingerprint, moment, note)
+        return catalog.without_issuer(fingerprint, removed)
+
+    return change_store(store, f"issuer {issuer}: removed", change)
+
+
+def readmit_issuer(store: str | os.PathLike[str] | ObjectStore, issuer: str) -> int:
+    """
+    Let the next publication bring a removed issuer back; return the catalog's generation.
+
+    Its scopes come back with their next CRLs, or with the very same ones where no
+    delta CRL lay beside them.
+
+    Raises: as ``remove_issuer``; ValueError where it was not removed.
+    """
+
+    def change(catalog: Catalog) -> Catalog:
+        return catalog.with_issuer_readmitted(find_fingerprint(issuer, catalog.removed_issuers))
+
+    return change_store(store, f"issuer {issuer}: readmitted", change)
+
+
+def set_issuer(
+    store: str | os.PathLike[str] | ObjectStore,
+    issuer: str,
+    *,
+    is_anchor: bool | None = None,
+    publishes_no_crl: bool | None = None,
+) -> int:
+    """
+    Change an operator's settings of an issuer that are not None; return the generation.
+
+    Args:
+        store, issuer: as for ``remove_issuer``.
+        is_anchor: paths end at this certificate: nothing above it is checked.
+        publishes_no_crl: the CA publishes no CRL, so its certificates pass
+            where none speaks for them.
+
+    Later publications keep the settings.
+
+    Raises: as ``remove_issuer``.
+    """
+
+    def change(catalog: Catalog) -> Catalog | None:
+        fingerprint = find_fingerprint(issuer, (one.fingerprint for one in catalog.issuers))
+        successor = catalog.with_issuer_settings(
+            fingerprint, is_anchor=is_anchor, publishes_no_crl=publishes_no_crl
+        )
+        return None if successor.issuers == catalog.issuers else successor
+
+    given = {"is_anchor": is_anchor, "publishes_no_crl": publishes_no_crl}
+    what = ", ".join(f"{name} is now {value}" for name, value in given.items() if value is not None)
+    return change_store(store, f"issuer {issuer}: {what}", change)
+
+
+def withdraw_issuers(
+    store: str | os.PathLike[str] | ObjectStore,
+    present: Iterable[bytes],
+    *,
+    added_by: str,
+    now: datetime | None = None,
+) -> tuple[str, ...]:
+    """
+    Trust no longer what *added_by* once brought and does not have any more.
+
+    Args:
+        store: as for ``publish_crl``.
+        present: the certificates in DER that it has now, all of them.
+        added_by: what the catalog says of who brought an issuer.
+        now: the time, UTC; by default the clock's.
+
+    As ``remove_issuer``, but a certificate that is brought again is trusted
+    again. Where *present* is empty, or one of its certificates has not been
+    published yet, nothing changes: whoever lost sight of all issuers is more
+    likely to be mistaken. Returns the fingerprints of those that went.
+
+    Raises: as ``remove_issuer``, but for ValueError.
+    """
+    moment, kept = moment_of(now), {IssuerRecord(der).fingerprint for der in present}
+    gone: tuple[str, ...] = ()
+
+    def change(catalog: Catalog) -> Catalog | None:
+        nonlocal gone
+        gone = ()
+        known = {one.fingerprint for one in catalog.issuers} | catalog.removed_issuers.keys()
+        if not kept or not kept <= known:
+            return None
+        gone = tuple(
+            one.fingerprint
+            for one in catalog.issuers
+            if one.added_by == added_by and one.fingerprint not in kept
+        )
+        successor = catalog
+        for fingerprint in gone:
+            removed = _removal(successor, set(gone), fingerprint, moment, f"gone from {added_by}")
+            successor = successor.without_issuer(fingerprint, removed, may_return=True)
+        return successor if gone else None
+
+    target = open_store(store)
+    change_catalog(target, f"the removal of issuers that are gone from {added_by}", change)
+    for fingerprint in gone:
+        _log.warning("%s: issuer %s is gone from %s: removed", target.url, fingerprint, added_by)
+    return gone
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerDescription:
+    """A trusted issuer in words and keys; ``scopes`` are those that its key verified."""
+
+    record: IssuerRecord
+    subject: str
+    key_id: str | None
+    scopes: tuple[str, ...]
+
+
+def describe_issuers(catalog: Catalog) -> list[IssuerDescription]:
+    """Return what there is to say of each trusted issuer of a catalog, by name."""
+    found: list[IssuerDescription] = []
+    for record in catalog.issuers:
+        facts = _facts(record)
+        if facts is None:
+            found.append(IssuerDescription(record, "a certificate that cannot be read", None, ()))
+            continue
+        key_id = None if facts.subject_key_id is None else facts.subject_key_id.hex()
+        scopes = tuple(_scopes_of(facts, catalog))
+        found.append(IssuerDescription(record, name_text(facts.subject), key_id, scopes))
+    return sorted(found, key=lambda one: (one.subject, one.record.fingerprint))
+
+
+def find_fingerprint(text: str, fingerprints: Iterable[str]) -> str:
+    """
+    Return the fingerprint that *text* is, or is the beginning of.
+
+    Raises:
+        ValueError: there is none or more than one, or it is no hex or too short.
+    """
+    prefix = text.replace(":", "").lower()
+    if not re.fullmatch(f"[0-9a-f]{{{MIN_PREFIX},64}}", prefix):
+        raise ValueError(
+            f"issuer {text!r:.80}: expected a fingerprint, at least {MIN_PREFIX} hex digits of it"
+        )
+    found = sorted({one for one in fingerprints if one.startswith(prefix)})
+    if len(found) != 1:
+        several = f"several issuers begin so: {', '.join(found)}"
+        raise ValueError(f"issuer {text}: {several if found else 'there is no such issuer'}")
+    return found[0]
+
+
+def _removal(
+    catalog: Catalog, gone: set[str], fingerprint: str, moment: datetime, note: str
+) -> RemovedIssuer:
+    """Return the memory of an issuer that goes, with the scopes that go with it."""
+    facts = _facts(catalog.issuer(fingerprint))
+    if facts is None:
+        return RemovedIssuer(moment, b"", (), note)
+    others = (_facts(one) for one in catalog.issuers if one.fingerprint not in gone)
+    key, name = public_key_hash(facts), name_key(facts.subject)
+    stays = any(
+        public_key_hash(other) == key and name_key(other.subject) == name and other.may_sign_crls
+        for other in others
+        if other is not None
+    )
+    scopes = () if stays else tuple(_scopes_of(facts, catalog))
+    return RemovedIssuer(moment, facts.subject, scopes, note)
+
+
+def _scopes_of(issuer: CertificateFacts, catalog: Catalog) -> Iterable[str]:
+    key, name = public_key_hash(issuer), name_key(issuer.subject)
+    for scope, record in catalog.scopes.items():
+        metadata = record.base.metadata
+        if metadata.verifier_key_hash == key and name_key(metadata.issuer) == name:
+            yield scope
+
+
+def _facts(record: IssuerRecord) -> CertificateFacts | None:
+    try:
+        return load_certificate(record.certificate)
+    except CertificateError:
+        return None

@@ -1,0 +1,218 @@
+"""
+What an operator does to the trusted issuers of a store.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from crlcheck import RevocationChecker, RevocationStatus, UndeterminedCause
+from crlcheck.catalog import IssuerRecord
+from crlcheck.errors import CrlRollbackError, CrlSignatureError
+from crlcheck.issuers import (
+    describe_issuers,
+    find_fingerprint,
+    readmit_issuer,
+    remove_issuer,
+    set_issuer,
+    withdraw_issuers,
+)
+from crlcheck.operations import remove_scope
+from crlcheck.types import PublishWarningKind
+from support.memory_store import MemoryStore
+from support.pki import DAY, NOW, delta_of, make_authority, make_client, make_crl
+from support.publishing import CA, OTHER_CA, catalog_of, publish
+
+CLIENT = make_client(CA, 5)
+BOTH = [CA.der, OTHER_CA.der]
+
+
+def fingerprint(certificate: bytes) -> str:
+    """What names a certificate."""
+    return IssuerRecord(certificate).fingerprint
+
+
+def verdict(store: MemoryStore, client: bytes = CLIENT) -> Any:
+    """What a new checker says: the status, or the cause where there is none."""
+    with RevocationChecker(store, clock=lambda: NOW) as checker:
+        result = checker.check(client)
+    return result.cause or result.status
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    """A store with a CRL of each of two CAs."""
+    store = MemoryStore()
+    publish(store, make_crl(CA, 1), BOTH, issuers_from="bundle.pem")
+    publish(store, make_crl(OTHER_CA, 1), BOTH, issuers_from="bundle.pem")
+    return store
+
+
+# ---- removal -----------------------------------------------------------------------
+
+
+def test_a_removed_issuer_clears_nobody(store: MemoryStore) -> None:
+    """Its scopes go with it, each with a tombstone; the other issuer's stays."""
+    (gone,) = (
+        key
+        for key, record in catalog_of(store).scopes.items()
+        if record.base.metadata.issuer == CA.certificate.subject.public_bytes()
+    )
+    assert verdict(store) is RevocationStatus.NOT_REVOKED
+    generation = remove_issuer(store, fingerprint(CA.der), note="key lost", now=NOW)
+    catalog = catalog_of(store)
+    assert catalog.generation == generation == 3
+    assert catalog.issuer_certificates() == (OTHER_CA.der,)
+    assert gone not in catalog.scopes
+    assert catalog.tombstones[gone].note == "key lost"
+    assert catalog.removed_issuers[fingerprint(CA.der)].scopes == (gone,)
+    assert verdict(store) is UndeterminedCause.UNKNOWN_ISSUER
+
+
+def test_a_removed_issuer_stays_out_whatever_bundle_is_given(store: MemoryStore) -> None:
+    """
+    Another CA's publication leaves it out and warns; its own CRL, which only it
+    signed, is refused with that reason.
+    """
+    remove_issuer(store, fingerprint(CA.der), note="key lost", now=NOW)
+    report = publish(store, make_crl(OTHER_CA, 2), BOTH)
+    (warning,) = report.warnings
+    assert warning.kind is PublishWarningKind.REMOVED_ISSUER
+    assert "key lost" in str(warning)
+    before = catalog_of(store)
+    for number in (1, 2):
+        with pytest.raises(CrlSignatureError, match="an operator removed the issuer") as caught:
+            publish(store, make_crl(CA, number), BOTH)
+        assert caught.value.reason == "removed_issuer"
+    assert catalog_of(store) == before
+    assert before.issuer_certificates() == (OTHER_CA.der,)
+
+
+def test_a_readmitted_issuer_returns_with_the_same_crl_or_a_newer_one(store: MemoryStore) -> None:
+    """What was published when it went may come back, nothing older."""
+    publish(store, make_crl(CA, 2, [5]), BOTH)
+    remove_issuer(store, fingerprint(CA.der), now=NOW)
+    readmit_issuer(store, fingerprint(CA.der))
+    assert verdict(store) is UndeterminedCause.UNKNOWN_ISSUER
+    with pytest.raises(CrlRollbackError):
+        publish(store, make_crl(CA, 1), BOTH)
+    assert publish(store, make_crl(CA, 2, [5]), BOTH).published
+    assert verdict(store) is RevocationStatus.REVOKED
+    with pytest.raises(ValueError, match="no such issuer"):
+        readmit_issuer(store, fingerprint(CA.der))
+
+
+def test_the_same_crl_does_not_come_back_without_its_delta(store: MemoryStore) -> None:
+    """Nor does it after the scope alone was removed: there only a newer one does."""
+    publish(store, make_crl(CA, 3, [5], extensions=[delta_of(1)]), BOTH)
+    remove_issuer(store, fingerprint(CA.der), now=NOW)
+    readmit_issuer(store, fingerprint(CA.der))
+    with pytest.raises(CrlRollbackError):
+        publish(store, make_crl(CA, 1), BOTH)
+    scope = publish(store, make_crl(CA, 3, [5]), BOTH).scope
+    remove_scope(store, scope, now=NOW)
+    with pytest.raises(CrlRollbackError):
+        publish(store, make_crl(CA, 3, [5]), BOTH)
+
+
+def test_scopes_stay_while_another_certificate_carries_the_key(store: MemoryStore) -> None:
+    """A renewed certificate of the same name and key is the same issuer."""
+    renewed = type(CA).create("Example CA", private_key=CA.private_key, now=NOW)
+    publish(store, make_crl(CA, 2), [CA.der, renewed.der])
+    remove_issuer(store, fingerprint(CA.der), now=NOW)
+    assert verdict(store) is RevocationStatus.NOT_REVOKED
+    assert publish(store, make_crl(CA, 3), [CA.der, renewed.der]).published
+    remove_issuer(store, fingerprint(renewed.der), now=NOW)
+    assert verdict(store) is UndeterminedCause.UNKNOWN_ISSUER
+
+
+def test_a_namesake_that_was_added_by_mistake_is_taken_out() -> None:
+    """The certificates of the right issuer are ambiguous until then, and its CRL stays."""
+    store = MemoryStore()
+    wrong = make_authority()
+    client = make_client(CA, 5, authority_key_id=False)
+    publish(store, make_crl(CA, 1), [CA.der, wrong.der])
+    assert verdict(store, client) is UndeterminedCause.AMBIGUOUS_ISSUER
+    described = describe_issuers(catalog_of(store))
+    assert [one.subject for one in described] == ["CN=Example CA"] * 2
+    assert len({one.key_id for one in described}) == 2
+    remove_issuer(store, fingerprint(wrong.der), now=NOW)
+    assert verdict(store, client) is RevocationStatus.NOT_REVOKED
+
+
+# ---- names and settings -----------------------------------------------------------------
+
+
+def test_an_issuer_is_named_by_the_beginning_of_its_fingerprint() -> None:
+    """At least eight digits, in whatever case, as long as no other begins so."""
+    known = ["0123456789ab" + "0" * 52, "0123456789ac" + "0" * 52, "f" * 64]
+    assert find_fingerprint("FF:FF:FF:FF", known) == "f" * 64
+    assert find_fingerprint("0123456789ab", known) == known[0]
+    for text, message in (
+        ("0123456789", "several issuers begin so"),
+        ("abcdefab", "no such issuer"),
+        ("f" * 7, "at least 8 hex digits"),
+        ("CN=Example", "at least 8 hex digits"),
+        ("f" * 65, "at least 8 hex digits"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            find_fingerprint(text, known)
+
+
+def test_settings_are_kept_by_later_publications(store: MemoryStore) -> None:
+    """Both are the operator's; setting one again changes nothing."""
+    name = fingerprint(CA.der)
+    assert set_issuer(store, name[:12], is_anchor=True) == 3
+    assert set_issuer(store, name, is_anchor=True) == 3
+    assert set_issuer(store, name, publishes_no_crl=True) == 4
+    publish(store, make_crl(CA, 2), BOTH, now=NOW + DAY)
+    record = catalog_of(store).issuer(name)
+    assert (record.is_anchor, record.publishes_no_crl) == (True, True)
+    assert (record.added_at, record.added_by) == (NOW, "bundle.pem")
+    set_issuer(store, name, is_anchor=False)
+    assert not catalog_of(store).issuer(name).is_anchor
+
+
+# ---- what follows a place -----------------------------------------------------------------
+
+
+def test_what_is_gone_from_its_place_is_withdrawn(store: MemoryStore) -> None:
+    """It is trusted again, with the very same CRL, as soon as it is brought again."""
+    assert withdraw_issuers(store, BOTH, added_by="bundle.pem") == ()
+    gone = withdraw_issuers(store, [OTHER_CA.der], added_by="bundle.pem", now=NOW)
+    assert gone == (fingerprint(CA.der),)
+    assert verdict(store) is UndeterminedCause.UNKNOWN_ISSUER
+    assert not catalog_of(store).removed_issuers
+    assert publish(store, make_crl(CA, 1), BOTH).published
+    assert verdict(store) is RevocationStatus.NOT_REVOKED
+
+
+@pytest.mark.parametrize(
+    ("present", "added_by"),
+    [
+        ([], "bundle.pem"),
+        ([make_authority("New CA").der], "bundle.pem"),
+        ([OTHER_CA.der], "another.pem"),
+    ],
+    ids=["nothing is left", "one is not published yet", "another place"],
+)
+def test_nothing_is_withdrawn_where_that_may_be_a_mistake(
+    store: MemoryStore, present: list[bytes], added_by: str
+) -> None:
+    """An empty place, one whose issuers never arrived, and what others brought."""
+    before = catalog_of(store)
+    assert withdraw_issuers(store, present, added_by=added_by, now=NOW) == ()
+    assert catalog_of(store) == before
+
+
+def test_a_renewed_certificate_takes_the_place_of_the_old_one(store: MemoryStore) -> None:
+    """The scopes of their one key stay."""
+    renewed = type(CA).create("Example CA", private_key=CA.private_key, now=NOW)
+    present = [renewed.der, OTHER_CA.der]
+    publish(store, make_crl(OTHER_CA, 2), present, issuers_from="bundle.pem")
+    assert withdraw_issuers(store, present, added_by="bundle.pem", now=NOW) == (
+        fingerprint(CA.der),
+    )
+    assert verdict(store) is RevocationStatus.NOT_REVOKED
