@@ -15,6 +15,7 @@ from typing import Unpack
 
 from crlcheck._comparison import difference
 from crlcheck._difference import Difference
+from crlcheck._moment import Moment
 from crlcheck._pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck._publication import Publication, PublishRules, check_publishable
 from crlcheck._publication_warnings import (
@@ -118,10 +119,10 @@ def publish_crl(
     if moment.tzinfo is None:
         raise ValueError(f"now: expected an aware datetime, found {moment!r}")
     issuers = load_certificates(issuer)
-    started = time.monotonic()
+    begun, started = Moment.now(lambda: moment), time.monotonic()
 
     def clock() -> datetime:
-        return moment + timedelta(seconds=time.monotonic() - started)
+        return moment + begun.age_by_machine()
 
     brought_by = (source_name or "") if issuers_from is None else issuers_from
     rules = PublishRules(

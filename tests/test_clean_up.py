@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -49,6 +50,25 @@ def test_a_reader_with_a_catalog_of_the_grace_period_can_load_all_it_names() -> 
     clean_up(store, now=NOW + HOUR / 2)
     assert reader.check(make_client(CA, 7)).status is RevocationStatus.REVOKED
     assert reader.status().scopes[0].loaded
+
+
+def test_a_publisher_that_slept_supersedes_when_it_swaps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The grace period begins with the swap, also where the machine slept before it and
+    the monotonic clock with it.
+    """
+    store = MemoryStore()
+    publish(store, make_crl(CA, 1))
+    true_time = time.clock_gettime
+
+    def sleep(operation: str, name: str) -> None:
+        if operation == "write" and name.startswith("images/"):
+            monkeypatch.setattr(time, "clock_gettime", lambda clock: true_time(clock) + 7200)
+
+    store.before = sleep
+    publish(store, make_crl(CA, 2))
+    (superseded,) = catalog_of(store).superseded.values()
+    assert NOW + 2 * HOUR <= superseded.at < NOW + 3 * HOUR
 
 
 def test_clean_up_deletes_what_nobody_published() -> None:
