@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.table import Table
 
 from crlcheck._json import time_text as json_time
-from crlcheck._wording import name_text, printable, time_text
+from crlcheck._wording import name_text, time_text
 from crlcheck.catalog import Catalog, IssuerRecord
 from crlcheck.certificate import load_certificate
 from crlcheck.cli.operations import read_published, usage
 from crlcheck.cli.sources import open_target
-from crlcheck.cli.text import console, say, say_json
+from crlcheck.cli.text import say, say_json
 from crlcheck.issuers import (
     IssuerDescription,
     describe_issuers,
@@ -27,7 +26,6 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print one J
 _note_option = click.option("--note", default="", help="Why, for whoever reads it later.")
 _undo_option = click.option("--undo", is_flag=True, help="Take it back.")
 _issuer_argument = click.argument("issuer")
-_WORDS = {True: "yes", False: "no", None: "unknown"}
 _SHOWN = 16
 
 
@@ -64,23 +62,20 @@ def issuer_list(store: str, as_json: bool) -> int:
         }
         say_json({"issuers": [_members(one) for one in described], "removed": removed})
         return 0
-    table = Table("fingerprint", "subject", "key id", "self-signed", "added", "by", "scopes", "")
     for one in described:
         record = one.record
-        settings = [
-            word
-            for word, holds in (
-                ("anchor", record.is_anchor),
-                ("publishes no CRL", record.publishes_no_crl),
-            )
-            if holds
-        ]
-        table.add_row(
-            record.fingerprint[:_SHOWN], one.subject, one.key_id or "none",
-            _WORDS[record.self_signed], time_text(record.added_at) or "unknown",
-            printable(record.added_by) or "unknown", "\n".join(one.scopes), ", ".join(settings),
-        )  # fmt: skip
-    console().print(table)
+        known = {
+            "self-signed": record.self_signed,
+            "anchor": record.is_anchor,
+            "publishes no CRL": record.publishes_no_crl,
+        }
+        words = [word for word, holds in known.items() if holds]
+        say(f"{record.fingerprint[:_SHOWN]} {', '.join([one.subject, *words])}")
+        say(f"  key id {one.key_id or 'none'}")
+        when = time_text(record.added_at) or "at a time that was not noted"
+        say(f"  added {when} by {record.added_by or 'an unknown writer'}")
+        for scope in one.scopes:
+            say(f"  scope {scope}")
     for key, gone in catalog.removed_issuers.items():
         subject = name_text(gone.subject) if gone.subject else "a certificate that cannot be read"
         note = f": {gone.note}" if gone.note else ""
