@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import dataclasses
 import gc
 import importlib
 import os
 import random
 import shutil
+import sys
 import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -33,6 +35,7 @@ from mutmut.utils.file_utils import copy_src_dir, walk_mutatable_files
 ROOT = Path(__file__).resolve().parent.parent
 TREE = ROOT / "build" / "mutants" / "tree"
 SURVIVORS = ROOT / "build" / "mutants" / "survivors.diff"
+LOG = ROOT / "build" / "mutants" / "mutmut.log"
 EQUIVALENTS = ROOT / "tests" / "data" / "equivalent_mutants.toml"
 COPIED = ("crlcheck", "lambda_authorizer", "preprocessor", "tests", "docs", "pyproject.toml")
 
@@ -84,6 +87,8 @@ def lay_out(native: Path, *, anew: bool) -> None:
     """Copy what the tests need; unless *anew*, what mutmut made of it before stays."""
     if anew:
         shutil.rmtree(TREE, ignore_errors=True)
+    # Which tests reach a function is asked anew: mutmut would ask new tests only.
+    (TREE / "mutants" / "mutmut-stats.json").unlink(missing_ok=True)
     for name in COPIED:
         for old in (TREE / name, TREE / "mutants" / name):
             # mutmut renews what it makes of the modules by itself.
@@ -180,6 +185,23 @@ def report(tested: Iterable[Mutant]) -> None:
 # ---- the run ---------------------------------------------------------------------
 
 
+@contextlib.contextmanager
+def output_to(path: Path) -> Iterator[None]:
+    """Have this process and its children write to a file: in it is which test failed, and why."""
+    sys.stdout.flush()
+    kept = os.dup(1), os.dup(2)
+    with path.open("wb") as file:
+        for descriptor in (1, 2):
+            os.dup2(file.fileno(), descriptor)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        for descriptor, was in zip((1, 2), kept, strict=True):
+            os.dup2(was, descriptor)
+            os.close(was)
+
+
 def main() -> None:
     """Run what the command line asks for, and report it."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -201,10 +223,13 @@ def main() -> None:
     if arguments.sample is not None:
         chosen = random.Random(0).sample(chosen, min(arguments.sample, len(chosen)))
     names = {one.name for one in chosen}
+    print(f"{len(names)} mutants; follow them in {LOG.relative_to(ROOT)}", flush=True)
     try:
-        mutmut.cli(
-            ["run", "--max-children", str(arguments.jobs), *sorted(names)], standalone_mode=False
-        )
+        with output_to(LOG):
+            mutmut.cli(
+                ["run", "--max-children", str(arguments.jobs), *sorted(names)],
+                standalone_mode=False,
+            )
     finally:
         os.chdir(TREE)
         report(one for one in all_mutants() if one.name in names and one.status != "not checked")
