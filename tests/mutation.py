@@ -53,6 +53,12 @@ def mutated_string(node: cst.BaseString) -> Iterator[cst.BaseString]:
         yield node.with_changes(value=f"{quote}XX{node.raw_value}{node.quote}")
 
 
+def mutated_assignment(node: cst.Assign | cst.AnnAssign) -> Iterator[cst.CSTNode]:
+    """As mutmut's, but False does not become None, which is as false."""
+    if not (isinstance(node.value, cst.Name) and node.value.value == "False"):
+        yield from mutators.operator_assignment(node)
+
+
 def negated_condition(
     node: cst.If | cst.While | cst.IfExp | cst.CompIf,
 ) -> Iterator[cst.CSTNode]:
@@ -72,9 +78,10 @@ def install_operators() -> None:
     operators = [
         (kind, operator)
         for kind, operator in mutators.mutation_operators
-        if operator is not mutators.operator_string
+        if operator not in (mutators.operator_string, mutators.operator_assignment)
     ]
     operators.append((cst.BaseString, mutated_string))
+    operators += [(kind, mutated_assignment) for kind in (cst.Assign, cst.AnnAssign)]
     operators += [(kind, negated_condition) for kind in (cst.If, cst.While, cst.IfExp, cst.CompIf)]
     operators.append((cst.Expr, dropped_call))
     cast("list[Any]", mutators.mutation_operators)[:] = operators
