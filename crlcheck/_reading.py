@@ -57,7 +57,7 @@ class Reading(NamedTuple):
     What a CRL and the delta beside it say together.
 
     ``entry`` is the one that counts, None where the certificate is not listed,
-    and ``told_by`` the one of the two that has it. ``latest`` says whether they
+    and ``told_by`` the one of the two that has it, else the complete CRL. ``latest`` says whether they
     are in their time: the later one that is valid already (RFC 5280 6.3.3 a).
     """
 
@@ -69,9 +69,6 @@ class Reading(NamedTuple):
     @property
     def is_hold(self) -> bool:
         return self.entry is not None and is_hold(self.entry)
-
-    def without_entry(self) -> Reading:
-        return self._replace(entry=None, told_by=self.latest)
 
 
 def read(evidence: Evidence, now: datetime, policy: Policy) -> Reading:
@@ -93,7 +90,7 @@ def read(evidence: Evidence, now: datetime, policy: Policy) -> Reading:
         changed = None
     if changed is not None and (entry is None or is_hold(entry) or not is_hold(changed)):
         return Reading(evidence, changed, delta, latest)
-    return Reading(evidence, entry, latest if entry is None else base, latest)
+    return Reading(evidence, entry, base, latest)
 
 
 def is_hold(entry: RevokedEntry) -> bool:

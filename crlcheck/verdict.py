@@ -50,7 +50,7 @@ def decide(
         scopes.setdefault(reading.evidence.scope, []).append(reading)
     words = [_judge_scope(certificate, items, now, policy) for items in scopes.values()]
     words = [
-        _judge(certificate, word.reading.without_entry(), now, policy)
+        _judge(certificate, word.reading._replace(entry=None), now, policy)
         if any(_ends_hold(other, word) for other in words)
         else word
         for word in words

@@ -209,6 +209,17 @@ def test_a_scope_counts_by_the_crl_that_speaks_for_it() -> None:
     assert verdict(judge(future, before, crl(11, -1))) == (NOT_REVOKED, None)
 
 
+def test_a_newest_crl_whose_signer_is_in_doubt_says_so() -> None:
+    """
+    That is in the way before it is stale; removing its scope is no advice then.
+    """
+    signer = decide(make_certificate(), [crl(-1, 5)], now=NOW, policy=Policy())
+    result = judge(STALE_NEW._replace(signer=signer), CURRENT_OLD)
+    assert verdict(result) == (UNDETERMINED, UndeterminedCause.NOT_YET_VALID)
+    assert "the signer of CRL 17 of CN=CA is in doubt" in result.detail
+    assert "scope remove" not in result.detail
+
+
 def test_the_result_names_a_crl_that_clears() -> None:
     """
     Not one that may apply, or does so for no reason, though it is newer.
