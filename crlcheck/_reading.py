@@ -56,9 +56,10 @@ class Reading(NamedTuple):
     """
     What a CRL and the delta beside it say together.
 
-    ``entry`` is the one that counts, None where the certificate is not listed,
-    and ``told_by`` the one of the two that has it, else the complete CRL. ``latest`` says whether they
-    are in their time: the later one that is valid already (RFC 5280 6.3.3 a).
+    ``entry`` is the one that counts, None where the certificate is not listed, and
+    ``told_by`` the one of the two that has it, else the complete CRL. ``latest``
+    says whether they are in their time: the later one that is valid already (RFC
+    5280 6.3.3 a).
     """
 
     evidence: Evidence

@@ -247,8 +247,12 @@ def test_a_crl_called_by_its_issuers_name_clears_what_does_not_name_others(
 def test_a_crl_for_some_reasons_called_by_its_issuers_name() -> None:
     """
     Where it may clear, it does so for its own reasons only; with
-    onlyContainsCACerts it says nothing of a client at all.
+    onlyContainsCACerts, or for no reason that there is, it says nothing of a
+    client at all.
     """
+    for_none = make_metadata(issuing_distribution_point=idp(der(0x83, b"\x07\x80"), names=(OWN,)))
+    for certificate in (make_certificate(), pointing_at(ELSEWHERE), pointing_at(OWN)):
+        assert crls_for(certificate, for_none) == ()
     some = make_metadata(issuing_distribution_point=idp(SOME_REASONS[OTHERS], names=(OWN,)))
     for certificate, reasons in ((make_certificate(), OTHERS), (pointing_at(ELSEWHERE), 0)):
         (applied,) = ScopeTable([some], [make_issuer()]).coverage(certificate).applicable
