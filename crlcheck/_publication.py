@@ -393,7 +393,8 @@ class Publication:
         Raises:
             CrlExpiredError: the CRL, the later one of its scope, is past its nextUpdate.
         """
-        now, serving, offered = self._rules.clock(), speaking(current), self._compiled.metadata
+        now = self._rules.clock().replace(microsecond=0)
+        serving, offered = speaking(current), self._compiled.metadata
         if is_past(serving, now) or not is_past(offered, now):
             return
         if delta is not None and not self._is_delta:

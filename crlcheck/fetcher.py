@@ -16,7 +16,7 @@ import os
 import re
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,10 +24,15 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
+from crlcheck._comparison import is_past, speaking
 from crlcheck._deadline import TimedSocket, connect, resolve, secure
 from crlcheck._json import members_of, parse_json
+from crlcheck._metadata import ImageMetadata
+from crlcheck._publication import is_intact
+from crlcheck._swap import read_catalog
 from crlcheck.errors import FetchError
 from crlcheck.stores import ObjectStore, open_store
+from crlcheck.types import PublishReport
 
 _PREFIX = "fetch/"
 _MAX_REDIRECTS = 3
@@ -98,7 +103,7 @@ class FetchedBody:
 @dataclass(frozen=True, slots=True)
 class Fetched:
     """
-    An answer with a body. ``remember`` is called when it has been dealt with: the
+    An answer with a body. ``remember`` is called when all of it is published: the
     next fetch then asks only for something newer.
     """
 
@@ -107,18 +112,42 @@ class Fetched:
     _store: ObjectStore
     _validators: dict[str, str]
 
-    def remember(self) -> None:
-        """Keep the answer's ETag and Last-Modified in the store."""
-        state = {"url": self.url, **self._validators}
+    def remember(self, reports: Iterable[PublishReport] = ()) -> None:
+        """
+        Keep the answer's ETag and Last-Modified in the store.
+
+        *reports* are those of all CRLs in the body: only while they are published
+        do the validators stand for anything, so without them nothing is asked by these.
+        """
+        crls = [
+            {
+                "scope": report.scope,
+                "tbs_digest": report.compiled.tbs_digest,
+                # In hex, for it may exceed what JSON readers keep exactly as a number.
+                "crl_number": None
+                if report.compiled.crl_number is None
+                else f"{report.compiled.crl_number:x}",
+            }
+            for report in reports
+        ]
+        state = {"url": self.url, "crls": crls, **self._validators}
         self._store.write(_name(self.url), json.dumps(state, sort_keys=True).encode("ascii"))
 
 
 @contextmanager
 def fetch(
-    url: str, store: str | os.PathLike[str] | ObjectStore, limits: FetchLimits | None = None
+    url: str,
+    store: str | os.PathLike[str] | ObjectStore,
+    limits: FetchLimits | None = None,
+    *,
+    now: datetime | None = None,
 ) -> Iterator[Fetched | None]:
     """
     Give what *url* answers, or None where that is what was remembered in *store*.
+
+    It is asked for something newer only while all that was remembered is published
+    there, whole and in its time (*now* is the time, by default the clock's); otherwise
+    for everything, which ``publish_crl(rebuild=True)`` then puts right.
 
     Raises:
         ValueError: it is no http:// or https:// URL, or has a user name.
@@ -129,7 +158,7 @@ def fetch(
     target = open_store(store)
     location = check_url(url)
     deadline = time.monotonic() + limits.total_seconds
-    headers = _conditions(target, url)
+    headers = _conditions(target, url, datetime.now(UTC) if now is None else now)
     for _ in range(_MAX_REDIRECTS + 1):
         with _answer(location, headers, limits, deadline) as response:
             if response.status == 304 and len(headers) > 0:
@@ -287,15 +316,55 @@ def _name(url: str) -> str:
     return f"{_PREFIX}{hashlib.sha256(url.encode()).hexdigest()[:32]}.json"
 
 
-def _conditions(store: ObjectStore, url: str) -> dict[str, str]:
+def _conditions(store: ObjectStore, url: str, now: datetime) -> dict[str, str]:
     """Return the headers that ask for something newer than what was remembered."""
     try:
         state = members_of(parse_json(store.read(_name(url)).body), "the state")
     except (FileNotFoundError, ValueError):
         return {}  # then it is fetched whole
+    if not _is_published(store, state.get("crls"), now):
+        return {}
     names = {"etag": "If-None-Match", "last_modified": "If-Modified-Since"}
     found: dict[str, Any] = {header: state.get(name) for name, header in names.items()}
     return {header: value for header, value in found.items() if _is_header_value(value)}
+
+
+def _is_published(store: ObjectStore, crls: object, now: datetime) -> bool:
+    """
+    Whether each CRL that was remembered, or a newer one, is what its scope has.
+
+    It is not where an operator removed or reset the scope, where the image is gone or
+    damaged, and where the CRL is past its nextUpdate, so that another one is due.
+    """
+    if not isinstance(crls, list) or not crls:
+        return False
+    catalog, _ = read_catalog(store)
+    for crl in crls:
+        if not isinstance(crl, dict) or not isinstance(crl.get("scope"), str):
+            return False
+        record = catalog.scopes.get(crl["scope"])
+        tombstone = catalog.tombstones.get(crl["scope"])
+        if record is None or (tombstone is not None and tombstone.accepts_any):
+            return False
+        if is_past(speaking(record), now):
+            return False
+        standing = [image for image in record.images() if _stands_for(image.metadata, crl)]
+        if not standing or not all(is_intact(store, image) for image in standing):
+            return False
+    return True
+
+
+def _stands_for(metadata: ImageMetadata, crl: Mapping[str, Any]) -> bool:
+    """Whether a published CRL is the one that was remembered, or is newer."""
+    if metadata.tbs_digest == crl.get("tbs_digest"):
+        return True
+    number, published = crl.get("crl_number"), metadata.crl_number
+    if published is None or not isinstance(number, str):
+        return False
+    try:
+        return published >= int(number, 16)
+    except ValueError:
+        return False
 
 
 def _validators(response: HTTPResponse) -> dict[str, str]:

@@ -26,6 +26,7 @@ from crlcheck import (
     CrlSignatureError,
     FetchLimits,
     ObjectStore,
+    PublishReport,
     S3Store,
     clean_up,
     fetch,
@@ -258,15 +259,22 @@ def _fetch(url: str) -> Iterator[_Result]:
             yield url, {"message": "not modified since it was fetched", "outcome": "unchanged"}
             return
         refused = False
-        for name, result in _publish_each(fetched.body, url):
+        reports: list[PublishReport] = []
+        # What is fetched although it was remembered is so because it is gone or damaged.
+        for name, result in _publish_each(fetched.body, url, rebuild=True, reports=reports):
             refused = refused or isinstance(result, Exception)
             yield name, result
         if not refused:
-            fetched.remember()
+            fetched.remember(reports)
 
 
 def _publish_each(
-    body: BinaryReader, url: str, *, allow_shrink: bool = False, rebuild: bool = False
+    body: BinaryReader,
+    url: str,
+    *,
+    allow_shrink: bool = False,
+    rebuild: bool = False,
+    reports: list[PublishReport] | None = None,
 ) -> Iterator[_Result]:
     issuers = ISSUERS.certificates()
     started = time.monotonic()
@@ -296,6 +304,8 @@ def _publish_each(
         except (CrlError, CertificateError) as error:
             yield name, error
             continue
+        if reports is not None:
+            reports.append(report)
         seconds = time.monotonic() - started  # with the download, and waiting for it
         started += seconds
         yield name, outcomes.of_report(report, seconds, datetime.now(UTC))

@@ -10,18 +10,20 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from crlcheck import fetcher
+from crlcheck import fetcher, split_crls
+from crlcheck._publication import is_intact
 from crlcheck.cli import main
 from crlcheck.demo.pki import pem_block
 from crlcheck.errors import FetchError
 from crlcheck.fetcher import FetchLimits, fetch
+from crlcheck.operations import remove_scope, reset_scope
 from crlcheck.rejections import read_rejections
 from crlcheck.stores import LocalStore
 from support.attacks import ATTACKS, Attack, attacking, seconds_of
@@ -31,6 +33,8 @@ from support.functions import lines_of
 from support.memory_store import MemoryStore
 from support.moto_server import S3Environment
 from support.pipeline import Pipeline
+from support.pki import DAY, NOW, ONLY_USER_CERTIFICATES, delta_of, make_crl
+from support.publishing import CA, catalog_of, publish
 
 PKI = example_pki()
 LOCAL = FetchLimits(allow_private=True, connect_seconds=2, read_seconds=2)
@@ -91,24 +95,121 @@ def read_all(url: str, limits: FetchLimits = LOCAL) -> bytes:
 # ---- what is fetched -----------------------------------------------------------
 
 
+VALIDATORS = {"ETag": '"1"', "Last-Modified": "Mon, 23 Nov 2026 08:00:00 GMT"}
+
+
+def fetch_and_publish(
+    url: str, store: MemoryStore, now: datetime = NOW, *, remember: bool = True
+) -> bool:
+    """Fetch PEM CRLs of CA and publish them; whether there was anything to fetch."""
+    with fetch(url, store, LOCAL, now=now) as fetched:
+        if fetched is None:
+            return False
+        reports = [
+            publish(store, crl.read(1 << 20), now=now, rebuild=True)
+            for crl in split_crls(fetched.body)
+        ]
+        if remember:
+            fetched.remember(reports)
+    return True
+
+
+def pem_of(*crls: bytes) -> bytes:
+    """CRLs in one PEM file."""
+    return b"".join(pem_block("X509 CRL", crl) for crl in crls)
+
+
 def test_what_was_remembered_is_asked_for_by_its_validators(site: Site) -> None:
     """
     Only after it was dealt with: a CRL that failed on the way is fetched whole again.
     """
     store = MemoryStore()
-    headers = {"ETag": '"1"', "Last-Modified": "Mon, 23 Nov 2026 08:00:00 GMT"}
-    site.pages["/ca.crl"] = 200, headers, b"abc"
+    site.pages["/ca.crl"] = 200, VALIDATORS, pem_of(make_crl(CA, 1))
     url = f"{site.url}/ca.crl"
-    with fetch(url, store, LOCAL) as fetched:
-        assert fetched is not None
-        assert fetched.body.read(100) == b"abc"
-    with fetch(url, store, LOCAL) as fetched:
-        assert fetched is not None
-        fetched.remember()
-    with fetch(url, store, LOCAL) as fetched:
-        assert fetched is None
+    assert fetch_and_publish(url, store, remember=False)
+    assert fetch_and_publish(url, store)
+    assert not fetch_and_publish(url, store)
     assert ["If-None-Match" in asked for asked in site.asked] == [False, False, True]
-    assert site.asked[-1]["If-Modified-Since"] == headers["Last-Modified"]
+    assert site.asked[-1]["If-Modified-Since"] == VALIDATORS["Last-Modified"]
+    assert fetch_and_publish(url, MemoryStore())
+
+
+def _remove(store: MemoryStore, scope: str) -> None:
+    remove_scope(store, scope, now=NOW)
+    reset_scope(store, scope, now=NOW)
+
+
+def _lose_the_image(store: MemoryStore, scope: str) -> None:
+    store.delete(catalog_of(store).scopes[scope].base.name)
+
+
+def _damage_the_image(store: MemoryStore, scope: str) -> None:
+    name = catalog_of(store).scopes[scope].base.name
+    body = store.read(name).body
+    store.write(name, body[:-40] + bytes([body[-40] ^ 1]) + body[-39:])
+
+
+def _forget_of_what(store: MemoryStore, _scope: str) -> None:
+    (name,) = store.names("fetch/")
+    members = json.loads(store.read(name).body)
+    del members["crls"]
+    store.write(name, json.dumps(members).encode())
+
+
+@pytest.mark.parametrize(
+    "undo",
+    [
+        _remove,
+        lambda store, scope: reset_scope(store, scope, now=NOW),
+        _lose_the_image,
+        _damage_the_image,
+        _forget_of_what,
+    ],
+    ids=["removed", "reset", "image lost", "image damaged", "remembered by an older version"],
+)
+def test_what_is_gone_is_fetched_whole_again(
+    site: Site, undo: Callable[[MemoryStore, str], None]
+) -> None:
+    """
+    "Not modified" says nothing of what the store does not have any more, or not whole; of
+    several CRLs in one file the one that is gone decides. Then all is as it was.
+    """
+    store = MemoryStore()
+    url = f"{site.url}/ca.crl"
+    crls = make_crl(CA, 1), make_crl(CA, 2, [5], extensions=[ONLY_USER_CERTIFICATES])
+    site.pages["/ca.crl"] = 200, VALIDATORS, pem_of(*crls)
+    assert fetch_and_publish(url, store)
+    scopes = catalog_of(store).scopes
+    (scope,) = (key for key, one in scopes.items() if one.base.metadata.crl_number == 2)
+    undo(store, scope)
+    assert fetch_and_publish(url, store)
+    assert "If-None-Match" not in site.asked[-1]
+    found = catalog_of(store).scopes
+    assert found.keys() == scopes.keys()
+    for record in found.values():
+        assert is_intact(store, record.base)
+
+
+def test_a_crl_that_is_past_its_next_update_is_due(site: Site) -> None:
+    """A cache that says "not modified" for ever does not keep the next CRL away."""
+    store = MemoryStore()
+    url = f"{site.url}/ca.crl"
+    site.pages["/ca.crl"] = 200, VALIDATORS, pem_of(make_crl(CA, 1))
+    assert fetch_and_publish(url, store)
+    assert not fetch_and_publish(url, store, NOW + 29 * DAY)
+    assert fetch_and_publish(url, store, NOW + 31 * DAY)
+
+
+def test_what_a_newer_crl_took_the_place_of_needs_no_fetching(site: Site) -> None:
+    """A delta that its complete CRL has reached, and a CRL that came another way."""
+    store = MemoryStore()
+    publish(store, make_crl(CA, 1))
+    url = f"{site.url}/delta.crl"
+    delta = make_crl(CA, 2, [5], extensions=[delta_of(1)])
+    site.pages["/delta.crl"] = 200, VALIDATORS, pem_of(delta)
+    assert fetch_and_publish(url, store)
+    publish(store, make_crl(CA, 3, [5]))
+    assert not fetch_and_publish(url, store)
 
 
 def test_redirects_are_followed_a_few_times(site: Site) -> None:

@@ -22,6 +22,7 @@ from crlcheck.mirror import mirror_store
 from crlcheck.operations import advance_generation, clean_up
 from crlcheck.scope import names_match
 from crlcheck.stores import ObjectStore
+from crlcheck.types import PublishReport
 
 _PATH = click.Path(path_type=Path)
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -135,6 +136,7 @@ def _fetch_one(
     allow_shrink: bool,
 ) -> list[dict[str, Any]]:
     done: list[dict[str, Any]] = []
+    reports: list[PublishReport] = []
     with fetch(url, store, limits) as fetched:
         if fetched is None:
             return [{"url": url, "outcome": "not modified"}]
@@ -148,15 +150,17 @@ def _fetch_one(
                     source_name=name,
                     issuers_from=", ".join(map(str, issuers)),
                     allow_shrink=allow_shrink,
+                    rebuild=True,  # fetched although it is remembered: it is gone or damaged
                     max_source_size=limits.max_size,
                 )
             except CrlError as error:
                 done.append({"url": name, "outcome": "refused", "detail": str(error)})
                 continue
+            reports.append(report)
             outcome = "published" if report.published else "unchanged"
             done.append({"url": name, "outcome": outcome, **published_members(report)})
         if all(one["outcome"] != "refused" for one in done):
-            fetched.remember()
+            fetched.remember(reports)
     return done
 
 

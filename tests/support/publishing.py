@@ -17,7 +17,7 @@ OTHER_CA = make_authority("Other CA")
 
 
 def publish(
-    store: Any, crl: bytes, issuer: Any = CA.pem, now: datetime = NOW, **options: Any
+    store: Any, crl: Any, issuer: Any = CA.pem, now: datetime = NOW, **options: Any
 ) -> PublishReport:
     """Publish at NOW."""
     return publish_crl(crl, store, issuer=issuer, now=now, **options)
