@@ -385,9 +385,11 @@ class _Fit(NamedTuple):
 
     def joined(self, other: _Fit) -> _Fit:
         """Return how a CRL speaks that does so for two causes."""
-        reasons = self.reasons | other.reasons
-        unsure = (self.unsure_reasons | other.unsure_reasons) & ~reasons
-        return _Fit(reasons, self.waived and other.waived, unsure)
+        return _Fit(
+            self.reasons | other.reasons,
+            self.waived and other.waived,
+            self.unsure_reasons | other.unsure_reasons,
+        )
 
 
 _COVERS = _Fit(ALL_REASONS)

@@ -244,6 +244,18 @@ def test_a_crl_called_by_its_issuers_name_clears_what_does_not_name_others(
     assert applied.reasons == reasons
 
 
+def test_what_a_crl_covers_anyway_is_not_waived() -> None:
+    """
+    One that names the issuer and another point covers a certificate without
+    points by the former; that a policy would let it do so by the latter is no
+    waiver.
+    """
+    crl = make_metadata(issuing_distribution_point=idp(names=(ELSEWHERE, OWN)))
+    table = ScopeTable([crl], [make_issuer()], waive_points=True)
+    (applied,) = table.coverage(make_certificate()).applicable
+    assert (applied.reasons, applied.waived) == (ALL_REASONS, False)
+
+
 def test_a_crl_for_some_reasons_called_by_its_issuers_name() -> None:
     """
     Where it may clear, it does so for its own reasons only; with
