@@ -5,7 +5,7 @@ worth is told by the caller.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 NodeT = TypeVar("NodeT", bound=Hashable)
@@ -32,11 +32,13 @@ def best_path(
     start: NodeT, ways_of: Callable[[NodeT], Sequence[Way[NodeT, ResultT]]]
 ) -> list[ResultT]:
     """
-    Return the results on the best path from *start* up, from its foot.
+    Return the results on the best path from *start* up, from its foot; every node
+    has a way.
 
-    A path ends, so it does not lead round in a circle. A way that is not checked
-    counts only where no checked way of the same node is BAD: nobody can say of it
-    what was found of the other. Where no path ends, every result counts.
+    A way that is not checked counts only where no checked way of the same node is
+    BAD: nobody can say of it what was found of the other. A path that leads round
+    in a circle does not end. It counts only where no path ends and nothing BAD is
+    found on the way.
 
     The work is polynomial in the graph, whatever circles there are in it.
     """
@@ -44,7 +46,11 @@ def best_path(
 
 
 class _Search(Generic[NodeT, ResultT]):
-    """The part of the graph above a node, and which nodes a path ends from."""
+    """
+    The part of the graph above a node. ``_open`` are the nodes whose unchecked ways
+    count, ``_passing`` those from which a path ends that is not BAD, ``_bad`` those
+    from which nothing but BAD ones and circles lead, each with its way.
+    """
 
     def __init__(
         self, start: NodeT, ways_of: Callable[[NodeT], Sequence[Way[NodeT, ResultT]]]
@@ -56,60 +62,109 @@ class _Search(Generic[NodeT, ResultT]):
             if node not in self._graph:
                 self._graph[node] = ways_of(node)
                 waiting.extend(above for way in self._graph[node] for above in way.above)
-        # Nodes whose checked ways all lead round in a circle have nothing but their
-        # unchecked ones, unless a certificate of the same node is BAD by itself.
-        ended = self._ends(self._is_alone)
-        self._circular = {
-            node
-            for node, ways in self._graph.items()
-            if node not in ended and all(way.severity != BAD for way in ways)
+        # Opened as far as nothing BAD was found beside them, so that two nodes cannot
+        # excuse each other.
+        self._open = {
+            node for node, ways in self._graph.items() if not any(way.is_checked for way in ways)
         }
-        self._ended = self._ends(self._is_open)
-        self._not_bad = self._ends(
-            lambda node, way: way.severity != BAD and self._is_open(node, way)
-        )
+        opened: set[NodeT] | None = None
+        while opened is None or opened:
+            opened = {node for node in self._graph if node not in self._open and self._opens(node)}
+            self._open |= opened
+        self._passing = self._ending(DOUBTFUL)
+        self._bad = self._find_bad(self._passing)
 
     def best(self, start: NodeT) -> list[ResultT]:
-        good = self._ends(lambda node, way: way.severity == GOOD and self._counts(node, way))
-        for found in (good, self._not_bad, self._ended):
+        """Return the results on the best path from *start*."""
+        for found in (self._ending(GOOD), self._passing, self._bad):
             if start in found:
                 return self._results(start, found)
-        every = [way.result for ways in self._graph.values() for way in ways]
-        return [result for result in every if result is not None]
+        for severity in (GOOD, DOUBTFUL):
+            circle = self._circling(severity)
+            if start in circle:
+                return self._results(start, circle)
+        raise ValueError("a node has no way")
 
-    def _ends(
-        self, may_be_used: Callable[[NodeT, Way[NodeT, ResultT]], bool]
+    def _opens(self, node: NodeT) -> bool:
+        """Whether no checked way of a node is BAD, not counting what leads back to the node."""
+        ways = self._graph[node]
+        if all(way.is_checked for way in ways):
+            return False
+        bad = self._find_bad(self._ending(DOUBTFUL, without=node), without=node)
+        return not any(
+            way.is_checked and (way.severity == BAD or any(above in bad for above in way.above))
+            for way in ways
+        )
+
+    def _may_use(self, node: NodeT, way: Way[NodeT, ResultT], severity: int) -> bool:
+        return way.severity <= severity and (way.is_checked or node in self._open)
+
+    def _ending(
+        self, severity: int, *, without: NodeT | None = None
     ) -> dict[NodeT, Way[NodeT, ResultT]]:
-        """Return the nodes from which a path of such ways ends, each with its way."""
+        """Return the nodes from which a path of that severity at most ends."""
+        return self._grown(
+            lambda found, node, way: (
+                node != without
+                and self._may_use(node, way, severity)
+                and all(above in found for above in way.above)
+            )
+        )
+
+    def _find_bad(
+        self, passing: Container[NodeT], *, without: NodeT | None = None
+    ) -> dict[NodeT, Way[NodeT, ResultT]]:
+        """Return the nodes that are not *passing* and have a BAD way."""
+        return self._grown(
+            lambda found, node, way: (
+                node != without
+                and node not in passing
+                and way.is_checked
+                and (way.severity == BAD or any(above in found for above in way.above))
+            )
+        )
+
+    def _grown(
+        self,
+        belongs: Callable[[dict[NodeT, Way[NodeT, ResultT]], NodeT, Way[NodeT, ResultT]], bool],
+    ) -> dict[NodeT, Way[NodeT, ResultT]]:
+        """Return the least set of nodes with a way that *belongs* to what is found so far."""
         found: dict[NodeT, Way[NodeT, ResultT]] = {}
         before = -1
         while len(found) > before:
             before = len(found)
             for node, ways in self._graph.items():
                 if node not in found:
-                    for way in ways:
-                        if may_be_used(node, way) and all(above in found for above in way.above):
-                            found[node] = way
-                            break
+                    way = next((one for one in ways if belongs(found, node, one)), None)
+                    if way is not None:
+                        found[node] = way
         return found
 
-    def _is_alone(self, node: NodeT, way: Way[NodeT, ResultT]) -> bool:
-        return way.is_checked or not any(one.is_checked for one in self._graph[node])
-
-    def _is_open(self, node: NodeT, way: Way[NodeT, ResultT]) -> bool:
-        return node in self._circular or self._is_alone(node, way)
-
-    def _counts(self, node: NodeT, way: Way[NodeT, ResultT]) -> bool:
-        return self._is_open(node, way) or not any(map(self._is_bad, self._graph[node]))
-
-    def _is_bad(self, way: Way[NodeT, ResultT]) -> bool:
-        return way.is_checked and (
-            way.severity == BAD
-            or (
-                all(above in self._ended for above in way.above)
-                and any(above not in self._not_bad for above in way.above)
-            )
-        )
+    def _circling(self, severity: int) -> dict[NodeT, Way[NodeT, ResultT]]:
+        """
+        Return the nodes from which ways of that severity at most end, or lead on for
+        ever past nodes from which none ends.
+        """
+        ending = self._ending(severity)
+        kept = dict(ending)
+        for node, ways in self._graph.items():
+            if node not in self._passing and node not in self._bad:
+                kept[node] = ways[0]
+        before = len(kept) + 1
+        while len(kept) < before:
+            before = len(kept)
+            for node in [one for one in kept if one not in ending]:
+                ways = [
+                    way
+                    for way in self._graph[node]
+                    if self._may_use(node, way, severity)
+                    and all(above in kept for above in way.above)
+                ]
+                if ways:
+                    kept[node] = ways[0]
+                else:
+                    del kept[node]
+        return kept
 
     def _results(self, start: NodeT, found: Mapping[NodeT, Way[NodeT, ResultT]]) -> list[ResultT]:
         results: list[ResultT] = []
@@ -117,7 +172,7 @@ class _Search(Generic[NodeT, ResultT]):
         seen: set[NodeT] = set()
         while waiting:
             node = waiting.pop(0)
-            if node not in seen:
+            if node not in seen and node in found:
                 seen.add(node)
                 way = found[node]
                 if way.result is not None:

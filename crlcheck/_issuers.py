@@ -166,7 +166,6 @@ class IssuerKeys:
         "_by_id",
         "_by_name",
         "_certificates",
-        "_named_anchors",
     )
 
     def __init__(
@@ -181,15 +180,13 @@ class IssuerKeys:
         self._by_name: dict[bytes, dict[bytes, IssuerKey]] = {}
         self._by_alias: dict[bytes, dict[bytes | None, tuple[IssuerKey, ...]]] = {}
         self._anchors_are_given = anchors is not None
-        self._named_anchors: set[IssuerKey | None] = set()
         trusted = _distinct(issuers)
         self._certificates: dict[bytes | int, IssuerCertificate] = {}
         for identity, one in trusted.items():
             key = self._add(name_key(one.certificate.subject), public_key_hash(one.certificate))
             held = self._certificates[identity] = IssuerCertificate(one)
             key.certificates.append(held)
-            if one.is_anchor:
-                self._named_anchors.add(key)
+            key.is_anchor = key.is_anchor or one.is_anchor
             key.publishes_no_crl = key.publishes_no_crl or one.publishes_no_crl
             if one.certificate.subject_key_id is not None:
                 key.ids.add(one.certificate.subject_key_id)
@@ -227,12 +224,13 @@ class IssuerKeys:
     def _mark(
         self, anchors: Sequence[CertificateFacts] | None, unpublished: Iterable[CertificateFacts]
     ) -> None:
-        named = [self.key(one.subject, public_key_hash(one)) for one in anchors or ()]
-        self._named_anchors.update(key for key in named if key is not None)
-        for key in self._all():
-            key.is_anchor = key in self._named_anchors or (
-                anchors is None and any(one.is_self_signed for one in key.certificates)
-            )
+        if anchors is None:
+            held = self._certificates.values()
+            anchors = [one.facts for one in held if one.is_self_signed]
+        for certificate in anchors:
+            anchor = self.key(certificate.subject, public_key_hash(certificate))
+            if anchor is not None:
+                anchor.is_anchor = True
         for certificate in unpublished:
             marked = self.key(certificate.subject, public_key_hash(certificate))
             if marked is not None:
@@ -301,6 +299,11 @@ class IssuerKeys:
             return () if known is None else (known,)
         return self._fitting(certificate)
 
+    def of_trusted(self, certificate: CertificateFacts) -> tuple[IssuerKey, ...] | None:
+        """Return the keys that may have issued a trusted certificate, None for any other."""
+        held = self._certificates.get(certificate.der)
+        return None if held is None else held.issuers
+
     def _fitting(
         self, certificate: CertificateFacts, but: IssuerKey | None = None
     ) -> tuple[IssuerKey, ...]:
@@ -337,12 +340,12 @@ class IssuerKeys:
         """
         Return how many certificates of a path, leaf first, lie below its anchor; at least 1.
 
-        That is the first one that was named as an anchor, or by default a last
+        That is the first one whose key is an anchor's, or by default a last
         certificate that is self-signed.
         """
         for position in range(1, len(path)):
             key = self.key(path[position].subject, public_key_hash(path[position]))
-            if key in self._named_anchors:
+            if key is not None and key.is_anchor:
                 return position
         if self._anchors_are_given or len(path) == 1:
             return len(path)

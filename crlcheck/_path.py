@@ -50,6 +50,8 @@ _Way: TypeAlias = Way[_Step, CheckResult]
 
 _END: _Way = Way(severity(None))
 
+_NO_ISSUER = (UndeterminedCause.UNKNOWN_ISSUER, UndeterminedCause.AMBIGUOUS_ISSUER)
+
 
 class Judge:
     """
@@ -112,7 +114,8 @@ class Judge:
         results = list(map(self._by_coverage, path, coverages))
         if self._snapshot.denied:
             if length == len(path):
-                results[-1] = self._join_above(results[-1], coverages[-1], depth=0)
+                # Whichever key issued the last one, it must not be denied.
+                results += self._above(coverages[-1].issuers, depth=0)
             keys = (table.issuers.key(one.subject, public_key_hash(one)) for one in path[1:])
             denials = [self._denial_of(certificate) for certificate in path[length:]]
             denials += [self._denial_of_key(key) for key in keys if key is not None]
@@ -129,12 +132,15 @@ class Judge:
             return result  # what becomes of a namesake says nothing of this certificate
         if depth == 0 and not self._snapshot.denied:
             return result
-        for step in self._steps(coverage.issuers, depth):
-            # Of several keys that may have issued it, each must be in order.
-            above = self._judge_above(step)
-            if above is not None:
-                result = worst((result, above))
+        # Of several keys that may have issued it, each must be in order.
+        for above in self._above(coverage.issuers, depth):
+            result = worst((result, above))
         return result
+
+    def _above(self, keys: Sequence[IssuerKey], depth: int | None) -> list[CheckResult]:
+        """Return what is found on the best path from each of *keys* up."""
+        found = [self._judge_above(step) for step in self._steps(keys, depth)]
+        return [result for result in found if result is not None]
 
     def _judge_above(self, step: _Step) -> CheckResult | None:
         """
@@ -187,10 +193,11 @@ class Judge:
         facts = certificate.facts
         coverage = self._snapshot.table.coverage(facts, keys=certificate.issuers)
         result = self._by_coverage(facts, coverage)
-        is_known = coverage.cause is not UndeterminedCause.AMBIGUOUS_ISSUER
+        # Of an unknown or ambiguous issuer nothing can be said, so nothing excuses by it.
+        is_known = coverage.cause not in _NO_ISSUER
         left = None if depth is None else depth - 1
         above = self._steps(coverage.issuers if is_known else (), left)
-        return Way(severity(result), result, above, bool(coverage.issuers))
+        return Way(severity(result), result, above, is_known)
 
     def _steps(self, keys: Sequence[IssuerKey], depth: int | None) -> tuple[_Step, ...]:
         """Return where a path goes on; at an anchor it does so only to ask for denials."""

@@ -258,8 +258,9 @@ class RevocationChecker:
         Return the worst result over a verified path, given leaf first: REVOKED
         over UNDETERMINED over NOT_REVOKED.
 
-        The path ends before the first trust anchor, by default before a last
-        certificate that is self-signed; the leaf is checked in any case. Each
+        The path ends before the first trust anchor, by default also before a last
+        certificate that is self-signed; the leaf is checked in any case, and
+        denials by hand count for all of it. Each
         certificate's issuer is the next one, which settles what its authority
         key id leaves open.
 

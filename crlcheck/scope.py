@@ -203,6 +203,8 @@ class ScopeTable:
         """
         # Most issuers have one complete CRL, which answers for all their certificates.
         question = (certificate.issuer, certificate.authority_key_id)
+        if issuer is None and keys is None:
+            keys = self.issuers.of_trusted(certificate)
         is_first = issuer is None and keys is None
         if is_first:
             answer = self._plain.get(question)

@@ -25,23 +25,26 @@ def worst_on_best_path(graph: Graph, start: int = 0) -> int:
     return max(best_path(start, graph.__getitem__), default=GOOD)
 
 
-def spelled_out(graph: Graph, node: int, passed: frozenset[int] = frozenset()) -> int | None:
+def spelled_out(graph: Graph, node: int, passed: frozenset[int] = frozenset()) -> tuple[int, bool]:
     """
-    Try every path that does not come back to a node; None where none ends. With
-    circles this takes exponential time.
+    Try every path that does not come back to a node; return how severe the best one
+    is, and whether it only leads round in a circle. This may take exponential time.
     """
     if node in passed:
-        return None
+        return GOOD, True
     checked: list[int] = []
     unchecked: list[int] = []
+    circles: list[int] = []
     for one in graph[node]:
         above = [spelled_out(graph, next_node, passed | {node}) for next_node in one.above]
-        if None not in above:
-            ways = checked if one.is_checked else unchecked
-            ways.append(max([one.severity, *(severity for severity in above if severity)]))
+        severity = max([one.severity, *(found for found, _ in above)])
+        is_circle = severity != BAD and any(found for _, found in above)
+        ways = circles if is_circle else checked if one.is_checked else unchecked
+        ways.append(severity)
     if BAD in checked:
-        return min(checked)
-    return min([*checked, *unchecked], default=None)
+        return min(checked), False
+    ended = checked + unchecked
+    return (min(ended), False) if ended else (min(circles), True)
 
 
 severities = st.sampled_from([GOOD, GOOD, DOUBTFUL, BAD])
@@ -49,58 +52,28 @@ NUM_NODES = 6
 
 
 @st.composite
-def acyclic_graphs(draw: st.DrawFn) -> Graph:
-    """Ways lead to nodes of higher numbers only."""
+def graphs(draw: st.DrawFn, *, may_circle: bool, may_mix: bool) -> Graph:
+    """Ways lead anywhere, or to nodes of higher numbers only."""
     graph: dict[int, list[Way[int, int]]] = {}
     for node in range(NUM_NODES):
-        higher = st.sampled_from(range(node + 1, NUM_NODES)) if node + 1 < NUM_NODES else None
-        above = st.just([]) if higher is None else st.lists(higher, max_size=2, unique=True)
-        graph[node] = [way(draw(severities), *draw(above)) for _ in range(draw(st.integers(0, 3)))]
-        graph[node] += [
-            way(draw(st.sampled_from([GOOD, DOUBTFUL])), is_checked=False)
-            for _ in range(draw(st.integers(0 if graph[node] else 1, 1)))
-        ]
+        others = range(0 if may_circle else node + 1, NUM_NODES)
+        above = (
+            st.lists(st.sampled_from(others), max_size=2, unique=True) if others else st.just([])
+        )
+        num_checked = draw(st.integers(0, 3))
+        num_unchecked = 1 if num_checked == 0 else draw(st.integers(0, may_mix))
+        unchecked = st.sampled_from([GOOD, DOUBTFUL])
+        graph[node] = [way(draw(severities), *draw(above)) for _ in range(num_checked)]
+        graph[node] += [way(draw(unchecked), is_checked=False) for _ in range(num_unchecked)]
     return graph
 
 
-@st.composite
-def checked_graphs(draw: st.DrawFn) -> Graph:
-    """Ways lead anywhere, and nodes have either checked ways or unchecked ones."""
-    nodes = st.lists(st.sampled_from(range(NUM_NODES)), max_size=2, unique=True)
-    graph: dict[int, list[Way[int, int]]] = {}
-    for node in range(NUM_NODES):
-        if draw(st.integers(0, 3)) == 0:
-            graph[node] = [way(draw(st.sampled_from([GOOD, DOUBTFUL])), is_checked=False)]
-        else:
-            num_ways = draw(st.integers(1, 3))
-            graph[node] = [way(draw(severities), *draw(nodes)) for _ in range(num_ways)]
-    return graph
-
-
-@given(acyclic_graphs() | checked_graphs())
+@given(graphs(may_circle=False, may_mix=True) | graphs(may_circle=True, may_mix=False))
 def test_the_best_path_is_what_trying_all_of_them_gives(graph: Graph) -> None:
     """
-    Where a path ends, the best one decides, with and without circles beside it.
+    With unchecked ways beside checked ones, and with circles.
     """
-    expected = spelled_out(graph, 0)
-    if expected is not None:
-        assert worst_on_best_path(graph) == expected
-
-
-@given(checked_graphs())
-def test_where_no_path_ends_the_worst_of_all_counts(graph: Graph) -> None:
-    """
-    A circle clears nobody who is on it, and denies nobody by itself.
-    """
-    if spelled_out(graph, 0) is None:
-        reached, waiting = set(), [0]
-        while waiting:
-            node = waiting.pop()
-            if node not in reached:
-                reached.add(node)
-                waiting += [above for one in graph[node] for above in one.above]
-        expected = max(one.severity for node in reached for one in graph[node])
-        assert worst_on_best_path(graph) == expected
+    assert worst_on_best_path(graph) == spelled_out(graph, 0)[0]
 
 
 def test_what_cannot_be_checked_does_not_excuse_what_is_bad() -> None:
@@ -119,13 +92,33 @@ def test_what_cannot_be_checked_does_not_excuse_what_is_bad() -> None:
 def test_a_way_round_does_not_count_against_the_unchecked_one() -> None:
     """
     Two keys that certify each other, each trusted directly as well: the circle
-    leads nowhere. One that is bad by itself is not excused by being on a circle.
+    leads nowhere. What is bad on it is not excused.
     """
     for severity in (GOOD, DOUBTFUL):
         ring = {0: [way(severity, 1), UNCHECKED], 1: [way(GOOD, 0), UNCHECKED]}
         assert worst_on_best_path(ring) == GOOD
     assert worst_on_best_path({0: [way(BAD, 1), UNCHECKED], 1: [way(GOOD, 0)]}) == BAD
+    assert worst_on_best_path({0: [way(GOOD, 1), UNCHECKED], 1: [way(BAD, 0)]}) == BAD
     assert worst_on_best_path({0: [way(GOOD, 1), way(BAD), UNCHECKED], 1: [way(GOOD, 0)]}) == BAD
+
+
+def test_two_nodes_do_not_excuse_each_other() -> None:
+    """
+    The only way on from the second that is no circle is bad, so the first one's
+    unchecked way does not count, although the second could go through it.
+    """
+    second = [way(BAD), way(GOOD, 0)]
+    assert worst_on_best_path({0: [way(GOOD, 1), UNCHECKED], 1: second}) == BAD
+    graph = {0: [way(GOOD, 1), way(DOUBTFUL), UNCHECKED], 1: second}
+    assert worst_on_best_path(graph) == DOUBTFUL
+
+
+def test_a_circle_alone_clears_nobody_of_what_is_on_it() -> None:
+    """
+    And denies nobody by itself.
+    """
+    for severity in (GOOD, DOUBTFUL, BAD):
+        assert worst_on_best_path({0: [way(GOOD, 1)], 1: [way(severity, 0)]}) == severity
 
 
 def test_a_mesh_takes_polynomial_time() -> None:

@@ -252,15 +252,55 @@ def test_a_rollover_certificate_is_no_anchor() -> None:
 
 def test_a_rollover_certificate_that_is_given_only_is_none_either() -> None:
     """
-    Where the new key is trusted by another certificate, nobody has verified this
-    one; without authority key id it may be the old key's.
+    Nobody has verified it, and without authority key id it may be the old key's,
+    which revokes it.
     """
-    self_signed = certify("CA", key_of(NEW), by=None, serial_number=2)
-    store = world((OLD, [14]), (self_signed, []), issuers=[OLD, self_signed])
+    renewed = certify("CA", key_of(NEW), by=OLD, serial_number=15)
+    store = world((OLD, [14]), (renewed, []), issuers=[OLD, renewed])
     checker = make_checker(store)
-    path = [client_of(NEW), NEW.der]
-    assert checker.check_chain(path).status is UNDETERMINED
-    assert checker.check_chain([path[0], self_signed.der]).status is NOT_REVOKED
+    assert checker.check_chain([client_of(NEW), NEW.der]).status is REVOKED
+    assert checker.check_chain([client_of(NEW), renewed.der]).status is NOT_REVOKED
+
+
+def test_a_path_that_is_given_ends_where_a_walk_does() -> None:
+    """
+    Below the first certificate of an anchor's key, whoever else certified it.
+    """
+    crossed = certify("Root", key_of(ROOT), by=OTHER_ROOT, key_id=key_id_of(OTHER_ROOT))
+    store = world((ROOT, []), (OTHER_ROOT, [SERIAL]), issuers=[ROOT, OTHER_ROOT, crossed])
+    checker = make_checker(store)
+    client = client_of(ROOT)
+    assert checker.check(client).status is NOT_REVOKED
+    assert checker.check_chain([client, crossed.der, OTHER_ROOT.der]).status is NOT_REVOKED
+    strict = make_checker(store, trust_anchors=OTHER_ROOT.der)
+    assert strict.check_chain([client, crossed.der, OTHER_ROOT.der]).status is REVOKED
+
+
+def test_an_ambiguous_certificate_excuses_nothing() -> None:
+    """
+    Of a certificate that any of several keys may have issued nothing can be said.
+    """
+    second = make_authority("Stranger")
+    nameless = certify("Middle", key_of(USUAL), by=STRANGER, serial_number=2)
+    trusted = [ROOT, USUAL, nameless, STRANGER, second]
+    for revoked, expected in (
+        ([SERIAL], (REVOKED, None)),
+        ([], (NOT_REVOKED, None)),
+    ):
+        store = world((ROOT, revoked), (USUAL, []), issuers=trusted)
+        assert verdict(make_checker(store).check(client_of(USUAL))) == expected
+
+
+def test_a_trusted_certificate_is_judged_by_what_is_known_of_it() -> None:
+    """
+    A root without authority key id is its own issuer, though it has namesakes, and
+    a rollover's is not.
+    """
+    store = world((OLD, [14]), issuers=[OLD, NEW, certify("CA", by=None)])
+    checker = make_checker(store)
+    assert checker.check(OLD.der).status is NOT_REVOKED
+    client = make_client(OLD, CLIENT_SERIAL, authority_key_id=False)
+    assert checker.check(client).cause is UndeterminedCause.AMBIGUOUS_ISSUER
 
 
 def test_a_self_signed_certificate_is_an_anchor_whatever_its_key_ids_say() -> None:
