@@ -74,6 +74,25 @@ def test_the_points_of_the_certificate_and_of_the_nearest_crl_are_named() -> Non
     )
 
 
+def test_the_nearest_crl_is_one_that_could_be_meant() -> None:
+    """
+    Without a point to compare, it is one that a distribution point leads to, and
+    for the certificate's kind where there is such a one.
+    """
+    point = partition(uri("http://ca/1"))
+    for_cas = partition(uri("http://ca/2"), flags=der(0x82, b"\xff"))
+    attributes = partition(flags=der(0x85, b"\xff"))
+    nearest = "the nearest is CRL 17 of CN=CA, for http://ca/1. If the CA leaves"
+    for scopes in ((attributes, point), (for_cas, point), (point, for_cas)):
+        assert nearest in detail_for(make_certificate(), *scopes)
+    elsewhere = pointing_at(uri("http://ca"))
+    both = partition(uri("http://ca/3"), flags=der(0x81, b"\xff"))
+    twin = partition(uri("http://ca/3"), flags=der(0x82, b"\xff"))
+    for scopes in ((both, twin), (twin, both)):
+        assert "for http://ca/3, user certificates only" in detail_for(elsewhere, *scopes)
+    assert "http://ca/2, CA certificates only" in detail_for(make_certificate(), for_cas)
+
+
 @pytest.mark.parametrize(
     ("scope", "words"),
     [
