@@ -66,7 +66,9 @@ class Catalog:
     ``removed_issuers`` by fingerprint the issuers that an operator took out: none
     of them is among ``issuers``, whoever wrote it there. ``superseded`` has images
     that no catalog names from the time given on: a name in it is never published
-    again, so that deleting it hits nobody. ``unknown`` is as in PublishedImage.
+    again, so that deleting it hits nobody. ``whole_since`` is the first generation of
+    which no image has been deleted; None where an older version did not note that.
+    ``unknown`` is as in PublishedImage.
     """
 
     generation: int
@@ -76,6 +78,7 @@ class Catalog:
     denied: tuple[Denial, ...] = ()
     superseded: Mapping[str, Superseded] = field(default_factory=dict)
     removed_issuers: Mapping[str, RemovedIssuer] = field(default_factory=dict)
+    whole_since: int | None = None
     unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -95,7 +98,7 @@ class Catalog:
     @classmethod
     def empty(cls) -> Catalog:
         """Return the catalog of a store that has none."""
-        return cls(0, {}, ())
+        return cls(0, {}, (), whole_since=1)
 
     def images(self) -> Iterator[PublishedImage]:
         """Yield every image that is published."""
@@ -106,7 +109,7 @@ class Catalog:
         """
         Return the images that this or an earlier generation named.
 
-        Those that have been deleted since are not known any more.
+        Those that have been deleted since are not known any more: see ``whole_since``.
         """
         found = {image.name for image in self.images() if image.since <= generation}
         gone = self.superseded.items()
@@ -156,6 +159,7 @@ class Catalog:
                 one.fingerprint: members for one in self.issuers if (members := one.members())
             },
             "removed_issuers": {key: one.members() for key, one in self.removed_issuers.items()},
+            "whole_since": self.whole_since,
         }
         return canonical_json(
             {
@@ -357,9 +361,11 @@ class Catalog:
 
     def without_superseded(self, names: Iterable[str]) -> Catalog:
         """Return this generation without images that have been deleted."""
-        gone = set(names)
+        gone = set(names) & self.superseded.keys()
         kept = {name: one for name, one in self.superseded.items() if name not in gone}
-        return replace(self, superseded=kept)
+        last = max((self.superseded[name].last for name in gone), default=0)
+        since = max(self.whole_since or 0, last + 1) if last else self.whole_since
+        return replace(self, superseded=kept, whole_since=since)
 
     def deletable(self, now: datetime, grace: timedelta) -> list[str]:
         """Return the images that were superseded at least *grace* ago, oldest first."""
@@ -491,6 +497,9 @@ def _read_catalog(value: object) -> Catalog:
         name: Superseded.read(name, one)
         for name, one in members_of(members.pop("superseded", {}), "superseded").items()
     }
+    whole_since = members.pop("whole_since", None)
+    if whole_since is not None:
+        whole_since = typed(whole_since, int, "whole_since")
     return Catalog(
         generation,
         scopes,
@@ -499,6 +508,7 @@ def _read_catalog(value: object) -> Catalog:
         tuple(denied),
         superseded,
         removed_issuers,
+        whole_since,
         unknown=members,
     )
 

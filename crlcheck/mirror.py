@@ -6,6 +6,7 @@ import mmap
 import os
 from dataclasses import dataclass
 
+from crlcheck._publication import is_intact
 from crlcheck._swap import read_catalog, write_copy
 from crlcheck.catalog import CATALOG_NAME, Catalog, PublishedImage
 from crlcheck.errors import (
@@ -30,14 +31,19 @@ class MirrorReport:
 
 
 def mirror_store(
-    source: str | os.PathLike[str] | ObjectStore, target: str | os.PathLike[str] | ObjectStore
+    source: str | os.PathLike[str] | ObjectStore,
+    target: str | os.PathLike[str] | ObjectStore,
+    *,
+    rebuild: bool = False,
 ) -> MirrorReport:
     """
     Make *target* the same published set as *source*.
 
     Images are verified and copied before the catalog, so that a reader of the
     target always finds a whole set. What neither the new catalog nor the one
-    before needs is deleted. Nothing else may publish to the target.
+    before needs is deleted. Nothing else may publish to the target. With
+    *rebuild* the images that the target has are read, too, and those that are
+    damaged copied again.
 
     Raises:
         FileNotFoundError: the source has nothing published.
@@ -52,7 +58,7 @@ def mirror_store(
         held, etag = read_catalog(copy)
         catalog.check_successor(held)
         try:
-            num_copied = _copy_images(catalog, origin, copy)
+            num_copied = _copy_images(catalog, origin, copy, rebuild=rebuild)
         except FileNotFoundError:
             continue  # superseded and deleted since: there is a newer catalog
         if catalog != held and not write_copy(copy, catalog, stored.body, etag):
@@ -63,9 +69,13 @@ def mirror_store(
     raise StoreUnavailableError(f"{origin.url}: the catalog names images that are not there")
 
 
-def _copy_images(catalog: Catalog, origin: ObjectStore, copy: ObjectStore) -> int:
+def _copy_images(catalog: Catalog, origin: ObjectStore, copy: ObjectStore, *, rebuild: bool) -> int:
     present = set(copy.names("images/"))
-    missing = [image for image in catalog.images() if image.name not in present]
+    missing = [
+        image
+        for image in catalog.images()
+        if image.name not in present or (rebuild and not is_intact(copy, image))
+    ]
     for image in missing:
         octets = origin.load(image.name)
         _check(image, octets, f"image {image.name} in {origin.url}")

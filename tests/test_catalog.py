@@ -53,6 +53,7 @@ def test_the_members_by_name() -> None:
     assert value == {
         "format": 1,
         "generation": 1,
+        "whole_since": 1,
         "issuers": [base64.b64encode(b"\x30\xff").decode()],
         "scopes": {
             record().key: {

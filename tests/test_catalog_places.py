@@ -38,6 +38,7 @@ DEFAULTS: dict[str, object] = {
     "superseded": {},
     "tombstones": {},
     "until": None,
+    "whole_since": None,
 }
 """What an optional member is taken for where it is not there."""
 KEYED = [["issuer_records"], ["removed_issuers"], ["scopes"], ["superseded"], ["tombstones"]]

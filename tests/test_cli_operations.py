@@ -262,7 +262,57 @@ def test_two_generations_of_a_store_are_compared(
     assert main(["diff", f"{store.url}@9", store.url]) == 2
 
 
+def test_a_generation_whose_images_are_gone_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    It is not compared with nothing: the message says how far back one can go. Scopes that
+    are newer than the generation are no gap, unless an older version wrote the catalog.
+    """
+    store = LocalStore(tmp_path / "store", fsync=False)
+    for number in (1, 2, 3):
+        publish(store, make_crl(CA, number, range(number)), now=NOW)
+    publish(store, make_crl(OTHER_CA, 1), OTHER_CA.pem, now=NOW)
+    assert main(["diff", f"{store.url}@1", store.url]) == 0
+    (first, *_) = sorted(catalog_of(store).superseded.items(), key=lambda item: item[1].last)
+    store.delete(first[0])
+    assert main(["diff", f"{store.url}@1", store.url]) == 4
+    crlcheck.clean_up(store, grace=timedelta(0), now=NOW + DAY)
+    assert not catalog_of(store).superseded
+    for generation in (1, 2):
+        capsys.readouterr()
+        assert main(["diff", f"{store.url}@{generation}", store.url]) == 4
+        found = capsys.readouterr().err
+        assert f"generation {generation} cannot be shown any more" in found
+        assert "expected generation 3 or later, up to 5" in found
+    assert main(["diff", f"{store.url}@3", store.url]) == 0
+    members = json.loads(store.read("catalog.json").body)
+    del members["whole_since"]
+    store.write("catalog.json", json.dumps(members).encode())
+    assert main(["diff", f"{store.url}@3", store.url]) == 4
+    assert main(["diff", f"{store.url}@4", store.url]) == 0
+
+
 # ---- copies ------------------------------------------------------------------------
+
+
+def test_a_mirror_mends_a_damaged_copy(tmp_path: Path) -> None:
+    """
+    Where it is told to read what the target has; from a damaged source it copies nothing.
+    """
+    source, target = LocalStore(tmp_path / "a", fsync=False), LocalStore(tmp_path / "b")
+    publish(source, make_crl(CA, 1, [7]))
+    mirror_store(source, target)
+    (name,) = images_of(target)
+    whole = target.read(name).body
+    target.write(name, whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert mirror_store(source, target).num_copied == 0
+    assert main(["mirror", source.url, target.url, "--rebuild"]) == 0
+    assert target.read(name).body == whole
+    for store in (source, target):
+        store.write(name, whole[:-1])
+    with pytest.raises(crlcheck.IndexFileError):
+        mirror_store(source, target, rebuild=True)
 
 
 def test_a_mirror_has_the_same_set_and_follows(

@@ -130,10 +130,15 @@ def _open(target: str, stack: contextlib.ExitStack) -> _Set:
     store = open_target(location)
     with about(target, StoreError, IndexFileError):
         catalog = Catalog.from_bytes(store.read(CATALOG_NAME).body)
-        opened = {
-            name: stack.enter_context(open_index(store.load(name)))
-            for name in _names_at(catalog, generation)
-        }
+        try:
+            opened = {
+                name: stack.enter_context(open_index(store.load(name)))
+                for name in _names_at(catalog, generation)
+            }
+        except FileNotFoundError as error:
+            if generation is None:
+                raise
+            raise _gone(catalog, generation) from error
     found = _Set()
     for index in opened.values():
         if index.metadata.is_delta:
@@ -144,7 +149,19 @@ def _open(target: str, stack: contextlib.ExitStack) -> _Set:
         )
         found.listings[scope] = Listing(index, next(deltas, None))
         found.titles[scope] = crl_text(index.metadata)
+    # A catalog that an older version wrote does not tell of which generations images are gone.
+    unknown = catalog.whole_since is None and generation not in (None, catalog.generation)
+    if generation is not None and unknown and not catalog.scopes.keys() <= found.listings.keys():
+        raise _gone(catalog, generation)
     return found
+
+
+def _gone(catalog: Catalog, generation: int) -> StoreError:
+    oldest = catalog.generation if catalog.whole_since is None else catalog.whole_since
+    return StoreError(
+        f"generation {generation} cannot be shown any more, for images of it were deleted: "
+        f"expected generation {oldest} or later, up to {catalog.generation}"
+    )
 
 
 def _names_at(catalog: Catalog, generation: int | None) -> set[str]:
@@ -155,4 +172,6 @@ def _names_at(catalog: Catalog, generation: int | None) -> set[str]:
         raise click.UsageError(
             f"generation {generation}: the store is at generation {catalog.generation}"
         )
+    if catalog.whole_since is not None and generation < catalog.whole_since:
+        raise _gone(catalog, generation)
     return catalog.image_names_at(generation)

@@ -31,10 +31,11 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print one J
 @click.command("mirror")
 @click.argument("source", metavar="FROM")
 @click.argument("target", metavar="TO")
+@click.option("--rebuild", is_flag=True, help="Read what TO has, and copy damaged images again.")
 @_json_option
-def mirror_command(source: str, target: str, as_json: bool) -> int:
+def mirror_command(source: str, target: str, rebuild: bool, as_json: bool) -> int:
     """Make the store TO the same published set as the store FROM."""
-    report = mirror_store(open_target(source), open_target(target))
+    report = mirror_store(open_target(source), open_target(target), rebuild=rebuild)
     if as_json:
         say_json(
             {
