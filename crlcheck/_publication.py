@@ -446,7 +446,8 @@ class Publication:
     def _issuer_records(self, catalog: Catalog) -> list[IssuerRecord]:
         """
         Return the records of the issuers given, and completed ones of those that
-        the catalog has from a writer that did not tell whether they are self-signed.
+        the catalog has from a writer that did not tell who brought them or whether
+        they are self-signed.
         """
         moment = self._rules.clock().replace(microsecond=0)
         held = {one.certificate: one for one in catalog.issuers}
@@ -457,6 +458,8 @@ class Publication:
             if der not in held
         ]
         for der, record in held.items():
+            if not record.added_by and der in given:
+                records.append(replace(record, added_by=self._rules.issuers_from))
             if record.self_signed is None:
                 certificate = given.get(der) or _certificate(der)
                 if certificate is not None:

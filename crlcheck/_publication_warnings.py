@@ -7,7 +7,7 @@ from datetime import datetime
 
 from crlcheck._comparison import RECENT, is_past, speaking
 from crlcheck._difference import Difference
-from crlcheck._issuers import IssuerKeys
+from crlcheck._issuers import IssuerKeys, TrustedIssuer
 from crlcheck._metadata import ImageMetadata
 from crlcheck._name import name_key
 from crlcheck._wording import crl_text, name_text, time_text
@@ -120,7 +120,7 @@ def warnings_of_neighbours(
     ]
     if not others:
         return
-    keys = IssuerKeys(_certificates_of(catalog), (), None, trust_verifiers=False)
+    keys = IssuerKeys(_trusted(catalog), (), None, trust_verifiers=False)
     for other in others:
         theirs = speaking(other)
         older, newer = sorted((own, theirs), key=lambda one: one.this_update)
@@ -139,11 +139,11 @@ def warnings_of_neighbours(
         )
 
 
-def _certificates_of(catalog: Catalog) -> Iterator[CertificateFacts]:
-    """Yield the trusted certificates: tied keys may be certified by other names."""
+def _trusted(catalog: Catalog) -> Iterator[TrustedIssuer]:
+    """Yield all trusted certificates: tied keys may be certified by other names."""
     for issuer in catalog.issuers:
         try:
-            yield load_certificate(issuer.certificate)
+            yield TrustedIssuer(load_certificate(issuer.certificate), issuer.self_signed)
         except CertificateError:
             continue  # for the checker to complain of
 

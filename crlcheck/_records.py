@@ -233,10 +233,11 @@ class IssuerRecord:
     A trusted issuer certificate, and what is known of it.
 
     ``certificate`` is its DER. ``added_at`` and ``added_by`` tell when and by
-    what it came into the catalog; None and "" where it came before that was
-    noted. ``self_signed`` tells whether its signature holds under its own key:
-    decided when it was published, None where nobody could (an algorithm that is
-    not supported, or an older writer), so that names and key ids must do.
+    what it came into the catalog; None where it came before that was noted, and
+    whoever brings it then is taken for who did. ``self_signed`` tells whether its
+    signature holds under its own key: decided when it was published, None where
+    nobody could (an algorithm that is not supported, or an older writer), so that
+    names and key ids must do.
 
     The operator's settings: at an ``is_anchor`` paths end;
     ``publishes_no_crl`` lets certificates pass for which no CRL of this issuer
@@ -258,9 +259,11 @@ class IssuerRecord:
 
     def completed_by(self, other: IssuerRecord) -> IssuerRecord:
         """Return this record with what only *other*, of the same certificate, knows."""
-        if self.self_signed is not None or other.self_signed is None:
+        found = other.self_signed if self.self_signed is None else self.self_signed
+        added_by = self.added_by or other.added_by
+        if (found, added_by) == (self.self_signed, self.added_by):
             return self
-        return replace(self, self_signed=other.self_signed)
+        return replace(self, self_signed=found, added_by=added_by)
 
     def members(self) -> dict[str, Any]:
         """Return the JSON members beside the certificate, without those that say nothing."""

@@ -292,7 +292,8 @@ def test_self_signed_is_decided_when_an_issuer_is_published() -> None:
 def test_records_of_older_writers_are_completed() -> None:
     """
     An older version keeps no records. The next publication, be it of the same CRL,
-    finds out what is self-signed, and leaves open who brought the issuer.
+    finds out what is self-signed, and is taken for who brought the issuer, at a time
+    that nobody knows.
     """
     store = MemoryStore()
     crl = make_crl(CA)
@@ -302,6 +303,6 @@ def test_records_of_older_writers_are_completed() -> None:
     store.write(CATALOG_NAME, json.dumps(members).encode())
     report = publish(store, crl, source_name="crl/ca.crl")
     (record,) = catalog_of(store).issuers
-    assert (record.self_signed, record.added_at, record.added_by) == (True, None, "")
+    assert (record.self_signed, record.added_at, record.added_by) == (True, None, "crl/ca.crl")
     assert (report.published, report.generation) == (False, 2)
     assert publish(store, crl).generation == 2
