@@ -63,10 +63,14 @@ def _alternates(difference: Difference, after: ScopeRecord) -> bool:
     """
     Whether the CRL before this one seems to come from somebody who knew of other revocations.
 
-    Entries come late with a CA's mistakes, and go with its house-keeping; both at once is
-    strange, and so is either where sources take turns.
+    Entries come late with a CA's mistakes, and go with its house-keeping. Both at once is
+    strange where recent ones go, or where most of what is new is old; so is either where
+    sources take turns.
     """
     if difference.num_late and difference.num_lifted_recently:
+        return True
+    mostly_late = 2 * difference.num_late >= difference.num_newly_revoked
+    if mostly_late and min(difference.num_late, difference.num_lifted) > 1:
         return True
     changed = difference.num_late or difference.num_lifted_recently
     sources = (*after.earlier_sources, after.source)

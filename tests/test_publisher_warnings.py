@@ -227,6 +227,18 @@ def test_two_signers_that_take_turns_are_noticed() -> None:
         assert report.scope in str(warning)
 
 
+def test_two_signers_are_noticed_however_old_their_entries_are() -> None:
+    """Several old revocations that come while several others go."""
+    store = MemoryStore()
+    common = dict.fromkeys(range(10, 20), NOW - 300 * DAY)
+    one = dict.fromkeys((1, 2), NOW - 400 * DAY) | common
+    two = dict.fromkeys((3, 4), NOW - 400 * DAY) | common
+    publish(store, crl(1, one))
+    for number in (2, 3):
+        report = publish(store, crl(number, two if number % 2 == 0 else one))
+        assert kinds(report) == [Kind.ALTERNATING_SIGNERS]
+
+
 def test_an_ordinary_succession_is_not_taken_for_two_signers() -> None:
     """New revocations come and expired ones go, from one source or another."""
     store = MemoryStore()
