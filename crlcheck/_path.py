@@ -50,6 +50,9 @@ _Way: TypeAlias = Way[_Step, CheckResult]
 
 _END: _Way = Way(severity(None))
 
+_DENIALS_ONLY = -1
+"""The depth of steps beyond all that are checked."""
+
 _NO_ISSUER = (UndeterminedCause.UNKNOWN_ISSUER, UndeterminedCause.AMBIGUOUS_ISSUER)
 
 
@@ -178,17 +181,20 @@ class Judge:
         denial = self._denial_of_key(key)
         if denial is not None:
             return (Way(severity(denial), denial),)
-        looked_at = bool(depth is None or depth > 0 or self._snapshot.denied)
-        if key.is_anchor or not looked_at:
+        if key.is_anchor or (depth == 0 and not self._snapshot.denied):
             return (_END,)
+        if depth == 0:
+            # By itself, for what is above must not count for anything but denials.
+            found = self._judge_above(_Step(key, _DENIALS_ONLY))
+            return (_END if found is None else Way(severity(found), found),)
         certificates = [one for one in key.certificates if not signs or one.facts.may_sign_crls]
         return [self._way_by(one, depth) for one in certificates] or (_END,)
 
     def _way_by(self, certificate: IssuerCertificate, depth: int | None) -> _Way:
         if certificate.ends_path:
             return _END._replace(is_checked=False)
-        if depth == 0:  # only denials count from here up
-            above = self._steps(certificate.issuers, 0)
+        if depth == _DENIALS_ONLY:
+            above = self._steps(certificate.issuers, depth)
             return Way(_END.severity, None, above, bool(above))
         facts = certificate.facts
         coverage = self._snapshot.table.coverage(facts, keys=certificate.issuers)

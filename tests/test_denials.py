@@ -221,3 +221,32 @@ def test_keys_that_certify_each_other_can_be_denied() -> None:
         assert checker.check(client).status is NOT_REVOKED
         deny(store, new_by_old)
         assert_denied(checker.check(client), new_by_old)
+
+
+def test_beyond_the_depth_nothing_but_denials_counts() -> None:
+    """
+    Whether somebody else is denied changes nothing: keys that certify each other,
+    above what is checked, are no reason to think worse of what is below.
+    """
+    old, new = make_authority("Top"), make_authority("Top")
+    ring = [
+        CertificateAuthority.create(
+            "Top", private_key=one.private_key, parent=other, now=NOW, serial_number=serial
+        )
+        for one, other, serial in ((old, new, 31), (new, old, 32))
+    ]
+    middle = CertificateAuthority.create("Middle", parent=ring[0], now=NOW, serial_number=33)
+    twice = CertificateAuthority.create(
+        "Middle", private_key=middle.private_key, parent=ring[0], now=NOW, serial_number=34
+    )
+    store = MemoryStore()
+    known = [one.der for one in (*ring, middle, twice)]
+    publish_crl(make_crl(ring[0], 1, [33]), store, issuer=known, now=NOW)
+    publish_crl(make_crl(middle), store, issuer=known, now=NOW)
+    checker = make_checker(store, policy=Policy(path_depth=1))
+    client = make_client(middle, 5)
+    assert checker.check(client).status is NOT_REVOKED
+    deny(store, ROOT)
+    assert checker.check(client).status is NOT_REVOKED
+    deny(store, ring[1])
+    assert checker.check(client).status is REVOKED
