@@ -314,7 +314,3 @@ def _as_it_is(image: HeldImage) -> tuple[RevocationIndex | None, Exception | Non
     if image.is_open:
         return _opened(image)
     return None, None if image.error is None else StoreUnavailableError(image.error)
-
-
-def _join(result: CheckResult, above: CheckResult | None) -> CheckResult:
-    return result if above is None else worst((result, above))

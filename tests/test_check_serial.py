@@ -278,8 +278,8 @@ def test_what_is_no_issuer_or_no_fact_is_refused() -> None:
     with pytest.raises(ValueError, match="ASCII"):
         checker.check_serial(CA.der, 5, distribution_points=["http://ca/\u00e9"])
     points: Any
-    for points in ("http://ca/1", [5]):
-        with pytest.raises(TypeError, match="distribution_points"):
+    for points, found in (("http://ca/1", "one text"), ([5], "int, expected DistributionPoint")):
+        with pytest.raises(TypeError, match=f"distribution_points: found {found}"):
             checker.check_serial(CA.der, 5, distribution_points=points)
     with pytest.raises(ValueError, match="not_after"):
         checker.check_serial(CA.der, 5, not_after=datetime(2026, 1, 1))  # noqa: DTZ001

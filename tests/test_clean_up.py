@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from crlcheck.checker import RevocationChecker
-from crlcheck.errors import CrlError
+from crlcheck.errors import CrlError, StoreUnavailableError
 from crlcheck.operations import clean_up
 from crlcheck.publisher import publish_crl
 from crlcheck.rejections import read_rejections
@@ -158,3 +158,26 @@ def test_statuses_that_nobody_renewed_are_removed() -> None:
     store.write("status/broken.json", b"[" * 100)
     clean_up(store, now=NOW)
     assert [one.source for one in read_rejections(store)] == ["ca0"]
+
+
+def test_an_image_that_cannot_be_deleted_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    """
+    It stays on the catalog's list until it is gone; the publication succeeds, and a
+    warning names the image, the store and what went wrong.
+    """
+    store = MemoryStore()
+    gone = publish(store, make_crl(CA, 1)).image_name
+    publish(store, make_crl(CA, 2))
+
+    def fail(operation: str, name: str) -> None:
+        if (operation, name) == ("delete", gone):
+            raise StoreUnavailableError("no answer")
+
+    store.before = fail
+    assert publish(store, make_crl(CA, 3), now=NOW + DAY).published
+    assert gone in catalog_of(store).superseded
+    assert f"{gone} was not deleted from memory:: no answer" in caplog.text
+    store.before = None
+    assert publish(store, make_crl(CA, 4), now=NOW + DAY).published
+    assert gone not in catalog_of(store).superseded
+    assert gone not in images_of(store)

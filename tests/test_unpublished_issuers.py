@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
+from crlcheck._metadata import ImageMetadata
 from crlcheck._swap import read_catalog, swap
 from crlcheck.certificate import load_certificate
 from crlcheck.demo.encoding import encode_extension
@@ -15,10 +17,12 @@ from crlcheck.demo.pki import CertificateAuthority
 from crlcheck.errors import CertificateError
 from crlcheck.operations import deny_certificate, remove_scope
 from crlcheck.publisher import publish_crl
-from crlcheck.types import Policy, RevocationStatus, UndeterminedCause
+from crlcheck.scope import ScopeTable
+from crlcheck.types import DistributionPoint, Policy, RevocationStatus, UndeterminedCause
 from support.checking import CA, make_checker, verdict
 from support.memory_store import MemoryStore
 from support.pki import NOW, make_authority, make_client, make_crl
+from support.values import der, make_certificate, make_issuer, make_metadata, make_name
 
 REVOKED = RevocationStatus.REVOKED
 NOT_REVOKED = RevocationStatus.NOT_REVOKED
@@ -36,6 +40,8 @@ def silent_store(*, issuers: Iterable[CertificateAuthority] = ()) -> MemoryStore
     publish_crl(make_crl(CA), store, issuer=trusted, now=NOW)
     return store
 
+
+INDIRECT = b"\x30\x03\x84\x01\xff"
 
 NO_CRL = Policy(unpublished_issuers=SILENT.der)
 
@@ -88,6 +94,70 @@ def test_a_crl_belies_that_an_issuer_publishes_none() -> None:
         assert "a CRL that may be of that issuer is held" in str(result)
         if report.scope in read_catalog(store)[0].scopes:
             remove_scope(store, report.scope, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("crl", "expected"),
+    [
+        (make_metadata(base_crl_number=3), True),
+        (make_metadata(key="an old key"), True),
+        (make_metadata(key=None), True),
+        (make_metadata(key="rollover"), True),
+        (make_metadata(key="namesake"), False),
+        (make_metadata(issuer="another"), False),
+        (make_metadata(issuer="another", issuing_distribution_point=INDIRECT), False),
+    ],
+)
+@pytest.mark.parametrize("when", ["crls", "removed"])
+def test_which_crls_may_be_of_an_issuer(crl: ImageMetadata, expected: bool, when: str) -> None:
+    """
+    One of its key, of a key tied to it, and of one that nobody knows any more or
+    nobody verified; not a namesake's, nor one of another name. So with those that
+    were removed.
+    """
+    own = make_issuer()
+    rollover = make_issuer(key="rollover", subject_key_id=b"rollover")
+    namesake = dataclasses.replace(
+        make_issuer(key="namesake", subject_key_id=b"namesake"), authority_key_id=b"elsewhere"
+    )
+    root = make_certificate(
+        issuer="root",
+        subject="root",
+        key="root key",
+        authority_key_id=b"root key",
+        subject_key_id=b"root key",
+        is_ca=True,
+    )
+    held = {"crls": [], "removed": [], when: [crl]}
+    issuers = [own, rollover, namesake, root]
+    table = ScopeTable(held["crls"], issuers, removed=held["removed"])
+    certificate = make_certificate()
+    coverage = table.coverage(certificate)
+    assert table.may_have_crls(certificate, coverage) is expected
+
+
+def test_an_indirect_crl_may_be_for_certificates_that_name_its_issuer() -> None:
+    """
+    A certificate that names the CRL's issuer, or of which the points are not known.
+    """
+    indirect = make_metadata(issuer="another", key="another", issuing_distribution_point=INDIRECT)
+    table = ScopeTable([indirect], [make_issuer(), make_issuer("another", "another", b"another")])
+    bare, naming, other = (
+        make_certificate(distribution_points=points)
+        for points in (
+            (),
+            (DistributionPoint(crl_issuers=(der(0xA4, make_name("another")),)),),
+            (DistributionPoint(crl_issuers=(der(0xA4, make_name("a third")),)),),
+        )
+    )
+    for certificate, any_points, expected in (
+        (bare, False, False),
+        (bare, True, True),
+        (naming, False, True),
+        (other, False, False),
+    ):
+        coverage = table.coverage(certificate, any_points=any_points)
+        assert table.may_have_crls(certificate, coverage) is expected
 
 
 def test_what_is_above_an_issuer_without_crl_is_checked() -> None:
