@@ -126,7 +126,8 @@ def handler(event: object, _context: object) -> dict[str, Any]:
             failures.append(failure)
             if message_id is not None:
                 failed_messages[message_id] = None
-    _withdraw_issuers()
+    if not failures:
+        _withdraw_issuers()
     if request.from_queue:
         return {"batchItemFailures": [{"itemIdentifier": one} for one in failed_messages]}
     if failures:
@@ -135,7 +136,11 @@ def handler(event: object, _context: object) -> dict[str, Any]:
 
 
 def _withdraw_issuers() -> None:
-    """Trust no longer what was taken away from where the issuers are read."""
+    """
+    Trust no longer what was taken away from where the issuers are read.
+
+    Whatever failed is tried again, and this with it.
+    """
     present = ISSUERS.all_read
     if present is None:
         return
