@@ -6,6 +6,7 @@ CLANG ?= clang
 FUZZ_SECONDS ?= 60
 PYTEST_ARGS ?=
 MUTANTS_ARGS ?=
+WORST_CASE_ARGS ?=
 MODULES ?=
 WORLDS ?= 20000
 
@@ -21,16 +22,18 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 NATIVE := CMakeLists.txt native/make_cdef.py $(shell find native/include native/src native/python -type f)
 PACKAGES := $(wildcard crlcheck/__init__.py lambda_authorizer/__init__.py preprocessor/__init__.py)
 C_FILES = $(shell find native -name '*.[ch]')
+PYTHON_TARGETS = compile_unverified_crl certificate open_index catalog pem name json
 FUZZ_TARGETS = $(patsubst native/fuzz/%.c,%,$(wildcard native/fuzz/fuzz_*.c))
 
 MUTATED := build/mutants
+FUZZ_VENV := build/fuzz/venv
 
 # Tests, and the processes they start, use what is installed rather than what lies
 # in the working directory.
 PYTEST_ENV := PYTHONSAFEPATH=1
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test test-all e2e load soak conformance differential mutants lint format bench bench-large fuzz sanitize clean
+.PHONY: build demo test test-all e2e load soak conformance differential mutants lint format bench bench-large worst-case fuzz fuzz-python sanitize clean
 .DELETE_ON_ERROR:
 
 build: $(BUILT)
@@ -168,6 +171,10 @@ bench-large: $(VENV)/.bench
 	$(MEASURE) --sizes large --benchmark-json $(RESULTS)/$(or $(PART),large).json $(PYTEST_ARGS)
 	$(WRITE_REPORT)
 
+# How the time for hostile input grows, for each kind of it: a few minutes.
+worst-case: $(BUILT)
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.worst_case $(WORST_CASE_ARGS)
+
 # ---- fuzzing -----------------------------------------------------------------
 
 # Each target starts from the seeds in build/fuzz/corpus/<target>, which gains what
@@ -178,6 +185,30 @@ fuzz: $(BUILT)
 	cmake --build build/fuzz --parallel
 	$(BIN)/python native/fuzz/make_corpus.py build/fuzz/corpus
 	printf '%s\n' $(FUZZ_TARGETS) | xargs -P 2 -I NAME native/fuzz/run.sh NAME $(FUZZ_SECONDS)
+
+# What users call, from Python: atheris follows the Python code, the sanitizers that it
+# brings watch the native one, which clang builds for them. The installation is one of
+# its own, because atheris cannot follow an editable one; it borrows from .venv.
+fuzz-python: $(FUZZ_VENV)/.built
+	PYTHONPATH=tests $(BIN)/python -P tests/fuzz_python.py --seeds build/fuzz/python 2>/dev/null
+	mkdir -p build/fuzz/failures
+	printf '%s\n' $(PYTHON_TARGETS) | xargs -P 2 -I NAME native/fuzz/run_python.sh \
+	    $(FUZZ_VENV)/bin/python NAME $(FUZZ_SECONDS)
+
+$(FUZZ_VENV)/.built: $(VENV)/.fuzz $(NATIVE) $(shell find $(dir $(PACKAGES)) -name '*.py')
+	test -x $(FUZZ_VENV)/bin/python || $(BIN)/python -m venv --without-pip $(FUZZ_VENV)
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	    > $$($(FUZZ_VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/borrowed.pth
+	CC=$(CLANG) $(BIN)/python -m pip --python $(FUZZ_VENV)/bin/python install --quiet --no-deps \
+	    --no-build-isolation --force-reinstall --config-settings=build-dir=build/fuzz/module \
+	    --config-settings=cmake.build-type=Debug --config-settings=install.strip=false \
+	    --config-settings=cmake.define.CRLCHECK_SANITIZE=ON .
+	touch $@
+
+$(VENV)/.fuzz: $(BUILT)
+	$(BIN)/python -m pip install --quiet --no-build-isolation \
+	    --config-settings=build-dir=build/editable --editable '.[fuzz]'
+	touch $@
 
 # ---- sanitizers --------------------------------------------------------------
 

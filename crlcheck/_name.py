@@ -244,7 +244,11 @@ def _decomposed(form: Literal["NFD", "NFKD"], text: str) -> str:
     characters = "".join([unicodedata.normalize(form, character) for character in text])
     ordered: list[str] = []
     for _, members in itertools.groupby(characters, key=_is_combining):
-        ordered.extend(sorted(members, key=unicodedata.combining))  # starters stay in place
+        by_class: dict[int, list[str]] = {}  # starters are one class, and stay in place
+        for member in members:
+            by_class.setdefault(unicodedata.combining(member), []).append(member)
+        for combining_class in sorted(by_class):
+            ordered += by_class[combining_class]
     return "".join(ordered)
 
 

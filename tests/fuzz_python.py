@@ -1,0 +1,161 @@
+"""
+Fuzz what users call, from Python, with libFuzzer through atheris: ``make fuzz-python``.
+
+Each target takes octets and calls one public entry point. Whatever it raises that its
+documentation does not name ends the run, and leaves the input in
+build/fuzz/failures. The seeds are those that ``make fuzz`` starts from, and texts.
+
+Usage: fuzz_python.py TARGET [libFuzzer's options] [CORPUS ...]
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["crlcheck"]):
+    import crlcheck
+    from crlcheck import _json, _name, _pem
+    from crlcheck._points import read_issuing_distribution_point
+    from crlcheck.catalog import Catalog
+    from crlcheck.certificate import load_certificate, load_certificates
+    from crlcheck.demo.encoding import der
+    from crlcheck.demo.pki import pem_block
+    from crlcheck.scope import ScopeTable
+
+from support.certificate_der import ISSUER, encode_certificate
+from support.crls import make_crl
+from support.values import make_issuer, make_metadata
+
+ROOT = Path(__file__).parents[1]
+_HELD = ScopeTable([make_metadata(issuer=ISSUER)], [make_issuer(subject=ISSUER)])
+
+
+def compile_unverified_crl(data: bytes) -> None:
+    """A CRL: refused, or an image that opens and can be walked through."""
+    with contextlib.suppress(crlcheck.CrlError):
+        image = crlcheck.compile_unverified_crl(data).image
+        assert image is not None
+        with crlcheck.open_index(image) as index:
+            for entry in index.iter_entries():
+                assert index.find(entry.serial_number, entry.certificate_issuer) is not None
+
+
+def certificate(data: bytes) -> None:
+    """A certificate in DER or PEM: refused, or one that the rules can be asked about."""
+    with contextlib.suppress(crlcheck.CertificateError):
+        for facts in load_certificates(data):
+            _HELD.coverage(facts)
+            _name.format_name(facts.subject)
+        assert load_certificate(data).der in data or _pem.looks_like_pem(data)
+
+
+def open_index(data: bytes) -> None:
+    """An image: refused, or one whose lookups end, whether or not its digest is right."""
+    for verify in (True, False):
+        with (
+            contextlib.suppress(crlcheck.IndexFileError),
+            crlcheck.open_index(data, verify=verify) as index,
+        ):
+            index.find(5)
+            for _entry in index.iter_entries():
+                pass
+
+
+def catalog(data: bytes) -> None:
+    """A catalog: refused, or one that is written as it was read."""
+    with contextlib.suppress(crlcheck.StoreError):
+        found = Catalog.from_bytes(data)
+        assert Catalog.from_bytes(found.to_bytes()) == found
+
+
+def pem(data: bytes) -> None:
+    """PEM: the same blocks, or the same refusal, however it is cut into chunks."""
+    for label in (_pem.CERTIFICATE, _pem.CRL):
+        found: list[bytes] | None = None
+        with contextlib.suppress(ValueError):
+            found = _pem.pem_blocks(data, label)
+        for size in (3, 50):
+            assert found == _in_chunks(data, label, size)
+
+
+def _in_chunks(data: bytes, label: str, size: int) -> list[bytes] | None:
+    splitter = _pem.PemSplitter(label)
+    blocks: list[bytearray] = []
+    try:
+        for start in range(0, len(data), size):
+            for number, octets in splitter.feed(data[start : start + size]):
+                if number > len(blocks):
+                    blocks.append(bytearray())
+                blocks[number - 1] += octets
+        splitter.finish()
+    except ValueError as error:
+        return [] if "found" in str(error) and not blocks and "no line" in str(error) else None
+    return list(map(bytes, blocks))
+
+
+def name(data: bytes) -> None:
+    """A Name: no Name, or one whose canonical form is its own and whose text prints."""
+    with contextlib.suppress(ValueError):
+        form = _name.canonical_name(data)
+        assert _name.canonical_name(form) == form
+        assert _name.format_name(data).isprintable()
+    _name.name_key(data)
+    read_issuing_distribution_point(data)
+
+
+def json(data: bytes) -> None:
+    """JSON: refused, or a value that is written and read again the same."""
+    with contextlib.suppress(ValueError):
+        value = _json.parse_json(data)
+        assert _json.parse_json(_json.canonical_json(value)) == value
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    one.__name__: one
+    for one in (compile_unverified_crl, certificate, open_index, catalog, pem, name, json)
+}
+
+
+def write_seeds(directory: Path) -> None:
+    """Write a few seeds for each target that has none of ``make fuzz``'s."""
+    crl, issued = make_crl([5, 7]), encode_certificate()
+    image = crlcheck.compile_unverified_crl(crl).image
+    assert image is not None
+    published = Catalog(1, {}, ()).to_bytes()
+    texts = [
+        pem_block("X509 CRL", b"abc"),
+        pem_block("CERTIFICATE", b"abc") + pem_block("PRIVATE KEY", b"abc"),
+    ]
+    seeds: dict[str, list[bytes]] = {
+        "compile_unverified_crl": [crl, pem_block("X509 CRL", crl)],
+        "certificate": [issued, pem_block("CERTIFICATE", issued)],
+        "open_index": [image],
+        "catalog": [published],
+        "pem": [*texts, b"".join(texts)],
+        "name": [ISSUER, der(0x30, der(0xA0, der(0xA0, der(0x86, b"http://ca/"))))],
+        "json": [published, b'{"a":[1,-2.5e3,"\\ud800",null,true]}'],
+    }
+    for target, contents in seeds.items():
+        folder = directory / target
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, seed in enumerate(contents):
+            (folder / f"seed-{number}").write_bytes(seed)
+
+
+def main() -> None:
+    """Fuzz the target that the command line names."""
+    if sys.argv[1:2] == ["--seeds"]:
+        write_seeds(Path(sys.argv[2]))
+        return
+    target = TARGETS[sys.argv.pop(1)]
+    atheris.Setup(sys.argv, target)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
