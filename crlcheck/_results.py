@@ -203,11 +203,12 @@ def _keys_text(keys: Sequence[IssuerKey]) -> str:
 
 
 def _waived(certificate: CertificateFacts, cause: UndeterminedCause, reason: str) -> CheckResult:
-    return dataclasses.replace(
-        undetermined(certificate, cause, ""),
+    return CheckResult(
         status=RevocationStatus.NOT_REVOKED,
         cause=None,
         detail=f"{subject_text(certificate)} is accepted by policy: {reason}",
+        serial_number=certificate.serial_number,
+        certificate=certificate,
         waived=(cause,),
     )
 

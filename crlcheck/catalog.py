@@ -204,9 +204,9 @@ class Catalog:
             previous is None or previous.base.metadata.tbs_digest != record.base.metadata.tbs_digest
         ):
             tombstones[record.key] = replace(tombstone, accepts_any=False)
-        return self._next(
-            now,
-            scopes={**self.scopes, record.key: record},
+        return self._next_with_scopes(
+            {**self.scopes, record.key: record},
+            now=now,
             issuers=(*self.issuers, *issuers),
             tombstones=tombstones,
         )
@@ -226,7 +226,7 @@ class Catalog:
         record = replace(
             self._record(key), covers_no_distribution_point=covers_no_distribution_point
         )
-        return replace(self, generation=self.generation + 1, scopes={**self.scopes, key: record})
+        return self._next(scopes={**self.scopes, key: record})
 
     def without_scope(self, key: str, *, now: datetime, note: str) -> Catalog:
         """
@@ -237,7 +237,8 @@ class Catalog:
         """
         tombstone = self._tombstone(key, ScopeAction.REMOVED, now, note)
         scopes = {one: record for one, record in self.scopes.items() if one != key}
-        return self._next(now, scopes=scopes, tombstones={**self.tombstones, key: tombstone})
+        tombstones = {**self.tombstones, key: tombstone}
+        return self._next_with_scopes(scopes, now=now, tombstones=tombstones)
 
     def with_reset(self, key: str, *, now: datetime, note: str) -> Catalog:
         """
@@ -255,7 +256,7 @@ class Catalog:
             )
         else:
             tombstone = self._tombstone(key, ScopeAction.RESET, now, note)
-        return self._next(now, tombstones={**self.tombstones, key: tombstone})
+        return self._next(tombstones={**self.tombstones, key: tombstone})
 
     def with_issuer_settings(
         self,
@@ -280,7 +281,7 @@ class Catalog:
             else publishes_no_crl,
         )
         kept = (one for one in self.issuers if one.fingerprint != fingerprint)
-        return replace(self, generation=self.generation + 1, issuers=(*kept, changed))
+        return self._next(issuers=(*kept, changed))
 
     def without_issuer(
         self, fingerprint: str, removed: RemovedIssuer, *, may_return: bool = False
@@ -303,9 +304,9 @@ class Catalog:
             for key in removed.scopes
         }
         remembered = {} if may_return else {fingerprint: removed}
-        return self._next(
-            removed.at,
-            scopes={key: record for key, record in self.scopes.items() if key not in gone},
+        return self._next_with_scopes(
+            {key: record for key, record in self.scopes.items() if key not in gone},
+            now=removed.at,
             tombstones={**self.tombstones, **tombstones},
             issuers=tuple(one for one in self.issuers if one.fingerprint != fingerprint),
             removed_issuers={**self.removed_issuers, **remembered},
@@ -321,7 +322,7 @@ class Catalog:
         if fingerprint not in self.removed_issuers:
             raise ValueError(f"issuer {fingerprint}: it was not removed from the catalog")
         kept = {key: one for key, one in self.removed_issuers.items() if key != fingerprint}
-        return replace(self, generation=self.generation + 1, removed_issuers=kept)
+        return self._next(removed_issuers=kept)
 
     def issuer(self, fingerprint: str) -> IssuerRecord:
         """
@@ -338,7 +339,7 @@ class Catalog:
     def with_denial(self, denial: Denial) -> Catalog:
         """Return the next generation, in which a certificate is denied; ended denials go."""
         kept = [one for one in self.denied if one.key != denial.key and one.holds(denial.at)]
-        return self._next(denial.at, denied=(*kept, denial))
+        return self._next(denied=(*kept, denial))
 
     def without_denial(self, issuer: bytes, serial_number: int, *, now: datetime) -> Catalog:
         """
@@ -351,13 +352,13 @@ class Catalog:
         kept = tuple(one for one in self.denied if one.key != key)
         if len(kept) == len(self.denied):
             raise ValueError(f"serial number {serial_number:x} of that issuer is not denied")
-        return self._next(now, denied=kept)
+        return self._next(denied=kept)
 
     def with_superseded(self, names: Iterable[str], *, now: datetime) -> Catalog:
         """Return the next generation, in which images that nobody published are to be deleted."""
         noted = Superseded(_whole_seconds(now), 0, 0)
         fresh = {name: noted for name in names if name not in self.superseded}
-        return self._next(now, superseded={**fresh, **self.superseded})
+        return self._next(superseded={**fresh, **self.superseded})
 
     def without_superseded(self, names: Iterable[str]) -> Catalog:
         """Return this generation without images that have been deleted."""
@@ -396,18 +397,20 @@ class Catalog:
         named |= {one.last for one in self.superseded.values()}
         return max(named - {self.generation}, default=0)
 
-    def _next(self, now: datetime, **changes: Any) -> Catalog:
+    def _next(self, **changes: Any) -> Catalog:
+        return replace(self, generation=self.generation + 1, **changes)
+
+    def _next_with_scopes(
+        self, scopes: Mapping[str, ScopeRecord], *, now: datetime, **changes: Any
+    ) -> Catalog:
         """Return the next generation, with images noted that are published no longer."""
-        superseded = dict(changes.pop("superseded", self.superseded))
-        if "scopes" in changes:
-            records: Mapping[str, ScopeRecord] = changes["scopes"]
-            named = {image.name for record in records.values() for image in record.images()}
-            superseded |= {
-                image.name: Superseded(_whole_seconds(now), image.since, self.generation)
-                for image in self.images()
-                if image.name not in named
-            }
-        return replace(self, generation=self.generation + 1, superseded=superseded, **changes)
+        named = {image.name for record in scopes.values() for image in record.images()}
+        gone = {
+            image.name: Superseded(_whole_seconds(now), image.since, self.generation)
+            for image in self.images()
+            if image.name not in named
+        }
+        return self._next(scopes=scopes, superseded={**self.superseded, **gone}, **changes)
 
     def _record(self, key: str) -> ScopeRecord:
         if key not in self.scopes:

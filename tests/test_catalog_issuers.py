@@ -92,6 +92,12 @@ def test_a_removed_issuer_goes_with_its_scopes() -> None:
     assert Catalog.from_bytes(after.to_bytes()) == after
 
 
+def test_only_a_trusted_issuer_is_removed() -> None:
+    """A fingerprint that is mistyped is an error, not a memory of nobody."""
+    with pytest.raises(ValueError, match="issuer 00: there is no such issuer"):
+        catalog().without_issuer("00", GONE)
+
+
 def test_a_removed_issuer_does_not_come_back_by_itself() -> None:
     """
     Neither a publication nor a writer that knows nothing of removals makes it

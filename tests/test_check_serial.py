@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import dataclasses
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -18,7 +19,9 @@ from crlcheck import (
     deny_certificate,
     load_certificate,
 )
+from crlcheck._serial_question import possible_certificates
 from crlcheck.demo.pki import encode_entry, encode_extension, sign_crl
+from crlcheck.types import CertificateFacts, DistributionPoint
 from support.checking import Clock, CountingStore, make_checker, make_index, verdict
 from support.memory_store import MemoryStore
 from support.pki import (
@@ -298,3 +301,36 @@ def test_a_store_that_is_down_is_an_answer() -> None:
     result = make_checker(store).check_serial(CA.der, 5)
     assert verdict(result) == (UNDETERMINED, UndeterminedCause.STORE_UNAVAILABLE)
     assert result.certificate is None
+
+
+def test_what_is_not_known_of_the_certificate_says_nothing() -> None:
+    """
+    One certificate of each kind, with the facts that were given; it names no key
+    and no certificate, and is valid until its end.
+    """
+    end = datetime(2027, 1, 1, tzinfo=UTC)
+    point = DistributionPoint((b"name",))
+    client, authority = possible_certificates(
+        b"issuer", 5, distribution_points=(point,), not_after=end, is_ca=None
+    )
+    assert client == CertificateFacts(
+        der=b"",
+        serial_number=5,
+        issuer=b"issuer",
+        subject=b"",
+        not_before=datetime.min.replace(tzinfo=UTC),
+        not_after=end,
+        subject_public_key_info=b"",
+        authority_key_id=None,
+        subject_key_id=None,
+        is_ca=False,
+        key_usage=None,
+        distribution_points=(point,),
+    )
+    assert authority == dataclasses.replace(client, is_ca=True)
+    for kind in (client, authority):
+        (only,) = possible_certificates(
+            b"issuer", 5, distribution_points=(), not_after=None, is_ca=kind.is_ca
+        )
+        forever = datetime.max.replace(tzinfo=UTC)
+        assert only == dataclasses.replace(kind, distribution_points=(), not_after=forever)
