@@ -11,6 +11,8 @@ Text before, between and after the blocks is allowed, as OpenSSL writes it with
 - A block of what is asked for is read: base64 and white space, nothing else.
 - A block that cannot hold what is asked for (private keys, parameters, a CRL
   among certificates) is passed over by its label. Every other label is an error.
+- Text that begins as every certificate and CRL does in base64 is an error: it is a
+  block of which the boundary was not understood, however that is written.
 
 So no block is ever taken for text, and none stands in for one before it that was
 not understood. Every error has its line number.
@@ -73,6 +75,8 @@ _DASHES = re.compile(
     rb"\xe2(?:\x80[\x90-\x95]|\x88\x92)(?:-|\xe2\x80[\x90-\x95]|\xe2\x88\x92){0,4}"
     rb"[ \t]{0,4}(?:BEGIN|END)\b"
 )
+# Base64 of a SEQUENCE of more than 127 octets, as far as one line mostly has it.
+_BODY = re.compile(rb"(?<![A-Za-z0-9+/=])MI[A-Za-z0-9+/]{38}")
 # RFC 7468 section 3: labelchar *( ["-" / SP] labelchar ).
 _BOUNDARY = re.compile(rb"-----(BEGIN|END) ([!-,.-~](?:[- ]?[!-,.-~])*)-----")
 # An unfinished line is kept for the next chunk only while it may be a boundary.
@@ -227,7 +231,7 @@ class _Scanner:
         start = text.rfind(b"\n", position, found) + 1 or position
         newline = text.find(b"\n", found)
         began_before = self._in_long_line and start == position
-        self._refuse_null(text, position, start)
+        self._refuse_in_text(text, position, start)
         self._line += text.count(b"\n", position, start)
         line = text[start : len(text) if newline < 0 else newline]
         if began_before or (newline < 0 and len(line) > _MAX_LINE):
@@ -242,7 +246,7 @@ class _Scanner:
 
     def _keep_last_line(self, text: bytes, position: int) -> int:
         """Pass over the lines of *text* that are whole, and keep what may become a boundary."""
-        self._refuse_null(text, position, len(text))
+        self._refuse_in_text(text, position, len(text))
         start = text.rfind(b"\n", position) + 1
         if start:
             self._line += text.count(b"\n", position, start)
@@ -252,12 +256,20 @@ class _Scanner:
         self._carry = rest[-_MAX_LINE:]
         return len(text)
 
-    def _refuse_null(self, text: bytes, start: int, stop: int) -> None:
+    def _refuse_in_text(self, text: bytes, start: int, stop: int) -> None:
+        """Refuse what shows that a boundary was not understood."""
         # In UTF-16, a boundary would be none.
         null = text.find(b"\0", start, stop)
         if null >= 0:
             self._line += text.count(b"\n", start, null)
             raise self._error("found a NUL", "expected text")
+        body = _BODY.search(text, start, stop) if self._open_label is None else None
+        if body is not None:
+            self._line += text.count(b"\n", start, body.start())
+            raise self._error(
+                "found what begins like a certificate or CRL in base64 outside a block",
+                f"expected a line -----BEGIN {self._label}----- before it",
+            )
 
     def _take_boundary(self, line: bytes) -> None:
         """Begin or end a block with the line that is the boundary."""

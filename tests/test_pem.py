@@ -334,6 +334,48 @@ def test_text_is_told_from_der(prefix: bytes, expected: bool) -> None:
     assert looks_like_pem(prefix) is expected
 
 
+# A SEQUENCE of 300 octets, as every certificate and CRL begins.
+BODY = block(b"\x30\x82\x01\x2c" + bytes(range(256)) + bytes(44))
+
+
+@pytest.mark.parametrize(
+    "hyphens",
+    [
+        "\uff0d" * 5,  # full width
+        "\ufe63" * 5,  # small
+        "-\u00ad" * 5,
+        "- " * 5,
+        "=====",
+        "&#45;" * 5,
+        "%2D" * 5,
+        "-",
+        "",
+    ],
+)
+@pytest.mark.parametrize("label", [CRL, CERTIFICATE])
+def test_base64_of_a_block_without_boundaries_is_no_text(hyphens: str, label: str) -> None:
+    """
+    However a boundary is misspelt, the next block does not stand in for its one.
+    """
+    misspelt = BODY.replace(b"-----", hyphens.encode())
+    for data in (misspelt, misspelt.lower().split(b"\n")[0] + b"\n" + misspelt.split(b"\n", 1)[1]):
+        with pytest.raises(ValueError, match="PEM line 3: found what begins like a certificate"):
+            pem_blocks(b"text\n" + data + block(b"second", label=label), label)
+    for size in (1, 7, 1000):
+        with pytest.raises(ValueError, match="PEM line 2: found what begins like a certificate"):
+            decode_in_chunks(misspelt + block(b"second"), size)
+
+
+def test_base64_in_a_block_that_is_passed_over_is_none_of_ours() -> None:
+    """
+    A private key and a certificate begin as what is read does.
+    """
+    for label in ("PRIVATE KEY", CERTIFICATE):
+        other = BODY.replace(b"X509 CRL", label.encode())
+        assert pem_blocks(other + block(b"crl"), LABEL) == [b"crl"]
+        assert decode_in_chunks(other + block(b"crl"), 7) == (b"crl", 1)
+
+
 # ---- against another reader --------------------------------------------------
 
 
