@@ -45,18 +45,23 @@ def warnings_of(
             )
     if difference is not None and difference.num_lifted_recently:
         number = difference.num_lifted_recently
+        lifted = _revocations(difference.num_lifted)
         yield PublishWarning(
             PublishWarningKind.RECENTLY_LIFTED,
-            f"{crl_text(offered)} lifts {difference.num_lifted} revocations, {number} of them made "
+            f"{crl_text(offered)} lifts {lifted}, {number} of them made "
             f"in the last {RECENT.days} days and no holds: ask its CA whether that is meant",
         )
     if difference is not None and _alternates(difference, after):
         yield PublishWarning(
             PublishWarningKind.ALTERNATING_SIGNERS,
-            f"{crl_text(offered)} lists {difference.num_late} revocations that were made before "
-            f"{crl_text(speaking(before))} and are not on it, and lacks {difference.num_lifted} "
-            f"that are: several signers, or sources, seem to take turns in scope {after.key}",
+            f"{crl_text(offered)} lists {_revocations(difference.num_late)} made before "
+            f"{crl_text(speaking(before))} that it did not list, and lacks {difference.num_lifted} "
+            f"that it did: several signers, or sources, seem to take turns in scope {after.key}",
         )
+
+
+def _revocations(number: int) -> str:
+    return "1 revocation" if number == 1 else f"{number:,} revocations"
 
 
 def _alternates(difference: Difference, after: ScopeRecord) -> bool:

@@ -209,7 +209,7 @@ def test_a_publication_tells_all_there_is(
     assert line["level"] == "WARNING"
     assert line["message"].startswith(
         "CRL 2 of CN=Example Issuing CA is published with 4 entries (2 newly revoked, 1 lifted); "
-        "warning: CRL 2 of CN=Example Issuing CA lifts 1 revocations"
+        "warning: CRL 2 of CN=Example Issuing CA lifts 1 revocation,"
     )
     assert line["publish_warnings"] == "recently_lifted"
     assert line["num_lifted_recently"] == 1

@@ -191,7 +191,7 @@ def test_recent_revocations_that_are_lifted_are_a_warning(
         report = publish(store, crl(2, many, reason=reason))
     assert report.num_lifted == 1
     assert (Kind.RECENTLY_LIFTED in kinds(report)) is warned
-    assert ("lifts 1 revocations" in caplog.text) is warned
+    assert ("lifts 1 revocation," in caplog.text) is warned
 
 
 def test_a_small_crl_that_is_emptied_says_what_it_lifts() -> None:
