@@ -84,7 +84,8 @@ test-all: $(BUILT)
 conformance: $(BUILT)
 	$(BIN)/python tests/conformance.py
 
-# Random PKIs against the reference and OpenSSL; the tests try a few of them too.
+# Random PKIs against the reference and OpenSSL, and how often each rule decided; the
+# tests try a few of them too.
 differential: $(BUILT)
 	WORLDS=$(WORLDS) $(PYTEST_ENV) $(BIN)/python -m pytest tests/test_differential.py tests/test_differential_serials.py \
 	    --hypothesis-show-statistics $(PYTEST_ARGS)

@@ -49,16 +49,20 @@ _OF_THE_KEY_ID = {UndeterminedCause.UNKNOWN_ISSUER, UndeterminedCause.AMBIGUOUS_
 
 
 def subjects_of(world: World, octets: WorldBytes) -> list[tuple[CertificateAuthority, bytes, bool]]:
-    """Every certificate of a world with who issued it, and whether it states a key id."""
+    """
+    Every certificate of a world that names its issuer as it should, or not at all:
+    with who issued it, and whether it states a key id.
+    """
     found = [
-        (authority(spec.authority), leaf, spec.authority_key_id)
+        (authority(spec.authority), leaf, spec.issuer_id is not None)
         for spec, leaf in zip(world.leaves, octets.leaves, strict=True)
+        if spec.issuer_id in ("sha1", None)
     ]
-    parents = {name: AUTHORITIES[name].parent for name in world.authorities}
+    specs = {name: AUTHORITIES[name] for name in world.authorities}
     found += [
-        (authority(parent), authority(name).der, True)
-        for name, parent in parents.items()
-        if parent is not None
+        (authority(spec.parent), authority(name).der, True)
+        for name, spec in specs.items()
+        if spec.parent is not None and spec.issuer_id == "sha1"
     ]
     return found
 

@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from support.reference.rules import Rulebook
 from support.reference.values import Certificate, Crl, Name, read_crl
 
 CLOCK_SKEW = timedelta(minutes=5)
 
+HOLD = 6
+REMOVE_FROM_CRL = 8
+
 ScopeKey = tuple[Name, bytes, bytes]
 """Issuer, verifying key, issuingDistributionPoint."""
+
+Key = tuple[Name, bytes]
+"""A name with a key."""
+
+Certified = tuple[Name, int]
+"""Certificate issuer and serial number."""
+
+
+class Outcome(enum.Enum):
+    """What became of a CRL that was offered."""
+
+    PUBLISHED = "published"
+    UNCHANGED = "unchanged"
+    HELD_BACK = "held back"
+    REFUSED = "refused"
 
 
 @dataclass
@@ -21,34 +41,67 @@ class Held:
     base: Crl
     delta: Crl | None = None
 
+    def latest(self, now: datetime) -> Crl:
+        """The one whose time counts: the delta, once it has begun."""
+        if self.delta is not None and self.delta.this_update <= now + CLOCK_SKEW:
+            return self.delta
+        return self.base
+
+    def outlives(self, base: Crl) -> bool:
+        """Whether its delta stays beside a newer complete CRL."""
+        if self.delta is None or base.number is None:
+            return False
+        assert self.delta.number is not None
+        return self.delta.number > base.number
+
+    def listed(self) -> dict[Certified, bool]:
+        """What both list, and whether for good."""
+        final: dict[Certified, bool] = {}
+        for issuer, serial, reason in self.base.entries:
+            final[issuer, serial] = final.get((issuer, serial), False) or reason != HOLD
+        for issuer, serial, reason in () if self.delta is None else self.delta.entries:
+            if reason != REMOVE_FROM_CRL:
+                final[issuer, serial] = final.get((issuer, serial), False) or reason != HOLD
+        return final
+
 
 class ReferenceStore:
-    """The CRLs held, by scope."""
+    """
+    The CRLs held, by scope, and what operators did by hand: ``removed`` scopes,
+    ``denied`` certificates, and keys that are ``anchors`` or publish no CRL.
+    """
 
-    def __init__(self, issuers: Iterable[Certificate]) -> None:
+    def __init__(self, issuers: Iterable[Certificate], rules: Rulebook | None = None) -> None:
         self.issuers = list(issuers)
         self.scopes: dict[ScopeKey, Held] = {}
+        self.denied: set[Certified] = set()
+        self.anchors: set[Key] = set()
+        self.removed: dict[ScopeKey, Held] = {}
+        self.unpublished: set[Key] = set()
+        self._rules = Rulebook() if rules is None else rules
 
-    def publish(self, crl: Crl, now: datetime) -> bool | None:
-        """Offer a CRL; return whether it changed what is held, None where it is refused."""
+    def publish(self, crl: Crl, now: datetime) -> Outcome:
+        """Offer a CRL."""
         key = self._verifying_key(crl)
-        if key is None or crl.this_update > now + CLOCK_SKEW:
-            return None
+        if key is None or crl.this_update > now + CLOCK_SKEW or self._is_backwards(crl):
+            return Outcome.REFUSED
         scope = (crl.issuer, key, crl.scope_octets)
-        held = self.scopes.get(scope)
         if crl.base_number is None:
-            return self._publish_base(scope, held, crl)
+            return self._publish_base(scope, crl, now)
+        held = self.scopes.get(scope)
         if crl.number is None or held is None or held.base.number is None:
-            return None
+            return Outcome.REFUSED
         if crl.base_number > held.base.number:
-            return None
-        if crl.number <= held.base.number:
+            return Outcome.REFUSED
+        return self._publish_delta(held, held.base.number, crl, crl.number, now)
+
+    def remove(self, crl: Crl) -> bool:
+        """Remove the scope of a CRL; return whether there was one."""
+        key = self._verifying_key(crl)
+        held = None if key is None else self.scopes.pop((crl.issuer, key, crl.scope_octets), None)
+        if key is None or held is None:
             return False
-        if held.delta is not None and crl.signed == held.delta.signed:
-            return False
-        if not _is_newer(crl, held.base if held.delta is None else held.delta):
-            return None
-        held.delta = crl
+        self.removed[crl.issuer, key, crl.scope_octets] = held
         return True
 
     def holds(self, crl: bytes) -> bool:
@@ -58,25 +111,97 @@ class ReferenceStore:
         ]
         return read_crl(crl).signed in held
 
-    def _publish_base(self, scope: ScopeKey, held: Held | None, crl: Crl) -> bool | None:
-        if held is not None and crl.signed == held.base.signed:
-            return False
-        if held is not None and not _is_newer(crl, held.base):
-            return None
+    def _is_backwards(self, crl: Crl) -> bool:
+        # 5.1.2.5: by nextUpdate the next CRL is there, so this one was never current.
+        is_backwards = crl.next_update is not None and crl.next_update < crl.this_update
+        return is_backwards and "times: backwards" in self._rules
+
+    def _publish_delta(
+        self, held: Held, base_number: int, crl: Crl, number: int, now: datetime
+    ) -> Outcome:
+        if number <= base_number:
+            return Outcome.UNCHANGED
+        if held.delta is not None and crl.signed == held.delta.signed:
+            return Outcome.UNCHANGED
+        if not _is_newer(crl, held.base if held.delta is None else held.delta):
+            return Outcome.REFUSED
+        if self._adds_nothing(crl, held, now):
+            return Outcome.HELD_BACK
+        held.delta = crl
+        return Outcome.PUBLISHED
+
+    def _publish_base(self, scope: ScopeKey, crl: Crl, now: datetime) -> Outcome:
+        held, removed = self.scopes.get(scope), self.removed.get(scope)
+        if held is None:
+            if removed is not None and not self._may_return(crl, removed):
+                return Outcome.REFUSED
+            self.removed.pop(scope, None)
+            self.scopes[scope] = Held(crl)
+            return Outcome.PUBLISHED
+        if crl.signed == held.base.signed:
+            return Outcome.UNCHANGED
+        if not _is_newer(crl, held.base):
+            return Outcome.REFUSED
+        if self._adds_nothing(crl, held, now):
+            return Outcome.HELD_BACK
         self.scopes[scope] = Held(crl)
-        if held is not None and held.delta is not None and crl.number is not None:
-            assert held.delta.number is not None
-            if held.delta.number > crl.number:
-                self.scopes[scope].delta = held.delta
-        return True
+        if held.outlives(crl):
+            self.scopes[scope].delta = held.delta
+        return Outcome.PUBLISHED
+
+    def _may_return(self, crl: Crl, removed: Held) -> bool:
+        # What was removed is remembered: the complete CRL as one that is published,
+        # and the delta, with which a complete CRL of the same time shares its number
+        # (RFC 5280 5.2.3).
+        if not _is_newer(crl, removed.base) and "removed: remembered" in self._rules:
+            return False
+        delta = removed.delta
+        if delta is None:
+            return True
+        assert delta.number is not None
+        has_fallen = crl.number is None or crl.number < delta.number
+        if has_fallen and "removed: number" in self._rules:
+            return False
+        return crl.this_update >= delta.this_update or "removed: time" not in self._rules
+
+    def _adds_nothing(self, crl: Crl, held: Held, now: datetime) -> bool:
+        """
+        Whether an expired CRL lists nothing beyond what is held and current. A final
+        reason is more than a hold. A removal by a delta that has expired lifts nothing.
+        A complete CRL beside which a current delta stays makes nothing stale.
+        """
+        if not _has_expired(crl, now) or _has_expired(held.latest(now), now):
+            return False
+        if crl.base_number is None and held.outlives(crl) and held.latest(now) is held.delta:
+            return False
+        listed = held.listed()
+        offered = [
+            (issuer, serial, reason)
+            for issuer, serial, reason in crl.entries
+            if crl.base_number is None or reason != REMOVE_FROM_CRL
+        ]
+        if all(
+            (issuer, serial) in listed and (reason == HOLD or listed[issuer, serial])
+            for issuer, serial, reason in offered
+        ):
+            return "expired: adds nothing" in self._rules
+        return "expired: adds something" not in self._rules
 
     def _verifying_key(self, crl: Crl) -> bytes | None:
+        # The signature tells whose CRL it is; the authority key id helps to find the
+        # key (RFC 5280 5.2.1), and what it says of no key of that name changes nothing.
         for issuer in self.issuers:
             named = issuer.subject == crl.issuer and issuer.may_sign_crls
             identified = crl.authority_key_id in (None, issuer.key_id)
-            if named and identified and crl.signed_by(issuer.key):
+            if not (named and crl.signed_by(issuer.key)):
+                continue
+            if identified or "key id: any signer" in self._rules:
                 return issuer.key
         return None
+
+
+def _has_expired(crl: Crl, now: datetime) -> bool:
+    return crl.next_update is not None and crl.next_update < now
 
 
 def _is_newer(offered: Crl, published: Crl) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -57,7 +58,10 @@ class Scope:
 
 @dataclass(frozen=True)
 class Certificate:
-    """What section 6.3 asks of a certificate."""
+    """
+    What section 6.3 asks of a certificate. ``authority_serial`` is the issuer and
+    serial number that its authority key id states of the issuer's certificate.
+    """
 
     der: bytes
     serial: int
@@ -66,6 +70,7 @@ class Certificate:
     key: bytes
     key_id: bytes | None
     authority_key_id: bytes | None
+    authority_serial: tuple[frozenset[Name], int] | None
     is_ca: bool
     may_sign_crls: bool
     not_after: datetime
@@ -74,6 +79,11 @@ class Certificate:
     def signed_by(self, key: bytes) -> bool:
         """Whether the key, a SubjectPublicKeyInfo, verifies this certificate."""
         return _certificate_verifies(self.der, key)
+
+    @property
+    def is_self_signed(self) -> bool:
+        """Whether its own key verifies it."""
+        return self.issuer == self.subject and self.signed_by(self.key)
 
 
 @dataclass(frozen=True)
@@ -107,6 +117,21 @@ class Crl:
 
 
 @functools.cache
+def derived_key_ids(key: bytes) -> frozenset[bytes]:
+    """
+    The key ids that are made from a key: RFC 5280 4.2.1.2 (1), and RFC 7093 section 2
+    (1) to (4). Of (4), which names no hash, those of SHA-2 are meant.
+    """
+    info, _ = decoder.decode(key, asn1Spec=rfc5280.SubjectPublicKeyInfo())
+    bits = info["subjectPublicKey"].asOctets()
+    leftmost = [hashlib.new(name, bits).digest()[:20] for name in ("sha1", *SHA_2)]
+    return frozenset([*leftmost, *(hashlib.new(name, key).digest() for name in SHA_2)])
+
+
+SHA_2 = ("sha256", "sha384", "sha512")
+
+
+@functools.lru_cache(maxsize=1000)
 def read_certificate(der: bytes) -> Certificate:
     """Read a certificate."""
     certificate, rest = decoder.decode(der, asn1Spec=rfc5280.Certificate())
@@ -124,7 +149,8 @@ def read_certificate(der: bytes) -> Certificate:
         subject=read_name(tbs["subject"]),
         key=encoder.encode(tbs["subjectPublicKeyInfo"]),
         key_id=None if subject is None else bytes(subject),
-        authority_key_id=None if authority is None else bytes(authority["keyIdentifier"]),
+        authority_key_id=_key_id(authority),
+        authority_serial=_authority_serial(authority),
         is_ca=constraints is not None and bool(constraints["cA"]),
         may_sign_crls=usage is None or (len(usage) > 6 and usage[6] == 1),
         not_after=_time(tbs["validity"]["notAfter"]),
@@ -132,6 +158,7 @@ def read_certificate(der: bytes) -> Certificate:
     )
 
 
+@functools.lru_cache(maxsize=1000)
 def read_crl(der: bytes) -> Crl:
     """Read a CRL."""
     parsed, rest = decoder.decode(der, asn1Spec=rfc5280.CertificateList())
@@ -154,7 +181,7 @@ def read_crl(der: bytes) -> Crl:
         this_update=_time(tbs["thisUpdate"]),
         next_update=_time(tbs["nextUpdate"]) if tbs["nextUpdate"].hasValue() else None,
         expired_since=None if since is None else _generalized_time(since),
-        authority_key_id=None if authority is None else bytes(authority["keyIdentifier"]),
+        authority_key_id=_key_id(authority),
         scope=None if scope is None else _scope(scope),
         scope_octets=octets.get(rfc5280.id_ce_issuingDistributionPoint, b""),
         entries=tuple(_entries(tbs["revokedCertificates"], issuer)),
@@ -162,6 +189,20 @@ def read_crl(der: bytes) -> Crl:
 
 
 EXPIRED_CERTS_ON_CRL = univ.ObjectIdentifier("2.5.29.60")
+
+
+def _key_id(authority: Any) -> bytes | None:
+    is_stated = authority is not None and authority["keyIdentifier"].isValue
+    return bytes(authority["keyIdentifier"]) if is_stated else None
+
+
+def _authority_serial(authority: Any) -> tuple[frozenset[Name], int] | None:
+    if authority is None or not authority["authorityCertSerialNumber"].isValue:
+        return None
+    issuers = frozenset(
+        read_name(name["directoryName"]) for name in authority["authorityCertIssuer"]
+    )
+    return issuers, int(authority["authorityCertSerialNumber"])
 
 
 def _entries(listed: Any, issuer: Name) -> Any:
@@ -211,7 +252,19 @@ def _prepared(octets: bytes) -> str:
 def _general_name(name: Any) -> GeneralName:
     if name.getName() == "directoryName":
         return "directoryName", read_name(name["directoryName"])
+    if name.getName() == "uniformResourceIdentifier":
+        return "uniformResourceIdentifier", str(name.getComponent())
     return name.getName(), encoder.encode(name)
+
+
+def prepared_uri(uri: str) -> str:
+    """Prepare a URI for comparison: scheme and host have no case (RFC 5280 7.4)."""
+    scheme, colon, rest = uri.partition(":")
+    if not rest.startswith("//"):
+        return scheme.lower() + colon + rest
+    end = min((rest.find(mark, 2) for mark in "/?#" if mark in rest[2:]), default=len(rest))
+    user, at, host = rest[2:end].rpartition("@")
+    return f"{scheme.lower()}://{user}{at}{host.lower()}{rest[end:]}"
 
 
 def _point(point: Any) -> Point:
@@ -258,12 +311,13 @@ def _generalized_time(octets: bytes) -> datetime:
     return moment.astimezone(UTC)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=10_000)
 def _certificate_verifies(der: bytes, key: bytes) -> bool:
     certificate = x509.load_der_x509_certificate(der)
     return _verifies(key, certificate.signature, certificate.tbs_certificate_bytes)
 
 
+@functools.lru_cache(maxsize=10_000)
 def _verifies(key: bytes, signature: bytes, signed: bytes) -> bool:
     public = serialization.load_der_public_key(key)
     assert isinstance(public, ec.EllipticCurvePublicKey)
