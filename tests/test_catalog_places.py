@@ -138,3 +138,22 @@ def test_a_member_that_is_required_is_missed_at_its_place(place: str) -> None:
     """What decides who passes is never made up."""
     with pytest.raises(StoreError, match=f"cannot be read: {re.escape(place)} is missing"):
         Catalog.from_bytes(put(PLACES[place]))
+
+
+MAPS = {"issuer_records", "removed_issuers", "scopes", "superseded", "tombstones"}
+OBJECTS = [
+    place
+    for place, way in PLACES.items()
+    if isinstance(held(way), dict)
+    and way[-1] not in MAPS
+    and way[0] != "superseded"
+    and (way[0] != "tombstones" or len(way) == 2)
+]
+"""Every object of fields that others may add to."""
+
+
+@pytest.mark.parametrize("place", ["", *OBJECTS])
+def test_a_member_of_a_later_version_is_kept_at_its_place(place: str) -> None:
+    """So that this version takes nothing away from what a later one has written."""
+    body = put([*PLACES.get(place, []), "later"], {"x": [1]})
+    assert json.loads(Catalog.from_bytes(body).to_bytes()) == json.loads(body)

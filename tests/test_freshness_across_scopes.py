@@ -166,9 +166,12 @@ def test_a_grace_period_waives_that_the_newest_is_stale(
          STALE),
         ((crl(3, 5, reasons=A | B), crl(5, -2, reasons=B | C), crl(4, 5, reasons=C | REST)), None),
         ((crl(3, 5, reasons=A), crl(5, 5, reasons=ALL_REASONS & ~A)), None),
+        ((crl(3, 5, reasons=A), crl(3, 5, reasons=ALL_REASONS & ~A), crl(5, -2)), None),
+        ((crl(3, -2, reasons=0, unsure=A), crl(3, -2, reasons=0, unsure=B), crl(2, 5, reasons=B),
+          CURRENT_OLD), STALE),
     ],
     ids=["the older clears C only", "a third excuses both", "A stays stale", "older is excused",
-         "nothing in common"],
+         "nothing in common", "two of one time excuse together", "both of one time may apply"],
 )  # fmt: skip
 def test_each_reason_is_as_current_as_its_newest_crl(
     evidence: tuple[Evidence, ...], expected: UndeterminedCause | None

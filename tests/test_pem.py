@@ -270,6 +270,26 @@ def test_a_broken_block_is_refused_with_its_line(data: bytes, message: str) -> N
             decode_in_chunks(data, size)
 
 
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        (b"see -----END X509 CRL-----  \r\n", b"see -----END X509 CRL-----"),
+        (b"-----BEGIN X509 CRL-----\x0c\n", b"-----BEGIN X509 CRL-----\x0c"),
+        (b" -----BEGIN X509 CRL-----\n", b" -----BEGIN X509 CRL-----"),
+        (b"x" * 20 + b"-----BEGIN X509 CRL-----\n", b"x" * 20 + b"-----BEGIN X509 CRL-"),
+    ],
+)
+def test_a_line_that_is_no_boundary_by_itself_is_shown(line: bytes, shown: bytes) -> None:
+    """
+    Its first 40 octets, without the blanks at its end and with all others.
+    """
+    with pytest.raises(ValueError, match="PEM") as caught:
+        pem_blocks(b"text\n" + line, LABEL)
+    assert str(caught.value) == (
+        f"PEM line 2: found {shown!r}, expected a line that is a PEM boundary by itself, or none"
+    )
+
+
 def test_padding_ends_a_block_across_chunks() -> None:
     """
     Base64 after its padding is refused even where the two come in different chunks.
