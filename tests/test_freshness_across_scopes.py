@@ -290,6 +290,20 @@ def test_an_old_crl_that_is_uploaded_ends_no_staleness(make: Any) -> None:
         assert f"crlcheck scope remove STORE {newer.scope}" in result.detail
 
 
+def test_the_message_names_the_two_crls_that_matter() -> None:
+    """
+    The newest that is past its nextUpdate for a reason that nothing excuses, and
+    the one in its time that covers that reason.
+    """
+    excused, excuse = crl(3, -2, reasons=A), crl(3, 5, reasons=A)
+    stale = crl(4, -1, reasons=B)
+    result = judge(excused, excuse, stale, CURRENT_OLD)
+    assert verdict(result) == (UNDETERMINED, STALE)
+    assert f", in scope {stale.scope}; " in result.detail
+    assert f", in scope {CURRENT_OLD.scope}, is older" in result.detail
+    assert result.detail.endswith(f"crlcheck scope remove STORE {stale.scope}")
+
+
 def test_a_retired_keys_last_crl_makes_its_successors_clients_stale() -> None:
     """
     As long as its scope is published, nobody can tell that no other CRL of that

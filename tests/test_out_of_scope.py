@@ -10,7 +10,7 @@ from cryptography import x509
 from crlcheck._results import uncovered
 from crlcheck.cli import main
 from crlcheck.demo.pki import CertificateAuthority, encode_extension
-from crlcheck.scope import ScopeTable
+from crlcheck.scope import ALL_REASONS, ScopeTable
 from crlcheck.stores import LocalStore
 from crlcheck.types import (
     CertificateFacts,
@@ -188,6 +188,26 @@ def test_what_only_a_crl_that_cannot_clear_covers_is_out_of_scope() -> None:
     partly = Evidence(other, "another", None, reasons=1 << 1)
     result = decide(certificate, [evidence, partly], now=NOW, policy=Policy())
     assert verdict(result) == (UNDETERMINED, UndeterminedCause.REASONS_NOT_COVERED)
+
+
+@pytest.mark.parametrize(
+    ("unsure_reasons", "words"),
+    [
+        (ALL_REASONS, "the certificate's distribution points are not known"),
+        (0, "the certificate names no distribution point"),
+    ],
+)
+def test_a_crl_that_may_cover_a_serial_number_clears_nothing(
+    unsure_reasons: int, words: str
+) -> None:
+    """
+    Where only such CRLs are held, the answer says what was not known.
+    """
+    metadata = make_metadata()
+    evidence = Evidence(metadata, metadata.scope, None, reasons=0, unsure_reasons=unsure_reasons)
+    result = decide(make_certificate(), [evidence], now=NOW, policy=Policy())
+    assert verdict(result) == (RevocationStatus.UNDETERMINED, UndeterminedCause.OUT_OF_SCOPE)
+    assert f"none of the 1 CRL(s) held for that issuer covers it: {words}" in result.detail
 
 
 def test_a_crl_called_by_its_issuers_name_revokes_and_does_not_clear() -> None:

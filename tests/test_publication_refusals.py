@@ -13,6 +13,7 @@ from crlcheck._publication import (
     check_no_rollback,
     check_no_shrink,
     check_publishable,
+    is_signer,
 )
 from crlcheck.catalog import ScopeAction, Tombstone
 from crlcheck.errors import (
@@ -23,10 +24,11 @@ from crlcheck.errors import (
     UnsupportedCrlError,
 )
 from crlcheck.operations import reset_scope
+from crlcheck.types import CertificateFacts
 from support.memory_store import MemoryStore
 from support.pki import NOW, delta_of, make_crl
 from support.publishing import CA, catalog_of, images_of, publish
-from support.values import make_metadata
+from support.values import make_issuer, make_metadata
 
 MINUTE = timedelta(minutes=1)
 
@@ -78,6 +80,21 @@ def test_a_removed_scope_is_said_to_be_removed() -> None:
     with pytest.raises(CrlRollbackError, match="\\(and removed on .*\\) delta CRL 20"):
         check_follows_removed(make_metadata(crl_number=19), with_delta)
     check_follows_removed(make_metadata(crl_number=20), with_delta)
+
+
+@pytest.mark.parametrize(
+    ("certificate", "expected"),
+    [
+        (make_issuer(), True),
+        (make_issuer(key="another"), False),
+        (make_issuer("another"), False),
+        (make_issuer("another", "another"), False),
+        (dataclasses.replace(make_issuer(), key_usage=1 << 5), False),
+    ],
+)
+def test_who_signed_a_crl(certificate: CertificateFacts, expected: bool) -> None:
+    """A certificate of its issuer's name, with the key that verified it, for signing CRLs."""
+    assert is_signer(certificate, make_metadata()) is expected
 
 
 # ---- time ------------------------------------------------------------------------
