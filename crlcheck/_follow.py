@@ -38,6 +38,9 @@ _FAILURES_BEFORE_PAUSE = 3
 _FIRST_PAUSE = 5.0
 _LONGEST_PAUSE = 60.0
 
+# What is asked for no more often than that is asked for never; timers count so far.
+_LONGEST_INTERVAL = timedelta(days=36_525)
+
 # How long after a failure the background refresh tries again, where it is not due sooner.
 _RETRY_SECONDS = 1.0
 
@@ -155,6 +158,7 @@ class FollowedSet:
         # None before there is one. It is replaced as a whole, as a fork may come at any time.
         self._held: _Held | None = None
         self._refusal: _Refusal | None = None
+        refresh_after = min(refresh_after, _LONGEST_INTERVAL)
         self._interval = refresh_after
         self._refresher: Refresher | None = None
         if background:
@@ -492,9 +496,10 @@ def _is_for_good(error: BaseException) -> bool:
 
 
 def _describe(error: BaseException) -> str:
-    if isinstance(error, CrlCheckError | OSError):
-        return str(error)
-    return f"{type(error).__name__}: {error}"
+    words = str(error)
+    if words and isinstance(error, CrlCheckError | OSError):
+        return words
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
 def _warn(message: str, *values: object, traceback: BaseException | None = None) -> None:

@@ -35,6 +35,9 @@ MAX_SWAPS = 40
 MARK_NAME = "generation.json"
 """The object with the last generation that was written."""
 
+MAX_GENERATION = 1 << 53
+"""No generation is as high: JSON readers keep integers exactly up to here."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -173,7 +176,10 @@ def read_mark(store: ObjectStore) -> Mark:
         return Mark(0, None)
     try:
         members = members_of(parse_json(stored.body), MARK_NAME)
-        return Mark(take(members, "generation", int, MARK_NAME), stored.etag)
+        generation = take(members, "generation", int, MARK_NAME)
+        if not 0 <= generation < MAX_GENERATION:
+            raise ValueError(f"{MARK_NAME}: found a generation that no catalog has")
+        return Mark(generation, stored.etag)
     except (ValueError, RecursionError) as error:
         # It only ever helps, so a broken one must not keep anything from being published.
         _log.warning("%s/%s cannot be read and is replaced: %s", store.url, MARK_NAME, error)

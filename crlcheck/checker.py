@@ -174,7 +174,8 @@ class RevocationChecker:
             could not be started one starts it again.
 
     Raises:
-        ValueError: *image_memory* or *max_catalog_age* is not positive.
+        ValueError: *image_memory* or *max_catalog_age* is not positive, or
+            *refresh_after* is negative.
         CertificateError: an issuer or trust anchor is not a certificate.
         IndexFileError: the CRL of an index was never verified.
     """
@@ -194,6 +195,8 @@ class RevocationChecker:
     ) -> None:
         if max_catalog_age is not None and max_catalog_age <= timedelta(0):
             raise ValueError(f"max_catalog_age: expected a positive time, found {max_catalog_age}")
+        if refresh_after < timedelta(0):
+            raise ValueError(f"refresh_after: expected no negative time, found {refresh_after}")
         self._policy = policy or Policy()
         self._clock = clock
         anchors = None if trust_anchors is None else load_certificates(trust_anchors)

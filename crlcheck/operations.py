@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from crlcheck._swap import change_catalog
+from crlcheck._swap import MAX_GENERATION, change_catalog
 from crlcheck._wording import name_text, time_text
 from crlcheck.catalog import Catalog, Denial
 from crlcheck.errors import CrlCheckError
@@ -19,9 +19,6 @@ from crlcheck.rejections import delete_old_rejections
 from crlcheck.stores import ObjectStore, open_store
 
 _log = logging.getLogger(__name__)
-
-# JSON readers keep integers exactly up to here.
-_MAX_GENERATION = 1 << 53
 
 
 def override_scope(
@@ -175,8 +172,8 @@ def advance_generation(store: str | os.PathLike[str] | ObjectStore, *, above: in
 
     Raises: as ``override_scope``, and ValueError for an *above* that no catalog has.
     """
-    if not 0 < above < _MAX_GENERATION:
-        raise ValueError(f"above: expected 1 to {_MAX_GENERATION - 1}, found {above}")
+    if not 0 < above < MAX_GENERATION:
+        raise ValueError(f"above: expected 1 to {MAX_GENERATION - 1}, found {above}")
 
     def change(catalog: Catalog) -> Catalog | None:
         return None if catalog.generation > above else catalog.with_generation(above + 1)

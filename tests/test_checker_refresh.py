@@ -115,6 +115,45 @@ def test_refresh_after_spares_the_store() -> None:
     assert polls == [1, 0, 1, 0, 1]
 
 
+def test_refresh_after_is_no_negative_time() -> None:
+    """
+    A background refresh would ask without a pause.
+    """
+    for background in (False, True):
+        with pytest.raises(ValueError, match="refresh_after: expected no negative time, found -1 "):
+            make_checker(
+                CountingStore(), refresh_after=timedelta(days=-1), background_refresh=background
+            )
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_refresh_after_may_be_longer_than_any_timer_counts(background: bool) -> None:
+    """
+    Then the store is asked once, and by ``refresh``.
+    """
+    store = CountingStore()
+    publish(store)
+    with make_checker(store, refresh_after=timedelta.max, background_refresh=background) as checker:
+        assert [checker.check(GOOD).status for _ in range(3)] == [NOT_REVOKED] * 3
+        assert checker.status().problems == ()
+        assert store.counts["read_if_changed"] == 1
+
+
+def test_a_failure_without_words_is_told_by_its_kind() -> None:
+    """
+    An empty reason is none.
+    """
+    store = CountingStore()
+
+    def fail(operation: str, name: str) -> None:
+        raise TimeoutError
+
+    store.before = fail
+    checker = make_checker(store)
+    assert str(checker.check(GOOD)).endswith("no published set could be read: TimeoutError")
+    assert checker.status().error == "TimeoutError"
+
+
 def test_refresh_asks_now() -> None:
     """
     It tells whether a newer set was taken.

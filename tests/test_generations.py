@@ -210,13 +210,26 @@ def test_a_late_mark_never_goes_back() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"[]", b"{}", b'{"generation":"6"}', b'{"generation":true}', b"[" * 99999]
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"{}",
+        b'{"generation":"6"}',
+        b'{"generation":true}',
+        b'{"generation":-6}',
+        b'{"generation":9007199254740992}',
+        b'{"generation":' + b"9" * 400 + b"}",
+        b"[" * 99999,
+    ],
 )
 def test_a_broken_mark_keeps_nothing_from_being_published(
     body: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     """
-    It only ever helps: it is replaced, and a warning says so.
+    It only ever helps: it is replaced, and a warning says so. A generation that no
+    catalog has is not followed, for no reader would take the next one.
     """
     store = MemoryStore()
     publish(store, make_crl(CA, 1))
