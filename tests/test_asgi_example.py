@@ -233,6 +233,39 @@ def scope_of(kind: str, client: str | None = None, **more: Any) -> dict[str, Any
     return {"type": kind, "path": "/hello", "headers": [], "extensions": tls, **more}
 
 
+@pytest.mark.parametrize(
+    "members",
+    [
+        {},
+        {"extensions": None},
+        {"extensions": {"tls": None}, "state": None},
+        {"extensions": {"tls": {"client_cert_chain": None}}, "state": {"tls": None}},
+        {"extensions": {"tls": {}}, "state": {"tls": {"client_cert_chain": iter(())}}},
+    ],
+)
+def test_nobody_passes_where_the_server_says_nothing_of_tls(
+    store: Path, members: dict[str, Any]
+) -> None:
+    """
+    What ASGI leaves out or sets to null is an answer, 403, and no failure of the server.
+    """
+    scope = {"type": "http", "path": "/hello", "headers": [], **members}
+    with RevocationChecker(store) as checker:
+        seen, sent = exchange(checker, scope)
+    assert seen == []
+    assert sent[0]["status"] == 403
+
+
+def test_a_chain_is_any_iterable(store: Path) -> None:
+    """
+    The leaf comes first; the server's own extension before the state.
+    """
+    chain = iter([PKI.client("good"), PKI.client("revoked")])
+    scope = scope_of("http", "revoked", extensions={"tls": {"client_cert_chain": chain}})
+    with RevocationChecker(store) as checker:
+        assert exchange(checker, scope)[0] == ["http"]
+
+
 @pytest.mark.parametrize("client", [*EXPECTED, None])
 @pytest.mark.parametrize("kind", ["http", "websocket", "webtransport", "lifespan"])
 def test_what_passes_by_the_kind_of_connection(store: Path, kind: str, client: str | None) -> None:

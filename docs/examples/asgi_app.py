@@ -86,9 +86,11 @@ def check_revocation(
 
 def _certificate(scope: Scope, header: str | None, proxies: Collection[str]) -> bytes | None:
     if header is None:
-        tls = scope.get("extensions", {}).get("tls") or scope.get("state", {}).get("tls") or {}
-        chain = tls.get("client_cert_chain") or ()
-        return chain[0].encode() if chain else None
+        # The members are optional, and null in some servers; the chain is any iterable.
+        holders = ((scope.get(name) or {}).get("tls") or {} for name in ("extensions", "state"))
+        chains = (holder.get("client_cert_chain") or () for holder in holders)
+        leaf: str | None = next((pem for chain in chains for pem in chain), None)
+        return None if leaf is None else leaf.encode()
     values = [value for name, value in scope["headers"] if name == header.lower().encode()]
     client = scope.get("client")
     if client is None or client[0] not in proxies or len(values) != 1:
