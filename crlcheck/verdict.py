@@ -106,9 +106,9 @@ def _combine(certificate: CertificateFacts, words: Sequence[_Word]) -> CheckResu
         for word in without_waiver
         if word.result.status is RevocationStatus.NOT_REVOKED
         and not word.result.waived
-        and word.reading.evidence.reasons & ~(stale | late)
+        and word.reading.evidence.reasons
     ]
-    if not held and _covered(clear) & ~(stale | late) == ALL_REASONS:
+    if not held and not stale | late and _covered(clear) == ALL_REASONS:
         return clear[0].result
     stale, late = _lateness(words)
     passing = [word for word in words if word.result.status is RevocationStatus.NOT_REVOKED]

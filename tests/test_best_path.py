@@ -148,3 +148,34 @@ def test_the_results_are_those_on_the_path_from_its_foot() -> None:
         2: [Way(GOOD, "top")],
     }
     assert best_path(0, graph.__getitem__) == ["foot", "top"]
+
+
+# ---- circles -----------------------------------------------------------------------------
+
+
+def test_the_best_of_several_circles_counts() -> None:
+    """
+    Where no path ends, the least severe way round is taken, whichever comes first.
+    """
+    assert worst_on_best_path({0: [way(DOUBTFUL, 0), way(GOOD, 0)]}) == GOOD
+    assert worst_on_best_path({0: [way(DOUBTFUL, 0)]}) == DOUBTFUL
+    assert worst_on_best_path({0: [way(GOOD, 1)], 1: [way(DOUBTFUL, 0), way(GOOD, 1)]}) == GOOD
+
+
+def test_a_circle_of_unchecked_ways_says_nothing() -> None:
+    """
+    Nobody could speak against them, and nobody did.
+    """
+    unchecked = way(GOOD, 0, is_checked=False)
+    assert best_path(0, {0: [unchecked]}.__getitem__) == [GOOD]
+
+
+def test_a_circle_stands_in_for_no_path_that_ends() -> None:
+    """
+    A node from which a path ends has that path's severity, also where another node
+    only circles beside it.
+    """
+    graph = {0: [way(GOOD, 0, 1)], 1: [way(DOUBTFUL), way(GOOD, 1)]}
+    assert worst_on_best_path(graph) == DOUBTFUL == spelled_out(graph, 0)[0]
+    bad = {0: [way(GOOD, 0, 1)], 1: [way(BAD), way(GOOD, 1)]}
+    assert worst_on_best_path(bad) == BAD == spelled_out(bad, 0)[0]

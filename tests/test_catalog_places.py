@@ -157,3 +157,22 @@ def test_a_member_of_a_later_version_is_kept_at_its_place(place: str) -> None:
     """So that this version takes nothing away from what a later one has written."""
     body = put([*PLACES.get(place, []), "later"], {"x": [1]})
     assert json.loads(Catalog.from_bytes(body).to_bytes()) == json.loads(body)
+
+
+METADATA = [
+    place
+    for place, way in PLACES.items()
+    if way[-1] in ("base", "delta", "metadata") and isinstance(held(way), dict)
+]
+
+
+@pytest.mark.parametrize("place", METADATA)
+def test_metadata_that_is_wrong_is_refused_with_what_it_is_of(place: str) -> None:
+    """The image's, or the memory's of a CRL that was removed."""
+    way = PLACES[place]
+    if way[0] == "scopes" and way[-1] != "metadata":
+        way, place = [*way, "metadata"], f"{place}.metadata"
+    with pytest.raises(
+        StoreError, match=f"cannot be read: {re.escape(place.rpartition('.')[0])}: "
+    ):
+        Catalog.from_bytes(put(way, {"version": 1}))

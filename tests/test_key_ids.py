@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import SubjectKeyIdentifier
 
-from crlcheck._key_ids import derived_key_ids
+from crlcheck._key_ids import _contents, derived_key_ids
 from crlcheck.demo.encoding import der, encode_extension
 from crlcheck.demo.pki import CertificateAuthority, sign_crl
 from crlcheck.publisher import publish_crl
@@ -319,3 +319,31 @@ def test_ambiguous_keys_are_told_apart() -> None:
         assert key_id is not None
         assert key_id.hex() in str(result)
         assert f"{authority.certificate.serial_number:x}" in str(result)
+
+
+# ---- the hashes ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", ["a", "b", "c", "d", "e", "f", "g", "h"])
+def test_the_short_id_of_rfc_5280_is_a_type_and_sixty_bits(seed: str) -> None:
+    """
+    4.2.1.2 (2): 0100 and the least significant 60 bits of the SHA-1 of the key.
+    """
+    subject_public_key_info = make_key(seed)
+    sha1 = hashlib.sha1(subject_public_key_info[-32:], usedforsecurity=False).digest()
+    bits = 0b0100 << 60 | int.from_bytes(sha1, "big") % (1 << 60)
+    ids = derived_key_ids(subject_public_key_info)
+    assert ids[:2] == (sha1, bits.to_bytes(8, "big"))
+    assert len(set(map(len, ids[2:5]))) == 1
+    assert list(map(len, ids)) == [20, 8, 20, 20, 20, 20, 32, 48, 64]
+
+
+@pytest.mark.parametrize("length", [0, 1, 127, 128, 255, 256, 70_000])
+def test_an_element_ends_where_its_length_says(length: int) -> None:
+    """
+    In short and in long form, wherever it stands.
+    """
+    octets = element(0x03, bytes(length))
+    start = len(octets) - length
+    assert _contents(octets, 0) == (start, len(octets))
+    assert _contents(b"\x05\x01" + octets + b"\x05\x00", 2) == (start + 2, len(octets) + 2)

@@ -70,6 +70,14 @@ def test_a_trusted_name_with_another_key() -> None:
     )
 
 
+def test_an_issuer_that_no_other_key_of_its_name_signed() -> None:
+    """As one whose own key is the only one of that name: it says that no key id is there."""
+    certificate = make_certificate(authority_key_id=None)
+    coverage = ScopeTable([], [make_issuer()]).coverage(certificate, keys=())
+    words = reason(uncovered(certificate, coverage))
+    assert words.startswith(f"{NAMESAKES}: it has no authority key id, theirs are key id ")
+
+
 def test_a_ca_of_another_key_may_be_marked_as_an_anchor() -> None:
     """The command is said with its fingerprint; a client is never an anchor."""
     authority = dataclasses.replace(

@@ -280,8 +280,23 @@ STALE = make_metadata(key="another key", crl_number=3, next_update=NOW - DAY)
         ([(NEWER, None), (FUTURE, make_entry())], REVOKED, 18),
         ([(FUTURE, None)], UNDETERMINED, 18),
         ([(NEWER, None), (NEWER, make_entry())], REVOKED, 17),
+        ([(make_metadata(crl_number=16), make_entry()), (NEWER, None)], NOT_REVOKED, 17),
+        (
+            [(make_metadata(crl_number=None), make_entry()), (make_metadata(crl_number=0), None)],
+            NOT_REVOKED,
+            0,
+        ),
     ],
-    ids=["lifted", "newly revoked", "future ignored", "future lists", "only future", "same age"],
+    ids=[
+        "lifted",
+        "newly revoked",
+        "future ignored",
+        "future lists",
+        "only future",
+        "same age",
+        "a higher number",
+        "a number",
+    ],
 )
 def test_the_newest_crl_of_a_scope_counts(
     told: list[tuple[ImageMetadata, RevokedEntry | None]],
@@ -289,8 +304,9 @@ def test_the_newest_crl_of_a_scope_counts(
     crl_number: int,
 ) -> None:
     """
-    Of CRLs of one scope the newest speaks, in whatever order they come; one that
-    is not yet valid leaves the word to the one before it unless it revokes.
+    Of CRLs of one scope the newest speaks, in whatever order they come: by its time,
+    then by its number, and one without number is older. One that is not yet valid
+    leaves the word to the one before it unless it revokes.
     """
     for ordered in itertools.permutations(told):
         evidences = [evidence(metadata, entry) for metadata, entry in ordered]
