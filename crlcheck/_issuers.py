@@ -81,9 +81,10 @@ class IssuerCertificate:
     """
     A trusted certificate of a key: ``issuers`` are the keys that may have issued it.
 
-    ``ends_path`` tells that no other trusted key has its issuer's name, so that
-    nothing can say whether it is revoked: the operator trusted it directly. Where
-    such a key exists and ``issuers`` is empty, none of them fits.
+    ``ends_path`` tells that no other trusted key has its issuer's name, nor had one
+    of which CRLs were held until they were removed, so that nothing could ever say
+    whether it is revoked: the operator trusted it directly. Else, where ``issuers``
+    is empty, no trusted key fits.
     """
 
     __slots__ = ("ends_path", "facts", "is_self_signed", "is_verified", "issuers")
@@ -157,7 +158,8 @@ class IssuerKeys:
     *issuers* are the trusted certificates; a bare one is one of which nothing more
     is known. With *trust_verifiers* the keys that verified *crls* are known too.
     *anchors* end a path; None stands for the self-signed among *issuers*.
-    *unpublished* are certificates of keys that publish no CRL.
+    *unpublished* are certificates of keys that publish no CRL, and *removed* the CRLs
+    that were held until they were removed, perhaps together with their issuer.
     """
 
     __slots__ = (
@@ -166,6 +168,7 @@ class IssuerKeys:
         "_by_id",
         "_by_name",
         "_certificates",
+        "_removed",
     )
 
     def __init__(
@@ -176,7 +179,11 @@ class IssuerKeys:
         *,
         trust_verifiers: bool,
         unpublished: Iterable[CertificateFacts] = (),
+        removed: Iterable[ImageMetadata] = (),
     ) -> None:
+        self._removed: dict[bytes, list[ImageMetadata]] = {}
+        for metadata in removed:
+            self._removed.setdefault(name_key(metadata.issuer), []).append(metadata)
         self._by_name: dict[bytes, dict[bytes, IssuerKey]] = {}
         self._by_alias: dict[bytes, dict[bytes | None, tuple[IssuerKey, ...]]] = {}
         self._anchors_are_given = anchors is not None
@@ -255,7 +262,9 @@ class IssuerKeys:
 
     def _find_issuers(self, certificate: IssuerCertificate, key: IssuerKey) -> None:
         facts = certificate.facts
-        certificate.ends_path = all(one is key for one in self.named(facts.issuer))
+        certificate.ends_path = (
+            all(one is key for one in self.named(facts.issuer)) and self.removed_crl(facts) is None
+        )
         if certificate.is_self_signed:
             certificate.issuers = (key,)
         else:
@@ -283,6 +292,21 @@ class IssuerKeys:
     def named(self, name: bytes) -> Collection[IssuerKey]:
         """Return all keys of *name*."""
         return self._by_name.get(name_key(name), {}).values()
+
+    def removed_crl(self, certificate: CertificateFacts) -> ImageMetadata | None:
+        """
+        Return a CRL that was held until it was removed together with its issuer, which
+        may have issued *certificate*; None where there was none.
+        """
+        key_id = certificate.authority_key_id
+        for metadata in self._removed.get(name_key(certificate.issuer), ()):
+            said = metadata.verifier_subject_key_id, metadata.authority_key_id
+            key_hash = metadata.verifier_key_hash
+            if key_hash is not None and self.key(metadata.issuer, key_hash) is not None:
+                continue  # the issuer is still trusted, and its CRL alone was removed
+            if key_id is None or key_id in said or said == (None, None):
+                return metadata
+        return None
 
     def of(
         self, certificate: CertificateFacts, issuer: CertificateFacts | None = None

@@ -122,8 +122,9 @@ def uncovered(
         raise ValueError("the certificate is covered: decide by what the CRLs say")
     if cause is UndeterminedCause.UNKNOWN_ISSUER:
         reason = _unknown_issuer(certificate, coverage)
-        # Where the name is trusted, it is no client of somebody else's.
-        if policy is not None and policy.unknown_issuer is Rule.ALLOW and not coverage.namesakes:
+        # Where the name is trusted, or was, it is no client of somebody else's.
+        is_known = bool(coverage.namesakes) or coverage.removed is not None
+        if policy is not None and policy.unknown_issuer is Rule.ALLOW and not is_known:
             return _waived(certificate, cause, reason)
     elif cause is UndeterminedCause.AMBIGUOUS_ISSUER:
         key_id = certificate.authority_key_id
@@ -174,8 +175,8 @@ def out_of_scope_text(
 
 
 def _unknown_issuer(certificate: CertificateFacts, coverage: Coverage) -> str:
-    key_id = certificate.authority_key_id
-    if not coverage.namesakes:
+    key_id, removed = certificate.authority_key_id, coverage.removed
+    if not coverage.namesakes and removed is None:
         return "no trusted issuer has that name" + (
             "" if key_id is None else f" and key id {key_id.hex()}"
         )
@@ -183,11 +184,19 @@ def _unknown_issuer(certificate: CertificateFacts, coverage: Coverage) -> str:
     if key_id is not None:
         said = f"its authority key id is {key_id.hex()}"
     ways_out = "publish with the issuer's certificate, too"
+    if not coverage.namesakes:
+        ways_out = "`crlcheck issuer readmit` lets it back"
     if certificate.is_ca and certificate.der:
         fingerprint = hashlib.sha256(certificate.der).hexdigest()
         ways_out += (
             ", or mark this certificate as an anchor (`crlcheck issuer anchor STORE "
             f"{fingerprint}`, or trust_anchors=) where it was trusted directly"
+        )
+    if not coverage.namesakes:
+        assert removed is not None
+        return (
+            f"its issuer was removed, and {crl_text(removed)} with it, which may revoke it: "
+            f"{said}; {ways_out}"
         )
     return (
         f"issuers of that name are trusted, but none of their keys is the one that issued it: "

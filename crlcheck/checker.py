@@ -153,7 +153,7 @@ class RevocationChecker:
             issuers too. By default these are the self-signed ones, by their
             signature where it can be verified; in any case those that an operator
             marked in the catalog. A path also ends at an issuer whose own issuer's
-            name no other trusted key has.
+            name no other trusted key has, or had when CRLs of it were removed with it.
         policy: what may be waived; nothing by default.
         refresh_after: how long a catalog is used before the store is asked for
             a newer one; by default it is asked at every check (one conditional

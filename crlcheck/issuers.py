@@ -47,7 +47,8 @@ def remove_issuer(
         now: the time, UTC; by default the clock's.
 
     Its scopes go with it: those of CRLs under its name that its key verified,
-    unless another trusted certificate of that name carries the key. No
+    unless another trusted certificate of that name carries the key. What it issued
+    is UNDETERMINED then, trusted CAs included, unless they are marked as anchors. No
     publication brings it back, whatever issuers that is given, until
     ``readmit_issuer``.
 

@@ -86,8 +86,9 @@ class Coverage:
     then counts the CRLs of the certificate's issuer, none of which speaks for
     it, and ``nearest`` is the one of them that comes nearest. ``issuers`` are
     the keys that may have issued the certificate; where there is none,
-    ``namesakes`` are the trusted keys of its issuer's name. ``any_points`` tells
-    that its distribution points were not known.
+    ``namesakes`` are the trusted keys of its issuer's name, and ``removed`` is a CRL
+    that was held for that issuer until both were removed. ``any_points`` tells that
+    its distribution points were not known.
     """
 
     applicable: tuple[ApplicableCrl, ...] = ()
@@ -97,6 +98,7 @@ class Coverage:
     nearest: ImageMetadata | None = field(default=None, compare=False)
     any_points: bool = field(default=False, compare=False)
     namesakes: tuple[IssuerKey, ...] = field(default=(), compare=False)
+    removed: ImageMetadata | None = field(default=None, compare=False)
 
     @property
     def crls(self) -> tuple[int, ...]:
@@ -157,8 +159,14 @@ class ScopeTable:
         any_point: Collection[int] = (),
         waive_points: bool = False,
     ) -> None:
+        removed = tuple(removed)
         self.issuers = IssuerKeys(
-            issuers, crls, anchors, trust_verifiers=trust_verifiers, unpublished=unpublished
+            issuers,
+            crls,
+            anchors,
+            trust_verifiers=trust_verifiers,
+            unpublished=unpublished,
+            removed=removed,
         )
         self._published: dict[bytes, list[ImageMetadata]] = {}
         for metadata in (*crls, *removed):
@@ -214,7 +222,11 @@ class ScopeTable:
             keys = self.issuers.of(certificate, issuer)
         if not keys:
             namesakes = tuple(self.issuers.named(certificate.issuer))
-            return Coverage(cause=UndeterminedCause.UNKNOWN_ISSUER, namesakes=namesakes)
+            return Coverage(
+                cause=UndeterminedCause.UNKNOWN_ISSUER,
+                namesakes=namesakes,
+                removed=self.issuers.removed_crl(certificate),
+            )
         group = self._groups.get(keys)
         if group is None:
             group = self._groups[keys] = self._group(certificate.issuer, keys)

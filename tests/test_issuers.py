@@ -20,7 +20,7 @@ from crlcheck.issuers import (
     withdraw_issuers,
 )
 from crlcheck.operations import remove_scope
-from crlcheck.types import PublishWarningKind
+from crlcheck.types import Policy, PublishWarningKind, Rule
 from support.memory_store import MemoryStore
 from support.pki import DAY, NOW, delta_of, make_authority, make_client, make_crl
 from support.publishing import CA, OTHER_CA, catalog_of, publish
@@ -138,6 +138,68 @@ def test_a_namesake_that_was_added_by_mistake_is_taken_out() -> None:
     described = describe_issuers(catalog_of(store))
     assert [one.subject for one in described] == ["CN=Example CA"] * 2
     assert len({one.key_id for one in described}) == 2
+    remove_issuer(store, fingerprint(wrong.der), now=NOW)
+    assert verdict(store, client) is RevocationStatus.NOT_REVOKED
+
+
+def test_what_a_removed_issuer_certified_is_not_cleared_without_it() -> None:
+    """
+    Its CRL, which revoked a trusted CA, went with it: that CA's clients do not pass as
+    ones of a CA that was trusted directly, until the operator says that it is one.
+    So it is after "readmit", as long as nothing is published.
+    """
+    root = make_authority("Root")
+    subordinate = make_authority("Subordinate CA", root)
+    bundle = [root.der, subordinate.der]
+    client = make_client(subordinate, 5)
+    store = MemoryStore()
+    publish(store, make_crl(root, 1, [subordinate.certificate.serial_number]), bundle)
+    publish(store, make_crl(subordinate, 1), bundle)
+    assert verdict(store, client) is RevocationStatus.REVOKED
+    remove_issuer(store, fingerprint(root.der), now=NOW)
+    for policy in (Policy(), Policy(unknown_issuer=Rule.ALLOW)):
+        with RevocationChecker(store, clock=lambda: NOW, policy=policy) as checker:
+            result = checker.check(client)
+            assert result.cause is UndeterminedCause.UNKNOWN_ISSUER
+            assert "its issuer was removed, and CRL 1 of CN=Root with it" in result.detail
+            assert fingerprint(subordinate.der) in result.detail
+            assert checker.check_chain([client, *bundle[::-1]]).cause is result.cause
+            assert checker.check_serial(subordinate.der, 5).cause is result.cause
+            assert not checker.status().answering
+    readmit_issuer(store, fingerprint(root.der))
+    assert verdict(store, client) is UndeterminedCause.UNKNOWN_ISSUER
+    set_issuer(store, fingerprint(subordinate.der), is_anchor=True)
+    assert verdict(store, client) is RevocationStatus.NOT_REVOKED
+
+
+def test_policy_lets_no_client_of_a_removed_issuer_pass_as_a_stranger_s(
+    store: MemoryStore,
+) -> None:
+    """
+    Whom the CRL listed that went with it would pass too.
+    """
+    publish(store, make_crl(CA, 2, [5]), BOTH)
+    remove_issuer(store, fingerprint(CA.der), now=NOW)
+    policy = Policy(unknown_issuer=Rule.ALLOW)
+    with RevocationChecker(store, clock=lambda: NOW, policy=policy) as checker:
+        assert checker.check(CLIENT).cause is UndeterminedCause.UNKNOWN_ISSUER
+        stranger = make_client(make_authority("Stranger"), 5)
+        assert checker.check(stranger).status is RevocationStatus.NOT_REVOKED
+
+
+def test_a_namesake_that_is_taken_out_denies_nobody() -> None:
+    """
+    Another key of the root's name, trusted by mistake, has nothing to say of a CA that
+    was trusted directly, be it that it had published a CRL.
+    """
+    subordinate = make_authority("Subordinate CA", make_authority("Root"))
+    wrong = make_authority("Root")
+    store = MemoryStore()
+    publish(store, make_crl(subordinate, 1), subordinate.der)
+    client = make_client(subordinate, 5)
+    assert verdict(store, client) is RevocationStatus.NOT_REVOKED
+    publish(store, make_crl(wrong, 1), wrong.der)
+    assert verdict(store, client) is UndeterminedCause.UNKNOWN_ISSUER
     remove_issuer(store, fingerprint(wrong.der), now=NOW)
     assert verdict(store, client) is RevocationStatus.NOT_REVOKED
 
