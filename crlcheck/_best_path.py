@@ -148,7 +148,7 @@ class _Search(Generic[NodeT, ResultT]):
         ending = self._ending(severity)
         kept = dict(ending)
         for node, ways in self._graph.items():
-            if node not in self._passing and node not in self._bad:
+            if ways and node not in self._passing and node not in self._bad:
                 kept[node] = ways[0]
         before = len(kept) + 1
         while len(kept) < before:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -179,3 +180,11 @@ def test_a_circle_stands_in_for_no_path_that_ends() -> None:
     assert worst_on_best_path(graph) == DOUBTFUL == spelled_out(graph, 0)[0]
     bad = {0: [way(GOOD, 0, 1)], 1: [way(BAD), way(GOOD, 1)]}
     assert worst_on_best_path(bad) == BAD == spelled_out(bad, 0)[0]
+
+
+def test_a_node_without_way_is_misuse() -> None:
+    """
+    Whoever makes the graph says where a path ends.
+    """
+    with pytest.raises(ValueError, match="a node has no way"):
+        best_path(0, {0: ()}.__getitem__)
