@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from typing import Any
 
 import pytest
 
 from crlcheck._metadata import ImageMetadata
+from crlcheck._points import comparable_uri
 from crlcheck.scope import ALL_REASONS, ScopeTable
 from crlcheck.types import CertificateFacts, DistributionPoint, UndeterminedCause
 from support.values import (
@@ -154,6 +156,16 @@ def test_the_rest_of_a_uri_is_compared_as_it_stands(one: str, other: str) -> Non
     for of_crl, of_certificate in ((one, other), (other, one)):
         crl = make_metadata(issuing_distribution_point=idp(names=(uri(of_crl),)))
         assert crls_for(pointing_at(uri(of_certificate)), crl) == ()
+
+
+def test_a_uri_is_compared_in_lower_case_up_to_its_path() -> None:
+    """
+    Scheme and host, as RFC 5280 7.4 has it; nothing else is changed.
+    """
+    assert comparable_uri(b"HTTP://User@CA.Test:80/A?B") == b"http://User@ca.test:80/A?B"
+    assert comparable_uri(b"LDAP:///CN=A") == b"ldap:///CN=A"
+    assert comparable_uri(b"URN:X:Y") == b"urn:X:Y"
+    assert comparable_uri(b"//CA/A") == b"//CA/A"
 
 
 def test_names_of_other_kinds_match_octet_for_octet() -> None:
@@ -450,6 +462,20 @@ def test_an_indirect_crl_speaks_where_the_certificate_names_its_issuer() -> None
     assert crls_for(certificate, indirect(USER_ONLY), issuers=[CRL_ISSUER]) == ()
     assert crls_for(make_certificate(), indirect(INDIRECT), issuers=[CRL_ISSUER]) == ()
     assert crls_for(certificate, indirect(INDIRECT)) == ()  # nobody trusts its issuer
+
+
+def test_any_of_several_crl_issuers_may_speak() -> None:
+    """
+    Those of which no CRL is held, or which are no directory names, stand in nobody's way.
+    """
+    names = [
+        uri("http://crl.test"),
+        directory(make_name("another CRL issuer")),
+        directory(make_name("CRL issuer")),
+    ]
+    for order in itertools.permutations(names):
+        certificate = make_certificate(distribution_points=(DistributionPoint(crl_issuers=order),))
+        assert crls_for(certificate, indirect(INDIRECT), issuers=[CRL_ISSUER]) == (0,)
 
 
 def test_an_indirect_crl_is_matched_by_distribution_point_too() -> None:

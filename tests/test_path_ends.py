@@ -340,6 +340,32 @@ def test_what_is_known_of_an_issuer_from_two_sources_is_joined() -> None:
     assert list(table.issuers.unverified()) == []
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "joined"),
+    [(None, None, None), (None, True, True), (None, False, False), (True, None, True),
+     (False, None, False), (True, False, True), (False, True, False)],
+)  # fmt: skip
+def test_what_two_records_of_an_issuer_say_is_joined(
+    one: bool | None, other: bool | None, joined: bool | None
+) -> None:
+    """
+    Whether it is self-signed is said by the first that knows, the operator's
+    settings by either.
+    """
+    issuer = make_certificate()
+    found = TrustedIssuer(issuer, one).joined_with(TrustedIssuer(issuer, other))
+    assert found == TrustedIssuer(issuer, joined)
+    bare, anchor, silent = (
+        TrustedIssuer(issuer),
+        TrustedIssuer(issuer, is_anchor=True),
+        TrustedIssuer(issuer, publishes_no_crl=True),
+    )
+    for setting in (anchor, silent):
+        assert bare.joined_with(setting) == setting.joined_with(bare) == setting
+    both = TrustedIssuer(issuer, is_anchor=True, publishes_no_crl=True)
+    assert anchor.joined_with(silent) == silent.joined_with(anchor) == both
+
+
 def test_a_self_signed_issuer_that_is_no_anchor_ends_the_path() -> None:
     """
     Where anchors are named and it is none of them, no other key can check it;
