@@ -257,13 +257,14 @@ class Reference:
     ) -> Answer:
         """The best of the ways up from an issuer's key."""
         depth = self._leave.path_depth
-        if self._is_key_denied(name, key, beyond=depth is not None and height > depth):
+        beyond = depth is not None and height > depth
+        if self._is_key_denied(name, key, beyond=beyond):
             return BAD
         certificates = self._certificates(name, key)
         if not certificates or any(map(self._is_anchor, certificates)):
             return GOOD
         if (name, key) in climbed:
-            return CIRCLE
+            return GOOD if beyond else CIRCLE
         return self._best_way(certificates, climbed | {(name, key)}, signers, height)
 
     def _best_way(
@@ -291,12 +292,12 @@ class Reference:
             return GOOD
         revoked = any(way == BAD for way in checked)
         others = len(certificates) > len(checked)
-        if revoked and (not others or "alternatives: revoked" in self._rules):
-            return _best(checked)
-        if ends:
-            return GOOD
         straight = [way for way in ways if not way.is_circle]
-        return _best(checked if checked and not revoked else straight or ways)
+        if revoked and (not others or "alternatives: revoked" in self._rules):
+            if all(way == BAD for way in checked):
+                return BAD
+            return _best(way for way in straight if way.status == UNDETERMINED)
+        return GOOD if ends else _best(straight or ways)
 
     def _signer(self, name: Name, key: bytes, signers: frozenset[Key]) -> Answer:
         """
@@ -386,8 +387,7 @@ class Reference:
         """The keys that may have issued a certificate, which are one authority's."""
         keys = self._candidates(certificate)
         if not keys:
-            named = self._named(certificate.issuer)
-            is_unknown = all(issuer.key == certificate.key for issuer in named)
+            is_unknown = not self._named(certificate.issuer)
             if (
                 self._leave.unknown_issuer
                 and (is_unknown or "unknown issuer: by name" not in self._rules)
