@@ -84,7 +84,11 @@ def _copy_images(catalog: Catalog, origin: ObjectStore, copy: ObjectStore, *, re
 
 
 def _check(image: PublishedImage, octets: bytes | bytearray | mmap.mmap, where: str) -> None:
-    with open_index(octets) as index:
+    try:
+        opened = open_index(octets)
+    except CorruptIndexError as error:
+        raise CorruptIndexError(f"{where}: {error}") from error
+    with opened as index:
         if not index.metadata.verified:
             raise IndexFileError(f"{where} is refused: nobody verified the signature of its CRL")
         if (index.digest, index.metadata) != (image.digest, image.metadata):

@@ -293,6 +293,23 @@ def test_a_generation_whose_images_are_gone_is_an_error(
     assert main(["diff", f"{store.url}@4", store.url]) == 0
 
 
+def test_an_image_that_nobody_cleaned_up_is_missed_by_its_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    That generation could be shown, were it there: no earlier one is said to be gone.
+    """
+    store = LocalStore(tmp_path / "published", fsync=False)
+    lost = publish(store, make_crl(CA, 1, [1])).image_name
+    publish(store, make_crl(CA, 2, [1, 2]))
+    store.delete(lost)
+    assert main(["diff", f"{store.url}@1", store.url]) == 4
+    said = capsys.readouterr().err
+    assert lost in said
+    assert "No such file" in said
+    assert "expected generation" not in said
+
+
 # ---- copies ------------------------------------------------------------------------
 
 
@@ -369,7 +386,7 @@ def test_a_mirror_refuses_what_it_should(tmp_path: Path) -> None:
     path = tmp_path / "a" / report.image_name
     octets = path.read_bytes()
     path.write_bytes(octets[:-1] + bytes([octets[-1] ^ 1]))
-    with pytest.raises(CorruptIndexError):
+    with pytest.raises(CorruptIndexError, match=f"image {report.image_name} in .*: image is corr"):
         mirror_store(source, target)
     path.write_bytes(octets)
     mirror_store(source, target)
