@@ -75,6 +75,19 @@ def test_a_name_is_never_published_and_superseded() -> None:
             [{"serial_number": "1", "issuer": "", "note": "", "at": "2026-11-01"}],
             "denied[0].at: expected a time in UTC",
         ),
+        (
+            "denied",
+            [
+                {
+                    "serial_number": "1",
+                    "issuer": "",
+                    "note": "",
+                    "at": "2026-11-01T00:00:00Z",
+                    "until": "2026-11-01T00:00:00Z",
+                }
+            ],
+            "denied[0]: until: expected a time after 2026-11-01T00:00:00Z, found 2026-11-01T00:00",
+        ),
         ("superseded", {"catalog.json": "2026-11-01T00:00:00Z"}, "expected the name of an image"),
         ("superseded", {"images/../x": "2026-11-01T00:00:00Z"}, "object name"),
         ("superseded", {"images/x": 1}, "superseded.images/x: expected an object"),

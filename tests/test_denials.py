@@ -250,3 +250,50 @@ def test_beyond_the_depth_nothing_but_denials_counts() -> None:
     assert checker.check(client).status is NOT_REVOKED
     deny(store, ring[1])
     assert checker.check(client).status is REVOKED
+
+
+@pytest.mark.parametrize(
+    "revoked", [None, CLIENT, LOW, MIDDLE], ids=["none", "client", "low", "middle"]
+)
+@pytest.mark.parametrize("depth", [None, 0, 1, 2])
+def test_a_denial_of_somebody_else_changes_nothing(
+    revoked: bytes | CertificateAuthority | None, depth: int | None
+) -> None:
+    """
+    A list that is not empty makes more of a path be looked at, but for denials only.
+    """
+    serial = 5 if revoked is CLIENT else None
+    if isinstance(revoked, CertificateAuthority):
+        serial = revoked.certificate.serial_number
+    store = MemoryStore()
+    known = [LOW.der, MIDDLE.der, ROOT.der]
+    for authority in (LOW, MIDDLE, ROOT):
+        crl = make_crl(authority, 1, [] if serial is None else [serial])
+        publish_crl(crl, store, issuer=known, now=NOW)
+    checker = make_checker(store, policy=Policy(path_depth=depth))
+
+    def found() -> list[CheckResult]:
+        chains = [checker.check_chain(PATH[:length]) for length in (1, 2, 3, 4)]
+        return [checker.check(CLIENT), *chains]
+
+    before = found()
+    if serial is not None:
+        assert REVOKED in {result.status for result in before}
+    deny_certificate(store, load_certificate(LOW.der).issuer, 12345, now=NOW)
+    assert checker.refresh()
+    assert found() == before
+
+
+def test_a_certificate_above_an_anchor_that_only_the_path_has_can_be_denied() -> None:
+    """
+    It is denied by its issuer and serial number, whether or not it is among the trusted.
+    """
+    renewed = CertificateAuthority.create("Root", private_key=ROOT.private_key, now=NOW)
+    store = world([LOW, MIDDLE, ROOT], [LOW, MIDDLE, ROOT])
+    checker = make_checker(store)
+    path = [CLIENT, LOW.der, MIDDLE.der, renewed.der]
+    assert checker.check_chain(path).status is NOT_REVOKED
+    deny(store, renewed)
+    assert_denied(checker.check_chain(path), renewed)
+    assert checker.check_chain(PATH).status is NOT_REVOKED
+    assert checker.check(CLIENT).status is NOT_REVOKED

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from crlcheck._metadata import ImageMetadata
-from crlcheck._points import comparable_uri
+from crlcheck._name import name_key
+from crlcheck._points import comparable_uri, point_keys, point_of_name
 from crlcheck.scope import ALL_REASONS, ScopeTable
 from crlcheck.types import CertificateFacts, DistributionPoint, UndeterminedCause
 from support.values import (
@@ -166,6 +167,16 @@ def test_a_uri_is_compared_in_lower_case_up_to_its_path() -> None:
     assert comparable_uri(b"LDAP:///CN=A") == b"ldap:///CN=A"
     assert comparable_uri(b"URN:X:Y") == b"urn:X:Y"
     assert comparable_uri(b"//CA/A") == b"//CA/A"
+
+
+def test_a_directory_name_is_told_from_names_of_other_kinds() -> None:
+    """
+    So that no octets of one can be those of the other.
+    """
+    names = (uri("HTTP://ca/A"), der(0x82, b"ca.test"), directory(make_name("CA")))
+    keys = list(point_keys(DistributionPoint(names), b""))
+    assert keys[:2] == [(False, b"uri:http://ca/A"), (False, der(0x82, b"ca.test"))]
+    assert keys[2:] == [point_of_name(make_name("ca"))] == [(True, name_key(make_name("CA")))]
 
 
 def test_names_of_other_kinds_match_octet_for_octet() -> None:

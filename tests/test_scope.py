@@ -141,6 +141,7 @@ def test_a_malformed_name_matches_only_itself() -> None:
     assert table.coverage(make_certificate(issuer=malformed)) == OUT_OF_SCOPE
     assert table.coverage(make_certificate(issuer=malformed + b"\0")) == UNKNOWN_ISSUER
     assert names_match(malformed, malformed)
+    assert names_match(make_name("EXAMPLE  CA", PRINTABLE_STRING), make_name("Example ca"))
     assert not names_match(malformed, make_name("CA"))
 
 
