@@ -55,7 +55,7 @@ class PublishedImage:
         if not re.fullmatch("[0-9a-f]{64}", self.digest):
             raise ValueError(f"digest: expected 64 lower-case hex digits, found {self.digest!r}")
         if self.size <= 0:
-            raise ValueError(f"size: expected a positive number of octets, found {self.size}")
+            raise ValueError(f"size: expected a positive number of bytes, found {self.size}")
 
     def members(self) -> dict[str, Any]:
         """Return the JSON members."""

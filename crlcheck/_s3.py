@@ -347,7 +347,7 @@ def _exactly(room: memoryview) -> Sink:
 
     def take(_total: int, size: int) -> memoryview:
         if size != len(room):
-            raise ValueError(f"found {size} octets, expected {len(room)}")
+            raise ValueError(f"found {size} bytes, expected {len(room)}")
         return room
 
     return take

@@ -359,7 +359,7 @@ def _chunks(response: HTTPResponse) -> Iterator[bytes]:
             missing -= len(chunk)
         yield chunk
     if missing:
-        raise HTTPException(f"connection closed {missing} octets before the end of the body")
+        raise HTTPException(f"connection closed {missing} bytes before the end of the body")
 
 
 def _fill(room: memoryview, chunks: Iterator[bytes]) -> None:
@@ -369,4 +369,4 @@ def _fill(room: memoryview, chunks: Iterator[bytes]) -> None:
         room[position : position + len(chunk)] = chunk
         position += len(chunk)
     if position != len(room):
-        raise HTTPException(f"found {position} octets, expected {len(room)}")
+        raise HTTPException(f"found {position} bytes, expected {len(room)}")

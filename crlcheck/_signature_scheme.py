@@ -181,7 +181,7 @@ def check_rsa_key(subject_public_key_info: bytes, scheme: SignatureScheme) -> No
         raise ValueError("the RSASSA-PSS parameters of its key are not accepted")
     if required.hash_name != scheme.hash_name or required.salt_length > scheme.salt_length:
         raise ValueError(
-            f"its key is for {required.name} with at least {required.salt_length} octets of salt, "
+            f"its key is for {required.name} with at least {required.salt_length} bytes of salt, "
             f"not for {scheme.name} with {scheme.salt_length}"
         )
 

@@ -26,15 +26,15 @@ _PREFIX_SIZE = 64
 
 @runtime_checkable
 class BinaryReader(Protocol):
-    """A file object open for reading octets."""
+    """A file object open for reading bytes."""
 
     def read(self, size: int, /) -> bytes | None:
-        """Return at most *size* octets, none at the end."""
+        """Return at most *size* bytes, none at the end."""
         ...
 
 
 CrlSource = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryReader
-"""A path, the octets themselves, or a binary file that is read to its end."""
+"""A path, the bytes themselves, or a binary file that is read to its end."""
 
 
 class SourceReader:
@@ -103,7 +103,7 @@ class SourceReader:
             self.size += len(chunk)
             if self._max_size and self.size > self._max_size:
                 raise UnsupportedCrlError(
-                    f"CRL is larger than the {self._max_size} octets allowed",
+                    f"CRL is larger than the {self._max_size} bytes allowed",
                     feature="source_too_large",
                 )
             yield chunk
@@ -134,7 +134,7 @@ def split_crls(
     Yield each CRL of a binary file as a file of its own: one, or for PEM as many as it has.
 
     They are read from *source* one after the other as it arrives, and each only
-    until the next is asked for. *max_size* is how many octets *source* may have, and
+    until the next is asked for. *max_size* is how many bytes *source* may have, and
     *max_crls* how many CRLs, 0 for any: each costs a look at the store, however short
     it is. What is wrong with a PEM file is raised by reading the CRL that it
     concerns, as MalformedCrlError; too large a file, and the first CRL too many, as
@@ -240,7 +240,7 @@ class _PemBlocks:
         try:
             if self._max_size and self._size > self._max_size:
                 raise UnsupportedCrlError(
-                    f"the file is larger than the {self._max_size} octets allowed",
+                    f"the file is larger than the {self._max_size} bytes allowed",
                     feature="source_too_large",
                 )
             if chunk:

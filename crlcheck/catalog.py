@@ -523,7 +523,7 @@ def _read_issuer(value: object, where: str, records: Mapping[str, object]) -> Is
     except ValueError as error:
         raise ValueError(f"{where}: not base64: {error}") from error
     if not issuer:
-        raise ValueError(f"{where}: expected a certificate, found no octets")
+        raise ValueError(f"{where}: expected a certificate, found no bytes")
     fingerprint = IssuerRecord(issuer).fingerprint
     said = records.get(fingerprint, {})
     return IssuerRecord.read(issuer, said, f"issuer_records.{fingerprint}")

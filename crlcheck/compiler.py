@@ -39,7 +39,7 @@ class CompileOptions(TypedDict, total=False):
     Options of compiling, all of them optional.
 
     attributes: keep reason codes and dates (default), or only serials.
-    max_source_size: octets of the largest source accepted; 0 for any.
+    max_source_size: bytes of the largest source accepted; 0 for any.
     allow_sha1: accept signatures over SHA-1.
     allow_small_rsa: accept signatures by RSA keys of 1024 to 2047 bits.
     allow_v1: accept version 1 CRLs, which have no CRL number.
@@ -94,7 +94,7 @@ def compile_crl(
     Verify a CRL and compile it into an image.
 
     Args:
-        source: a path, the octets, or a binary file; DER, or PEM with one CRL.
+        source: a path, the bytes, or a binary file; DER, or PEM with one CRL.
         output: where the image goes, replacing what is there at once and only
             when complete; None to get it as ``report.image``.
         issuer: trusted certificates; the one whose name and key verify is used.

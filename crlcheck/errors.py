@@ -24,7 +24,7 @@ class MalformedCrlError(CrlError):
     The bytes are not a DER CertificateList as RFC 5280 defines it.
 
     ``rule`` names the broken rule (such as ``"non_minimal_integer"``) and
-    ``offset`` is where in the DER source it was broken, in octets.
+    ``offset`` is where in the DER source it was broken, in bytes.
     """
 
     def __init__(self, message: str, *, rule: str, offset: int) -> None:

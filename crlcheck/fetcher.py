@@ -45,8 +45,8 @@ _PORTS = {"http": 80, "https": 443}
 @dataclass(frozen=True, slots=True)
 class FetchLimits:
     """
-    What a fetch may take: octets, seconds to connect to one address, of silence, and
-    in all, from the look-up of the name to the last octet, redirects included; and
+    What a fetch may take: bytes, seconds to connect to one address, of silence, and
+    in all, from the look-up of the name to the last byte, redirects included; and
     whether it may go to private addresses.
 
     Raises:
@@ -80,7 +80,7 @@ class FetchedBody:
 
     def read(self, size: int, /) -> bytes:
         """
-        Return the next octets, at most *size*.
+        Return the next bytes, at most *size*.
 
         Raises:
             FetchError: the connection broke, or a limit was reached.
@@ -88,13 +88,13 @@ class FetchedBody:
         try:
             chunk = self._response.read1(min(size, 1 << 16))
             if not chunk and self._response.length:
-                raise HTTPException(f"{self._response.length} octets are missing")
+                raise HTTPException(f"{self._response.length} bytes are missing")
         except (HTTPException, OSError, ValueError) as error:
             message = f"{self._url}: the answer broke off: {error}"
             raise _failure(message, self._url, self._limits, self._deadline) from error
         self._size += len(chunk)
         if self._limits.max_size and self._size > self._limits.max_size:
-            raise FetchError(f"{self._url}: more than the {self._limits.max_size} octets allowed")
+            raise FetchError(f"{self._url}: more than the {self._limits.max_size} bytes allowed")
         if time.monotonic() > self._deadline:
             raise _failure("", self._url, self._limits, self._deadline)
         return chunk
@@ -308,7 +308,7 @@ def _body(
     if length and not re.fullmatch("[0-9]{1,18}", length):
         raise FetchError(f"{location}: found the Content-Length {length!r:.40}, expected a number")
     if limits.max_size and length and int(length) > limits.max_size:
-        raise FetchError(f"{location}: {length} octets, allowed are {limits.max_size}")
+        raise FetchError(f"{location}: {length} bytes, allowed are {limits.max_size}")
     return FetchedBody(location, response, limits, deadline)
 
 

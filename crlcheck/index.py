@@ -38,7 +38,7 @@ from crlcheck.types import ReasonCode, RevokedEntry
 _ROWS = 8192
 
 ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | mmap.mmap
-"""A path, which is mapped, or the octets of an image; those of a memoryview are copied."""
+"""A path, which is mapped, or the bytes of an image; those of a memoryview are copied."""
 
 
 def open_index(source: ImageSource, verify: bool = True) -> RevocationIndex:
@@ -181,7 +181,7 @@ class RevocationIndex(Lookup):
 
         Args:
             rows: a whole number of rows, contiguous.
-            width: octets of a row, 1 to 64.
+            width: bytes of a row, 1 to 64.
             issuer: as for ``find``.
 
         Returns:
@@ -196,7 +196,7 @@ class RevocationIndex(Lookup):
         if not 1 <= width <= MAX_SERIAL:
             raise ValueError(f"width is {width}, expected 1 to {MAX_SERIAL}")
         if len(view) % width:
-            raise ValueError(f"{len(view)} octets are no whole number of rows of {width}")
+            raise ValueError(f"{len(view)} bytes are no whole number of rows of {width}")
         numbers = self._issuer_numbers(issuer)
         if len(numbers) == 1:
             return image.contains_packed(numbers[0], view, width)
@@ -244,7 +244,7 @@ class RevocationIndex(Lookup):
     @property
     def stats(self) -> dict[str, object]:
         """
-        Sizes in octets, and how the entries are stored, by table.
+        Sizes in bytes, and how the entries are stored, by table.
 
         Raises:
             IndexClosedError: the index was closed.

@@ -159,7 +159,7 @@ class CompileReport:
     """
     What compiling one CRL found.
 
-    Sizes are octets. ``image`` holds the image where no output was given.
+    Sizes are bytes. ``image`` holds the image where no output was given.
     ``tbs_digest`` identifies the CRL: algorithm and hex digest of the signed
     bytes, as in ``"sha256:9f…"``. ``digest`` is the hex digest that
     authenticates the image.

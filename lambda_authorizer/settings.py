@@ -92,7 +92,7 @@ class Settings:
         expired_certificate, clock_skew: as in ``crlcheck.Policy``.
     unpublished_issuers: the path of a PEM file with the certificates of trusted CAs
         that publish no CRL, as in ``crlcheck.Policy``.
-    image_memory: octets of images that are kept loaded; the function's memory
+    image_memory: bytes of images that are kept loaded; the function's memory
         must hold twice the largest one.
     log_level: ``info`` logs every denial, ``debug`` every decision.
     log_certificate: whether a decision is logged with the client's certificate,
@@ -127,7 +127,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.image_memory <= 0:
-            raise ValueError("CRLCHECK_IMAGE_MEMORY is 0: expected a positive number of octets")
+            raise ValueError("CRLCHECK_IMAGE_MEMORY is 0: expected a positive number of bytes")
         if not self.max_catalog_age:
             raise ValueError("CRLCHECK_MAX_CATALOG_AGE is 0: expected a positive time")
         if not self.load_seconds:

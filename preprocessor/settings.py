@@ -67,7 +67,7 @@ class Settings:
     private_cas: ARNs of AWS Private CAs, separated by commas, whose current
         certificates are trusted too.
     crl_prefix: only objects whose key begins with it are CRLs.
-    max_crl_size: octets; a longer CRL is refused; 0 accepts any.
+    max_crl_size: bytes; a longer CRL is refused; 0 accepts any.
     max_crls: CRLs of the longest PEM file; what comes after them is refused; 0
         accepts any number.
     clock_skew: how far in the future a CRL's thisUpdate may lie.

@@ -74,7 +74,7 @@ def test_the_output_tells_times_and_sizes(run: Run) -> None:
     """
     assert len(re.findall(r"^ *[\d,]+\.\d ms  \S", run.output, re.MULTILINE)) == 8
     sizes = re.search(
-        r"image of 2,000 entries has ([\d,]+) octets, \d+% of the CRL's ([\d,]+)", run.output
+        r"image of 2,000 entries has ([\d,]+) bytes, \d+% of the CRL's ([\d,]+)", run.output
     )
     assert sizes is not None
     image, crl = (int(size.replace(",", "")) for size in sizes.groups())

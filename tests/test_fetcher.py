@@ -268,7 +268,7 @@ def test_what_a_url_may_not_have_is_encoded(site: Site) -> None:
         ((206, {}, b"part"), "answered 206"),
         ((304, {}, b""), "answered 304"),
         ((200, {"Content-Encoding": "gzip"}, b"x"), "encoding 'gzip'"),
-        ((200, {"Content-Length": "11"}, b"x" * 11), "11 octets, allowed are 10"),
+        ((200, {"Content-Length": "11"}, b"x" * 11), "11 bytes, allowed are 10"),
         ((200, {"Content-Length": "9"}, b"x"), "broke off"),
     ],
 )
@@ -285,10 +285,10 @@ def test_other_answers_are_no_crl(
 
 def test_a_body_that_does_not_say_how_long_it_is_is_bounded(site: Site) -> None:
     """
-    Without Content-Length the octets are counted as they come.
+    Without Content-Length the bytes are counted as they come.
     """
     site.pages["/a"] = 200, {"Content-Length": "", "Connection": "close"}, b"x" * 5000
-    with pytest.raises(FetchError, match="more than the 1000 octets allowed"):
+    with pytest.raises(FetchError, match="more than the 1000 bytes allowed"):
         read_all(f"{site.url}/a", FetchLimits(max_size=1000, allow_private=True))
 
 

@@ -249,7 +249,7 @@ def test_misuse_is_told() -> None:
     index = _compiled(make_crl([1]))
     with pytest.raises(ValueError, match="width is 0"):
         index.contains_packed(b"", 0)
-    with pytest.raises(ValueError, match="5 octets are no whole number of rows of 4"):
+    with pytest.raises(ValueError, match="5 bytes are no whole number of rows of 4"):
         index.contains_packed(b"12345", 4)
     with pytest.raises(TypeError):
         open_index(3)  # type: ignore[arg-type]

@@ -165,7 +165,7 @@ def test_a_key_for_pss_verifies_nothing_else(authorities: dict[str, CertificateA
 
     for restriction, message in (
         (encode_pss_algorithm("sha384", 32), "rsassaPss-SHA384"),
-        (encode_pss_algorithm("sha256", 33), "33 octets"),
+        (encode_pss_algorithm("sha256", 33), "33 bytes"),
         (encode_pss_algorithm("sha224", 28), "not accepted"),
     ):
         bound = with_key(issuer, rsa_key_info(pss.private_key, restriction))

@@ -69,7 +69,7 @@ def _compile_options(command: _Command) -> _Command:
     command = click.option(
         "--max-source-size",
         type=click.IntRange(min=0),
-        metavar="OCTETS",
+        metavar="BYTES",
         help="Refuse a larger CRL; 0 accepts any size.",
     )(command)
     for flag, name, value, help_text in reversed(flags):
@@ -357,7 +357,7 @@ def _contents(report: CompileReport) -> str:
     number = "a CRL" if report.crl_number is None else f"CRL {report.crl_number}"
     return (
         f"{count(report.num_entries, 'entry', 'entries')} of {number} of "
-        f"{name_text(report.issuer)}, {report.image_size:,} octets (the CRL: "
+        f"{name_text(report.issuer)}, {report.image_size:,} bytes (the CRL: "
         f"{report.source_size:,})"
     )
 

@@ -73,7 +73,7 @@ def _inspect_crl(path: Path, *, as_json: bool) -> None:
         say_fields(
             {
                 **_fields(index.metadata),
-                "size": f"{report.source_size:,} octets",
+                "size": f"{report.source_size:,} bytes",
             }
         )
 
@@ -93,11 +93,11 @@ def _storage(index: RevocationIndex) -> dict[str, object]:
     stats = index.stats
     tables: Any = stats["tables"]
     return {
-        "size": f"{stats['image_size']:,} octets",
+        "size": f"{stats['image_size']:,} bytes",
         "digest": index.digest,
         "tables": [
-            f"{count(table['num_entries'], 'serial')} of {count(table['serial_len'], 'octet')}: "
-            f"{table['size']:,} octets"
+            f"{count(table['num_entries'], 'serial')} of {count(table['serial_len'], 'byte')}: "
+            f"{table['size']:,} bytes"
             for table in tables
         ]
         or "none",
@@ -199,7 +199,7 @@ def _image(image: PublishedImage) -> dict[str, Any]:
 
 def _catalog_table(scopes: Mapping[str, ScopeRecord]) -> Table:
     now = datetime.now(UTC)
-    table = Table("issuer", "CRL", "entries", "thisUpdate", "nextUpdate", "octets", "source")
+    table = Table("issuer", "CRL", "entries", "thisUpdate", "nextUpdate", "bytes", "source")
     for column in (1, 2, 5):
         table.columns[column].justify = "right"
     for record in scopes.values():

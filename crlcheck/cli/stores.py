@@ -84,7 +84,7 @@ def advance_command(store: str, above: int) -> int:
 @click.argument("urls", metavar="URL...", nargs=-1, required=True)
 @click.option("--to", "store", required=True, metavar="STORE")
 @click.option("--issuer", "issuers", type=_PATH, multiple=True, required=True, metavar="CA")
-@click.option("--max-size", type=click.IntRange(min=0), default=1 << 30, metavar="OCTETS")
+@click.option("--max-size", type=click.IntRange(min=0), default=1 << 30, metavar="BYTES")
 @max_crls_option
 @click.option("--allow-private", is_flag=True, help="Go to private addresses, too.")
 @click.option("--allow-shrink", is_flag=True, help="Publish though most entries are gone.")

@@ -104,7 +104,7 @@ def changes_text(report: PublishReport) -> str:
 
 
 def report_members(report: CompileReport) -> dict[str, Any]:
-    """Return a report as JSON has it; sizes are octets."""
+    """Return a report as JSON has it; sizes are bytes."""
     return {
         "issuer": name_text(report.issuer),
         "crl_number": report.crl_number,

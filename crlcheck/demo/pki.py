@@ -282,9 +282,9 @@ def write_crl(
     keep_empty_list: bool = False,
 ) -> int:
     """
-    Write a CRL, signed by *authority*, to *output* and return its size in octets.
+    Write a CRL, signed by *authority*, to *output* and return its size in bytes.
 
-    *chunks* are the entries, *entries_size* octets in all, hashed and written as
+    *chunks* are the entries, *entries_size* bytes in all, hashed and written as
     they come; *output* must be able to seek. *extensions* are whole Extensions
     that follow the authority key id and the CRL number; version 1 has none.
     *hash_name* and *salt_length* (see :meth:`CertificateAuthority.signer`) concern
@@ -292,7 +292,7 @@ def write_crl(
     own. An empty list is left out (RFC 5280 5.1.2.6) unless *keep_empty_list*.
 
     Raises:
-        ValueError: if the chunks are not *entries_size* octets.
+        ValueError: if the chunks are not *entries_size* bytes.
     """
     signer = authority.signer(hash_name, salt_length=salt_length)
     all_extensions = list(extensions)
@@ -333,7 +333,7 @@ def _write_signed(
         signer.update(chunk)
         written += output.write(chunk)
     if written != tbs_size:
-        raise ValueError(f"the signed bytes are {written} octets, but {tbs_size} were announced")
+        raise ValueError(f"the signed part has {written} bytes, but {tbs_size} were announced")
     header = b""
     while len(header) != header_size:
         # A shorter ECDSA signature may move the outer length to a shorter form:

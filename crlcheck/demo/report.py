@@ -39,7 +39,7 @@ def show_tour(console: Console, report: TourReport) -> None:
     console.print("Each time, S3 was asked whether the catalog has changed.")
     share = report.image_size / report.crl_size
     console.print(
-        f"The image of {report.num_entries:,} entries has {report.image_size:,} octets, "
+        f"The image of {report.num_entries:,} entries has {report.image_size:,} bytes, "
         f"{share:.0%} of the CRL's {report.crl_size:,}."
     )
     wrong = sum(not decision.is_right for decision in report.decisions)
@@ -91,7 +91,7 @@ def show_pkits(console: Console, report: PkitsReport) -> None:
 def to_members(
     tour: TourReport, mutual_tls: MutualTlsReport | None, pkits: PkitsReport
 ) -> dict[str, Any]:
-    """Return the reports as JSON has them; times in seconds, sizes in octets."""
+    """Return the reports as JSON has them; times in seconds, sizes in bytes."""
     decisions = [
         {**dataclasses.asdict(decision), "right": decision.is_right} for decision in tour.decisions
     ]

@@ -70,7 +70,7 @@ class Site:
     S3, a preprocessor, and a world whose CRL has been published.
 
     ``environ`` leads AWS clients to this S3, ``directory`` is for temporary files;
-    ``image_size`` is octets, ``steps`` are those so far.
+    ``image_size`` is bytes, ``steps`` are those so far.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Site:
         self.environ = {**environ, **aws_environment(server.greeting)}
         with self.step("a CA signs a CRL and three client certificates") as notes:
             self.world = make_world(num_entries, now=datetime.now(UTC))
-            notes.append(f"{num_entries:,} entries, {len(self.world.crl):,} octets")
+            notes.append(f"{num_entries:,} entries, {len(self.world.crl):,} bytes")
         with self.step("CA and CRL are uploaded") as notes:
             self._client = _create_bucket(self.world, self.environ)
             event = self.upload(self.world.crl)

@@ -37,7 +37,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class TourReport:
-    """Everything that happened; sizes are octets."""
+    """Everything that happened; sizes are bytes."""
 
     steps: tuple[Step, ...]
     decisions: tuple[Decision, ...]
