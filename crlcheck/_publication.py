@@ -17,7 +17,7 @@ from crlcheck._issuers import public_key_hash
 from crlcheck._metadata import ImageMetadata
 from crlcheck._name import name_key
 from crlcheck._swap import MAX_SWAPS, Mark, back_off, read_catalog, read_mark, swap
-from crlcheck._wording import crl_text, name_text, time_text
+from crlcheck._wording import count, crl_text, name_text, time_text
 from crlcheck.catalog import (
     MAX_EARLIER_SOURCES,
     Catalog,
@@ -183,9 +183,9 @@ def check_no_shrink(offered: ImageMetadata, published: ImageMetadata) -> None:
     lost = published.num_entries - offered.num_entries
     if lost > MIN_LOST_ENTRIES and 2 * lost > published.num_entries:
         raise CrlShrinkError(
-            f"{crl_text(offered)} has {offered.num_entries} entries, the published "
-            f"{crl_text(published)} has {published.num_entries}: held back, for most of them "
-            "are gone at once; allow it for this CRL if its CA confirms it",
+            f"{crl_text(offered)} has {count(offered.num_entries, 'entry', 'entries')}, the "
+            f"published {crl_text(published)} has {published.num_entries:,}: held back, for most "
+            "of them are gone at once; allow it for this CRL (allow_shrink) if its CA confirms it",
             offered=offered.num_entries,
             published=published.num_entries,
         )
@@ -202,7 +202,7 @@ def _base_missing(delta: ImageMetadata, current: ScopeRecord | None) -> CrlBaseM
     found = "none" if current is None else crl_text(current.base.metadata)
     return CrlBaseMissingError(
         f"{crl_text(delta)} needs a complete CRL of the same issuer, key and "
-        f"issuingDistributionPoint, number {delta.base_crl_number} or later; published is {found}",
+        f"issuingDistributionPoint, number {delta.base_crl_number} or later; {found} is published",
         base_crl_number=delta.base_crl_number,
         published=None if current is None else current.base.metadata.crl_number,
     )

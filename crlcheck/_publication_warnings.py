@@ -10,7 +10,7 @@ from crlcheck._difference import Difference
 from crlcheck._issuers import IssuerKeys, TrustedIssuer
 from crlcheck._metadata import ImageMetadata
 from crlcheck._name import name_key
-from crlcheck._wording import crl_text, name_text, time_text
+from crlcheck._wording import count, crl_text, name_text, time_text
 from crlcheck.catalog import Catalog, IssuerRecord, ScopeRecord
 from crlcheck.certificate import load_certificate
 from crlcheck.errors import CertificateError
@@ -40,28 +40,33 @@ def warnings_of(
         if 2 * (had - has) > had:
             yield PublishWarning(
                 PublishWarningKind.MOSTLY_LIFTED,
-                f"{crl_text(offered)} has {has} entries, {crl_text(before.base.metadata)} before "
-                f"it had {had}: ask its CA whether that is meant",
+                f"{crl_text(offered)} has {count(has, 'entry', 'entries')}, "
+                f"{crl_text(before.base.metadata)} before it had {had:,}: "
+                "ask its CA whether that is meant",
             )
     if difference is not None and difference.num_lifted_recently:
-        number = difference.num_lifted_recently
-        lifted = _revocations(difference.num_lifted)
         yield PublishWarning(
             PublishWarningKind.RECENTLY_LIFTED,
-            f"{crl_text(offered)} lifts {lifted}, {number} of them made "
-            f"in the last {RECENT.days} days and no holds: ask its CA whether that is meant",
+            f"{crl_text(offered)} lifts {_lifted(difference)}: ask its CA whether that is meant",
         )
     if difference is not None and _alternates(difference, after):
         yield PublishWarning(
             PublishWarningKind.ALTERNATING_SIGNERS,
-            f"{crl_text(offered)} lists {_revocations(difference.num_late)} made before "
-            f"{crl_text(speaking(before))} that it did not list, and lacks {difference.num_lifted} "
-            f"that it did: several signers, or sources, seem to take turns in scope {after.key}",
+            f"{crl_text(offered)} lists {count(difference.num_late, 'revocation')} made "
+            f"before {crl_text(speaking(before))} that it did not list, and lacks "
+            f"{difference.num_lifted:,} that it did: several signers, or sources, seem to take "
+            f"turns in scope {after.key}",
         )
 
 
-def _revocations(number: int) -> str:
-    return "1 revocation" if number == 1 else f"{number:,} revocations"
+def _lifted(difference: Difference) -> str:
+    lifted, recently = difference.num_lifted, difference.num_lifted_recently
+    which = "" if lifted == 1 else f"{recently:,} of "
+    was, holds = ("was", "no hold") if recently == 1 else ("were", "no holds")
+    return (
+        f"{count(lifted, 'revocation')}, {which}which {was} made in the last "
+        f"{RECENT.days} days and {was} {holds}"
+    )
 
 
 def _alternates(difference: Difference, after: ScopeRecord) -> bool:

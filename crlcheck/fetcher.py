@@ -211,7 +211,10 @@ def _addresses(host: str, port: int, deadline: float, *, allow_private: bool) ->
         raise FetchError(f"{host}: no address: {error}") from error
     for address in addresses:
         if not allow_private and not _is_public(address):
-            raise FetchError(f"{host}: has the address {address}, which is not a public one")
+            raise FetchError(
+                f"{host}: has the address {address}, which is not a public one: "
+                "allow private addresses if it is meant (allow_private)"
+            )
     return addresses
 
 

@@ -206,8 +206,9 @@ def find_fingerprint(text: str, fingerprints: Iterable[str]) -> str:
         )
     found = sorted({one for one in fingerprints if one.startswith(prefix)})
     if len(found) != 1:
+        none = "there is no such issuer, 'crlcheck issuer list' shows those there are"
         several = f"several issuers begin so: {', '.join(found)}"
-        raise ValueError(f"issuer {text}: {several if found else 'there is no such issuer'}")
+        raise ValueError(f"issuer {text}: {several if found else none}")
     return found[0]
 
 

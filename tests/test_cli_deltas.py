@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +53,22 @@ def test_certificates_and_serial_numbers_are_judged_alike(
     assert main(["check", store, "--serial", f"{serial:x}"]) == status
 
 
-def test_a_store_shows_its_deltas(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_store_shows_its_deltas(
+    store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """
-    In the table, and with all that is known of them in JSON.
+    In the tables, and with all that is known of them in JSON. What came from where is
+    noted of complete CRLs only.
     """
     capsys.readouterr()
+    delta_again = str(tmp_path / "delta.crl")
+    main(["publish", delta_again, "--issuer", str(tmp_path / "ca.pem"), "--to", store])
+    assert "2 entries of delta CRL 6 of" in capsys.readouterr().out
+    main(["scope", "list", store])
+    shown = capsys.readouterr().out
+    assert len(re.findall(r"\b[0-9a-f]{32}\b", shown)) == 2  # whole keys, for scope remove
+    sources = "".join(line.split("│")[-2].strip() for line in shown.splitlines() if "│" in line)
+    assert sources == str(tmp_path / "base.crl")
     main(["inspect", store])
     assert "6 (delta)" in capsys.readouterr().out
     main(["inspect", store, "--json"])

@@ -522,10 +522,14 @@ def test_the_command_publishes_what_it_fetches(
     site.pages["/ca.crl"] = 200, {"ETag": '"1"'}, PKI.crl()
     site.pages["/both.pem"] = 200, {"ETag": '"2"'}, body
     command = ["fetch", "--to", str(tmp_path / "store"), "--issuer", str(issuer), "--json"]
+    assert main([*command, f"{site.url}/ca.crl"]) == 4
+    assert "allow private addresses if it is meant" in capsys.readouterr().err
     command.append("--allow-private")
     urls = [f"{site.url}/{name}" for name in ("gone", "ca.crl", "both.pem")]
     assert main([*command, *urls]) == 4
-    found = json.loads(capsys.readouterr().out)
+    shown = capsys.readouterr()
+    assert f"crlcheck: {urls[0]}: was answered 404" in shown.err
+    found = json.loads(shown.out)
     assert [one["outcome"] for one in found] == ["failed", "published", "unchanged", "refused"]
     (rejection,) = read_rejections(LocalStore(tmp_path / "store"))
     assert rejection.source == f"{site.url}/both.pem#2"

@@ -13,6 +13,7 @@ import click
 from crlcheck._metadata import ImageMetadata
 from crlcheck._name import name_hash
 from crlcheck._serial import parse_serial_text
+from crlcheck._wording import count
 from crlcheck.certificate import load_certificates
 from crlcheck.checker import RevocationChecker
 from crlcheck.cli.operations import read_published
@@ -25,7 +26,7 @@ from crlcheck.cli.status import (
     report_error,
     worst_exit_status,
 )
-from crlcheck.cli.text import count, say, say_json
+from crlcheck.cli.text import say, say_json
 from crlcheck.errors import CertificateError, IndexFileError, StoreError
 from crlcheck.index import open_index
 from crlcheck.scope import public_key_hash

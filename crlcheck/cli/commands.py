@@ -12,7 +12,7 @@ import click
 
 import crlcheck
 from crlcheck._pipeline import DEFAULT_MAX_SOURCE_SIZE
-from crlcheck._wording import name_text
+from crlcheck._wording import count, name_text
 from crlcheck.cli import issuers as issuer_commands
 from crlcheck.cli import operations, stores
 from crlcheck.cli.diff import diff_command
@@ -20,7 +20,6 @@ from crlcheck.cli.sources import STANDARD_INPUT, max_crls_option, open_crl, open
 from crlcheck.cli.status import EXIT_FAILED, about, describe, report_error
 from crlcheck.cli.text import (
     changes_text,
-    count,
     published_members,
     report_members,
     say,
@@ -224,7 +223,7 @@ def _tell_published(
             }
         )
         if not as_json:
-            what = "published" if result.published else "published already, nothing changed"
+            what = "published" if result.published else "published already"
             say(f"{store}: {what}: generation {result.generation}{changes_text(result)}")
             say(f"{result.image_name}: {_contents(result.compiled)}")
             _say_warnings(result.compiled)
@@ -354,7 +353,8 @@ def demo_command(num_entries: int, directory: Path | None, as_json: bool) -> int
 
 def _contents(report: CompileReport) -> str:
     """Say what an image holds: entries, whose, and how large."""
-    number = "a CRL" if report.crl_number is None else f"CRL {report.crl_number}"
+    kind = "CRL" if report.base_crl_number is None else "delta CRL"
+    number = f"a {kind}" if report.crl_number is None else f"{kind} {report.crl_number}"
     return (
         f"{count(report.num_entries, 'entry', 'entries')} of {number} of "
         f"{name_text(report.issuer)}, {report.image_size:,} bytes (the CRL: "

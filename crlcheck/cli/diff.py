@@ -12,11 +12,11 @@ from typing import Any
 import click
 
 from crlcheck._difference import Listing, entries_missing
-from crlcheck._wording import crl_text, name_text, time_text
+from crlcheck._wording import count, crl_text, name_text, time_text
 from crlcheck.catalog import CATALOG_NAME, Catalog
 from crlcheck.cli.sources import is_store, open_target
 from crlcheck.cli.status import about
-from crlcheck.cli.text import count, say, say_json
+from crlcheck.cli.text import say, say_json
 from crlcheck.errors import IndexFileError, StoreError
 from crlcheck.index import open_index
 from crlcheck.types import RevokedEntry

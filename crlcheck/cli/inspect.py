@@ -12,6 +12,7 @@ from rich.table import Table
 from crlcheck._metadata import ImageMetadata
 from crlcheck._points import read_issuing_distribution_point
 from crlcheck._wording import (
+    count,
     general_name_text,
     name_text,
     restriction_texts,
@@ -22,7 +23,6 @@ from crlcheck.cli.sources import is_store, open_target
 from crlcheck.cli.status import about
 from crlcheck.cli.text import (
     console,
-    count,
     say,
     say_fields,
     say_json,
@@ -200,6 +200,7 @@ def _image(image: PublishedImage) -> dict[str, Any]:
 def _catalog_table(scopes: Mapping[str, ScopeRecord]) -> Table:
     now = datetime.now(UTC)
     table = Table("issuer", "CRL", "entries", "thisUpdate", "nextUpdate", "bytes", "source")
+    table.columns[6].overflow = "fold"
     for column in (1, 2, 5):
         table.columns[column].justify = "right"
     for record in scopes.values():

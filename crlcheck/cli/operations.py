@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.table import Table
+from rich.table import Column, Table
 
 from crlcheck._comparison import is_past, speaking
 from crlcheck._json import time_text as json_time
@@ -98,14 +98,16 @@ def scope_list(store: str, as_json: bool) -> int:
         )  # fmt: skip
         return 0
     now = datetime.now(UTC)
-    table = Table("scope", "CRL", "entries", "nextUpdate", "source")
+    # Whoever removes a scope copies its whole key from here.
+    key_column = Column("scope", no_wrap=True, min_width=32)
+    table = Table(key_column, "CRL", "entries", "nextUpdate", Column("source", overflow="fold"))
     for key, record in catalog.scopes.items():
         for image in record.images():
             metadata = image.metadata
             table.add_row(
                 key, crl_text(metadata), f"{metadata.num_entries:,}",
                 f"{time_text(metadata.next_update)}{' (stale)' if is_past(metadata, now) else ''}",
-                record.source or "",
+                "" if metadata.is_delta else record.source or "",
             )  # fmt: skip
     console().print(table)
     for key, one in catalog.tombstones.items():

@@ -11,11 +11,12 @@ import click
 
 import crlcheck
 from crlcheck._snapshot import Trust, snapshot_of_catalog
+from crlcheck._wording import count
 from crlcheck.catalog import CATALOG_NAME, Catalog
 from crlcheck.cli.operations import duration, usage
 from crlcheck.cli.sources import max_crls_option, open_target
 from crlcheck.cli.status import EXIT_FAILED, about, describe, report_error
-from crlcheck.cli.text import count, published_members, say, say_json, time_text
+from crlcheck.cli.text import published_members, say, say_json, time_text
 from crlcheck.errors import CrlCheckError, CrlError, FetchError, IndexFileError, StoreError
 from crlcheck.fetcher import FetchLimits, check_url, fetch
 from crlcheck.mirror import mirror_store
@@ -119,7 +120,8 @@ def fetch_command(
             done.append({"url": url, "outcome": "failed", "detail": describe(error)})
     for one in done:
         if one["outcome"] in ("failed", "refused"):
-            report_error(f"{one['url']}: {one['detail']}")
+            named = one["detail"].startswith(one["url"])
+            report_error(one["detail"] if named else f"{one['url']}: {one['detail']}")
         elif not as_json:
             say(f"{one['url']}: {one['outcome']}")
     if as_json:

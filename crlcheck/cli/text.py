@@ -62,11 +62,6 @@ class _Console(Console):
         return super().render_str(printable(text), **options)
 
 
-def count(number: int, singular: str, plural: str | None = None) -> str:
-    """Return a number with its noun, as in ``"1,000 entries"``."""
-    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
-
-
 def time_text(moment: datetime | None) -> str | None:
     """Return a time in ISO 8601, UTC."""
     return None if moment is None else moment.isoformat().replace("+00:00", "Z")
