@@ -20,7 +20,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from http.client import HTTPConnection, HTTPException, HTTPResponse
+from http.client import (
+    BadStatusLine,
+    HTTPConnection,
+    HTTPException,
+    HTTPResponse,
+    RemoteDisconnected,
+    UnknownProtocol,
+)
 from typing import Any
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
@@ -259,6 +266,11 @@ def _answer(
                 },
             )
             response = connection.getresponse()
+        except RemoteDisconnected as error:  # it has words, unlike its base class
+            raise _failure(f"{location}: {error}", location, limits, deadline) from error
+        except (BadStatusLine, UnknownProtocol) as error:
+            found = f"found {error!s:.40}, expected HTTP/1.1 and a status"
+            raise _failure(f"{location}: {found}", location, limits, deadline) from error
         except (HTTPException, OSError, ValueError) as error:
             raise _failure(f"{location}: {error}", location, limits, deadline) from error
         with response:
@@ -303,8 +315,8 @@ def _body(
 ) -> FetchedBody:
     if response.status != 200:
         raise FetchError(f"{location}: was answered {response.status}, expected 200")
-    encoding = response.headers.get("Content-Encoding", "identity")
-    if encoding != "identity":
+    encoding = ", ".join(response.headers.get_all("Content-Encoding", ["identity"]))
+    if any(coding.strip().lower() != "identity" for coding in encoding.split(",")):
         # Nobody asked for it, and what it unpacks to is not bounded.
         raise FetchError(f"{location}: the body has the encoding {encoding!r}, expected none")
     length = response.headers.get("Content-Length", "")

@@ -268,6 +268,7 @@ def test_what_a_url_may_not_have_is_encoded(site: Site) -> None:
         ((206, {}, b"part"), "answered 206"),
         ((304, {}, b""), "answered 304"),
         ((200, {"Content-Encoding": "gzip"}, b"x"), "encoding 'gzip'"),
+        ((200, {"Content-Encoding": "identity, gzip"}, b"x"), "encoding 'identity, gzip'"),
         ((200, {"Content-Length": "11"}, b"x" * 11), "11 bytes, allowed are 10"),
         ((200, {"Content-Length": "9"}, b"x"), "broke off"),
     ],
@@ -320,6 +321,46 @@ def test_a_silent_server_ends_in_time(site: Site) -> None:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/"
         with pytest.raises(FetchError, match="timed out"):
             read_all(url, FetchLimits(allow_private=True, read_seconds=0.1))
+
+
+def answer_with(octets: bytes, server: socket.socket) -> None:
+    """Answer one connection."""
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(65536)
+        connection.sendall(octets)
+
+
+@pytest.mark.parametrize(
+    ("octets", "found"),
+    [
+        (b"0\x81\xf30\x81\x99\n", "found 0\x81ó0\x81"),
+        (b"HTTP/2 200 OK\r\n\r\n", "found HTTP/2"),
+        (b"ICY 200 OK\r\n\r\n", "found ICY 200 OK"),
+        (b"HTTP/1.1 ok\r\n\r\n", "found HTTP/1.1 ok"),
+    ],
+)
+def test_what_is_no_http_is_told_as_such(octets: bytes, found: str) -> None:
+    """
+    The message says what came and what was expected.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        answering = threading.Thread(target=answer_with, args=(octets, server))
+        answering.start()
+        with pytest.raises(FetchError) as caught:
+            read_all(f"http://127.0.0.1:{server.getsockname()[1]}/a", LOCAL)
+        answering.join()
+    assert f": {found}" in str(caught.value)
+    assert str(caught.value).endswith(", expected HTTP/1.1 and a status")
+
+
+@pytest.mark.parametrize("coding", ["identity", "Identity", "identity, identity"])
+def test_the_coding_identity_is_none(site: Site, coding: str) -> None:
+    """
+    RFC 9110 8.4.1: names of codings have no case.
+    """
+    site.pages["/a"] = 200, {"Content-Encoding": coding}, b"abc"
+    assert read_all(f"{site.url}/a") == b"abc"
 
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
