@@ -21,6 +21,7 @@ from crlcheck import (
 )
 from crlcheck._serial_question import possible_certificates
 from crlcheck.demo.pki import encode_entry, encode_extension, sign_crl
+from crlcheck.scope import ALL_REASONS, ApplicableCrl, ScopeTable
 from crlcheck.types import CertificateFacts, DistributionPoint
 from support.checking import Clock, CountingStore, make_checker, make_index, verdict
 from support.memory_store import MemoryStore
@@ -34,7 +35,7 @@ from support.pki import (
     make_crl,
 )
 from support.publishing import publish
-from support.values import der
+from support.values import der, make_certificate, make_issuer, make_metadata
 
 REVOKED = RevocationStatus.REVOKED
 NOT_REVOKED = RevocationStatus.NOT_REVOKED
@@ -334,3 +335,20 @@ def test_what_is_not_known_of_the_certificate_says_nothing() -> None:
         )
         forever = datetime.max.replace(tzinfo=UTC)
         assert only == dataclasses.replace(kind, distribution_points=(), not_after=forever)
+
+
+def test_an_issuers_own_indirect_partition_may_cover_a_serial_number() -> None:
+    """
+    It may by either of two ways, as one of the issuer's and as an indirect CRL.
+    """
+    flags = der(0x84, b"\xff")
+    point = der(0xA0, der(0xA0, der(0x86, b"http://ca/1")))
+    crl = make_metadata(issuing_distribution_point=der(0x30, point, flags))
+    coverage = ScopeTable([crl], [make_issuer()]).coverage(make_certificate(), any_points=True)
+    assert coverage.applicable == (
+        ApplicableCrl(0, reasons=0, by_issuer=True, unsure_reasons=ALL_REASONS),
+    )
+    everywhere = make_metadata(issuing_distribution_point=der(0x30, flags))
+    table = ScopeTable([everywhere], [make_issuer()])
+    (found,) = table.coverage(make_certificate(), any_points=True).applicable
+    assert (found.reasons, found.waived) == (ALL_REASONS, False)

@@ -297,3 +297,20 @@ def test_a_certificate_above_an_anchor_that_only_the_path_has_can_be_denied() ->
     assert_denied(checker.check_chain(path), renewed)
     assert checker.check_chain(PATH).status is NOT_REVOKED
     assert checker.check(CLIENT).status is NOT_REVOKED
+
+
+def test_beyond_the_depth_a_denial_beats_a_certificate_of_an_unknown_issuer() -> None:
+    """
+    Of two certificates of a key, one that no trusted key fits does not stand in for
+    the one whose issuer is denied.
+    """
+    stranger = make_authority("Middle", make_authority("Stranger"))
+    other = CertificateAuthority.create(
+        "Low", private_key=LOW.private_key, parent=stranger, now=NOW
+    )
+    for issuers in ([LOW, other, MIDDLE, ROOT], [other, LOW, MIDDLE, ROOT]):
+        store = world(issuers, [LOW, MIDDLE, ROOT])
+        checker = make_checker(store, policy=Policy(path_depth=0))
+        assert checker.check(CLIENT).status is NOT_REVOKED
+        deny(store, MIDDLE)
+        assert_denied(checker.check(CLIENT), MIDDLE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import pytest
 from cryptography import x509
@@ -26,7 +27,7 @@ from support.checking import make_checker, verdict
 from support.memory_store import MemoryStore
 from support.pki import DAY, NOW, make_authority, make_client, make_crl
 from support.publishing import publish
-from support.values import der, make_certificate, make_issuer, make_metadata
+from support.values import der, make_certificate, make_issuer, make_metadata, make_name
 
 REVOKED = RevocationStatus.REVOKED
 NOT_REVOKED = RevocationStatus.NOT_REVOKED
@@ -72,6 +73,51 @@ def test_the_points_of_the_certificate_and_of_the_nearest_crl_are_named() -> Non
         "none of the 4 CRL(s) held for that issuer covers it: the certificate names "
         "http://ca/nort/1.crl; the nearest is CRL 17 of CN=CA, for http://ca/north/1.crl"
     )
+
+
+@pytest.mark.parametrize(
+    ("mistyped", "meant"),
+    [
+        ("http://ca/nort/1.crl", "north"),
+        ("http://ca/northern/1.crl", "north"),
+        ("http://ca/aeast/1.crl", "east"),
+        ("http://ca/z/1.crl", "west"),
+        ("http://ca/eastern/1.crl", "east"),
+    ],
+)
+def test_what_begins_most_like_a_name_is_nearest(mistyped: str, meant: str) -> None:
+    """
+    Whether it comes before or behind it in order.
+    """
+    scopes = [partition(uri(f"http://ca/{part}/1.crl")) for part in ("east", "north", "west")]
+    for ordered in itertools.permutations(scopes):
+        detail = detail_for(pointing_at(uri(mistyped)), *ordered)
+        assert detail.endswith(f"the nearest is CRL 17 of CN=CA, for http://ca/{meant}/1.crl")
+
+
+def test_a_name_of_another_kind_is_never_nearer() -> None:
+    """
+    A directory name is compared with directory names, a URI with others.
+    """
+    name = partition(der(0xA4, make_name("Z")))
+    path = partition(uri("http://ca/1"))
+    for scopes in ((name, path), (path, name)):
+        by_name = detail_for(pointing_at(der(0xA4, make_name("A"))), *scopes)
+        assert by_name.endswith("the nearest is CRL 17 of CN=CA, for CN=Z")
+        by_uri = detail_for(pointing_at(uri("zzz")), *scopes)
+        assert by_uri.endswith("the nearest is CRL 17 of CN=CA, for http://ca/1")
+
+
+def test_a_certificate_of_many_names_is_compared_in_part() -> None:
+    """
+    By its first eight names, so that what is only a message costs no more.
+    """
+    scopes = [partition(uri(f"http://{part}/1.crl")) for part in ("first", "last")]
+    names = [uri(f"http://first/{i}") for i in range(8)] + [uri("http://last/1.crl/")]
+    detail = detail_for(pointing_at(*names), *scopes)
+    assert detail.endswith("the nearest is CRL 17 of CN=CA, for http://first/1.crl")
+    detail = detail_for(pointing_at(*names[::-1]), *scopes)
+    assert detail.endswith("the nearest is CRL 17 of CN=CA, for http://last/1.crl")
 
 
 def test_the_nearest_crl_is_one_that_could_be_meant() -> None:

@@ -377,6 +377,19 @@ def test_a_self_signed_issuer_that_is_no_anchor_ends_the_path() -> None:
     assert checker.status().unchecked_issuers == ("CN=Root",)
 
 
+def test_a_namesake_above_says_nothing_of_an_issuer() -> None:
+    """
+    An issuer that either of two keys of a name may have certified is not judged by
+    what becomes of one of them.
+    """
+    one, other = certify("Top", by=None), certify("Top", by=ROOT, key_id=key_id_of(ROOT))
+    issuing = certify("Issuing", by=one)
+    crls = (ROOT, [other.certificate.serial_number]), (one, []), (issuing, [])
+    store = world(*crls, issuers=[ROOT, one, other, issuing])
+    result = make_checker(store).check(client_of(issuing))
+    assert verdict(result) == (UNDETERMINED, UndeterminedCause.AMBIGUOUS_ISSUER)
+
+
 # ---- the order of questions ------------------------------------------------------------
 
 

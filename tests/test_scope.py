@@ -34,6 +34,9 @@ INAPPLICABLE = {
     "delta": make_metadata(base_crl_number=12),
     "for CA certificates": make_metadata(issuing_distribution_point=b"\x30\x03\x82\x01\xff"),
     "for attribute certificates": make_metadata(issuing_distribution_point=b"\x30\x03\x85\x01\xff"),
+    "delta for user certificates": make_metadata(
+        base_crl_number=12, issuing_distribution_point=b"\x30\x03\x81\x01\xff"
+    ),
     "for none": make_metadata(issuing_distribution_point=b"\x30\x06\x81\x01\xff\x82\x01\xff"),
     "unreadable": make_metadata(issuing_distribution_point=b"\x30\x01\x00"),
 }
