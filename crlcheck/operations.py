@@ -67,7 +67,8 @@ def remove_scope(
     """
     Take a scope out of the published set; return the catalog's generation.
 
-    Certificates for which no other CRL speaks become UNDETERMINED. A tombstone
+    Certificates for which no other CRL speaks become UNDETERMINED; for the others
+    those alone decide, so that one that only this scope listed passes. A tombstone
     keeps what was published, the time and *note*: only a newer CRL brings the
     scope back.
 

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from lambda_authorizer.settings import Settings
+from crlcheck import (
+    CrlCheckError,
+    CrlSignatureError,
+    ProblemKind,
+    PublishWarningKind,
+    rejection_cause,
+)
+from lambda_authorizer.settings import Settings as AuthorizerSettings
+from preprocessor.settings import Settings as PreprocessorSettings
 from test_layers import LAYERS
 
 ROOT = Path(__file__).parents[1]
@@ -59,20 +67,49 @@ def test_the_design_has_the_layers_that_are_enforced() -> None:
     assert [set(re.findall(r"`(\w+)`", cell)) for cell in cells] == list(LAYERS)
 
 
-def test_every_setting_of_the_authorizer_is_explained() -> None:
+@pytest.mark.parametrize(
+    ("document", "settings"),
+    [("authorizer.md", AuthorizerSettings), ("operations.md", PreprocessorSettings)],
+)
+def test_every_setting_of_the_functions_is_explained(
+    document: str, settings: type[AuthorizerSettings | PreprocessorSettings]
+) -> None:
     """
-    docs/authorizer.md names each setting, and with its default where that is one word.
+    The pages name each setting, and with its default where that is one word.
     """
-    text = (ROOT / "docs" / "authorizer.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / document).read_text(encoding="utf-8")
     table = text.partition("## Settings")[2].partition("\n## ")[0]
-    shown = set(re.findall(r"^\| `([A-Z_]+)` \|", table, re.MULTILINE))
-    assert shown == {field.name.upper() for field in dataclasses.fields(Settings)}
-    for field in dataclasses.fields(Settings):
+    shown = set(re.findall(r"^\| `([A-Z0-9_]+)` \|", table, re.MULTILINE))
+    assert shown == {field.name.upper() for field in dataclasses.fields(settings)}
+    for field in dataclasses.fields(settings):
         if isinstance(field.default, bool | int | enum.Enum):
             default = field.default.value if isinstance(field.default, enum.Enum) else field.default
             assert re.search(rf"`{field.name.upper()}`[^|]*\| `{str(default).lower()}`", table), (
                 field
             )
+
+
+def _words(heading: str) -> set[str]:
+    """The first column of the table of docs/operations.md that begins with these words."""
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    found = re.search(rf"^\| {heading} \|.*\n\|-.*\n((?:\|.*\n)+)", text, re.MULTILINE)
+    assert found is not None
+    return set(re.findall(r"^\| `(\w+)` \|", found[1], re.MULTILINE))
+
+
+def test_operators_find_every_word_that_is_logged() -> None:
+    """
+    Causes of refusals, warnings and problems have a row each, and nothing else has.
+    """
+    kinds = [CrlCheckError]
+    for kind in kinds:
+        kinds += kind.__subclasses__()
+    causes = {rejection_cause(kind.__new__(kind)) for kind in kinds} - {"other"}
+    assert _words("cause") == causes | {"malformed_event", "unavailable"}
+    assert _words("warning") == {kind.value for kind in PublishWarningKind}
+    assert _words("kind") == {kind.value for kind in ProblemKind}
+    reasons = re.findall(r'"(\w+)"', (CrlSignatureError.__doc__ or "").replace("``", ""))
+    assert _words("reason") == set(reasons)
 
 
 def test_no_authorizer_is_attached_with_a_cache_or_a_side_door() -> None:

@@ -150,8 +150,9 @@ def scope_remove(store: str, scope: str, note: str) -> int:
     """
     Take SCOPE out of STORE.
 
-    Certificates that only it spoke for become undetermined. Only a newer CRL
-    brings it back.
+    Certificates that only it spoke for become undetermined. Where another CRL
+    speaks for them, such as that of a tied key, that one alone decides: what
+    only SCOPE listed passes then. Only a newer CRL brings it back.
     """
     with usage():
         generation = remove_scope(open_target(store), scope, note=note)
