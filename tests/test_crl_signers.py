@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import pytest
 
 from crlcheck.demo.pki import CertificateAuthority
-from crlcheck.publisher import publish_crl
 from crlcheck.types import Policy, RevocationStatus, UndeterminedCause
 from support.checking import make_checker, verdict
-from support.memory_store import MemoryStore
-from support.pki import NOW, make_authority, make_client, make_crl
+from support.issuers import world
+from support.pki import NOW, make_authority, make_client
 
 NOT_REVOKED = RevocationStatus.NOT_REVOKED, None
 SIGNER_REVOKED = RevocationStatus.UNDETERMINED, UndeterminedCause.CRL_SIGNER_REVOKED
@@ -25,17 +22,6 @@ CRL_KEY = make_authority("Issuing", SUB)
 def serial(authority: CertificateAuthority) -> int:
     """The serial number of an authority's certificate."""
     return authority.certificate.serial_number
-
-
-def world(
-    *crls: tuple[CertificateAuthority, Iterable[int]], issuers: Iterable[CertificateAuthority]
-) -> MemoryStore:
-    """A store with a CRL of each authority, and these trusted issuers."""
-    store = MemoryStore()
-    for authority, revoked in crls:
-        trusted = [one.der for one in issuers]
-        publish_crl(make_crl(authority, 1, revoked), store, issuer=trusted, now=NOW)
-    return store
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable
 from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from crlcheck._swap import read_catalog, swap
 from crlcheck.demo.encoding import encode_extension
@@ -19,6 +16,7 @@ from crlcheck.publisher import publish_crl
 from crlcheck.scope import ScopeTable, TrustedIssuer
 from crlcheck.types import Policy, RevocationStatus, Rule, UndeterminedCause
 from support.checking import make_checker, make_index, verdict
+from support.issuers import SERIAL, certify, key_id_of, key_of, world
 from support.memory_store import MemoryStore
 from support.pki import DAY, NOW, ONLY_CA_CERTIFICATES, make_authority, make_client, make_crl
 from support.values import make_certificate
@@ -28,63 +26,7 @@ NOT_REVOKED = RevocationStatus.NOT_REVOKED
 UNDETERMINED = RevocationStatus.UNDETERMINED
 UNKNOWN_ISSUER = (UNDETERMINED, UndeterminedCause.UNKNOWN_ISSUER)
 
-SERIAL = 4242
 CLIENT_SERIAL = 5
-
-
-def certify(
-    name: str,
-    key: ec.EllipticCurvePrivateKey | None = None,
-    *,
-    by: CertificateAuthority | None,
-    key_id: bytes | None = None,
-    serial_number: int = SERIAL,
-) -> CertificateAuthority:
-    """A CA certificate with that authority key id, or without; self-signed if by nobody."""
-    key = ec.generate_private_key(ec.SECP256R1()) if key is None else key
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject if by is None else by.certificate.subject)
-        .public_key(key.public_key())
-        .serial_number(serial_number)
-        .not_valid_before(NOW - DAY)
-        .not_valid_after(NOW + 3650 * DAY)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-    )
-    if key_id is not None:
-        builder = builder.add_extension(
-            x509.AuthorityKeyIdentifier(key_id, None, None), critical=False
-        )
-    signer = key if by is None else by.private_key
-    assert isinstance(signer, ec.EllipticCurvePrivateKey)
-    return CertificateAuthority(builder.sign(signer, hashes.SHA256()), key)
-
-
-def key_of(authority: CertificateAuthority) -> ec.EllipticCurvePrivateKey:
-    """Its private key."""
-    assert isinstance(authority.private_key, ec.EllipticCurvePrivateKey)
-    return authority.private_key
-
-
-def key_id_of(authority: CertificateAuthority) -> bytes:
-    """Its subject key id."""
-    key_id = authority.authority_key_identifier.key_identifier
-    assert key_id is not None
-    return key_id
-
-
-def world(
-    *crls: tuple[CertificateAuthority, Iterable[int]], issuers: Iterable[CertificateAuthority]
-) -> MemoryStore:
-    """A store with a CRL of each authority, and the certificates of all issuers."""
-    store = MemoryStore()
-    known = [authority.der for authority in issuers]
-    for authority, revoked in crls:
-        publish_crl(make_crl(authority, 1, revoked), store, issuer=known, now=NOW)
-    return store
 
 
 def change_record(store: MemoryStore, authority: CertificateAuthority, **fields: Any) -> None:
@@ -375,19 +317,6 @@ def test_a_self_signed_issuer_that_is_no_anchor_ends_the_path() -> None:
     checker = make_checker(store, trust_anchors=OTHER_ROOT.der)
     assert checker.check(client_of(ROOT)).status is NOT_REVOKED
     assert checker.status().unchecked_issuers == ("CN=Root",)
-
-
-def test_a_namesake_above_says_nothing_of_an_issuer() -> None:
-    """
-    An issuer that either of two keys of a name may have certified is not judged by
-    what becomes of one of them.
-    """
-    one, other = certify("Top", by=None), certify("Top", by=ROOT, key_id=key_id_of(ROOT))
-    issuing = certify("Issuing", by=one)
-    crls = (ROOT, [other.certificate.serial_number]), (one, []), (issuing, [])
-    store = world(*crls, issuers=[ROOT, one, other, issuing])
-    result = make_checker(store).check(client_of(issuing))
-    assert verdict(result) == (UNDETERMINED, UndeterminedCause.AMBIGUOUS_ISSUER)
 
 
 # ---- the order of questions ------------------------------------------------------------

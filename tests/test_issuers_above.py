@@ -1,0 +1,73 @@
+"""What is found above the issuer of a certificate."""
+
+from __future__ import annotations
+
+import pytest
+
+from crlcheck.demo.encoding import encode_extension
+from crlcheck.publisher import publish_crl
+from crlcheck.types import RevocationStatus, UndeterminedCause
+from support.checking import make_checker, verdict
+from support.issuers import SERIAL, certify, key_id_of, world
+from support.pki import DAY, NOW, make_authority, make_client, make_crl
+from support.values import der
+
+REVOKED = RevocationStatus.REVOKED
+NOT_REVOKED = RevocationStatus.NOT_REVOKED
+
+ROOT = make_authority("Root")
+
+
+def test_a_namesake_above_says_nothing_of_an_issuer() -> None:
+    """
+    An issuer that either of two keys of a name may have certified is not judged by
+    what becomes of one of them.
+    """
+    one, other = certify("Top", by=None), certify("Top", by=ROOT, key_id=key_id_of(ROOT))
+    issuing = certify("Issuing", by=one)
+    issuers = [ROOT, one, other, issuing]
+    store = world(
+        (ROOT, [other.certificate.serial_number]), (one, []), (issuing, []), issuers=issuers
+    )
+    result = make_checker(store).check(make_client(issuing, 5))
+    assert verdict(result) == (
+        RevocationStatus.UNDETERMINED,
+        UndeterminedCause.AMBIGUOUS_ISSUER,
+    )
+
+
+@pytest.mark.parametrize("revoked", [31, 32, None])
+def test_each_of_several_keys_that_may_have_certified_an_issuer_must_be_in_order(
+    revoked: int | None,
+) -> None:
+    """
+    Two keys of one name, tied by their issuer: what either of them issued is not
+    cleared while one is revoked.
+    """
+    one, other = (
+        certify("Top", by=ROOT, key_id=key_id_of(ROOT), serial_number=number) for number in (31, 32)
+    )
+    issuing = certify("Issuing", by=one)
+    by_root = (ROOT, [] if revoked is None else [revoked])
+    issuers = [ROOT, one, other, issuing]
+    store = world(by_root, (one, []), (other, []), (issuing, []), issuers=issuers)
+    result = make_checker(store).check(make_client(issuing, 5))
+    assert result.status is (NOT_REVOKED if revoked is None else REVOKED)
+
+
+@pytest.mark.parametrize("revoked", [True, False])
+def test_the_issuer_of_a_certificate_of_a_partition_is_checked(revoked: bool) -> None:
+    """
+    As that of one that a CRL for all of them covers.
+    """
+    point = "http://crl.test/1"
+    issuing = certify("Issuing", by=ROOT, key_id=key_id_of(ROOT))
+    store = world((ROOT, [SERIAL] if revoked else []), issuers=[ROOT, issuing])
+    scope = der(0x30, der(0xA0, der(0xA0, der(0x86, point.encode()))))
+    crl = make_crl(issuing, 1, extensions=[encode_extension("2.5.29.28", scope, critical=True)])
+    publish_crl(crl, store, issuer=[ROOT.der, issuing.der], now=NOW)
+    client = issuing.issue(
+        "client", distribution_points=[point], not_before=NOW - DAY, not_after=NOW + DAY
+    )
+    result = make_checker(store).check(client.der)
+    assert result.status is (REVOKED if revoked else NOT_REVOKED)
