@@ -186,7 +186,7 @@ class Judge:
         if depth == 0:
             # By itself, for what is above must not count for anything but denials.
             found = self._judge_above(_Step(key, _DENIALS_ONLY))
-            return (_END if found is None else Way(severity(found), found),)
+            return (Way(severity(found), found),)
         certificates = [one for one in key.certificates if not signs or one.facts.may_sign_crls]
         return [self._way_by(one, depth) for one in certificates] or (_END,)
 

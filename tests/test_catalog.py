@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crlcheck.catalog import Catalog, IssuerRecord
-from crlcheck.errors import StoreError
+from crlcheck.errors import CatalogRollbackError, StoreError
 from support.catalogs import NOW, a_scope, catalog, changed, image, issuer, metadata, record
 
 # ---- round trip --------------------------------------------------------------
@@ -132,8 +132,10 @@ def test_check_successor() -> None:
 def test_check_successor_refuses_going_back() -> None:
     """An old catalog put back is refused, and so is another of the same generation."""
     later = catalog().with_scope(record(9), [], now=NOW)
-    with pytest.raises(StoreError, match="went back to generation 2 from generation 3"):
+    message = "went back to generation 2 from generation 3"
+    with pytest.raises(CatalogRollbackError, match=message) as caught:
         catalog().check_successor(later)
+    assert (caught.value.generation, caught.value.held) == (2, 3)
     other = catalog().with_scope(record(10), [], now=NOW)
     with pytest.raises(StoreError, match="differs .* generation 3"):
         other.check_successor(later)

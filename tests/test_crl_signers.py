@@ -88,3 +88,16 @@ def test_each_signer_is_judged_for_itself() -> None:
     clients = [make_client(ISSUING, 7), make_client(another, 7), make_client(ISSUING, 8)]
     results = make_checker(store).check_many(clients)
     assert [verdict(result) for result in results] == [SIGNER_REVOKED, NOT_REVOKED, SIGNER_REVOKED]
+
+
+@pytest.mark.parametrize("revoked", [True, False])
+def test_an_issuer_need_not_be_for_signing_crls(revoked: bool) -> None:
+    """
+    Its certificate is checked as any other above a client's.
+    """
+    issuing = CertificateAuthority.create("Issuing", parent=SUB, may_sign_crls=False, now=NOW)
+    by_sub = (SUB, [serial(issuing)] if revoked else [])
+    store = world(by_sub, (CRL_KEY, []), issuers=[SUB, issuing, CRL_KEY])
+    result = make_checker(store).check(make_client(issuing, 7))
+    expected = RevocationStatus.REVOKED if revoked else RevocationStatus.NOT_REVOKED
+    assert result.status is expected

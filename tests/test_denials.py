@@ -314,3 +314,22 @@ def test_beyond_the_depth_a_denial_beats_a_certificate_of_an_unknown_issuer() ->
         assert checker.check(CLIENT).status is NOT_REVOKED
         deny(store, MIDDLE)
         assert_denied(checker.check(CLIENT), MIDDLE)
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2, None])
+def test_a_denial_above_one_certificate_leaves_the_path_by_the_other(depth: int | None) -> None:
+    """
+    At whatever height the paths part, and whichever certificate comes first.
+    """
+    roots = [make_authority(f"Root {i}") for i in range(2)]
+    middles = [make_authority(f"Middle {i}", root) for i, root in enumerate(roots)]
+    low = make_authority("Low", middles[0])
+    twice = CertificateAuthority.create(
+        "Low", private_key=low.private_key, parent=middles[1], now=NOW
+    )
+    for lows in ([low, twice], [twice, low]):
+        for root in roots:
+            store = world([*lows, *middles, *roots], [low, *middles, *roots])
+            checker = make_checker(store, policy=Policy(path_depth=depth))
+            deny(store, root)
+            assert checker.check(make_client(low, 5)).status is NOT_REVOKED

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from crlcheck.demo.encoding import encode_extension
+from crlcheck.index import RevocationIndex
 from crlcheck.publisher import publish_crl
 from crlcheck.types import RevocationStatus, UndeterminedCause
 from support.checking import make_checker, verdict
@@ -71,3 +72,25 @@ def test_the_issuer_of_a_certificate_of_a_partition_is_checked(revoked: bool) ->
     )
     result = make_checker(store).check(client.der)
     assert result.status is (REVOKED if revoked else NOT_REVOKED)
+
+
+def test_what_is_above_is_looked_up_once_for_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Two lookups for the two issuers, and one for each client.
+    """
+    middle = make_authority("Middle", ROOT)
+    low = make_authority("Low", middle)
+    store = world((ROOT, []), (middle, []), (low, []), issuers=[ROOT, middle, low])
+    found: list[int] = []
+    find = RevocationIndex.find
+
+    def counted(index: RevocationIndex, serial_number: int, issuer: bytes | None = None) -> object:
+        found.append(serial_number)
+        return find(index, serial_number, issuer)
+
+    monkeypatch.setattr(RevocationIndex, "find", counted)
+    clients = [make_client(low, serial) for serial in range(1, 21)]
+    results = make_checker(store).check_many(clients)
+    assert {result.status for result in results} == {NOT_REVOKED}
+    above = {one.certificate.serial_number for one in (middle, low)}
+    assert sorted(found) == sorted([*range(1, 21), *above])
