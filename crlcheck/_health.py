@@ -6,13 +6,22 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from crlcheck._images import HeldImage
+from crlcheck._metadata import ImageMetadata
 from crlcheck._path import Judge
+from crlcheck._points import (
+    ALL_REASONS,
+    is_named,
+    read_issuing_distribution_point,
+    reasons_of,
+)
 from crlcheck._reading import untimely
+from crlcheck._serial_question import possible_certificates
 from crlcheck._snapshot import Snapshot
 from crlcheck._wording import crl_text, name_text
 from crlcheck._wording import time_text as _time
 from crlcheck.scope import IssuerKey
 from crlcheck.types import (
+    DistributionPoint,
     Policy,
     ProblemKind,
     RevocationStatus,
@@ -32,37 +41,102 @@ def examine(
     Return whether any certificate could be decided at *now*, and all that is wrong.
 
     It could where the set may be answered from and one complete CRL at least is in
-    its time, or in the policy's grace, its image was not refused, and the issuers
-    above it can be judged. Nothing is loaded to find that out.
+    its time, or in the policy's grace, its image was not refused, the issuers above
+    it can be judged, and a certificate that it speaks for and does not list would be
+    cleared. Nothing is loaded to find that out.
     """
     if snapshot is None:
         return False, tuple(store_problems)
-    problems = list(store_problems)
-    issuers = snapshot.table.issuers
+    of_crls, is_decided = _of_crls(snapshot, now, policy)
+    problems = [*store_problems, *of_crls]
+    if snapshot.catalog is not None:
+        for issuer in snapshot.table.issuers.unverified():
+            detail = f"nobody verified that {name_text(issuer.subject)} is self-signed"
+            problems.append(StatusProblem(ProblemKind.UNVERIFIED_ISSUER, detail))
+    may_answer = not any(one.is_error for one in store_problems)
+    problems.sort(key=lambda one: not one.is_error)
+    return may_answer and is_decided, tuple(problems)
+
+
+def _of_crls(snapshot: Snapshot, now: datetime, policy: Policy) -> tuple[list[StatusProblem], bool]:
+    """Return what is wrong with the CRLs held, and whether one of them clears anybody."""
     judge = Judge(snapshot, policy, now, loads=False)
+    problems: list[StatusProblem] = []
+    unclear: list[StatusProblem] = []
     undecided: dict[IssuerKey, StatusProblem | None] = {}
-    num_complete = num_deciding = 0
+    num_complete, is_decided = 0, False
     for base, delta in zip(snapshot.images, snapshot.deltas, strict=True):
         if base.metadata.is_delta:  # an index handed over, which lies beside its complete CRL too
             continue
         num_complete += 1
         found = list(_of_scope(base, delta, now, policy))
         problems += found
-        key = issuers.key(base.metadata.issuer, base.metadata.verifier_key_hash or b"")
-        if key is not None and key not in undecided:
+        key = snapshot.table.issuers.key(
+            base.metadata.issuer, base.metadata.verifier_key_hash or b""
+        )
+        if key is None:
+            continue
+        if key not in undecided:
             undecided[key] = _above(judge, key, base)
-        num_deciding += not found and (key is None or undecided[key] is None)
+        if not (is_decided or found or undecided[key]):
+            # One is enough, so that this costs little however many CRLs there are.
+            problem = _not_cleared(judge, key, base, snapshot)
+            is_decided = problem is None
+            unclear += [] if problem is None else [problem]
     if not num_complete:
         detail = "the set has no complete CRL"
         problems.append(StatusProblem(ProblemKind.NOTHING_PUBLISHED, detail, is_error=True))
-    if snapshot.catalog is not None:
-        for issuer in issuers.unverified():
-            detail = f"nobody verified that {name_text(issuer.subject)} is self-signed"
-            problems.append(StatusProblem(ProblemKind.UNVERIFIED_ISSUER, detail))
     problems += [problem for problem in undecided.values() if problem is not None]
-    may_answer = not any(one.is_error for one in store_problems)
-    problems.sort(key=lambda one: not one.is_error)
-    return may_answer and num_deciding > 0, tuple(problems)
+    return problems if is_decided else problems + unclear, is_decided
+
+
+# No CA gives a certificate such a serial number: RFC 5280 4.1.2.2 has positive ones.
+_UNLISTED = -(1 << 160)
+
+
+def _not_cleared(
+    judge: Judge, key: IssuerKey, image: HeldImage, snapshot: Snapshot
+) -> StatusProblem | None:
+    """
+    Return why a certificate that a CRL speaks for, and that none lists, is not cleared.
+    """
+    metadata = image.metadata
+    point = _point_of(metadata)
+    points = [] if point is None else [point]
+    if point is not None and reasons_of(point) != ALL_REASONS:
+        # Such a certificate names the points for the other reasons too.
+        others = (
+            _point_of(one.metadata)
+            for one in snapshot.images
+            if one.metadata.verifier_key_hash == metadata.verifier_key_hash
+        )
+        points = [one for one in others if one is not None and reasons_of(one) != ALL_REASONS]
+    (certificate,) = possible_certificates(
+        metadata.issuer,
+        _UNLISTED,
+        distribution_points=tuple(points),
+        not_after=None,
+        is_ca=_is_for_ca(metadata),
+    )
+    result = judge.judge_certificate_of(key, certificate)
+    if result.status is not RevocationStatus.UNDETERMINED:
+        return None
+    cause = result.cause.value if result.cause is not None else ""
+    detail = f"{crl_text(metadata)} clears no certificate: {cause}"
+    return StatusProblem(ProblemKind.CLEARS_NOBODY, detail, is_error=True, scope=image.scope)
+
+
+def _point_of(metadata: ImageMetadata) -> DistributionPoint | None:
+    """Return the distribution point of a CRL where it has a name."""
+    der = metadata.issuing_distribution_point
+    idp = None if der is None else read_issuing_distribution_point(der)
+    return idp.point if idp is not None and is_named(idp.point) else None
+
+
+def _is_for_ca(metadata: ImageMetadata) -> bool:
+    der = metadata.issuing_distribution_point
+    idp = None if der is None else read_issuing_distribution_point(der)
+    return idp is not None and idp.only_contains_ca_certs
 
 
 def _above(judge: Judge, key: IssuerKey, image: HeldImage) -> StatusProblem | None:

@@ -102,6 +102,12 @@ class Judge:
         """
         return self._judge_above(_Step(key, self._policy.path_depth))
 
+    def judge_certificate_of(self, key: IssuerKey, certificate: CertificateFacts) -> CheckResult:
+        """Return the worst verdict on a certificate of that issuer's key and what is above it."""
+        coverage = self._snapshot.table.coverage(certificate, keys=(key,))
+        result = self._by_coverage(certificate, coverage)
+        return self._join_above(result, coverage, self._policy.path_depth)
+
     def judge_given_path(self, path: Sequence[CertificateFacts]) -> CheckResult:
         """
         Return the worst verdict on a path that is given, leaf first, below its anchor.

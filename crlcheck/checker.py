@@ -79,10 +79,11 @@ class CheckerStatus:
     ``answering`` tells whether any certificate could be decided now, rather than be
     UNDETERMINED: there is a set, it is not older than ``max_catalog_age``, and one
     complete CRL in it at least is in its time, or in the policy's grace, and so are
-    those of the issuers above. That is what a health endpoint is to go by: a store
-    that fails while the last set answers is no outage. ``problems`` says all that is
-    wrong, errors first. Nothing is asked or loaded for it, so a checker that nobody
-    has used yet is not answering: call ``preload``.
+    those of the issuers above; and it clears what it does not list. That is what a
+    health endpoint is to go by: a store that fails while the last set answers is no
+    outage. ``problems`` says all that is wrong, errors first. Nothing is asked or
+    loaded for it, so a checker that nobody has used yet is not answering: call
+    ``preload``.
 
     ``generation`` is that of the catalog in use, None without one.
     ``confirmed_at`` is when the store last said that it is the current one, and

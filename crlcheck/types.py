@@ -403,6 +403,8 @@ class ProblemKind(enum.Enum):
     STALE, NOT_YET_VALID: a CRL is not in its time, and no policy waives that.
     IMAGE_UNAVAILABLE: the image of a CRL could not be loaded when it was needed.
     PATH_UNDETERMINED: an issuer above those of a CRL cannot be judged.
+    CLEARS_NOBODY: no CRL clears anybody, though one is in its time: a newer one of its
+        issuer, for the same certificates, is stale, or it is for some reasons only.
     STORE_FAILING: the last poll failed, or has not ended for long.
     CATALOG_WENT_BACK: the store has an earlier generation than the one in use, or
         another catalog of the same one: somebody put an old one back.
@@ -419,6 +421,7 @@ class ProblemKind(enum.Enum):
     NOT_YET_VALID = "not_yet_valid"
     IMAGE_UNAVAILABLE = "image_unavailable"
     PATH_UNDETERMINED = "path_undetermined"
+    CLEARS_NOBODY = "clears_nobody"
     STORE_FAILING = "store_failing"
     CATALOG_WENT_BACK = "catalog_went_back"
     CATALOG_REFUSED = "catalog_refused"

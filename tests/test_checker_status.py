@@ -13,6 +13,7 @@ import pytest
 
 from crlcheck.catalog import CATALOG_NAME
 from crlcheck.checker import CheckerStatus, RevocationChecker
+from crlcheck.demo.encoding import der, encode_extension
 from crlcheck.operations import remove_scope
 from crlcheck.types import Policy, ProblemKind, RevocationStatus, StaleRule, UndeterminedCause
 from support.checking import (
@@ -34,6 +35,15 @@ from support.publishing import publish as publish_bytes
 NOT_REVOKED = RevocationStatus.NOT_REVOKED
 HOUR = timedelta(hours=1)
 GRACE = Policy(stale=StaleRule.GRACE, stale_grace=2 * DAY)
+
+
+POINT = der(0xA0, der(0xA0, der(0x86, b"http://ca.test/1")))
+"""The field distributionPoint of an issuingDistributionPoint."""
+
+
+def scope_of(content: bytes) -> bytes:
+    """An issuingDistributionPoint with these fields."""
+    return encode_extension("2.5.29.28", der(0x30, content), critical=True)
 
 
 def kinds(status: CheckerStatus) -> list[ProblemKind]:
@@ -290,6 +300,53 @@ def test_the_status_loads_nothing() -> None:
     status = checker.status()
     assert not status.answering
     assert kinds(status) == [ProblemKind.IMAGE_UNAVAILABLE, ProblemKind.PATH_UNDETERMINED]
+
+
+def test_an_older_crl_in_its_time_answers_nobody_where_a_newer_one_hides_it() -> None:
+    """
+    The newest CRL that speaks for a certificate decides whether the answer is stale:
+    a partition that is current clears nobody beside a newer CRL for all that is not.
+    """
+    store, clock = CountingStore(), Clock()
+    partition = scope_of(POINT)
+    old = make_crl(CA, 1, this_update=NOW - 9 * DAY, extensions=[partition])
+    publish_bytes(store, old, CA.pem)
+    until(store, 1, number=2)
+    client = CA.issue("c", serial_number=1, distribution_points=["http://ca.test/1"])
+    checker = make_checker(store, clock=clock)
+    assert is_cleared(checker, client.der)
+    assert checker.status().answering
+    clock.now = NOW + 2 * DAY
+    assert not is_cleared(checker, client.der)
+    status = checker.status()
+    assert not status.answering
+    assert kinds(status) == [ProblemKind.STALE, ProblemKind.CLEARS_NOBODY]
+    assert "CRL 1 of CN=Example CA clears no certificate: stale" in status.problems[1].detail
+
+
+@pytest.mark.parametrize(
+    "form", ["some reasons", "all reasons in two", "attribute certificates", "CA certificates"]
+)
+def test_what_a_crl_is_for_decides_whether_it_answers_anybody(form: str) -> None:
+    """
+    One for some reasons clears nobody alone, and does so beside one for the others;
+    one for attribute certificates speaks for no certificate here.
+    """
+    other = der(0xA0, der(0xA0, der(0x86, b"http://ca.test/2")))
+    contents = {
+        "some reasons": [POINT + b"\x83\x02\x06\x40"],
+        "all reasons in two": [POINT + b"\x83\x02\x06\x40", other + b"\x83\x03\x07\x3f\x80"],
+        "attribute certificates": [b"\x85\x01\xff"],
+        "CA certificates": [POINT + b"\x82\x01\xff"],
+    }
+    store = CountingStore()
+    for content in contents[form]:
+        publish_bytes(store, make_crl(CA, 1, extensions=[scope_of(content)]), CA.pem)
+    checker = make_checker(store)
+    checker.preload()
+    status = checker.status()
+    assert status.answering is (form in ("all reasons in two", "CA certificates"))
+    assert kinds(status) == ([] if status.answering else [ProblemKind.CLEARS_NOBODY])
 
 
 def test_a_revoked_issuer_is_an_answer() -> None:
