@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 
 from crlcheck.demo.encoding import encode_extension
+from crlcheck.errors import StoreUnavailableError
 from crlcheck.index import RevocationIndex
 from crlcheck.publisher import publish_crl
 from crlcheck.types import RevocationStatus, UndeterminedCause
 from support.checking import make_checker, verdict
 from support.issuers import SERIAL, certify, key_id_of, world
 from support.pki import DAY, NOW, make_authority, make_client, make_crl
+from support.publishing import catalog_of
 from support.values import der
 
 REVOKED = RevocationStatus.REVOKED
@@ -94,3 +96,29 @@ def test_what_is_above_is_looked_up_once_for_a_batch(monkeypatch: pytest.MonkeyP
     assert {result.status for result in results} == {NOT_REVOKED}
     above = {one.certificate.serial_number for one in (middle, low)}
     assert sorted(found) == sorted([*range(1, 21), *above])
+
+
+def test_a_crl_above_that_could_not_be_loaded_is_told_by_the_status() -> None:
+    """
+    With the error of the check that tried; a status loads nothing by itself.
+    """
+    low = make_authority("Low", ROOT)
+    store = world((ROOT, []), (low, []), issuers=[ROOT, low])
+    (name,) = (
+        image.name
+        for image in catalog_of(store).images()
+        if image.metadata.issuer == ROOT.certificate.subject.public_bytes()
+    )
+
+    def fail(operation: str, what: str) -> None:
+        if (operation, what) == ("load", name):
+            raise StoreUnavailableError("no answer")
+
+    checker = make_checker(store)
+    checker.refresh()
+    store.before = fail
+    result = checker.check(make_client(low, 5))
+    assert result.cause is UndeterminedCause.STORE_UNAVAILABLE
+    assert "the image of CRL 1 of CN=Root cannot be loaded" in result.detail
+    details = [problem.detail for problem in checker.status().problems]
+    assert any("cannot be loaded: no answer" in detail for detail in details), details
