@@ -179,6 +179,19 @@ def test_unknown_members_count_as_contents() -> None:
         Catalog.from_bytes(changed(add_unknown)).check_successor(catalog())
 
 
+def test_an_earlier_format_is_not_said_to_be_later() -> None:
+    """There is none, so that nothing is guessed about it."""
+    with pytest.raises(StoreError) as caught:
+        Catalog.from_bytes(changed(lambda value: value.update(format=0)))
+    assert str(caught.value).endswith("format: expected 1, found 0")
+
+
+def test_an_image_has_one_octet_at_least() -> None:
+    """The smallest that there could be is read."""
+    body = changed(lambda value: at("base")(value).update(size=1))
+    assert Catalog.from_bytes(body).scopes[record().key].base.size == 1
+
+
 def test_a_later_format_is_refused() -> None:
     """A later format may mean something that an older reader would get wrong."""
     with pytest.raises(StoreError, match="format: expected 1, found 2, written by a later"):

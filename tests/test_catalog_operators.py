@@ -100,3 +100,20 @@ def test_broken_operators_members_are_refused(member: str, value: object, messag
     body = changed(lambda whole: whole.update({member: value}))
     with pytest.raises(StoreError, match=re.escape(message)):
         Catalog.from_bytes(body)
+
+
+@pytest.mark.parametrize("serial_number", [0, 1, 0x1F, -0x2A, 1 << 160, (1 << 4096) - 1])
+def test_a_denial_of_any_serial_number_is_read_back(serial_number: int) -> None:
+    """As CAs issue them, and as certificates may have them."""
+    denial = Denial(NAME_A, serial_number, NOW)
+    found = Catalog.from_bytes(catalog().with_denial(denial).to_bytes())
+    assert found.denied == (denial,)
+
+
+@pytest.mark.parametrize("text", ["", "-", "0X1", "1F", " 1", "1\n", "+1", "1_0", "1" * 1025])
+def test_a_serial_number_is_lower_case_hex(text: str) -> None:
+    """Nothing that Python would take besides, and nothing without a bound."""
+    members = {"serial_number": text, "issuer": "", "note": "", "at": "2026-11-01T00:00:00Z"}
+    body = changed(lambda whole: whole.update(denied=[members]))
+    with pytest.raises(StoreError, match=r"denied\[0\].serial_number: expected hex digits"):
+        Catalog.from_bytes(body)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 import re
-import textwrap
 import time
 from collections.abc import Callable
 
@@ -14,28 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crlcheck._pem import CERTIFICATE, CRL, PemDecoder, looks_like_pem, pem_blocks
-
-LABEL = CRL
-BEGIN = b"-----BEGIN X509 CRL-----\n"
-END = b"-----END X509 CRL-----\n"
-KEY = b"-----BEGIN PRIVATE KEY-----\nnot base64 at all: -----\n-----END PRIVATE KEY-----\n"
-
-
-def block(octets: bytes, width: int = 64, newline: str = "\n", label: str = LABEL) -> bytes:
-    """One block."""
-    body = textwrap.wrap(base64.b64encode(octets).decode(), width)
-    text = newline.join([f"-----BEGIN {label}-----", *body, f"-----END {label}-----", ""])
-    return text.encode()
-
-
-def decode_in_chunks(data: bytes, size: int) -> tuple[bytes, int]:
-    """The first block and the number of blocks, from chunks of *size* octets."""
-    decoder = PemDecoder(LABEL)
-    found = b"".join(
-        decoder.feed(data[start : start + size]) for start in range(0, len(data), size)
-    )
-    decoder.finish()
-    return found, decoder.num_blocks
+from support.pem import BEGIN, END, KEY, LABEL, block, decode_in_chunks
 
 
 @given(
@@ -268,26 +245,6 @@ def test_a_broken_block_is_refused_with_its_line(data: bytes, message: str) -> N
     for size in (1, 5, 1000):
         with pytest.raises(ValueError, match="PEM line"):
             decode_in_chunks(data, size)
-
-
-@pytest.mark.parametrize(
-    ("line", "shown"),
-    [
-        (b"see -----END X509 CRL-----  \r\n", b"see -----END X509 CRL-----"),
-        (b"-----BEGIN X509 CRL-----\x0c\n", b"-----BEGIN X509 CRL-----\x0c"),
-        (b" -----BEGIN X509 CRL-----\n", b" -----BEGIN X509 CRL-----"),
-        (b"x" * 20 + b"-----BEGIN X509 CRL-----\n", b"x" * 20 + b"-----BEGIN X509 CRL-"),
-    ],
-)
-def test_a_line_that_is_no_boundary_by_itself_is_shown(line: bytes, shown: bytes) -> None:
-    """
-    Its first 40 octets, without the blanks at its end and with all others.
-    """
-    with pytest.raises(ValueError, match="PEM") as caught:
-        pem_blocks(b"text\n" + line, LABEL)
-    assert str(caught.value) == (
-        f"PEM line 2: found {shown!r}, expected a line that is a PEM boundary by itself, or none"
-    )
 
 
 def test_padding_ends_a_block_across_chunks() -> None:

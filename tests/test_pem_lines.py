@@ -1,0 +1,93 @@
+"""Lines of PEM text: how they are counted, how long they may be, and what is shown of them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from crlcheck._pem import PemDecoder, pem_blocks
+from support.pem import BEGIN, END, KEY, LABEL, block, decode_in_chunks
+
+
+def line_of_error(data: bytes, size: int) -> int:
+    """The line that the error names where the text comes in chunks of that size."""
+    with pytest.raises(ValueError, match="PEM line") as caught:
+        decode_in_chunks(data, size)
+    match = re.match("PEM line ([0-9]+): ", str(caught.value))
+    assert match is not None
+    return int(match[1])
+
+
+LONG = b"x" * 600
+BAD = b"see -----END X509 CRL-----\n"
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 255, 256, 257, 258, 300, 599, 600, 601, 10_000])
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        (BAD, 1),
+        (b"\n" + BAD, 2),
+        (LONG + b"\n" + BAD, 2),
+        (b"a\n" + LONG + b"\nb\n" + BAD, 4),
+        (LONG + b"\n" + LONG + b"\n\n" + BAD, 4),
+        (b"a\n" * 300 + BAD, 301),
+        (LONG + BAD, 1),
+        (b"a\n" + LONG + BAD, 2),
+        (block(b"crl") + b"text\n" + BAD, 5),
+        (block(b"crl") + LONG + b"\n" + BAD, 5),
+        (block(b"y" * 500) + BAD, 14),
+        (KEY + BAD, 4),
+        (KEY + LONG + b"\n" + KEY + BAD, 8),
+        (BEGIN + b"QUJD\n" * 200 + b"QU@D\n" + END, 202),
+        (BEGIN + b"QUJD\n" * 200 + b"-----END CRL-----\n", 202),
+        (b"a\n" + LONG + b"\n\0\n", 3),
+        (b"a\n\0\n" + BAD, 2),
+    ],
+)
+def test_an_error_names_its_line_however_the_text_is_cut(data: bytes, line: int, size: int) -> None:
+    """
+    Through text, long lines and blocks of every kind.
+    """
+    assert line_of_error(data, size) == line
+
+
+@pytest.mark.parametrize("length", [256, 257])
+@pytest.mark.parametrize("boundary", [BEGIN, END], ids=["BEGIN", "END"])
+def test_a_boundary_is_waited_for_up_to_256_octets(length: int, boundary: bytes) -> None:
+    """
+    Blanks behind it may come in a chunk without the line's end; no more than that
+    is held back.
+    """
+    padded = boundary.rstrip(b"\n").ljust(length)
+    before, after = block(b"crl").split(boundary)
+    decoder = PemDecoder(LABEL)
+    octets = decoder.feed(before)
+    if length > 256:
+        with pytest.raises(ValueError, match="PEM line"):
+            decoder.feed(padded)
+        return
+    octets += decoder.feed(padded) + decoder.feed(b"\n" + after)
+    decoder.finish()
+    assert octets == b"crl"
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        (b"see -----END X509 CRL-----  \r\n", b"see -----END X509 CRL-----"),
+        (b"-----BEGIN X509 CRL-----\x0c\n", b"-----BEGIN X509 CRL-----\x0c"),
+        (b" -----BEGIN X509 CRL-----\n", b" -----BEGIN X509 CRL-----"),
+        (b"x" * 20 + b"-----BEGIN X509 CRL-----\n", b"x" * 20 + b"-----BEGIN X509 CRL-"),
+    ],
+)
+def test_a_line_that_is_no_boundary_by_itself_is_shown(line: bytes, shown: bytes) -> None:
+    """
+    Its first 40 octets, without the blanks at its end and with all others.
+    """
+    with pytest.raises(ValueError, match="PEM") as caught:
+        pem_blocks(b"text\n" + line, LABEL)
+    assert str(caught.value) == (
+        f"PEM line 2: found {shown!r}, expected a line that is a PEM boundary by itself, or none"
+    )
