@@ -75,8 +75,9 @@ _DASHES = re.compile(
     rb"\xe2(?:\x80[\x90-\x95]|\x88\x92)(?:-|\xe2\x80[\x90-\x95]|\xe2\x88\x92){0,4}"
     rb"[ \t]{0,4}(?:BEGIN|END)\b"
 )
-# Base64 of a SEQUENCE of more than 127 octets, as far as one line mostly has it.
-_BODY = re.compile(rb"(?<![A-Za-z0-9+/=])MI[A-Za-z0-9+/]{38}")
+# Base64 of a SEQUENCE of more than 127 octets, as far as one line mostly has it, and
+# further than that of a SHA-256 hash goes, which may stand in a comment.
+_BODY = re.compile(rb"(?<![A-Za-z0-9+/=])MI[G-T][A-Za-z0-9+/]{45}")
 # RFC 7468 section 3: labelchar *( ["-" / SP] labelchar ).
 _BOUNDARY = re.compile(rb"-----(BEGIN|END) ([!-,.-~](?:[- ]?[!-,.-~])*)-----")
 # An unfinished line is kept for the next chunk only while it may be a boundary.

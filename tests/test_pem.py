@@ -196,6 +196,8 @@ def test_a_boundary_that_is_no_line_by_itself_is_an_error(
         b"DirName:/CN=a -----",
         b"x" * 300 + b"-----",
         "Gen\u00e8ve \u2014 \u2013".encode(),
+        b'pin-sha256="MIIwSKgfOnIxrWVSGpPbqu7zvNT0BVa8NtTGfvK7xnk="',
+        b"Fingerprint MI:1A:" + b"2B:" * 30,
         b"\r \t\r",
     ],
 )
