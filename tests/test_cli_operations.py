@@ -237,7 +237,8 @@ def test_two_generations_of_a_store_are_compared(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    By name and generation, deltas included, as long as the images are there.
+    By name and generation, deltas included, as long as the images are there. A CRL that
+    one of them does not have is told from one that did not change.
     """
     store = LocalStore(tmp_path / "store", fsync=False)
     now = NOW - timedelta(hours=1)
@@ -261,6 +262,11 @@ def test_two_generations_of_a_store_are_compared(
     assert changes("@1", "") == [[["3", "4"], ["1"]], [["9"], []]]
     assert changes("@2", "@2") == [[[], []]]
     assert main(["diff", f"{store.url}@9", store.url]) == 2
+    capsys.readouterr()
+    assert main(["diff", f"{store.url}@3", store.url]) == 0
+    assert "CRL 1 of CN=Other CA (only in B): 1 newly" in capsys.readouterr().out
+    assert main(["diff", store.url, f"{store.url}@3"]) == 0
+    assert "(only in A): 0 newly revoked certificates, 1 lifted" in capsys.readouterr().out
 
 
 def test_a_generation_whose_images_are_gone_is_an_error(

@@ -61,10 +61,9 @@ def diff_command(before: str, after: str, as_json: bool, limit: int) -> int:
         say_json({"scopes": [members for members, _ in done]})
         return 0
     for members, lines in done:
-        say(
-            f"{members['crl']}: {count(members['num_newly_revoked'], 'newly revoked certificate')}"
-            f", {members['num_lifted']:,} lifted"
-        )
+        only = f" (only in {members['only_in']})" if members["only_in"] else ""
+        newly_revoked = count(members["num_newly_revoked"], "newly revoked certificate")
+        say(f"{members['crl']}{only}: {newly_revoked}, {members['num_lifted']:,} lifted")
         for line in lines:
             say(f"  {line}")
     return 0
@@ -78,6 +77,7 @@ def _compare(scope: str, old: _Set, new: _Set, limit: int) -> tuple[dict[str, An
     members = {
         "scope": scope,
         "crl": " to ".join(dict.fromkeys(titles)),
+        "only_in": "B" if scope not in old.titles else "A" if scope not in new.titles else None,
         "num_newly_revoked": num_new,
         "num_lifted": num_lifted,
         "newly_revoked": [_members(entry) for entry in newly],
