@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import click
 
@@ -16,7 +16,8 @@ from crlcheck._wording import count, name_text
 from crlcheck.cli import issuers as issuer_commands
 from crlcheck.cli import operations, stores
 from crlcheck.cli.diff import diff_command
-from crlcheck.cli.sources import STANDARD_INPUT, max_crls_option, open_crl, open_target
+from crlcheck.cli.options import compile_options, given_options, max_crls_option
+from crlcheck.cli.sources import STANDARD_INPUT, open_crl, open_target
 from crlcheck.cli.status import EXIT_FAILED, about, describe, report_error
 from crlcheck.cli.text import (
     changes_text,
@@ -26,10 +27,8 @@ from crlcheck.cli.text import (
     say_json,
     warning_names,
 )
-from crlcheck.compiler import BinaryReader, CompileOptions, CrlSource
+from crlcheck.compiler import BinaryReader, CrlSource
 from crlcheck.types import CompileReport, PublishReport
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _PATH = click.Path(path_type=Path)
 
@@ -43,43 +42,6 @@ _issuer_option = click.option(
     metavar="CA",
     help="A trusted issuer certificate, PEM or DER; may be repeated.",
 )
-
-
-def _compile_options(command: _Command) -> _Command:
-    """Add the options of ``CompileOptions``, handed over as those that were given."""
-    flags = (
-        ("--no-attributes", "attributes", False, "Keep serial numbers only, no reasons and dates."),
-        ("--allow-sha1", "allow_sha1", True, "Accept signatures over SHA-1."),
-        (
-            "--allow-small-rsa",
-            "allow_small_rsa",
-            True,
-            "Accept signatures by RSA keys of 1024 to 2047 bits.",
-        ),
-        ("--allow-v1", "allow_v1", True, "Accept version 1 CRLs."),
-        (
-            "--allow-no-next-update",
-            "require_next_update",
-            False,
-            "Accept a CRL without nextUpdate, which never goes stale.",
-        ),
-        ("--strict", "strict", True, "Refuse what is otherwise accepted with a warning."),
-    )
-    command = click.option(
-        "--max-source-size",
-        type=click.IntRange(min=0),
-        metavar="BYTES",
-        help="Refuse a larger CRL; 0 accepts any size.",
-    )(command)
-    for flag, name, value, help_text in reversed(flags):
-        command = click.option(flag, name, flag_value=value, default=None, help=help_text)(command)
-    return command
-
-
-def _given(options: dict[str, Any]) -> CompileOptions:
-    """Leave out what was not given, so that the library's defaults hold."""
-    given = {name: value for name, value in options.items() if value is not None}
-    return cast(CompileOptions, given)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -102,7 +64,7 @@ def root() -> None:
 @_issuer_option
 @click.option("-o", "--output", type=_PATH, required=True, help="Where the image goes.")
 @click.option("--no-fsync", is_flag=True, help="Do not wait until the image is on the disk.")
-@_compile_options
+@compile_options
 @_json_option
 def compile_command(
     crl: Path,
@@ -123,7 +85,7 @@ def compile_command(
         raise FileExistsError(errno.EEXIST, "Not a regular file", str(output))
     with about(crl, crlcheck.CrlError), open_crl(crl) as source:
         report = crlcheck.compile_crl(
-            source, output, issuer=issuers, fsync=not no_fsync, **_given(options)
+            source, output, issuer=issuers, fsync=not no_fsync, **given_options(options)
         )
     if as_json:
         say_json({"output": str(output), **report_members(report)})
@@ -146,7 +108,7 @@ def compile_command(
     help="Write the image anew if it is missing, damaged or outdated.",
 )
 @max_crls_option
-@_compile_options
+@compile_options
 @_json_option
 def publish_command(
     crl: Path,
@@ -167,7 +129,7 @@ def publish_command(
     replace a current one for nothing; the same one again changes nothing.
     """
     target = open_target(store)
-    given = _given(options)
+    given = given_options(options)
     done: list[PublishReport | crlcheck.CrlError] = []
     with about(crl, crlcheck.CrlError), open_crl(crl) as source, _opened(source) as reader:
         max_size = given.get("max_source_size", DEFAULT_MAX_SOURCE_SIZE)

@@ -12,21 +12,11 @@ from typing import BinaryIO
 import click
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from crlcheck._source import DEFAULT_MAX_CRLS
 from crlcheck.cli.text import console
 from crlcheck.compiler import CrlSource
 from crlcheck.stores import ObjectStore, open_store
 
 STANDARD_INPUT = Path("-")
-
-max_crls_option = click.option(
-    "--max-crls",
-    type=click.IntRange(min=0),
-    default=DEFAULT_MAX_CRLS,
-    show_default=True,
-    metavar="N",
-    help="Publish at most so many CRLs of a PEM file; 0 publishes all.",
-)
 
 
 def open_target(target: str) -> ObjectStore:

@@ -14,7 +14,8 @@ from crlcheck._snapshot import Trust, snapshot_of_catalog
 from crlcheck._wording import count
 from crlcheck.catalog import CATALOG_NAME, Catalog
 from crlcheck.cli.operations import duration, usage
-from crlcheck.cli.sources import max_crls_option, open_target
+from crlcheck.cli.options import max_crls_option
+from crlcheck.cli.sources import open_target
 from crlcheck.cli.status import EXIT_FAILED, about, describe, report_error
 from crlcheck.cli.text import published_members, say, say_json, time_text
 from crlcheck.errors import CrlCheckError, CrlError, FetchError, IndexFileError, StoreError

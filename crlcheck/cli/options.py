@@ -1,0 +1,59 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import click
+
+from crlcheck._source import DEFAULT_MAX_CRLS
+from crlcheck.compiler import CompileOptions
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+max_crls_option = click.option(
+    "--max-crls",
+    type=click.IntRange(min=0),
+    default=DEFAULT_MAX_CRLS,
+    show_default=True,
+    metavar="N",
+    help="Publish at most so many CRLs of a PEM file; 0 publishes all.",
+)
+
+
+def compile_options(command: _Command) -> _Command:
+    """Add the options of ``CompileOptions``, handed over as those that were given."""
+    flags = (
+        ("--no-attributes", "attributes", False, "Keep serial numbers only, no reasons and dates."),
+        ("--allow-sha1", "allow_sha1", True, "Accept signatures over SHA-1."),
+        (
+            "--allow-small-rsa",
+            "allow_small_rsa",
+            True,
+            "Accept signatures by RSA keys of 1024 to 2047 bits.",
+        ),
+        ("--allow-v1", "allow_v1", True, "Accept version 1 CRLs."),
+        (
+            "--allow-no-next-update",
+            "require_next_update",
+            False,
+            "Accept a CRL without nextUpdate, which never goes stale.",
+        ),
+        ("--strict", "strict", True, "Refuse what is otherwise accepted with a warning."),
+    )
+    command = click.option(
+        "--max-source-size",
+        type=click.IntRange(min=0),
+        metavar="BYTES",
+        help="Refuse a larger CRL; 0 accepts any size.",
+    )(command)
+    for flag, name, value, help_text in reversed(flags):
+        command = click.option(flag, name, flag_value=value, default=None, help=help_text)(command)
+    return command
+
+
+def given_options(options: dict[str, Any]) -> CompileOptions:
+    """Leave out what was not given, so that the library's defaults hold."""
+    given = {name: value for name, value in options.items() if value is not None}
+    return cast(CompileOptions, given)
