@@ -579,6 +579,24 @@ def test_the_command_publishes_what_it_fetches(
     assert main([*command, "ldap://ca.test/"]) == 2
 
 
+def test_the_command_accepts_what_its_options_name(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    Which CRLs are accepted is said as to ``publish``.
+    """
+    issuer = tmp_path / "ca.pem"
+    issuer.write_bytes(PKI.authority.pem)
+    site.pages["/ca.crl"] = 200, {}, make_crl(PKI.authority, next_update=None)
+    command = ["fetch", f"{site.url}/ca.crl", "--to", str(tmp_path / "store")]
+    command += ["--issuer", str(issuer), "--allow-private"]
+    assert main(command) == 4
+    assert "nextUpdate" in capsys.readouterr().err
+    assert main([*command, "--allow-no-next-update", "--no-attributes"]) == 0
+    (record,) = catalog_of(LocalStore(tmp_path / "store")).scopes.values()
+    assert not record.base.metadata.attributes
+
+
 def test_the_function_fetches_on_a_schedule(
     site: Site,
     monkeypatch: pytest.MonkeyPatch,

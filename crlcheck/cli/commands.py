@@ -16,7 +16,7 @@ from crlcheck._wording import count, name_text
 from crlcheck.cli import issuers as issuer_commands
 from crlcheck.cli import operations, stores
 from crlcheck.cli.diff import diff_command
-from crlcheck.cli.options import compile_options, given_options, max_crls_option
+from crlcheck.cli.options import compile_options, given_options, issuer_option, max_crls_option
 from crlcheck.cli.sources import STANDARD_INPUT, open_crl, open_target
 from crlcheck.cli.status import EXIT_FAILED, about, describe, report_error
 from crlcheck.cli.text import (
@@ -33,15 +33,6 @@ from crlcheck.types import CompileReport, PublishReport
 _PATH = click.Path(path_type=Path)
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-_issuer_option = click.option(
-    "--issuer",
-    "issuers",
-    type=_PATH,
-    multiple=True,
-    required=True,
-    metavar="CA",
-    help="A trusted issuer certificate, PEM or DER; may be repeated.",
-)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -61,7 +52,7 @@ def root() -> None:
 
 @root.command("compile")
 @click.argument("crl", type=_PATH)
-@_issuer_option
+@issuer_option
 @click.option("-o", "--output", type=_PATH, required=True, help="Where the image goes.")
 @click.option("--no-fsync", is_flag=True, help="Do not wait until the image is on the disk.")
 @compile_options
@@ -97,7 +88,7 @@ def compile_command(
 
 @root.command("publish", short_help="Verify CRL, compile it and publish the image.")
 @click.argument("crl", type=_PATH)
-@_issuer_option
+@issuer_option
 @click.option(
     "--to", "store", required=True, metavar="STORE", help="A directory or s3://bucket/prefix."
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import click
@@ -12,6 +13,15 @@ from crlcheck.compiler import CompileOptions
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
+issuer_option = click.option(
+    "--issuer",
+    "issuers",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    required=True,
+    metavar="CA",
+    help="A trusted issuer certificate, PEM or DER; may be repeated.",
+)
 max_crls_option = click.option(
     "--max-crls",
     type=click.IntRange(min=0),
@@ -24,6 +34,17 @@ max_crls_option = click.option(
 
 def compile_options(command: _Command) -> _Command:
     """Add the options of ``CompileOptions``, handed over as those that were given."""
+    max_source_size = click.option(
+        "--max-source-size",
+        type=click.IntRange(min=0),
+        metavar="BYTES",
+        help="Refuse a larger CRL; 0 accepts any size.",
+    )
+    return format_options(max_source_size(command))
+
+
+def format_options(command: _Command) -> _Command:
+    """Add those of ``CompileOptions`` that say which CRLs are accepted, and what is kept."""
     flags = (
         ("--no-attributes", "attributes", False, "Keep serial numbers only, no reasons and dates."),
         ("--allow-sha1", "allow_sha1", True, "Accept signatures over SHA-1."),
@@ -42,12 +63,6 @@ def compile_options(command: _Command) -> _Command:
         ),
         ("--strict", "strict", True, "Refuse what is otherwise accepted with a warning."),
     )
-    command = click.option(
-        "--max-source-size",
-        type=click.IntRange(min=0),
-        metavar="BYTES",
-        help="Refuse a larger CRL; 0 accepts any size.",
-    )(command)
     for flag, name, value, help_text in reversed(flags):
         command = click.option(flag, name, flag_value=value, default=None, help=help_text)(command)
     return command

@@ -14,10 +14,11 @@ from crlcheck._snapshot import Trust, snapshot_of_catalog
 from crlcheck._wording import count
 from crlcheck.catalog import CATALOG_NAME, Catalog
 from crlcheck.cli.operations import duration, usage
-from crlcheck.cli.options import max_crls_option
+from crlcheck.cli.options import format_options, given_options, issuer_option, max_crls_option
 from crlcheck.cli.sources import open_target
 from crlcheck.cli.status import EXIT_FAILED, about, describe, report_error
 from crlcheck.cli.text import published_members, say, say_json, time_text
+from crlcheck.compiler import CompileOptions
 from crlcheck.errors import CrlCheckError, CrlError, FetchError, IndexFileError, StoreError
 from crlcheck.fetcher import FetchLimits, check_url, fetch
 from crlcheck.mirror import mirror_store
@@ -56,7 +57,13 @@ def mirror_command(source: str, target: str, rebuild: bool, as_json: bool) -> in
 
 @click.command("clean")
 @click.argument("store")
-@click.option("--grace", type=duration, default="1h", show_default=True)
+@click.option(
+    "--grace",
+    type=duration,
+    default="1h",
+    show_default=True,
+    help="How long superseded images stay: longer than readers' refresh_after.",
+)
 def clean_command(store: str, grace: timedelta) -> int:
     """Delete images of STORE that nothing has named for the grace period."""
     num_deleted, num_waiting = clean_up(open_target(store), grace=grace)
@@ -84,12 +91,22 @@ def advance_command(store: str, above: int) -> int:
 
 @click.command("fetch")
 @click.argument("urls", metavar="URL...", nargs=-1, required=True)
-@click.option("--to", "store", required=True, metavar="STORE")
-@click.option("--issuer", "issuers", type=_PATH, multiple=True, required=True, metavar="CA")
-@click.option("--max-size", type=click.IntRange(min=0), default=1 << 30, metavar="BYTES")
+@click.option(
+    "--to", "store", required=True, metavar="STORE", help="A directory or s3://bucket/prefix."
+)
+@issuer_option
+@click.option(
+    "--max-size",
+    type=click.IntRange(min=0),
+    default=1 << 30,
+    show_default=True,
+    metavar="BYTES",
+    help="Fetch no larger CRL; 0 fetches any size.",
+)
 @max_crls_option
 @click.option("--allow-private", is_flag=True, help="Go to private addresses, too.")
 @click.option("--allow-shrink", is_flag=True, help="Publish though most entries are gone.")
+@format_options
 @_json_option
 def fetch_command(
     urls: tuple[str, ...],
@@ -100,6 +117,7 @@ def fetch_command(
     allow_private: bool,
     allow_shrink: bool,
     as_json: bool,
+    **options: Any,
 ) -> int:
     """
     Fetch CRLs over HTTP and publish them.
@@ -111,11 +129,12 @@ def fetch_command(
             check_url(url)
     target = open_target(store)
     limits = FetchLimits(max_size=max_size, allow_private=allow_private)
+    given = given_options({**options, "max_source_size": max_size})
     done: list[dict[str, Any]] = []
     for url in urls:
         try:
             done += _fetch_one(
-                url, target, issuers, limits, max_crls=max_crls, allow_shrink=allow_shrink
+                url, target, issuers, limits, given, max_crls=max_crls, allow_shrink=allow_shrink
             )
         except (FetchError, StoreError, OSError) as error:
             done.append({"url": url, "outcome": "failed", "detail": describe(error)})
@@ -135,6 +154,7 @@ def _fetch_one(
     store: ObjectStore,
     issuers: tuple[Path, ...],
     limits: FetchLimits,
+    options: CompileOptions,
     *,
     max_crls: int,
     allow_shrink: bool,
@@ -155,7 +175,7 @@ def _fetch_one(
                     issuers_from=", ".join(map(str, issuers)),
                     allow_shrink=allow_shrink,
                     rebuild=True,  # fetched although it is remembered: it is gone or damaged
-                    max_source_size=limits.max_size,
+                    **options,
                 )
             except CrlError as error:
                 done.append({"url": name, "outcome": "refused", "detail": str(error)})
@@ -173,7 +193,13 @@ def _fetch_one(
 
 @click.command("export")
 @click.argument("store")
-@click.option("--format", "format_name", type=click.Choice(["sample-json"]), required=True)
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(["sample-json"]),
+    required=True,
+    help="Whose format it is.",
+)
 @click.option("-o", "--output", type=_PATH, required=True, help="Where the file goes.")
 def export_command(store: str, format_name: str, output: Path) -> int:
     """
