@@ -288,6 +288,7 @@ class Policy:
 
     Raises:
         ValueError: a duration or the depth is negative.
+        TypeError: a field has a value of another type, such as "deny" for Rule.DENY.
     """
 
     stale: StaleRule = StaleRule.DENY
@@ -301,12 +302,30 @@ class Policy:
     clock_skew: timedelta = timedelta(minutes=5)
 
     def __post_init__(self) -> None:
+        # Whatever is not DENY would waive something: "deny", None and False too.
+        for name, kind in _POLICY_TYPES.items():
+            value = getattr(self, name)
+            if not isinstance(value, kind) or isinstance(value, bool):
+                expected = getattr(kind, "__name__", kind)
+                raise TypeError(f"{name}: expected {expected}, found {value!r:.80}")
         for name in ("stale_grace", "clock_skew"):
             if getattr(self, name) < timedelta(0):
                 raise ValueError(f"{name}: expected no negative time, found {getattr(self, name)}")
         if self.path_depth is not None and self.path_depth < 0:
             raise ValueError(f"path_depth: expected None or 0 and more, found {self.path_depth}")
         object.__setattr__(self, "unpublished_issuers", _sources(self.unpublished_issuers))
+
+
+_POLICY_TYPES: Mapping[str, Any] = {
+    "stale": StaleRule,
+    "stale_grace": timedelta,
+    "unknown_issuer": Rule,
+    "no_distribution_point": Rule,
+    "path_depth": int | None,
+    "hold": Rule,
+    "expired_certificate": Rule,
+    "clock_skew": timedelta,
+}
 
 
 def _sources(given: Any) -> tuple[Any, ...]:

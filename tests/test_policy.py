@@ -18,6 +18,7 @@ from crlcheck.types import (
     ReasonCode,
     RevocationStatus,
     Rule,
+    StaleRule,
     UndeterminedCause,
 )
 from crlcheck.verdict import Evidence, decide
@@ -64,6 +65,38 @@ def test_a_policy_that_makes_no_sense_is_refused(fields: dict[str, Any]) -> None
     """
     with pytest.raises(ValueError, match=next(iter(fields))):
         Policy(**fields)
+
+
+@pytest.mark.parametrize("value", ["deny", "allow", None, False, True, 0])
+@pytest.mark.parametrize(
+    "name", ["stale", "unknown_issuer", "no_distribution_point", "hold", "expired_certificate"]
+)
+def test_a_rule_is_no_word_that_stands_for_it(name: str, value: Any) -> None:
+    """
+    Nobody fails open by a typo: what is not DENY would waive something.
+    """
+    with pytest.raises(TypeError, match=f"{name}: expected (Stale)?Rule, found {value!r}"):
+        Policy(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("path_depth", "1"),
+        ("path_depth", 0.5),
+        ("path_depth", False),
+        ("stale_grace", 5),
+        ("clock_skew", None),
+        ("stale", Rule.ALLOW),
+        ("hold", StaleRule.DENY),
+    ],
+)
+def test_a_value_of_another_type_is_misuse(name: str, value: Any) -> None:
+    """
+    Each field has one type.
+    """
+    with pytest.raises(TypeError, match=f"{name}: expected "):
+        Policy(**{name: value})
 
 
 def test_an_unknown_issuer_may_pass() -> None:
