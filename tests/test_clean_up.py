@@ -181,3 +181,16 @@ def test_an_image_that_cannot_be_deleted_is_tried_again(caplog: pytest.LogCaptur
     assert publish(store, make_crl(CA, 4), now=NOW + DAY).published
     assert gone not in catalog_of(store).superseded
     assert gone not in images_of(store)
+
+
+def test_one_publication_deletes_no_more_than_sixteen_images() -> None:
+    """
+    So that none takes long; the oldest go first, and the next one goes on.
+    """
+    store = MemoryStore()
+    names = [publish(store, make_crl(CA, number)).image_name for number in range(1, 21)]
+    publish(store, make_crl(CA, 21), now=NOW + DAY)
+    assert len(images_of(store)) == 21 - 16
+    assert len(catalog_of(store).superseded) == 4
+    publish(store, make_crl(CA, 22), now=NOW + DAY)
+    assert set(images_of(store)).isdisjoint(names[:-1])
