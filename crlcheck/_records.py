@@ -410,6 +410,10 @@ class Tombstone:
             raise ValueError(f"{where}: {error}") from error
 
 
+# Of the longest serial number, as the catalog has it.
+_MAX_SERIAL_DIGITS = 1024
+
+
 @dataclass(frozen=True, slots=True)
 class Denial:
     """
@@ -419,7 +423,9 @@ class Denial:
     number; ``at`` is when it was denied, ``until`` when that ends (None: never).
 
     Raises:
-        ValueError: the note is too long, or the denial ends before it begins.
+        ValueError: the note is too long, the denial ends before it begins, or the
+            serial number is longer than any that is read.
+        TypeError: the serial number is none.
     """
 
     issuer: bytes
@@ -431,6 +437,10 @@ class Denial:
 
     def __post_init__(self) -> None:
         check_note(self.note)
+        if not isinstance(self.serial_number, int):
+            raise TypeError(f"serial_number: expected an int, found {self.serial_number!r:.80}")
+        if self.serial_number.bit_length() > 4 * _MAX_SERIAL_DIGITS:
+            raise ValueError(f"serial_number: expected at most {_MAX_SERIAL_DIGITS} hex digits")
         if self.until is not None and self.until <= self.at:
             raise ValueError(
                 f"until: expected a time after {time_text(self.at)}, found {time_text(self.until)}"
@@ -461,7 +471,7 @@ class Denial:
         """Read what ``members`` gave. Raises ValueError with the place."""
         members = members_of(value, where)
         serial = take(members, "serial_number", str, where)
-        if not re.fullmatch("-?[0-9a-f]{1,1024}", serial):
+        if not re.fullmatch(f"-?[0-9a-f]{{1,{_MAX_SERIAL_DIGITS}}}", serial):
             raise ValueError(f"{where}.serial_number: expected hex digits, found {serial!r:.80}")
         name = _take_name(members, "issuer", where)
         until = members.pop("until", None)

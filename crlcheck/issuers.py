@@ -106,6 +106,11 @@ def set_issuer(
     Raises: as ``remove_issuer``.
     """
 
+    given = {"is_anchor": is_anchor, "publishes_no_crl": publishes_no_crl}
+    for name, value in given.items():
+        if not isinstance(value, bool | None):
+            raise TypeError(f"{name}: expected True, False or None, found {value!r:.80}")
+
     def change(catalog: Catalog) -> Catalog | None:
         fingerprint = find_fingerprint(issuer, (one.fingerprint for one in catalog.issuers))
         successor = catalog.with_issuer_settings(
@@ -113,7 +118,6 @@ def set_issuer(
         )
         return None if successor.issuers == catalog.issuers else successor
 
-    given = {"is_anchor": is_anchor, "publishes_no_crl": publishes_no_crl}
     what = ", ".join(f"{name} is now {value}" for name, value in given.items() if value is not None)
     return change_store(store, f"issuer {issuer}: {what}", change)
 

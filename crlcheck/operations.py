@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from crlcheck._name import canonical_name
 from crlcheck._swap import MAX_GENERATION, change_catalog
 from crlcheck._wording import name_text, time_text
 from crlcheck.catalog import Catalog, Denial
@@ -46,6 +47,11 @@ def override_scope(
             came first.
         StoreError: the catalog cannot be read.
     """
+    setting: object = covers_no_distribution_point
+    if not isinstance(setting, bool):
+        raise TypeError(
+            f"covers_no_distribution_point: expected True or False, found {setting!r:.80}"
+        )
 
     def change(catalog: Catalog) -> Catalog | None:
         successor = catalog.with_override(
@@ -128,8 +134,15 @@ def deny_certificate(
     on. A denial of the same certificate is replaced. Returns the catalog's
     generation.
 
-    Raises: as ``override_scope``, and ValueError for an *until* that is over.
+    Raises: as ``override_scope``, and ValueError for an *until* that is over and
+        where *issuer* is no Name.
     """
+    try:
+        canonical_name(issuer)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"issuer: expected a Name as DER: {error}") from error
+    if until is not None and until.tzinfo is None:
+        raise ValueError(f"until: expected an aware datetime, found {until!r}")
     denial = Denial(issuer, serial_number, moment_of(now), until, note)
     what = f"certificate {serial_number:x} of {name_text(issuer)}: denied"
     return change_store(
@@ -173,6 +186,9 @@ def advance_generation(store: str | os.PathLike[str] | ObjectStore, *, above: in
 
     Raises: as ``override_scope``, and ValueError for an *above* that no catalog has.
     """
+    number: object = above
+    if not isinstance(number, int):
+        raise TypeError(f"above: expected an int, found {number!r:.80}")
     if not 0 < above < MAX_GENERATION:
         raise ValueError(f"above: expected 1 to {MAX_GENERATION - 1}, found {above}")
 

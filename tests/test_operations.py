@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
+from crlcheck.catalog import CATALOG_NAME
 from crlcheck.certificate import load_certificate
 from crlcheck.checker import RevocationChecker
 from crlcheck.errors import CrlRollbackError, CrlShrinkError, StoreUnavailableError
+from crlcheck.issuers import set_issuer
 from crlcheck.operations import (
+    advance_generation,
     deny_certificate,
     lift_denial,
+    override_scope,
     remove_scope,
     reset_scope,
 )
 from crlcheck.rejections import read_rejections
 from crlcheck.types import Policy, RevocationStatus, Rule, UndeterminedCause
 from support.memory_store import MemoryStore
-from support.pki import NOW, delta_of, make_authority, make_client, make_crl
+from support.pki import DAY, NOW, delta_of, make_authority, make_client, make_crl
 from support.publishing import CA, catalog_of, images_of, publish
 
 HOUR = timedelta(hours=1)
@@ -33,6 +38,48 @@ def checker_at(
 
 
 # ---- scopes ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda s, n: deny_certificate(s, b"junk", 2, now=NOW), ValueError, "issuer: expected a N"),
+        (lambda s, n: deny_certificate(s, CA.pem, 2, now=NOW), ValueError, "issuer: expected a N"),
+        (lambda s, n: deny_certificate(s, n, "2", now=NOW), TypeError, "serial_number: expected"),
+        (lambda s, n: deny_certificate(s, n, 1 << 4096, now=NOW), ValueError, "1024 hex digits"),
+        (
+            lambda s, n: deny_certificate(s, n, 2, until=NOW.replace(tzinfo=None) + DAY),
+            ValueError,
+            "until: expected an aware",
+        ),
+        (
+            lambda s, n: override_scope(
+                s, next(iter(catalog_of(s).scopes)), covers_no_distribution_point="no"
+            ),
+            TypeError,
+            "found 'no'",
+        ),
+        (lambda s, n: advance_generation(s, above=5.5), TypeError, "above: expected an int"),
+        (
+            lambda s, n: set_issuer(s, catalog_of(s).issuers[0].fingerprint, is_anchor="no"),
+            TypeError,
+            "is_anchor: expected True, False or None",
+        ),
+    ],
+)
+def test_nothing_is_written_that_no_reader_takes_or_that_does_nothing(
+    change: Any, error: type[Exception], message: str
+) -> None:
+    """
+    A catalog with a word for a setting, or a number that is too long, would be refused by
+    every reader; a denial under what is no Name would deny nobody.
+    """
+    store = MemoryStore()
+    publish(store, make_crl(CA, 1))
+    before = store.read(CATALOG_NAME).body
+    with pytest.raises(error, match=message):
+        change(store, CA.certificate.subject.public_bytes())
+    assert store.read(CATALOG_NAME).body == before
 
 
 def test_a_removed_scope_speaks_no_longer_and_is_remembered() -> None:
