@@ -225,7 +225,10 @@ class _Reading:
         metadata = self._describe(fields, self._sort(), signer, self._hash.tbs_digest)
         if self._options.strict and metadata.warnings:
             named = " ".join(warning.name.lower() for warning in metadata.warnings if warning.name)
-            raise UnsupportedCrlError(f"strict: the CRL has {named}", feature=named)
+            raise UnsupportedCrlError(
+                f"strict accepts no CRL with a warning, found: {named.replace(' ', ', ')}",
+                feature=named,
+            )
         return VerifiedCrl(self._compiler, metadata, signer, self._source.size, self._worker)
 
     def _sort(self) -> BuilderStats:

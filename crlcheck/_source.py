@@ -178,7 +178,8 @@ class _TooMany:
 
     def read(self, _size: int, /) -> bytes:
         raise UnsupportedCrlError(
-            f"the file has more than the {self._allowed} CRLs allowed: split it",
+            f"the file has more CRLs than the {self._allowed} allowed: split it, or allow more "
+            "(max_crls)",
             feature="too_many_crls",
         )
 

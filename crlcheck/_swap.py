@@ -84,12 +84,13 @@ def swap(
         return None
     # Not before: another writer's mark may have been the later one.
     if written.generation != successor.generation:
+        before = successor.generation - 1
         _log.warning(
-            "%s: %s was put back to generation %d although generation %d had been written; "
-            "what was published in between is lost, and generation %d follows",
+            "%s: %s %s although generation %d had been written; what was published and set by "
+            "hand since then is lost, and generation %d follows",
             store.url,
             CATALOG_NAME,
-            successor.generation - 1,
+            f"was put back to generation {before}" if before else "is gone",
             known,
             written.generation,
         )

@@ -53,6 +53,7 @@ def test_each_leniency_is_a_named_warning(warning: CrlWarning) -> None:
     with pytest.raises(UnsupportedCrlError) as caught:
         compile_crl(crl, issuer=authority().der, strict=True)
     assert caught.value.feature == str(warning.name).lower()
+    assert f"no CRL with a warning, found: {caught.value.feature}" in str(caught.value)
 
 
 def test_options_allow_what_they_name() -> None:

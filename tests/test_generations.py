@@ -108,9 +108,10 @@ def test_every_writer_goes_above_what_was_written(
     assert json.loads(store.read(MARK_NAME).body) == {"generation": last + 1}
 
 
-def test_a_catalog_that_was_deleted_does_not_begin_anew() -> None:
+def test_a_catalog_that_was_deleted_does_not_begin_anew(caplog: pytest.LogCaptureFixture) -> None:
     """
-    Services that hold what was there take what is published next.
+    Services that hold what was there take what is published next, and the log says that
+    it is gone.
     """
     store = MemoryStore()
     history(store)
@@ -120,6 +121,7 @@ def test_a_catalog_that_was_deleted_does_not_begin_anew() -> None:
     other = forget(store)
     report = publish(other, make_crl(CA, 9, [2]))
     assert report.generation == 8
+    assert "catalog.json is gone although generation 7 had been written" in caplog.text
     store.write(CATALOG_NAME, other.read(CATALOG_NAME).body)
     for name in other.names("images/"):
         store.write(name, other.read(name).body)
