@@ -186,7 +186,8 @@ def _hidden(words: Sequence[_Word], passing: Sequence[_Word], stale: int) -> Che
         result,
         detail=f"{result.detail}, in scope {scope}; {crl_text(older.reading.latest)}, in scope "
         f"{older.reading.evidence.scope}, is older and does not stand in for it. If no CRL of "
-        f"scope {scope} is to come any more, remove it: crlcheck scope remove STORE {scope}",
+        f"scope {scope} is to come any more, remove it and all that it revokes: "
+        f"crlcheck scope remove STORE {scope}",
     )
 
 
