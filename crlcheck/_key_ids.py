@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import hashlib
 
+from crlcheck._der import contents_at
+
 
 def derived_key_ids(subject_public_key_info: bytes) -> tuple[bytes, ...]:
     """
@@ -42,19 +44,8 @@ def derived_key_ids(subject_public_key_info: bytes) -> tuple[bytes, ...]:
 
 def _key_bits(subject_public_key_info: bytes) -> bytes:
     """Return the octets of subjectPublicKey, a BIT STRING."""
-    # Bounds need no check: the certificate parser has read this structure.
-    start, _ = _contents(subject_public_key_info, 0)
-    _, algorithm_end = _contents(subject_public_key_info, start)
-    key_start, key_end = _contents(subject_public_key_info, algorithm_end)
+    start, _ = contents_at(subject_public_key_info, 0)
+    _, algorithm_end = contents_at(subject_public_key_info, start)
+    key_start, key_end = contents_at(subject_public_key_info, algorithm_end)
     # The first octet of a BIT STRING counts unused bits and is no part of the key.
     return subject_public_key_info[key_start + 1 : key_end]
-
-
-def _contents(octets: bytes, offset: int) -> tuple[int, int]:
-    """Return where the contents of the DER element at *offset* start and end."""
-    first = octets[offset + 1]
-    start = offset + 2
-    if first < 0x80:
-        return start, start + first
-    start += first & 0x7F
-    return start, start + int.from_bytes(octets[offset + 2 : start], "big")

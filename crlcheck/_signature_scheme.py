@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from crlcheck._der import contents_at
 from crlcheck.errors import UnsupportedCrlError
 
 BytesLike = bytes | bytearray | memoryview
@@ -167,8 +168,7 @@ def check_rsa_key(subject_public_key_info: bytes, scheme: SignatureScheme) -> No
     Raises:
         ValueError: saying why the key cannot be used.
     """
-    octets = subject_public_key_info[1]
-    contents = subject_public_key_info[2 if octets < 0x80 else 2 + (octets & 0x7F) :]
+    contents = subject_public_key_info[contents_at(subject_public_key_info, 0)[0] :]
     algorithm_identifier = contents[: 2 + contents[1]]
     if not algorithm_identifier[2:].startswith(_PSS_OID):
         return

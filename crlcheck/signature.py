@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa,
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
+from crlcheck._der import contents_at
 from crlcheck._name import format_name, name_key
 from crlcheck._signature_scheme import (
     BytesLike,
@@ -359,23 +360,12 @@ def is_self_signed(certificate: CertificateFacts) -> bool | None:
 
 def _signed_parts(der: bytes) -> tuple[bytes, bytes, bytes]:
     """Return the tbsCertificate, the signatureAlgorithm and the signature (RFC 5280 4.1)."""
-    # Bounds need no check: the certificate parser has read this structure.
-    tbs_start, _ = _contents(der, 0)
-    _, tbs_end = _contents(der, tbs_start)
-    _, algorithm_end = _contents(der, tbs_end)
-    start, end = _contents(der, algorithm_end)
+    tbs_start, _ = contents_at(der, 0)
+    _, tbs_end = contents_at(der, tbs_start)
+    _, algorithm_end = contents_at(der, tbs_end)
+    start, end = contents_at(der, algorithm_end)
     # The first octet of a BIT STRING counts unused bits.
     return der[tbs_start:tbs_end], der[tbs_end:algorithm_end], der[start + 1 : end]
-
-
-def _contents(octets: bytes, offset: int) -> tuple[int, int]:
-    """Return where the contents of the DER element at *offset* start and end."""
-    first = octets[offset + 1]
-    start = offset + 2
-    if first < 0x80:
-        return start, start + first
-    start += first & 0x7F
-    return start, start + int.from_bytes(octets[offset + 2 : start], "big")
 
 
 # ---- keys -------------------------------------------------------------------

@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import SubjectKeyIdentifier
 
-from crlcheck._key_ids import _contents, derived_key_ids
+from crlcheck._der import contents_at
+from crlcheck._key_ids import derived_key_ids
 from crlcheck.demo.encoding import der, encode_extension
 from crlcheck.demo.pki import CertificateAuthority, sign_crl
 from crlcheck.publisher import publish_crl
@@ -345,5 +346,5 @@ def test_an_element_ends_where_its_length_says(length: int) -> None:
     """
     octets = element(0x03, bytes(length))
     start = len(octets) - length
-    assert _contents(octets, 0) == (start, len(octets))
-    assert _contents(b"\x05\x01" + octets + b"\x05\x00", 2) == (start + 2, len(octets) + 2)
+    assert contents_at(octets, 0) == (start, len(octets))
+    assert contents_at(b"\x05\x01" + octets + b"\x05\x00", 2) == (start + 2, len(octets) + 2)

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 # From the bottom up. A package stands for everything in it.
 LAYERS = (
+    {"_der"},
     {
         "errors",
         "types",
