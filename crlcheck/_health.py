@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import cached_property
 
 from crlcheck._images import HeldImage
 from crlcheck._metadata import ImageMetadata
@@ -61,6 +62,7 @@ def examine(
 def _of_crls(snapshot: Snapshot, now: datetime, policy: Policy) -> tuple[list[StatusProblem], bool]:
     """Return what is wrong with the CRLs held, and whether one of them clears anybody."""
     judge = Judge(snapshot, policy, now, loads=False)
+    prober = _Prober(judge, snapshot)
     problems: list[StatusProblem] = []
     unclear: list[StatusProblem] = []
     undecided: dict[IssuerKey, StatusProblem | None] = {}
@@ -80,7 +82,7 @@ def _of_crls(snapshot: Snapshot, now: datetime, policy: Policy) -> tuple[list[St
             undecided[key] = _above(judge, key, base)
         if not (is_decided or found or undecided[key]):
             # One is enough, so that this costs little however many CRLs there are.
-            problem = _not_cleared(judge, key, base, snapshot)
+            problem = prober.problem(key, base)
             is_decided = problem is None
             unclear += [] if problem is None else [problem]
     if not num_complete:
@@ -94,36 +96,46 @@ def _of_crls(snapshot: Snapshot, now: datetime, policy: Policy) -> tuple[list[St
 _UNLISTED = -(1 << 160)
 
 
-def _not_cleared(
-    judge: Judge, key: IssuerKey, image: HeldImage, snapshot: Snapshot
-) -> StatusProblem | None:
-    """
-    Return why a certificate that a CRL speaks for, and that none lists, is not cleared.
-    """
-    metadata = image.metadata
-    point = _point_of(metadata)
-    points = [] if point is None else [point]
-    if point is not None and reasons_of(point) != ALL_REASONS:
-        # Such a certificate names the points for the other reasons too.
-        others = (
-            _point_of(one.metadata)
-            for one in snapshot.images
-            if one.metadata.verifier_key_hash == metadata.verifier_key_hash
+class _Prober:
+    """Asks for certificates that no CRL lists."""
+
+    def __init__(self, judge: Judge, snapshot: Snapshot) -> None:
+        self._judge = judge
+        self._snapshot = snapshot
+
+    @cached_property
+    def _partial_points(self) -> dict[bytes | None, list[DistributionPoint]]:
+        """The distribution points that are for some reasons only, by the key that verified."""
+        found: dict[bytes | None, list[DistributionPoint]] = {}
+        for image in self._snapshot.images:
+            point = _point_of(image.metadata)
+            if point is not None and reasons_of(point) != ALL_REASONS:
+                found.setdefault(image.metadata.verifier_key_hash, []).append(point)
+        return found
+
+    def problem(self, key: IssuerKey, image: HeldImage) -> StatusProblem | None:
+        """
+        Return why a certificate that a CRL speaks for, and that none lists, is not cleared.
+        """
+        metadata = image.metadata
+        point = _point_of(metadata)
+        points = [] if point is None else [point]
+        if point is not None and reasons_of(point) != ALL_REASONS:
+            # Such a certificate names the points for the other reasons too.
+            points = self._partial_points[metadata.verifier_key_hash]
+        (certificate,) = possible_certificates(
+            metadata.issuer,
+            _UNLISTED,
+            distribution_points=tuple(points),
+            not_after=None,
+            is_ca=_is_for_ca(metadata),
         )
-        points = [one for one in others if one is not None and reasons_of(one) != ALL_REASONS]
-    (certificate,) = possible_certificates(
-        metadata.issuer,
-        _UNLISTED,
-        distribution_points=tuple(points),
-        not_after=None,
-        is_ca=_is_for_ca(metadata),
-    )
-    result = judge.judge_certificate_of(key, certificate)
-    if result.status is not RevocationStatus.UNDETERMINED:
-        return None
-    cause = result.cause.value if result.cause is not None else ""
-    detail = f"{crl_text(metadata)} clears no certificate: {cause}"
-    return StatusProblem(ProblemKind.CLEARS_NOBODY, detail, is_error=True, scope=image.scope)
+        result = self._judge.judge_certificate_of(key, certificate)
+        if result.status is not RevocationStatus.UNDETERMINED:
+            return None
+        cause = result.cause.value if result.cause is not None else ""
+        detail = f"{crl_text(metadata)} clears no certificate: {cause}"
+        return StatusProblem(ProblemKind.CLEARS_NOBODY, detail, is_error=True, scope=image.scope)
 
 
 def _point_of(metadata: ImageMetadata) -> DistributionPoint | None:
