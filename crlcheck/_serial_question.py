@@ -69,8 +69,11 @@ def possible_certificates(
     cleared, for CAs drop entries of expired certificates.
 
     Raises:
+        TypeError: *serial_number* is no integer.
         ValueError: *not_after* has no time zone.
     """
+    if not isinstance(serial_number, int):
+        raise TypeError(f"serial_number: expected int, found {type(serial_number).__name__}")
     if not_after is None:
         not_after = datetime.max.replace(tzinfo=UTC)
     elif not_after.tzinfo is None:

@@ -324,6 +324,7 @@ class RevocationChecker:
         Raises:
             CertificateError: *issuer* is neither certificate nor Name.
             ValueError: a URI is not ASCII, or *not_after* has no time zone.
+            TypeError: *serial_number* is no integer, or a point is neither text nor a point.
             IndexClosedError: the checker is closed.
         """
         name, known = read_issuer(issuer)

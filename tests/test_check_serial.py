@@ -287,6 +287,10 @@ def test_what_is_no_issuer_or_no_fact_is_refused() -> None:
             checker.check_serial(CA.der, 5, distribution_points=points)
     with pytest.raises(ValueError, match="not_after"):
         checker.check_serial(CA.der, 5, not_after=datetime(2026, 1, 1))  # noqa: DTZ001
+    serial: Any
+    for serial in (5.0, "5", b"\x05", None):
+        with pytest.raises(TypeError, match=f"serial_number: .* {type(serial).__name__}"):
+            checker.check_serial(CA.der, serial)
     checker.close()
     with pytest.raises(IndexClosedError):
         checker.check_serial(CA.der, 5)
