@@ -112,6 +112,10 @@ class HeldImage:
             cache.note_use(self)
         return opened
 
+    def index_if_open(self) -> RevocationIndex | None:
+        """Return the image where it is loaded; that counts as no use of it."""
+        return self._opened
+
     def after_fork(self) -> None:
         """Take another lock: the thread that may hold this one is the parent's."""
         self._lock = threading.Lock()

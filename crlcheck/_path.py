@@ -317,6 +317,7 @@ def _opened(image: HeldImage) -> tuple[RevocationIndex | None, Exception | None]
 
 
 def _as_it_is(image: HeldImage) -> tuple[RevocationIndex | None, Exception | None]:
-    if image.is_open:
-        return _opened(image)
-    return None, None if image.error is None else StoreUnavailableError(image.error)
+    opened = image.index_if_open()
+    if opened is not None or image.error is None:
+        return opened, None
+    return None, StoreUnavailableError(image.error)
