@@ -60,13 +60,21 @@ def remove_issuer(
         StoreError: the catalog cannot be read.
     """
     moment = moment_of(now)
+    scopes: tuple[str, ...] = ()
 
     def change(catalog: Catalog) -> Catalog:
+        nonlocal scopes
         fingerprint = find_fingerprint(issuer, (one.fingerprint for one in catalog.issuers))
         removed = _removal(catalog, {fingerprint}, fingerprint, moment, note)
+        scopes = removed.scopes
         return catalog.without_issuer(fingerprint, removed)
 
-    return change_store(store, f"issuer {issuer}: removed", change)
+    return change_store(
+        store,
+        f"issuer {issuer}: removed",
+        change,
+        lost=lambda catalog: [catalog.tombstones[scope] for scope in scopes],
+    )
 
 
 def readmit_issuer(store: str | os.PathLike[str] | ObjectStore, issuer: str) -> int:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from crlcheck._name import canonical_name
 from crlcheck._swap import MAX_GENERATION, change_catalog
-from crlcheck._wording import name_text, time_text
-from crlcheck.catalog import Catalog, Denial
+from crlcheck._wording import count, crl_text, name_text, time_text
+from crlcheck.catalog import Catalog, Denial, Tombstone
 from crlcheck.errors import CrlCheckError
 from crlcheck.publisher import DEFAULT_GRACE
 from crlcheck.rejections import delete_old_rejections
@@ -84,7 +84,9 @@ def remove_scope(
     def change(catalog: Catalog) -> Catalog:
         return catalog.without_scope(scope, now=moment_of(now), note=note)
 
-    return change_store(store, f"scope {scope}: removed", change)
+    return change_store(
+        store, f"scope {scope}: removed", change, lost=lambda catalog: [catalog.tombstones[scope]]
+    )
 
 
 def reset_scope(
@@ -240,15 +242,25 @@ def change_store(
     store: str | os.PathLike[str] | ObjectStore,
     what: str,
     change: Callable[[Catalog], Catalog | None],
+    *,
+    lost: Callable[[Catalog], Sequence[Tombstone]] = lambda _: (),
 ) -> int:
     """
     Change the catalog of a store, log *what* was done and return its generation.
+
+    *lost* tells which scopes went with the change: what they revoked is said, for
+    nobody is to be un-revoked in silence.
 
     Raises: as ``override_scope``.
     """
     target = open_store(store)
     catalog = change_catalog(target, what, change)
-    _log.warning("%s: %s", target.url, what)
+    removed = [crl for one in lost(catalog) for crl in (one.base, one.delta) if crl is not None]
+    and_lost = "".join(
+        f", and {count(crl.num_entries, 'revocation')} by {crl_text(crl)} with it"
+        for crl in removed
+    )
+    _log.warning("%s: %s%s", target.url, what, and_lost)
     return catalog.generation
 
 

@@ -11,7 +11,7 @@ from crlcheck.catalog import CATALOG_NAME
 from crlcheck.certificate import load_certificate
 from crlcheck.checker import RevocationChecker
 from crlcheck.errors import CrlRollbackError, CrlShrinkError, StoreUnavailableError
-from crlcheck.issuers import set_issuer
+from crlcheck.issuers import remove_issuer, set_issuer
 from crlcheck.operations import (
     advance_generation,
     deny_certificate,
@@ -139,6 +139,22 @@ def test_a_reset_drops_the_delta_of_the_old_numbers() -> None:
     reset_scope(store, scope, now=NOW)
     publish(store, make_crl(CA, 3))
     assert catalog_of(store).scopes[scope].delta is None
+
+
+def test_it_is_said_how_much_is_un_revoked_with_a_scope(caplog: pytest.LogCaptureFixture) -> None:
+    """
+    Of the complete CRL and of its delta, also where they go with their issuer.
+    """
+    store = MemoryStore()
+    scope = publish(store, make_crl(CA, 5, [7, 8])).scope
+    publish(store, make_crl(CA, 6, [9], extensions=[delta_of(5)]))
+    remove_scope(store, scope, now=NOW)
+    said = "2 revocations by CRL 5 of CN=Example CA with it, and 1 revocation by delta CRL 6"
+    assert f"scope {scope}: removed, and {said} of CN=Example CA with it" in caplog.text
+    publish(store, make_crl(CA, 7))
+    caplog.clear()
+    remove_issuer(store, catalog_of(store).issuers[0].fingerprint, now=NOW)
+    assert "removed, and 0 revocations by CRL 7 of CN=Example CA with it" in caplog.text
 
 
 def test_a_removed_scope_can_be_reset() -> None:
