@@ -104,8 +104,9 @@ def test_a_name_of_another_kind_is_never_nearer() -> None:
     for scopes in ((name, path), (path, name)):
         by_name = detail_for(pointing_at(der(0xA4, make_name("A"))), *scopes)
         assert by_name.endswith("the nearest is CRL 17 of CN=CA, for CN=Z")
-        by_uri = detail_for(pointing_at(uri("zzz")), *scopes)
-        assert by_uri.endswith("the nearest is CRL 17 of CN=CA, for http://ca/1")
+        for other in (uri("zzz"), der(0x82, b"dns.test")):
+            by_other = detail_for(pointing_at(other), *scopes)
+            assert by_other.endswith("the nearest is CRL 17 of CN=CA, for http://ca/1")
 
 
 def test_a_certificate_of_many_names_is_compared_in_part() -> None:
