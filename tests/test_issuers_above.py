@@ -122,3 +122,17 @@ def test_a_crl_above_that_could_not_be_loaded_is_told_by_the_status() -> None:
     assert "the image of CRL 1 of CN=Root cannot be loaded" in result.detail
     details = [problem.detail for problem in checker.status().problems]
     assert any("cannot be loaded: no answer" in detail for detail in details), details
+
+
+def test_two_authorities_of_one_name_clear_their_clients_each() -> None:
+    """
+    The status asks for certificates of each key, not of a name that two keys have.
+    """
+    one, other = make_authority("Twin", ROOT), make_authority("Twin", make_authority("Other"))
+    store = world((ROOT, []), (one, []), (other, []), issuers=[ROOT, one, other])
+    checker = make_checker(store)
+    for authority in (one, other):
+        assert checker.check(make_client(authority, 5)).status is NOT_REVOKED
+    status = checker.status()
+    assert status.answering
+    assert status.problems == ()
