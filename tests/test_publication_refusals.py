@@ -180,6 +180,14 @@ def test_a_crl_that_loses_most_of_its_entries_is_held_back(
     )
 
 
+def test_one_entry_is_an_entry() -> None:
+    """A number and its noun agree, on either side."""
+    old = dataclasses.replace(make_metadata(), num_entries=20)
+    new = dataclasses.replace(make_metadata(crl_number=18), num_entries=1)
+    with pytest.raises(CrlShrinkError, match="has 1 entry, the published CRL 17 of CN=CA has 20: "):
+        check_no_shrink(new, old)
+
+
 def test_the_guard_stands_at_ten_entries() -> None:
     """What the documents say."""
     assert MIN_LOST_ENTRIES == 10

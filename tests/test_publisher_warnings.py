@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from crlcheck._wording import time_text
 from crlcheck.demo.pki import CertificateAuthority, encode_entry, sign_crl
 from crlcheck.errors import CrlExpiredError, CrlShrinkError
 from crlcheck.operations import reset_scope
@@ -65,6 +66,8 @@ def test_an_expired_crl_does_not_replace_a_current_one_for_nothing() -> None:
     first = publish(store, make_crl(CA, 1, [5, 6]))
     with pytest.raises(CrlExpiredError, match="held back") as caught:
         publish(store, make_crl(CA, 2, [6], next_update=EXPIRED))
+    times = f"{time_text(EXPIRED)}, before {time_text(caught.value.now)}, and revokes nothing"
+    assert f"has nextUpdate {times} that the published CRL 1 of" in str(caught.value)
     assert caught.value.next_update == EXPIRED
     assert caught.value.published_next_update == NOW + 30 * DAY
     assert caught.value.now >= NOW
