@@ -7,8 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from support.moto_server import S3Environment, environment_variables, make_client, moto_server
+
+# A busy machine is slow, and no test is about that: benchmarks/ is.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
