@@ -91,3 +91,29 @@ def test_a_line_that_is_no_boundary_by_itself_is_shown(line: bytes, shown: bytes
     assert str(caught.value) == (
         f"PEM line 2: found {shown!r}, expected a line that is a PEM boundary by itself, or none"
     )
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (BEGIN + b"QUJD", "line 3: the input ends inside a block, expected -----END X509 CRL"
+         "-----"),
+        (KEY[:40], "line 3: the input ends inside a block, expected -----END PRIVATE KEY-----"),
+        (BEGIN + b"QUJD" + END, "line 2: found b'-----END X509 CRL-----' inside a line, expected "
+         "base64 or -----END X509 CRL-----"),
+        (BEGIN + b"QUJD\n-x\n", "line 3: found b'-x', expected base64 or -----END X509 CRL-----"),
+        (BEGIN + b"QUJ\n" + END, "line 3: the base64 ends early, expected groups of four "
+         "characters"),
+        (BEGIN + END, "line 2: the block is empty, expected base64"),
+        (BEGIN + b"QU@D\n" + END, "line 2: the base64 is broken, expected RFC 4648 base64"),
+        (END, "line 1: found b'-----END X509 CRL-----', expected its BEGIN before it"),
+        (b"\0", "line 1: found a NUL, expected text"),
+    ],
+)  # fmt: skip
+def test_an_error_says_what_was_found_and_what_was_expected(data: bytes, message: str) -> None:
+    """
+    In one line, with the line's number.
+    """
+    with pytest.raises(ValueError, match="PEM") as caught:
+        pem_blocks(data, LABEL)
+    assert str(caught.value) == f"PEM {message}"
