@@ -264,8 +264,12 @@ class Reference:
         if not certificates or any(map(self._is_anchor, certificates)):
             return GOOD
         if (name, key) in climbed:
-            return GOOD if beyond else CIRCLE
-        return self._best_way(certificates, climbed | {(name, key)}, signers, height)
+            return CIRCLE
+        answer = self._best_way(certificates, climbed | {(name, key)}, signers, height)
+        # Above the depth only denials count. A way that leads round is no way out of
+        # one there either, but by itself it is nothing that would count.
+        is_first_beyond = depth is not None and beyond and (height == 1 or height == depth + 1)
+        return GOOD if is_first_beyond and answer == CIRCLE else answer
 
     def _best_way(
         self,
