@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, event, given, settings
 from crlcheck import (
     CheckResult,
     CrlError,
+    CrlExpiredError,
     Policy,
     RevocationChecker,
     Rule,
@@ -201,6 +202,8 @@ class LibraryWorld:
             return self._remove(self._world.crls[step.crl])
         try:
             report = publish_crl(crl_of(step), self.store, issuer=self._octets.issuers, now=NOW)
+        except CrlExpiredError:
+            return Outcome.HELD_BACK
         except CrlError:
             return Outcome.REFUSED
         self._scopes[AUTHORITIES[step.authority].key] = report.scope
@@ -268,15 +271,6 @@ def check_serial_number(
         assert bare.status.value != NOT_REVOKED, (str(bare), at_least)
 
 
-def check_outcomes(found: list[Outcome | bool], expected: list[Outcome | bool]) -> None:
-    """Compare what publishing came to; a CRL that is held back is not published."""
-    for position, (one, other) in enumerate(zip(found, expected, strict=True)):
-        if other is Outcome.HELD_BACK:
-            assert one in (Outcome.UNCHANGED, Outcome.REFUSED), position
-        else:
-            assert one == other, position
-
-
 def test_verdicts_agree_with_the_reference(capsys: pytest.CaptureFixture[str]) -> None:
     """
     CRLs are published and refused as by the reference, and what is held then
@@ -292,7 +286,7 @@ def test_verdicts_agree_with_the_reference(capsys: pytest.CaptureFixture[str]) -
         expected = ReferenceWorld(world, octets)
         reached.update(["worlds", *rules_that_decide(world, octets, expected)])
         library = LibraryWorld(world, octets)
-        check_outcomes(library.outcomes, expected.outcomes)
+        assert library.outcomes == expected.outcomes
         if not library.has_catalog:
             return  # There is no set to judge by.
         checker = library.checker()

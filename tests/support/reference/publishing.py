@@ -56,12 +56,9 @@ class Held:
 
     def listed(self) -> dict[Certified, bool]:
         """What both list, and whether for good."""
-        final: dict[Certified, bool] = {}
-        for issuer, serial, reason in self.base.entries:
-            final[issuer, serial] = final.get((issuer, serial), False) or reason != HOLD
-        for issuer, serial, reason in () if self.delta is None else self.delta.entries:
-            if reason != REMOVE_FROM_CRL:
-                final[issuer, serial] = final.get((issuer, serial), False) or reason != HOLD
+        final = _listed(self.base)
+        for certified, is_final in _listed(self.delta).items() if self.delta else ():
+            final[certified] = final.get(certified, False) or is_final
         return final
 
 
@@ -175,14 +172,9 @@ class ReferenceStore:
         if crl.base_number is None and held.outlives(crl) and held.latest(now) is held.delta:
             return False
         listed = held.listed()
-        offered = [
-            (issuer, serial, reason)
-            for issuer, serial, reason in crl.entries
-            if crl.base_number is None or reason != REMOVE_FROM_CRL
-        ]
         if all(
-            (issuer, serial) in listed and (reason == HOLD or listed[issuer, serial])
-            for issuer, serial, reason in offered
+            certified in listed and (listed[certified] or not is_final)
+            for certified, is_final in _listed(crl).items()
         ):
             return "expired: adds nothing" in self._rules
         return "expired: adds something" not in self._rules
@@ -198,6 +190,21 @@ class ReferenceStore:
             if identified or "key id: any signer" in self._rules:
                 return issuer.key
         return None
+
+
+def _listed(crl: Crl) -> dict[Certified, bool]:
+    """
+    What a CRL lists, and whether for good. A delta's removals list nothing; but beside
+    another entry for its certificate a removal contradicts, and both together revoke.
+    """
+    reasons: dict[Certified, set[int | None]] = {}
+    for issuer, serial, reason in crl.entries:
+        reasons.setdefault((issuer, serial), set()).add(reason)
+    return {
+        certified: found != {HOLD}
+        for certified, found in reasons.items()
+        if crl.base_number is None or found != {REMOVE_FROM_CRL}
+    }
 
 
 def _has_expired(crl: Crl, now: datetime) -> bool:

@@ -32,6 +32,9 @@ REVOKED = "revoked"
 NOT_REVOKED = "not_revoked"
 UNDETERMINED = "undetermined"
 
+DENIALS_ONLY = -1
+"""A path depth at which not even the certificate asked for is judged."""
+
 HOLD_FLAG = 6
 """The bit of certificateHold in ReasonFlags (RFC 5280 4.2.1.13)."""
 
@@ -143,23 +146,19 @@ class Reference:
 
     def check(self, leaf: Certificate) -> Answer:
         """The worst answer on the way up from *leaf*."""
-        if self._is_denied(leaf):
-            return BAD
-        return self._path(leaf, self._issuer_keys(leaf), frozenset(), frozenset(), 0)
+        return self._whole_path(leaf, self._issuer_keys(leaf))
 
     def check_serial(self, leaf: Certificate, issuer: Certificate | None) -> Answer:
         """
         As :meth:`check` of what *leaf* states but its authority key id, in place of
         which stands the certificate of its issuer, or nothing.
         """
-        if self._is_denied(leaf):
-            return BAD
         leaf = dataclasses.replace(leaf, authority_key_id=None, authority_serial=None)
         keys = self._issuer_keys(leaf)
         if issuer is not None and self._named(leaf.issuer):
             is_trusted = bool(self._certificates(issuer.subject, issuer.key))
             keys = frozenset({issuer.key}) if is_trusted else undetermined("unknown_issuer")
-        return self._path(leaf, keys, frozenset(), frozenset(), 0)
+        return self._whole_path(leaf, keys)
 
     def check_chain(self, path: list[Certificate]) -> Answer:
         """
@@ -186,16 +185,17 @@ class Reference:
             if is_denied:
                 answers.append(BAD)
         if len(below) == len(path):
-            without = dataclasses.replace(self._leave, path_depth=-1)
-            answers.append(self._with(without).check(path[-1]))
+            answers.append(self._denials_above(path[-1], self._issuer_keys(path[-1])))
         return _worst(answers)
 
-    def _with(self, leave: Leave) -> Reference:
-        other = object.__new__(Reference)
-        other.__dict__.update(self.__dict__, _leave=leave)
-        return other
-
     # ---- denials -------------------------------------------------------------
+
+    def _denials_above(self, certificate: Certificate, keys: frozenset[bytes] | Answer) -> Answer:
+        """What denials alone make of all that is above a certificate."""
+        other = object.__new__(Reference)
+        leave = dataclasses.replace(self._leave, path_depth=DENIALS_ONLY)
+        other.__dict__.update(self.__dict__, _leave=leave)
+        return other._path(certificate, keys, frozenset(), frozenset(), 0)
 
     def _is_denied(self, certificate: Certificate) -> bool:
         is_denied = (certificate.issuer, certificate.serial) in self._denied
@@ -220,6 +220,18 @@ class Reference:
         return not ends or "denied: where a path ends" in self._rules
 
     # ---- paths ---------------------------------------------------------------
+
+    def _whole_path(self, leaf: Certificate, keys: frozenset[bytes] | Answer) -> Answer:
+        """
+        What is judged, as far up as the policy says; and what denials make of all of
+        it, so that no depth of judging excuses one.
+        """
+        if self._is_denied(leaf):
+            return BAD
+        judged = self._path(leaf, keys, frozenset(), frozenset(), 0)
+        if isinstance(keys, Answer):
+            return judged
+        return _worst([judged, self._denials_above(leaf, keys)])
 
     def _path(
         self,
@@ -264,12 +276,9 @@ class Reference:
         if not certificates or any(map(self._is_anchor, certificates)):
             return GOOD
         if (name, key) in climbed:
-            return CIRCLE
-        answer = self._best_way(certificates, climbed | {(name, key)}, signers, height)
-        # Above the depth only denials count. A way that leads round is no way out of
-        # one there either, but by itself it is nothing that would count.
-        is_first_beyond = depth is not None and beyond and (height == 1 or height == depth + 1)
-        return GOOD if is_first_beyond and answer == CIRCLE else answer
+            # Beyond the depth it speaks against nothing that is below it.
+            return GOOD if beyond and depth != DENIALS_ONLY else CIRCLE
+        return self._best_way(certificates, climbed | {(name, key)}, signers, height)
 
     def _best_way(
         self,
@@ -493,8 +502,9 @@ class Reference:
         listed = held.base.reasons_for(certificate)
         if held.delta is not None:
             changed = held.delta.reasons_for(certificate)
-            added = [reason for reason in changed if reason != REMOVE_FROM_CRL]
-            if changed and not added and self._is_current(held.delta):
+            removes = all(reason == REMOVE_FROM_CRL for reason in changed)
+            added = [] if removes else changed
+            if changed and removes and self._is_current(held.delta):
                 # A removal lifts holds, and nothing else.
                 listed = [] if all(reason == HOLD for reason in listed) else listed
             if added and listed and "hold: yields in the delta" not in self._rules:
