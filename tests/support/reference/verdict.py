@@ -128,6 +128,7 @@ class Reference:
         self._denied = store.denied
         self._now = now
         self._leave = Leave() if leave is None else leave
+        self._judged_depth = self._leave.path_depth
         self._unpublished = store.unpublished | self._leave.unpublished
         self._rules = Rulebook() if rules is None else rules
         self._anchors = set()
@@ -229,8 +230,6 @@ class Reference:
         if self._is_denied(leaf):
             return BAD
         judged = self._path(leaf, keys, frozenset(), frozenset(), 0)
-        if isinstance(keys, Answer):
-            return judged
         return _worst([judged, self._denials_above(leaf, keys)])
 
     def _path(
@@ -247,6 +246,9 @@ class Reference:
         if isinstance(keys, Answer):
             if is_judged:
                 return dataclasses.replace(keys, leads_on=False)
+            if self._judged_depth is None or height <= self._judged_depth:
+                # It is judged beside this walk of denials.
+                return Answer(NOT_REVOKED, leads_on=False)
             # Whichever it was of keys that are not tied, none may be denied.
             keys = self._candidates(certificate)
             if not keys:
@@ -322,8 +324,8 @@ class Reference:
         certificates = [issuer for issuer in self._certificates(name, key) if issuer.may_sign_crls]
         if (name, key) in signers or any(map(self._is_anchor, certificates)):
             return GOOD
-        this = frozenset({(name, key)})
-        return self._best_way(certificates, this, signers | this, 0)
+        # Its certificates that must not sign CRLs may stand above all the same.
+        return self._best_way(certificates, frozenset(), signers | {(name, key)}, 0)
 
     def _is_self_signed(self, issuer: Certificate) -> bool:
         looks_so = issuer.subject == issuer.issuer and (
