@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import mmap
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,11 @@ from typing import Protocol, runtime_checkable
 
 # In octets. A huge page has 2 MiB, of which the last one is not all used.
 _HUGE_PAGES_FROM = 8 << 20
+
+# Control characters, and what UTF-8 cannot encode.
+_NOT_IN_SEGMENTS = r"/\x00-\x1f\x7f\ud800-\udfff"
+_SEGMENT = f"[^.{_NOT_IN_SEGMENTS}][^{_NOT_IN_SEGMENTS}]*+"
+_OBJECT_NAME = re.compile(f"{_SEGMENT}(?:/{_SEGMENT})*+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +110,7 @@ def is_object_name(name: str) -> bool:
     Segments that start with a dot are left to the stores themselves, for lock
     and temporary files; that also keeps out ``.`` and ``..``.
     """
-    try:
-        name.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    segments_hold = all(segment and segment[0] != "." for segment in name.split("/"))
-    return segments_hold and not any(
-        ord(character) < 32 or character == "\x7f" for character in name
-    )
+    return _OBJECT_NAME.fullmatch(name) is not None
 
 
 def check_name(name: str) -> None:
