@@ -49,7 +49,7 @@ class ObjectEvent:
 class Task:
     """One object to look at, or why a record names none. ``message_id`` is its queue's."""
 
-    happening: ObjectEvent | MalformedEventError
+    event: ObjectEvent | MalformedEventError
     message_id: str | None = None
 
 
@@ -90,7 +90,7 @@ def parse_event(event: object) -> Request:
     if isinstance(records, list) and records and all(map(_is_message, records)):
         return Request(tuple(task for record in records for task in _message(record)), True)
     if _is_from_s3(event):
-        return Request(tuple(Task(happening) for happening in _from_s3(event)))
+        return Request(tuple(Task(found) for found in _from_s3(event)))
     return _direct(event)
 
 
@@ -183,7 +183,7 @@ def _message(record: Mapping[str, Any]) -> list[Task]:
         body = json.loads(_text(record, "body"))
         if not isinstance(body, dict) or not _is_from_s3(body):
             raise MalformedEventError("the message's body is no S3 event")
-        return [Task(happening, message_id) for happening in _from_s3(body)]
+        return [Task(found, message_id) for found in _from_s3(body)]
     except MalformedEventError as error:
         return [Task(error, message_id)]
     except (ValueError, RecursionError) as error:

@@ -156,7 +156,7 @@ def _withdraw_issuers() -> None:
 def _results(request: Request) -> Iterator[tuple[str | None, Outcome, Exception | None]]:
     """Yield the message, the outcome and the failure that is to be retried, of every CRL."""
     for task in _tasks(request):
-        for outcome, failure in _deal_with(task):
+        for outcome, failure in _process(task):
             yield task.message_id, outcome, failure
     for url in SETTINGS.fetch_urls if request.fetch else ():
         for outcome, failure in _guarded(url, _fetch(url)):
@@ -177,18 +177,18 @@ def _tasks(request: Request) -> Iterator[Task]:
             yield Task(ObjectEvent("Requested", bucket, entry["Key"], rebuild=True))
 
 
-def _deal_with(task: Task) -> Iterator[tuple[Outcome, Exception | None]]:
-    happening = task.happening
-    if isinstance(happening, MalformedEventError):
-        yield {"object": None, **outcomes.of_error(happening, retried=False)}, None
+def _process(task: Task) -> Iterator[tuple[Outcome, Exception | None]]:
+    event = task.event
+    if isinstance(event, MalformedEventError):
+        yield {"object": None, **outcomes.of_error(event, retried=False)}, None
         return
-    reason = _why_ignored(happening)
+    reason = _why_ignored(event)
     if reason is None:
-        yield from _guarded(happening.url, _publish_all(happening))
+        yield from _guarded(event.url, _publish_all(event))
         return
     message = f"ignored: {reason}"
     yield (
-        {"object": happening.url, "message": message, "outcome": "ignored", "reason": reason},
+        {"object": event.url, "message": message, "outcome": "ignored", "reason": reason},
         None,
     )
 
@@ -208,15 +208,15 @@ def _guarded(url: str, results: Iterator[_Result]) -> Iterator[tuple[Outcome, Ex
         yield {"object": url, **outcomes.of_error(error, retried=True)}, error
 
 
-def _why_ignored(happening: ObjectEvent) -> str | None:
-    if not happening.created:
+def _why_ignored(event: ObjectEvent) -> str | None:
+    if not event.created:
         # Deleting a CRL un-revokes nothing: what was published stays.
-        return f"{happening.name} creates no object"
-    if any(place.holds(happening.bucket, happening.key) for place in SETTINGS.own_locations):
+        return f"{event.name} creates no object"
+    if any(place.holds(event.bucket, event.key) for place in SETTINGS.own_locations):
         return "it lies among the images or the issuers"
-    if not happening.key.startswith(SETTINGS.crl_prefix):
+    if not event.key.startswith(SETTINGS.crl_prefix):
         return f"its key does not begin with {SETTINGS.crl_prefix}"
-    *folders, name = happening.key.split("/")
+    *folders, name = event.key.split("/")
     if not name:
         return "it is a folder"
     if name in _PRIVATE_CA_TEST_KEYS:
@@ -226,10 +226,10 @@ def _why_ignored(happening: ObjectEvent) -> str | None:
     return None
 
 
-def _publish_all(happening: ObjectEvent) -> Iterator[_Result]:
+def _publish_all(event: ObjectEvent) -> Iterator[_Result]:
     """Publish the CRLs of an object as it is now: one, or as many as a PEM file has."""
     doubted: list[_Result] = []
-    for name, result in _publish_once(happening):
+    for name, result in _publish_once(event):
         if isinstance(result, CrlSignatureError) and ISSUERS.can_ask_again:
             doubted.append((name, result))
         else:
@@ -238,22 +238,22 @@ def _publish_all(happening: ObjectEvent) -> Iterator[_Result]:
     if doubted:
         ISSUERS.ask_again()
         names = {name for name, _ in doubted}
-        doubted = [item for item in _publish_once(happening) if item[0] in names]
+        doubted = [item for item in _publish_once(event) if item[0] in names]
     yield from doubted
 
 
-def _publish_once(happening: ObjectEvent) -> Iterator[_Result]:
+def _publish_once(event: ObjectEvent) -> Iterator[_Result]:
     # Not the version that a record names: the object as it is now is never
     # older, and one that arrives late or twice is then found unchanged.
     try:
-        body = S3.get_object(Bucket=happening.bucket, Key=happening.key)["Body"]
+        body = S3.get_object(Bucket=event.bucket, Key=event.key)["Body"]
     except S3.exceptions.NoSuchKey:
         message = "there is no such object any more"
-        yield happening.url, {"message": message, "outcome": "missing"}
+        yield event.url, {"message": message, "outcome": "missing"}
         return
     with contextlib.closing(body):
         yield from _publish_each(
-            body, happening.url, allow_shrink=happening.allow_shrink, rebuild=happening.rebuild
+            body, event.url, allow_shrink=event.allow_shrink, rebuild=event.rebuild
         )
 
 

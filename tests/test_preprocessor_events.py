@@ -29,8 +29,8 @@ def urls_of(request: Request) -> list[str]:
     """The objects that an event is about; all of it can be read."""
     found = []
     for task in request.tasks:
-        assert isinstance(task.happening, ObjectEvent)
-        found.append(task.happening.url)
+        assert isinstance(task.event, ObjectEvent)
+        found.append(task.event.url)
     return found
 
 
@@ -169,13 +169,13 @@ def test_eventbridge_says_it_otherwise() -> None:
     event = eventbridge_event("bucket", "crl/a+b%20.crl")
     (task,) = parse_event(event).tasks
     assert task == Task(ObjectEvent("Object Created", "bucket", "crl/a+b%20.crl"))
-    assert isinstance(task.happening, ObjectEvent)
-    assert task.happening.created
+    assert isinstance(task.event, ObjectEvent)
+    assert task.event.created
     (removed,) = parse_event({**event, "detail-type": "Object Deleted"}).tasks
-    assert isinstance(removed.happening, ObjectEvent)
-    assert not removed.happening.created
+    assert isinstance(removed.event, ObjectEvent)
+    assert not removed.event.created
     (other,) = parse_event({**event, "source": "aws.ec2"}).tasks
-    assert isinstance(other.happening, MalformedEventError)
+    assert isinstance(other.event, MalformedEventError)
 
 
 def test_messages_carry_their_events_and_their_ids() -> None:
@@ -193,7 +193,7 @@ def test_messages_carry_their_events_and_their_ids() -> None:
     )
     request = parse_event(event)
     assert request.from_queue
-    found = [(task.message_id, type(task.happening).__name__) for task in request.tasks]
+    found = [(task.message_id, type(task.event).__name__) for task in request.tasks]
     assert found == [
         ("message-0", "ObjectEvent"),
         ("message-0", "ObjectEvent"),
@@ -209,10 +209,10 @@ def test_direct_invocations() -> None:
     An operator names an object, a prefix or the clean-up.
     """
     (task,) = parse_event({"bucket": "b", "key": "crl/a+b"}).tasks
-    assert task.happening == ObjectEvent("Requested", "b", "crl/a+b", rebuild=True)
+    assert task.event == ObjectEvent("Requested", "b", "crl/a+b", rebuild=True)
     (task,) = parse_event({"bucket": "b", "key": "k", "allow_shrink": True}).tasks
-    assert isinstance(task.happening, ObjectEvent)
-    assert task.happening.allow_shrink
+    assert isinstance(task.event, ObjectEvent)
+    assert task.event.allow_shrink
     assert parse_event({"rescan": "crl/"}) == Request(rescan=(None, "crl/"))
     assert parse_event({"rescan": "crl/", "bucket": "b"}) == Request(rescan=("b", "crl/"))
     assert parse_event({"clean_up": True}) == Request(clean_up=True)
