@@ -56,7 +56,7 @@ _MAX_DELETED = 16
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PublishRules:
     """
     What ``publish_crl`` was told about this one publication.

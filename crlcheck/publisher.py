@@ -124,16 +124,15 @@ def publish_crl(
     def clock() -> datetime:
         return moment + begun.age_by_machine()
 
-    brought_by = (source_name or "") if issuers_from is None else issuers_from
     rules = PublishRules(
-        clock,
-        issuers,
-        brought_by,
-        source_name,
-        allow_shrink,
-        rebuild,
-        grace,
-        compare_up_to,
+        clock=clock,
+        issuers=issuers,
+        issuers_from=(source_name or "") if issuers_from is None else issuers_from,
+        source_name=source_name,
+        allow_shrink=allow_shrink,
+        rebuild=rebuild,
+        grace=grace,
+        compare_up_to=compare_up_to,
     )
     try:
         with _compile(source, tuple(one.der for one in issuers), options) as compiled:
