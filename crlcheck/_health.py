@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import cached_property
 
 from crlcheck._images import HeldImage
+from crlcheck._json import time_text
 from crlcheck._metadata import ImageMetadata
 from crlcheck._path import Judge
 from crlcheck._points import (
@@ -19,7 +20,6 @@ from crlcheck._reading import untimely
 from crlcheck._serial_question import possible_certificates
 from crlcheck._snapshot import Snapshot
 from crlcheck._wording import crl_text, name_text
-from crlcheck._wording import time_text as _time
 from crlcheck.scope import IssuerKey
 from crlcheck.types import (
     DistributionPoint,
@@ -175,10 +175,13 @@ def _of_scope(
     if found is not None:
         cause, metadata = found
         if cause is UndeterminedCause.STALE:
-            kind, since = ProblemKind.STALE, f"has been stale since {_time(metadata.next_update)}"
+            kind, since = (
+                ProblemKind.STALE,
+                f"has been stale since {time_text(metadata.next_update)}",
+            )
         else:
             kind = ProblemKind.NOT_YET_VALID
-            since = f"is not valid before {_time(metadata.this_update)}"
+            since = f"is not valid before {time_text(metadata.this_update)}"
         detail = f"{crl_text(metadata)} {since}"
         yield StatusProblem(kind, detail, is_error=True, scope=base.scope)
     for image in (base, delta):

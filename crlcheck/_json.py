@@ -1,4 +1,8 @@
-"""JSON that is read strictly: what is missing, ambiguous or of another kind is refused by name."""
+"""
+Read JSON strictly: what is missing, ambiguous or of another kind is refused by name.
+
+Times are text in JSON; how they look there is how they look everywhere.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ import re
 import reprlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, overload
 
 _Kind = TypeVar("_Kind", int, str, bool, list[Any], dict[str, Any])
 
@@ -90,9 +94,13 @@ def members_of(value: object, where: str) -> dict[str, Any]:
     return dict(typed(value, dict, where))
 
 
-def time_text(moment: datetime) -> str:
-    """Return a UTC time in ISO 8601, as ``read_time`` takes it."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+@overload
+def time_text(moment: datetime) -> str: ...
+@overload
+def time_text(moment: datetime | None) -> str | None: ...
+def time_text(moment: datetime | None) -> str | None:
+    """Return a time in UTC in ISO 8601, as in ``"2026-01-02T00:00:00Z"``; None for None."""
+    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def read_time(text: str, where: str) -> datetime:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from crlcheck._json import canonical_json, parse_json
+from crlcheck._json import canonical_json, parse_json, time_text
 from crlcheck.errors import CorruptIndexError
 from crlcheck.types import CrlWarning
 
@@ -113,7 +113,7 @@ def _to_json(value: object) -> object:
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
+        return time_text(value)
     if isinstance(value, CrlWarning):
         return [warning.name.lower() for warning in value if warning.name]
     return value

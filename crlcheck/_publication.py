@@ -14,10 +14,11 @@ from datetime import datetime, timedelta
 
 from crlcheck._comparison import is_past, revokes_no_more, speaking
 from crlcheck._issuers import public_key_hash
+from crlcheck._json import time_text
 from crlcheck._metadata import ImageMetadata
 from crlcheck._name import name_key
 from crlcheck._swap import MAX_SWAPS, Mark, back_off, read_catalog, read_mark, swap
-from crlcheck._wording import count, crl_text, name_text, time_text
+from crlcheck._wording import count, crl_text, name_text
 from crlcheck.catalog import (
     MAX_EARLIER_SOURCES,
     Catalog,

@@ -268,7 +268,7 @@ class IssuerRecord:
     def members(self) -> dict[str, Any]:
         """Return the JSON members beside the certificate, without those that say nothing."""
         members: dict[str, Any] = {
-            "added_at": None if self.added_at is None else time_text(self.added_at),
+            "added_at": time_text(self.added_at),
             "added_by": self.added_by or None,
             "self_signed": self.self_signed,
             "is_anchor": self.is_anchor or None,
@@ -462,7 +462,7 @@ class Denial:
             "issuer": self.issuer.hex(),
             "serial_number": f"{self.serial_number:x}",
             "at": time_text(self.at),
-            "until": None if self.until is None else time_text(self.until),
+            "until": time_text(self.until),
             "note": self.note,
         }
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from crlcheck._json import time_text
 from crlcheck._metadata import ImageMetadata
 from crlcheck._wording import (
     REASON_TEXTS,
@@ -17,7 +18,6 @@ from crlcheck._wording import (
     points_text,
     scope_text,
     subject_text,
-    time_text,
 )
 from crlcheck.scope import Coverage, IssuerKey
 from crlcheck.types import (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from functools import lru_cache
 
 from crlcheck._metadata import ImageMetadata
@@ -60,11 +59,6 @@ def name_text(der: bytes) -> str:
 def count(number: int, singular: str, plural: str | None = None) -> str:
     """Return a number with its noun, as in ``"1,000 entries"``."""
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
-
-
-def time_text(moment: datetime | None) -> str:
-    """Return a UTC time in ISO 8601, as in ``"2026-01-02T00:00:00Z"``; nothing for None."""
-    return "" if moment is None else moment.isoformat().replace("+00:00", "Z")
 
 
 def subject_text(certificate: CertificateFacts) -> str:

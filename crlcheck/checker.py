@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 from crlcheck._follow import FixedSet, FollowedSet
 from crlcheck._health import examine
 from crlcheck._images import HeldImage
+from crlcheck._json import time_text
 from crlcheck._path import Judge
 from crlcheck._results import unavailable, worst
 from crlcheck._serial_question import possible_certificates, read_issuer, read_points
@@ -118,7 +119,7 @@ def _json_ready(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_json_ready(member) for member in value]
     if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
+        return time_text(value)
     if isinstance(value, timedelta):
         return value.total_seconds()
     if isinstance(value, enum.Enum):

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from crlcheck._json import time_text
+
 
 class RevocationStatus(enum.Enum):
     """The three answers there are. Only NOT_REVOKED means that it may pass."""
@@ -372,20 +374,16 @@ class CheckResult:
 
     def as_dict(self) -> dict[str, str | int | bool | list[str] | None]:
         """The verdict as JSON-ready scalars, for logs."""
-
-        def text(moment: datetime | None) -> str | None:
-            return None if moment is None else moment.isoformat().replace("+00:00", "Z")
-
         return {
             "status": self.status.value,
             "cause": None if self.cause is None else self.cause.value,
             "detail": self.detail,
             "serial_number": None if self.serial_number is None else f"{self.serial_number:x}",
             "reason_code": None if self.reason_code is None else self.reason_code.name.lower(),
-            "revocation_date": text(self.revocation_date),
+            "revocation_date": time_text(self.revocation_date),
             "crl_number": self.crl_number,
-            "this_update": text(self.this_update),
-            "next_update": text(self.next_update),
+            "this_update": time_text(self.this_update),
+            "next_update": time_text(self.next_update),
             "scope": self.scope,
             "waived": [cause.value for cause in self.waived],
             "denied": self.denied,

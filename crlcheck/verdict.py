@@ -11,10 +11,11 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from crlcheck._json import time_text
 from crlcheck._metadata import ImageMetadata
 from crlcheck._reading import Evidence, Lateness, Reading, has_begun, is_hold, lateness_of, read
 from crlcheck._results import Told, out_of_scope_text, undetermined, with_waived, worst
-from crlcheck._wording import crl_text, time_text
+from crlcheck._wording import crl_text
 from crlcheck.scope import ALL_REASONS
 from crlcheck.types import (
     CertificateFacts,

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 # From the bottom up. A package stands for everything in it.
 LAYERS = (
-    {"_der"},
+    {"_der", "_json"},
     {
         "errors",
         "types",
@@ -22,7 +22,6 @@ LAYERS = (
         "_pem",
         "_name",
         "_worker",
-        "_json",
         "_deadline",
         "_key_ids",
         "_best_path",

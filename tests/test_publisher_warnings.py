@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from crlcheck._wording import time_text
+from crlcheck._json import time_text
 from crlcheck.demo.pki import CertificateAuthority, encode_entry, sign_crl
 from crlcheck.errors import CrlExpiredError, CrlShrinkError
 from crlcheck.operations import reset_scope

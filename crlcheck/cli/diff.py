@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 from crlcheck._difference import Listing, entries_missing
-from crlcheck._wording import count, crl_text, name_text, time_text
+from crlcheck._json import time_text
+from crlcheck._wording import count, crl_text, name_text
 from crlcheck.catalog import CATALOG_NAME, Catalog
 from crlcheck.cli.sources import is_store, open_target
 from crlcheck.cli.status import about
@@ -100,7 +101,7 @@ def _members(entry: RevokedEntry) -> dict[str, Any]:
     return {
         "serial_number": f"{entry.serial_number:x}",
         "issuer": name_text(entry.certificate_issuer),
-        "revocation_date": time_text(entry.revocation_date) or None,
+        "revocation_date": time_text(entry.revocation_date),
         "reason_code": None if entry.reason_code is None else entry.reason_code.name.lower(),
     }
 

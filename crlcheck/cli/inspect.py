@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.table import Table
 
+from crlcheck._json import time_text
 from crlcheck._metadata import ImageMetadata
 from crlcheck._points import read_issuing_distribution_point
 from crlcheck._wording import (
@@ -26,7 +27,6 @@ from crlcheck.cli.text import (
     say,
     say_fields,
     say_json,
-    time_text,
     warning_names,
 )
 from crlcheck.compiler import compile_unverified_crl

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from crlcheck._json import time_text as json_time
-from crlcheck._wording import name_text, time_text
+from crlcheck._json import time_text
+from crlcheck._wording import name_text
 from crlcheck.catalog import Catalog, IssuerRecord
 from crlcheck.certificate import load_certificate
 from crlcheck.cli.operations import read_published, usage
@@ -92,7 +92,7 @@ def _members(one: IssuerDescription) -> dict[str, Any]:
         "self_signed": record.self_signed,
         "is_anchor": record.is_anchor,
         "publishes_no_crl": record.publishes_no_crl,
-        "added_at": None if record.added_at is None else json_time(record.added_at),
+        "added_at": time_text(record.added_at),
         "added_by": record.added_by or None,
         "scopes": list(one.scopes),
     }

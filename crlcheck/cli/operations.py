@@ -13,9 +13,9 @@ import click
 from rich.table import Column, Table
 
 from crlcheck._comparison import is_past, speaking
-from crlcheck._json import time_text as json_time
+from crlcheck._json import time_text
 from crlcheck._serial import parse_serial_text
-from crlcheck._wording import crl_text, name_text, time_text
+from crlcheck._wording import crl_text, name_text
 from crlcheck.catalog import CATALOG_NAME, Catalog, Denial, ScopeRecord, Tombstone
 from crlcheck.certificate import load_certificate
 from crlcheck.cli.sources import open_target
@@ -91,7 +91,7 @@ def scope_list(store: str, as_json: bool) -> int:
                 "tombstones": {key: _tombstone(one) for key, one in catalog.tombstones.items()},
                 "rejections": [
                     {"source": one.source, "cause": one.cause, "detail": one.detail,
-                     "at": json_time(one.at), "serving": list(one.serving)}
+                     "at": time_text(one.at), "serving": list(one.serving)}
                     for one in rejections
                 ],
             }
@@ -104,9 +104,10 @@ def scope_list(store: str, as_json: bool) -> int:
     for key, record in catalog.scopes.items():
         for image in record.images():
             metadata = image.metadata
+            stale = " (stale)" if is_past(metadata, now) else ""
             table.add_row(
                 key, crl_text(metadata), f"{metadata.num_entries:,}",
-                f"{time_text(metadata.next_update)}{' (stale)' if is_past(metadata, now) else ''}",
+                f"{time_text(metadata.next_update) or ''}{stale}",
                 "" if metadata.is_delta else record.source or "",
             )  # fmt: skip
     console().print(table)
@@ -126,7 +127,7 @@ def _scope(record: ScopeRecord) -> dict[str, Any]:
     return {
         "crls": [crl_text(image.metadata) for image in record.images()],
         "num_entries": record.base.metadata.num_entries,
-        "next_update": time_text(record.base.metadata.next_update) or None,
+        "next_update": time_text(record.base.metadata.next_update),
         "stale": is_past(speaking(record), datetime.now(UTC)),
         "source": record.source,
     }
@@ -135,7 +136,7 @@ def _scope(record: ScopeRecord) -> dict[str, Any]:
 def _tombstone(one: Tombstone) -> dict[str, Any]:
     return {
         "action": one.action.value,
-        "at": json_time(one.at),
+        "at": time_text(one.at),
         "note": one.note,
         "crl": crl_text(one.base),
         "accepts_any": one.accepts_any,

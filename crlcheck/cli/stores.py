@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 import crlcheck
+from crlcheck._json import time_text
 from crlcheck._snapshot import Trust, snapshot_of_catalog
 from crlcheck._wording import count
 from crlcheck.catalog import CATALOG_NAME, Catalog
@@ -17,7 +18,7 @@ from crlcheck.cli.operations import duration, usage
 from crlcheck.cli.options import format_options, given_options, issuer_option, max_crls_option
 from crlcheck.cli.sources import open_target
 from crlcheck.cli.status import EXIT_FAILED, about, describe, report_error
-from crlcheck.cli.text import published_members, say, say_json, time_text
+from crlcheck.cli.text import published_members, say, say_json
 from crlcheck.compiler import CompileOptions
 from crlcheck.errors import CrlCheckError, CrlError, FetchError, IndexFileError, StoreError
 from crlcheck.fetcher import FetchLimits, check_url, fetch

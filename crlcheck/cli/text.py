@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, TextIO
 
 import click
 from rich.console import Console
 from rich.text import Text
 
+from crlcheck._json import time_text
 from crlcheck._wording import name_text, printable
 from crlcheck.types import CompileReport, CrlWarning, PublishReport
 
@@ -60,11 +60,6 @@ class _Console(Console):
     def render_str(self, text: str, **options: Any) -> Text:
         """Every string comes through here, also one in the cell of a table."""
         return super().render_str(printable(text), **options)
-
-
-def time_text(moment: datetime | None) -> str | None:
-    """Return a time in ISO 8601, UTC."""
-    return None if moment is None else moment.isoformat().replace("+00:00", "Z")
 
 
 def warning_names(warnings: CrlWarning) -> list[str]:
