@@ -9,6 +9,7 @@ from functools import cached_property
 from crlcheck._images import HeldImage
 from crlcheck._json import time_text
 from crlcheck._metadata import ImageMetadata
+from crlcheck._name import name_text
 from crlcheck._path import Judge
 from crlcheck._points import (
     ALL_REASONS,
@@ -19,7 +20,7 @@ from crlcheck._points import (
 from crlcheck._reading import untimely
 from crlcheck._serial_question import possible_certificates
 from crlcheck._snapshot import Snapshot
-from crlcheck._wording import crl_text, name_text
+from crlcheck._wording import crl_text
 from crlcheck.scope import IssuerKey
 from crlcheck.types import (
     DistributionPoint,

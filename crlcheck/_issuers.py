@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from crlcheck._key_ids import derived_key_ids
 from crlcheck._metadata import ImageMetadata
-from crlcheck._name import directory_name, name_key
+from crlcheck._name import directory_name, name_key, names_match
 from crlcheck.types import CertificateFacts
 
 
@@ -30,9 +30,7 @@ def public_key_hash(certificate: CertificateFacts) -> bytes:
 
 def is_self_issued(certificate: CertificateFacts) -> bool:
     """Whether subject and issuer are one name (RFC 5280 3.2), whichever key signed it."""
-    return certificate.subject == certificate.issuer or (
-        name_key(certificate.subject) == name_key(certificate.issuer)
-    )
+    return names_match(certificate.subject, certificate.issuer)
 
 
 def looks_self_signed(certificate: CertificateFacts) -> bool:

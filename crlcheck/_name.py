@@ -116,6 +116,11 @@ def name_key(der: bytes) -> bytes:
     return _remembered_key(der) if len(der) <= _MAX_REMEMBERED else _name_key(der)
 
 
+def names_match(name: bytes, other: bytes) -> bool:
+    """Whether two DER Names are the same name (RFC 5280 7.1): as octets, or in canonical form."""
+    return name == other or name_key(name) == name_key(other)
+
+
 def extended_names(der: bytes, relative_names: Iterable[bytes]) -> Iterator[bytes]:
     """
     Yield the ``name_key`` of a Name with each of *relative_names* behind it.
@@ -181,6 +186,15 @@ def format_name(der: bytes) -> str:
         for attributes in _relative_names(der)
     ]
     return ",".join(reversed(relative_names))
+
+
+@functools.lru_cache(maxsize=1024)
+def name_text(der: bytes) -> str:
+    """Return a Name as text for people; one that cannot be read is shown in hex."""
+    try:
+        return format_name(der)
+    except ValueError:
+        return f"a malformed name ({der.hex()})"
 
 
 def _name_key(der: bytes) -> bytes:

@@ -16,9 +16,9 @@ from crlcheck._comparison import is_past, revokes_no_more, speaking
 from crlcheck._issuers import public_key_hash
 from crlcheck._json import time_text
 from crlcheck._metadata import ImageMetadata
-from crlcheck._name import name_key
+from crlcheck._name import name_text, names_match
 from crlcheck._swap import MAX_SWAPS, Mark, back_off, read_catalog, read_mark, swap
-from crlcheck._wording import count, crl_text, name_text
+from crlcheck._wording import count, crl_text
 from crlcheck.catalog import (
     MAX_EARLIER_SOURCES,
     Catalog,
@@ -244,7 +244,7 @@ def is_signer(certificate: CertificateFacts, metadata: ImageMetadata) -> bool:
     return (
         certificate.may_sign_crls
         and public_key_hash(certificate) == metadata.verifier_key_hash
-        and name_key(certificate.subject) == name_key(metadata.issuer)
+        and names_match(certificate.subject, metadata.issuer)
     )
 
 

@@ -10,8 +10,8 @@ from crlcheck._difference import Difference
 from crlcheck._issuers import IssuerKeys, TrustedIssuer
 from crlcheck._json import time_text
 from crlcheck._metadata import ImageMetadata
-from crlcheck._name import name_key
-from crlcheck._wording import count, crl_text, name_text
+from crlcheck._name import name_key, name_text
+from crlcheck._wording import count, crl_text
 from crlcheck.catalog import Catalog, IssuerRecord, ScopeRecord
 from crlcheck.certificate import load_certificate
 from crlcheck.errors import CertificateError

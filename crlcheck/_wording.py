@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 from crlcheck._metadata import ImageMetadata
-from crlcheck._name import directory_name, format_name, uniform_resource_identifier
+from crlcheck._name import directory_name, name_text, uniform_resource_identifier
 from crlcheck._points import read_issuing_distribution_point
 from crlcheck.types import (
     CertificateFacts,
@@ -45,15 +44,6 @@ def crl_text(metadata: ImageMetadata) -> str:
     kind = "delta CRL" if metadata.is_delta else "CRL"
     number = f"the {kind}" if metadata.crl_number is None else f"{kind} {metadata.crl_number}"
     return f"{number} of {name_text(metadata.issuer)}"
-
-
-@lru_cache(maxsize=1024)
-def name_text(der: bytes) -> str:
-    """Return a Name as text for people; one that cannot be read is shown in hex."""
-    try:
-        return format_name(der)
-    except ValueError:
-        return f"a malformed name ({der.hex()})"
 
 
 def count(number: int, singular: str, plural: str | None = None) -> str:

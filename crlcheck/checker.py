@@ -16,15 +16,15 @@ from crlcheck._follow import FixedSet, FollowedSet
 from crlcheck._health import examine
 from crlcheck._images import HeldImage
 from crlcheck._json import time_text
+from crlcheck._name import name_text, names_match
 from crlcheck._path import Judge
 from crlcheck._results import unavailable, worst
 from crlcheck._serial_question import possible_certificates, read_issuer, read_points
 from crlcheck._snapshot import Trust, snapshot_of_indexes
-from crlcheck._wording import name_text
 from crlcheck.certificate import CertificateSource, load_certificate, load_certificates
 from crlcheck.errors import IndexClosedError
 from crlcheck.index import RevocationIndex, open_index
-from crlcheck.scope import TrustedIssuer, is_self_issued, names_match
+from crlcheck.scope import TrustedIssuer, is_self_issued
 from crlcheck.stores import ObjectStore, open_store
 from crlcheck.types import (
     CertificateFacts,

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from crlcheck._issuers import public_key_hash
-from crlcheck._name import name_key
+from crlcheck._name import name_key, name_text
 from crlcheck._swap import change_catalog
-from crlcheck._wording import name_text
 from crlcheck.catalog import Catalog, IssuerRecord, RemovedIssuer
 from crlcheck.certificate import load_certificate
 from crlcheck.errors import CertificateError

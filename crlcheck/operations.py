@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from crlcheck._json import time_text
-from crlcheck._name import canonical_name
+from crlcheck._name import canonical_name, name_text
 from crlcheck._swap import MAX_GENERATION, change_catalog
-from crlcheck._wording import count, crl_text, name_text
+from crlcheck._wording import count, crl_text
 from crlcheck.catalog import Catalog, Denial, Tombstone
 from crlcheck.errors import CrlCheckError
 from crlcheck.publisher import DEFAULT_GRACE

@@ -49,7 +49,6 @@ __all__ = [
     "TrustedIssuer",
     "is_self_issued",
     "looks_self_signed",
-    "names_match",
     "public_key_hash",
 ]
 
@@ -111,11 +110,6 @@ _MAX_REMEMBERED = 4096
 
 # How much of a certificate is compared in order to say what comes nearest to it.
 _MAX_COMPARED = 8
-
-
-def names_match(name: bytes, other: bytes) -> bool:
-    """Whether two DER Names are the same name (RFC 5280 7.1): as octets, or in canonical form."""
-    return name == other or name_key(name) == name_key(other)
 
 
 class ScopeTable:

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from crlcheck._der import contents_at
-from crlcheck._name import format_name, name_key
+from crlcheck._name import name_key, name_text, names_match
 from crlcheck._signature_scheme import (
     BytesLike,
     SignatureScheme,
@@ -86,17 +86,17 @@ def candidate_issuers(
     name = name_key(crl_issuer)  # once: whoever sends a CRL chooses how long it is
     named = [issuer for issuer in issuers if name_key(issuer.subject) == name]
     if not named:
-        names = list(dict.fromkeys(_show_name(issuer.subject) for issuer in issuers))
+        names = list(dict.fromkeys(name_text(issuer.subject) for issuer in issuers))
         given = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
         raise CrlSignatureError(
-            f"CRL of {_show_name(crl_issuer)}: no issuer certificate has that name "
+            f"CRL of {name_text(crl_issuer)}: no issuer certificate has that name "
             f"(given: {given or 'none'})",
             reason="no_issuer",
         )
     candidates = tuple(issuer for issuer in named if issuer.may_sign_crls)
     if not candidates:
         raise CrlSignatureError(
-            f"CRL of {_show_name(crl_issuer)}: the keyUsage of no issuer certificate of that name "
+            f"CRL of {name_text(crl_issuer)}: the keyUsage of no issuer certificate of that name "
             f"has cRLSign ({_show_serials(named)})",
             reason="key_usage",
         )
@@ -108,13 +108,6 @@ def _mismatch(candidate: CertificateFacts, authority_key_id: bytes | None) -> in
     if authority_key_id is None or candidate.subject_key_id == authority_key_id:
         return 0
     return 1 if candidate.subject_key_id is None else 2
-
-
-def _show_name(name: bytes) -> str:
-    try:
-        return format_name(name)
-    except ValueError:
-        return f"a malformed name ({name[:32].hex()})"
 
 
 def _show_serials(certificates: Sequence[CertificateFacts]) -> str:
@@ -249,7 +242,7 @@ class TbsVerifier:
                     tried.add(identity)
         finally:
             self.close()
-        name = _show_name(likely[0].subject)
+        name = name_text(likely[0].subject)
         also = f"; not usable: {'; '.join(self._unusable)}" if self._unusable else ""
         if authority_key_id is not None and _mismatch(likely[0], authority_key_id) == 2:
             found = ", ".join(one.subject_key_id.hex() for one in likely if one.subject_key_id)
@@ -298,7 +291,7 @@ class TbsVerifier:
             else "no option accepts shorter ones"
         )
         raise CrlSignatureError(
-            f"CRL of {_show_name(candidate.subject)}: its issuer's RSA key has {key.key_size} bits "
+            f"CRL of {name_text(candidate.subject)}: its issuer's RSA key has {key.key_size} bits "
             f"(serial {candidate.serial_number:x}), expected at least {self._min_rsa_bits}; "
             f"{way_out}",
             reason="small_rsa_key",
@@ -336,7 +329,7 @@ def is_self_signed(certificate: CertificateFacts) -> bool | None:
     short RSA keys do: a certificate is trusted for where it came from, and its
     signature only tells which key made it.
     """
-    if name_key(certificate.subject) != name_key(certificate.issuer):
+    if not names_match(certificate.subject, certificate.issuer):
         return False
     tbs, algorithm, signature = _signed_parts(certificate.der)
     try:

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crlcheck._metadata import ImageMetadata
+from crlcheck._name import names_match
 from crlcheck.scope import (
     ApplicableCrl,
     Coverage,
     ScopeTable,
     looks_self_signed,
-    names_match,
 )
 from crlcheck.types import CertificateFacts, UndeterminedCause
 from support.values import (

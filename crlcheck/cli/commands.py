@@ -11,8 +11,9 @@ from typing import Any
 import click
 
 import crlcheck
+from crlcheck._name import name_text
 from crlcheck._pipeline import DEFAULT_MAX_SOURCE_SIZE
-from crlcheck._wording import count, name_text
+from crlcheck._wording import count
 from crlcheck.cli import issuers as issuer_commands
 from crlcheck.cli import operations, stores
 from crlcheck.cli.diff import diff_command

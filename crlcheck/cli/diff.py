@@ -13,7 +13,8 @@ import click
 
 from crlcheck._difference import Listing, entries_missing
 from crlcheck._json import time_text
-from crlcheck._wording import count, crl_text, name_text
+from crlcheck._name import name_text
+from crlcheck._wording import count, crl_text
 from crlcheck.catalog import CATALOG_NAME, Catalog
 from crlcheck.cli.sources import is_store, open_target
 from crlcheck.cli.status import about

@@ -11,11 +11,11 @@ from rich.table import Table
 
 from crlcheck._json import time_text
 from crlcheck._metadata import ImageMetadata
+from crlcheck._name import name_text
 from crlcheck._points import read_issuing_distribution_point
 from crlcheck._wording import (
     count,
     general_name_text,
-    name_text,
     restriction_texts,
 )
 from crlcheck.catalog import CATALOG_NAME, Catalog, PublishedImage, ScopeRecord

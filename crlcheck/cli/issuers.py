@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from crlcheck._json import time_text
-from crlcheck._wording import name_text
+from crlcheck._name import name_text
 from crlcheck.catalog import Catalog, IssuerRecord
 from crlcheck.certificate import load_certificate
 from crlcheck.cli.operations import read_published, usage

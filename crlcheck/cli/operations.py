@@ -14,8 +14,9 @@ from rich.table import Column, Table
 
 from crlcheck._comparison import is_past, speaking
 from crlcheck._json import time_text
+from crlcheck._name import name_text
 from crlcheck._serial import parse_serial_text
-from crlcheck._wording import crl_text, name_text
+from crlcheck._wording import crl_text
 from crlcheck.catalog import CATALOG_NAME, Catalog, Denial, ScopeRecord, Tombstone
 from crlcheck.certificate import load_certificate
 from crlcheck.cli.sources import open_target

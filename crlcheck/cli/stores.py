@@ -11,6 +11,7 @@ import click
 
 import crlcheck
 from crlcheck._json import time_text
+from crlcheck._name import names_match
 from crlcheck._snapshot import Trust, snapshot_of_catalog
 from crlcheck._wording import count
 from crlcheck.catalog import CATALOG_NAME, Catalog
@@ -24,7 +25,6 @@ from crlcheck.errors import CrlCheckError, CrlError, FetchError, IndexFileError,
 from crlcheck.fetcher import FetchLimits, check_url, fetch
 from crlcheck.mirror import mirror_store
 from crlcheck.operations import advance_generation, clean_up
-from crlcheck.scope import names_match
 from crlcheck.stores import ObjectStore
 from crlcheck.types import PublishReport
 

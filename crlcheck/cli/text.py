@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.text import Text
 
 from crlcheck._json import time_text
-from crlcheck._wording import name_text, printable
+from crlcheck._name import name_text
+from crlcheck._wording import printable
 from crlcheck.types import CompileReport, CrlWarning, PublishReport
 
 _WIDTH_OF_FILES = 120
