@@ -18,6 +18,7 @@ import pytest
 
 import crlcheck
 from crlcheck import _images, checker
+from lambda_authorizer import authorizer
 from support.authorizer import PKI, is_allowed, load, publish
 from support.events import authorizer_event
 from support.fault_proxy import (
@@ -183,7 +184,7 @@ def test_a_restored_store_is_counted_and_its_denials_hold(
     assert [line["refused_catalogs"] for line in lines if "_aws" in line] == [1, 1]
     crlcheck.advance_generation(store, above=3)
     assert not decide(function, GOOD)[0]
-    assert function.CHECKER.status().generation == 4
+    assert function.AUTHORIZER.checker.status().generation == 4
 
 
 class Shifted(datetime):
@@ -198,13 +199,13 @@ class Shifted(datetime):
 
 
 @pytest.fixture
-def shift(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any, timedelta], None]:
-    """Set the clock of a function, as its checker, its signatures and itself read it."""
+def shift(monkeypatch: pytest.MonkeyPatch) -> Callable[[timedelta], None]:
+    """Set the clock of the functions, as they, their checkers and their signatures read it."""
     true_time = time.time
 
-    def shift_by(function: Any, by: timedelta) -> None:
+    def shift_by(by: timedelta) -> None:
         monkeypatch.setattr(Shifted, "by", by)
-        for module in (function, checker):
+        for module in (authorizer, checker):
             monkeypatch.setattr(module, "datetime", Shifted)
         monkeypatch.setattr(time, "time", lambda: true_time() + by.total_seconds())
 
@@ -212,7 +213,7 @@ def shift(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any, timedelta], None]:
 
 
 def test_not_modified_for_ever_ends(
-    shift: Callable[[Any, timedelta], None],
+    shift: Callable[[timedelta], None],
     proxy: FaultProxy,
     store: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -224,18 +225,18 @@ def test_not_modified_for_ever_ends(
     assert decide(function, GOOD)[0]
     proxy.always, proxy.always_for = Fault(304), "catalog.json"
     for minutes in (0, 20, 40, 59):
-        shift(function, timedelta(minutes=minutes))
+        shift(timedelta(minutes=minutes))
         assert decide(function, GOOD)[0]
-    shift(function, timedelta(minutes=61))
+    shift(timedelta(minutes=61))
     allowed, context = decide(function, GOOD)
     assert (allowed, context["cause"]) == (False, "store_unavailable")
     proxy.always = WHOLE
-    function.CHECKER.refresh()
+    function.AUTHORIZER.checker.refresh()
     assert decide(function, GOOD)[0]
 
 
 def test_next_update_passes_between_two_invocations(
-    shift: Callable[[Any, timedelta], None], store: str, monkeypatch: pytest.MonkeyPatch
+    shift: Callable[[timedelta], None], store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
     Time is looked at in every invocation, not when the CRL was loaded.
@@ -243,14 +244,14 @@ def test_next_update_passes_between_two_invocations(
     function = load(monkeypatch, store)
     publish(store, PKI.crl(2, age=timedelta(0), lifetime=timedelta(hours=2)))
     assert decide(function, GOOD)[0]
-    shift(function, timedelta(hours=2, seconds=1))
+    shift(timedelta(hours=2, seconds=1))
     allowed, context = decide(function, GOOD)
     assert (allowed, context["cause"], context["crl_number"]) == (False, "stale", "2")
     assert decide(function, REVOKED)[1]["verdict"] == "revoked"
 
 
 def test_a_clock_that_jumps_back_hides_nothing_newer(
-    shift: Callable[[Any, timedelta], None],
+    shift: Callable[[timedelta], None],
     store: str,
     s3: S3Environment,
     monkeypatch: pytest.MonkeyPatch,
@@ -263,10 +264,10 @@ def test_a_clock_that_jumps_back_hides_nothing_newer(
     assert decide(function, GOOD)[0]
     publish_next(s3, store, monkeypatch)
     assert decide(function, GOOD)[0], "not due yet"
-    shift(function, -timedelta(minutes=1))
+    shift(-timedelta(minutes=1))
     allowed, context = decide(function, GOOD)
     assert (allowed, context["verdict"], context["crl_number"]) == (False, "revoked", "2")
-    shift(function, -timedelta(days=1))
+    shift(-timedelta(days=1))
     publish(store, PKI.crl(3, age=timedelta(0)))
     allowed, context = decide(function, GOOD)
     assert (allowed, context["cause"]) == (False, "not_yet_valid")
@@ -274,7 +275,7 @@ def test_a_clock_that_jumps_back_hides_nothing_newer(
 
 
 def test_a_clock_that_jumps_back_makes_no_catalog_younger(
-    shift: Callable[[Any, timedelta], None],
+    shift: Callable[[timedelta], None],
     proxy: FaultProxy,
     store: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -285,7 +286,7 @@ def test_a_clock_that_jumps_back_makes_no_catalog_younger(
     function = load(monkeypatch, store, max_catalog_age="1h")
     assert decide(function, GOOD)[0]
     proxy.always, proxy.always_for = Fault(403, "AccessDenied"), "catalog.json"
-    shift(function, -timedelta(minutes=30))
+    shift(-timedelta(minutes=30))
     assert decide(function, GOOD)[0]
     true_monotonic = time.monotonic
     monkeypatch.setattr(time, "monotonic", lambda: true_monotonic() + 3601)
@@ -329,5 +330,5 @@ def test_under_load_no_fault_makes_a_wrong_answer(
         proxy.faults.clear()
         done.set()
         assert all(asker.result(30) >= 1 for asker in askers)
-    function.CHECKER.refresh()
+    function.AUTHORIZER.checker.refresh()
     assert decide(function, GOOD)[1]["crl_number"] == "7"

@@ -176,7 +176,7 @@ def test_any_exception_is_a_denial(
         def check(self, _certificate: bytes) -> crlcheck.CheckResult:
             raise error
 
-    monkeypatch.setattr(function, "CHECKER", Broken())
+    monkeypatch.setattr(function.AUTHORIZER, "checker", Broken())
     answer = function.handler(authorizer_event("rest", PKI.client("good")), None)
     assert answer["policyDocument"]["Statement"] == [
         {"Action": "execute-api:Invoke", "Effect": "Deny", "Resource": RESOURCES["rest"]}

@@ -4,7 +4,9 @@ Observing before enforcing, the user's own rule, and load balancers' targets.
 
 from __future__ import annotations
 
+import importlib
 import json
+import os
 import sys
 import types
 from collections.abc import Callable
@@ -170,6 +172,29 @@ def test_a_target_s_context_cannot_be_forged(
     answer = protected(authorizer_event("rest", PKI.client("good")), None)
     assert "policyDocument" in answer
     assert reached == []
+
+
+def test_a_target_is_loaded_strictly_on_lambda_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    On Lambda a missing setting stops the load of a protected function; in a unit test
+    the function is protected without any, and its first request says what is missing.
+    """
+    for variable in [name for name in os.environ if name.startswith("CRLCHECK_")]:
+        monkeypatch.delenv(variable)
+    for module in ("protection", "environment"):
+        monkeypatch.delitem(sys.modules, f"lambda_authorizer.{module}", raising=False)
+    protect = importlib.import_module("lambda_authorizer.protection").protect
+
+    def target(_event: Any, _context: Any) -> Any:
+        return {"statusCode": 201}
+
+    protected = protect(target)
+    assert protected.__wrapped__({}, None) == {"statusCode": 201}
+    with pytest.raises(ValueError, match="CRLCHECK_STORE is not set"):
+        protected(SOURCES["alb-verify"].event(PKI.client("good")), None)
+    monkeypatch.setenv("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001")
+    with pytest.raises(ValueError, match="CRLCHECK_STORE is not set"):
+        protect(target)
 
 
 # ---- what is logged --------------------------------------------------------------------

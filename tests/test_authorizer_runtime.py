@@ -84,23 +84,26 @@ def test_every_shape_and_form_runs_under_the_runtime(
 
 
 TARGET = """
-from lambda_authorizer.handler import protect
+from lambda_authorizer.{module} import protect
 
 @protect
 def handler(event, context):
-    return {"statusCode": 200, "body": event["requestContext"]["authorizer"]["verdict"]}
+    return {{"statusCode": 200, "body": event["requestContext"]["authorizer"]["verdict"]}}
 """
 
 
-@pytest.mark.parametrize("name", ["alb-verify", "alb-passthrough"])
+@pytest.mark.parametrize(
+    ("name", "module"), [("alb-verify", "protection"), ("alb-passthrough", "handler")]
+)
 def test_a_protected_target_runs_under_the_runtime(
-    name: str, environ: dict[str, str], tmp_path: Path
+    name: str, module: str, environ: dict[str, str], tmp_path: Path
 ) -> None:
     """
-    A module of the user's own answers what is allowed, headers single or multiple.
+    A module of the user's own answers what is allowed, headers single or multiple,
+    from wherever it imports ``protect``.
     """
     source = SOURCES[name]
-    (tmp_path / "target.py").write_text(TARGET)
+    (tmp_path / "target.py").write_text(TARGET.format(module=module))
     variables = {**environ, "CRLCHECK_CERTIFICATE_FROM": name, "PYTHONPATH": str(tmp_path)}
     if name == "alb-passthrough":
         variables["CRLCHECK_TRUST_ANCHORS"] = write_anchors(tmp_path)

@@ -45,6 +45,25 @@ def test_importing_loads_no_heavy_package(statement: str) -> None:
     assert loaded & HEAVY == set()
 
 
+def test_only_the_handlers_need_settings() -> None:
+    """
+    Every module of the Lambda functions but the handlers can be imported in a process
+    without any environment variable, as in a unit test.
+    """
+    modules = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for function in ("lambda_authorizer", "preprocessor")
+        for path in sorted((ROOT / function).glob("*.py"))
+        if path.name != "handler.py"
+    ]
+    assert {"lambda_authorizer.protection", "preprocessor.events"} <= set(modules)
+    program = "".join(f"import {module}\n" for module in modules)
+    run = subprocess.run(
+        [sys.executable, "-P", "-c", program], env={}, capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+
+
 def test_importing_crlcheck_loads_no_module_of_its_own() -> None:
     """
     Public names are resolved when they are first used, not at import.

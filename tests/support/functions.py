@@ -21,10 +21,10 @@ def import_function(monkeypatch: pytest.MonkeyPatch, name: str, **settings: str)
         monkeypatch.delenv(variable)
     for setting, value in settings.items():
         monkeypatch.setenv(f"CRLCHECK_{setting.upper()}", value)
-    module = f"{name}.handler"
-    for environment in (module, f"{name}._start"):
-        sys.modules.pop(environment, None)
-    return importlib.import_module(module)
+    # The others keep nothing between invocations.
+    for module in ("handler", "protection", "environment"):
+        sys.modules.pop(f"{name}.{module}", None)
+    return importlib.import_module(f"{name}.handler")
 
 
 def lines_of(caplog: pytest.LogCaptureFixture, logger: str) -> list[dict[str, Any]]:

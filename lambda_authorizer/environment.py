@@ -1,0 +1,79 @@
+"""
+Start one execution environment: read its settings, load its images, make its authorizer.
+
+Importing this module reads no setting; ``start`` does.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import threading
+from typing import TYPE_CHECKING
+
+import crlcheck
+from crlcheck.settings import read_settings
+from lambda_authorizer.settings import Settings
+
+if TYPE_CHECKING:
+    from lambda_authorizer.authorizer import Authorizer
+
+# Lambda gives initialisation ten seconds; what is late is loaded at need.
+_INIT_SECONDS = 6.0
+
+_LOG = logging.getLogger("lambda_authorizer")
+
+
+@functools.cache
+def start() -> Authorizer:
+    """
+    Return the authorizer of this process, which is made by the first call.
+
+    Raises:
+        ValueError: a setting is missing or wrong; the message names the variable.
+    """
+    settings = read_settings(Settings, os.environ)
+    _LOG.setLevel(settings.log_level.name)
+    checker = crlcheck.RevocationChecker(
+        _store(settings),
+        policy=settings.policy,
+        refresh_after=settings.refresh_after,
+        image_memory=settings.image_memory,
+        max_catalog_age=settings.max_catalog_age,
+    )
+    loading = threading.Thread(target=checker.preload, name="crlcheck preload", daemon=True)
+    loading.start()
+    # Imported here, so that the images are loaded meanwhile.
+    from lambda_authorizer.authorizer import Authorizer
+
+    authorizer = Authorizer(settings, checker)
+    # Between invocations an environment stands still, and so would the thread.
+    loading.join(_INIT_SECONDS)
+    _recheck_after_restore(checker)
+    return authorizer
+
+
+def _store(settings: Settings) -> str | crlcheck.ObjectStore:
+    if not settings.store.startswith("s3://"):
+        return settings.store
+    return crlcheck.S3Store(settings.store, load_seconds=settings.load_seconds)
+
+
+def _recheck_after_restore(checker: crlcheck.RevocationChecker) -> None:
+    """
+    Have the store asked once an environment continues from a snapshot, which may
+    be days old. Only Lambda's SnapStart has such a thing.
+    """
+    if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") != "snap-start":
+        return
+    from snapshot_restore_py import register_after_restore
+
+    register_after_restore(_recheck, checker)
+
+
+def _recheck(checker: crlcheck.RevocationChecker) -> None:
+    try:
+        checker.refresh()
+    except Exception as error:  # noqa: BLE001 - whatever it is, requests must be answered
+        _LOG.warning("after the restore the store could not be asked: %s", error)
