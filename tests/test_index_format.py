@@ -18,7 +18,7 @@ from support.format_reader import BitmapTable, GapsTable, Image, Shape
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = (ROOT / "docs" / "index-format.md").read_text(encoding="utf-8")
-FORMAT_H = (ROOT / "native" / "src" / "format.h").read_text(encoding="utf-8")
+FORMAT_H = (ROOT / "native" / "src" / "image" / "format.h").read_text(encoding="utf-8")
 CRLCHECK_H = (ROOT / "native" / "include" / "crlcheck_values.h").read_text(encoding="utf-8")
 WORD = 1 << 64
 
@@ -150,7 +150,9 @@ def test_the_magic_and_the_multipliers_are_those_of_the_sources() -> None:
     )
     documented_magic = next(row[3] for row in rows_of("Superblock") if row[2] == "magic")
     assert bytes.fromhex(documented_magic) == magic
-    sources = "".join((ROOT / "native" / "src" / name).read_text() for name in ("key.h", "key.c"))
+    sources = "".join(
+        (ROOT / "native" / "src" / "image" / name).read_text() for name in ("key.h", "key.c")
+    )
     numbers = re.findall(r"UINT64_C\(0x(\w{16})\)", sources)
     mix = section_of("The mix")
     assert len(numbers) == 4

@@ -237,7 +237,7 @@ def test_the_most_final_reason_wins_in_every_order(spread: int) -> None:
             assert found.reason == reasons[0], reasons
 
 
-# The mix of native/src/key.c for keys of 64 bits, inverted.
+# The mix of native/src/image/key.c for keys of 64 bits, inverted.
 _MULTIPLIERS = (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53)
 _INVERSES = tuple(pow(multiplier, -1, 1 << 64) for multiplier in _MULTIPLIERS)
 

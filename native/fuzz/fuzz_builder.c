@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-#include "../src/key.h"
+#include "image/key.h"
 #include "check_image.h"
 
 enum { INSTRUCTION_SIZE = 8, NUM_ISSUERS = 3 };

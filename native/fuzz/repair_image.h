@@ -7,8 +7,8 @@
 
 #include <string.h>
 
-#include "../src/format.h"
-#include "../src/key.h"
+#include "image/format.h"
+#include "image/key.h"
 #include "harness.h"
 
 static inline bool leave_out(choices *choice) {

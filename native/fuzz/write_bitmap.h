@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#include "../src/octets.h"
+#include "base/bytes.h"
 #include "crlcheck.h"
 #include "harness.h"
 

@@ -1,0 +1,77 @@
+// state.h: the parser's state, shared by parser.c (walking the syntax) and
+// fields.c (reading its elements).
+
+#ifndef CRLCHECK_CRL_STATE_H
+#define CRLCHECK_CRL_STATE_H
+
+#include "crl/extensions.h"
+#include "crl/issuers.h"
+#include "der/der.h"
+
+typedef enum crl_state {
+    AT_CERTIFICATE_LIST,
+    AT_TBS_CERT_LIST,
+    AT_VERSION,
+    AT_TBS_SIGNATURE_ALGORITHM,
+    AT_ISSUER,
+    AT_THIS_UPDATE,
+    AT_NEXT_UPDATE,
+    AT_REVOKED_CERTIFICATES,
+    AT_ENTRY,
+    AT_EXTENSIONS,
+    AT_SIGNATURE_ALGORITHM,
+    AT_SIGNATURE,
+    AT_END
+} crl_state;
+
+// No element that is read whole may be larger. It bounds the carry buffer.
+enum { MAX_ELEMENT = 1 << 20, MAX_ENTRY = 1 << 16 };
+
+// The header fields that the parser keeps copies of.
+typedef enum kept_field {
+    KEPT_TBS_ALGORITHM,
+    KEPT_ISSUER,
+    KEPT_EXTENSIONS,
+    KEPT_ALGORITHM,
+    KEPT_SIGNATURE,
+    NUM_KEPT
+} kept_field;
+
+typedef struct carry_buffer {
+    uint8_t *data;
+    size_t len;
+    size_t capacity;
+} carry_buffer;
+
+struct crlcheck_crl_parser {
+    crlcheck_crl_options options;
+    crlcheck_crl_info info;
+    crl_state state;
+    bool failed;
+    bool saw_remove_from_crl;
+    uint64_t offset;            // of the next octet to read, in the source
+    uint64_t certificate_list_end;
+    uint64_t tbs_end;
+    uint64_t revoked_end;
+    uint64_t certificate_issuer_offset;  // of the first certificateIssuer, or 0
+    uint32_t certificate_issuer;         // sticky, RFC 5280 5.3.3
+    crl_issuers issuers;
+    uint8_t *kept[NUM_KEPT];
+    // Two, in turn: entries handed out may point into one while the end of the
+    // chunk goes to the other.
+    carry_buffer carry[2];
+    unsigned active_carry;
+};
+
+// crl_read_element reads the whole element that the parser's state asks for and
+// moves to the next state. `out_entry` is filled at AT_ENTRY.
+bool crl_read_element(crlcheck_crl_parser *parser, crlcheck_entry *out_entry,
+                      der_reader element, crlcheck_error *out_error);
+
+// crl_read_plain_entries reads entries as nearly all CAs write them, as many as
+// come in a row, and stops at the first that is any different: it accepts nothing
+// that crl_read_element would not, with the same result. It advances `window`.
+size_t crl_read_plain_entries(crlcheck_crl_parser *parser, crlcheck_entry *out_entries,
+                              size_t max_entries, der_reader *window);
+
+#endif

@@ -1,0 +1,184 @@
+// key.h: from a serial number to the key that a table stores, and back.
+//
+// Bits that are the same in all serials of a table are taken out first: whole
+// octets anywhere, and the leading bits of the first octet that varies. What is
+// left, read as one big-endian number of `key_bits` bits, is split into its low
+// word (up to 64 bits) and the words above. The low word then goes through an
+// invertible mix that depends on the others, so that its leading bits spread
+// evenly over buckets whatever habits the CA has, and no two serials collide.
+//
+// What runs for every entry and every lookup is inline here.
+
+#ifndef CRLCHECK_IMAGE_KEY_H
+#define CRLCHECK_IMAGE_KEY_H
+
+#include <stdbool.h>
+
+#include "crlcheck.h"
+#include "base/bytes.h"
+
+enum { KEY_WORDS = CRLCHECK_MAX_SERIAL / 8 };
+
+// Odd multipliers of a well-known 64-bit finaliser (MurmurHash3).
+#define KEY_MULTIPLIER_1 UINT64_C(0xff51afd7ed558ccd)
+#define KEY_MULTIPLIER_2 UINT64_C(0xc4ceb9fe1a85ec53)
+
+// key_shape is what all serials of one table have in common.
+typedef struct key_shape {
+    unsigned serial_len;
+    unsigned key_bits;
+    unsigned low_bits;  // of the low word: at most 64
+    unsigned num_high;  // words above it
+    unsigned num_varying;
+    unsigned first_varying;
+    uint64_t top_mask;  // of the topmost word
+    bool contiguous;    // the varying octets are neighbours
+    uint8_t varying[CRLCHECK_MAX_SERIAL];  // their places, in order
+    uint8_t value[CRLCHECK_MAX_SERIAL];    // constant bits, the others zero
+    uint8_t mask[CRLCHECK_MAX_SERIAL];     // which bits are constant
+} key_shape;
+
+// table_key is a serial's key after mixing: `low` has shape->low_bits bits,
+// high[0] is the word next above it.
+typedef struct table_key {
+    uint64_t low;
+    uint64_t high[KEY_WORDS];
+} table_key;
+
+// key_shape_init fills a shape from value and mask, already set, and
+// serial_len. It returns false where the mask is not of the form above.
+bool key_shape_init(key_shape *shape);
+
+// key_to_serial computes the serial of a key.
+void key_to_serial(uint8_t *out_serial, const key_shape *shape, const table_key *key);
+
+// key_unmix undoes key_mix.
+uint64_t key_unmix(uint64_t x, unsigned num_bits);
+
+// natural_to_serial computes the serial of a key before it is mixed, where the key
+// has no high words.
+void natural_to_serial(uint8_t *out_serial, const key_shape *shape, uint64_t natural);
+
+// key_mix is a bijection on numbers of `num_bits` bits. A shift of at least half
+// the width makes x ^= x >> s its own inverse.
+static inline uint64_t key_mix(uint64_t x, unsigned num_bits) {
+    unsigned shift = (num_bits + 1) / 2;
+    uint64_t mask = low_bits(num_bits);
+    x ^= x >> shift;
+    x = (x * KEY_MULTIPLIER_1) & mask;
+    x ^= x >> shift;
+    x = (x * KEY_MULTIPLIER_2) & mask;
+    return x ^ (x >> shift);
+}
+
+// key_fold condenses the high words into what is xored to the low one.
+static inline uint64_t key_fold(const table_key *key, unsigned num_high) {
+    uint64_t folded = 0;
+    for (unsigned i = 0; i < num_high; i++) {
+        folded = (folded ^ key->high[i]) * KEY_MULTIPLIER_1;
+        folded ^= folded >> 32;
+    }
+    return folded;
+}
+
+// key_constants_agree compares the constant bits, a word at a time; the last
+// word overlaps the one before, so that nothing behind the serial is read.
+static inline bool key_constants_agree(const key_shape *shape, const uint8_t *serial) {
+    uint64_t differing = 0;
+    unsigned len = shape->serial_len;
+    if (len < 8) {
+        for (unsigned i = 0; i < len; i++) {
+            differing |= (unsigned)((serial[i] ^ shape->value[i]) & shape->mask[i]);
+        }
+        return differing == 0;
+    }
+    for (unsigned i = 0; i < len; i += 8) {
+        unsigned at = i + 8 <= len ? i : len - 8;
+        differing |= (load_le64(serial + at) ^ load_le64(shape->value + at)) &
+                     load_le64(shape->mask + at);
+    }
+    return differing == 0;
+}
+
+// key_split reads the varying octets, which lie end to end, as words. `num_high` is
+// shape->num_high.
+static inline void key_split(table_key *out_key, const key_shape *shape,
+                             unsigned num_high, const uint8_t *octets) {
+    unsigned num_varying = shape->num_varying;
+    uint64_t top_mask = shape->top_mask;  // for the constant bits above the key
+    if (num_varying < 8) {
+        uint64_t value = 0;
+        for (unsigned i = 0; i < num_varying; i++) {
+            value = (value << 8) | octets[i];
+        }
+        out_key->low = value & top_mask;
+        return;
+    }
+    uint64_t low = load_be64(octets + num_varying - 8);
+    out_key->low = num_high == 0 ? low & top_mask : low;
+    for (unsigned i = 1; i < num_high; i++) {
+        out_key->high[i - 1] = load_be64(octets + num_varying - 8 * (i + 1));
+    }
+    if (num_high > 0) {  // the topmost word has one to eight octets
+        unsigned shift = 64 * (num_high + 1) - 8 * num_varying;
+        out_key->high[num_high - 1] = load_be64(octets) >> shift & top_mask;
+    }
+}
+
+// natural_key computes the key, before it is mixed, of a serial of shape->serial_len
+// octets. It returns false where a constant bit differs: no serial of the table does
+// that.
+static inline bool natural_key(table_key *out_key, const key_shape *shape,
+                               unsigned num_high, const uint8_t *serial) {
+    if (!key_constants_agree(shape, serial)) {
+        return false;
+    }
+    if (shape->contiguous) {
+        key_split(out_key, shape, num_high, serial + shape->first_varying);
+    } else {
+        uint8_t gathered[CRLCHECK_MAX_SERIAL];
+        for (unsigned i = 0; i < shape->num_varying; i++) {
+            gathered[i] = serial[shape->varying[i]];
+        }
+        key_split(out_key, shape, num_high, gathered);
+    }
+    return true;
+}
+
+// key_from_serial computes the key of a serial, or returns false like natural_key.
+// `num_high` is shape->num_high: where it is known, all loops over words are unrolled.
+static inline bool key_from_serial(table_key *out_key, const key_shape *shape,
+                                   unsigned num_high, const uint8_t *serial) {
+    if (!natural_key(out_key, shape, num_high, serial)) {
+        return false;
+    }
+    uint64_t low = out_key->low ^ key_fold(out_key, num_high);
+    out_key->low = key_mix(low & low_bits(shape->low_bits), shape->low_bits);
+    return true;
+}
+
+// key_store writes a key as num_varying octets, or up to seven more: the caller
+// leaves room. key_load reads it back.
+static inline void key_store(uint8_t *out, unsigned num_high, const table_key *key) {
+    store_le64(out, key->low);
+    for (unsigned i = 0; i < num_high; i++) {
+        store_le64(out + 8 * (i + 1), key->high[i]);
+    }
+}
+
+static inline uint64_t key_load_low(const uint8_t *octets, const key_shape *shape) {
+    return load_le64(octets) & low_bits(shape->low_bits);
+}
+
+static inline void key_load(table_key *out_key, const uint8_t *octets,
+                            const key_shape *shape) {
+    out_key->low = key_load_low(octets, shape);
+    for (unsigned i = 0; i < shape->num_high; i++) {
+        out_key->high[i] = load_le64(octets + 8 * (i + 1));
+    }
+    if (shape->num_high > 0) {
+        out_key->high[shape->num_high - 1] &= shape->top_mask;
+    }
+}
+
+#endif

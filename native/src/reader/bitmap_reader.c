@@ -1,0 +1,308 @@
+// bitmap_reader.c: finds keys in a roaring bitmap.
+
+#include "image/bitmap.h"
+
+enum { COOKIE_WITHOUT_RUNS = 12346, COOKIE_WITH_RUNS = 12347 };
+
+bool bitmap_group_open(bitmap_group *out_group, const uint8_t *start, uint64_t size) {
+    bitmap_group group = {.start = start, .size = size};
+    if (size < 8) {
+        return false;
+    }
+    uint32_t cookie = load_le32(start);
+    uint64_t at;
+    bool has_offsets = true;
+    if ((cookie & 0xffff) == COOKIE_WITH_RUNS) {
+        group.num_containers = (cookie >> 16) + 1;
+        group.run_flags = start + 4;
+        at = 4 + (uint64_t)(group.num_containers + 7) / 8;
+        has_offsets = group.num_containers >= OFFSETS_FROM;
+    } else if (cookie == COOKIE_WITHOUT_RUNS) {
+        group.num_containers = load_le32(start + 4);
+        at = 8;
+    } else {
+        return false;
+    }
+    uint64_t fields_size = 4 * (uint64_t)group.num_containers;
+    group.payload = at + fields_size * (has_offsets ? 2 : 1);
+    if (group.num_containers == 0 || group.num_containers > 1 << 16 ||
+        group.payload > size) {
+        return false;
+    }
+    group.descriptors = start + at;
+    group.offsets = has_offsets ? start + at + fields_size : NULL;
+    *out_group = group;
+    return true;
+}
+
+static bool has_runs(const bitmap_group *group, uint32_t index) {
+    return group->run_flags != NULL &&
+           (group->run_flags[index / 8] >> index % 8 & 1) != 0;
+}
+
+// container_at reads container `index` at `offset` from the group's start.
+static inline bool container_at(bitmap_container *out_container,
+                                const bitmap_group *group, uint32_t index,
+                                uint64_t offset) {
+    if (offset > group->size || group->size - offset < 2) {
+        return false;
+    }
+    const uint8_t *octets = group->start + offset;
+    uint32_t cardinality = container_cardinality(group, index);
+    uint64_t size;
+    if (has_runs(group, index)) {
+        uint32_t num_runs = load_le16(octets);
+        *out_container = (bitmap_container){CONTAINER_RUNS, num_runs, octets + 2, 0};
+        size = 2 + 4 * (uint64_t)num_runs;
+    } else if (cardinality <= LARGEST_ARRAY) {
+        *out_container = (bitmap_container){CONTAINER_ARRAY, cardinality, octets, 0};
+        size = 2 * (uint64_t)cardinality;
+    } else {
+        *out_container = (bitmap_container){CONTAINER_BITSET, cardinality, octets, 0};
+        size = BITSET_SIZE;
+    }
+    out_container->end = offset + size;
+    return size <= group->size - offset;
+}
+
+bool bitmap_container_open(bitmap_container *out_container, const bitmap_group *group,
+                           uint32_t index) {
+    if (group->offsets != NULL) {
+        uint64_t offset = load_le32(group->offsets + 4 * (uint64_t)index);
+        return container_at(out_container, group, index, offset);
+    }
+    uint64_t offset = group->payload;  // of three containers at most: one by one
+    for (uint32_t i = 0; i < index; i++) {
+        if (!container_at(out_container, group, i, offset)) {
+            return false;
+        }
+        offset = out_container->end;
+    }
+    return container_at(out_container, group, index, offset);
+}
+
+bool bitmap_open(bitmap_view *view) {
+    enum { SMALLEST = 12 };  // the number of groups and the only one's key
+    if (view->size < SMALLEST) {
+        return false;
+    }
+    view->num_groups = load_le64(view->data);
+    if (view->num_groups == 1) {
+        return view->groups_size == 0 &&
+               bitmap_group_open(&view->only, view->data + SMALLEST,
+                                 view->size - SMALLEST);
+    }
+    return view->num_groups > 1 && view->groups_size % GROUP_SIZE == 0 &&
+           view->num_groups == view->groups_size / GROUP_SIZE;
+}
+
+// last_up_to returns the place of the last of `count` numbers, one at least and in
+// order, that is not above `wanted`, or 0. It does without branches that depend on
+// what is compared, which could not be predicted.
+static inline uint32_t last_up_to(const uint8_t *numbers, uint32_t count, size_t stride,
+                                  unsigned wanted) {
+    uint32_t place = 0;
+    while (count > 1) {
+        uint32_t half = count / 2;
+        place += load_le16(numbers + (place + half) * stride) <= wanted ? half : 0;
+        count -= half;
+    }
+    return place;
+}
+
+// last_group_up_to is the same for a field of the group directory.
+static uint64_t last_group_up_to(const bitmap_view *view, unsigned field,
+                                 uint64_t wanted) {
+    uint64_t place = 0;
+    uint64_t count = view->num_groups;
+    while (count > 1) {
+        uint64_t half = count / 2;
+        const uint8_t *group = view->groups + (place + half) * GROUP_SIZE;
+        place += load_le32(group + field) <= wanted ? half : 0;
+        count -= half;
+    }
+    return place;
+}
+
+static bool listed_group_open(bitmap_group *out_group, const bitmap_view *view,
+                              const uint8_t *listed) {
+    uint64_t offset = load_le64(listed + GROUP_OFFSET);
+    return offset <= view->size &&
+           bitmap_group_open(out_group, view->data + offset, view->size - offset);
+}
+
+// bitmap_place is where a key is.
+typedef struct bitmap_place {
+    uint32_t first_container;  // of the group, counted over all groups
+    uint32_t index;            // of the container in its group
+    bitmap_container container;
+    uint32_t value;     // the key's lowest 16 bits
+    uint32_t position;  // in an array, or of the run
+    uint32_t in_run;    // values of the run before it
+} bitmap_place;
+
+static bool find_in_container(bitmap_place *place) {
+    const bitmap_container *container = &place->container;
+    const uint8_t *octets = container->octets;
+    uint32_t value = place->value;
+    if (container->kind == CONTAINER_BITSET) {
+        return (octets[value / 8] >> value % 8 & 1) != 0;
+    }
+    if (container->kind == CONTAINER_ARRAY) {
+        place->position = last_up_to(octets, container->count, 2, value);
+        return load_le16(octets + 2 * (uint64_t)place->position) == value;
+    }
+    if (container->count == 0) {
+        return false;
+    }
+    place->position = last_up_to(octets, container->count, 4, value);
+    const uint8_t *run = octets + 4 * (uint64_t)place->position;
+    place->in_run = value - load_le16(run);
+    return value >= load_le16(run) && place->in_run <= load_le16(run + 2);
+}
+
+static bool find_place(bitmap_place *out_place, const bitmap_view *view, uint64_t key) {
+    bitmap_group listed;
+    const bitmap_group *group = &view->only;
+    out_place->first_container = 0;
+    if (view->num_groups == 1) {
+        if (key >> 32 != load_le32(view->data + 8)) {
+            return false;
+        }
+    } else {
+        uint64_t number = last_group_up_to(view, GROUP_UPPER_BITS, key >> 32);
+        const uint8_t *entry = view->groups + number * GROUP_SIZE;
+        if (load_le32(entry + GROUP_UPPER_BITS) != key >> 32 ||
+            !listed_group_open(&listed, view, entry)) {
+            return false;
+        }
+        group = &listed;
+        out_place->first_container = load_le32(entry + GROUP_FIRST_CONTAINER);
+    }
+    unsigned wanted = (unsigned)(key >> 16) & 0xffff;
+    out_place->index = last_up_to(group->descriptors, group->num_containers, 4, wanted);
+    out_place->value = (uint32_t)key & 0xffff;
+    return container_key(group, out_place->index) == wanted &&
+           bitmap_container_open(&out_place->container, group, out_place->index) &&
+           find_in_container(out_place);
+}
+
+bool bitmap_contains(const bitmap_view *view, uint64_t key) {
+    bitmap_place place;
+    return find_place(&place, view, key);
+}
+
+// ---- ranks ----
+
+static uint32_t count_words(const uint8_t *words, uint32_t num_words) {
+    uint32_t total = 0;
+    for (uint32_t i = 0; i < num_words; i++) {
+        total += (uint32_t)(count_bits(load_le64(words + 8 * (uint64_t)i)) >> 56);
+    }
+    return total;
+}
+
+// count_in_bitset counts the values between the last count and the value found.
+static uint32_t count_in_bitset(const bitmap_place *place) {
+    uint32_t first = place->value / VALUES_PER_COUNT * (VALUES_PER_COUNT / 64);
+    uint32_t word = place->value / 64;
+    const uint8_t *octets = place->container.octets;
+    uint64_t below = load_le64(octets + 8 * (uint64_t)word) & low_bits(place->value % 64);
+    return count_words(octets + 8 * (uint64_t)first, word - first) +
+           (uint32_t)(count_bits(below) >> 56);
+}
+
+static uint64_t rank_of(const bitmap_view *view, const bitmap_place *place) {
+    uint64_t container = (uint64_t)place->first_container + place->index;
+    if (container >= view->ranks_size / RANK_SIZE) {
+        return NO_RANK;
+    }
+    const uint8_t *entry = view->ranks + container * RANK_SIZE;
+    uint64_t rank = load_le32(entry + RANK_FIRST_RANK);
+    if (place->container.kind == CONTAINER_ARRAY) {
+        return rank + place->position;
+    }
+    bool runs = place->container.kind == CONTAINER_RUNS;
+    uint64_t count = load_le32(entry + RANK_FIRST_COUNT);
+    count += runs ? place->position : place->value / VALUES_PER_COUNT;
+    if (count >= view->ranks_size / 2) {
+        return NO_RANK;
+    }
+    rank += load_le16(view->ranks + 2 * count);
+    return rank + (runs ? place->in_run : count_in_bitset(place));
+}
+
+bool bitmap_find(uint64_t *out_rank, const bitmap_view *view, uint64_t key) {
+    bitmap_place place = {0};
+    if (!find_place(&place, view, key)) {
+        return false;
+    }
+    *out_rank = rank_of(view, &place);
+    return true;
+}
+
+static bool select_in_bitset(uint32_t *out_value, const uint8_t *octets, uint32_t rank) {
+    for (uint32_t word = 0; word < BITSET_SIZE / 8; word++) {
+        uint64_t bits = load_le64(octets + 8 * (uint64_t)word);
+        uint64_t counts = count_bits(bits);
+        uint32_t num_bits = (uint32_t)(counts >> 56);
+        if (rank < num_bits) {
+            *out_value = 64 * word + select_bit(bits, counts, rank);
+            return true;
+        }
+        rank -= num_bits;
+    }
+    return false;
+}
+
+// select_in_container gives value number `rank` of a container.
+static bool select_in_container(uint32_t *out_value, const bitmap_container *container,
+                                uint32_t rank) {
+    const uint8_t *octets = container->octets;
+    if (container->kind == CONTAINER_BITSET) {
+        return select_in_bitset(out_value, octets, rank);
+    }
+    if (container->kind == CONTAINER_ARRAY) {
+        *out_value = load_le16(octets + 2 * (uint64_t)rank);
+        return true;
+    }
+    for (uint32_t i = 0; i < container->count; i++) {
+        const uint8_t *run = octets + 4 * (uint64_t)i;
+        uint32_t length = load_le16(run + 2) + 1U;
+        if (rank < length) {
+            *out_value = load_le16(run) + rank;
+            return *out_value <= UINT16_MAX;
+        }
+        rank -= length;
+    }
+    return false;
+}
+
+bool bitmap_select(uint64_t *out_key, const bitmap_view *view, uint64_t rank) {
+    bitmap_group group = view->only;
+    uint64_t upper = load_le32(view->data + 8);
+    if (view->num_groups > 1) {
+        uint64_t number = last_group_up_to(view, GROUP_FIRST_RANK, rank);
+        const uint8_t *entry = view->groups + number * GROUP_SIZE;
+        uint64_t first_rank = load_le32(entry + GROUP_FIRST_RANK);
+        if (first_rank > rank || !listed_group_open(&group, view, entry)) {
+            return false;
+        }
+        upper = load_le32(entry + GROUP_UPPER_BITS);
+        rank -= first_rank;
+    }
+    uint32_t index = 0;
+    while (index < group.num_containers && rank >= container_cardinality(&group, index)) {
+        rank -= container_cardinality(&group, index);
+        index++;
+    }
+    bitmap_container container;
+    uint32_t value;
+    if (index == group.num_containers ||
+        !bitmap_container_open(&container, &group, index) ||
+        !select_in_container(&value, &container, (uint32_t)rank)) {
+        return false;
+    }
+    *out_key = upper << 32 | (uint64_t)container_key(&group, index) << 16 | value;
+    return true;
+}

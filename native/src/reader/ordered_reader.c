@@ -1,0 +1,37 @@
+// ordered_reader.c: finds serials in tables of keys as they are before mixing, so that
+// serials which a CA counts up stay neighbours.
+
+#include "reader/image.h"
+
+bool image_natural_find(uint64_t *out_rank, const image_table *table,
+                        const uint8_t *serial) {
+    table_key key;
+    if (!natural_key(&key, &table->shape, 0, serial)) {
+        return false;
+    }
+    return table->kind == TABLE_KIND_BITMAP
+               ? bitmap_find(out_rank, &table->bitmap, key.low)
+               : gaps_find(out_rank, &table->gaps, key.low);
+}
+
+bool image_natural_contains(const image_table *table, const uint8_t *serial) {
+    table_key key;
+    uint64_t rank;
+    if (table->kind != TABLE_KIND_BITMAP) {
+        return image_natural_find(&rank, table, serial);
+    }
+    return natural_key(&key, &table->shape, 0, serial) &&
+           bitmap_contains(&table->bitmap, key.low);
+}
+
+bool image_natural_serial(uint8_t *out_serial, const image_table *table, uint64_t rank) {
+    uint64_t key;
+    bool found = table->kind == TABLE_KIND_BITMAP
+                     ? bitmap_select(&key, &table->bitmap, rank)
+                     : gaps_select(&key, &table->gaps, rank);
+    if (!found || (key & ~low_bits(table->shape.key_bits)) != 0) {
+        return false;
+    }
+    natural_to_serial(out_serial, &table->shape, key);
+    return true;
+}
