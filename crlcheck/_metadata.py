@@ -115,7 +115,7 @@ def _to_json(value: object) -> object:
     if isinstance(value, datetime):
         return time_text(value)
     if isinstance(value, CrlWarning):
-        return [warning.name.lower() for warning in value if warning.name]
+        return list(value.names)
     return value
 
 

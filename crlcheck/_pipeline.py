@@ -224,10 +224,10 @@ class _Reading:
         signer = self._hash.verify(fields.signature, fields.authority_key_id)
         metadata = self._describe(fields, self._sort(), signer, self._hash.tbs_digest)
         if self._options.strict and metadata.warnings:
-            named = " ".join(warning.name.lower() for warning in metadata.warnings if warning.name)
+            names = metadata.warnings.names
             raise UnsupportedCrlError(
-                f"strict accepts no CRL with a warning, found: {named.replace(' ', ', ')}",
-                feature=named,
+                f"strict accepts no CRL with a warning, found: {', '.join(names)}",
+                feature=" ".join(names),
             )
         return VerifiedCrl(self._compiler, metadata, signer, self._source.size, self._worker)
 

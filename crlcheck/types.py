@@ -82,6 +82,11 @@ class CrlWarning(enum.Flag):
     WEAK_SIGNATURE_HASH = 1 << 16
     SMALL_RSA_KEY = 1 << 17
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The stable name of each warning, as in an image's metadata."""
+        return tuple(warning.name.lower() for warning in self if warning.name)
+
 
 @dataclass(frozen=True, slots=True)
 class DistributionPoint:

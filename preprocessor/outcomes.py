@@ -76,7 +76,7 @@ def of_report(report: PublishReport, seconds: float, now: datetime) -> Outcome:
         "time_left": None if left is None else round(left),
         "source_size": compiled.source_size,
         "image_size": compiled.image_size,
-        "warnings": ",".join(warning.name.lower() for warning in compiled.warnings if warning.name),
+        "warnings": ",".join(compiled.warnings.names),
         "num_lost_swaps": report.num_lost_swaps,
         "seconds": round(seconds, 3),
         **{f"seconds_{stage}": round(spent, 3) for stage, spent in report.seconds.items()},

@@ -56,6 +56,19 @@ def test_each_leniency_is_a_named_warning(warning: CrlWarning) -> None:
     assert f"no CRL with a warning, found: {caught.value.feature}" in str(caught.value)
 
 
+def test_several_leniencies_are_named_one_by_one() -> None:
+    """
+    In the order of their bits, in the report and by the error that strict makes of them.
+    """
+    crl = make_crl([0], crl_number=None)
+    names = compile_crl(crl, issuer=authority().der).warnings.names
+    assert names == ("zero_serial", "no_crl_number")
+    with pytest.raises(UnsupportedCrlError, match="zero_serial, no_crl_number") as caught:
+        compile_crl(crl, issuer=authority().der, strict=True)
+    assert caught.value.feature == "zero_serial no_crl_number"
+    assert CrlWarning(0).names == ()
+
+
 def test_options_allow_what_they_name() -> None:
     """
     Version 1, a missing nextUpdate and SHA-1 pass only where asked for.

@@ -26,7 +26,6 @@ from crlcheck.cli.text import (
     report_members,
     say,
     say_json,
-    warning_names,
 )
 from crlcheck.compiler import BinaryReader, CrlSource
 from crlcheck.types import CompileReport, PublishReport
@@ -317,7 +316,7 @@ def _contents(report: CompileReport) -> str:
 
 
 def _say_warnings(report: CompileReport) -> None:
-    for name in warning_names(report.warnings):
+    for name in report.warnings.names:
         say(f"warning: {name.replace('_', ' ')}", color="yellow")
 
 

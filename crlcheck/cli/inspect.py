@@ -27,7 +27,6 @@ from crlcheck.cli.text import (
     say,
     say_fields,
     say_json,
-    warning_names,
 )
 from crlcheck.compiler import compile_unverified_crl
 from crlcheck.errors import CrlError, IndexFileError, StoreError
@@ -135,7 +134,7 @@ def _fields(metadata: ImageMetadata) -> dict[str, object]:
         "expiredCertsOnCRL": time_text(metadata.expired_certs_on_crl),
         "TBS digest": metadata.tbs_digest,
         "scope": metadata.scope if metadata.verified else None,
-        "warnings": [name.replace("_", " ") for name in warning_names(metadata.warnings)] or "none",
+        "warnings": [name.replace("_", " ") for name in metadata.warnings.names] or "none",
     }
     return {name: value for name, value in fields.items() if value is not None}
 

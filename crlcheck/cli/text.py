@@ -14,7 +14,7 @@ from rich.text import Text
 from crlcheck._json import time_text
 from crlcheck._name import name_text
 from crlcheck._wording import printable
-from crlcheck.types import CompileReport, CrlWarning, PublishReport
+from crlcheck.types import CompileReport, PublishReport
 
 _WIDTH_OF_FILES = 120
 
@@ -63,11 +63,6 @@ class _Console(Console):
         return super().render_str(printable(text), **options)
 
 
-def warning_names(warnings: CrlWarning) -> list[str]:
-    """Return the stable names of *warnings*, as in an image's metadata."""
-    return [warning.name.lower() for warning in warnings if warning.name]
-
-
 def published_members(report: PublishReport) -> dict[str, Any]:
     """Return what a publication did as JSON has it, beside the CRL's own members."""
     return {
@@ -108,5 +103,5 @@ def report_members(report: CompileReport) -> dict[str, Any]:
         "image_size": report.image_size,
         "tbs_digest": report.tbs_digest,
         "digest": report.digest,
-        "warnings": warning_names(report.warnings),
+        "warnings": report.warnings.names,
     }
