@@ -20,6 +20,7 @@ from crlcheck._name import name_text, names_match
 from crlcheck._swap import MAX_SWAPS, Mark, back_off, read_catalog, read_mark, swap
 from crlcheck._wording import count, crl_text
 from crlcheck.catalog import (
+    IMAGE_PREFIX,
     MAX_EARLIER_SOURCES,
     Catalog,
     IssuerRecord,
@@ -501,7 +502,7 @@ class Publication:
         if self._image is None:
             digest = self._compiled.digest
             image = PublishedImage(
-                name=f"images/{digest}-{secrets.token_hex(16)}.crlx",
+                name=f"{IMAGE_PREFIX}{digest}-{secrets.token_hex(16)}.crlx",
                 digest=digest,
                 size=self._compiled.path.stat().st_size,
                 metadata=self._compiled.metadata,

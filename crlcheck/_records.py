@@ -20,6 +20,9 @@ from crlcheck._name import name_key
 from crlcheck._object_store import check_name
 from crlcheck.errors import CorruptIndexError
 
+IMAGE_PREFIX = "images/"
+"""What the name of every image in a store begins with."""
+
 MAX_NOTE = 500
 """Characters of the longest note that an operator may leave."""
 
@@ -219,7 +222,7 @@ class Superseded:
         """Read what ``members`` gave for an image. Raises ValueError with the place."""
         where = f"superseded.{name}"
         check_name(name)
-        if not name.startswith("images/"):
+        if not name.startswith(IMAGE_PREFIX):
             # What is listed here gets deleted: a stray name must not reach anything else.
             raise ValueError(f"{where}: expected the name of an image")
         members = members_of(value, where)

@@ -21,6 +21,7 @@ from typing import Any
 
 from crlcheck._json import canonical_json, members_of, parse_json, take, typed
 from crlcheck._records import (
+    IMAGE_PREFIX,
     MAX_EARLIER_SOURCES,
     Denial,
     IssuerRecord,
@@ -37,6 +38,7 @@ from crlcheck.errors import CatalogRollbackError, CorruptIndexError, StoreError
 __all__ = [
     "CATALOG_FORMAT",
     "CATALOG_NAME",
+    "IMAGE_PREFIX",
     "MAX_EARLIER_SOURCES",
     "Catalog",
     "Denial",

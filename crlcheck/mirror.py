@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from crlcheck._publication import is_intact
 from crlcheck._swap import read_catalog, write_copy
-from crlcheck.catalog import CATALOG_NAME, Catalog, PublishedImage
+from crlcheck.catalog import CATALOG_NAME, IMAGE_PREFIX, Catalog, PublishedImage
 from crlcheck.errors import (
     CorruptIndexError,
     IndexFileError,
@@ -70,7 +70,7 @@ def mirror_store(
 
 
 def _copy_images(catalog: Catalog, origin: ObjectStore, copy: ObjectStore, *, rebuild: bool) -> int:
-    present = set(copy.names("images/"))
+    present = set(copy.names(IMAGE_PREFIX))
     missing = [
         image
         for image in catalog.images()
@@ -98,7 +98,7 @@ def _check(image: PublishedImage, octets: bytes | bytearray | mmap.mmap, where: 
 def _delete_unneeded(catalog: Catalog, held: Catalog, copy: ObjectStore) -> int:
     # What the source keeps for readers of older catalogs, readers here may need too.
     needed = catalog.image_names() | catalog.superseded.keys() | held.image_names()
-    unneeded = [name for name in copy.names("images/") if name not in needed]
+    unneeded = [name for name in copy.names(IMAGE_PREFIX) if name not in needed]
     for name in unneeded:
         copy.delete(name)
     return len(unneeded)

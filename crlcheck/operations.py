@@ -14,7 +14,7 @@ from crlcheck._json import time_text
 from crlcheck._name import canonical_name, name_text
 from crlcheck._swap import MAX_GENERATION, change_catalog
 from crlcheck._wording import count, crl_text
-from crlcheck.catalog import Catalog, Denial, Tombstone
+from crlcheck.catalog import IMAGE_PREFIX, Catalog, Denial, Tombstone
 from crlcheck.errors import CrlCheckError
 from crlcheck.publisher import DEFAULT_GRACE
 from crlcheck.rejections import delete_old_rejections
@@ -221,7 +221,7 @@ def clean_up(
     deleted: set[str] = set()
 
     def change(catalog: Catalog) -> Catalog | None:
-        stored = set(target.names("images/"))
+        stored = set(target.names(IMAGE_PREFIX))
         for name in catalog.deletable(moment, grace):
             if name not in deleted:
                 try:
