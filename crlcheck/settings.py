@@ -149,7 +149,13 @@ def _integer(text: str) -> int:
     return int(text)
 
 
-def _duration(text: str) -> timedelta:
+def read_duration(text: str) -> timedelta:
+    """
+    Read a number and its unit, as in ``12h``.
+
+    Raises:
+        ValueError: it is none, or more than a hundred years.
+    """
     match = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
     if match is None:
         raise ValueError("expected a number and its unit (s, m, h or d), such as 30s or 12h")
@@ -167,5 +173,5 @@ _READERS: dict[Any, Callable[[str], Any]] = {
     str: str,
     int: _integer,
     bool: _boolean,
-    timedelta: _duration,
+    timedelta: read_duration,
 }

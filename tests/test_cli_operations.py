@@ -70,6 +70,8 @@ def test_denying_by_certificate_and_by_number(
         ["--issuer", "ca.pem"],
         ["good.pem", "--serial", "1"],
         ["good.pem", "--for", "soon"],
+        ["good.pem", "--for", "36501d"],
+        ["good.pem", "--for", "9999999999s"],
     ],
 )
 def test_who_is_denied_must_be_clear(place: Place, arguments: list[str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,6 +30,7 @@ from crlcheck.operations import (
     reset_scope,
 )
 from crlcheck.rejections import read_rejections
+from crlcheck.settings import read_duration
 from crlcheck.stores import ObjectStore
 
 _PATH = click.Path(path_type=Path)
@@ -51,20 +51,6 @@ def usage() -> Iterator[None]:
         yield
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-
-
-def duration(text: str) -> timedelta:
-    """
-    Read a number and its unit, as in ``12h``.
-
-    Raises:
-        ValueError: it is none.
-    """
-    match = re.fullmatch(r"([0-9]{1,6})([smhd])", text)
-    if match is None:
-        raise ValueError("expected a number and its unit, such as 30m, 12h or 7d")
-    unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[match[2]]
-    return timedelta(**{unit: int(match[1])})
 
 
 # ---- scopes ------------------------------------------------------------------
@@ -231,7 +217,13 @@ def _named(certificate: Path | None, issuer: Path | None, serial: str | None) ->
 @_certificate_argument
 @_issuer_option
 @_serial_option
-@click.option("--for", "lasting", type=duration, help="How long, such as 12h; else for good.")
+@click.option(
+    "--for",
+    "lasting",
+    type=read_duration,
+    metavar="DURATION",
+    help="How long, such as 12h; else for good.",
+)
 @_note_option
 def deny_add(
     store: str,

@@ -15,7 +15,7 @@ from crlcheck._name import names_match
 from crlcheck._snapshot import Trust, snapshot_of_catalog
 from crlcheck._wording import count
 from crlcheck.catalog import CATALOG_NAME, Catalog
-from crlcheck.cli.operations import duration, usage
+from crlcheck.cli.operations import usage
 from crlcheck.cli.options import format_options, given_options, issuer_option, max_crls_option
 from crlcheck.cli.sources import open_target
 from crlcheck.cli.status import EXIT_FAILED, about, describe, report_error
@@ -25,6 +25,7 @@ from crlcheck.errors import CrlCheckError, CrlError, FetchError, IndexFileError,
 from crlcheck.fetcher import FetchLimits, check_url, fetch
 from crlcheck.mirror import mirror_store
 from crlcheck.operations import advance_generation, clean_up
+from crlcheck.settings import read_duration
 from crlcheck.stores import ObjectStore
 from crlcheck.types import PublishReport
 
@@ -60,7 +61,8 @@ def mirror_command(source: str, target: str, rebuild: bool, as_json: bool) -> in
 @click.argument("store")
 @click.option(
     "--grace",
-    type=duration,
+    type=read_duration,
+    metavar="DURATION",
     default="1h",
     show_default=True,
     help="How long superseded images stay: longer than readers' refresh_after.",
