@@ -70,7 +70,7 @@ if TYPE_CHECKING:
         remove_scope,
         reset_scope,
     )
-    from crlcheck.publisher import publish_crl
+    from crlcheck.publisher import publish_crl, publish_each
     from crlcheck.rejections import Rejection, read_rejections, rejection_cause
     from crlcheck.stores import LocalStore, ObjectStore, S3Store, StoredObject, open_store
     from crlcheck.types import (
@@ -164,6 +164,7 @@ __all__ = [
     "open_store",
     "override_scope",
     "publish_crl",
+    "publish_each",
     "read_rejections",
     "readmit_issuer",
     "rejection_cause",
@@ -214,7 +215,7 @@ _HOMES = {
         "remove_scope",
         "reset_scope",
     ),
-    "publisher": ("publish_crl",),
+    "publisher": ("publish_crl", "publish_each"),
     "rejections": ("Rejection", "read_rejections", "rejection_cause"),
     "stores": ("LocalStore", "ObjectStore", "S3Store", "StoredObject", "open_store"),
     "types": (

@@ -28,7 +28,7 @@ from http.client import (
     RemoteDisconnected,
     UnknownProtocol,
 )
-from typing import Any
+from typing import Any, Unpack
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from crlcheck._comparison import is_past, speaking
@@ -36,8 +36,11 @@ from crlcheck._deadline import TimedSocket, connect, resolve, secure
 from crlcheck._json import members_of, parse_json
 from crlcheck._metadata import ImageMetadata
 from crlcheck._publication import is_intact
+from crlcheck._source import DEFAULT_MAX_CRLS
 from crlcheck._swap import read_catalog
-from crlcheck.errors import FetchError
+from crlcheck.certificate import CertificateSource
+from crlcheck.errors import CrlError, FetchError
+from crlcheck.publisher import PublishOptions, publish_each
 from crlcheck.stores import ObjectStore, open_store
 from crlcheck.types import PublishReport
 
@@ -118,6 +121,37 @@ class Fetched:
     body: FetchedBody
     _store: ObjectStore
     _validators: dict[str, str]
+
+    def publish_each(
+        self,
+        *,
+        issuer: CertificateSource | Iterable[CertificateSource],
+        max_crls: int = DEFAULT_MAX_CRLS,
+        **options: Unpack[PublishOptions],
+    ) -> Iterator[tuple[str, PublishReport | CrlError]]:
+        """
+        Publish each CRL of the body, as ``crlcheck.publish_each`` does, to the store that
+        was given to ``fetch``; remember the answer if none was refused.
+        """
+        # What is fetched although it was remembered is so because it is gone or damaged.
+        options["rebuild"] = True
+        reports: list[PublishReport] = []
+        all_published = True
+        for name, result in publish_each(
+            self.body,
+            self._store,
+            issuer=issuer,
+            source_name=self.url,
+            max_crls=max_crls,
+            **options,
+        ):
+            if isinstance(result, CrlError):
+                all_published = False
+            else:
+                reports.append(result)
+            yield name, result
+        if all_published:
+            self.remember(reports)
 
     def remember(self, reports: Iterable[PublishReport] = ()) -> None:
         """

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Unpack
@@ -23,7 +23,7 @@ from crlcheck._publication_warnings import (
     warnings_of_issuers,
     warnings_of_neighbours,
 )
-from crlcheck._source import CHUNK_SIZE, BinaryReader
+from crlcheck._source import CHUNK_SIZE, DEFAULT_MAX_CRLS, BinaryReader, split_crls
 from crlcheck.certificate import CertificateSource, load_certificates
 from crlcheck.compiler import CompiledImage, CompileOptions, CrlSource, compile_to_temporary
 from crlcheck.errors import CrlError
@@ -43,6 +43,60 @@ DEFAULT_GRACE = timedelta(hours=1)
 """How long a superseded image stays for readers that still have its catalog."""
 
 _log = logging.getLogger(__name__)
+
+
+class PublishOptions(CompileOptions, total=False):
+    """The options of ``publish_crl`` that hold for every CRL of a file."""
+
+    now: datetime | None
+    clock_skew: timedelta
+    issuers_from: str | None
+    allow_shrink: bool
+    rebuild: bool
+    grace: timedelta
+    compare_up_to: int
+
+
+def publish_each(
+    source: BinaryReader,
+    store: str | os.PathLike[str] | ObjectStore,
+    *,
+    issuer: CertificateSource | Iterable[CertificateSource],
+    source_name: str | None = None,
+    max_crls: int = DEFAULT_MAX_CRLS,
+    **options: Unpack[PublishOptions],
+) -> Iterator[tuple[str, PublishReport | CrlError]]:
+    """
+    Publish each CRL of a file, one of DER or as many as a PEM file has.
+
+    Yield, as each is done, its name and its report, or why it is refused: a CRL that
+    is refused keeps no other from being published. The first CRL has the name
+    *source_name*, the second that and ``#2``, and so on. The file is read as the CRLs
+    are asked for.
+
+    Args:
+        source: a binary file.
+        max_crls: how many CRLs it may have, 0 for any; see ``split_crls``.
+        store, issuer, source_name, options: as for ``publish_crl``. *max_source_size*
+            bounds the whole file.
+
+    Raises:
+        CertificateError: *issuer* holds something that is not a certificate.
+        StoreError: as for ``publish_crl``; what came before is published.
+        OSError: from reading.
+    """
+    target = open_store(store)
+    issuers = [one.der for one in load_certificates(issuer)]
+    max_size = options.get("max_source_size", DEFAULT_MAX_SOURCE_SIZE)
+    for number, crl in enumerate(split_crls(source, max_size=max_size, max_crls=max_crls), 1):
+        suffix = "" if number == 1 else f"#{number}"
+        name = None if source_name is None else f"{source_name}{suffix}"
+        result: PublishReport | CrlError
+        try:
+            result = publish_crl(crl, target, issuer=issuers, source_name=name, **options)
+        except CrlError as error:
+            result = error
+        yield name or suffix, result
 
 
 def publish_crl(

@@ -18,8 +18,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from crlcheck import (
-    BinaryReader,
-    CertificateError,
     CrlBaseMissingError,
     CrlCheckError,
     CrlError,
@@ -31,8 +29,7 @@ from crlcheck import (
     clean_up,
     fetch,
     open_store,
-    publish_crl,
-    split_crls,
+    publish_each,
     withdraw_issuers,
 )
 from crlcheck.settings import read_settings
@@ -46,7 +43,7 @@ if TYPE_CHECKING:
     from mypy_boto3_acm_pca import ACMPCAClient
     from mypy_boto3_s3 import S3Client
 
-_Result = tuple[str, Outcome | CrlError | CertificateError]
+_Result = tuple[str, Outcome | CrlError]
 """A CRL's name, and what became of it or why it was refused."""
 
 # AWS Private CA writes these to try its access; they hold no CRL.
@@ -197,7 +194,7 @@ def _guarded(url: str, results: Iterator[_Result]) -> Iterator[tuple[Outcome, Ex
     """Yield the outcome of each CRL, and where it is to be retried the failure."""
     try:
         for name, result in results:
-            if isinstance(result, CrlError | CertificateError):
+            if isinstance(result, CrlError):
                 # A delta's complete CRL may be on the way: notifications come in any order.
                 retried = isinstance(result, CrlBaseMissingError)
                 outcome = {"object": name, **outcomes.of_error(result, retried=retried)}
@@ -252,8 +249,15 @@ def _publish_once(event: ObjectEvent) -> Iterator[_Result]:
         yield event.url, {"message": message, "outcome": "missing"}
         return
     with contextlib.closing(body):
-        yield from _publish_each(
-            body, event.url, allow_shrink=event.allow_shrink, rebuild=event.rebuild
+        yield from _outcomes(
+            publish_each(
+                body,
+                STORE,
+                source_name=event.url,
+                allow_shrink=event.allow_shrink,
+                rebuild=event.rebuild,
+                **_publish_options(),
+            )
         )
 
 
@@ -263,54 +267,35 @@ def _fetch(url: str) -> Iterator[_Result]:
         if fetched is None:
             yield url, {"message": "not modified since it was fetched", "outcome": "unchanged"}
             return
-        refused = False
-        reports: list[PublishReport] = []
-        # What is fetched although it was remembered is so because it is gone or damaged.
-        for name, result in _publish_each(fetched.body, url, rebuild=True, reports=reports):
-            refused = refused or isinstance(result, Exception)
-            yield name, result
-        if not refused:
-            fetched.remember(reports)
+        yield from _outcomes(fetched.publish_each(**_publish_options()))
 
 
-def _publish_each(
-    body: BinaryReader,
-    url: str,
-    *,
-    allow_shrink: bool = False,
-    rebuild: bool = False,
-    reports: list[PublishReport] | None = None,
-) -> Iterator[_Result]:
-    issuers = ISSUERS.certificates()
+def _publish_options() -> dict[str, Any]:
+    """Return the issuers and the settings as ``publish_each`` takes them."""
+    return {
+        "issuer": ISSUERS.certificates(),
+        "issuers_from": ISSUERS.places,
+        "max_crls": SETTINGS.max_crls,
+        "grace": SETTINGS.grace,
+        "compare_up_to": SETTINGS.compare_up_to,
+        "clock_skew": SETTINGS.clock_skew,
+        "max_source_size": SETTINGS.max_crl_size,
+        "attributes": SETTINGS.attributes,
+        "allow_sha1": SETTINGS.allow_sha1,
+        "allow_small_rsa": SETTINGS.allow_small_rsa,
+        "allow_v1": SETTINGS.allow_v1,
+        "strict": SETTINGS.strict,
+        "require_next_update": SETTINGS.require_next_update,
+    }
+
+
+def _outcomes(results: Iterator[tuple[str, PublishReport | CrlError]]) -> Iterator[_Result]:
+    """Yield what became of each CRL that is published, with the time that it took."""
     started = time.monotonic()
-    limits = {"max_size": SETTINGS.max_crl_size, "max_crls": SETTINGS.max_crls}
-    for number, source in enumerate(split_crls(body, **limits), 1):
-        name = url if number == 1 else f"{url}#{number}"
-        try:
-            report = publish_crl(
-                source,
-                STORE,
-                issuer=issuers,
-                source_name=name,
-                allow_shrink=allow_shrink,
-                rebuild=rebuild,
-                issuers_from=ISSUERS.places,
-                grace=SETTINGS.grace,
-                compare_up_to=SETTINGS.compare_up_to,
-                max_source_size=SETTINGS.max_crl_size,
-                clock_skew=SETTINGS.clock_skew,
-                attributes=SETTINGS.attributes,
-                allow_sha1=SETTINGS.allow_sha1,
-                allow_small_rsa=SETTINGS.allow_small_rsa,
-                allow_v1=SETTINGS.allow_v1,
-                strict=SETTINGS.strict,
-                require_next_update=SETTINGS.require_next_update,
-            )
-        except (CrlError, CertificateError) as error:
-            yield name, error
+    for name, result in results:
+        if isinstance(result, CrlError):
+            yield name, result
             continue
-        if reports is not None:
-            reports.append(report)
         seconds = time.monotonic() - started  # with the download, and waiting for it
         started += seconds
-        yield name, outcomes.of_report(report, seconds, datetime.now(UTC))
+        yield name, outcomes.of_report(result, seconds, datetime.now(UTC))

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import crlcheck
+from crlcheck import publisher
 from crlcheck.demo.pki import encode_entry, pem_block, sign_crl
 from crlcheck.demo.runtime_api import LambdaFunction
 from support.events import EVENTS, s3_event
@@ -323,7 +324,8 @@ def test_the_crl_is_streamed(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
         given.append(source)
         return publish(source, *arguments, **options)
 
-    monkeypatch.setattr(pipeline.start(), "publish_crl", observe)
+    monkeypatch.setattr(publisher, "publish_crl", observe)
+    pipeline.start()
     pipeline.run(pipeline.put("crl/ca.crl", PKI.crl()))
     (source,) = given
     assert not isinstance(source, bytes | bytearray | memoryview)

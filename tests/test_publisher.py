@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import tempfile
@@ -15,6 +16,7 @@ from crlcheck.demo.pki import pem_block
 from crlcheck.errors import (
     CertificateError,
     CrlBaseMissingError,
+    CrlError,
     CrlNotYetValidError,
     CrlRollbackError,
     CrlSignatureError,
@@ -23,7 +25,10 @@ from crlcheck.errors import (
     UnsupportedCrlError,
 )
 from crlcheck.index import open_index
+from crlcheck.publisher import publish_each
+from crlcheck.rejections import read_rejections
 from crlcheck.stores import LocalStore
+from crlcheck.types import PublishReport
 from support.memory_store import MemoryStore
 from support.pki import (
     DAY,
@@ -46,6 +51,53 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 # ---- what is published -----------------------------------------------------------
+
+
+def test_each_crl_of_a_file_is_published_or_refused_on_its_own() -> None:
+    """
+    One that is refused keeps no other out; each has the file's name and its number.
+    """
+    store = MemoryStore()
+    crls = make_crl(CA, 1), make_crl(OTHER_CA, 1), make_crl(CA, 2)
+    file = io.BytesIO(b"".join(pem_block("X509 CRL", crl) for crl in crls))
+    results = dict(publish_each(file, store, issuer=[CA.pem], source_name="ca.pem", now=NOW))
+    assert list(results) == ["ca.pem", "ca.pem#2", "ca.pem#3"]
+    refused = results.pop("ca.pem#2")
+    assert isinstance(refused, CrlSignatureError)
+    generations = [one.generation for one in results.values() if isinstance(one, PublishReport)]
+    assert generations == [1, 2]
+    (rejection,) = read_rejections(store)
+    assert rejection.source == "ca.pem#2"
+    (record,) = catalog_of(store).scopes.values()
+    assert record.source == "ca.pem#3"
+
+
+def test_the_size_allowed_is_that_of_the_whole_file() -> None:
+    """
+    However small its CRLs are: what goes beyond it is refused.
+    """
+    file = b"".join(pem_block("X509 CRL", make_crl(CA, number)) for number in range(1, 40))
+    for too_small in (0, 1):
+        results = publish_each(
+            io.BytesIO(file),
+            MemoryStore(),
+            issuer=CA.pem,
+            now=NOW,
+            max_source_size=len(file) - too_small,
+        )
+        *_, (_, last) = results
+        assert isinstance(last, CrlError) == bool(too_small)
+
+
+def test_an_issuer_that_is_no_certificate_is_no_fault_of_a_crl() -> None:
+    """
+    It is said at once, whatever is published, and nothing is read or refused for it.
+    """
+    store, file = MemoryStore(), io.BytesIO(make_crl(CA, 1))
+    with pytest.raises(CertificateError):
+        next(publish_each(file, store, issuer=[CA.pem, b"no certificate"], source_name="ca.crl"))
+    assert file.tell() == 0
+    assert not list(read_rejections(store))
 
 
 def test_a_crl_becomes_the_image_of_its_scope(tmp_path: Path) -> None:

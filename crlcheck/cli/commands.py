@@ -12,7 +12,6 @@ import click
 
 import crlcheck
 from crlcheck._name import name_text
-from crlcheck._pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck._wording import count
 from crlcheck.cli import issuers as issuer_commands
 from crlcheck.cli import operations, stores
@@ -28,6 +27,7 @@ from crlcheck.cli.text import (
     say_json,
 )
 from crlcheck.compiler import BinaryReader, CrlSource
+from crlcheck.publisher import publish_each
 from crlcheck.types import CompileReport, PublishReport
 
 _PATH = click.Path(path_type=Path)
@@ -120,28 +120,19 @@ def publish_command(
     replace a current one for nothing; the same one again changes nothing.
     """
     target = open_target(store)
-    given = given_options(options)
-    done: list[PublishReport | crlcheck.CrlError] = []
     with about(crl, crlcheck.CrlError), open_crl(crl) as source, _opened(source) as reader:
-        max_size = given.get("max_source_size", DEFAULT_MAX_SOURCE_SIZE)
-        parts = crlcheck.split_crls(reader, max_size=max_size, max_crls=max_crls)
-        for number, one in enumerate(parts, 1):
-            name = str(crl) if number == 1 else f"{crl}#{number}"
-            try:
-                report = crlcheck.publish_crl(
-                    one,
-                    target,
-                    issuer=issuers,
-                    source_name=None if crl == STANDARD_INPUT else name,
-                    issuers_from=", ".join(map(str, issuers)),
-                    allow_shrink=allow_shrink,
-                    rebuild=rebuild,
-                    **given,
-                )
-            except crlcheck.CrlError as error:
-                done.append(error)
-            else:
-                done.append(report)
+        results = publish_each(
+            reader,
+            target,
+            issuer=issuers,
+            source_name=None if crl == STANDARD_INPUT else str(crl),
+            issuers_from=", ".join(map(str, issuers)),
+            max_crls=max_crls,
+            allow_shrink=allow_shrink,
+            rebuild=rebuild,
+            **given_options(options),
+        )
+        done = [result for _, result in results]
         if len(done) == 1 and isinstance(done[0], crlcheck.CrlError):
             raise done[0]
     return _tell_published(crl, target.url, done, as_json=as_json)

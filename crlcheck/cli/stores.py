@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-import crlcheck
 from crlcheck._json import time_text
 from crlcheck._name import names_match
 from crlcheck._snapshot import Trust, snapshot_of_catalog
@@ -27,7 +26,6 @@ from crlcheck.mirror import mirror_store
 from crlcheck.operations import advance_generation, clean_up
 from crlcheck.settings import read_duration
 from crlcheck.stores import ObjectStore
-from crlcheck.types import PublishReport
 
 _PATH = click.Path(path_type=Path)
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
@@ -163,31 +161,21 @@ def _fetch_one(
     allow_shrink: bool,
 ) -> list[dict[str, Any]]:
     done: list[dict[str, Any]] = []
-    reports: list[PublishReport] = []
     with fetch(url, store, limits) as fetched:
         if fetched is None:
             return [{"url": url, "outcome": "not modified"}]
-        for number, source in enumerate(crlcheck.split_crls(fetched.body, max_crls=max_crls), 1):
-            name = url if number == 1 else f"{url}#{number}"
-            try:
-                report = crlcheck.publish_crl(
-                    source,
-                    store,
-                    issuer=issuers,
-                    source_name=name,
-                    issuers_from=", ".join(map(str, issuers)),
-                    allow_shrink=allow_shrink,
-                    rebuild=True,  # fetched although it is remembered: it is gone or damaged
-                    **options,
-                )
-            except CrlError as error:
-                done.append({"url": name, "outcome": "refused", "detail": str(error)})
-                continue
-            reports.append(report)
-            outcome = "published" if report.published else "unchanged"
-            done.append({"url": name, "outcome": outcome, **published_members(report)})
-        if all(one["outcome"] != "refused" for one in done):
-            fetched.remember(reports)
+        for name, result in fetched.publish_each(
+            issuer=issuers,
+            issuers_from=", ".join(map(str, issuers)),
+            max_crls=max_crls,
+            allow_shrink=allow_shrink,
+            **options,
+        ):
+            if isinstance(result, CrlError):
+                done.append({"url": name, "outcome": "refused", "detail": str(result)})
+            else:
+                outcome = "published" if result.published else "unchanged"
+                done.append({"url": name, "outcome": outcome, **published_members(result)})
     return done
 
 
