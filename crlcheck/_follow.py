@@ -1,8 +1,9 @@
 """
 Poll a store's catalog and keep the last good set in use.
 
-When the store is asked, what becomes of its failures and of catalogs that are
-refused, and how long a set may be answered from.
+``_polling`` decides when the store is asked. Here is what is done with its answers,
+with its failures and with catalogs that are refused, and how long a set may be
+answered from.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
-from crlcheck._images import ImageCache, retry_due
+from crlcheck import _polling
+from crlcheck._images import ImageCache
 from crlcheck._moment import Moment
+from crlcheck._polling import Polling
 from crlcheck._refresher import Refresher
 from crlcheck._snapshot import Snapshot, Trust, denials_of, snapshot_of_catalog
 from crlcheck.catalog import CATALOG_NAME, Catalog
@@ -32,21 +35,8 @@ LOG = logging.getLogger("crlcheck")
 BACKGROUND_SECONDS = 10.0
 """How often a background refresh asks where no other time is set."""
 
-# From so many failures in a row on, the store is left alone for a while, which
-# grows up to a minute: each of them may have cost a request the whole time limit.
-_FAILURES_BEFORE_PAUSE = 3
-_FIRST_PAUSE = 5.0
-_LONGEST_PAUSE = 60.0
-
 # What is asked for no more often than that is asked for never; timers count so far.
 _LONGEST_INTERVAL = timedelta(days=36_525)
-
-# How long after a failure the background refresh tries again, where it is not due sooner.
-_RETRY_SECONDS = 1.0
-
-# How long one thread waits at most for another's poll, where it has nothing to answer
-# from or was told to ask now.
-_LONGEST_WAIT = 10.0
 
 # A poll that has taken so long is told of: a store's methods are to have time limits.
 _HANGING_SECONDS = 30.0
@@ -91,8 +81,7 @@ class FixedSet:
         """Do nothing: the indexes are the caller's to close."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Held:
+class _Held(NamedTuple):
     """
     What is answered from: a snapshot, and when its catalog was read in full.
 
@@ -109,11 +98,10 @@ class _Held:
         assert self.snapshot.catalog is not None, "it was read from a store"
         catalogs = [self.snapshot.catalog] if refused is None else [self.snapshot.catalog, refused]
         snapshot = dataclasses.replace(self.snapshot, denied=denials_of(catalogs))
-        return dataclasses.replace(self, snapshot=snapshot, refused=refused)
+        return self._replace(snapshot=snapshot, refused=refused)
 
 
-@dataclass(frozen=True, slots=True)
-class _Refusal:
+class _Refusal(NamedTuple):
     """A catalog of the store that could not be taken: its etag, when that was found, and why."""
 
     etag: str
@@ -154,30 +142,22 @@ class FollowedSet:
         self._image_memory = image_memory
         self._cache = ImageCache(image_memory)
         self._clock = clock
-        self._max_age = max_age
+        self._max_age = None if max_age is None else max_age.total_seconds()
         # None before there is one. It is replaced as a whole, as a fork may come at any time.
         self._held: _Held | None = None
         self._refusal: _Refusal | None = None
         refresh_after = min(refresh_after, _LONGEST_INTERVAL)
-        self._interval = refresh_after
         self._refresher: Refresher | None = None
         if background:
-            self._interval = refresh_after or timedelta(seconds=BACKGROUND_SECONDS)
-            self._refresher = Refresher(self._interval.total_seconds())
-        # How late the thread may be before a check asks, and how long a check waits for
-        # a poll that has just begun where what is held is older than that.
-        self._slack = min(max(self._interval, timedelta(seconds=0.5)), timedelta(seconds=1))
+            refresh_after = refresh_after or timedelta(seconds=BACKGROUND_SECONDS)
+            self._refresher = Refresher(refresh_after.total_seconds())
+        # Replaced as a whole, and only by the thread that holds the lock.
+        self._polling = Polling(refresh_after.total_seconds())
         self._lock = threading.Lock()
+        # By the monotonic clock, while a poll is under way.
         self._polling_since: float | None = None
-        self._polled_at: Moment | None = None
-        self._answered_at: Moment | None = None
-        # How long the store is left alone after the last poll.
-        self._pause = timedelta(0)
-        self._failures_in_a_row = 0
-        self._num_polls = 0
-        self._num_failed_polls = 0
-        self._num_refused_polls = 0
-        self._last_poll_seconds: float | None = None
+        # Those of the background thread outside of any poll.
+        self._num_thread_failures = 0
         _ALL.add(self)
 
     @property
@@ -194,8 +174,14 @@ class FollowedSet:
         is_helped = refresher is not None and refresher.is_running()
         if refresher is not None and not is_helped:
             refresher.ensure_running(self)
-        if self._held is None or self._is_due(is_helped):
+        polling = self._polling
+        # Without an interval it is due whatever the time.
+        if self._held is None or not polling.interval:
             self._ask()
+        else:
+            now = Moment.now(self._clock)
+            if polling.is_overdue(now) if is_helped else polling.is_due(now):
+                self._ask()
         held = self._held
         return None if held is None or self._is_too_old(held) else held.snapshot
 
@@ -203,23 +189,23 @@ class FollowedSet:
         """Say why there is no set to answer from."""
         held = self._held
         if held is None:
-            reason = "nobody has asked for it yet" if self._num_polls == 0 else self.error
+            reason = self.error if self._polling.num_polls else "nobody has asked for it yet"
             if self._polling_since is not None:
                 reason = "it is being read"
             return f"no published set could be read: {reason}"
-        age = _whole(held.read_at.age(self._clock))
+        age = _whole(self._age(held))
         reason = f"the published set was last read {age} ago, which is too long"
         return reason if self.error is None else f"{reason}: {self.error}"
 
     def freshness(self) -> Freshness:
         """Return how well the store is kept up with."""
-        held = self._held
+        held, polling = self._held, self._polling
         return Freshness(
-            None if held is None else held.read_at.age(self._clock),
-            self._num_polls,
-            self._num_failed_polls,
-            self._last_poll_seconds,
-            self._num_refused_polls,
+            None if held is None else timedelta(seconds=self._age(held)),
+            polling.num_polls,
+            polling.num_failed + self._num_thread_failures,
+            polling.last_seconds,
+            polling.num_refused,
         )
 
     def problems(self) -> list[StatusProblem]:
@@ -237,12 +223,12 @@ class FollowedSet:
             went_back = isinstance(refusal.error, CatalogRollbackError)
             kind = ProblemKind.CATALOG_WENT_BACK if went_back else ProblemKind.CATALOG_REFUSED
             found.append(StatusProblem(kind, _describe(refusal.error)))
-        error = self.error
-        if held is not None and error is not None and (refusal is None or self._failures_in_a_row):
+        error, num_failed = self.error, self._polling.num_failed_in_a_row
+        if held is not None and error is not None and (refusal is None or num_failed):
             found.append(StatusProblem(ProblemKind.STORE_FAILING, error))
         since = self._polling_since
         if since is not None and time.monotonic() - since >= _HANGING_SECONDS:
-            age = _whole(timedelta(seconds=time.monotonic() - since))
+            age = _whole(time.monotonic() - since)
             detail = f"the store has not answered a poll for {age}"
             found.append(StatusProblem(ProblemKind.STORE_FAILING, detail))
         if refresher is not None and refresher.trouble is not None:
@@ -265,7 +251,11 @@ class FollowedSet:
                 _warn("%s: image not loaded ahead: %s", self._store.url, _describe(error))
 
     def _is_too_old(self, held: _Held) -> bool:
-        return self._max_age is not None and held.read_at.age(self._clock) > self._max_age
+        return self._max_age is not None and self._age(held) > self._max_age
+
+    def _age(self, held: _Held) -> float:
+        """Return how many seconds ago the catalog was read in full."""
+        return Moment.now(self._clock).since(held.read_at)
 
     # ---- asking --------------------------------------------------------------
 
@@ -278,68 +268,40 @@ class FollowedSet:
             IndexFileError: an image in use has a successor that is refused.
             FileNotFoundError: the catalog or such a successor is missing.
         """
-        lock = self._lock
-        if not lock.acquire(timeout=_LONGEST_WAIT):
+        lock, longest = self._lock, _polling.LONGEST_WAIT
+        if not lock.acquire(timeout=longest):
             raise StoreUnavailableError(
-                f"{self._store.url}: another poll has not ended for {_LONGEST_WAIT:g} s"
+                f"{self._store.url}: another poll has not ended for {longest:g} s"
             )
         try:
-            self._failures_in_a_row, self._pause = 0, timedelta(0)
+            self._polling = self._polling.resumed()
             return self._poll(again=True)
         finally:
             lock.release()
 
     def _ask(self) -> None:
         """Ask unless another thread does, or the store is left alone."""
-        if self._is_paused():
+        polling = self._polling
+        if polling.num_failed_in_a_row and polling.is_paused(Moment.now(self._clock)):
             return
-        num_polls = self._num_polls
         lock = self._lock
-        if lock.acquire(timeout=self._patience()):
+        if lock.acquire(timeout=self._patience(polling)):
             try:
-                # Who had to wait takes what came of it.
-                if num_polls == self._num_polls:
+                # A thread that had to wait takes the result of the poll that it waited for.
+                if polling.num_polls == self._polling.num_polls:
                     with contextlib.suppress(Exception):  # told; what is held keeps answering
                         self._poll()
             finally:
                 lock.release()
 
-    def _is_due(self, is_helped: bool) -> bool:
-        """Whether a check is to ask: where its time has come, or the thread's has passed by far."""
-        if is_helped:
-            # Where the store is left alone, the thread has its turn after that.
-            return self._polled_at is not None and self._is_late(self._polled_at, self._pause)
-        last = self._answered_at
-        if last is None or not self._interval:
-            return True
-        # A clock that was set back must not keep the store from being asked.
-        return last.age(self._clock) >= self._interval or self._clock() < last.wall
-
-    def _is_late(self, last: Moment, pause: timedelta = timedelta(0)) -> bool:
-        """Whether what was last done then should have been done again, and for long already."""
-        return last.age(self._clock) > self._interval + self._slack + pause
-
-    def _patience(self) -> float:
-        """
-        Return how many seconds to wait for a poll of another thread.
-
-        Who has something to answer from does not wait, but where that is older than it
-        should be, for what has just begun: after a suspension the thread and the
-        first checks wake at one time. So a poll that takes long, or a store that
-        fails, makes nobody wait but who asks.
-        """
+    def _patience(self, polling: Polling) -> float:
+        """Return how many seconds to wait for a poll of another thread."""
         since = self._polling_since
         if self._held is None:
-            return _LONGEST_WAIT
-        if since is None or self._failures_in_a_row or self._answered_at is None:
+            return _polling.LONGEST_WAIT
+        if since is None:
             return 0
-        if not self._is_late(self._answered_at):
-            return 0
-        return max(0.0, since + self._slack.total_seconds() - time.monotonic())
-
-    def _is_paused(self) -> bool:
-        last, pause = self._polled_at, self._pause
-        return bool(pause) and last is not None and last.age(self._clock) < pause
+        return polling.patience(Moment.now(self._clock), time.monotonic() - since)
 
     def _poll(self, *, again: bool = False) -> bool:
         """
@@ -353,20 +315,20 @@ class FollowedSet:
         try:
             asked = Moment.now(self._clock)
             newer = self._read_newer(asked, again)
+            ended, seconds = Moment.now(self._clock), time.monotonic() - started
         except BaseException as error:
-            self._note_failure(error, self._refusal is not refusal)
-            raise
-        finally:
-            self._last_poll_seconds = time.monotonic() - started
-            self._num_polls += 1
             self._polling_since = None
-            self._polled_at = Moment.now(self._clock)
-        self._answered_at = asked
-        self._failures_in_a_row, self._pause = 0, timedelta(0)
-        if self._refusal is None:
+            try:
+                new_refusal = None if self._refusal is refusal else self._refusal
+                self._note_failure(error, new_refusal, time.monotonic() - started)
+            finally:
+                self._polling = self._polling.ended(Moment.now(self._clock))
+            raise
+        self._polling_since = None
+        still_refused = self._refusal is not None
+        self._polling = self._polling.answered(asked, ended, seconds, still_refused=still_refused)
+        if not still_refused:
             self.confirmed_at, self.error = asked.wall, None
-        else:
-            self._num_refused_polls += 1
         if newer is None:
             return False
         self._held = _Held(newer, asked)
@@ -406,34 +368,25 @@ class FollowedSet:
         """Return the etag by which the store is asked for another catalog, None for any."""
         held, refusal = self._held, self._refusal
         max_age = self._max_age
-        if held is not None and max_age is not None:
-            is_old = held.read_at.age(self._clock) > max_age / 2
-            if is_old:
-                return None
+        if held is not None and max_age is not None and self._age(held) > max_age / 2:
+            return None
         if refusal is not None and not again:
             # It is not read again at every check: as long as it stays, the refusal does.
-            age = refusal.at.age(self._clock)
-            if not retry_due(age.total_seconds()):
+            age = Moment.now(self._clock).since(refusal.at)
+            if age < _polling.OBJECT_REFUSED.pause(1):
                 return refusal.etag
         return None if held is None else held.snapshot.etag
 
-    def _note_failure(self, error: BaseException, is_refusal: bool) -> None:
-        """Count a poll that failed, and tell of it."""
+    def _note_failure(self, error: BaseException, refusal: _Refusal | None, seconds: float) -> None:
+        """Count a poll that failed, and tell of it; *refusal* is that of a catalog that it read."""
         is_first = self.error is None
         is_news = self.error != _describe(error)
+        is_refusal = refusal is not None
         self.error = _describe(error)
-        self._num_failed_polls += 1
-        if is_refusal:
-            # The store answers: there is nothing to spare it, and the next answer may do.
-            self._num_refused_polls += 1
-            self._answered_at = self._refusal.at if self._refusal is not None else None
-            self._failures_in_a_row, self._pause = 0, timedelta(0)
+        if refusal is not None:
+            self._polling = self._polling.refused(refusal.at, seconds)
         else:
-            self._failures_in_a_row += 1
-            too_many = self._failures_in_a_row - _FAILURES_BEFORE_PAUSE
-            if too_many >= 0:
-                pause = min(_FIRST_PAUSE * 2 ** min(too_many, 10), _LONGEST_PAUSE)
-                self._pause = timedelta(seconds=pause)
+            self._polling = self._polling.failed(seconds)
         held = self._held
         traceback = None if isinstance(error, CrlCheckError | OSError) else error
         if held is None:
@@ -455,21 +408,18 @@ class FollowedSet:
 
     def ask_regularly(self) -> float:
         """Ask in the background; return after how many seconds to ask again."""
-        num_failed = self._num_failed_polls
+        num_failed = self._polling.num_failed
         try:
             self._ask()
         except BaseException as error:  # noqa: BLE001 - SystemExit must not end the thread either
-            if num_failed == self._num_failed_polls:
+            if num_failed == self._polling.num_failed:
                 self.note_failed_thread(error)
-        interval = self._interval.total_seconds()
-        if not self._failures_in_a_row:
-            return interval
-        return min(interval, self._pause.total_seconds() or _RETRY_SECONDS)
+        return self._polling.seconds_to_next()
 
     def note_failed_thread(self, error: BaseException) -> None:
         """Count and tell as a failed poll what no poll has told."""
         self.error = _describe(error)
-        self._num_failed_polls += 1
+        self._num_thread_failures += 1
         _warn("%s: the background refresh failed: %s", self._store.url, error, traceback=error)
 
     def close(self) -> None:
@@ -507,8 +457,8 @@ def _warn(message: str, *values: object, traceback: BaseException | None = None)
         LOG.warning(message, *values, exc_info=traceback)
 
 
-def _whole(age: timedelta) -> timedelta:
-    return timedelta(seconds=int(age.total_seconds()))
+def _whole(seconds: float) -> timedelta:
+    return timedelta(seconds=int(seconds))
 
 
 _ALL: weakref.WeakSet[FollowedSet] = weakref.WeakSet()

@@ -10,27 +10,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
+from crlcheck import _polling
 from crlcheck._metadata import ImageMetadata
 from crlcheck.errors import IndexFileError, StoreError, StoreUnavailableError
 from crlcheck.index import RevocationIndex
 
-RETRY_REFUSED_SECONDS = 5.0
-"""How long something the store holds is not read again after it was refused as unusable."""
-
-RETRY_UNAVAILABLE_SECONDS = 1.0
-"""
-How long an image is not asked for again after the store did not give it: each
-attempt may have cost a request the whole time limit.
-"""
-
-
 IMAGE_OVERHEAD = 16 << 10
 """Bytes that an open image takes beside its own, roughly: objects and locks."""
-
-
-def retry_due(age: float) -> bool:
-    """Whether what was refused *age* seconds ago may be read again."""
-    return age >= RETRY_REFUSED_SECONDS
 
 
 class HeldImage:
@@ -125,12 +111,8 @@ class HeldImage:
         self._opened = None
 
     def _load(self) -> RevocationIndex:
-        refused_at = self._refused_at
-        if refused_at is not None and not retry_due(time.monotonic() - refused_at):
-            raise IndexFileError(f"{self.error} (not tried again yet)")
-        since = self._unavailable_at
-        if since is not None and time.monotonic() - since < RETRY_UNAVAILABLE_SECONDS:
-            raise StoreUnavailableError(f"{self.error} (not tried again yet)")
+        if self.error is not None:
+            self._require_retry_due()
         try:
             opened = self._open()
         except IndexFileError as error:
@@ -151,6 +133,17 @@ class HeldImage:
             raise failure from error
         self.error = self._refused_at = self._unavailable_at = None
         return opened
+
+    def _require_retry_due(self) -> None:
+        """Raise the last failure again while it is not long ago."""
+        now = time.monotonic()
+        refused_at, unavailable_at = self._refused_at, self._unavailable_at
+        if refused_at is not None and now - refused_at < _polling.OBJECT_REFUSED.pause(1):
+            raise IndexFileError(f"{self.error} (not tried again yet)")
+        if unavailable_at is not None and now - unavailable_at < _polling.OBJECT_UNAVAILABLE.pause(
+            1
+        ):
+            raise StoreUnavailableError(f"{self.error} (not tried again yet)")
 
     def _note_failure(self, error: Exception) -> None:
         self.error = str(error)

@@ -176,7 +176,7 @@ def publish_crl(
     begun, started = Moment.now(lambda: moment), time.monotonic()
 
     def clock() -> datetime:
-        return moment + begun.age_by_machine()
+        return moment + timedelta(seconds=begun.age_by_machine())
 
     rules = PublishRules(
         clock=clock,

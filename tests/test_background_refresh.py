@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 import crlcheck
-from crlcheck import _moment, _refresher
+from crlcheck import _moment, _polling, _refresher
 from crlcheck._follow import FollowedSet
 from crlcheck.errors import StoreUnavailableError
 from crlcheck.types import ProblemKind, RevocationStatus
@@ -176,11 +176,13 @@ def test_a_suspension_ends_a_pause_too() -> None:
     publish(store, 1, revoked=[])
     checker = make(store, clock=clock, refresh_after=HOUR)
     checker.check(BAD)
+    followed = checker._set
+    assert isinstance(followed, FollowedSet)
     store.is_down = True
     for _ in range(3):
         with pytest.raises(StoreUnavailableError):
             checker.refresh()
-        checker._set._failures_in_a_row = 5  # type: ignore[union-attr]
+        followed._polling = followed._polling._replace(num_failed_in_a_row=5)
     clock.now = NOW + 2 * HOUR
     checker.check(BAD)
     store.is_down = False
@@ -248,7 +250,7 @@ def test_nobody_waits_for_a_store_that_fails() -> None:
     assert isinstance(followed, FollowedSet)
     with followed._lock:
         followed._polling_since = time.monotonic()
-        assert followed._patience() == 0
+        assert followed._patience(followed._polling) == 0
         assert checker.check(GOOD).status is NOT_REVOKED
 
 
@@ -258,7 +260,7 @@ def test_the_first_set_is_waited_for_no_longer_than_a_while(
     """
     A store that hangs keeps the one check that asks it, and no other for good.
     """
-    monkeypatch.setattr("crlcheck._follow._LONGEST_WAIT", 0.05)
+    monkeypatch.setattr(_polling, "LONGEST_WAIT", 0.05)
     store = CountingStore()
     publish(store)
     checker = make_checker(store)
@@ -531,7 +533,7 @@ def test_a_store_that_was_down_is_asked_again_soon(monkeypatch: pytest.MonkeyPat
     One failure does not cost a whole interval of the thread, and a check does not
     ask in its place while it is about to.
     """
-    monkeypatch.setattr("crlcheck._follow._RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(_polling, "OBJECT_UNAVAILABLE", _polling.BackOff(0.02, 0.02))
     store = CountingStore()
     publish(store, 1, revoked=[])
     checker = make(store, refresh_after=timedelta(seconds=0.3))

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from crlcheck import _images
+from crlcheck import _polling
 from crlcheck._metadata import ImageMetadata
 from crlcheck.catalog import CATALOG_NAME, Catalog, IssuerRecord, PublishedImage, ScopeRecord
 from crlcheck.compiler import compile_unverified_crl
@@ -186,7 +186,7 @@ def test_a_generation_with_a_bad_image_never_replaces_a_good_one(
     with pytest.raises((IndexFileError, FileNotFoundError)):
         checker.refresh()
     store.write(name, whole)
-    monkeypatch.setattr(_images, "RETRY_REFUSED_SECONDS", 0.0)
+    monkeypatch.setattr(_polling, "OBJECT_REFUSED", _polling.BackOff(0.0, 0.0))
     assert checker.check(BAD).status is REVOKED
     assert checker.status().error is None
 
@@ -215,7 +215,7 @@ def test_a_bad_image_at_first_need_is_undetermined(
     assert [scope.error is None for scope in checker.status().scopes].count(False) == 1
     assert checker.check(FOREIGN).status is REVOKED
     store.write(name, whole)
-    monkeypatch.setattr(_images, "RETRY_REFUSED_SECONDS", 0.0)
+    monkeypatch.setattr(_polling, "OBJECT_REFUSED", _polling.BackOff(0.0, 0.0))
     assert checker.check(GOOD).status is NOT_REVOKED
 
 

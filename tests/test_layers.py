@@ -33,6 +33,7 @@ LAYERS = (
         "_bitmap",
         "_metadata",
         "_object_store",
+        "_polling",
         "_s3_get",
         "_signature_scheme",
         "_source",
