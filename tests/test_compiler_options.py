@@ -110,7 +110,7 @@ def test_every_option_is_offered_everywhere() -> None:
     """The library, the command line and the preprocessor take the same options."""
     options = set(CompileOptions.__annotations__)
     assert {field.name for field in dataclasses.fields(Options)} == options
-    for command in ("compile", "publish"):
+    for command in ("compile", "publish", "fetch"):
         assert options <= {parameter.name for parameter in root.commands[command].params}
     settings = {field.name for field in dataclasses.fields(Settings)}
     assert options - settings == {"max_source_size"}  # there max_crl_size

@@ -17,15 +17,16 @@ from typing import Any
 
 import pytest
 
-from crlcheck import fetcher, split_crls
+from crlcheck import fetcher, publisher, split_crls
 from crlcheck._publication import is_intact
 from crlcheck.cli import main
 from crlcheck.demo.pki import pem_block
-from crlcheck.errors import FetchError
+from crlcheck.errors import FetchError, StoreUnavailableError
 from crlcheck.fetcher import FetchLimits, fetch
 from crlcheck.operations import remove_scope, reset_scope
 from crlcheck.rejections import read_rejections
 from crlcheck.stores import LocalStore
+from crlcheck.types import PublishReport
 from support.attacks import ATTACKS, Attack, attacking, seconds_of
 from support.events import s3_event
 from support.example_pki import example_pki
@@ -595,6 +596,61 @@ def test_the_command_accepts_what_its_options_name(
     assert main([*command, "--allow-no-next-update", "--no-attributes"]) == 0
     (record,) = catalog_of(LocalStore(tmp_path / "store")).scopes.values()
     assert not record.base.metadata.attributes
+
+
+def test_the_command_asks_nobody_without_issuers(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    An issuer that is no certificate is one error of the command, not one of each CRL.
+    """
+    issuer = tmp_path / "ca.pem"
+    issuer.write_bytes(b"no certificate")
+    command = ["fetch", f"{site.url}/ca.crl", f"{site.url}/b.crl", "--allow-private"]
+    assert main([*command, "--to", str(tmp_path / "store"), "--issuer", str(issuer)]) == 4
+    assert capsys.readouterr().err.count(str(issuer)) == 1
+    assert site.asked == []
+
+
+def test_the_command_tells_what_it_published_before_it_failed(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A store that goes away after the first CRL of a file takes back nothing.
+    """
+    issuer = tmp_path / "ca.pem"
+    issuer.write_bytes(PKI.authority.pem)
+    site.pages["/ca.pem"] = 200, {}, pem_of(PKI.crl(), PKI.crl(2, age=timedelta(0)))
+    published = publisher.publish_crl
+
+    def publish_once(*arguments: Any, source_name: str, **options: Any) -> PublishReport:
+        if source_name.endswith("#2"):
+            raise StoreUnavailableError("the store is gone")
+        return published(*arguments, source_name=source_name, **options)
+
+    monkeypatch.setattr(publisher, "publish_crl", publish_once)
+    command = ["fetch", f"{site.url}/ca.pem", "--allow-private", "--json"]
+    assert main([*command, "--to", str(tmp_path / "store"), "--issuer", str(issuer)]) == 4
+    found = json.loads(capsys.readouterr().out)
+    assert [one["outcome"] for one in found] == ["published", "failed"]
+
+
+def test_the_size_is_bounded_as_by_publish(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    By the option of the same name, or its short one.
+    """
+    issuer = tmp_path / "ca.pem"
+    issuer.write_bytes(PKI.authority.pem)
+    crl = PKI.crl()
+    site.pages["/ca.crl"] = 200, {}, crl
+    command = ["fetch", f"{site.url}/ca.crl", "--to", str(tmp_path / "store")]
+    command += ["--issuer", str(issuer), "--allow-private"]
+    for option in ("--max-source-size", "--max-size"):
+        assert main([*command, option, str(len(crl) - 1)]) == 4
+        assert "bytes" in capsys.readouterr().err
+    assert main([*command, "--max-size", str(len(crl))]) == 0
 
 
 def test_the_function_fetches_on_a_schedule(

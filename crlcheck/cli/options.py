@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
+from crlcheck._pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck._source import DEFAULT_MAX_CRLS
 from crlcheck.compiler import CompileOptions
 
@@ -34,17 +35,6 @@ max_crls_option = click.option(
 
 def compile_options(command: _Command) -> _Command:
     """Add the options of ``CompileOptions``, handed over as those that were given."""
-    max_source_size = click.option(
-        "--max-source-size",
-        type=click.IntRange(min=0),
-        metavar="BYTES",
-        help="Refuse a larger CRL; 0 accepts any size.",
-    )
-    return format_options(max_source_size(command))
-
-
-def format_options(command: _Command) -> _Command:
-    """Add those of ``CompileOptions`` that say which CRLs are accepted, and what is kept."""
     flags = (
         ("--no-attributes", "attributes", False, "Keep serial numbers only, no reasons and dates."),
         ("--allow-sha1", "allow_sha1", True, "Accept signatures over SHA-1."),
@@ -65,7 +55,14 @@ def format_options(command: _Command) -> _Command:
     )
     for flag, name, value, help_text in reversed(flags):
         command = click.option(flag, name, flag_value=value, default=None, help=help_text)(command)
-    return command
+    return click.option(
+        "--max-source-size",
+        "--max-size",
+        "max_source_size",
+        type=click.IntRange(min=0),
+        metavar="BYTES",
+        help=f"Refuse a larger CRL ({DEFAULT_MAX_SOURCE_SIZE:,} by default); 0 accepts any size.",
+    )(command)
 
 
 def given_options(options: dict[str, Any]) -> CompileOptions:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,16 @@ import click
 
 from crlcheck._json import time_text
 from crlcheck._name import names_match
+from crlcheck._pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck._snapshot import Trust, snapshot_of_catalog
 from crlcheck._wording import count
 from crlcheck.catalog import CATALOG_NAME, Catalog
+from crlcheck.certificate import load_certificates
 from crlcheck.cli.operations import usage
-from crlcheck.cli.options import format_options, given_options, issuer_option, max_crls_option
+from crlcheck.cli.options import compile_options, given_options, issuer_option, max_crls_option
 from crlcheck.cli.sources import open_target
 from crlcheck.cli.status import EXIT_FAILED, about, describe, report_error
 from crlcheck.cli.text import published_members, say, say_json
-from crlcheck.compiler import CompileOptions
 from crlcheck.errors import CrlCheckError, CrlError, FetchError, IndexFileError, StoreError
 from crlcheck.fetcher import FetchLimits, check_url, fetch
 from crlcheck.mirror import mirror_store
@@ -96,24 +98,15 @@ def advance_command(store: str, above: int) -> int:
     "--to", "store", required=True, metavar="STORE", help="A directory or s3://bucket/prefix."
 )
 @issuer_option
-@click.option(
-    "--max-size",
-    type=click.IntRange(min=0),
-    default=1 << 30,
-    show_default=True,
-    metavar="BYTES",
-    help="Fetch no larger CRL; 0 fetches any size.",
-)
 @max_crls_option
 @click.option("--allow-private", is_flag=True, help="Go to private addresses, too.")
 @click.option("--allow-shrink", is_flag=True, help="Publish though most entries are gone.")
-@format_options
+@compile_options
 @_json_option
 def fetch_command(
     urls: tuple[str, ...],
     store: str,
     issuers: tuple[Path, ...],
-    max_size: int,
     max_crls: int,
     allow_private: bool,
     allow_shrink: bool,
@@ -129,16 +122,17 @@ def fetch_command(
         for url in urls:
             check_url(url)
     target = open_target(store)
+    given = given_options(options)
+    max_size = given.get("max_source_size", DEFAULT_MAX_SOURCE_SIZE)
     limits = FetchLimits(max_size=max_size, allow_private=allow_private)
-    given = given_options({**options, "max_source_size": max_size})
-    done: list[dict[str, Any]] = []
-    for url in urls:
-        try:
-            done += _fetch_one(
-                url, target, issuers, limits, given, max_crls=max_crls, allow_shrink=allow_shrink
-            )
-        except (FetchError, StoreError, OSError) as error:
-            done.append({"url": url, "outcome": "failed", "detail": describe(error)})
+    publish_options: dict[str, Any] = {
+        "issuer": [one.der for one in load_certificates(issuers)],
+        "issuers_from": ", ".join(map(str, issuers)),
+        "max_crls": max_crls,
+        "allow_shrink": allow_shrink,
+        **given,
+    }
+    done = [one for url in urls for one in _fetch_one(url, target, limits, publish_options)]
     for one in done:
         if one["outcome"] in ("failed", "refused"):
             named = one["detail"].startswith(one["url"])
@@ -151,32 +145,22 @@ def fetch_command(
 
 
 def _fetch_one(
-    url: str,
-    store: ObjectStore,
-    issuers: tuple[Path, ...],
-    limits: FetchLimits,
-    options: CompileOptions,
-    *,
-    max_crls: int,
-    allow_shrink: bool,
-) -> list[dict[str, Any]]:
-    done: list[dict[str, Any]] = []
-    with fetch(url, store, limits) as fetched:
-        if fetched is None:
-            return [{"url": url, "outcome": "not modified"}]
-        for name, result in fetched.publish_each(
-            issuer=issuers,
-            issuers_from=", ".join(map(str, issuers)),
-            max_crls=max_crls,
-            allow_shrink=allow_shrink,
-            **options,
-        ):
-            if isinstance(result, CrlError):
-                done.append({"url": name, "outcome": "refused", "detail": str(result)})
-            else:
-                outcome = "published" if result.published else "unchanged"
-                done.append({"url": name, "outcome": outcome, **published_members(result)})
-    return done
+    url: str, store: ObjectStore, limits: FetchLimits, publish_options: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Yield what became of each CRL that *url* answers with."""
+    try:
+        with fetch(url, store, limits) as fetched:
+            if fetched is None:
+                yield {"url": url, "outcome": "not modified"}
+                return
+            for name, result in fetched.publish_each(**publish_options):
+                if isinstance(result, CrlError):
+                    yield {"url": name, "outcome": "refused", "detail": str(result)}
+                else:
+                    outcome = "published" if result.published else "unchanged"
+                    yield {"url": name, "outcome": outcome, **published_members(result)}
+    except (FetchError, StoreError, OSError) as error:
+        yield {"url": url, "outcome": "failed", "detail": describe(error)}
 
 
 # ---- export ------------------------------------------------------------------
