@@ -10,9 +10,19 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from crlcheck._json import time_text
+
 
 class CrlCheckError(Exception):
     """The root of the tree: catching it catches everything below."""
+
+    def as_dict(self) -> dict[str, str | int | None]:
+        """Return what the error carries beside its message as JSON-ready scalars, for logs."""
+        return {
+            name: time_text(value) if isinstance(value, datetime) else value
+            for name, value in vars(self).items()
+            if value is None or isinstance(value, str | int | datetime)
+        }
 
 
 class CrlError(CrlCheckError):

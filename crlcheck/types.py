@@ -186,6 +186,23 @@ class CompileReport:
     warnings: CrlWarning
     image: bytes | None = field(default=None, repr=False)
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as JSON-ready values, for logs: the issuer's DER in hex, no image."""
+        return {
+            "issuer": self.issuer.hex(),
+            "crl_number": self.crl_number,
+            "base_crl_number": self.base_crl_number,
+            "this_update": time_text(self.this_update),
+            "next_update": time_text(self.next_update),
+            "num_entries": self.num_entries,
+            "num_duplicates": self.num_duplicates,
+            "source_size": self.source_size,
+            "image_size": self.image_size,
+            "tbs_digest": self.tbs_digest,
+            "digest": self.digest,
+            "warnings": list(self.warnings.names),
+        }
+
 
 class PublishWarningKind(enum.Enum):
     """What somebody should look at although a CRL was published; stable words."""

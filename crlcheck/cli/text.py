@@ -11,7 +11,6 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from crlcheck._json import time_text
 from crlcheck._name import name_text
 from crlcheck._wording import printable
 from crlcheck.types import CompileReport, PublishReport
@@ -90,18 +89,5 @@ def changes_text(report: PublishReport) -> str:
 
 
 def report_members(report: CompileReport) -> dict[str, Any]:
-    """Return a report as JSON has it; sizes are bytes."""
-    return {
-        "issuer": name_text(report.issuer),
-        "crl_number": report.crl_number,
-        "base_crl_number": report.base_crl_number,
-        "this_update": time_text(report.this_update),
-        "next_update": time_text(report.next_update),
-        "num_entries": report.num_entries,
-        "num_duplicates": report.num_duplicates,
-        "source_size": report.source_size,
-        "image_size": report.image_size,
-        "tbs_digest": report.tbs_digest,
-        "digest": report.digest,
-        "warnings": report.warnings.names,
-    }
+    """Return a report as JSON has it, with the issuer in words; sizes are bytes."""
+    return {**report.as_dict(), "issuer": name_text(report.issuer)}
