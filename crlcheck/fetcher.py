@@ -33,7 +33,7 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from crlcheck._comparison import is_past, speaking
 from crlcheck._deadline import TimedSocket, connect, resolve, secure
-from crlcheck._json import members_of, parse_json
+from crlcheck._json import members_of, parse_json, time_text
 from crlcheck._metadata import ImageMetadata
 from crlcheck._publication import is_intact
 from crlcheck._source import DEFAULT_MAX_CRLS
@@ -420,7 +420,7 @@ def _validators(response: HTTPResponse) -> dict[str, str]:
     found = {
         "etag": response.headers.get("ETag"),
         "last_modified": response.headers.get("Last-Modified"),
-        "at": datetime.now(UTC).isoformat(),
+        "at": time_text(datetime.now(UTC)),
     }
     return {name: value for name, value in found.items() if value and _is_header_value(value)}
 

@@ -52,7 +52,7 @@ def of_report(report: PublishReport, seconds: float, now: datetime) -> Outcome:
     What publishing did. ``age`` is the time since thisUpdate, ``time_left`` until
     nextUpdate (below 0: stale), in seconds.
     """
-    compiled = report.compiled
+    compiled, said = report.compiled, report.compiled.as_dict()
     left = None if compiled.next_update is None else (compiled.next_update - now).total_seconds()
     number = compiled.crl_number
     outcome: Outcome = {
@@ -70,13 +70,13 @@ def of_report(report: PublishReport, seconds: float, now: datetime) -> Outcome:
         "num_publish_warnings": len(report.warnings),
         # A CRL number may exceed what JSON readers keep exactly as a number.
         "crl_number": None if number is None else str(number),
-        "this_update": compiled.this_update.isoformat(),
-        "next_update": None if compiled.next_update is None else compiled.next_update.isoformat(),
+        "this_update": said["this_update"],
+        "next_update": said["next_update"],
         "age": round((now - compiled.this_update).total_seconds()),
         "time_left": None if left is None else round(left),
         "source_size": compiled.source_size,
         "image_size": compiled.image_size,
-        "warnings": ",".join(compiled.warnings.names),
+        "warnings": ",".join(said["warnings"]),
         "num_lost_swaps": report.num_lost_swaps,
         "seconds": round(seconds, 3),
         **{f"seconds_{stage}": round(spent, 3) for stage, spent in report.seconds.items()},
@@ -120,12 +120,8 @@ def cause_of(error: Exception) -> str:
 
 def describe(error: Exception) -> Outcome:
     """An error's type, message and values (such as the rule broken and its offset)."""
-    values: Outcome = {}
-    for name, value in vars(error).items():
-        if isinstance(value, datetime):
-            values[name] = value.isoformat()
-        elif isinstance(value, str | int):
-            values[name] = value
+    carried = error.as_dict() if isinstance(error, CrlCheckError) else vars(error)
+    values = {name: value for name, value in carried.items() if isinstance(value, str | int)}
     return {**values, "error": type(error).__name__, "detail": str(error)}
 
 

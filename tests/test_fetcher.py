@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.server
 import json
+import re
 import socket
 import ssl
 import threading
@@ -133,6 +134,8 @@ def test_what_was_remembered_is_asked_for_by_its_validators(site: Site) -> None:
     assert ["If-None-Match" in asked for asked in site.asked] == [False, False, True]
     assert site.asked[-1]["If-Modified-Since"] == VALIDATORS["Last-Modified"]
     assert fetch_and_publish(url, MemoryStore())
+    (name,) = store.names("fetch/")
+    assert re.fullmatch(r"20[0-9-]+T[0-9:.]+Z", json.loads(store.read(name).body)["at"])
 
 
 def _remove(store: MemoryStore, scope: str) -> None:

@@ -64,6 +64,15 @@ REJECTED: dict[str, tuple[Callable[[], bytes], str]] = {
 }
 
 
+TIMES = {"not_yet_valid": ("this_update", "now"), "expired": ("next_update", "now")}
+"""The members of a rejection's line that are times."""
+
+
+def as_rfc_3339(time: str) -> str:
+    """A time in UTC as every other output has it, with a Z at the end."""
+    return datetime.fromisoformat(time).astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
 @pytest.mark.parametrize("cause", REJECTED)
 def test_each_rejection_explains_itself(
     pipeline: Pipeline,
@@ -86,6 +95,8 @@ def test_each_rejection_explains_itself(
     assert line["object"] == f"s3://{bucket}/{key}"
     assert line["message"].startswith("the CRL is refused, and what was published before goes on")
     assert words in line["message"]
+    times = {name: line[name] for name in TIMES.get(cause, ())}
+    assert times == {name: as_rfc_3339(value) for name, value in times.items()}
     (metrics,) = metrics_of(capsys)
     assert (metrics["Rejected"], metrics["cause"]) == ([1.0], cause)
     assert metrics["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [
@@ -215,6 +226,8 @@ def test_a_publication_tells_all_there_is(
     assert line["num_lifted_recently"] == 1
     assert (line["num_entries"], line["num_newly_revoked"], line["num_lifted"]) == (4, 2, 1)
     assert 60 <= line["age"] < 120
+    assert line["this_update"] == as_rfc_3339(line["this_update"])
+    assert line["next_update"] == as_rfc_3339(line["next_update"])
     stages = {name for name in line if name.startswith("seconds_")}
     assert stages == {f"seconds_{one}" for one in ("compile", "upload", "swap", "compare")}
     (metrics,) = metrics_of(capsys)
