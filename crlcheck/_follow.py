@@ -45,8 +45,8 @@ _HANGING_SECONDS = 30.0
 _MAX_PRELOADED = 16
 
 
-class FixedSet:
-    """A snapshot that stays: indexes handed over. The counterpart of FollowedSet."""
+class IndexSet:
+    """A snapshot that stays: indexes handed over. The counterpart of StoreSet."""
 
     confirmed_at: datetime | None = None
     error: str | None = None
@@ -81,7 +81,7 @@ class FixedSet:
         """Do nothing: the indexes are the caller's to close."""
 
 
-class _Held(NamedTuple):
+class _SetInUse(NamedTuple):
     """
     What is answered from: a snapshot, and when its catalog was read in full.
 
@@ -93,7 +93,7 @@ class _Held(NamedTuple):
     read_at: Moment
     refused: Catalog | None = None
 
-    def beside(self, refused: Catalog | None) -> _Held:
+    def beside(self, refused: Catalog | None) -> _SetInUse:
         """Return the same with the denials of another refused catalog, or of none."""
         assert self.snapshot.catalog is not None, "it was read from a store"
         catalogs = [self.snapshot.catalog] if refused is None else [self.snapshot.catalog, refused]
@@ -109,7 +109,7 @@ class _Refusal(NamedTuple):
     error: BaseException
 
 
-class FollowedSet:
+class StoreSet:
     """
     The published set of a store, kept up to date by conditional GETs.
 
@@ -144,7 +144,7 @@ class FollowedSet:
         self._clock = clock
         self._max_age = None if max_age is None else max_age.total_seconds()
         # None before there is one. It is replaced as a whole, as a fork may come at any time.
-        self._held: _Held | None = None
+        self._in_use: _SetInUse | None = None
         self._refusal: _Refusal | None = None
         refresh_after = min(refresh_after, _LONGEST_INTERVAL)
         self._refresher: Refresher | None = None
@@ -163,8 +163,8 @@ class FollowedSet:
     @property
     def snapshot(self) -> Snapshot | None:
         """The last good one, None before there was one; it may be too old to answer from."""
-        held = self._held
-        return None if held is None else held.snapshot
+        in_use = self._in_use
+        return None if in_use is None else in_use.snapshot
 
     # ---- what to answer from -------------------------------------------------
 
@@ -176,32 +176,32 @@ class FollowedSet:
             refresher.ensure_running(self)
         polling = self._polling
         # Without an interval it is due whatever the time.
-        if self._held is None or not polling.interval:
+        if self._in_use is None or not polling.interval:
             self._ask()
         else:
             now = Moment.now(self._clock)
             if polling.is_overdue(now) if is_helped else polling.is_due(now):
                 self._ask()
-        held = self._held
-        return None if held is None or self._is_too_old(held) else held.snapshot
+        in_use = self._in_use
+        return None if in_use is None or self._is_too_old(in_use) else in_use.snapshot
 
     def why_none(self) -> str:
         """Say why there is no set to answer from."""
-        held = self._held
-        if held is None:
+        in_use = self._in_use
+        if in_use is None:
             reason = self.error if self._polling.num_polls else "nobody has asked for it yet"
             if self._polling_since is not None:
                 reason = "it is being read"
             return f"no published set could be read: {reason}"
-        age = _whole(self._age(held))
+        age = _whole(self._age(in_use))
         reason = f"the published set was last read {age} ago, which is too long"
         return reason if self.error is None else f"{reason}: {self.error}"
 
     def freshness(self) -> Freshness:
         """Return how well the store is kept up with."""
-        held, polling = self._held, self._polling
+        in_use, polling = self._in_use, self._polling
         return Freshness(
-            None if held is None else timedelta(seconds=self._age(held)),
+            None if in_use is None else timedelta(seconds=self._age(in_use)),
             polling.num_polls,
             polling.num_failed + self._num_thread_failures,
             polling.last_seconds,
@@ -211,20 +211,20 @@ class FollowedSet:
     def problems(self) -> list[StatusProblem]:
         """Return what is wrong between the checker and its store, the worst first."""
         found: list[StatusProblem] = []
-        held, refusal, refresher = self._held, self._refusal, self._refresher
+        in_use, refusal, refresher = self._in_use, self._refusal, self._refresher
         if refresher is not None and refresher.has_ended():
             # Whoever looks at a service that nobody uses brings it back too.
             refresher.ensure_running(self)
-        if held is None:
+        if in_use is None:
             found.append(StatusProblem(ProblemKind.NOT_LOADED, self.why_none(), is_error=True))
-        elif self._is_too_old(held):
+        elif self._is_too_old(in_use):
             found.append(StatusProblem(ProblemKind.TOO_OLD, self.why_none(), is_error=True))
         if refusal is not None:
             went_back = isinstance(refusal.error, CatalogRollbackError)
             kind = ProblemKind.CATALOG_WENT_BACK if went_back else ProblemKind.CATALOG_REFUSED
             found.append(StatusProblem(kind, _describe(refusal.error)))
         error, num_failed = self.error, self._polling.num_failed_in_a_row
-        if held is not None and error is not None and (refusal is None or num_failed):
+        if in_use is not None and error is not None and (refusal is None or num_failed):
             found.append(StatusProblem(ProblemKind.STORE_FAILING, error))
         since = self._polling_since
         if since is not None and time.monotonic() - since >= _HANGING_SECONDS:
@@ -250,12 +250,12 @@ class FollowedSet:
             except Exception as error:  # noqa: BLE001 - whatever it is, the checks try again
                 _warn("%s: image not loaded ahead: %s", self._store.url, _describe(error))
 
-    def _is_too_old(self, held: _Held) -> bool:
-        return self._max_age is not None and self._age(held) > self._max_age
+    def _is_too_old(self, in_use: _SetInUse) -> bool:
+        return self._max_age is not None and self._age(in_use) > self._max_age
 
-    def _age(self, held: _Held) -> float:
+    def _age(self, in_use: _SetInUse) -> float:
         """Return how many seconds ago the catalog was read in full."""
-        return Moment.now(self._clock).since(held.read_at)
+        return Moment.now(self._clock).since(in_use.read_at)
 
     # ---- asking --------------------------------------------------------------
 
@@ -297,7 +297,7 @@ class FollowedSet:
     def _patience(self, polling: Polling) -> float:
         """Return how many seconds to wait for a poll of another thread."""
         since = self._polling_since
-        if self._held is None:
+        if self._in_use is None:
             return _polling.LONGEST_WAIT
         if since is None:
             return 0
@@ -310,7 +310,7 @@ class FollowedSet:
         Whatever is raised is counted and told here. *again*: read the catalog again
         also where it was refused a moment ago.
         """
-        held, refusal = self._held, self._refusal
+        in_use, refusal = self._in_use, self._refusal
         self._polling_since = started = time.monotonic()
         try:
             asked = Moment.now(self._clock)
@@ -331,23 +331,23 @@ class FollowedSet:
             self.confirmed_at, self.error = asked.wall, None
         if newer is None:
             return False
-        self._held = _Held(newer, asked)
-        return held is None or newer.catalog is not held.snapshot.catalog
+        self._in_use = _SetInUse(newer, asked)
+        return in_use is None or newer.catalog is not in_use.snapshot.catalog
 
     def _read_newer(self, asked: Moment, again: bool) -> Snapshot | None:
         """Return what the store has published since, or again, None for nothing to take."""
-        held, refusal = self._held, self._refusal
+        in_use, refusal = self._in_use, self._refusal
         etag = self._etag_in_hand(again)
         stored = self._store.read_if_changed(CATALOG_NAME, etag)
         if stored is None:
             if refusal is None or etag != refusal.etag:
                 # The store has what is held again.
                 self._refusal = None
-                if held is not None and held.refused is not None:
-                    self._held = held.beside(None)
+                if in_use is not None and in_use.refused is not None:
+                    self._in_use = in_use.beside(None)
             return None
         catalog: Catalog | None = None
-        snapshot = None if held is None else held.snapshot
+        snapshot = None if in_use is None else in_use.snapshot
         try:
             catalog = Catalog.from_bytes(stored.body)
             newer = snapshot_of_catalog(
@@ -355,8 +355,8 @@ class FollowedSet:
             )
         except BaseException as error:
             # A denial is to count even where the rest of its catalog cannot be taken.
-            if held is not None and catalog is not None:
-                self._held = held.beside(catalog)
+            if in_use is not None and catalog is not None:
+                self._in_use = in_use.beside(catalog)
             if _is_for_good(error):
                 self._refusal = _Refusal(stored.etag, asked, error)
             raise
@@ -366,16 +366,16 @@ class FollowedSet:
 
     def _etag_in_hand(self, again: bool) -> str | None:
         """Return the etag by which the store is asked for another catalog, None for any."""
-        held, refusal = self._held, self._refusal
+        in_use, refusal = self._in_use, self._refusal
         max_age = self._max_age
-        if held is not None and max_age is not None and self._age(held) > max_age / 2:
+        if in_use is not None and max_age is not None and self._age(in_use) > max_age / 2:
             return None
         if refusal is not None and not again:
             # It is not read again at every check: as long as it stays, the refusal does.
             age = Moment.now(self._clock).since(refusal.at)
             if age < _polling.OBJECT_REFUSED.pause(1):
                 return refusal.etag
-        return None if held is None else held.snapshot.etag
+        return None if in_use is None else in_use.snapshot.etag
 
     def _note_failure(self, error: BaseException, refusal: _Refusal | None, seconds: float) -> None:
         """Count a poll that failed, and tell of it; *refusal* is that of a catalog that it read."""
@@ -387,19 +387,19 @@ class FollowedSet:
             self._polling = self._polling.refused(refusal.at, seconds)
         else:
             self._polling = self._polling.failed(seconds)
-        held = self._held
+        in_use = self._in_use
         traceback = None if isinstance(error, CrlCheckError | OSError) else error
-        if held is None:
+        if in_use is None:
             if is_first:
                 message = "%s: no published set could be read: %s; every answer is UNDETERMINED"
                 _warn(message, self._store.url, self.error, traceback=traceback)
         elif not is_refusal or is_news:
-            assert held.snapshot.catalog is not None, "it was read from a store"
+            assert in_use.snapshot.catalog is not None, "it was read from a store"
             _warn(
                 "%s: generation %d, read %s ago, stays in use: %s",
                 self._store.url,
-                held.snapshot.catalog.generation,
-                _whole(held.read_at.age_by_machine()),
+                in_use.snapshot.catalog.generation,
+                _whole(in_use.read_at.age_by_machine()),
                 self.error,
                 traceback=traceback,
             )
@@ -434,8 +434,8 @@ class FollowedSet:
         if self._refresher is not None:
             self._refresher.after_fork()
         self._cache.after_fork()
-        if self._held is not None:
-            for image in self._held.snapshot.all_images():
+        if self._in_use is not None:
+            for image in self._in_use.snapshot.all_images():
                 image.after_fork()
 
 
@@ -461,7 +461,7 @@ def _whole(seconds: float) -> timedelta:
     return timedelta(seconds=int(seconds))
 
 
-_ALL: weakref.WeakSet[FollowedSet] = weakref.WeakSet()
+_ALL: weakref.WeakSet[StoreSet] = weakref.WeakSet()
 
 
 def _after_fork() -> None:

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import cached_property
 
-from crlcheck._images import HeldImage
+from crlcheck._images import CachedImage
 from crlcheck._json import time_text
 from crlcheck._metadata import ImageMetadata
 from crlcheck._name import name_text
-from crlcheck._path import Judge
+from crlcheck._path import PathChecker
 from crlcheck._points import (
     ALL_REASONS,
     is_named,
@@ -62,8 +62,8 @@ def examine(
 
 def _of_crls(snapshot: Snapshot, now: datetime, policy: Policy) -> tuple[list[StatusProblem], bool]:
     """Return what is wrong with the CRLs held, and whether one of them clears anybody."""
-    judge = Judge(snapshot, policy, now, loads=False)
-    prober = _Prober(judge, snapshot)
+    path_checker = PathChecker(snapshot, policy, now, loads=False)
+    prober = _Prober(path_checker, snapshot)
     problems: list[StatusProblem] = []
     unclear: StatusProblem | None = None
     undecided: dict[IssuerKey, StatusProblem | None] = {}
@@ -80,7 +80,7 @@ def _of_crls(snapshot: Snapshot, now: datetime, policy: Policy) -> tuple[list[St
         if key is None:
             continue
         if key not in undecided:
-            undecided[key] = _above(judge, key, base)
+            undecided[key] = _above(path_checker, key, base)
         is_open = not (found or is_decided or undecided[key])
         if is_open and num_probed < _MAX_PROBED:
             num_probed += 1
@@ -107,8 +107,8 @@ _UNLISTED = -(1 << 160)
 class _Prober:
     """Asks for certificates that no CRL lists."""
 
-    def __init__(self, judge: Judge, snapshot: Snapshot) -> None:
-        self._judge = judge
+    def __init__(self, path_checker: PathChecker, snapshot: Snapshot) -> None:
+        self._path_checker = path_checker
         self._snapshot = snapshot
 
     @cached_property
@@ -121,7 +121,7 @@ class _Prober:
                 found.setdefault(image.metadata.verifier_key_hash, []).append(point)
         return found
 
-    def problem(self, key: IssuerKey, image: HeldImage) -> StatusProblem | None:
+    def problem(self, key: IssuerKey, image: CachedImage) -> StatusProblem | None:
         """
         Return why a certificate that a CRL speaks for, and that none lists, is not cleared.
         """
@@ -138,7 +138,7 @@ class _Prober:
             not_after=None,
             is_ca=_is_for_ca(metadata),
         )
-        result = self._judge.judge_certificate_of(key, certificate)
+        result = self._path_checker.check_certificate_of(key, certificate)
         if result.status is not RevocationStatus.UNDETERMINED:
             return None
         cause = result.cause.value if result.cause is not None else ""
@@ -159,9 +159,9 @@ def _is_for_ca(metadata: ImageMetadata) -> bool:
     return idp is not None and idp.only_contains_ca_certs
 
 
-def _above(judge: Judge, key: IssuerKey, image: HeldImage) -> StatusProblem | None:
+def _above(path_checker: PathChecker, key: IssuerKey, image: CachedImage) -> StatusProblem | None:
     """Return why no certificate of an issuer can be cleared for what is above it, if so."""
-    result = judge.judge_issuer(key)
+    result = path_checker.check_issuer(key)
     if result is None or result.status is not RevocationStatus.UNDETERMINED:
         return None  # a revoked issuer is an answer, too
     detail = f"certificates of {name_text(image.metadata.issuer)} cannot be cleared: {result}"
@@ -169,7 +169,7 @@ def _above(judge: Judge, key: IssuerKey, image: HeldImage) -> StatusProblem | No
 
 
 def _of_scope(
-    base: HeldImage, delta: HeldImage | None, now: datetime, policy: Policy
+    base: CachedImage, delta: CachedImage | None, now: datetime, policy: Policy
 ) -> Iterator[StatusProblem]:
     """Yield why a complete CRL and the delta beside it clear nobody."""
     found = untimely(base.metadata, None if delta is None else delta.metadata, now, policy)

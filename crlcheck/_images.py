@@ -19,7 +19,7 @@ IMAGE_OVERHEAD = 16 << 10
 """Bytes that an open image takes beside its own, roughly: objects and locks."""
 
 
-class HeldImage:
+class CachedImage:
     """
     One image of a snapshot, opened and verified when it is needed.
 
@@ -62,11 +62,11 @@ class HeldImage:
         self._lock = threading.Lock()
 
     @classmethod
-    def already_open(cls, index: RevocationIndex) -> HeldImage:
+    def already_open(cls, index: RevocationIndex) -> CachedImage:
         """Hold an index that somebody else opened, and closes."""
-        held = cls(index.metadata, lambda: index)
-        held._opened = index
-        return held
+        cached = cls(index.metadata, lambda: index)
+        cached._opened = index
+        return cached
 
     @property
     def is_open(self) -> bool:
@@ -106,7 +106,7 @@ class HeldImage:
         """Take another lock: the thread that may hold this one is the parent's."""
         self._lock = threading.Lock()
 
-    def let_go(self) -> None:
+    def unload(self) -> None:
         """Forget the open image; lookups under way in it still end well."""
         self._opened = None
 
@@ -162,8 +162,8 @@ class ImageCache:
             raise ValueError(f"capacity: expected a positive number of bytes, found {capacity}")
         self._capacity = capacity
         self._lock = threading.Lock()
-        self._used: OrderedDict[HeldImage, None] = OrderedDict()
-        self.last_used: HeldImage | None = None
+        self._used: OrderedDict[CachedImage, None] = OrderedDict()
+        self.last_used: CachedImage | None = None
         self._size = 0
 
     @property
@@ -171,7 +171,7 @@ class ImageCache:
         """The octets of the open images."""
         return self._size
 
-    def note_use(self, image: HeldImage) -> None:
+    def note_use(self, image: CachedImage) -> None:
         """Make *image* the last one to be let go, and let go of what no longer fits."""
         with self._lock:
             if not image.is_open:  # another thread let go of it meanwhile
@@ -184,22 +184,22 @@ class ImageCache:
             while self._size > self._capacity and len(self._used) > 1:
                 self._forget(next(iter(self._used)))
 
-    def keep_only(self, images: Iterable[HeldImage]) -> None:
+    def keep_only(self, images: Iterable[CachedImage]) -> None:
         """Stop counting images that are not in use any more."""
         with self._lock:
             kept = set(images)
-            for image in [held for held in self._used if held not in kept]:
+            for image in [cached for cached in self._used if cached not in kept]:
                 self._used.pop(image)
                 self._size -= image.size
             if self.last_used not in kept:
                 self.last_used = None
 
     def after_fork(self) -> None:
-        """As HeldImage.after_fork; whoever held the lock may have counted by half."""
+        """As CachedImage.after_fork; whoever held the lock may have counted by half."""
         self._lock = threading.Lock()
         self._size = sum(image.size for image in self._used)
 
-    def _forget(self, image: HeldImage) -> None:
+    def _forget(self, image: CachedImage) -> None:
         self._used.pop(image)
         self._size -= image.size
-        image.let_go()
+        image.unload()

@@ -111,18 +111,18 @@ class IssuerKey:
     __slots__ = (
         "certificates",
         "certifiers",
+        "crl_key_ids",
         "ids",
         "is_anchor",
         "key_hash",
         "publishes_no_crl",
-        "said_ids",
         "tied",
     )
 
     def __init__(self, key_hash: bytes) -> None:
         self.key_hash = key_hash
         self.ids: set[bytes] = set()
-        self.said_ids: set[bytes] = set()
+        self.crl_key_ids: set[bytes] = set()
         """What CRLs call a key of which there is no certificate."""
         self.certificates: list[IssuerCertificate] = []
         self.certifiers: set[IssuerKey] = set()
@@ -130,14 +130,14 @@ class IssuerKey:
         self.is_anchor = False
         self.publishes_no_crl = False
 
-    def speaks_for(self, other: IssuerKey) -> bool:
+    def is_authoritative_for(self, other: IssuerKey) -> bool:
         """Whether a CRL of this key speaks for what the other one issued."""
         return self is other or other in self.tied
 
     def aliases(self) -> Collection[bytes]:
         """Return the ids that may stand for the key although no certificate states them."""
         if not self.certificates:
-            return self.said_ids
+            return self.crl_key_ids
         return derived_key_ids(self.certificates[0].facts.subject_public_key_info)
 
     def describe(self) -> str:
@@ -189,8 +189,8 @@ class IssuerKeys:
         self._certificates: dict[bytes | int, IssuerCertificate] = {}
         for identity, one in trusted.items():
             key = self._add(name_key(one.certificate.subject), public_key_hash(one.certificate))
-            held = self._certificates[identity] = IssuerCertificate(one)
-            key.certificates.append(held)
+            known = self._certificates[identity] = IssuerCertificate(one)
+            key.certificates.append(known)
             key.is_anchor = key.is_anchor or one.is_anchor
             key.publishes_no_crl = key.publishes_no_crl or one.publishes_no_crl
             if one.certificate.subject_key_id is not None:
@@ -224,14 +224,14 @@ class IssuerKeys:
         if metadata.verifier_subject_key_id is not None:
             key.ids.add(metadata.verifier_subject_key_id)
         if metadata.authority_key_id is not None:
-            key.said_ids.add(metadata.authority_key_id)
+            key.crl_key_ids.add(metadata.authority_key_id)
 
     def _mark(
         self, anchors: Sequence[CertificateFacts] | None, unpublished: Iterable[CertificateFacts]
     ) -> None:
         if anchors is None:
-            held = self._certificates.values()
-            anchors = [one.facts for one in held if one.is_self_signed]
+            known = self._certificates.values()
+            anchors = [one.facts for one in known if one.is_self_signed]
         for certificate in anchors:
             anchor = self.key(certificate.subject, public_key_hash(certificate))
             if anchor is not None:
@@ -298,11 +298,11 @@ class IssuerKeys:
         """
         key_id = certificate.authority_key_id
         for metadata in self._removed.get(name_key(certificate.issuer), ()):
-            said = metadata.verifier_subject_key_id, metadata.authority_key_id
+            crl_ids = metadata.verifier_subject_key_id, metadata.authority_key_id
             key_hash = metadata.verifier_key_hash
             if key_hash is not None and self.key(metadata.issuer, key_hash) is not None:
                 continue  # the issuer is still trusted, and its CRL alone was removed
-            if key_id is None or key_id in said or said == (None, None):
+            if key_id is None or key_id in crl_ids or crl_ids == (None, None):
                 return metadata
         return None
 
@@ -323,8 +323,8 @@ class IssuerKeys:
 
     def of_trusted(self, certificate: CertificateFacts) -> tuple[IssuerKey, ...] | None:
         """Return the keys that may have issued a trusted certificate, None for any other."""
-        held = self._certificates.get(certificate.der)
-        return None if held is None else held.issuers
+        known = self._certificates.get(certificate.der)
+        return None if known is None else known.issuers
 
     def _fitting(
         self, certificate: CertificateFacts, but: IssuerKey | None = None
@@ -374,9 +374,9 @@ class IssuerKeys:
         return len(path) - self._is_self_signed(path[-1])
 
     def _is_self_signed(self, certificate: CertificateFacts) -> bool:
-        held = self._certificates.get(_identity(certificate))
-        if held is not None:
-            return held.is_self_signed
+        known = self._certificates.get(_identity(certificate))
+        if known is not None:
+            return known.is_self_signed
         # Nobody has verified this one. Without an authority key id it may as well be
         # a rollover's, which another trusted key of its name has signed.
         own = public_key_hash(certificate)
@@ -388,7 +388,7 @@ class IssuerKeys:
 
 def are_tied(keys: tuple[IssuerKey, ...]) -> bool:
     """Whether each of *keys* is tied to each other one."""
-    return all(key.speaks_for(other) for key in keys for other in keys)
+    return all(key.is_authoritative_for(other) for key in keys for other in keys)
 
 
 def _identity(certificate: CertificateFacts) -> bytes | int:
@@ -403,8 +403,8 @@ def _distinct(
     for one in issuers:
         trusted = one if isinstance(one, TrustedIssuer) else TrustedIssuer(one)
         identity = _identity(trusted.certificate)
-        held = found.get(identity)
-        found[identity] = trusted if held is None else held.joined_with(trusted)
+        known = found.get(identity)
+        found[identity] = trusted if known is None else known.joined_with(trusted)
     return found
 
 

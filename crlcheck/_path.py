@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import NamedTuple, TypeAlias
 
 from crlcheck._best_path import Way, best_path
-from crlcheck._images import HeldImage
+from crlcheck._images import CachedImage
 from crlcheck._results import (
     denied,
     severity,
@@ -56,7 +56,7 @@ _DENIALS_ONLY = -1
 _NO_ISSUER = (UndeterminedCause.UNKNOWN_ISSUER, UndeterminedCause.AMBIGUOUS_ISSUER)
 
 
-class Judge:
+class PathChecker:
     """
     Judges certificates by one snapshot.
 
@@ -73,14 +73,14 @@ class Judge:
         self, snapshot: Snapshot, policy: Policy, now: datetime, *, loads: bool = True
     ) -> None:
         self._snapshot = snapshot
-        self._open = _opened if loads else _as_it_is
+        self._open = _loaded if loads else _as_loaded
         self._policy = policy
         self._now = now
         self._under_way: frozenset[IssuerKey] = frozenset()
         self._signers: dict[tuple[frozenset[IssuerKey], IssuerKey], CheckResult | None] = {}
         self._ways: dict[tuple[frozenset[IssuerKey], _Step], Sequence[_Way]] = {}
 
-    def judge_path(
+    def check_path(
         self,
         certificate: CertificateFacts,
         issuer: CertificateFacts | None = None,
@@ -95,20 +95,20 @@ class Judge:
         result = self._by_coverage(certificate, coverage)
         return self._join_above(result, coverage, self._policy.path_depth)
 
-    def judge_issuer(self, key: IssuerKey) -> CheckResult | None:
+    def check_issuer(self, key: IssuerKey) -> CheckResult | None:
         """
         Return the worst verdict on the best path from an issuer's key up, for any
         certificate of that issuer; None where nothing is found on it.
         """
-        return self._judge_above(_Step(key, self._policy.path_depth))
+        return self._best_path_above(_Step(key, self._policy.path_depth))
 
-    def judge_certificate_of(self, key: IssuerKey, certificate: CertificateFacts) -> CheckResult:
+    def check_certificate_of(self, key: IssuerKey, certificate: CertificateFacts) -> CheckResult:
         """Return the worst verdict on a certificate of that issuer's key and what is above it."""
         coverage = self._snapshot.table.coverage(certificate, keys=(key,))
         result = self._by_coverage(certificate, coverage)
         return self._join_above(result, coverage, self._policy.path_depth)
 
-    def judge_given_path(self, path: Sequence[CertificateFacts]) -> CheckResult:
+    def check_given_path(self, path: Sequence[CertificateFacts]) -> CheckResult:
         """
         Return the worst verdict on a path that is given, leaf first, below its anchor.
 
@@ -148,10 +148,10 @@ class Judge:
 
     def _above(self, keys: Sequence[IssuerKey], depth: int | None) -> list[CheckResult]:
         """Return what is found on the best path from each of *keys* up."""
-        found = [self._judge_above(step) for step in self._steps(keys, depth)]
+        found = [self._best_path_above(step) for step in self._steps(keys, depth)]
         return [result for result in found if result is not None]
 
-    def _judge_above(self, step: _Step) -> CheckResult | None:
+    def _best_path_above(self, step: _Step) -> CheckResult | None:
         """
         Return the worst verdict on the best path from an issuer's key up, None where
         nothing is found on it.
@@ -191,7 +191,7 @@ class Judge:
             return (_END,)
         if depth == 0:
             # By itself, for what is above must not count for anything but denials.
-            found = self._judge_above(_Step(key, _DENIALS_ONLY))
+            found = self._best_path_above(_Step(key, _DENIALS_ONLY))
             return (Way(severity(found), found),)
         certificates = [one for one in key.certificates if not signs or one.facts.may_sign_crls]
         return [self._way_by(one, depth) for one in certificates] or (_END,)
@@ -228,7 +228,7 @@ class Judge:
             before = self._under_way
             self._under_way = before | {signer}
             try:
-                self._signers[known] = self._judge_above(step)
+                self._signers[known] = self._best_path_above(step)
             finally:
                 self._under_way = before
         return self._signers[known]
@@ -309,14 +309,14 @@ class Judge:
         return evidence, failure
 
 
-def _opened(image: HeldImage) -> tuple[RevocationIndex | None, Exception | None]:
+def _loaded(image: CachedImage) -> tuple[RevocationIndex | None, Exception | None]:
     try:
         return image.index(), None
     except (CrlCheckError, OSError) as error:
         return None, error
 
 
-def _as_it_is(image: HeldImage) -> tuple[RevocationIndex | None, Exception | None]:
+def _as_loaded(image: CachedImage) -> tuple[RevocationIndex | None, Exception | None]:
     opened = image.index_if_open()
     if opened is not None or image.error is None:
         return opened, None

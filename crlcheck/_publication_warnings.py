@@ -177,4 +177,4 @@ def _are_of_one_issuer(one: ImageMetadata, other: ImageMetadata, keys: IssuerKey
         return True
     mine = keys.key(one.issuer, one.verifier_key_hash)
     theirs = keys.key(other.issuer, other.verifier_key_hash)
-    return mine is not None and theirs is not None and mine.speaks_for(theirs)
+    return mine is not None and theirs is not None and mine.is_authoritative_for(theirs)

@@ -57,14 +57,14 @@ class Reading(NamedTuple):
     What a CRL and the delta beside it say together.
 
     ``entry`` is the one that counts, None where the certificate is not listed, and
-    ``told_by`` the one of the two that has it, else the complete CRL. ``latest``
+    ``listed_by`` the one of the two that has it, else the complete CRL. ``latest``
     says whether they are in their time: the later one that is valid already (RFC
     5280 6.3.3 a).
     """
 
     evidence: Evidence
     entry: RevokedEntry | None
-    told_by: ImageMetadata
+    listed_by: ImageMetadata
     latest: ImageMetadata
 
     @property

@@ -37,7 +37,7 @@ _MAX_KEYS = 5
 
 
 @dataclass(slots=True)
-class Told:
+class DecidingCrl:
     """The CRL that decides on a certificate, and its entry; makes results of them."""
 
     certificate: CertificateFacts

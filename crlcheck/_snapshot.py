@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from crlcheck._images import IMAGE_OVERHEAD, HeldImage, ImageCache
+from crlcheck._images import IMAGE_OVERHEAD, CachedImage, ImageCache
 from crlcheck._metadata import ImageMetadata
 from crlcheck._name import name_key
 from crlcheck.catalog import Catalog, Denial, PublishedImage, delta_fits
@@ -37,8 +37,8 @@ class Snapshot:
     indexes that were handed over.
     """
 
-    images: tuple[HeldImage, ...]
-    deltas: tuple[HeldImage | None, ...]
+    images: tuple[CachedImage, ...]
+    deltas: tuple[CachedImage | None, ...]
     table: ScopeTable
     catalog: Catalog | None = None
     etag: str | None = None
@@ -51,7 +51,7 @@ class Snapshot:
         denial = self.denied.get((name_key(certificate.issuer), certificate.serial_number))
         return denial if denial is not None and denial.holds(now) else None
 
-    def all_images(self) -> Iterator[HeldImage]:
+    def all_images(self) -> Iterator[CachedImage]:
         """Yield every image, a scope's delta behind its complete CRL."""
         for image, delta in zip(self.images, self.deltas, strict=True):
             yield image
@@ -108,12 +108,12 @@ def snapshot_of_indexes(indexes: Sequence[RevocationIndex], trust: Trust) -> Sna
     """
     for number, index in enumerate(indexes):
         _require_verified(index.metadata, f"index {number}")
-    images = tuple(HeldImage.already_open(index) for index in indexes)
+    images = tuple(CachedImage.already_open(index) for index in indexes)
     table = trust.table([image.metadata for image in images], trust_verifiers=True)
     return Snapshot(images, tuple(_best_delta(image, images) for image in images), table)
 
 
-def _best_delta(base: HeldImage, images: Sequence[HeldImage]) -> HeldImage | None:
+def _best_delta(base: CachedImage, images: Sequence[CachedImage]) -> CachedImage | None:
     fitting = [
         image
         for image in images
@@ -127,30 +127,30 @@ def snapshot_of_catalog(
     etag: str,
     store: ObjectStore,
     trust: Trust,
-    held: Snapshot | None,
+    current: Snapshot | None,
     cache: ImageCache | None = None,
 ) -> Snapshot:
     """
-    Return a snapshot of *catalog* to take the place of *held*.
+    Return a snapshot of *catalog* to take the place of *current*.
 
-    Images that *held* has open are carried over where they are unchanged, and
+    Images that *current* has open are carried over where they are unchanged, and
     their successors are loaded before this returns: a generation of which a
     needed image cannot be had never replaces one that works. Others are loaded
     when a certificate needs them. *cache* bounds how many stay open.
 
     Raises:
-        StoreError: the catalog goes back behind *held*, or the store does not answer.
+        StoreError: the catalog goes back behind *current*, or the store does not answer.
         IndexFileError: an image is unverified, corrupt or not the one the catalog names.
         FileNotFoundError: an image is missing.
         CertificateError: an issuer certificate of the catalog cannot be read.
     """
-    if held is not None and held.catalog is not None:
-        catalog.check_successor(held.catalog)
-        if catalog == held.catalog:
-            return dataclasses.replace(held, etag=etag, denied=denials_of([catalog]))
-    open_images = _open_images(held)
+    if current is not None and current.catalog is not None:
+        catalog.check_successor(current.catalog)
+        if catalog == current.catalog:
+            return dataclasses.replace(current, etag=etag, denied=denials_of([catalog]))
+    open_images = _open_images(current)
 
-    def hold(published: PublishedImage) -> HeldImage:
+    def hold(published: PublishedImage) -> CachedImage:
         carried = _carried_over(published, open_images)
         return carried or _published(published, store, cache)
 
@@ -194,20 +194,22 @@ def denials_of(catalogs: Iterable[Catalog]) -> Mapping[tuple[bytes, int], Denial
     return denied
 
 
-def _open_images(held: Snapshot | None) -> dict[str, HeldImage]:
-    """Return the images of *held* that are open, by digest."""
-    if held is None or held.catalog is None:
+def _open_images(current: Snapshot | None) -> dict[str, CachedImage]:
+    """Return the images of *current* that are open, by digest."""
+    if current is None or current.catalog is None:
         return {}
-    records = held.catalog.scopes.values()
+    records = current.catalog.scopes.values()
     published = [image for record in records for image in record.images()]
     return {
         image.digest: open_image
-        for image, open_image in zip(published, held.all_images(), strict=True)
+        for image, open_image in zip(published, current.all_images(), strict=True)
         if open_image.is_open
     }
 
 
-def _carried_over(published: PublishedImage, open_images: dict[str, HeldImage]) -> HeldImage | None:
+def _carried_over(
+    published: PublishedImage, open_images: dict[str, CachedImage]
+) -> CachedImage | None:
     """Return the open image with the same digest, which stands for the same octets."""
     image = open_images.get(published.digest)
     return image if image is not None and image.metadata == published.metadata else None
@@ -215,7 +217,7 @@ def _carried_over(published: PublishedImage, open_images: dict[str, HeldImage]) 
 
 def _published(
     published: PublishedImage, store: ObjectStore, cache: ImageCache | None
-) -> HeldImage:
+) -> CachedImage:
     where = f"image {published.name} in {store.url}"
     _require_verified(published.metadata, where)
 
@@ -229,7 +231,7 @@ def _published(
             raise CorruptIndexError(f"{where} has another header than its catalog entry")
         return index
 
-    return HeldImage(published.metadata, open_image, published.size + IMAGE_OVERHEAD, cache)
+    return CachedImage(published.metadata, open_image, published.size + IMAGE_OVERHEAD, cache)
 
 
 def _require_verified(metadata: ImageMetadata, where: str) -> None:

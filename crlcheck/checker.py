@@ -12,12 +12,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from crlcheck._follow import FixedSet, FollowedSet
+from crlcheck._follow import IndexSet, StoreSet
 from crlcheck._health import examine
-from crlcheck._images import HeldImage
+from crlcheck._images import CachedImage
 from crlcheck._json import time_text
 from crlcheck._name import name_text, names_match
-from crlcheck._path import Judge
+from crlcheck._path import PathChecker
 from crlcheck._results import unavailable, worst
 from crlcheck._serial_question import possible_certificates, read_issuer, read_points
 from crlcheck._snapshot import Trust, snapshot_of_indexes
@@ -208,11 +208,11 @@ class RevocationChecker:
             waive_points=self._policy.no_distribution_point is Rule.ALLOW,
             unpublished=load_certificates(self._policy.unpublished_issuers),
         )
-        self._set: FixedSet | FollowedSet | None
+        self._set: IndexSet | StoreSet | None
         if isinstance(source, str | os.PathLike) and _names_an_image(source):
             source = open_index(source, verify=True)
         if isinstance(source, str | os.PathLike | ObjectStore):
-            self._set = FollowedSet(
+            self._set = StoreSet(
                 open_store(source),
                 trust,
                 refresh_after=refresh_after,
@@ -223,7 +223,7 @@ class RevocationChecker:
             )
         else:
             indexes = [source] if isinstance(source, RevocationIndex) else list(source)
-            self._set = FixedSet(snapshot_of_indexes(indexes, trust))
+            self._set = IndexSet(snapshot_of_indexes(indexes, trust))
 
     # ---- checks --------------------------------------------------------------
 
@@ -284,10 +284,10 @@ class RevocationChecker:
                     f"not a path: certificate {position} was issued by "
                     f"{name_text(issued.issuer)}, the next one is {name_text(issuer.subject)}"
                 )
-        judge = self._judge()
-        if isinstance(judge, str):
-            return unavailable(path[0], judge)
-        return judge.judge_given_path(path)
+        path_checker = self._path_checker()
+        if isinstance(path_checker, str):
+            return unavailable(path[0], path_checker)
+        return path_checker.check_given_path(path)
 
     def check_serial(
         self,
@@ -337,12 +337,12 @@ class RevocationChecker:
             not_after=not_after,
             is_ca=is_ca,
         )
-        judge = self._judge()
-        if isinstance(judge, str):
-            result = unavailable(certificates[0], judge)
+        path_checker = self._path_checker()
+        if isinstance(path_checker, str):
+            result = unavailable(certificates[0], path_checker)
         else:
             result = worst(
-                judge.judge_path(certificate, known, any_points=any_points)
+                path_checker.check_path(certificate, known, any_points=any_points)
                 for certificate in certificates
             )
         decided = result.certificate
@@ -352,18 +352,18 @@ class RevocationChecker:
 
     def _check(self, certificates: Sequence[CertificateFacts]) -> list[CheckResult]:
         """Judge certificates, with those above them, by one snapshot at one time."""
-        judge = self._judge()
-        if isinstance(judge, str):
-            return [unavailable(certificate, judge) for certificate in certificates]
-        return [judge.judge_path(certificate) for certificate in certificates]
+        path_checker = self._path_checker()
+        if isinstance(path_checker, str):
+            return [unavailable(certificate, path_checker) for certificate in certificates]
+        return [path_checker.check_path(certificate) for certificate in certificates]
 
-    def _judge(self) -> Judge | str:
-        """Return who judges by what is held now, or why nothing is."""
-        held = self._require_open()
-        snapshot = held.current()
+    def _path_checker(self) -> PathChecker | str:
+        """Return a checker of paths by the set in use, or why there is none."""
+        in_use = self._require_open()
+        snapshot = in_use.current()
         if snapshot is None:
-            return held.why_none()
-        return Judge(snapshot, self._policy, self._clock())
+            return in_use.why_none()
+        return PathChecker(snapshot, self._policy, self._clock())
 
     # ---- state ---------------------------------------------------------------
 
@@ -409,31 +409,31 @@ class RevocationChecker:
         Raises:
             IndexClosedError: the checker is closed.
         """
-        held = self._require_open()
-        snapshot = held.snapshot
+        in_use = self._require_open()
+        snapshot = in_use.snapshot
         catalog = None if snapshot is None else snapshot.catalog
         issuers = None if snapshot is None else snapshot.table.issuers
         now = self._clock()
-        answering, problems = examine(snapshot, held.problems(), now=now, policy=self._policy)
+        answering, problems = examine(snapshot, in_use.problems(), now=now, policy=self._policy)
         return CheckerStatus(
             generation=None if catalog is None else catalog.generation,
-            confirmed_at=held.confirmed_at,
-            error=held.error,
+            confirmed_at=in_use.confirmed_at,
+            error=in_use.error,
             scopes=()
             if snapshot is None
             else tuple(_scope_status(image, now) for image in snapshot.all_images()),
             unchecked_issuers=() if issuers is None else _subjects(issuers.unchecked()),
             unverified_issuers=() if issuers is None else _subjects(issuers.unverified()),
-            freshness=held.freshness(),
+            freshness=in_use.freshness(),
             answering=answering,
             problems=problems,
         )
 
     def close(self) -> None:
         """Let go of the images. Checks under way in other threads still end well."""
-        held, self._set = self._set, None
-        if held is not None:
-            held.close()
+        in_use, self._set = self._set, None
+        if in_use is not None:
+            in_use.close()
 
     def __enter__(self) -> RevocationChecker:
         return self
@@ -441,11 +441,11 @@ class RevocationChecker:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def _require_open(self) -> FixedSet | FollowedSet:
-        held = self._set
-        if held is None:
+    def _require_open(self) -> IndexSet | StoreSet:
+        in_use = self._set
+        if in_use is None:
             raise IndexClosedError("the checker is closed")
-        return held
+        return in_use
 
 
 def _trusted(certificates: Iterable[CertificateFacts]) -> list[TrustedIssuer]:
@@ -475,7 +475,7 @@ def _subjects(certificates: Iterable[CertificateFacts]) -> tuple[str, ...]:
     return tuple(name_text(certificate.subject) for certificate in certificates)
 
 
-def _scope_status(image: HeldImage, now: datetime) -> ScopeStatus:
+def _scope_status(image: CachedImage, now: datetime) -> ScopeStatus:
     metadata = image.metadata
     return ScopeStatus(
         scope=image.scope,

@@ -132,10 +132,10 @@ class ScopeTable:
     """
 
     __slots__ = (
+        "_answers_for_all",
         "_crls_by_name",
         "_groups",
         "_indirect_by_name",
-        "_plain",
         "_published",
         "_waive_points",
         "issuers",
@@ -168,10 +168,10 @@ class ScopeTable:
         self._waive_points = waive_points
         self._crls_by_name: dict[bytes, list[_Crl]] = {}
         self._indirect_by_name: dict[bytes, _CrlGroup] = {}
-        self._plain: dict[tuple[bytes, bytes | None], Coverage] = {}
+        self._answers_for_all: dict[tuple[bytes, bytes | None], Coverage] = {}
         self._groups: dict[tuple[IssuerKey, ...], _CrlGroup] = {}
         for position, metadata in enumerate(crls):
-            crl = self._scoped(position, metadata, position in any_point)
+            crl = self._read_crl(position, metadata, position in any_point)
             if crl is None:
                 continue
             name = name_key(metadata.issuer)
@@ -179,7 +179,7 @@ class ScopeTable:
             if crl.is_indirect:
                 self._indirect_by_name.setdefault(name, _CrlGroup()).add(crl)
 
-    def _scoped(self, position: int, metadata: ImageMetadata, any_point: bool) -> _Crl | None:
+    def _read_crl(self, position: int, metadata: ImageMetadata, any_point: bool) -> _Crl | None:
         if metadata.verifier_key_hash is None:
             return None
         signer = self.issuers.key(metadata.issuer, metadata.verifier_key_hash)
@@ -209,7 +209,7 @@ class ScopeTable:
             keys = self.issuers.of_trusted(certificate)
         is_first = issuer is None and keys is None
         if is_first:
-            answer = self._plain.get(question)
+            answer = self._answers_for_all.get(question)
             if answer is not None:
                 return answer
         if keys is None:
@@ -225,7 +225,7 @@ class ScopeTable:
         if group is None:
             group = self._groups[keys] = self._group(certificate.issuer, keys)
         may_be_indirect = any_points or certificate.distribution_points
-        if group.plain is None or (self._indirect_by_name and may_be_indirect):
+        if group.answer_for_all is None or (self._indirect_by_name and may_be_indirect):
             return self._match(certificate, group, keys, any_points=any_points)
         # Where the key id leaves several keys, what else the certificate says of its
         # issuer may tell them apart: then the answer is not that of the question.
@@ -233,10 +233,10 @@ class ScopeTable:
             is_first
             and not self._indirect_by_name
             and len(self.issuers.identified(*question)) == 1
-            and len(self._plain) < _MAX_REMEMBERED
+            and len(self._answers_for_all) < _MAX_REMEMBERED
         ):
-            self._plain[question] = group.plain
-        return group.plain
+            self._answers_for_all[question] = group.answer_for_all
+        return group.answer_for_all
 
     def may_have_crls(self, certificate: CertificateFacts, coverage: Coverage) -> bool:
         """
@@ -259,20 +259,20 @@ class ScopeTable:
         if metadata.verifier_key_hash is None:
             return True
         signer = self.issuers.key(metadata.issuer, metadata.verifier_key_hash)
-        return signer is None or any(signer.speaks_for(key) for key in keys)
+        return signer is None or any(signer.is_authoritative_for(key) for key in keys)
 
     def _group(self, name: bytes, keys: tuple[IssuerKey, ...]) -> _CrlGroup:
         """Return the CRLs that speak for what these keys issued under *name*."""
         group = _CrlGroup()
         if not are_tied(keys):
-            group.plain = Coverage(cause=UndeterminedCause.AMBIGUOUS_ISSUER, issuers=keys)
+            group.answer_for_all = Coverage(cause=UndeterminedCause.AMBIGUOUS_ISSUER, issuers=keys)
             return group
         for crl in self._crls_by_name.get(name_key(name), ()):
-            if all(crl.signer.speaks_for(key) for key in keys):
+            if all(crl.signer.is_authoritative_for(key) for key in keys):
                 group.add(crl)
-        if group.everywhere and group.is_plain:
-            applicable = [crl.applied(keys, crl.reasons) for crl in group.everywhere]
-            group.plain = Coverage(tuple(applicable), issuers=keys)
+        if group.without_point and group.is_one_for_all:
+            applicable = [crl.applied(keys, crl.reasons) for crl in group.without_point]
+            group.answer_for_all = Coverage(tuple(applicable), issuers=keys)
         return group
 
     def _match(
@@ -283,8 +283,11 @@ class ScopeTable:
         *,
         any_points: bool,
     ) -> Coverage:
-        if group.plain is not None and group.plain.cause is UndeterminedCause.AMBIGUOUS_ISSUER:
-            return group.plain
+        if (
+            group.answer_for_all is not None
+            and group.answer_for_all.cause is UndeterminedCause.AMBIGUOUS_ISSUER
+        ):
+            return group.answer_for_all
         fits: dict[_Crl, _Fit] = {}
         candidates = (
             self._any_candidates(group) if any_points else self._candidates(certificate, group)
@@ -313,13 +316,13 @@ class ScopeTable:
         # certificate is also looked for in CRLs of its issuer that name none, or
         # the issuer itself. The latter are one partition among others as soon as
         # the certificate names one: not being on it says nothing of being on its own.
-        for crl in group.everywhere:
+        for crl in group.without_point:
             yield crl, _COVERS
         has_points = bool(certificate.distribution_points)
         for crl in group.by_point.get(point_of_name(certificate.issuer), ()):
             yield crl, _MAY_REVOKE if has_points else _COVERS
         if not has_points:
-            for crl in group.pointed:
+            for crl in group.with_point:
                 if crl.any_point or self._waive_points:
                     yield crl, _COVERS if crl.any_point else _COVERS_BY_POLICY
         yield from self._candidates_by_point(certificate, group)
@@ -368,12 +371,12 @@ class ScopeTable:
         or other: surely those of its issuer that name none, perhaps all others,
         and every indirect CRL.
         """
-        for crl in group.everywhere:
+        for crl in group.without_point:
             yield crl, _COVERS
-        for crl in group.pointed:
+        for crl in group.with_point:
             yield crl, _MAY_COVER
         for indirect in self._indirect_by_name.values():
-            for crl in (*indirect.everywhere, *indirect.pointed):
+            for crl in (*indirect.without_point, *indirect.with_point):
                 yield crl, _MAY_COVER
 
 
@@ -412,13 +415,13 @@ class _Crl:
     __slots__ = (
         "any_point",
         "is_indirect",
+        "is_usable",
         "metadata",
         "only_for_ca",
         "points",
         "position",
         "reasons",
         "signer",
-        "speaks",
     )
 
     def __init__(
@@ -433,14 +436,14 @@ class _Crl:
         self.points: tuple[PointKey, ...] | None = None
         """What its distribution point is called; None where it names none."""
         self.only_for_ca: bool | None = None
-        self.speaks = not metadata.is_delta
+        self.is_usable = not metadata.is_delta
         if metadata.issuing_distribution_point is not None:
             self._read(metadata.issuing_distribution_point, metadata.issuer)
 
     def _read(self, extension: bytes, issuer: bytes) -> None:
         idp = read_issuing_distribution_point(extension)
         if idp is None or idp.only_contains_attribute_certs:
-            self.speaks = False
+            self.is_usable = False
             return
         point = idp.point
         self.is_indirect = idp.indirect_crl
@@ -448,7 +451,7 @@ class _Crl:
         if idp.only_contains_user_certs or idp.only_contains_ca_certs:
             self.only_for_ca = idp.only_contains_ca_certs
             # RFC 5280 5.2.5: at most one of them; with both, it is for none.
-            self.speaks = self.speaks and not (
+            self.is_usable = self.is_usable and not (
                 idp.only_contains_user_certs and idp.only_contains_ca_certs
             )
         if is_named(point):
@@ -476,33 +479,41 @@ class _Crl:
 class _CrlGroup:
     """CRLs that speak for one issuer's certificates, by distribution point."""
 
-    __slots__ = ("_sorted_points", "by_point", "crls", "everywhere", "is_plain", "plain", "pointed")
+    __slots__ = (
+        "_sorted_points",
+        "answer_for_all",
+        "by_point",
+        "crls",
+        "is_one_for_all",
+        "with_point",
+        "without_point",
+    )
 
     def __init__(self) -> None:
         self.crls: list[_Crl] = []
-        self.everywhere: list[_Crl] = []
+        self.without_point: list[_Crl] = []
         self.by_point: dict[PointKey, list[_Crl]] = {}
-        self.pointed: list[_Crl] = []
-        self.is_plain = True
-        self.plain: Coverage | None = None
+        self.with_point: list[_Crl] = []
+        self.is_one_for_all = True
+        self.answer_for_all: Coverage | None = None
         """What covers every certificate of the issuer alike, where that can be said."""
         self._sorted_points: list[PointKey] | None = None
 
     def add(self, crl: _Crl) -> None:
         self.crls.append(crl)
-        if not crl.speaks:
+        if not crl.is_usable:
             return
-        self.is_plain = self.is_plain and crl.points is None and crl.only_for_ca is None
+        self.is_one_for_all = self.is_one_for_all and crl.points is None and crl.only_for_ca is None
         if crl.points is None:
-            self.everywhere.append(crl)
+            self.without_point.append(crl)
             return
-        self.pointed.append(crl)
+        self.with_point.append(crl)
         for point in dict.fromkeys(crl.points):
             self.by_point.setdefault(point, []).append(crl)
 
     def at(self, points: dict[PointKey, None]) -> Iterator[_Crl]:
         """Yield the CRLs for a distribution point with these names, whichever are fewer."""
-        yield from self.everywhere
+        yield from self.without_point
         fewer: Iterable[PointKey] = points
         if len(points) > len(self.by_point):
             fewer = (point for point in self.by_point if point in points)
@@ -514,7 +525,7 @@ class _CrlGroup:
         Return the CRL to name where none speaks for *certificate*: the one whose
         distribution point begins most like one of the certificate's, else any.
         """
-        crls = self.pointed or self.crls
+        crls = self.with_point or self.crls
         points = certificate.distribution_points[:_MAX_COMPARED]
         names = list(itertools.islice(keyed_points(points, certificate.issuer), _MAX_COMPARED))
         if names and self.by_point:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from crlcheck._json import time_text
 from crlcheck._metadata import ImageMetadata
 from crlcheck._reading import Evidence, Lateness, Reading, has_begun, is_hold, lateness_of, read
-from crlcheck._results import Told, out_of_scope_text, undetermined, with_waived, worst
+from crlcheck._results import DecidingCrl, out_of_scope_text, undetermined, with_waived, worst
 from crlcheck._wording import crl_text
 from crlcheck.scope import ALL_REASONS
 from crlcheck.types import (
@@ -44,28 +44,28 @@ def decide(
     it (see ``_ends_hold``).
     """
     if len(evidence) == 1 and evidence[0].reasons == ALL_REASONS:
-        return _judge_alone(certificate, read(evidence[0], now, policy), now, policy)
+        return _decide_by_crl(certificate, read(evidence[0], now, policy), now, policy)
     scopes: dict[str, list[Reading]] = {}
     readings = (read(item, now, policy) for item in evidence)
     for reading in sorted(readings, key=_age, reverse=True):
         scopes.setdefault(reading.evidence.scope, []).append(reading)
-    words = [_judge_scope(certificate, items, now, policy) for items in scopes.values()]
-    words = [
-        _judge(certificate, word.reading._replace(entry=None), now, policy)
-        if any(_ends_hold(other, word) for other in words)
-        else word
-        for word in words
+    findings = [_decide_scope(certificate, items, now, policy) for items in scopes.values()]
+    findings = [
+        _finding(certificate, finding.reading._replace(entry=None), now, policy)
+        if any(_ends_hold(other, finding) for other in findings)
+        else finding
+        for finding in findings
     ]
-    words.sort(key=lambda word: _age(word.reading), reverse=True)
-    return _combine(certificate, words)
+    findings.sort(key=lambda finding: _age(finding.reading), reverse=True)
+    return _combine(certificate, findings)
 
 
 # ---- several scopes ------------------------------------------------------------
 
 
-def _ends_hold(current: _Word, held: _Word) -> bool:
+def _ends_hold(current: _Finding, on_hold: _Finding) -> bool:
     """
-    Whether *held* lists the certificate as on hold, but has expired, and *current*
+    Whether *on_hold* lists the certificate as on hold, but has expired, and *current*
     speaks instead: newer, in its time, of a signer in order, and for the reason
     certificateHold too. Where that lists the certificate, it does so for itself.
     What is revoked for good stays so.
@@ -74,10 +74,10 @@ def _ends_hold(current: _Word, held: _Word) -> bool:
     8 March; the new key's CRL of 9 March does not list it: the hold is over. A
     CRL of 28 February that is in its time on 9 March ends nothing.
     """
-    since = max(held.reading.latest.this_update, held.reading.told_by.this_update)
+    since = max(on_hold.reading.latest.this_update, on_hold.reading.listed_by.this_update)
     return (
-        held.reading.is_hold
-        and held.lateness is not Lateness.CURRENT
+        on_hold.reading.is_hold
+        and on_hold.lateness is not Lateness.CURRENT
         and current.reading.latest.this_update > since
         and current.lateness is Lateness.CURRENT
         and bool(current.reading.evidence.reasons & _CERTIFICATE_HOLD)
@@ -85,56 +85,60 @@ def _ends_hold(current: _Word, held: _Word) -> bool:
     )
 
 
-def _combine(certificate: CertificateFacts, words: Sequence[_Word]) -> CheckResult:
+def _combine(certificate: CertificateFacts, findings: Sequence[_Finding]) -> CheckResult:
     """Combine what different scopes say, the newest first."""
-    revoked = [word for word in words if word.result.status is RevocationStatus.REVOKED]
+    revoked = [finding for finding in findings if finding.result.status is RevocationStatus.REVOKED]
     if revoked:
-        return next((word for word in revoked if not word.reading.is_hold), revoked[0]).result
-    if not any(word.reading.evidence.reasons for word in words):
-        crls = [word.reading.evidence for word in words]
+        return next(
+            (finding for finding in revoked if not finding.reading.is_hold), revoked[0]
+        ).result
+    if not any(finding.reading.evidence.reasons for finding in findings):
+        crls = [finding.reading.evidence for finding in findings]
         any_points = any(crl.unsure_reasons for crl in crls)
         reason = out_of_scope_text(certificate, len(crls), crls[0].metadata, any_points=any_points)
         return undetermined(certificate, UndeterminedCause.OUT_OF_SCOPE, reason)
-    held = any(
-        word.reading.is_hold and word.result.cause is not UndeterminedCause.CRL_SIGNER_REVOKED
-        for word in words
+    on_hold = any(
+        finding.reading.is_hold and finding.result.cause is not UndeterminedCause.CRL_SIGNER_REVOKED
+        for finding in findings
     )
     # Nothing is waived that need not be, but a hold that was found cannot be passed over.
-    without_waiver = [word for word in words if not word.reading.evidence.waived]
+    without_waiver = [finding for finding in findings if not finding.reading.evidence.waived]
     stale, late = _lateness(without_waiver)
     clear = [
-        word
-        for word in without_waiver
-        if word.result.status is RevocationStatus.NOT_REVOKED
-        and not word.result.waived
-        and word.reading.evidence.reasons
+        finding
+        for finding in without_waiver
+        if finding.result.status is RevocationStatus.NOT_REVOKED
+        and not finding.result.waived
+        and finding.reading.evidence.reasons
     ]
-    if not held and not stale | late and _covered(clear) == ALL_REASONS:
+    if not on_hold and not stale | late and _covered(clear) == ALL_REASONS:
         return clear[0].result
-    stale, late = _lateness(words)
-    passing = [word for word in words if word.result.status is RevocationStatus.NOT_REVOKED]
+    stale, late = _lateness(findings)
+    passing = [
+        finding for finding in findings if finding.result.status is RevocationStatus.NOT_REVOKED
+    ]
     if _covered(passing) & ~stale == ALL_REASONS:
         also = [UndeterminedCause.STALE] * bool(late)
-        also += [UndeterminedCause.CERTIFICATE_HOLD] * held
-        return with_waived(worst(word.result for word in passing), also)
+        also += [UndeterminedCause.CERTIFICATE_HOLD] * on_hold
+        return with_waived(worst(finding.result for finding in passing), also)
     if _covered(passing) == ALL_REASONS:
-        return _hidden(words, passing, stale)
-    for word in words:
-        covers = word.reading.evidence.reasons
-        if covers and word.result.status is RevocationStatus.UNDETERMINED:
-            return word.result
+        return _hidden_by_stale(findings, passing, stale)
+    for finding in findings:
+        covers = finding.reading.evidence.reasons
+        if covers and finding.result.status is RevocationStatus.UNDETERMINED:
+            return finding.result
     reason = "the CRLs held do not cover all revocation reasons, and none of them lists it"
     return undetermined(certificate, UndeterminedCause.REASONS_NOT_COVERED, reason)
 
 
-def _covered(words: Iterable[_Word]) -> int:
+def _covered(findings: Iterable[_Finding]) -> int:
     covered = 0
-    for word in words:
-        covered |= word.reading.evidence.reasons
+    for finding in findings:
+        covered |= finding.reading.evidence.reasons
     return covered
 
 
-def _lateness(words: Iterable[_Word]) -> tuple[int, int]:
+def _lateness(findings: Iterable[_Finding]) -> tuple[int, int]:
     """
     Return the reasons whose newest CRL is past its nextUpdate: beyond what the
     policy waives, and within its grace.
@@ -155,13 +159,15 @@ def _lateness(words: Iterable[_Word]) -> tuple[int, int]:
     may be the newest, but excuses no other.
     """
     undecided, stale, late = ALL_REASONS, 0, 0
-    for _, same_age in itertools.groupby(words, lambda word: word.reading.latest.this_update):
+    for _, same_age in itertools.groupby(
+        findings, lambda finding: finding.reading.latest.this_update
+    ):
         sure = dict.fromkeys(Lateness, 0)
         unsure = dict.fromkeys(Lateness, 0)
-        for word in same_age:
-            if word.is_used:
-                sure[word.lateness] |= word.reading.evidence.reasons
-                unsure[word.lateness] |= word.reading.evidence.unsure_reasons
+        for finding in same_age:
+            if finding.is_used:
+                sure[finding.lateness] |= finding.reading.evidence.reasons
+                unsure[finding.lateness] |= finding.reading.evidence.unsure_reasons
         excused = sure[Lateness.CURRENT]
         late |= undecided & ~excused & (sure[Lateness.GRACE] | unsure[Lateness.GRACE])
         excused |= sure[Lateness.GRACE]
@@ -170,16 +176,18 @@ def _lateness(words: Iterable[_Word]) -> tuple[int, int]:
     return stale, late
 
 
-def _hidden(words: Sequence[_Word], passing: Sequence[_Word], stale: int) -> CheckResult:
+def _hidden_by_stale(
+    findings: Sequence[_Finding], passing: Sequence[_Finding], stale: int
+) -> CheckResult:
     """Return the verdict where a CRL that is past its nextUpdate is newer than those in time."""
     newest = next(
-        word
-        for word in words
-        if word.lateness is Lateness.STALE
-        and word.is_used
-        and stale & (word.reading.evidence.reasons | word.reading.evidence.unsure_reasons)
+        finding
+        for finding in findings
+        if finding.lateness is Lateness.STALE
+        and finding.is_used
+        and stale & (finding.reading.evidence.reasons | finding.reading.evidence.unsure_reasons)
     )
-    older = next(word for word in passing if word.reading.evidence.reasons & stale)
+    older = next(finding for finding in passing if finding.reading.evidence.reasons & stale)
     result, scope = newest.result, newest.reading.evidence.scope
     if result.cause is not UndeterminedCause.STALE:
         return result
@@ -198,7 +206,7 @@ _CERTIFICATE_HOLD = 1 << ReasonCode.CERTIFICATE_HOLD
 """The bit of ReasonFlags, which counts as CRLReason does here."""
 
 
-class _Word(NamedTuple):
+class _Finding(NamedTuple):
     """The verdict of one scope alone. ``is_used`` tells that its CRL may make others stale."""
 
     result: CheckResult
@@ -214,19 +222,25 @@ def _age(reading: Reading) -> tuple[datetime, int, bool]:
     return metadata.this_update, number, reading.entry is not None
 
 
-def _judge_scope(
+def _decide_scope(
     certificate: CertificateFacts, newest_first: Sequence[Reading], now: datetime, policy: Policy
-) -> _Word:
+) -> _Finding:
     """Let the newest CRL of one scope speak, and an older one while that is not yet valid."""
-    words = [_judge(certificate, reading, now, policy) for reading in newest_first]
-    valid = (word for word in words if word.result.cause is not UndeterminedCause.NOT_YET_VALID)
-    return next(valid, words[0])
+    findings = [_finding(certificate, reading, now, policy) for reading in newest_first]
+    valid = (
+        finding
+        for finding in findings
+        if finding.result.cause is not UndeterminedCause.NOT_YET_VALID
+    )
+    return next(valid, findings[0])
 
 
-def _judge(certificate: CertificateFacts, reading: Reading, now: datetime, policy: Policy) -> _Word:
-    result = _judge_alone(certificate, reading, now, policy)
+def _finding(
+    certificate: CertificateFacts, reading: Reading, now: datetime, policy: Policy
+) -> _Finding:
+    result = _decide_by_crl(certificate, reading, now, policy)
     signer = reading.evidence.signer
-    return _Word(
+    return _Finding(
         result,
         reading,
         lateness_of(reading.latest, now, policy),
@@ -235,14 +249,14 @@ def _judge(certificate: CertificateFacts, reading: Reading, now: datetime, polic
     )
 
 
-def _judge_alone(
+def _decide_by_crl(
     certificate: CertificateFacts, reading: Reading, now: datetime, policy: Policy
 ) -> CheckResult:
-    evidence, entry, metadata = reading.evidence, reading.entry, reading.told_by
-    told = Told(certificate, metadata, evidence.scope, entry)
+    evidence, entry, metadata = reading.evidence, reading.entry, reading.listed_by
+    crl = DecidingCrl(certificate, metadata, evidence.scope, entry)
     signer = evidence.signer
     if signer is not None and signer.status is RevocationStatus.REVOKED:
-        return told.undetermined(
+        return crl.undetermined(
             UndeterminedCause.CRL_SIGNER_REVOKED,
             f"the signer of {crl_text(metadata)} is not to be trusted ({signer.detail})",
         )
@@ -253,31 +267,35 @@ def _judge_alone(
         # Whatever the time: revocation does not lapse with the CRL that states it, an entry's
         # date in the future hides nothing, and outside a delta removeFromCRL lifts nothing.
         if not is_hold(entry) or policy.hold is Rule.DENY:
-            return told.revoked(entry)
+            return crl.revoked(entry)
         waived.append(UndeterminedCause.CERTIFICATE_HOLD)
     if signer is not None and signer.cause is not None:
-        return told.undetermined(
+        return crl.undetermined(
             signer.cause, f"the signer of {crl_text(metadata)} is in doubt ({signer.detail})"
         )
-    told.metadata = reading.latest
-    return _judge_time(told, evidence, now, policy, waived)
+    crl.metadata = reading.latest
+    return _decide_unlisted(crl, evidence, now, policy, waived)
 
 
-def _judge_time(
-    told: Told, evidence: Evidence, now: datetime, policy: Policy, waived: list[UndeterminedCause]
+def _decide_unlisted(
+    crl: DecidingCrl,
+    evidence: Evidence,
+    now: datetime,
+    policy: Policy,
+    waived: list[UndeterminedCause],
 ) -> CheckResult:
     """Judge a certificate that its CRL, and the delta beside it, do not list as revoked."""
-    metadata, certificate = told.metadata, told.certificate
-    listed = "it is not listed" if told.entry is None else "it is on hold, which is waived"
+    metadata, certificate = crl.metadata, crl.certificate
+    listed = "it is not listed" if crl.entry is None else "it is on hold, which is waived"
     if not has_begun(metadata, now, policy):
-        return told.undetermined(
+        return crl.undetermined(
             UndeterminedCause.NOT_YET_VALID,
             f"{listed}, but {crl_text(metadata)} is not valid before "
             f"{time_text(metadata.this_update)}",
         )
     lateness = lateness_of(metadata, now, policy)
     if lateness is Lateness.STALE:
-        return told.undetermined(
+        return crl.undetermined(
             UndeterminedCause.STALE,
             f"{listed}, but {crl_text(metadata)} has been stale since "
             f"{time_text(metadata.next_update)}",
@@ -286,13 +304,13 @@ def _judge_time(
         waived.append(UndeterminedCause.STALE)
     if now > certificate.not_after and not _keeps_expired(evidence.metadata, certificate):
         if policy.expired_certificate is Rule.DENY:
-            return told.undetermined(
+            return crl.undetermined(
                 UndeterminedCause.CERTIFICATE_EXPIRED,
                 f"it expired on {time_text(certificate.not_after)} and {crl_text(metadata)} "
                 "need not list expired certificates",
             )
         waived.append(UndeterminedCause.CERTIFICATE_EXPIRED)
-    return told.not_revoked(tuple(dict.fromkeys(waived)) if waived else ())
+    return crl.not_revoked(tuple(dict.fromkeys(waived)) if waived else ())
 
 
 def _keeps_expired(metadata: ImageMetadata, certificate: CertificateFacts) -> bool:

@@ -22,7 +22,7 @@ import pytest
 
 import crlcheck
 from crlcheck import _moment, _polling, _refresher
-from crlcheck._follow import FollowedSet
+from crlcheck._follow import StoreSet
 from crlcheck.errors import StoreUnavailableError
 from crlcheck.types import ProblemKind, RevocationStatus
 from support.checking import BAD, GOOD, Clock, CountingStore, make_checker, publish
@@ -177,7 +177,7 @@ def test_a_suspension_ends_a_pause_too() -> None:
     checker = make(store, clock=clock, refresh_after=HOUR)
     checker.check(BAD)
     followed = checker._set
-    assert isinstance(followed, FollowedSet)
+    assert isinstance(followed, StoreSet)
     store.is_down = True
     for _ in range(3):
         with pytest.raises(StoreUnavailableError):
@@ -247,7 +247,7 @@ def test_nobody_waits_for_a_store_that_fails() -> None:
     clock.now = NOW + 2 * HOUR
     checker.check(GOOD)
     followed = checker._set
-    assert isinstance(followed, FollowedSet)
+    assert isinstance(followed, StoreSet)
     with followed._lock:
         followed._polling_since = time.monotonic()
         assert followed._patience(followed._polling) == 0
@@ -292,7 +292,7 @@ def test_a_poll_that_does_not_end_is_told(monkeypatch: pytest.MonkeyPatch) -> No
     checker = make_checker(store, refresh_after=HOUR)
     checker.check(GOOD)
     followed = checker._set
-    assert isinstance(followed, FollowedSet)
+    assert isinstance(followed, StoreSet)
     assert checker.status().problems == ()
     followed._polling_since = time.monotonic() - 61
     (problem,) = checker.status().problems
@@ -431,8 +431,8 @@ def test_a_thread_that_died_is_started_again(
         raise Fatal("even telling it failed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(FollowedSet, "ask_regularly", die)
-        patch.setattr(FollowedSet, "note_failed_thread", die)
+        patch.setattr(StoreSet, "ask_regularly", die)
+        patch.setattr(StoreSet, "note_failed_thread", die)
         checker = make(store, refresh_after=SOON)
         checker.check(BAD)
         wait_for(lambda: not refreshers())
@@ -520,7 +520,7 @@ def test_a_closed_checker_starts_no_thread_again() -> None:
     checker = make(store, refresh_after=SOON)
     checker.check(GOOD)
     followed = checker._set
-    assert isinstance(followed, FollowedSet)
+    assert isinstance(followed, StoreSet)
     checker.close()
     wait_for(lambda: not refreshers())
     assert followed.current() is not None
@@ -539,7 +539,7 @@ def test_a_store_that_was_down_is_asked_again_soon(monkeypatch: pytest.MonkeyPat
     checker = make(store, refresh_after=timedelta(seconds=0.3))
     checker.check(BAD)
     followed = checker._set
-    assert isinstance(followed, FollowedSet)
+    assert isinstance(followed, StoreSet)
     store.is_down = True
     assert followed.ask_regularly() == 0.02
     assert followed.ask_regularly() == 0.02

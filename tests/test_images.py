@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from crlcheck._images import IMAGE_OVERHEAD, HeldImage, ImageCache
+from crlcheck._images import IMAGE_OVERHEAD, CachedImage, ImageCache
 from crlcheck.errors import StoreUnavailableError
 from crlcheck.index import RevocationIndex
 from crlcheck.publisher import publish_crl
@@ -22,9 +22,9 @@ from support.publishing import catalog_of, images_of
 INDEX = make_index()
 
 
-def held(cache: ImageCache, size: int = 10) -> HeldImage:
+def held(cache: ImageCache, size: int = 10) -> CachedImage:
     """An image of that many octets, as far as the cache knows."""
-    return HeldImage(INDEX.metadata, lambda: INDEX, size, cache)
+    return CachedImage(INDEX.metadata, lambda: INDEX, size, cache)
 
 
 def test_the_least_recently_used_image_is_let_go() -> None:
@@ -79,7 +79,7 @@ def test_room_must_be_positive() -> None:
 
 def _wait_in_line(load: Any) -> list[Any]:
     """What eight threads get of one image whose loading takes until all of them are there."""
-    image = HeldImage(INDEX.metadata, load)
+    image = CachedImage(INDEX.metadata, load)
     arrived = threading.Barrier(8)
 
     def use(_: int) -> Any:
@@ -193,9 +193,9 @@ def test_an_index_let_go_answers_to_who_holds_it() -> None:
     """
     cache = ImageCache(10)
     report = make_index()
-    image = HeldImage(report.metadata, lambda: report, 10, cache)
+    image = CachedImage(report.metadata, lambda: report, 10, cache)
     index = image.index()
-    image.let_go()
+    image.unload()
     assert 2 in index
 
 
