@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import reprlib
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from crlcheck._json import canonical_json, parse_json, time_text
+from crlcheck._json import canonical_json, parse_json, read_time, time_text, typed
 from crlcheck.errors import CorruptIndexError
 from crlcheck.types import CrlWarning
 
@@ -90,7 +90,7 @@ class ImageMetadata:
             CorruptIndexError: a field is missing or has another type.
         """
         try:
-            return cls(**{name: read(value[name]) for name, read in _READERS.items()})  # type: ignore[index]
+            return cls(**{name: read(value[name], name) for name, read in _READERS.items()})  # type: ignore[index]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CorruptIndexError(f"image metadata cannot be read: {error!r}") from error
 
@@ -119,36 +119,27 @@ def _to_json(value: object) -> object:
     return value
 
 
-def _optional(read: Any) -> Any:
-    return lambda value: None if value is None else read(value)
+_Reader = Callable[[Any, str], Any]
+"""Reads a member, given its name; raises ValueError or TypeError for what it cannot be."""
 
 
-def _integer(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"expected an integer, found {reprlib.repr(value)}")
-    return value
+def _optional(read: _Reader) -> _Reader:
+    return lambda value, where: None if value is None else read(value, where)
 
 
-def _boolean(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"expected a boolean, found {reprlib.repr(value)}")
-    return value
+def _octets(value: str, _where: str) -> bytes:
+    return bytes.fromhex(value)
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"expected a string, found {reprlib.repr(value)}")
-    return value
+def _integer(value: object, where: str) -> int:
+    return typed(value, int, where)
 
 
-def _time(value: str) -> datetime:
-    moment = datetime.fromisoformat(value)
-    if moment.tzinfo is not UTC:
-        raise ValueError(f"expected a time in UTC, found {reprlib.repr(value)}")
-    return moment
+def _text(value: object, where: str) -> str:
+    return typed(value, str, where)
 
 
-def _warnings(names: list[str]) -> CrlWarning:
+def _warnings(names: list[str], _where: str) -> CrlWarning:
     # A later minor version may know more warnings; they change no answer.
     known = CrlWarning.__members__
     found = CrlWarning(0)
@@ -157,23 +148,25 @@ def _warnings(names: list[str]) -> CrlWarning:
     return found
 
 
-_READERS: dict[str, Any] = {
+_READERS: dict[str, _Reader] = {
     "version": _integer,
-    "issuer": bytes.fromhex,
-    "issuer_hash": bytes.fromhex,
-    "authority_key_id": _optional(bytes.fromhex),
-    "verifier_key_hash": _optional(bytes.fromhex),
-    "verifier_subject_key_id": _optional(bytes.fromhex),
-    "issuing_distribution_point": _optional(bytes.fromhex),
+    "issuer": _octets,
+    "issuer_hash": _octets,
+    "authority_key_id": _optional(_octets),
+    "verifier_key_hash": _optional(_octets),
+    "verifier_subject_key_id": _optional(_octets),
+    "issuing_distribution_point": _optional(_octets),
     "crl_number": _optional(_integer),
     "base_crl_number": _optional(_integer),
-    "this_update": _time,
-    "next_update": _optional(_time),
-    "expired_certs_on_crl": _optional(_time),
+    "this_update": read_time,
+    "next_update": _optional(read_time),
+    "expired_certs_on_crl": _optional(read_time),
     "signature_algorithm": _text,
     "tbs_digest": _text,
     "num_entries": _integer,
     "num_duplicates": _integer,
-    "attributes": _boolean,
+    "attributes": lambda value, where: typed(value, bool, where),
     "warnings": _warnings,
 }
+METADATA_MEMBERS = _READERS.keys()
+"""The members of the object that this version knows."""

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from crlcheck._json import members_of, read_time, take, take_time, time_text, typed
-from crlcheck._metadata import ImageMetadata
+from crlcheck._metadata import METADATA_MEMBERS, ImageMetadata
 from crlcheck._name import name_key
 from crlcheck._object_store import check_name
 from crlcheck.errors import CorruptIndexError
@@ -82,8 +82,7 @@ class PublishedImage:
         said = take(members, "metadata", dict, where)
         try:
             metadata = ImageMetadata.from_json(said)
-            known = metadata.to_json()
-            rest = {name: value for name, value in said.items() if name not in known}
+            rest = {name: said[name] for name in said.keys() - METADATA_MEMBERS}
             return cls(name, digest, size, metadata, since, members, rest)
         except (ValueError, CorruptIndexError) as error:
             raise ValueError(f"{where}: {error}") from error
