@@ -43,9 +43,6 @@ if TYPE_CHECKING:
     from mypy_boto3_acm_pca import ACMPCAClient
     from mypy_boto3_s3 import S3Client
 
-_Result = tuple[str, Outcome | CrlError]
-"""A CRL's name, and what became of it or why it was refused."""
-
 # AWS Private CA writes these to try its access; they hold no CRL.
 _PRIVATE_CA_TEST_KEYS = ("acm-pca-permission-test-key", "acm-pca-permission-test-key-private")
 _AUDIT_REPORTS = "audit-report"
@@ -113,14 +110,15 @@ def handler(event: object, _context: object) -> dict[str, Any]:
     if request.clean_up:
         num_deleted, num_waiting = clean_up(STORE, grace=SETTINGS.grace)
         return {"num_deleted": num_deleted, "num_waiting": num_waiting}
-    done: list[Outcome] = []
+    done: list[dict[str, Any]] = []
     failures: list[Exception] = []
     failed_messages: dict[str, None] = {}
-    for message_id, outcome, failure in _results(request):
+    for message_id, outcome in _outcomes(request):
         outcomes.record(outcome, LOG, SETTINGS.metrics_namespace)
-        done.append(outcome)
-        if failure is not None:
-            failures.append(failure)
+        done.append(outcome.members())
+        if outcome.outcome == "failed":
+            assert outcome.error is not None, "what failed has an error"
+            failures.append(outcome.error)
             if message_id is not None:
                 failed_messages[message_id] = None
     if not failures:
@@ -150,14 +148,14 @@ def _withdraw_issuers() -> None:
         LOG.warning(json.dumps({"message": f"issuers were not withdrawn: {error}"}))
 
 
-def _results(request: Request) -> Iterator[tuple[str | None, Outcome, Exception | None]]:
-    """Yield the message, the outcome and the failure that is to be retried, of every CRL."""
+def _outcomes(request: Request) -> Iterator[tuple[str | None, Outcome]]:
+    """Yield the queue's message and the outcome of every CRL."""
     for task in _tasks(request):
-        for outcome, failure in _process(task):
-            yield task.message_id, outcome, failure
+        for outcome in _process(task):
+            yield task.message_id, outcome
     for url in SETTINGS.fetch_urls if request.fetch else ():
-        for outcome, failure in _guarded(url, _fetch(url)):
-            yield None, outcome, failure
+        for outcome in _guarded(url, _fetch(url)):
+            yield None, outcome
 
 
 def _tasks(request: Request) -> Iterator[Task]:
@@ -174,35 +172,24 @@ def _tasks(request: Request) -> Iterator[Task]:
             yield Task(ObjectEvent("Requested", bucket, entry["Key"], rebuild=True))
 
 
-def _process(task: Task) -> Iterator[tuple[Outcome, Exception | None]]:
+def _process(task: Task) -> Iterator[Outcome]:
     event = task.event
     if isinstance(event, MalformedEventError):
-        yield {"object": None, **outcomes.of_error(event, retried=False)}, None
+        yield outcomes.refused(None, event)
         return
     reason = _why_ignored(event)
     if reason is None:
         yield from _guarded(event.url, _publish_all(event))
-        return
-    message = f"ignored: {reason}"
-    yield (
-        {"object": event.url, "message": message, "outcome": "ignored", "reason": reason},
-        None,
-    )
+    else:
+        yield outcomes.ignored(event.url, reason)
 
 
-def _guarded(url: str, results: Iterator[_Result]) -> Iterator[tuple[Outcome, Exception | None]]:
-    """Yield the outcome of each CRL, and where it is to be retried the failure."""
+def _guarded(url: str, results: Iterator[Outcome]) -> Iterator[Outcome]:
+    """Yield *results*, and what stopped them as one more."""
     try:
-        for name, result in results:
-            if isinstance(result, CrlError):
-                # A delta's complete CRL may be on the way: notifications come in any order.
-                retried = isinstance(result, CrlBaseMissingError)
-                outcome = {"object": name, **outcomes.of_error(result, retried=retried)}
-                yield outcome, result if retried else None
-            else:
-                yield {"object": name, **result}, None
+        yield from results
     except Exception as error:  # noqa: BLE001 - raised again once every object is done
-        yield {"object": url, **outcomes.of_error(error, retried=True)}, error
+        yield outcomes.failed(url, error)
 
 
 def _why_ignored(event: ObjectEvent) -> str | None:
@@ -223,33 +210,32 @@ def _why_ignored(event: ObjectEvent) -> str | None:
     return None
 
 
-def _publish_all(event: ObjectEvent) -> Iterator[_Result]:
+def _publish_all(event: ObjectEvent) -> Iterator[Outcome]:
     """Publish the CRLs of an object as it is now: one, or as many as a PEM file has."""
-    doubted: list[_Result] = []
-    for name, result in _publish_once(event):
-        if isinstance(result, CrlSignatureError) and ISSUERS.can_ask_again:
-            doubted.append((name, result))
+    doubted: set[str | None] = set()
+    for outcome in _publish_once(event):
+        if isinstance(outcome.error, CrlSignatureError) and ISSUERS.can_ask_again:
+            doubted.add(outcome.object)
         else:
-            yield name, result
+            yield outcome
     # A CA that renewed its key at AWS Private CA signs with it at once.
     if doubted:
         ISSUERS.ask_again()
-        names = {name for name, _ in doubted}
-        doubted = [item for item in _publish_once(event) if item[0] in names]
-    yield from doubted
+        for outcome in _publish_once(event):
+            if outcome.object in doubted:
+                yield outcome
 
 
-def _publish_once(event: ObjectEvent) -> Iterator[_Result]:
+def _publish_once(event: ObjectEvent) -> Iterator[Outcome]:
     # Not the version that a record names: the object as it is now is never
     # older, and one that arrives late or twice is then found unchanged.
     try:
         body = S3.get_object(Bucket=event.bucket, Key=event.key)["Body"]
     except S3.exceptions.NoSuchKey:
-        message = "there is no such object any more"
-        yield event.url, {"message": message, "outcome": "missing"}
+        yield outcomes.missing(event.url)
         return
     with contextlib.closing(body):
-        yield from _outcomes(
+        yield from _outcomes_of(
             publish_each(
                 body,
                 STORE,
@@ -261,13 +247,13 @@ def _publish_once(event: ObjectEvent) -> Iterator[_Result]:
         )
 
 
-def _fetch(url: str) -> Iterator[_Result]:
+def _fetch(url: str) -> Iterator[Outcome]:
     limits = FetchLimits(max_size=SETTINGS.max_crl_size, allow_private=SETTINGS.fetch_private)
     with fetch(url, STORE, limits) as fetched:
         if fetched is None:
-            yield url, {"message": "not modified since it was fetched", "outcome": "unchanged"}
+            yield outcomes.not_modified(url)
             return
-        yield from _outcomes(fetched.publish_each(**_publish_options()))
+        yield from _outcomes_of(fetched.publish_each(**_publish_options()))
 
 
 def _publish_options() -> dict[str, Any]:
@@ -289,13 +275,16 @@ def _publish_options() -> dict[str, Any]:
     }
 
 
-def _outcomes(results: Iterator[tuple[str, PublishReport | CrlError]]) -> Iterator[_Result]:
-    """Yield what became of each CRL that is published, with the time that it took."""
+def _outcomes_of(results: Iterator[tuple[str, PublishReport | CrlError]]) -> Iterator[Outcome]:
+    """Yield the outcome of each CRL that is published, or refused."""
     started = time.monotonic()
     for name, result in results:
-        if isinstance(result, CrlError):
-            yield name, result
-            continue
-        seconds = time.monotonic() - started  # with the download, and waiting for it
-        started += seconds
-        yield name, outcomes.of_report(result, seconds, datetime.now(UTC))
+        if isinstance(result, CrlBaseMissingError):
+            # Its complete CRL may be on the way: notifications come in any order.
+            yield outcomes.failed(name, result)
+        elif isinstance(result, CrlError):
+            yield outcomes.refused(name, result)
+        else:
+            seconds = time.monotonic() - started  # with the download, and waiting for it
+            started += seconds
+            yield outcomes.of_report(name, result, seconds, datetime.now(UTC))

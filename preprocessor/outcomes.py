@@ -7,20 +7,28 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from crlcheck import CrlCheckError, CrlError, PublishReport, rejection_cause
 from preprocessor.events import MalformedEventError
 
-Outcome = dict[str, str | int | float | None]
+Value = str | int | float | None
+Word = Literal["published", "unchanged", "ignored", "missing", "refused", "failed"]
 
 SERVICE = "crlcheck-preprocessor"
 
-_LEVELS = {"failed": logging.ERROR, "refused": logging.ERROR, "missing": logging.WARNING}
+_LEVELS: dict[Word, int] = {
+    "failed": logging.ERROR,
+    "refused": logging.ERROR,
+    "missing": logging.WARNING,
+}
 """The level of an outcome's line, WARNING for others that warn of something, else INFO."""
-_METRIC_NAMES = {
+_METRIC_NAMES: dict[Word, str] = {
     "published": "Published",
     "unchanged": "Unchanged",
     "ignored": "Ignored",
@@ -47,16 +55,41 @@ _MEASURES = {
 }
 
 
-def of_report(report: PublishReport, seconds: float, now: datetime) -> Outcome:
+@dataclass(frozen=True, slots=True)
+class Outcome:
     """
-    What publishing did. ``age`` is the time since thisUpdate, ``time_left`` until
+    What became of one object, or of one CRL of it.
+
+    ``object`` is its URL, None where an event names none; ``outcome`` is one of a few
+    words, ``message`` says the same in a sentence. ``error`` is why it is refused, or
+    why it failed, which may pass.
+    """
+
+    object: str | None
+    outcome: Word
+    message: str
+    values: Mapping[str, Value] = field(default_factory=dict)
+    error: Exception | None = None
+
+    def members(self) -> dict[str, Value]:
+        """Return the JSON object that is logged and returned."""
+        return {
+            "object": self.object,
+            "message": self.message,
+            "outcome": self.outcome,
+            **self.values,
+        }
+
+
+def of_report(name: str, report: PublishReport, seconds: float, now: datetime) -> Outcome:
+    """
+    Return what publishing did. ``age`` is the time since thisUpdate, ``time_left`` until
     nextUpdate (below 0: stale), in seconds.
     """
     compiled, said = report.compiled, report.compiled.as_dict()
     left = None if compiled.next_update is None else (compiled.next_update - now).total_seconds()
     number = compiled.crl_number
-    outcome: Outcome = {
-        "outcome": "published" if report.published else "unchanged",
+    values: dict[str, Value] = {
         "issuer": report.issuer_name,
         "scope": report.scope,
         "delta": report.is_delta,
@@ -82,7 +115,8 @@ def of_report(report: PublishReport, seconds: float, now: datetime) -> Outcome:
         **{f"seconds_{stage}": round(spent, 3) for stage, spent in report.seconds.items()},
     }
     warned = "".join(f"; warning: {warning}" for warning in report.warnings)
-    return {"message": f"{_sentence(report)}{warned}", **outcome}
+    word: Word = "published" if report.published else "unchanged"
+    return Outcome(name, word, f"{_sentence(report)}{warned}", values)
 
 
 def _sentence(report: PublishReport) -> str:
@@ -99,16 +133,37 @@ def _sentence(report: PublishReport) -> str:
     return f"{crl} is published with {entries}{changed}"
 
 
-def of_error(error: Exception, *, retried: bool) -> Outcome:
-    """What went wrong, and whether it is tried again."""
-    if retried:
-        message = f"failed, and is tried again: {error}"
-    elif isinstance(error, CrlError):
+def not_modified(url: str) -> Outcome:
+    """Return that a URL has nothing newer than what was fetched."""
+    return Outcome(url, "unchanged", "not modified since it was fetched")
+
+
+def ignored(url: str, reason: str) -> Outcome:
+    """Return that an object is none to be published."""
+    return Outcome(url, "ignored", f"ignored: {reason}", {"reason": reason})
+
+
+def missing(url: str) -> Outcome:
+    """Return that an object has been deleted since the event."""
+    return Outcome(url, "missing", "there is no such object any more")
+
+
+def refused(name: str | None, error: CrlError | MalformedEventError) -> Outcome:
+    """Return that a CRL or a record is at fault, which no retry can mend."""
+    if isinstance(error, CrlError):
         message = f"the CRL is refused, and what was published before goes on serving: {error}"
     else:
         message = f"refused, and not tried again: {error}"
-    outcome = "failed" if retried else "refused"
-    return {"message": message, "outcome": outcome, "cause": cause_of(error), **describe(error)}
+    return Outcome(name, "refused", message, _values(error), error)
+
+
+def failed(name: str, error: Exception) -> Outcome:
+    """Return that something failed that may pass, so that it is tried again."""
+    return Outcome(name, "failed", f"failed, and is tried again: {error}", _values(error), error)
+
+
+def _values(error: Exception) -> dict[str, Value]:
+    return {"cause": cause_of(error), **describe(error)}
 
 
 def cause_of(error: Exception) -> str:
@@ -118,8 +173,8 @@ def cause_of(error: Exception) -> str:
     return "malformed_event" if isinstance(error, MalformedEventError) else "unavailable"
 
 
-def describe(error: Exception) -> Outcome:
-    """An error's type, message and values (such as the rule broken and its offset)."""
+def describe(error: Exception) -> dict[str, Value]:
+    """Return an error's type, message and values (such as the rule broken and its offset)."""
     carried = error.as_dict() if isinstance(error, CrlCheckError) else vars(error)
     values = {name: value for name, value in carried.items() if isinstance(value, str | int)}
     return {**values, "error": type(error).__name__, "detail": str(error)}
@@ -127,16 +182,16 @@ def describe(error: Exception) -> Outcome:
 
 def record(outcome: Outcome, log: logging.Logger, namespace: str) -> None:
     """Write the log line and the metrics of one object."""
-    name = str(outcome["outcome"])
-    usual = logging.WARNING if outcome.get("num_publish_warnings") else logging.INFO
-    log.log(_LEVELS.get(name, usual), json.dumps(outcome))
+    members, name = outcome.members(), outcome.outcome
+    usual = logging.WARNING if members.get("num_publish_warnings") else logging.INFO
+    log.log(_LEVELS.get(name, usual), json.dumps(members))
     metrics = EphemeralMetrics(namespace=namespace, service=SERVICE)
     metrics.add_metric(name=_METRIC_NAMES[name], unit=MetricUnit.Count, value=1)
-    if name in ("refused", "failed"):
-        metrics.add_dimensions(service=SERVICE, cause=str(outcome["cause"]))
+    if outcome.error is not None:
+        metrics.add_dimensions(service=SERVICE, cause=str(members["cause"]))
     for member, (metric, unit) in _MEASURES.items():
-        value = outcome.get(member)
+        value = members.get(member)
         if isinstance(value, int | float):
             metrics.add_metric(name=metric, unit=unit, value=value)
-    metrics.add_metadata(key="object", value=outcome["object"])
+    metrics.add_metadata(key="object", value=outcome.object)
     metrics.flush_metrics()
