@@ -17,7 +17,6 @@ from crlcheck._points import (
     read_issuing_distribution_point,
     reasons_of,
 )
-from crlcheck._reading import untimely
 from crlcheck._serial_question import possible_certificates
 from crlcheck._snapshot import Snapshot
 from crlcheck._wording import crl_text
@@ -30,6 +29,7 @@ from crlcheck.types import (
     StatusProblem,
     UndeterminedCause,
 )
+from crlcheck.verdict import untimely
 
 
 def examine(

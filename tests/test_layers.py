@@ -40,7 +40,7 @@ LAYERS = (
     },
     {"_s3", "_points", "_issuers", "_records"},
     {"certificate", "signature", "index", "scope", "catalog", "stores", "_wording"},
-    {"_pipeline", "_images", "_swap", "_difference", "_reading", "_results"},
+    {"_pipeline", "_images", "_swap", "_difference", "_results"},
     {"compiler", "verdict", "_snapshot", "_serial_question"},
     {"_comparison"},
     {"_follow", "_path", "_publication", "_publication_warnings", "rejections"},
