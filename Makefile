@@ -20,7 +20,6 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 NATIVE := CMakeLists.txt native/make_cdef.py $(shell find native/include native/src native/python -type f)
-PACKAGES := $(wildcard crlcheck/__init__.py lambda_authorizer/__init__.py preprocessor/__init__.py)
 C_FILES = $(shell find native -name '*.[ch]')
 PYTHON_TARGETS = compile_unverified_crl certificate open_index catalog pem name json
 FUZZ_TARGETS = $(patsubst native/fuzz/%.c,%,$(wildcard native/fuzz/fuzz_*.c))
@@ -49,10 +48,20 @@ $(TOOLCHAIN): pyproject.toml
 	$(BIN)/python -m pip install --quiet --requirement $(VENV)/requires.txt
 	touch $@
 
-$(BUILT): $(TOOLCHAIN) $(NATIVE) $(PACKAGES)
+$(BUILT): $(TOOLCHAIN) $(NATIVE) crlcheck/__init__.py tests/install_functions.py
 	$(BIN)/python -m pip install --quiet --no-build-isolation \
 	    --config-settings=build-dir=build/editable --editable '.[dev]'
+	$(BIN)/python tests/install_functions.py
 	touch $@
+
+# A virtual environment that borrows every package from .venv. crlcheck itself is none
+# of them, because an editable installation cannot be borrowed.
+define borrow
+	test -x $(1)/bin/python || $(BIN)/python -m venv --without-pip $(1)
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	    > $$($(1)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/borrowed.pth
+	$(1)/bin/python tests/install_functions.py
+endef
 
 # nginx, for the tests of mutual TLS and the demo's second half, is installed where it
 # is missing. That needs apt-get, and root or sudo; the demo asks for no password, and
@@ -100,9 +109,7 @@ $(VENV)/.mutation: $(BUILT)
 # MUTANTS_ARGS=--again tries what was left. The interpreter borrows every dependency
 # from .venv, but imports the mutated copy.
 mutants: $(VENV)/.mutation
-	test -x $(MUTATED)/venv/bin/python || $(BIN)/python -m venv --without-pip $(MUTATED)/venv
-	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
-	    > $$($(MUTATED)/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/borrowed.pth
+	$(call borrow,$(MUTATED)/venv)
 	PYTHONPATH=$(CURDIR)/$(MUTATED)/tree/mutants $(PYTEST_ENV) $(MUTATED)/venv/bin/python \
 	    tests/mutation.py $(MUTANTS_ARGS) $(MODULES) \
 	    --native "$$($(BIN)/python -c 'import crlcheck._native; print(crlcheck._native.__file__)')"
@@ -196,10 +203,8 @@ fuzz-python: $(FUZZ_VENV)/.built
 	printf '%s\n' $(PYTHON_TARGETS) | xargs -P 2 -I NAME native/fuzz/run_python.sh \
 	    $(FUZZ_VENV)/bin/python NAME $(FUZZ_SECONDS)
 
-$(FUZZ_VENV)/.built: $(VENV)/.fuzz $(NATIVE) $(shell find $(dir $(PACKAGES)) -name '*.py')
-	test -x $(FUZZ_VENV)/bin/python || $(BIN)/python -m venv --without-pip $(FUZZ_VENV)
-	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
-	    > $$($(FUZZ_VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/borrowed.pth
+$(FUZZ_VENV)/.built: $(VENV)/.fuzz $(NATIVE) $(shell find crlcheck -name '*.py')
+	$(call borrow,$(FUZZ_VENV))
 	CC=$(CLANG) $(BIN)/python -m pip --python $(FUZZ_VENV)/bin/python install --quiet --no-deps \
 	    --no-build-isolation --force-reinstall --config-settings=build-dir=build/fuzz/module \
 	    --config-settings=cmake.build-type=Debug --config-settings=install.strip=false \
@@ -220,9 +225,7 @@ ASAN_PRELOAD = $(foreach library,libasan.so libubsan.so libstdc++.so.6,$(shell $
 # ASan and UBSan; it borrows every dependency from .venv. The sanitizers must be
 # loaded before the interpreter, and see each allocation for themselves.
 sanitize: $(BUILT)
-	test -x $(SANITIZED)/bin/python || $(BIN)/python -m venv --without-pip $(SANITIZED)
-	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
-	    > $$($(SANITIZED)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/borrowed.pth
+	$(call borrow,$(SANITIZED))
 	$(BIN)/python -m pip --python $(SANITIZED)/bin/python install --quiet --no-deps \
 	    --no-build-isolation --force-reinstall --config-settings=build-dir=build/sanitize/cmake \
 	    --config-settings=cmake.build-type=Debug --config-settings=install.strip=false \

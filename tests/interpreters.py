@@ -60,6 +60,7 @@ def run_tests(python: Path, wheel: Path, environment: Path, arguments: Sequence[
         [python, "-m", "venv", environment],
         [*pip, f"{wheel}[dev]"],
         [*pip, "--no-deps", "--force-reinstall", wheel],
+        [inside, ROOT / "tests" / "install_functions.py"],
         [inside, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
     ]
     with log.open("w", encoding="utf-8") as output:

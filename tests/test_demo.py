@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -122,6 +123,39 @@ def test_an_interrupted_run_leaves_no_process_behind(
     where it has a say in that.
     """
     assert len(check_interrupted(COMMAND, tmp_path, number, after="S3 starts")) > 1
+
+
+WITHOUT_FUNCTIONS = """
+import sys
+from pathlib import Path
+sys.path[:] = [path for path in sys.path if not Path(path, "preprocessor").exists()]
+sys.path += sys.argv[1:]
+from crlcheck.cli import main
+sys.exit(main(["demo", "--entries", "10"]))
+"""
+
+
+@pytest.mark.parametrize("others", [[], ["preprocessor.py"], ["preprocessor/__init__.py"]])
+def test_without_the_functions_the_demo_says_what_to_do(tmp_path: Path, others: list[str]) -> None:
+    """
+    Where crlcheck alone is installed, or beside another distribution's package called
+    preprocessor, one line says what is missing and where the demo runs.
+    """
+    for name in others:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    run = subprocess.run(
+        [sys.executable, "-P", "-c", WITHOUT_FUNCTIONS, tmp_path],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (run.returncode, run.stdout) == (4, "")
+    assert run.stderr == (
+        "crlcheck: the demo runs the Lambda functions, and lambda_authorizer and preprocessor "
+        "cannot be imported: an installed crlcheck does not bring them; run 'make demo' in a "
+        "checkout of crlcheck\n"
+    )
 
 
 # ---- the judgement itself --------------------------------------------------------

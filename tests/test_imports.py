@@ -121,8 +121,9 @@ def test_the_version_is_that_of_the_distribution() -> None:
     assert crlcheck.__version__ == importlib.metadata.version("crlcheck")
 
 
-def test_the_package_is_marked_as_typed() -> None:
+@pytest.mark.parametrize("package", ["crlcheck", "lambda_authorizer", "preprocessor"])
+def test_the_packages_are_marked_as_typed(package: str) -> None:
     """
-    Type checkers read the annotations of the installed package (PEP 561).
+    Type checkers read the annotations of the package and of the functions (PEP 561).
     """
-    assert Path(str(crlcheck.__file__)).with_name("py.typed").exists()
+    assert Path(str(importlib.import_module(package).__file__)).with_name("py.typed").exists()

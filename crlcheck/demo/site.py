@@ -23,6 +23,7 @@ CRL_KEY, ISSUER_KEY = "crl/ca.crl", "issuers/ca.pem"
 STORE = f"s3://{BUCKET}/published"
 
 _NEEDED = ("awslambdaric", "boto3", "moto", "werkzeug", "cryptography_vectors")
+_FUNCTIONS = ("lambda_authorizer", "preprocessor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +37,28 @@ class Step:
 
 def require_packages() -> None:
     """
-    Check that the demo's extra is installed.
+    Check that the demo's extra is installed, and that the functions can be imported.
 
     Raises:
-        ImportError: it is not.
+        ImportError: something is missing; the message says what to do.
     """
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise ImportError(f"the demo needs {', '.join(missing)}: pip install 'crlcheck[demo]'")
+    missing = [name for name in _FUNCTIONS if not _has_handler(name)]
+    if missing:
+        raise ImportError(
+            f"the demo runs the Lambda functions, and {' and '.join(missing)} cannot be imported: "
+            "an installed crlcheck does not bring them; run 'make demo' in a checkout of crlcheck"
+        )
+
+
+def _has_handler(package: str) -> bool:
+    """Tell whether *package* is a Lambda function, not another package of that name."""
+    try:
+        return importlib.util.find_spec(f"{package}.handler") is not None
+    except ModuleNotFoundError:
+        return False
 
 
 @contextlib.contextmanager
@@ -54,7 +69,7 @@ def open_site(num_entries: int, *, tell: Callable[[Step], None] = lambda _: None
     Everything runs on this machine, in processes that end with this one.
 
     Raises:
-        ImportError: the demo's extra is not installed.
+        ImportError: the demo's extra, or a Lambda function, is not there.
         DemoError: a part did not run at all.
     """
     require_packages()
