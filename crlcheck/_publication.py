@@ -221,7 +221,7 @@ def check_signer(
     """
     if not catalog.removed_issuers:
         return
-    trusted = {one.certificate for one in catalog.issuers}
+    trusted = {one.certificate for one in catalog.issuers} - {one.der for one in given}
     removed: list[str] = []
     known = (facts for der in trusted if (facts := _certificate(der)) is not None)
     for certificate in (*given, *known):

@@ -118,13 +118,14 @@ def warnings_of_issuers(
 
 
 def warnings_of_neighbours(
-    after: ScopeRecord, catalog: Catalog, now: datetime
+    after: ScopeRecord, catalog: Catalog, given: Sequence[CertificateFacts], now: datetime
 ) -> Iterator[PublishWarning]:
     """
     Yield the scopes of the same issuer where an expired CRL is newer than a current one.
 
     The newest CRL that speaks for a certificate decides whether the answer is stale: after
-    a key rollover, the last CRL of the old key may outlive its time so.
+    a key rollover, the last CRL of the old key may outlive its time so. *given* are the
+    issuers of this publication.
     """
     own = speaking(after)
     name = name_key(own.issuer)
@@ -135,7 +136,7 @@ def warnings_of_neighbours(
     ]
     if not others:
         return
-    keys = IssuerKeys(_trusted(catalog), (), None, trust_verifiers=False)
+    keys = IssuerKeys(_trusted(catalog, given), (), None, trust_verifiers=False)
     for other in others:
         theirs = speaking(other)
         older, newer = sorted((own, theirs), key=lambda one: one.this_update)
@@ -155,11 +156,17 @@ def warnings_of_neighbours(
         )
 
 
-def _trusted(catalog: Catalog) -> Iterator[TrustedIssuer]:
-    """Yield all trusted certificates: tied keys may be certified by other names."""
+def _trusted(catalog: Catalog, given: Sequence[CertificateFacts]) -> Iterator[TrustedIssuer]:
+    """
+    Yield all trusted certificates: tied keys may be certified by other names.
+
+    Those *given* were read for this publication already.
+    """
+    facts = {one.der: one for one in given}
     for issuer in catalog.issuers:
+        der = issuer.certificate
         try:
-            yield TrustedIssuer(load_certificate(issuer.certificate), issuer.self_signed)
+            yield TrustedIssuer(load_certificate(facts.get(der, der)), issuer.self_signed)
         except CertificateError:
             continue  # for the checker to complain of
 

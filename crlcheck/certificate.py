@@ -33,9 +33,23 @@ class CryptographyCertificate(Protocol):
 
 
 CertificateSource: TypeAlias = (
-    bytes | bytearray | memoryview | str | os.PathLike[str] | CryptographyCertificate
+    bytes
+    | bytearray
+    | memoryview
+    | str
+    | os.PathLike[str]
+    | CryptographyCertificate
+    | CertificateFacts
 )
-_SOURCE_TYPES = (bytes, bytearray, memoryview, str, os.PathLike, CryptographyCertificate)
+_SOURCE_TYPES = (
+    bytes,
+    bytearray,
+    memoryview,
+    str,
+    os.PathLike,
+    CryptographyCertificate,
+    CertificateFacts,
+)
 
 
 def load_certificate(source: CertificateSource) -> CertificateFacts:
@@ -45,10 +59,11 @@ def load_certificate(source: CertificateSource) -> CertificateFacts:
 
     Bytes are contents, PEM or DER; a ``str`` is PEM text where it holds a PEM
     boundary or several lines, else a path, as is any ``os.PathLike``; a
-    ``cryptography`` certificate is taken as it is. Of several PEM certificates
-    the first counts: in a chain that is the leaf. In PEM, private keys,
-    parameters and CRLs are passed over; any other block that is no CERTIFICATE
-    is an error, and so is a boundary that is not a line of its own (RFC 7468).
+    ``cryptography`` certificate is taken as it is, and so is what was loaded
+    before, which costs nothing. Of several PEM certificates the first counts: in a
+    chain that is the leaf. In PEM, private keys, parameters and CRLs are passed
+    over; any other block that is no CERTIFICATE is an error, and so is a boundary
+    that is not a line of its own (RFC 7468).
 
     Text from a request must be passed as bytes, so that it is never taken for
     a path.
@@ -58,6 +73,8 @@ def load_certificate(source: CertificateSource) -> CertificateFacts:
             RFC 5280 4.1 defines it.
         OSError: the file cannot be read.
     """
+    if isinstance(source, CertificateFacts):
+        return _loaded_before(source)
     name, ders = _read(source)
     return _parse(ders[0], name)
 
@@ -84,10 +101,18 @@ def load_certificates(
 
 
 def _load_all(source: CertificateSource) -> tuple[CertificateFacts, ...]:
+    if isinstance(source, CertificateFacts):
+        return (_loaded_before(source),)
     name, ders = _read(source)
     if len(ders) == 1:
         return (_parse(ders[0], name),)
     return tuple(_parse(der, f"{name}, number {number}") for number, der in enumerate(ders, 1))
+
+
+def _loaded_before(facts: CertificateFacts) -> CertificateFacts:
+    if not facts.der:  # nothing could be published or verified by these
+        raise CertificateError(f"{_UNNAMED}: found facts without the DER that they were read from")
+    return facts
 
 
 def _read(source: CertificateSource) -> tuple[str, list[bytes]]:
@@ -139,5 +164,5 @@ def _parse(der: bytes, name: str) -> CertificateFacts:
 def _wrong_type(source: object) -> TypeError:
     return TypeError(
         f"certificate: found {type(source).__name__}, "
-        "expected bytes, a path or a cryptography Certificate"
+        "expected bytes, a path or a cryptography Certificate, or facts that were loaded before"
     )

@@ -29,7 +29,7 @@ from crlcheck.compiler import CompiledImage, CompileOptions, CrlSource, compile_
 from crlcheck.errors import CrlError
 from crlcheck.rejections import clear_rejection, record_rejection
 from crlcheck.stores import ObjectStore, open_store
-from crlcheck.types import PublishReport
+from crlcheck.types import CertificateFacts, PublishReport
 
 DEFAULT_COMPARE_UP_TO = 1_000_000
 """
@@ -86,7 +86,7 @@ def publish_each(
         OSError: from reading.
     """
     target = open_store(store)
-    issuers = [one.der for one in load_certificates(issuer)]
+    issuers = load_certificates(issuer)
     max_size = options.get("max_source_size", DEFAULT_MAX_SOURCE_SIZE)
     for number, crl in enumerate(split_crls(source, max_size=max_size, max_crls=max_crls), 1):
         suffix = "" if number == 1 else f"#{number}"
@@ -189,7 +189,7 @@ def publish_crl(
         compare_up_to=compare_up_to,
     )
     try:
-        with _compile(source, tuple(one.der for one in issuers), options) as compiled:
+        with _compile(source, issuers, options) as compiled:
             publication = Publication(target, compiled, rules)
             publication.seconds["compile"] = time.monotonic() - started
             check_publishable(compiled.metadata, moment, clock_skew)
@@ -207,7 +207,7 @@ def publish_crl(
 
 
 def _compile(
-    source: CrlSource, issuers: tuple[bytes, ...], options: CompileOptions
+    source: CrlSource, issuers: tuple[CertificateFacts, ...], options: CompileOptions
 ) -> CompiledImage:
     """
     Compile, and blame a CRL only for what was delivered whole.
@@ -257,7 +257,7 @@ def _with_changes(
         )
     warnings = (
         *warnings_of(compiled.metadata, before, after, found, now=now),
-        *warnings_of_neighbours(after, catalog, now),
+        *warnings_of_neighbours(after, catalog, rules.issuers, now),
         *warnings_of_issuers(rules.issuers, publication.added_issuers, catalog),
     )
     return replace(report, warnings=warnings, seconds=publication.seconds)

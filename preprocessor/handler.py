@@ -140,7 +140,7 @@ def _withdraw_issuers() -> None:
     if present is None:
         return
     try:
-        withdraw_issuers(STORE, present, added_by=ISSUERS.places)
+        withdraw_issuers(STORE, [one.der for one in present], added_by=ISSUERS.places)
     except FileNotFoundError:
         return  # nothing is published yet
     except (CrlCheckError, OSError) as error:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from crlcheck import CertificateError, ObjectStore, load_certificates
+from crlcheck import CertificateError, CertificateFacts, ObjectStore, load_certificates
 from preprocessor.outcomes import describe
 
 if TYPE_CHECKING:
@@ -50,25 +50,25 @@ class TrustedIssuers:
         self._new_client = private_ca_client
         self._clock = clock
         self._clients: dict[str, ACMPCAClient] = {}
-        self._objects: dict[str, tuple[str, tuple[bytes, ...]]] = {}
+        self._objects: dict[str, tuple[str, tuple[CertificateFacts, ...]]] = {}
         self._unreadable = 0
-        self._certificates: tuple[bytes, ...] | None = None
-        self._authorities: dict[str, tuple[float, tuple[bytes, ...]]] = {}
+        self._certificates: tuple[CertificateFacts, ...] | None = None
+        self._authorities: dict[str, tuple[float, tuple[CertificateFacts, ...]]] = {}
 
-    def certificates(self) -> list[bytes]:
+    def certificates(self) -> list[CertificateFacts]:
         """
-        Return all of them in DER. One that was taken away is trusted no longer: see
+        Return all of them. One that was taken away is trusted no longer: see
         ``all_read``.
 
         Raises:
             FileNotFoundError: there is none at all.
             StoreError, BotoCoreError, ClientError: they cannot be read.
         """
-        found: list[bytes] = []
+        found: list[CertificateFacts] = []
         self._certificates = None
         self._unreadable = 0
         if self._bundle is not None:
-            found += [certificate.der for certificate in load_certificates(self._bundle)]
+            found += load_certificates(self._bundle)
         if self._prefix is not None:
             found += self._from_prefix(self._prefix)
         for arn in self._private_cas:
@@ -86,7 +86,7 @@ class TrustedIssuers:
         return ", ".join(place for place in places if place)
 
     @property
-    def all_read(self) -> tuple[bytes, ...] | None:
+    def all_read(self) -> tuple[CertificateFacts, ...] | None:
         """
         All of them as they were last read, None where that failed or one could not be read.
 
@@ -104,9 +104,9 @@ class TrustedIssuers:
         """Forget what AWS Private CA said."""
         self._authorities.clear()
 
-    def _from_prefix(self, prefix: ObjectStore) -> list[bytes]:
-        found: list[bytes] = []
-        kept: dict[str, tuple[str, tuple[bytes, ...]]] = {}
+    def _from_prefix(self, prefix: ObjectStore) -> list[CertificateFacts]:
+        found: list[CertificateFacts] = []
+        kept: dict[str, tuple[str, tuple[CertificateFacts, ...]]] = {}
         for name in prefix.names(""):
             etag, certificates = self._objects.get(name, (None, ()))
             try:
@@ -122,7 +122,7 @@ class TrustedIssuers:
         self._objects = kept
         return found
 
-    def _from_private_ca(self, arn: str) -> tuple[bytes, ...]:
+    def _from_private_ca(self, arn: str) -> tuple[CertificateFacts, ...]:
         asked_at, certificates = self._authorities.get(arn, (None, ()))
         if asked_at is not None and self._clock() - asked_at < PRIVATE_CA_SECONDS:
             return certificates
@@ -136,9 +136,9 @@ class TrustedIssuers:
         self._authorities[arn] = self._clock(), certificates
         return certificates
 
-    def _load(self, where: str, body: bytes) -> tuple[bytes, ...]:
+    def _load(self, where: str, body: bytes) -> tuple[CertificateFacts, ...]:
         try:
-            return tuple(certificate.der for certificate in load_certificates(body))
+            return load_certificates(body)
         except CertificateError as error:
             # Trusting fewer issuers is safe, and the others' CRLs must not wait.
             self._unreadable += 1

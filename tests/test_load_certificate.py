@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import os
 import subprocess
 import sys
@@ -187,6 +188,28 @@ def test_other_types_are_misuse(source: object) -> None:
             call(source)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="expected bytes, a path or a cryptography"):
         load_certificates([source])  # type: ignore[list-item]
+
+
+def test_what_was_loaded_before_is_taken_as_it_is() -> None:
+    """
+    It is not read again, alone or among other sources.
+    """
+    facts = load_certificate(LEAF)
+    assert load_certificate(facts) is facts
+    (alone,) = load_certificates(facts)
+    mixed = load_certificates([LEAF, facts])
+    assert alone is mixed[1] is facts
+    assert mixed[0] == facts
+
+
+def test_facts_without_their_certificate_are_refused() -> None:
+    """
+    Nothing could be published by facts that were not read from a certificate.
+    """
+    facts = dataclasses.replace(load_certificate(LEAF), der=b"")
+    for call in (load_certificate, load_certificates):
+        with pytest.raises(CertificateError, match="found facts without the DER"):
+            call(facts)
 
 
 def test_a_list_is_not_one_certificate() -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from crlcheck import certificate
+from crlcheck._binding import parse_certificate
 from crlcheck.catalog import CATALOG_NAME, IssuerRecord
 from crlcheck.demo.pki import pem_block
 from crlcheck.errors import (
@@ -28,7 +30,7 @@ from crlcheck.index import open_index
 from crlcheck.publisher import publish_each
 from crlcheck.rejections import read_rejections
 from crlcheck.stores import LocalStore
-from crlcheck.types import PublishReport
+from crlcheck.types import CertificateFacts, PublishReport
 from support.memory_store import MemoryStore
 from support.pki import (
     DAY,
@@ -51,6 +53,33 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 # ---- what is published -----------------------------------------------------------
+
+
+def test_issuers_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    For each publication, with what its warnings look at; for all CRLs of a file; and
+    not at all where the caller has read them.
+    """
+    read: list[bytes] = []
+
+    def counted(der: bytes) -> CertificateFacts:
+        read.append(der)
+        return parse_certificate(der)
+
+    monkeypatch.setattr(certificate, "parse_certificate", counted)
+    store = MemoryStore()
+    publish(store, make_crl(CA, 1), issuer=[CA.der, OTHER_CA.der])
+    assert read == [CA.der, OTHER_CA.der]
+    read.clear()
+    part = make_crl(CA, 1, extensions=[ONLY_USER_CERTIFICATES])
+    file = io.BytesIO(pem_block("X509 CRL", make_crl(CA, 2)) + pem_block("X509 CRL", part))
+    results = publish_each(file, store, issuer=[CA.der, OTHER_CA.der], now=NOW)
+    assert [isinstance(one, PublishReport) for _, one in results] == [True, True]
+    assert read == [CA.der, OTHER_CA.der]
+    facts = certificate.load_certificates([CA.der, OTHER_CA.der])
+    read.clear()
+    publish(store, make_crl(CA, 3), issuer=facts)
+    assert read == []
 
 
 def test_each_crl_of_a_file_is_published_or_refused_on_its_own() -> None:

@@ -126,7 +126,7 @@ def fetch_command(
     max_size = given.get("max_source_size", DEFAULT_MAX_SOURCE_SIZE)
     limits = FetchLimits(max_size=max_size, allow_private=allow_private)
     publish_options: dict[str, Any] = {
-        "issuer": [one.der for one in load_certificates(issuers)],
+        "issuer": load_certificates(issuers),
         "issuers_from": ", ".join(map(str, issuers)),
         "max_crls": max_crls,
         "allow_shrink": allow_shrink,
