@@ -27,154 +27,97 @@ if _is_main_interpreter is not None and not _is_main_interpreter():
     )
 
 if TYPE_CHECKING:
-    from crlcheck.certificate import load_certificate, load_certificates
-    from crlcheck.checker import CheckerStatus, RevocationChecker, ScopeStatus
-    from crlcheck.compiler import BinaryReader, compile_crl, compile_unverified_crl, split_crls
+    from crlcheck.certificate import (
+        load_certificate as load_certificate,
+        load_certificates as load_certificates,
+    )
+    from crlcheck.checker import (
+        CheckerStatus as CheckerStatus,
+        RevocationChecker as RevocationChecker,
+        ScopeStatus as ScopeStatus,
+    )
+    from crlcheck.compiler import (
+        BinaryReader as BinaryReader,
+        compile_crl as compile_crl,
+        compile_unverified_crl as compile_unverified_crl,
+        split_crls as split_crls,
+    )
     from crlcheck.errors import (
-        CatalogRollbackError,
-        CertificateError,
-        CorruptIndexError,
-        CrlBaseMissingError,
-        CrlCheckError,
-        CrlError,
-        CrlExpiredError,
-        CrlNotYetValidError,
-        CrlRollbackError,
-        CrlShrinkError,
-        CrlSignatureError,
-        FetchError,
-        IndexClosedError,
-        IndexFileError,
-        MalformedCrlError,
-        PreconditionFailedError,
-        StoreError,
-        StoreUnavailableError,
-        UnsupportedCrlError,
-        UnsupportedIndexVersionError,
+        CatalogRollbackError as CatalogRollbackError,
+        CertificateError as CertificateError,
+        CorruptIndexError as CorruptIndexError,
+        CrlBaseMissingError as CrlBaseMissingError,
+        CrlCheckError as CrlCheckError,
+        CrlError as CrlError,
+        CrlExpiredError as CrlExpiredError,
+        CrlNotYetValidError as CrlNotYetValidError,
+        CrlRollbackError as CrlRollbackError,
+        CrlShrinkError as CrlShrinkError,
+        CrlSignatureError as CrlSignatureError,
+        FetchError as FetchError,
+        IndexClosedError as IndexClosedError,
+        IndexFileError as IndexFileError,
+        MalformedCrlError as MalformedCrlError,
+        PreconditionFailedError as PreconditionFailedError,
+        StoreError as StoreError,
+        StoreUnavailableError as StoreUnavailableError,
+        UnsupportedCrlError as UnsupportedCrlError,
+        UnsupportedIndexVersionError as UnsupportedIndexVersionError,
     )
-    from crlcheck.fetcher import FetchLimits, check_url, fetch
-    from crlcheck.index import RevocationIndex, open_index
+    from crlcheck.fetcher import FetchLimits as FetchLimits, check_url as check_url, fetch as fetch
+    from crlcheck.index import RevocationIndex as RevocationIndex, open_index as open_index
     from crlcheck.issuers import (
-        readmit_issuer,
-        remove_issuer,
-        set_issuer,
-        withdraw_issuers,
+        readmit_issuer as readmit_issuer,
+        remove_issuer as remove_issuer,
+        set_issuer as set_issuer,
+        withdraw_issuers as withdraw_issuers,
     )
-    from crlcheck.mirror import MirrorReport, mirror_store
+    from crlcheck.mirror import MirrorReport as MirrorReport, mirror_store as mirror_store
     from crlcheck.operations import (
-        advance_generation,
-        clean_up,
-        deny_certificate,
-        lift_denial,
-        override_scope,
-        remove_scope,
-        reset_scope,
+        advance_generation as advance_generation,
+        clean_up as clean_up,
+        deny_certificate as deny_certificate,
+        lift_denial as lift_denial,
+        override_scope as override_scope,
+        remove_scope as remove_scope,
+        reset_scope as reset_scope,
     )
-    from crlcheck.publisher import publish_crl, publish_each
-    from crlcheck.rejections import Rejection, read_rejections, rejection_cause
-    from crlcheck.stores import LocalStore, ObjectStore, S3Store, StoredObject, open_store
+    from crlcheck.publisher import publish_crl as publish_crl, publish_each as publish_each
+    from crlcheck.rejections import (
+        Rejection as Rejection,
+        read_rejections as read_rejections,
+        rejection_cause as rejection_cause,
+    )
+    from crlcheck.stores import (
+        LocalStore as LocalStore,
+        ObjectStore as ObjectStore,
+        S3Store as S3Store,
+        StoredObject as StoredObject,
+        open_store as open_store,
+    )
     from crlcheck.types import (
-        CertificateFacts,
-        CheckResult,
-        CompileReport,
-        CrlWarning,
-        DistributionPoint,
-        Freshness,
-        IssuingDistributionPoint,
-        Policy,
-        ProblemKind,
-        PublishReport,
-        PublishWarning,
-        PublishWarningKind,
-        ReasonCode,
-        RevocationStatus,
-        RevokedEntry,
-        Rule,
-        StaleRule,
-        StatusProblem,
-        UndeterminedCause,
+        CertificateFacts as CertificateFacts,
+        CheckResult as CheckResult,
+        CompileReport as CompileReport,
+        CrlWarning as CrlWarning,
+        DistributionPoint as DistributionPoint,
+        Freshness as Freshness,
+        IssuingDistributionPoint as IssuingDistributionPoint,
+        Policy as Policy,
+        ProblemKind as ProblemKind,
+        PublishReport as PublishReport,
+        PublishWarning as PublishWarning,
+        PublishWarningKind as PublishWarningKind,
+        ReasonCode as ReasonCode,
+        RevocationStatus as RevocationStatus,
+        RevokedEntry as RevokedEntry,
+        Rule as Rule,
+        StaleRule as StaleRule,
+        StatusProblem as StatusProblem,
+        UndeterminedCause as UndeterminedCause,
     )
 
 __version__ = "0.1.0"
-
-__all__ = [
-    "BinaryReader",
-    "CatalogRollbackError",
-    "CertificateError",
-    "CertificateFacts",
-    "CheckResult",
-    "CheckerStatus",
-    "CompileReport",
-    "CorruptIndexError",
-    "CrlBaseMissingError",
-    "CrlCheckError",
-    "CrlError",
-    "CrlExpiredError",
-    "CrlNotYetValidError",
-    "CrlRollbackError",
-    "CrlShrinkError",
-    "CrlSignatureError",
-    "CrlWarning",
-    "DistributionPoint",
-    "FetchError",
-    "FetchLimits",
-    "Freshness",
-    "IndexClosedError",
-    "IndexFileError",
-    "IssuingDistributionPoint",
-    "LocalStore",
-    "MalformedCrlError",
-    "MirrorReport",
-    "ObjectStore",
-    "Policy",
-    "PreconditionFailedError",
-    "ProblemKind",
-    "PublishReport",
-    "PublishWarning",
-    "PublishWarningKind",
-    "ReasonCode",
-    "Rejection",
-    "RevocationChecker",
-    "RevocationIndex",
-    "RevocationStatus",
-    "RevokedEntry",
-    "Rule",
-    "S3Store",
-    "ScopeStatus",
-    "StaleRule",
-    "StatusProblem",
-    "StoreError",
-    "StoreUnavailableError",
-    "StoredObject",
-    "UndeterminedCause",
-    "UnsupportedCrlError",
-    "UnsupportedIndexVersionError",
-    "advance_generation",
-    "check_url",
-    "clean_up",
-    "compile_crl",
-    "compile_unverified_crl",
-    "deny_certificate",
-    "fetch",
-    "lift_denial",
-    "load_certificate",
-    "load_certificates",
-    "mirror_store",
-    "open_index",
-    "open_store",
-    "override_scope",
-    "publish_crl",
-    "publish_each",
-    "read_rejections",
-    "readmit_issuer",
-    "rejection_cause",
-    "remove_issuer",
-    "remove_scope",
-    "reset_scope",
-    "set_issuer",
-    "split_crls",
-    "withdraw_issuers",
-]
 
 _HOMES = {
     "certificate": ("load_certificate", "load_certificates"),
@@ -241,6 +184,8 @@ _HOMES = {
     ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME_OF)
 
 
 def __getattr__(name: str) -> object:
