@@ -185,7 +185,7 @@ _HOMES = {
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = [*sorted(_HOME_OF)]
+__all__ = list(_HOME_OF)
 
 
 def __getattr__(name: str) -> object:
