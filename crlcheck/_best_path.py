@@ -1,6 +1,23 @@
 """
-Find the best of alternative paths in a graph of issuers. Pure: what a step is
-worth is told by the caller.
+Find the best of alternative paths up a graph of issuers.
+
+Pure: the caller says how severe each step is. A node is an issuer's key, and each of
+its ways up is one certificate of that key. A path takes one way at each node, and
+then all nodes to which that way leads.
+
+1. A path is as severe as its most severe way. GOOD is better than DOUBTFUL, which is
+   better than BAD.
+2. An unchecked way is one that nothing could revoke. It counts only where no checked
+   way of the same node is BAD, or leads to nodes that are: whatever revoked the one
+   certificate could not be found for the other.
+3. The best path that ends counts.
+4. A path that leads round in a circle does not end. It counts only where no path ends
+   and no way is BAD.
+
+For example, a key has two certificates. One was issued by CA 1, which has revoked it:
+BAD. The other was issued by CA 2 and is on no CRL: GOOD. The best path leads through
+CA 2 (3). If CA 2 is unknown, because the operator trusts the certificate itself,
+that way is unchecked, and the result is BAD (2).
 """
 
 from __future__ import annotations
@@ -12,14 +29,16 @@ NodeT = TypeVar("NodeT", bound=Hashable)
 ResultT = TypeVar("ResultT")
 
 GOOD, DOUBTFUL, BAD = range(3)
-"""How severe a result is: a path is as severe as the worst step on it."""
+"""How severe a result is."""
 
 
 class Way(NamedTuple, Generic[NodeT, ResultT]):
     """
-    One way up from a node: ``result`` is what is found on it, None for nothing, and
-    ``above`` the nodes to which it leads, all of which count. Where there is none,
-    the path ends. ``is_checked`` tells that something could speak against it.
+    One way up from a node.
+
+    ``result`` is what is found on it, None for nothing. ``above`` are the nodes to
+    which it leads, all of which count; without any the path ends. ``is_checked``
+    tells that something could be found against it.
     """
 
     severity: int
@@ -32,24 +51,21 @@ def best_path(
     start: NodeT, ways_of: Callable[[NodeT], Sequence[Way[NodeT, ResultT]]]
 ) -> list[ResultT]:
     """
-    Return the results on the best path from *start* up, from its foot; every node
-    has a way.
+    Return the results on the best path from *start* up, the lowest first.
 
-    A way that is not checked counts only where no checked way of the same node is
-    BAD: nobody can say of it what was found of the other. A path that leads round
-    in a circle does not end. It counts only where no path ends and nothing BAD is
-    found on the way.
-
-    The work is polynomial in the graph, whatever circles there are in it.
+    Every node must have a way. The time is polynomial in the size of the graph,
+    whatever circles it has.
     """
     return _Search(start, ways_of).best(start)
 
 
 class _Search(Generic[NodeT, ResultT]):
     """
-    The part of the graph above a node. ``_open`` are the nodes whose unchecked ways
-    count, ``_passing`` those from which a path ends that is not BAD, ``_bad`` those
-    from which nothing but BAD ones and circles lead, each with its way.
+    The part of the graph above a node.
+
+    ``_open`` are the nodes whose unchecked ways count (rule 2). ``_passing`` are
+    those from which a path that is not BAD ends, ``_bad`` those from which only BAD
+    paths and circles lead, each with its way.
     """
 
     def __init__(
@@ -62,8 +78,8 @@ class _Search(Generic[NodeT, ResultT]):
             if node not in self._graph:
                 self._graph[node] = ways_of(node)
                 waiting.extend(above for way in self._graph[node] for above in way.above)
-        # Opened as far as nothing BAD was found beside them, so that two nodes cannot
-        # excuse each other.
+        # Rule 2. In rounds: each opens the nodes beside whose unchecked ways nothing BAD was
+        # found so far, so that two nodes cannot open each other.
         self._open = {
             node for node, ways in self._graph.items() if not any(way.is_checked for way in ways)
         }
@@ -76,9 +92,11 @@ class _Search(Generic[NodeT, ResultT]):
 
     def best(self, start: NodeT) -> list[ResultT]:
         """Return the results on the best path from *start*."""
+        # Rules 1 and 3.
         for found in (self._ending(GOOD), self._passing, self._bad):
             if start in found:
                 return self._results(start, found)
+        # Rule 4.
         for severity in (GOOD, DOUBTFUL):
             circle = self._circling(severity)
             if start in circle:
@@ -86,7 +104,7 @@ class _Search(Generic[NodeT, ResultT]):
         raise ValueError("a node has no way")
 
     def _opens(self, node: NodeT) -> bool:
-        """Whether no checked way of a node is BAD, not counting what leads back to the node."""
+        """Whether no checked way of a node is BAD; ways that lead back to it do not count."""
         ways = self._graph[node]
         if all(way.is_checked for way in ways):
             return False
@@ -128,7 +146,7 @@ class _Search(Generic[NodeT, ResultT]):
         self,
         belongs: Callable[[dict[NodeT, Way[NodeT, ResultT]], NodeT, Way[NodeT, ResultT]], bool],
     ) -> dict[NodeT, Way[NodeT, ResultT]]:
-        """Return the least set of nodes with a way that *belongs* to what is found so far."""
+        """Return the smallest set of nodes with a way that *belongs* to those found before."""
         found: dict[NodeT, Way[NodeT, ResultT]] = {}
         before = -1
         while len(found) > before:
@@ -142,8 +160,8 @@ class _Search(Generic[NodeT, ResultT]):
 
     def _circling(self, severity: int) -> dict[NodeT, Way[NodeT, ResultT]]:
         """
-        Return the nodes from which ways of that severity at most end, or lead on for
-        ever past nodes from which none ends.
+        Return the nodes from which paths of that severity at most end, or lead round
+        in a circle past nodes from which none ends (rule 4).
         """
         ending = self._ending(severity)
         kept = dict(ending)

@@ -1,6 +1,28 @@
 """
-One check: a certificate, the issuers above it and the signers of their CRLs, by
-one snapshot at one time.
+Check one certificate, the issuers above it and the signers of their CRLs.
+
+All of a check goes by one snapshot and one time. Section numbers are those of RFC 5280.
+
+1. A certificate on the operator's deny list is REVOKED, and so is every path through a
+   key of which any trusted certificate is on it.
+2. ``scope`` says which CRLs cover the certificate (6.3.3 b), or why none does.
+3. The serial number is looked up in each of these CRLs and in its delta (6.3.3 i, j).
+   Where an image cannot be loaded, the answer is STORE_UNAVAILABLE, unless
+   another CRL says REVOKED.
+4. A CRL that another key than the certificate's issuer signed counts only as far as
+   that signer is in order (6.3.3 f): the signer is checked by these steps too, but
+   not again while it is being checked.
+5. ``verdict`` decides by the entries, the signers, the time and the policy.
+6. The same is done for each issuer above, up to an anchor, to the policy's
+   path_depth, or to an issuer that the operator trusted directly. The worst verdict
+   on the path counts. Where an issuer has several certificates, the best of these
+   paths counts (``_best_path``). Beyond path_depth, only denials count.
+
+For example, a client certificate is issued by the key of CA 2, which has two trusted
+certificates: by CA 1, which has revoked it, and by the anchor R, whose CRL does not
+list it. The client's own CRL, signed by CA 2, does not list the client: NOT_REVOKED
+(5). Above it are two paths: through CA 1 it is REVOKED, through R it is NOT_REVOKED,
+and the better one counts (6). So the client is NOT_REVOKED.
 """
 
 from __future__ import annotations
@@ -36,9 +58,11 @@ from crlcheck.verdict import Evidence, decide
 
 class _Step(NamedTuple):
     """
-    An issuer's key on a path. ``depth`` is how many issuers are still checked from
-    here up, None for all. ``signs`` tells that it is on the path as the signer of a
-    CRL, so that only its certificates for that count.
+    An issuer's key on a path.
+
+    ``depth`` is how many issuers are still checked from here up, None for all.
+    ``signs`` tells that the key is on the path because it signed a CRL: then only
+    its certificates that may sign CRLs count (RFC 5280 6.3.3 f).
     """
 
     key: IssuerKey
@@ -51,22 +75,22 @@ _Way: TypeAlias = Way[_Step, CheckResult]
 _END: _Way = Way(severity(None))
 
 _DENIALS_ONLY = -1
-"""The depth of steps beyond all that are checked."""
+"""The depth of the steps above the last one that is checked."""
 
 _NO_ISSUER = (UndeterminedCause.UNKNOWN_ISSUER, UndeterminedCause.AMBIGUOUS_ISSUER)
 
 
 class PathChecker:
     """
-    Judges certificates by one snapshot.
+    Checks certificates and paths by one snapshot, at one time.
 
-    A signer of a CRL that is met again while it is being judged is not judged
-    again: one whose own certificate is on the CRL that it signed cannot be judged
-    otherwise. What was found meanwhile rests on that, so it is remembered for the
-    same signers under way only.
+    The signer of a CRL is not checked again while it is being checked (step 4):
+    otherwise no CRL that covers the certificate of its own signer could be used.
+    What was found meanwhile depends on that, so it is remembered only for the same
+    signers under way.
 
-    loads: whether images that are not open are loaded; else they are taken for empty,
-        but for those that could not be loaded.
+    loads: whether images that are not open are loaded. If not, they count as empty,
+        except those that could not be loaded before.
     """
 
     def __init__(
@@ -131,17 +155,17 @@ class PathChecker:
             results += [denial for denial in denials if denial is not None]
         return worst(results)
 
-    # ---- the path ------------------------------------------------------------
+    # ---- the path (step 6) ---------------------------------------------------
 
     def _join_above(
         self, result: CheckResult, coverage: Coverage, depth: int | None
     ) -> CheckResult:
         """Return the worst of *result* and what is above a certificate of that coverage."""
         if coverage.cause is UndeterminedCause.AMBIGUOUS_ISSUER:
-            return result  # what becomes of a namesake says nothing of this certificate
+            return result  # the state of another issuer of that name says nothing here
         if depth == 0 and not self._snapshot.denied:
             return result
-        # Of several keys that may have issued it, each must be in order.
+        # Where several keys may have issued it, each of them must be in order.
         for above in self._above(coverage.issuers, depth):
             result = worst((result, above))
         return result
@@ -190,7 +214,7 @@ class PathChecker:
         if key.is_anchor or (depth == 0 and not self._snapshot.denied):
             return (_END,)
         if depth == 0:
-            # By itself, for what is above must not count for anything but denials.
+            # A search of its own, so that nothing above counts but denials.
             found = self._best_path_above(_Step(key, _DENIALS_ONLY))
             return (Way(severity(found), found),)
         certificates = [one for one in key.certificates if not signs or one.facts.may_sign_crls]
@@ -205,20 +229,20 @@ class PathChecker:
         facts = certificate.facts
         coverage = self._snapshot.table.coverage(facts, keys=certificate.issuers)
         result = self._by_coverage(facts, coverage)
-        # Of an unknown or ambiguous issuer nothing can be said, so nothing excuses by it.
+        # Nothing is known of an unknown or ambiguous issuer, so this way counts as unchecked.
         is_known = coverage.cause not in _NO_ISSUER
         left = None if depth is None else depth - 1
         above = self._steps(coverage.issuers if is_known else (), left)
         return Way(severity(result), result, above, is_known)
 
     def _steps(self, keys: Sequence[IssuerKey], depth: int | None) -> tuple[_Step, ...]:
-        """Return where a path goes on; at an anchor it does so only to ask for denials."""
+        """Return the steps above; an anchor is one only where it may be denied."""
         if self._snapshot.denied:
             return tuple(_Step(key, depth) for key in keys)
         return tuple(_Step(key, depth) for key in keys if not key.is_anchor)
 
     def _verdict_on_signer(self, signer: IssuerKey) -> CheckResult | None:
-        """Return the verdict on who signed a CRL, None where nothing speaks against it."""
+        """Return the verdict on the signer of a CRL, None where nothing is found (step 4)."""
         if signer in self._under_way:
             return None
         known = self._under_way, signer
@@ -233,10 +257,10 @@ class PathChecker:
                 self._under_way = before
         return self._signers[known]
 
-    # ---- denials -------------------------------------------------------------
+    # ---- denials (step 1) ----------------------------------------------------
 
     def _denial_of(self, certificate: CertificateFacts) -> CheckResult | None:
-        """Return the verdict on a certificate that an operator denied by hand, else None."""
+        """Return the verdict on a certificate that is on the deny list, else None."""
         denial = self._snapshot.denial_of(certificate, self._now)
         return None if denial is None else denied(certificate, note=denial.note, until=denial.until)
 
@@ -244,7 +268,7 @@ class PathChecker:
         """
         Return the verdict on a key of which any certificate is denied, else None.
 
-        The denial is of the issuer: other certificates of its key do not clear it.
+        A denial holds for the issuer, so other certificates of its key do not clear it.
         """
         if not self._snapshot.denied:
             return None
@@ -254,9 +278,12 @@ class PathChecker:
     # ---- one certificate -----------------------------------------------------
 
     def _by_coverage(self, certificate: CertificateFacts, coverage: Coverage) -> CheckResult:
+        """Return the verdict on one certificate by the CRLs that cover it."""
+        # 1. The deny list.
         denial = self._denial_of(certificate)
         if denial is not None:
             return denial
+        # 2. No CRL covers it.
         if coverage.cause is UndeterminedCause.OUT_OF_SCOPE and all(
             key.publishes_no_crl for key in coverage.issuers
         ):
@@ -264,6 +291,7 @@ class PathChecker:
             return unpublished(certificate, is_held=is_held)
         if coverage.cause is not None:
             return uncovered(certificate, coverage, self._policy)
+        # 3. and 4. The entries and the signers.
         evidence: list[Evidence] = []
         failure: CheckResult | None = None
         for crl in coverage.applicable:
@@ -272,8 +300,9 @@ class PathChecker:
             if error is not None:
                 reason = f"the image of {crl_text(said.metadata)} cannot be loaded: {error}"
                 failure = unavailable(certificate, reason)
+        # 5. The verdict. An image that cannot be loaded may list the certificate, so the
+        # others can only revoke it, not clear it.
         result = decide(certificate, evidence, now=self._now, policy=self._policy)
-        # What could not be loaded might revoke it: the rest can only confirm a revocation.
         if failure is None or result.status is RevocationStatus.REVOKED:
             return result
         return failure
@@ -281,7 +310,7 @@ class PathChecker:
     def _look_up(
         self, certificate: CertificateFacts, crl: ApplicableCrl
     ) -> tuple[Evidence, Exception | None]:
-        """Return what a CRL and its delta say, and why one of them could not be asked."""
+        """Return the entries in a CRL and its delta, and why one could not be loaded."""
         image = self._snapshot.images[crl.position]
         delta = self._snapshot.deltas[crl.position]
         issuer = certificate.issuer if crl.by_issuer else None

@@ -1,10 +1,35 @@
 """
-Which of the CRLs held speaks for a certificate (RFC 5280 6.3.3). Pure: no
-input, output or clock.
+Find the CRLs that cover a certificate (RFC 5280 6.3.3 b).
 
-A CRL speaks for a certificate by its signer, which is the certificate's issuer
-(name and key), tied to it, or named as cRLIssuer; and by its scope: distribution
-point, kind of certificate, reasons. A namesake's CRL never speaks.
+Pure: no input, output or clock. Section numbers are those of RFC 5280.
+
+1. Find the keys that may have issued the certificate, by its issuer name and
+   authority key id (``_issuers``). None: UNKNOWN_ISSUER. Several that are not tied:
+   AMBIGUOUS_ISSUER.
+2. Take the CRLs of that name that each of these keys, or a key tied to it, signed. A
+   CRL that nobody verified, a delta CRL and one for attribute certificates only
+   cover nothing.
+3. Of these, take those that fit the certificate's distribution points (6.3.3 b 2 i):
+   a. A CRL that names no distribution point fits every certificate.
+   b. So does one that names the issuer itself. But where the certificate has
+      distribution points it may only revoke, because the certificate may be in
+      another part.
+   c. One that names another distribution point fits a certificate that names it
+      too. It fits one without distribution points only if the operator or the
+      policy says so.
+4. A distribution point with cRLIssuer leads to indirect CRLs of that issuer only
+   (6.3.3 b 1). If it has no name of its own, its name is that of the issuer.
+5. Leave out the CRLs that are for another kind of certificate: user or CA (b 2 ii to
+   iv).
+6. Leave out those that share no reason with the distribution point that leads to
+   them (6.3.3 d, e).
+7. None left: OUT_OF_SCOPE.
+
+For example, a CA publishes CRL A without issuingDistributionPoint for CA certificates
+only, and CRL B for http://ca.example/1. A client certificate that names
+http://CA.example/1 is covered by B (3 c): hosts are compared without regard to case
+(7.4). A passes 3 a, but is for another kind (5). A client certificate that names
+http://ca.example/2 is covered by neither: OUT_OF_SCOPE (7).
 """
 
 from __future__ import annotations
@@ -56,16 +81,17 @@ __all__ = [
 @dataclass(frozen=True, slots=True)
 class ApplicableCrl:
     """
-    A CRL that speaks for a certificate.
+    A CRL that covers a certificate.
 
-    ``position`` is its place in the sequence the table was made from and
-    ``reasons`` a mask of the revocation reasons that it covers for this
-    certificate: none where it may revoke it and not clear it. ``by_issuer``
-    tells that its entries are looked up under the name of the certificate's
-    issuer. ``signer`` is the key that signed it where that is not the
-    certificate's issuer's own. ``waived`` tells that it speaks only because a
-    policy lets it. ``unsure_reasons`` are those that it covers for some of the
-    certificates that may be meant, where the distribution points are not known.
+    ``position`` is its place in the sequence from which the table was made.
+    ``reasons`` is a mask of the revocation reasons that it covers for this
+    certificate: none where it may revoke the certificate but not clear it.
+    ``by_issuer`` tells that its entries are looked up under the name of the
+    certificate's issuer. ``signer`` is the key that signed it, where that is not the
+    key of the certificate's issuer. ``waived`` tells that it covers the certificate
+    only because a policy allows it. Where the distribution points are not known,
+    ``unsure_reasons`` are those that it covers for some of the certificates that are
+    possible.
     """
 
     position: int
@@ -79,15 +105,15 @@ class ApplicableCrl:
 @dataclass(frozen=True, slots=True)
 class Coverage:
     """
-    Which CRLs speak for a certificate, or why none does.
+    The CRLs that cover a certificate, or why none does.
 
-    ``cause`` is set exactly when ``applicable`` is empty; ``num_inapplicable``
-    then counts the CRLs of the certificate's issuer, none of which speaks for
-    it, and ``nearest`` is the one of them that comes nearest. ``issuers`` are
-    the keys that may have issued the certificate; where there is none,
-    ``namesakes`` are the trusted keys of its issuer's name, and ``removed`` is a CRL
-    that was held for that issuer until both were removed. ``any_points`` tells that
-    its distribution points were not known.
+    ``cause`` is set exactly when ``applicable`` is empty. Then ``num_inapplicable``
+    counts the CRLs of the certificate's issuer, and ``nearest`` is the one whose
+    scope is most like the certificate. ``issuers`` are the keys that may have issued
+    the certificate. Where there is none, ``namesakes`` are the trusted keys of its
+    issuer's name, and ``removed`` is a CRL of that issuer that was published until
+    both were removed. ``any_points`` tells that the certificate's distribution points
+    were not known.
     """
 
     applicable: tuple[ApplicableCrl, ...] = ()
@@ -101,34 +127,31 @@ class Coverage:
 
     @property
     def crls(self) -> tuple[int, ...]:
-        """The positions of the CRLs that speak for the certificate."""
+        """The positions of the CRLs that cover the certificate."""
         return tuple(crl.position for crl in self.applicable)
 
 
-# How many spellings of issuers are remembered for answering sooner.
+# How many pairs of issuer name and key id are remembered with their coverage.
 _MAX_REMEMBERED = 4096
 
-# How much of a certificate is compared in order to say what comes nearest to it.
+# How many distribution points are compared in order to find the nearest CRL.
 _MAX_COMPARED = 8
 
 
 class ScopeTable:
     """
-    The CRLs held and the issuers known, arranged so that one certificate is
-    matched by a few dictionary lookups, however many CRLs there are. Immutable,
-    so threads may share it.
+    The CRLs and issuers of one set, arranged so that a few dictionary lookups find the
+    CRLs that cover a certificate, however many there are. Immutable, so threads may
+    share it.
 
-    *issuers* are the trusted issuer certificates; of a bare one nothing more is
-    known. With *trust_verifiers* the key that verified a CRL counts as known too:
-    for images handed over without the certificates of their issuers. *anchors* are
-    the certificates at which paths end, None for the self-signed issuers.
-    *unpublished* are certificates of issuers that publish no CRL, unless one is
-    held or among *removed*, those that an operator removed. *any_point* has the positions of
-    CRLs that speak for certificates without distribution points although they
-    name one; with *waive_points* all do.
-
-    CRLs that nobody verified and delta CRLs speak for no certificate by
-    themselves; they take nothing away from what the others say.
+    *issuers* are the trusted issuer certificates, with or without what else is known
+    of them. With *trust_verifiers* the key that verified a CRL counts as known too:
+    for indexes that are given without the certificates of their issuers. *anchors*
+    are the certificates at which paths end, None for the self-signed issuers.
+    *removed* are the CRLs that an operator removed. *unpublished* are certificates of
+    issuers that publish no CRL, which counts only where none of theirs is here or
+    was removed. *any_point* has the positions of CRLs that cover certificates without
+    distribution points although they name one; with *waive_points* all do.
     """
 
     __slots__ = (
@@ -194,16 +217,15 @@ class ScopeTable:
         any_points: bool = False,
     ) -> Coverage:
         """
-        Return which CRLs speak for *certificate*.
+        Return the CRLs that cover *certificate*. The numbers are the module's.
 
-        *issuer* is the certificate that is known to have issued it, where the
-        caller has the path; without it the issuer's key is found by the
-        certificate's authority key id, or is the only one of that name. *keys* are
-        those that may have issued it, where that was found out before. With
-        *any_points* it may have any distribution points: those that it states
-        are not looked at.
+        *issuer* is the certificate that issued it, where the caller has the path.
+        Without it the key is found by the certificate's authority key id, or is the
+        only one of that name. *keys* are the keys that may have issued it, where the
+        caller knows them. With *any_points* it may have any distribution points, and
+        those that it states are not read.
         """
-        # Most issuers have one complete CRL, which answers for all their certificates.
+        # Most issuers have one complete CRL, which covers all their certificates.
         question = (certificate.issuer, certificate.authority_key_id)
         if issuer is None and keys is None:
             keys = self.issuers.of_trusted(certificate)
@@ -212,6 +234,7 @@ class ScopeTable:
             answer = self._answers_for_all.get(question)
             if answer is not None:
                 return answer
+        # 1. The issuer's keys.
         if keys is None:
             keys = self.issuers.of(certificate, issuer)
         if not keys:
@@ -221,14 +244,15 @@ class ScopeTable:
                 namesakes=namesakes,
                 removed=self.issuers.removed_crl(certificate),
             )
+        # 2. Their CRLs.
         group = self._groups.get(keys)
         if group is None:
             group = self._groups[keys] = self._group(certificate.issuer, keys)
         may_be_indirect = any_points or certificate.distribution_points
         if group.answer_for_all is None or (self._indirect_by_name and may_be_indirect):
             return self._match(certificate, group, keys, any_points=any_points)
-        # Where the key id leaves several keys, what else the certificate says of its
-        # issuer may tell them apart: then the answer is not that of the question.
+        # Where several keys have that id, the issuer and serial number in the authority key
+        # identifier may choose one of them: then the answer is not that of the question.
         if (
             is_first
             and not self._indirect_by_name
@@ -240,9 +264,9 @@ class ScopeTable:
 
     def may_have_crls(self, certificate: CertificateFacts, coverage: Coverage) -> bool:
         """
-        Whether a CRL is held, or was until it was removed, that may be of one of the
-        keys that may have issued *certificate*, which has this *coverage*, or of a
-        cRLIssuer that it names, or may name.
+        Whether there is a CRL, or was one until it was removed, that may be of an issuer
+        of *certificate*, which has this *coverage*, or of a cRLIssuer that it names or
+        may name.
         """
         if coverage.any_points and self._indirect_by_name:
             return True
@@ -255,14 +279,14 @@ class ScopeTable:
         )
 
     def _may_be_of(self, metadata: ImageMetadata, keys: tuple[IssuerKey, ...]) -> bool:
-        """Whether a CRL may be of one of *keys*: so may one whose key is not known any more."""
+        """Whether a CRL may be of one of *keys*, as one whose key is no longer known may be."""
         if metadata.verifier_key_hash is None:
             return True
         signer = self.issuers.key(metadata.issuer, metadata.verifier_key_hash)
         return signer is None or any(signer.is_authoritative_for(key) for key in keys)
 
     def _group(self, name: bytes, keys: tuple[IssuerKey, ...]) -> _CrlGroup:
-        """Return the CRLs that speak for what these keys issued under *name*."""
+        """Return the CRLs for what these keys issued under *name* (steps 1 and 2)."""
         group = _CrlGroup()
         if not are_tied(keys):
             group.answer_for_all = Coverage(cause=UndeterminedCause.AMBIGUOUS_ISSUER, issuers=keys)
@@ -288,6 +312,7 @@ class ScopeTable:
             and group.answer_for_all.cause is UndeterminedCause.AMBIGUOUS_ISSUER
         ):
             return group.answer_for_all
+        # 3. and 4. By distribution point, then 5. by kind and 6. by reasons.
         fits: dict[_Crl, _Fit] = {}
         candidates = (
             self._any_candidates(group) if any_points else self._candidates(certificate, group)
@@ -300,6 +325,7 @@ class ScopeTable:
         if fits:
             applicable = [crl.applied(keys, *fit) for crl, fit in fits.items()]
             return Coverage(tuple(applicable), issuers=keys, any_points=any_points)
+        # 7. None.
         return Coverage(
             cause=UndeterminedCause.OUT_OF_SCOPE,
             num_inapplicable=len(group.crls),
@@ -311,11 +337,10 @@ class ScopeTable:
     def _candidates(
         self, certificate: CertificateFacts, group: _CrlGroup
     ) -> Iterator[tuple[_Crl, _Fit]]:
-        """Yield CRLs that a distribution point of the certificate leads to, or none need."""
+        """Yield the CRLs that fit the distribution points of the certificate (step 3)."""
         # RFC 5280 6.3.3, last paragraph: whatever distribution points it has, a
-        # certificate is also looked for in CRLs of its issuer that name none, or
-        # the issuer itself. The latter are one partition among others as soon as
-        # the certificate names one: not being on it says nothing of being on its own.
+        # certificate is also looked for in CRLs of its issuer that name none (a), or
+        # the issuer itself (b).
         for crl in group.without_point:
             yield crl, _COVERS
         has_points = bool(certificate.distribution_points)
@@ -342,11 +367,11 @@ class ScopeTable:
                     yield crl, _Fit(reasons)
 
     def _indirect_candidates(self, point: DistributionPoint) -> Iterator[tuple[_Crl, _Fit]]:
-        """RFC 5280 6.3.3 b 1: with cRLIssuer, only indirect CRLs of that issuer count."""
+        """Yield the indirect CRLs to which a point with cRLIssuer leads (step 4)."""
         directory_names = filter(None, map(directory_name, point.crl_issuers))
         names = {name_key(name): name for name in directory_names}
         relative = None if point.relative_name is None else replace(point, full_names=())
-        # Once for all names: a certificate may have thousands of both.
+        # Read once for all names, as a certificate may have thousands of both.
         points = dict.fromkeys(
             point_keys(replace(point, relative_name=None), b"")
             if is_named(point)
@@ -356,9 +381,9 @@ class ScopeTable:
             group = self._indirect_by_name.get(key)
             if group is None:
                 continue
-            # Without distributionPoint the names of the cRLIssuer stand for it (b 2 i). The
-            # certificate then names that point, so that a CRL with this very name clears too;
-            # with one, a CRL that is called by its issuer's name is another partition.
+            # Without distributionPoint the names in cRLIssuer take its place (b 2 i), so a CRL
+            # whose point has its issuer's name may clear too. With a distributionPoint, such a
+            # CRL is another part.
             for crl in group.at(points):
                 yield crl, _Fit(reasons_of(point))
             if relative is not None:
@@ -367,9 +392,9 @@ class ScopeTable:
 
     def _any_candidates(self, group: _CrlGroup) -> Iterator[tuple[_Crl, _Fit]]:
         """
-        Yield the CRLs that speak for a certificate with some distribution points
-        or other: surely those of its issuer that name none, perhaps all others,
-        and every indirect CRL.
+        Yield the CRLs that may cover a certificate whose distribution points are not
+        known: surely those of its issuer that name none, perhaps all others, and
+        every indirect CRL.
         """
         for crl in group.without_point:
             yield crl, _COVERS
@@ -381,21 +406,21 @@ class ScopeTable:
 
 
 class _Fit(NamedTuple):
-    """How a CRL speaks for a certificate: fields as of ``ApplicableCrl``."""
+    """How a CRL covers a certificate: the fields are those of ``ApplicableCrl``."""
 
     reasons: int
     waived: bool = False
     unsure_reasons: int = 0
 
     def within(self, reasons: int) -> _Fit | None:
-        """Return what of it a CRL for *reasons* covers, None where that is nothing in common."""
+        """Return the part of it that a CRL for *reasons* covers, None where there is none."""
         if self is _MAY_REVOKE:
             return self if reasons else None
         fit = _Fit(self.reasons & reasons, self.waived, self.unsure_reasons & reasons)
         return fit if fit.reasons | fit.unsure_reasons else None
 
     def joined(self, other: _Fit) -> _Fit:
-        """Return how a CRL speaks that does so for two causes."""
+        """Return how a CRL covers a certificate that it covers by both."""
         return _Fit(
             self.reasons | other.reasons,
             self.waived and other.waived,
@@ -410,7 +435,7 @@ _MAY_REVOKE = _Fit(0)
 
 
 class _Crl:
-    """A CRL and what it is for."""
+    """A CRL and the certificates that it is for."""
 
     __slots__ = (
         "any_point",
@@ -434,7 +459,7 @@ class _Crl:
         self.reasons = ALL_REASONS
         self.is_indirect = False
         self.points: tuple[PointKey, ...] | None = None
-        """What its distribution point is called; None where it names none."""
+        """The names of its distribution point; None where it names none."""
         self.only_for_ca: bool | None = None
         self.is_usable = not metadata.is_delta
         if metadata.issuing_distribution_point is not None:
@@ -458,7 +483,7 @@ class _Crl:
             self.points = tuple(point_keys(point, issuer))
 
     def contains_kind_of(self, certificate: CertificateFacts) -> bool:
-        """Whether it is for certificates of this kind (RFC 5280 6.3.3 b 2 ii to iv)."""
+        """Whether it is for this kind of certificate (RFC 5280 6.3.3 b 2 ii to iv; step 5)."""
         return self.only_for_ca is None or self.only_for_ca is certificate.is_ca
 
     def applied(
@@ -468,7 +493,7 @@ class _Crl:
         waived: bool = False,
         unsure_reasons: int = 0,
     ) -> ApplicableCrl:
-        """Return this CRL as one that speaks for what *keys* issued."""
+        """Return this CRL as one that covers a certificate that *keys* issued."""
         own = keys == (self.signer,)
         signer = None if own else self.signer
         return ApplicableCrl(
@@ -477,7 +502,7 @@ class _Crl:
 
 
 class _CrlGroup:
-    """CRLs that speak for one issuer's certificates, by distribution point."""
+    """The CRLs for one issuer's certificates, by distribution point."""
 
     __slots__ = (
         "_sorted_points",
@@ -496,7 +521,7 @@ class _CrlGroup:
         self.with_point: list[_Crl] = []
         self.is_one_for_all = True
         self.answer_for_all: Coverage | None = None
-        """What covers every certificate of the issuer alike, where that can be said."""
+        """The coverage of every certificate of the issuer, where it is the same for all."""
         self._sorted_points: list[PointKey] | None = None
 
     def add(self, crl: _Crl) -> None:
@@ -512,7 +537,7 @@ class _CrlGroup:
             self.by_point.setdefault(point, []).append(crl)
 
     def at(self, points: dict[PointKey, None]) -> Iterator[_Crl]:
-        """Yield the CRLs for a distribution point with these names, whichever are fewer."""
+        """Yield the CRLs that fit a distribution point with these names."""
         yield from self.without_point
         fewer: Iterable[PointKey] = points
         if len(points) > len(self.by_point):
@@ -522,7 +547,7 @@ class _CrlGroup:
 
     def nearest(self, certificate: CertificateFacts) -> ImageMetadata | None:
         """
-        Return the CRL to name where none speaks for *certificate*: the one whose
+        Return the CRL to name where none covers *certificate*: the one whose
         distribution point begins most like one of the certificate's, else any.
         """
         crls = self.with_point or self.crls
@@ -531,7 +556,7 @@ class _CrlGroup:
         if names and self.by_point:
             if self._sorted_points is None:
                 self._sorted_points = sorted(self.by_point)
-            # What begins most like a name stands next to it in order.
+            # In sorted order the point that begins most like a name is next to it.
             beside = [
                 (_num_common(found, name), found)
                 for name, _ in names

@@ -1,6 +1,38 @@
 """
-From what the applicable CRLs say, the time and the policy to a verdict, in
-words that a person on call understands. Pure: no input, output or clock.
+Decide on a certificate by the CRLs that cover it, the time and the policy.
+
+Pure: no input, output or clock. Section numbers are those of RFC 5280.
+
+1. Read each complete CRL and the delta beside it as one (5.2.4, 6.3.3 i to k): an entry
+   in either counts, a final one before a hold. removeFromCRL in the delta lifts a
+   hold, while the delta is current. The delta, once it is valid, says whether the
+   two are in their time.
+2. Decide by each CRL alone:
+   a. A CRL whose signer is revoked decides nothing: CRL_SIGNER_REVOKED.
+   b. An entry is REVOKED, whatever the time. A hold is too, unless the policy
+      waives it.
+   c. Where the signer is in doubt, the cause is the signer's.
+   d. A CRL that is not valid yet clears nobody: NOT_YET_VALID.
+   e. Nor does one past its nextUpdate and the policy's grace: STALE.
+   f. Nor does one clear an expired certificate, which it need not list any more:
+      CERTIFICATE_EXPIRED, unless expiredCertsOnCRL says that it still does.
+   g. Else it is NOT_REVOKED.
+3. Of several CRLs of one scope, the newest that is valid decides.
+4. A hold in an expired CRL is over where a newer, current CRL of another scope
+   covers the certificate and does not list it. A final entry stays.
+5. Over all scopes (6.3.3):
+   a. REVOKED in any scope is REVOKED.
+   b. CRLs that may only revoke the certificate do not cover it: OUT_OF_SCOPE.
+   c. NOT_REVOKED needs all reasons covered by CRLs that say so, and each reason is
+      as current as the newest CRL that covers it.
+   d. Else the newest CRL that is undetermined gives the cause, and where there is
+      none, it is REASONS_NOT_COVERED.
+
+For example, a CA has CRL A for key compromise and CRL B for all other reasons, and
+neither lists the certificate. While both are in their time, they cover all reasons
+together: NOT_REVOKED. After A's nextUpdate A says STALE and B alone covers too
+little (5 c), so the answer is UNDETERMINED(STALE), by 5 d. As soon as either CRL
+lists the certificate it is REVOKED, stale or not (2 b, 5 a).
 """
 
 from __future__ import annotations
@@ -34,16 +66,17 @@ __all__ = ["Evidence", "decide", "untimely"]
 
 class Evidence(NamedTuple):
     """
-    What one applicable CRL says of a certificate: its entry, or None.
+    The entry that one applicable CRL has for a certificate, or None.
 
     ``scope`` is ``metadata.scope``, kept beside it because deriving it at every
-    check would cost more than the check. ``delta`` is the delta CRL beside it,
-    with ``delta_entry``. ``reasons`` are those that the CRL covers for the
-    certificate, none where it may revoke it and not clear it. ``signer`` is the
-    verdict on the CRL's signer where that was checked for it. ``waived`` tells
-    that the CRL counts by policy only. ``unsure_reasons`` are those that the CRL
-    covers for some of the certificates that may be meant: it may revoke, and
-    make the answer stale, but not clear.
+    check would cost more than the check. ``delta`` is the delta CRL beside it, and
+    ``delta_entry`` its entry. ``reasons`` are those that the CRL covers for the
+    certificate: none where it may revoke the certificate but not clear it.
+    ``signer`` is the verdict on the CRL's signer, where there is one. ``waived``
+    tells that the CRL counts by policy only. Where the certificate is not wholly
+    known, ``unsure_reasons`` are those that the CRL covers for some of the
+    certificates that are possible. For these it may revoke, and make the answer
+    stale, but not clear.
     """
 
     metadata: ImageMetadata
@@ -61,22 +94,20 @@ def decide(
     certificate: CertificateFacts, evidence: Sequence[Evidence], *, now: datetime, policy: Policy
 ) -> CheckResult:
     """
-    Return the verdict on *certificate* by the CRLs that speak for it, at least one.
+    Return the verdict on *certificate* by the CRLs that cover it, at least one.
 
-    Of several CRLs of one scope the newest that is valid already counts. Over
-    scopes, REVOKED in any is REVOKED; else those that say NOT_REVOKED are enough
-    where they cover all reasons together (RFC 5280 6.3.3), each reason by CRLs
-    of which the newest is in its time (see ``_lateness``). A hold that only an
-    expired CRL lists is over where a newer one is in its time and does not list
-    it (see ``_ends_hold``).
+    The numbers of the steps are those of the module.
     """
+    # One CRL for all reasons, as most issuers have: steps 3 to 5 change nothing.
     if len(evidence) == 1 and evidence[0].reasons == ALL_REASONS:
         return _decide_by_crl(certificate, read(evidence[0], now, policy), now, policy)
     scopes: dict[str, list[Reading]] = {}
     readings = (read(item, now, policy) for item in evidence)
     for reading in sorted(readings, key=_age, reverse=True):
         scopes.setdefault(reading.evidence.scope, []).append(reading)
+    # 3. The newest CRL of each scope.
     findings = [_decide_scope(certificate, items, now, policy) for items in scopes.values()]
+    # 4. Holds that are over.
     findings = [
         _finding(certificate, finding.reading._replace(entry=None), now, policy)
         if any(_ends_hold(other, finding) for other in findings)
@@ -92,14 +123,15 @@ def decide(
 
 def _ends_hold(current: _Finding, on_hold: _Finding) -> bool:
     """
-    Whether *on_hold* lists the certificate as on hold, but has expired, and *current*
-    speaks instead: newer, in its time, of a signer in order, and for the reason
-    certificateHold too. Where that lists the certificate, it does so for itself.
-    What is revoked for good stays so.
+    Whether *current* ends the hold that *on_hold* lists (step 4).
 
-    After a rollover the old key's last CRL lists a hold of 1 March and ends on
-    8 March; the new key's CRL of 9 March does not list it: the hold is over. A
-    CRL of 28 February that is in its time on 9 March ends nothing.
+    *on_hold* must have expired. *current* must be newer, in its time, of a signer
+    that is not in doubt, and cover the reason certificateHold. If *current* lists
+    the certificate too, it decides so by itself. A final revocation stays.
+
+    For example, after a rollover the old key's last CRL lists a hold of 1 March and
+    ends on 8 March. The new key's CRL of 9 March does not list it: the hold is over.
+    A CRL of 28 February that is in its time on 9 March ends nothing.
     """
     since = max(on_hold.reading.latest.this_update, on_hold.reading.listed_by.this_update)
     return (
@@ -113,12 +145,14 @@ def _ends_hold(current: _Finding, on_hold: _Finding) -> bool:
 
 
 def _combine(certificate: CertificateFacts, findings: Sequence[_Finding]) -> CheckResult:
-    """Combine what different scopes say, the newest first."""
+    """Return the verdict by the findings of all scopes, the newest first (step 5)."""
+    # a. Revoked; for good before on hold.
     revoked = [finding for finding in findings if finding.result.status is RevocationStatus.REVOKED]
     if revoked:
         return next(
             (finding for finding in revoked if not finding.reading.is_hold), revoked[0]
         ).result
+    # b. None of them covers the certificate.
     if not any(finding.reading.evidence.reasons for finding in findings):
         crls = [finding.reading.evidence for finding in findings]
         any_points = any(crl.unsure_reasons for crl in crls)
@@ -128,7 +162,8 @@ def _combine(certificate: CertificateFacts, findings: Sequence[_Finding]) -> Che
         finding.reading.is_hold and finding.result.cause is not UndeterminedCause.CRL_SIGNER_REVOKED
         for finding in findings
     )
-    # Nothing is waived that need not be, but a hold that was found cannot be passed over.
+    # c. Cleared: first without any waiver, so that none is reported that was not needed.
+    # A hold is always reported.
     without_waiver = [finding for finding in findings if not finding.reading.evidence.waived]
     stale, late = _lateness(without_waiver)
     clear = [
@@ -150,6 +185,7 @@ def _combine(certificate: CertificateFacts, findings: Sequence[_Finding]) -> Che
         return with_waived(worst(finding.result for finding in passing), also)
     if _covered(passing) == ALL_REASONS:
         return _hidden_by_stale(findings, passing, stale)
+    # d. Not cleared.
     for finding in findings:
         covers = finding.reading.evidence.reasons
         if covers and finding.result.status is RevocationStatus.UNDETERMINED:
@@ -170,20 +206,20 @@ def _lateness(findings: Iterable[_Finding]) -> tuple[int, int]:
     Return the reasons whose newest CRL is past its nextUpdate: beyond what the
     policy waives, and within its grace.
 
-    RFC 5280 would take any CRL that is in its time. But then whoever withholds
-    new CRLs could go on with an old one of another scope that has long to live.
-    So each reason is as current as the newest CRL that covers it, by thisUpdate:
-    a newer CRL in its time excuses an older one that is not, and never the other
-    way about. CRLs of one thisUpdate excuse each other. A CRL that is not yet
-    valid, or whose signer is revoked, is none of them, and a pair of complete
-    CRL and delta counts by the delta.
+    RFC 5280 would take any CRL that is in its time. But then an attacker who holds
+    back new CRLs could use an old one of another scope whose nextUpdate is far off.
+    So each reason is as current as the newest CRL that covers it, by thisUpdate. A
+    newer CRL in its time makes up for an older one that is not, never the reverse;
+    CRLs of one thisUpdate make up for each other. CRLs that are not valid yet, or
+    whose signer is revoked, are not counted. A complete CRL and its delta count by
+    the delta.
 
-    Say that today's CRL for the reasons a and b is stale, and yesterday's for b
-    and c is in its time: c is cleared by the latter, a and b by nothing. With a
+    For example, today's CRL for the reasons a and b is stale, and yesterday's for b
+    and c is in its time. Then c is cleared by yesterday's, a and b by none. With a
     third CRL for b, newer than both and in its time, b is cleared too.
 
-    A CRL that only may cover the certificate makes its reasons stale, since it
-    may be the newest, but excuses no other.
+    A CRL that may cover the certificate, or may not, makes its reasons stale,
+    because it may be the newest. It makes up for no other.
     """
     undecided, stale, late = ALL_REASONS, 0, 0
     for _, same_age in itertools.groupby(
@@ -195,18 +231,18 @@ def _lateness(findings: Iterable[_Finding]) -> tuple[int, int]:
             if finding.is_used:
                 sure[finding.lateness] |= finding.reading.evidence.reasons
                 unsure[finding.lateness] |= finding.reading.evidence.unsure_reasons
-        excused = sure[Lateness.CURRENT]
-        late |= undecided & ~excused & (sure[Lateness.GRACE] | unsure[Lateness.GRACE])
-        excused |= sure[Lateness.GRACE]
-        stale |= undecided & ~excused & (sure[Lateness.STALE] | unsure[Lateness.STALE])
-        undecided &= ~excused
+        settled = sure[Lateness.CURRENT]
+        late |= undecided & ~settled & (sure[Lateness.GRACE] | unsure[Lateness.GRACE])
+        settled |= sure[Lateness.GRACE]
+        stale |= undecided & ~settled & (sure[Lateness.STALE] | unsure[Lateness.STALE])
+        undecided &= ~settled
     return stale, late
 
 
 def _hidden_by_stale(
     findings: Sequence[_Finding], passing: Sequence[_Finding], stale: int
 ) -> CheckResult:
-    """Return the verdict where a CRL that is past its nextUpdate is newer than those in time."""
+    """Return the verdict where a stale CRL is newer than the one in its time for a reason."""
     newest = next(
         finding
         for finding in findings
@@ -230,11 +266,11 @@ def _hidden_by_stale(
 # ---- one scope -------------------------------------------------------------------
 
 _CERTIFICATE_HOLD = 1 << ReasonCode.CERTIFICATE_HOLD
-"""The bit of ReasonFlags, which counts as CRLReason does here."""
+"""The bit for it in ReasonFlags, which has the number of the CRLReason (4.2.1.13, 5.3.1)."""
 
 
 class _Finding(NamedTuple):
-    """The verdict of one scope alone. ``is_used`` tells that its CRL may make others stale."""
+    """The verdict by one scope alone. ``is_used`` tells whether its CRL may make others stale."""
 
     result: CheckResult
     reading: Reading
@@ -252,7 +288,7 @@ def _age(reading: Reading) -> tuple[datetime, int, bool]:
 def _decide_scope(
     certificate: CertificateFacts, newest_first: Sequence[Reading], now: datetime, policy: Policy
 ) -> _Finding:
-    """Let the newest CRL of one scope speak, and an older one while that is not yet valid."""
+    """Return the finding of the newest CRL of one scope that is valid, else of the newest."""
     findings = [_finding(certificate, reading, now, policy) for reading in newest_first]
     valid = (
         finding
@@ -279,9 +315,11 @@ def _finding(
 def _decide_by_crl(
     certificate: CertificateFacts, reading: Reading, now: datetime, policy: Policy
 ) -> CheckResult:
+    """Return the verdict by one CRL and its delta (step 2)."""
     evidence, entry, metadata = reading.evidence, reading.entry, reading.listed_by
     crl = DecidingCrl(certificate, metadata, evidence.scope, entry)
     signer = evidence.signer
+    # a. The signer is revoked.
     if signer is not None and signer.status is RevocationStatus.REVOKED:
         return crl.undetermined(
             UndeterminedCause.CRL_SIGNER_REVOKED,
@@ -290,12 +328,14 @@ def _decide_by_crl(
     waived: list[UndeterminedCause] = [] if signer is None else list(signer.waived)
     if evidence.waived:
         waived.append(UndeterminedCause.OUT_OF_SCOPE)
+    # b. It is listed. The time does not matter: a revocation does not end with the CRL that
+    # states it, an entry whose date is in the future counts, and removeFromCRL in a complete
+    # CRL lifts nothing.
     if entry is not None:
-        # Whatever the time: revocation does not lapse with the CRL that states it, an entry's
-        # date in the future hides nothing, and outside a delta removeFromCRL lifts nothing.
         if not is_hold(entry) or policy.hold is Rule.DENY:
             return crl.revoked(entry)
         waived.append(UndeterminedCause.CERTIFICATE_HOLD)
+    # c. The signer is in doubt.
     if signer is not None and signer.cause is not None:
         return crl.undetermined(
             signer.cause, f"the signer of {crl_text(metadata)} is in doubt ({signer.detail})"
@@ -311,15 +351,17 @@ def _decide_unlisted(
     policy: Policy,
     waived: list[UndeterminedCause],
 ) -> CheckResult:
-    """Judge a certificate that its CRL, and the delta beside it, do not list as revoked."""
+    """Return the verdict where neither the CRL nor its delta lists it as revoked (2 d to g)."""
     metadata, certificate = crl.metadata, crl.certificate
     listed = "it is not listed" if crl.entry is None else "it is on hold, which is waived"
+    # d. The CRL is not valid yet.
     if not has_begun(metadata, now, policy):
         return crl.undetermined(
             UndeterminedCause.NOT_YET_VALID,
             f"{listed}, but {crl_text(metadata)} is not valid before "
             f"{time_text(metadata.this_update)}",
         )
+    # e. It is past its nextUpdate.
     lateness = lateness_of(metadata, now, policy)
     if lateness is Lateness.STALE:
         return crl.undetermined(
@@ -329,6 +371,7 @@ def _decide_unlisted(
         )
     if lateness is Lateness.GRACE:
         waived.append(UndeterminedCause.STALE)
+    # f. The certificate has expired.
     if now > certificate.not_after and not _keeps_expired(evidence.metadata, certificate):
         if policy.expired_certificate is Rule.DENY:
             return crl.undetermined(
@@ -337,6 +380,7 @@ def _decide_unlisted(
                 "need not list expired certificates",
             )
         waived.append(UndeterminedCause.CERTIFICATE_EXPIRED)
+    # g. It is not revoked.
     return crl.not_revoked(tuple(dict.fromkeys(waived)) if waived else ())
 
 
@@ -351,12 +395,12 @@ def _keeps_expired(metadata: ImageMetadata, certificate: CertificateFacts) -> bo
 
 class Reading(NamedTuple):
     """
-    What a CRL and the delta beside it say together.
+    A complete CRL and the delta beside it, read as one.
 
-    ``entry`` is the one that counts, None where the certificate is not listed, and
-    ``listed_by`` the one of the two that has it, else the complete CRL. ``latest``
-    says whether they are in their time: the later one that is valid already (RFC
-    5280 6.3.3 a).
+    ``entry`` is the entry that counts, None where the certificate is not listed.
+    ``listed_by`` is the CRL of the two that has it, else the complete one. ``latest``
+    is the delta if it is valid already, else the complete CRL: whether the two are
+    in their time goes by that one (RFC 5280 6.3.3 a).
     """
 
     evidence: Evidence
@@ -371,11 +415,11 @@ class Reading(NamedTuple):
 
 def read(evidence: Evidence, now: datetime, policy: Policy) -> Reading:
     """
-    Read a CRL and the delta beside it as one.
+    Read a complete CRL and the delta beside it as one (step 1).
 
-    A revocation in either counts at any time, one for good before a hold. The
-    delta's removeFromCRL counts while the delta is current, and lifts a hold
-    only (RFC 5280 5.2.4, 5.3.1).
+    An entry in either counts at any time, a final one before a hold. The delta's
+    removeFromCRL counts while the delta is current, and lifts only a hold (RFC 5280
+    5.2.4, 5.3.1).
     """
     base, delta, entry = evidence.metadata, evidence.delta, evidence.entry
     if delta is None:
@@ -422,7 +466,7 @@ def untimely(
 ) -> tuple[UndeterminedCause, ImageMetadata] | None:
     """
     Return why a complete CRL and the delta beside it clear nobody at *now*, and which
-    of the two says so; None where they do.
+    of the two it is; None where both are in their time.
     """
     latest = latest_of(base, delta, now, policy)
     if not has_begun(latest, now, policy):
@@ -435,7 +479,7 @@ def untimely(
 def latest_of(
     base: ImageMetadata, delta: ImageMetadata | None, now: datetime, policy: Policy
 ) -> ImageMetadata:
-    """Return which of the two says whether they are current: the delta, once it has begun."""
+    """Return the delta if it is valid already, else the complete CRL."""
     return delta if delta is not None and has_begun(delta, now, policy) else base
 
 
@@ -445,10 +489,10 @@ def is_stale(metadata: ImageMetadata, now: datetime) -> bool:
 
 def _in_grace(metadata: ImageMetadata, now: datetime, policy: Policy) -> bool:
     """
-    Whether the policy lets a CRL speak although its nextUpdate has passed.
+    Whether the policy accepts a CRL although its nextUpdate has passed.
 
-    A CRL without nextUpdate never gets here: it does not go stale, which is why
-    the compiler takes one only where that was asked for.
+    A CRL without nextUpdate never goes stale. That is why the compiler accepts one
+    only if it is told to.
     """
     return (
         policy.stale is StaleRule.GRACE
