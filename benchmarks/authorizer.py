@@ -27,6 +27,7 @@ from crlcheck.demo.events import rest_request
 from crlcheck.demo.pki import CertificateAuthority
 from crlcheck.demo.process import ModuleProcess
 from crlcheck.demo.s3_server import aws_environment, clean_environment, environment
+from crlcheck.settings import S3Location
 
 HANDLER = "lambda_authorizer.handler"
 SAMPLE = "benchmarks.baselines.sample_authorizer"
@@ -185,11 +186,12 @@ def conditional_get(environ: dict[str, str], store: str) -> Callable[[], None]:
     from botocore.awsrequest import AWSRequest
     from botocore.credentials import Credentials
 
-    bucket, _, prefix = store.removeprefix("s3://").partition("/")
+    place = S3Location.parse(store)
+    key = f"{place.prefix}catalog.json"
     with environment(environ):
-        etag = _client().head_object(Bucket=bucket, Key=f"{prefix}/catalog.json")["ETag"]
+        etag = _client().head_object(Bucket=place.bucket, Key=key)["ETag"]
     endpoint = environ["AWS_ENDPOINT_URL"]
-    path = f"/{bucket}/{prefix}/catalog.json"
+    path = f"/{place.bucket}/{key}"
     request = AWSRequest(method="GET", url=endpoint + path)
     keys = Credentials(environ["AWS_ACCESS_KEY_ID"], environ["AWS_SECRET_ACCESS_KEY"])
     S3SigV4Auth(keys, "s3", environ["AWS_DEFAULT_REGION"]).add_auth(request)

@@ -29,6 +29,7 @@ from crlcheck._object_store import (
 )
 from crlcheck._s3_get import S3Answer, S3Getter, S3RefusalError, S3SilenceError, Sink
 from crlcheck.errors import PreconditionFailedError, StoreError, StoreUnavailableError
+from crlcheck.settings import S3Location
 
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
@@ -79,12 +80,9 @@ class S3Store:
     def __init__(
         self, url: str, *, client: Any = None, load_seconds: float = DEFAULT_LOAD_SECONDS
     ) -> None:
-        scheme, separator, location = url.partition("://")
-        bucket, _, prefix = location.partition("/")
-        if scheme != "s3" or not separator or not bucket:
-            raise ValueError(f"store {url!r}: expected s3://bucket/prefix")
-        self._bucket = bucket
-        self._prefix = f"{prefix.strip('/')}/".lstrip("/")
+        self._location = S3Location.parse(url)
+        self._bucket = bucket = self._location.bucket
+        self._prefix = self._location.prefix
         self._load_seconds = load_seconds
         self._getter = None if client is not None else S3Getter.from_environment(bucket, os.environ)
         self._is_given = client is not None
@@ -96,7 +94,7 @@ class S3Store:
     @property
     def url(self) -> str:
         """``s3://bucket/prefix``, without a slash at the end."""
-        return f"s3://{self._bucket}/{self._prefix}".removesuffix("/")
+        return self._location.url
 
     def read(self, name: str) -> StoredObject:
         """As ObjectStore.read."""

@@ -14,6 +14,7 @@ import enum
 import re
 import typing
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from types import NoneType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -37,6 +38,42 @@ class LogLevel(enum.Enum):
     INFO = "info"
     WARNING = "warning"
     ERROR = "error"
+
+
+def is_s3_url(text: str) -> bool:
+    """Whether *text* is an S3 URL, if perhaps a wrong one, rather than a path."""
+    return text[:5].lower() == "s3://"
+
+
+@dataclass(frozen=True, slots=True)
+class S3Location:
+    """A bucket and the part of it whose keys begin with ``prefix``, which ends with ``/``."""
+
+    bucket: str
+    prefix: str
+
+    @classmethod
+    def parse(cls, url: str) -> S3Location:
+        """
+        Read ``s3://bucket/prefix``.
+
+        Raises:
+            ValueError: it has another scheme or no bucket.
+        """
+        scheme, _, location = url.partition("://")
+        bucket, _, prefix = location.partition("/")
+        if scheme != "s3" or not bucket:
+            raise ValueError(f"store {url!r}: expected s3://bucket/prefix")
+        return cls(bucket, f"{prefix.strip('/')}/".lstrip("/"))
+
+    @property
+    def url(self) -> str:
+        """``s3://bucket/prefix``, without a slash at the end."""
+        return f"s3://{self.bucket}/{self.prefix}".removesuffix("/")
+
+    def holds(self, bucket: str, key: str) -> bool:
+        """Whether the object *key* of *bucket* lies here."""
+        return self.bucket == bucket and key.startswith(self.prefix)
 
 
 def read_settings(cls: type[SettingsT], environ: Mapping[str, str]) -> SettingsT:

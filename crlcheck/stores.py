@@ -32,6 +32,7 @@ from crlcheck._object_store import (
 )
 from crlcheck._s3 import S3Store
 from crlcheck.errors import PreconditionFailedError, StoreUnavailableError
+from crlcheck.settings import is_s3_url
 
 __all__ = ["LocalStore", "ObjectStore", "S3Store", "StoredObject", "open_store"]
 
@@ -55,12 +56,11 @@ def open_store(target: str | os.PathLike[str] | ObjectStore) -> ObjectStore:
         NotADirectoryError: the path is not a directory's.
     """
     if isinstance(target, str):
-        scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", target)
-        if scheme is None:
-            return LocalStore(target)
-        if scheme[1] != "s3":
+        if is_s3_url(target):
+            return S3Store(target)
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", target):
             raise ValueError(f"store {target!r}: expected a path or s3://bucket/prefix")
-        return S3Store(target)
+        return LocalStore(target)
     if isinstance(target, os.PathLike):
         return LocalStore(target)
     if isinstance(target, ObjectStore):

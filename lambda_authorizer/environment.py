@@ -13,7 +13,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import crlcheck
-from crlcheck.settings import read_settings
+from crlcheck.settings import is_s3_url, read_settings
 from lambda_authorizer.settings import Settings
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def start() -> Authorizer:
 
 
 def _store(settings: Settings) -> str | crlcheck.ObjectStore:
-    if not settings.store.startswith("s3://"):
+    if not is_s3_url(settings.store):
         return settings.store
     return crlcheck.S3Store(settings.store, load_seconds=settings.load_seconds)
 

@@ -32,12 +32,12 @@ from crlcheck import (
     publish_each,
     withdraw_issuers,
 )
-from crlcheck.settings import read_settings
+from crlcheck.settings import S3Location, is_s3_url, read_settings
 from preprocessor import outcomes
 from preprocessor.events import MalformedEventError, ObjectEvent, Request, Task, parse_event
 from preprocessor.issuers import TrustedIssuers
 from preprocessor.outcomes import Outcome
-from preprocessor.settings import S3Location, Settings, is_s3
+from preprocessor.settings import Settings
 
 if TYPE_CHECKING:
     from mypy_boto3_acm_pca import ACMPCAClient
@@ -73,7 +73,7 @@ def _private_ca_client(region: str) -> ACMPCAClient:
 
 
 def _open(url: str) -> ObjectStore:
-    return S3Store(url, client=S3) if is_s3(url) else open_store(url)
+    return S3Store(url, client=S3) if is_s3_url(url) else open_store(url)
 
 
 LOG = logging.getLogger("preprocessor")
@@ -82,8 +82,8 @@ LOG.setLevel(SETTINGS.log_level.name)
 S3 = _s3_client()
 STORE = _open(SETTINGS.store)
 ISSUERS = TrustedIssuers(
-    bundle=SETTINGS.issuers if SETTINGS.issuers and not is_s3(SETTINGS.issuers) else None,
-    prefix=_open(SETTINGS.issuers) if SETTINGS.issuers and is_s3(SETTINGS.issuers) else None,
+    bundle=SETTINGS.issuers if SETTINGS.issuers and not is_s3_url(SETTINGS.issuers) else None,
+    prefix=_open(SETTINGS.issuers) if SETTINGS.issuers and is_s3_url(SETTINGS.issuers) else None,
     private_cas=SETTINGS.private_cas,
     log=LOG,
     private_ca_client=_private_ca_client,
@@ -164,7 +164,7 @@ def _tasks(request: Request) -> Iterator[Task]:
         return
     bucket, prefix = request.rescan
     if bucket is None:
-        if not is_s3(SETTINGS.store):
+        if not is_s3_url(SETTINGS.store):
             raise MalformedEventError("rescan needs a bucket, for the store has none")
         bucket = S3Location.parse(SETTINGS.store).bucket
     for page in S3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):

@@ -8,30 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from crlcheck import check_url
-from crlcheck.settings import LogLevel
-
-
-def is_s3(url: str) -> bool:
-    """Whether *url* is of the form ``s3://bucket/prefix``, rather than a path."""
-    return url[:5].lower() == "s3://"
-
-
-@dataclass(frozen=True, slots=True)
-class S3Location:
-    """A bucket and the part of it whose keys begin with ``prefix``."""
-
-    bucket: str
-    prefix: str
-
-    @classmethod
-    def parse(cls, url: str) -> S3Location:
-        """Read ``s3://bucket/prefix``."""
-        bucket, _, prefix = url.removeprefix("s3://").partition("/")
-        return cls(bucket, f"{prefix.strip('/')}/".lstrip("/"))
-
-    def holds(self, bucket: str, key: str) -> bool:
-        """Whether the object *key* of *bucket* lies here."""
-        return self.bucket == bucket and key.startswith(self.prefix)
+from crlcheck.settings import LogLevel, S3Location, is_s3_url
 
 
 def _key_prefix(text: str) -> str:
@@ -121,5 +98,5 @@ class Settings:
     def own_locations(self) -> tuple[S3Location, ...]:
         """Where no CRL is looked for, whatever its key: images and issuers lie there."""
         return tuple(
-            S3Location.parse(url) for url in (self.store, self.issuers) if url and is_s3(url)
+            S3Location.parse(url) for url in (self.store, self.issuers) if url and is_s3_url(url)
         )

@@ -215,6 +215,16 @@ def test_images_and_issuers_are_kept_apart(store: str, issuers: str) -> None:
         read_settings(PreprocessorSettings, {"CRLCHECK_STORE": store, "CRLCHECK_ISSUERS": issuers})
 
 
+@pytest.mark.parametrize("issuers", ["s3://", "s3:///prefix", "S3://bucket/issuers"])
+def test_an_s3_url_that_is_none_is_refused(issuers: str) -> None:
+    """
+    When the settings are read, rather than be taken for a path that is not there.
+    """
+    environ = {"CRLCHECK_STORE": "s3://bucket/published", "CRLCHECK_ISSUERS": issuers}
+    with pytest.raises(ValueError, match="expected s3://bucket/prefix"):
+        read_settings(PreprocessorSettings, environ)
+
+
 def test_neighbouring_prefixes_are_apart() -> None:
     """
     Prefixes are compared by whole segments: "published" does not hold "published-issuers".

@@ -293,7 +293,9 @@ def test_open_store_refuses_a_file(tmp_path: Path) -> None:
         open_store(path)
 
 
-@pytest.mark.parametrize("target", ["", "s3://", "s3:///prefix", "gs://bucket/x", "file:///tmp/x"])
+@pytest.mark.parametrize(
+    "target", ["", "s3://", "s3:///prefix", "S3://bucket/x", "gs://bucket/x", "file:///x"]
+)
 def test_open_store_refuses_what_names_no_store(target: str) -> None:
     """An empty path, no bucket or a scheme of another kind is a ValueError, never a directory."""
     with pytest.raises(ValueError, match="store"):
