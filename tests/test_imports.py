@@ -46,6 +46,7 @@ def test_importing_loads_no_heavy_package(statement: str) -> None:
     assert loaded & HEAVY == set()
 
 
+@pytest.mark.uninstrumented
 def test_only_the_handlers_need_settings() -> None:
     """
     Every module of the Lambda functions but the handlers can be imported in a process
