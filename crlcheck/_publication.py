@@ -29,10 +29,9 @@ from crlcheck.catalog import (
     Tombstone,
     delta_fits,
 )
-from crlcheck.certificate import load_certificate
+from crlcheck.certificate import published_certificate
 from crlcheck.compiler import CompiledImage
 from crlcheck.errors import (
-    CertificateError,
     CrlBaseMissingError,
     CrlCheckError,
     CrlError,
@@ -223,7 +222,7 @@ def check_signer(
         return
     trusted = {one.certificate for one in catalog.issuers} - {one.der for one in given}
     removed: list[str] = []
-    known = (facts for der in trusted if (facts := _certificate(der)) is not None)
+    known = (facts for der in trusted if (facts := published_certificate(der)) is not None)
     for certificate in (*given, *known):
         if not is_signer(certificate, metadata):
             continue
@@ -268,13 +267,6 @@ def _sources(current: ScopeRecord | None) -> tuple[str, ...]:
     if current is None or current.source is None:
         return ()
     return (*current.earlier_sources, current.source)[-MAX_EARLIER_SOURCES:]
-
-
-def _certificate(der: bytes) -> CertificateFacts | None:
-    try:
-        return load_certificate(der)
-    except CertificateError:
-        return None  # for the checker to complain of
 
 
 # ---- the publication -------------------------------------------------------------
@@ -463,7 +455,7 @@ class Publication:
             if not record.added_by and der in given:
                 records.append(replace(record, added_by=self._rules.issuers_from))
             if record.self_signed is None:
-                certificate = given.get(der) or _certificate(der)
+                certificate = given.get(der) or published_certificate(der)
                 if certificate is not None:
                     records.append(replace(record, self_signed=self._self_signed(certificate)))
         return records

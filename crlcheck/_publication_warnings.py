@@ -13,8 +13,7 @@ from crlcheck._metadata import ImageMetadata
 from crlcheck._name import name_key, name_text
 from crlcheck._wording import count, crl_text
 from crlcheck.catalog import Catalog, IssuerRecord, ScopeRecord
-from crlcheck.certificate import load_certificate
-from crlcheck.errors import CertificateError
+from crlcheck.certificate import published_certificate
 from crlcheck.types import CertificateFacts, PublishWarning, PublishWarningKind
 
 
@@ -165,10 +164,9 @@ def _trusted(catalog: Catalog, given: Sequence[CertificateFacts]) -> Iterator[Tr
     facts = {one.der: one for one in given}
     for issuer in catalog.issuers:
         der = issuer.certificate
-        try:
-            yield TrustedIssuer(load_certificate(facts.get(der, der)), issuer.self_signed)
-        except CertificateError:
-            continue  # for the checker to complain of
+        certificate = facts.get(der) or published_certificate(der)
+        if certificate is not None:
+            yield TrustedIssuer(certificate, issuer.self_signed)
 
 
 def _may_overlap(one: ImageMetadata, other: ImageMetadata) -> bool:

@@ -100,6 +100,14 @@ def load_certificates(
     raise _wrong_type(source)
 
 
+def published_certificate(der: bytes) -> CertificateFacts | None:
+    """Read a certificate of a catalog; None for one that is broken, of which checkers complain."""
+    try:
+        return load_certificate(der)
+    except CertificateError:
+        return None
+
+
 def _load_all(source: CertificateSource) -> tuple[CertificateFacts, ...]:
     if isinstance(source, CertificateFacts):
         return (_loaded_before(source),)

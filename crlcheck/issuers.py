@@ -16,8 +16,7 @@ from crlcheck._issuers import public_key_hash
 from crlcheck._name import name_key, name_text
 from crlcheck._swap import change_catalog
 from crlcheck.catalog import Catalog, IssuerRecord, RemovedIssuer
-from crlcheck.certificate import load_certificate
-from crlcheck.errors import CertificateError
+from crlcheck.certificate import published_certificate
 from crlcheck.operations import change_store, moment_of
 from crlcheck.stores import ObjectStore, open_store
 from crlcheck.types import CertificateFacts
@@ -193,7 +192,7 @@ def describe_issuers(catalog: Catalog) -> list[IssuerDescription]:
     """Return what there is to say of each trusted issuer of a catalog, by name."""
     found: list[IssuerDescription] = []
     for record in catalog.issuers:
-        facts = _facts(record)
+        facts = published_certificate(record.certificate)
         if facts is None:
             found.append(IssuerDescription(record, "a certificate that cannot be read", None, ()))
             continue
@@ -227,10 +226,14 @@ def _removal(
     catalog: Catalog, gone: set[str], fingerprint: str, moment: datetime, note: str
 ) -> RemovedIssuer:
     """Return the memory of an issuer that goes, with the scopes that go with it."""
-    facts = _facts(catalog.issuer(fingerprint))
+    facts = published_certificate(catalog.issuer(fingerprint).certificate)
     if facts is None:
         return RemovedIssuer(moment, b"", (), note)
-    others = (_facts(one) for one in catalog.issuers if one.fingerprint not in gone)
+    others = (
+        published_certificate(one.certificate)
+        for one in catalog.issuers
+        if one.fingerprint not in gone
+    )
     key, name = public_key_hash(facts), name_key(facts.subject)
     stays = any(
         public_key_hash(other) == key and name_key(other.subject) == name and other.may_sign_crls
@@ -247,10 +250,3 @@ def _scopes_of(issuer: CertificateFacts, catalog: Catalog) -> Iterable[str]:
         metadata = record.base.metadata
         if metadata.verifier_key_hash == key and name_key(metadata.issuer) == name:
             yield scope
-
-
-def _facts(record: IssuerRecord) -> CertificateFacts | None:
-    try:
-        return load_certificate(record.certificate)
-    except CertificateError:
-        return None
