@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from crlcheck._binding import PAGE_SIZE, BuilderStats, CrlCompiler, CrlFields
+from crlcheck._binding import PAGE_SIZE, CrlFields, CrlParser, ParsedCrl, SortedEntries
 from crlcheck._bitmap import serialize_bitmap
 from crlcheck._metadata import ImageMetadata
 from crlcheck._name import name_hash
@@ -71,8 +71,7 @@ def read_crl(
     with Worker() as worker:
         crl = _Reading(source, issuers, options, worker)
         try:
-            crl.read()
-            yield crl.verified()
+            yield crl.verified(crl.read())
         finally:
             crl.close()
 
@@ -82,13 +81,13 @@ class VerifiedCrl:
 
     def __init__(
         self,
-        compiler: CrlCompiler,
+        entries: SortedEntries,
         metadata: ImageMetadata,
         signer: CertificateFacts | None,
         source_size: int,
         worker: Worker,
     ) -> None:
-        self._compiler = compiler
+        self._entries = entries
         self.metadata = metadata
         self.signer = signer
         self._source_size = source_size
@@ -98,11 +97,11 @@ class VerifiedCrl:
         """
         Give the image to *sink*, the header last; whatever it raises ends that.
         """
-        header_size = self._compiler.start_image(self.metadata.to_bytes())
+        image = self._entries.start_image(self.metadata.to_bytes(), serialize_bitmap)
         pending: deque[tuple[Call[bytes], bytearray]] = deque()
         digests: list[Call[bytes]] = []
-        offset = header_size
-        for buffer, size in self._compiler.body(_free_buffers(pending)):
+        offset = image.header_size
+        for buffer, size in image.body(_free_buffers(pending)):
             piece = memoryview(buffer)[:size]
             digests.append(self._worker.submit(_write_pages, sink, offset, piece))
             pending.append((digests[-1], buffer))
@@ -110,7 +109,7 @@ class VerifiedCrl:
         # From the last on, because the worker goes from the first on.
         for call in reversed(digests):
             call.result_here()
-        header = self._compiler.header
+        header = image.header
         table = b"".join(call.result() for call in digests)
         digest = hashlib.sha256(header + table).digest()
         sink(offset, table + digest)
@@ -172,7 +171,7 @@ class _Reading:
         self._source = SourceReader(
             source, num_buffers=_NUM_BUFFERS, max_size=options.max_source_size
         )
-        self._compiler = CrlCompiler(
+        self._parser = CrlParser(
             attributes=options.attributes,
             max_source_size=options.max_source_size,
             allow_v1=options.allow_v1,
@@ -186,7 +185,7 @@ class _Reading:
         if self._hash is not None:
             self._hash.close()
 
-    def read(self) -> None:
+    def read(self) -> ParsedCrl:
         """Feed the whole source to parser and hash."""
         offset = 0
         early: list[tuple[int, bytes]] = []
@@ -197,24 +196,25 @@ class _Reading:
             following = self._worker.submit(next, chunks, None)
             if self._hash is not None:
                 self._hash_tbs(offset, chunk)
-                self._compiler.feed(chunk)
+                self._parser.feed(chunk)
             else:
                 # Which hash to use stands in the CRL itself, mostly in this chunk.
-                self._compiler.feed(chunk)
+                self._parser.feed(chunk)
                 early.append((offset, bytes(chunk)))
-                if self._compiler.have_header:
-                    self._hash = self._make_hash(self._compiler.fields)
+                if self._parser.have_header:
+                    self._hash = self._make_hash(self._parser.fields)
                     for chunk_offset, octets in early:
                         self._hash_tbs(chunk_offset, octets)
                     early.clear()
             offset += len(chunk)
-        self._compiler.finish()
+        crl = self._parser.finish()
         for call in self._hashing:
             call.result()
+        return crl
 
-    def verified(self) -> VerifiedCrl:
+    def verified(self, crl: ParsedCrl) -> VerifiedCrl:
         """Check what can be checked only now, the signature above all."""
-        fields = self._compiler.fields
+        fields = crl.fields
         assert self._hash is not None, "a finished CRL has a header"
         if self._options.require_next_update and fields.next_update is None:
             raise UnsupportedCrlError(
@@ -222,25 +222,16 @@ class _Reading:
                 feature="no_next_update",
             )
         signer = self._hash.verify(fields.signature, fields.authority_key_id)
-        metadata = self._describe(fields, self._sort(), signer, self._hash.tbs_digest)
+        # On both threads.
+        entries = crl.sort(lambda share: self._worker.submit(share).result_here)
+        metadata = self._describe(fields, entries, signer, self._hash.tbs_digest)
         if self._options.strict and metadata.warnings:
             names = metadata.warnings.names
             raise UnsupportedCrlError(
                 f"strict accepts no CRL with a warning, found: {', '.join(names)}",
                 feature=" ".join(names),
             )
-        return VerifiedCrl(self._compiler, metadata, signer, self._source.size, self._worker)
-
-    def _sort(self) -> BuilderStats:
-        """Put the entries in order, on both threads."""
-        self._compiler.complete()
-        shared = self._worker.submit(self._compiler.sort)
-        self._compiler.sort()
-        shared.result_here()
-        stats = self._compiler.stats()
-        for table, members in self._compiler.dense_tables():
-            self._compiler.set_bitmap(table, serialize_bitmap(members))
-        return stats
+        return VerifiedCrl(entries, metadata, signer, self._source.size, self._worker)
 
     def _make_hash(self, fields: CrlFields) -> TbsVerifier | _UnverifiedTbs:
         if self._issuers is None:
@@ -261,7 +252,7 @@ class _Reading:
     def _hash_tbs(self, offset: int, chunk: Chunk) -> None:
         """Hash what of *chunk*, at *offset* of the source, belongs to the signed bytes."""
         assert self._hash is not None
-        tbs_offset, tbs_size = self._compiler.tbs_span
+        tbs_offset, tbs_size = self._parser.tbs_span
         start = max(tbs_offset - offset, 0)
         end = min(tbs_offset + tbs_size - offset, len(chunk))
         if start < end:
@@ -274,13 +265,13 @@ class _Reading:
     def _describe(
         self,
         fields: CrlFields,
-        stats: BuilderStats,
+        entries: SortedEntries,
         signer: CertificateFacts | None,
         tbs_digest: str,
     ) -> ImageMetadata:
         algorithm, weak = _algorithm(fields.signature_algorithm)
         warnings = fields.warnings
-        warnings |= CrlWarning.DUPLICATE_SERIALS if stats.num_duplicates else CrlWarning(0)
+        warnings |= CrlWarning.DUPLICATE_SERIALS if entries.num_duplicates else CrlWarning(0)
         warnings |= CrlWarning.WEAK_SIGNATURE_HASH if weak else CrlWarning(0)
         key_hash = key_id = None
         if signer is not None:
@@ -304,8 +295,8 @@ class _Reading:
             expired_certs_on_crl=fields.expired_certs_on_crl,
             signature_algorithm=algorithm,
             tbs_digest=tbs_digest,
-            num_entries=stats.num_entries,
-            num_duplicates=stats.num_duplicates,
+            num_entries=entries.num_entries,
+            num_duplicates=entries.num_duplicates,
             attributes=self._options.attributes,
             warnings=warnings,
         )

@@ -9,13 +9,12 @@ from collections.abc import Iterable, Sequence
 import pytest
 
 from crlcheck import open_index
-from crlcheck._binding import CrlCompiler
+from crlcheck._binding import CrlParser, SortedEntries
 from crlcheck._bitmap import serialize_bitmap
 from support.crls import REVOKED_ON, make_crl
 from support.format_reader import BitmapTable, Image
 from support.tables import (
     BITMAP,
-    SORTED,
     assert_agrees,
     assert_flipped_bits_are_noticed,
     attributes_of,
@@ -84,14 +83,10 @@ def test_attributes_are_found_by_rank() -> None:
 # ---- bad input ---------------------------------------------------------------
 
 
-def _compiler(serials: Iterable[int]) -> CrlCompiler:
-    compiler = CrlCompiler(attributes=True, max_source_size=0, allow_v1=False)
-    compiler.feed(make_crl(serials))
-    compiler.finish()
-    compiler.complete()
-    compiler.sort()
-    compiler.stats()
-    return compiler
+def _sorted(serials: Iterable[int]) -> SortedEntries:
+    parser = CrlParser(attributes=True, max_source_size=0, allow_v1=False)
+    parser.feed(make_crl(serials))
+    return parser.finish().sort(lambda _: lambda: None)
 
 
 def _other_bitmaps(members: Sequence[int]) -> Iterable[bytes]:
@@ -109,25 +104,26 @@ def _other_bitmaps(members: Sequence[int]) -> Iterable[bytes]:
 def test_other_bitmaps_are_refused() -> None:
     """
     Octets that are not the bitmap of a table's entries are refused, and the table
-    can still be written, as either kind.
+    can still be written.
     """
-    compiler = _compiler([*range(1000, 3000), *(70_000 + i + i // 50 * 30 for i in range(30_000))])
-    tables = list(compiler.dense_tables())
+    entries = _sorted([*range(1000, 3000), *(70_000 + i + i // 50 * 30 for i in range(30_000))])
+    tables = list(entries._bitmap_tables())
     assert len(tables) == 2
     for table, members in tables:
         for octets in _other_bitmaps(members):
             with pytest.raises(ValueError, match=f"not the bitmap of table {table}"):
-                compiler.set_bitmap(table, octets)
-    compiler.set_bitmap(tables[1][0], serialize_bitmap(tables[1][1]))
-    compiler.start_image(b"{}")
-    body = b"".join(
-        bytes(buffer[:size]) for buffer, size in compiler.body(bytearray(1 << 17) for _ in range(9))
-    )
-    described = [compiler.header[64 + 256 * number :][5] for number in range(2)]
-    assert described == [SORTED, BITMAP]
-    assert serialize_bitmap(tables[1][1]) in body
+                entries._set_bitmap(table, octets)
     with pytest.raises(ValueError, match="not the bitmap of table 7"):
-        compiler.set_bitmap(7, b"")
+        entries._set_bitmap(7, b"")
+    with pytest.raises(ValueError, match=f"not the bitmap of table {tables[0][0]}"):
+        entries.start_image(b"{}", lambda _: b"")
+    image = entries.start_image(b"{}", serialize_bitmap)
+    body = b"".join(
+        bytes(buffer[:size]) for buffer, size in image.body(bytearray(1 << 17) for _ in range(9))
+    )
+    described = [image.header[64 + 256 * number :][5] for number in range(2)]
+    assert described == [BITMAP, BITMAP]
+    assert serialize_bitmap(tables[1][1]) in body
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["serials", "attributes"])

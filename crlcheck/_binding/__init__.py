@@ -8,7 +8,7 @@ native core becomes an exception of ``crlcheck.errors``.
 from __future__ import annotations
 
 from crlcheck._binding.certificate import parse_certificate, parse_issuing_distribution_point
-from crlcheck._binding.crl import BuilderStats, CrlCompiler, CrlFields
+from crlcheck._binding.crl import CrlFields, CrlParser, ImageWriter, ParsedCrl, SortedEntries
 from crlcheck._binding.image import (
     DIGEST_SIZE,
     MAX_SERIAL,
@@ -23,13 +23,15 @@ __all__ = [
     "DIGEST_SIZE",
     "MAX_SERIAL",
     "PAGE_SIZE",
-    "BuilderStats",
-    "CrlCompiler",
     "CrlFields",
+    "CrlParser",
     "FoundEntry",
     "ImageLayout",
+    "ImageWriter",
     "Lookup",
     "NativeImage",
+    "ParsedCrl",
+    "SortedEntries",
     "parse_certificate",
     "parse_issuing_distribution_point",
 ]

@@ -1,9 +1,9 @@
-"""The CRL parser and the image builder."""
+"""Parse a CRL, sort its entries and write the image, in this order."""
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -31,7 +31,6 @@ class CrlFields:
     issuer: bytes
     this_update: datetime
     next_update: datetime | None
-    num_entries: int
     signature: bytes
     authority_key_id: bytes | None
     crl_number: int | None
@@ -41,22 +40,12 @@ class CrlFields:
     warnings: CrlWarning
 
 
-@dataclass(frozen=True, slots=True)
-class BuilderStats:
-    """Counts of the entries that a CRL compiler holds, after sorting."""
-
-    num_entries: int
-    num_duplicates: int
-
-
-class CrlCompiler:
+class CrlParser:
     """
-    A CRL parser that feeds an image builder.
+    Parses a CRL that arrives in chunks, and keeps its entries.
 
-    Call ``feed`` for each chunk, ``finish``, ``complete``, ``sort``, ``stats``,
-    ``set_bitmap`` for each of ``dense_tables``,
-    ``start_image``, ``body``, then ``header``. The object belongs to one thread
-    at a time, but for ``sort``; the GIL is free during each call.
+    What follows comes from it in a row: ``ParsedCrl``, ``SortedEntries``, ``ImageWriter``.
+    Each belongs to one thread at a time; the GIL is free during each call.
     """
 
     def __init__(
@@ -94,15 +83,18 @@ class CrlCompiler:
         if refused:
             raise_for_crl(self._error)
 
-    def finish(self) -> None:
+    def finish(self) -> ParsedCrl:
         """
-        State that the source ends here.
+        Return the CRL, whose source ends here; the parser takes nothing more.
 
         Raises:
             MalformedCrlError, UnsupportedCrlError: the CRL is refused.
         """
         if lib.crlcheck_crl_parser_finish(self._parser, self._error):
             raise_for_crl(self._error)
+        if lib.crlcheck_builder_complete(self._builder, self._error):
+            raise_for_crl(self._error)
+        return ParsedCrl(self._parser, self._builder, self.fields)
 
     @property
     def have_header(self) -> bool:
@@ -126,7 +118,6 @@ class CrlCompiler:
             issuer=to_bytes(info.issuer),
             this_update=to_datetime(info.this_update),
             next_update=to_datetime(info.next_update) if info.has_next_update else None,
-            num_entries=info.num_entries,
             signature=to_bytes(info.signature),
             authority_key_id=to_optional_bytes(info.authority_key_id),
             crl_number=_to_optional_int(info.crl_number),
@@ -138,28 +129,69 @@ class CrlCompiler:
             warnings=CrlWarning(info.warnings),
         )
 
-    def complete(self) -> None:
-        """State that every chunk was fed; then call ``sort``."""
-        if lib.crlcheck_builder_complete(self._builder, self._error):
-            raise_for_crl(self._error)
 
-    def sort(self) -> None:
-        """Order the entries and merge duplicates; several threads may share in it."""
+class ParsedCrl:
+    """A whole CRL: its fields, and its entries in no order."""
+
+    def __init__(self, parser: Any, builder: Any, fields: CrlFields) -> None:
+        self._parser = parser
+        self._builder = builder
+        self.fields = fields
+
+    def sort(self, start: Callable[[Callable[[], None]], Callable[[], None]]) -> SortedEntries:
+        """
+        Order the entries and merge duplicates.
+
+        *start* makes another thread call what it is given, to share in the work, and
+        returns what waits for the end of that call.
+        """
+        wait = start(self._share)
+        self._share()
+        wait()
+        return SortedEntries(self._parser, self._builder)
+
+    def _share(self) -> None:
         error = ffi.new("crlcheck_error *")
         if lib.crlcheck_builder_sort(self._builder, error):
             raise_for_crl(error)
 
-    def stats(self) -> BuilderStats:
-        """Count what is left when all is sorted."""
-        stats = ffi.new("crlcheck_builder_stats *")
-        lib.crlcheck_builder_finish(self._builder, stats)
-        return BuilderStats(stats.num_entries, stats.num_duplicates)
 
-    def dense_tables(self) -> Iterator[tuple[int, array[int]]]:
+class SortedEntries:
+    """The entries of a CRL in order, each serial number of an issuer once."""
+
+    def __init__(self, parser: Any, builder: Any) -> None:
+        self._parser = parser
+        self._builder = builder
+        self._error = ffi.new("crlcheck_error *")
+        stats = ffi.new("crlcheck_builder_stats *")
+        lib.crlcheck_builder_finish(builder, stats)
+        self.num_entries: int = stats.num_entries
+        self.num_duplicates: int = stats.num_duplicates
+
+    def start_image(
+        self, metadata: bytes, serialize_bitmap: Callable[[array[int]], bytes]
+    ) -> ImageWriter:
         """
-        Yield each table that is smallest as a bitmap, by number, with the members
-        in ascending order. What ``set_bitmap`` is not called for stays as it is.
+        Begin the image.
+
+        *serialize_bitmap* returns the bitmap of numbers in ascending order: in the
+        portable 64-bit form, optimised for runs.
+
+        Raises:
+            ValueError: it returned another one.
         """
+        for table, members in self._bitmap_tables():
+            self._set_bitmap(table, serialize_bitmap(members))
+        issuers = self._issuers()
+        size = ffi.new("uint32_t *")
+        if lib.crlcheck_builder_start_image(
+            self._builder, size, self._error, metadata, len(metadata), issuers, len(issuers)
+        ):
+            raise_for_crl(self._error)
+        return ImageWriter(self._builder, size[0])
+
+    def _bitmap_tables(self) -> Iterator[tuple[int, array[int]]]:
+        """Yield the number and the members of each table that is smallest as a bitmap."""
         table = ffi.new("uint32_t *")
         num_keys = ffi.new("uint64_t *")
         first = 0
@@ -177,13 +209,7 @@ class CrlCompiler:
             yield table[0], keys
             first = table[0] + 1
 
-    def set_bitmap(self, table: int, bitmap: bytes) -> None:
-        """
-        Give the bitmap of a table: portable 64-bit form, optimised for runs.
-
-        Raises:
-            ValueError: it is not the bitmap of the table's members.
-        """
+    def _set_bitmap(self, table: int, bitmap: bytes) -> None:
         status = lib.crlcheck_builder_set_bitmap(
             self._builder, self._error, table, bitmap, len(bitmap)
         )
@@ -192,16 +218,25 @@ class CrlCompiler:
         if status:
             raise_for_crl(self._error)
 
-    def start_image(self, metadata: bytes) -> int:
-        """Begin the image and return the size of its header, which comes last."""
-        issuers = self._issuers()
-        size = ffi.new("uint32_t *")
-        if lib.crlcheck_builder_start_image(
-            self._builder, size, self._error, metadata, len(metadata), issuers, len(issuers)
-        ):
-            raise_for_crl(self._error)
-        header_size: int = size[0]
-        return header_size
+    def _issuers(self) -> Any:
+        """The certificate issuers by number; the names belong to the parser."""
+        issuers = ffi.new(
+            "crlcheck_slice[]", lib.crlcheck_crl_parser_info(self._parser).num_issuers
+        )
+        for number in range(len(issuers)):
+            issuers[number] = lib.crlcheck_crl_parser_issuer(self._parser, number)
+        return issuers
+
+
+class ImageWriter:
+    """
+    Writes an image: the body behind a header of ``header_size`` bytes, then that header.
+    """
+
+    def __init__(self, builder: Any, header_size: int) -> None:
+        self._builder = builder
+        self._error = ffi.new("crlcheck_error *")
+        self.header_size = header_size
 
     def body(self, buffers: Iterable[bytearray]) -> Iterator[tuple[bytearray, int]]:
         """
@@ -232,13 +267,6 @@ class CrlCompiler:
     def header(self) -> bytes:
         """The image's header, once the whole body has been made."""
         return to_bytes(lib.crlcheck_builder_header(self._builder))
-
-    def _issuers(self) -> Any:
-        """The certificate issuers by number; the names belong to the parser."""
-        issuers = ffi.new("crlcheck_slice[]", self._info.num_issuers)
-        for number in range(len(issuers)):
-            issuers[number] = lib.crlcheck_crl_parser_issuer(self._parser, number)
-        return issuers
 
 
 def _to_optional_int(contents: Any) -> int | None:
