@@ -1,7 +1,24 @@
-// error.c: rule names, one for each crlcheck_rule, in its order.
+// error.c: fills errors, and names the rules that an input may break.
 
-#include "crlcheck.h"
+#include "base/error.h"
 
+#include <string.h>
+
+void error_set(crlcheck_error *out_error, crlcheck_status status, crlcheck_rule rule,
+               uint64_t offset, crlcheck_slice detail) {
+    if (out_error == NULL) {
+        return;
+    }
+    size_t len = detail.len < CRLCHECK_MAX_DETAIL ? detail.len : CRLCHECK_MAX_DETAIL;
+    *out_error = (crlcheck_error){.status = (int)status, .rule = (int)rule};
+    out_error->offset = offset;
+    out_error->detail_len = (uint32_t)len;
+    if (len > 0) {
+        memcpy(out_error->detail, detail.data, len);
+    }
+}
+
+// One name for each crlcheck_rule, in its order.
 static const char *const rule_names[CRLCHECK_RULE_COUNT] = {
     [CRLCHECK_RULE_NONE] = "none",
     [CRLCHECK_RULE_TRUNCATED] = "truncated",

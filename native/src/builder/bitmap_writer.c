@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bits.h"
 #include "image/bitmap.h"
 #include "builder/table.h"
 

@@ -9,15 +9,6 @@
 // fifty octets of a CRL that nobody has verified yet. No real list comes near.
 enum { MAX_TABLES = 1 << 17 };
 
-bool builder_fail(crlcheck_error *out_error, crlcheck_status status, crlcheck_rule rule) {
-    return der_fail(out_error, status, rule, 0);
-}
-
-static crlcheck_status no_memory(crlcheck_error *out_error) {
-    builder_fail(out_error, CRLCHECK_NO_MEMORY, CRLCHECK_RULE_NONE);
-    return CRLCHECK_NO_MEMORY;
-}
-
 crlcheck_status crlcheck_builder_new(crlcheck_builder **out_builder, bool attributes) {
     crlcheck_builder *builder = calloc(1, sizeof *builder);
     if (builder == NULL) {
@@ -94,7 +85,7 @@ static builder_table *find_table(crlcheck_builder *builder, crlcheck_error *out_
         return &builder->tables[*number - 1];
     }
     if (builder->num_tables == MAX_TABLES) {
-        builder_fail(out_error, CRLCHECK_LIMIT_EXCEEDED, CRLCHECK_RULE_TOO_MANY_ISSUERS);
+        fail(out_error, CRLCHECK_LIMIT_EXCEEDED, CRLCHECK_RULE_TOO_MANY_ISSUERS, 0);
         return NULL;
     }
     builder_table *table =
@@ -119,7 +110,7 @@ static bool all_storable(const crlcheck_entry *entries, size_t num_entries) {
 static bool add(crlcheck_builder *builder, crlcheck_error *out_error,
                 const crlcheck_entry *entries, size_t num_entries) {
     if (builder->completed) {
-        return builder_fail(out_error, CRLCHECK_LIMIT_EXCEEDED, CRLCHECK_RULE_NONE);
+        return fail(out_error, CRLCHECK_LIMIT_EXCEEDED, CRLCHECK_RULE_NONE, 0);
     }
     for (size_t start = 0; start < num_entries;) {
         const crlcheck_entry *first = &entries[start];
@@ -154,8 +145,7 @@ static crlcheck_status add_parsed(crlcheck_builder *builder, crlcheck_error *out
 crlcheck_status crlcheck_builder_add(crlcheck_builder *builder, crlcheck_error *out_error,
                                      const crlcheck_entry *entries, size_t num_entries) {
     if (builder->attributes && !all_storable(entries, num_entries)) {
-        builder_fail(out_error, CRLCHECK_LIMIT_EXCEEDED, CRLCHECK_RULE_BAD_TIME);
-        return CRLCHECK_LIMIT_EXCEEDED;
+        return fail_status(out_error, CRLCHECK_LIMIT_EXCEEDED, CRLCHECK_RULE_BAD_TIME);
     }
     return add_parsed(builder, out_error, entries, num_entries);
 }
@@ -200,12 +190,11 @@ crlcheck_status crlcheck_builder_complete(crlcheck_builder *builder,
     for (uint32_t i = 0; i < builder->num_tables; i++) {
         builder_table *table = &builder->tables[i];
         if (table->num_records > UINT32_MAX / 2) {  // positions in the directory: 32 bits
-            builder_fail(out_error, CRLCHECK_LIMIT_EXCEEDED,
-                         CRLCHECK_RULE_TOO_MANY_ENTRIES);
-            return CRLCHECK_LIMIT_EXCEEDED;
+            return fail_status(out_error, CRLCHECK_LIMIT_EXCEEDED,
+                               CRLCHECK_RULE_TOO_MANY_ENTRIES);
         }
         if (!table_complete(table, &builder->pool)) {
-            return no_memory(out_error);
+            return fail_status(out_error, CRLCHECK_NO_MEMORY, CRLCHECK_RULE_NONE);
         }
     }
     if (builder->num_tables > 0) {
@@ -219,7 +208,7 @@ crlcheck_status crlcheck_builder_sort(crlcheck_builder *builder,
                                       crlcheck_error *out_error) {
     for (uint32_t i = 0; i < builder->num_tables; i++) {
         if (!table_sort(&builder->tables[i])) {
-            return no_memory(out_error);
+            return fail_status(out_error, CRLCHECK_NO_MEMORY, CRLCHECK_RULE_NONE);
         }
     }
     return CRLCHECK_OK;
@@ -260,7 +249,7 @@ crlcheck_status crlcheck_builder_next_dense(crlcheck_builder *builder,
         builder_table *table = &builder->tables[i];
         dense_clear(&table->dense);
         if (!dense_measure(table)) {
-            return no_memory(out_error);
+            return fail_status(out_error, CRLCHECK_NO_MEMORY, CRLCHECK_RULE_NONE);
         }
         if (waits_for_bitmap(table)) {
             *out_table = i;
@@ -285,8 +274,6 @@ crlcheck_status crlcheck_builder_set_bitmap(crlcheck_builder *builder,
     if (table_number < builder->num_tables) {
         status = bitmap_accept(&builder->tables[table_number], bitmap, bitmap_len);
     }
-    if (status != CRLCHECK_OK) {
-        builder_fail(out_error, status, CRLCHECK_RULE_NONE);
-    }
-    return status;
+    return status == CRLCHECK_OK ? status
+                                 : fail_status(out_error, status, CRLCHECK_RULE_NONE);
 }

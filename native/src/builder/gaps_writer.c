@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "base/bits.h"
 #include "builder/ordered_entries.h"
 
 // A lookup reads half a block on average, and the directory takes 18 bits for each.

@@ -6,10 +6,6 @@
 #include "builder/table.h"
 #include "builder/image_writer.h"
 
-static bool no_memory(crlcheck_error *out_error) {
-    return builder_fail(out_error, CRLCHECK_NO_MEMORY, CRLCHECK_RULE_NONE);
-}
-
 static void describe_table(uint8_t *out, const builder_table *table) {
     store_le32(out + TABLE_CERTIFICATE_ISSUER, table->certificate_issuer);
     out[TABLE_SERIAL_LEN] = table->serial_len;
@@ -103,16 +99,15 @@ crlcheck_status crlcheck_builder_start_image(crlcheck_builder *builder,
                                              uint32_t num_issuers) {
     header_layout layout = lay_out_header(builder, metadata_len, issuers, num_issuers);
     if (layout.size > INT32_MAX) {
-        builder_fail(out_error, CRLCHECK_LIMIT_EXCEEDED, CRLCHECK_RULE_TOO_MANY_ISSUERS);
-        return CRLCHECK_LIMIT_EXCEEDED;
+        return fail_status(out_error, CRLCHECK_LIMIT_EXCEEDED,
+                           CRLCHECK_RULE_TOO_MANY_ISSUERS);
     }
     image_writer_free(builder->writer);
     builder->writer = calloc(1, sizeof *builder->writer);
     uint8_t *header = calloc(1, (size_t)layout.size);
     if (builder->writer == NULL || header == NULL) {
         free(header);
-        no_memory(out_error);
-        return CRLCHECK_NO_MEMORY;
+        return fail_status(out_error, CRLCHECK_NO_MEMORY, CRLCHECK_RULE_NONE);
     }
     write_superblock(header, builder, &layout, metadata_len, num_issuers);
     write_issuers(header + layout.issuers_offset, issuers, num_issuers);

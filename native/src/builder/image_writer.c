@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bits.h"
 #include "builder/table.h"
 #include "builder/image_writer.h"
 
@@ -291,8 +292,7 @@ crlcheck_status crlcheck_builder_read_body(crlcheck_builder *builder, size_t *ou
     image_writer *writer = builder->writer;
     *out_len = 0;
     if (capacity < LARGEST_ENTRY || writer == NULL || writer->failed) {
-        builder_fail(out_error, CRLCHECK_LIMIT_EXCEEDED, CRLCHECK_RULE_NONE);
-        return CRLCHECK_LIMIT_EXCEEDED;
+        return fail_status(out_error, CRLCHECK_LIMIT_EXCEEDED, CRLCHECK_RULE_NONE);
     }
     // An image of many small tables has as many short runs: they are gathered, so
     // that handing them over costs the caller no more than one long run does.
@@ -305,8 +305,7 @@ crlcheck_status crlcheck_builder_read_body(crlcheck_builder *builder, size_t *ou
             break;
         } else if (!advance(&len, builder, place, capacity - *out_len)) {
             writer->failed = true;
-            builder_fail(out_error, CRLCHECK_NO_MEMORY, CRLCHECK_RULE_NONE);
-            return CRLCHECK_NO_MEMORY;
+            return fail_status(out_error, CRLCHECK_NO_MEMORY, CRLCHECK_RULE_NONE);
         }
         *out_len += len;
     }

@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-#include "crlcheck.h"
+#include "crlcheck_values.h"
 
 // Piles of a table that is still small have small blocks: an indirect CRL may have
 // thousands of tables of a few entries each. Behind its records a block has

@@ -13,7 +13,8 @@
 
 #include <stdatomic.h>
 
-#include "der/der.h"
+#include "base/error.h"
+#include "crlcheck_image.h"
 #include "image/format.h"
 #include "image/gaps.h"
 #include "image/key.h"
@@ -107,9 +108,6 @@ struct crlcheck_builder {
     record_pool pool;
     image_writer *writer;
 };
-
-// builder_fail records a failure that has no place in the source.
-bool builder_fail(crlcheck_error *out_error, crlcheck_status status, crlcheck_rule rule);
 
 // ---- table.c ----
 

@@ -22,10 +22,6 @@ enum {
 
 static const uint8_t authority_info_access[] = {0x2b, 6, 1, 5, 5, 7, 1, 1};
 
-static bool malformed(crlcheck_error *out_error, crlcheck_rule rule, uint64_t offset) {
-    return der_fail(out_error, CRLCHECK_MALFORMED, rule, offset);
-}
-
 // RFC 5280 5.2.3: not negative and at most 20 octets; one more for a zero that
 // keeps the sign.
 static bool read_crl_number(crlcheck_slice *out_number, der_reader value,
@@ -36,7 +32,7 @@ static bool read_crl_number(crlcheck_slice *out_number, der_reader value,
     }
     size_t max_len = number.data[0] == 0 ? 21 : 20;
     if (number.data[0] >= 0x80 || number.len > max_len) {
-        return malformed(out_error, CRLCHECK_RULE_BAD_CRL_NUMBER, number.offset);
+        return fail_malformed(out_error, CRLCHECK_RULE_BAD_CRL_NUMBER, number.offset);
     }
     *out_number = der_slice(&number);
     return true;
@@ -79,8 +75,8 @@ static bool read_issuing_distribution_point(crlcheck_crl_info *info, der_reader 
 
 static bool unknown_critical(crlcheck_error *out_error, crlcheck_rule rule,
                              const der_extension *extension) {
-    return der_fail_detail(out_error, CRLCHECK_UNSUPPORTED, rule, extension->offset,
-                           extension->oid);
+    return fail_with_detail(out_error, CRLCHECK_UNSUPPORTED, rule, extension->offset,
+                            extension->oid);
 }
 
 // read_crl_extension also tells whether RFC 5280 wants the extension critical.
@@ -107,7 +103,7 @@ static bool read_crl_extension(crlcheck_crl_info *info, bool *out_want_critical,
                    ? der_read_time(&info->expired_certs_on_crl, NULL, &value,
                                    out_error) &&
                          der_end(&value, out_error)
-                   : malformed(out_error, CRLCHECK_RULE_BAD_EXTENSION, value.offset);
+                   : fail_malformed(out_error, CRLCHECK_RULE_BAD_EXTENSION, value.offset);
     case ISSUER_ALT_NAME:  // known, and nothing in them changes a verdict
     case FRESHEST_CRL:
         return true;
@@ -136,7 +132,8 @@ bool crl_read_extensions(crlcheck_crl_info *info, der_reader element,
         return false;
     }
     if (extensions.len == 0) {
-        return malformed(out_error, CRLCHECK_RULE_EMPTY_EXTENSIONS, extensions.offset);
+        return fail_malformed(out_error, CRLCHECK_RULE_EMPTY_EXTENSIONS,
+                              extensions.offset);
     }
     der_extension_set seen = {0};
     while (extensions.len > 0) {
@@ -163,7 +160,7 @@ static bool read_reason(uint8_t *out_reason, uint32_t *warnings, der_reader valu
         return false;
     }
     if (reason.len != 1) {
-        return malformed(out_error, CRLCHECK_RULE_BAD_REASON_CODE, reason.offset);
+        return fail_malformed(out_error, CRLCHECK_RULE_BAD_REASON_CODE, reason.offset);
     }
     bool known = reason.data[0] <= 10 && reason.data[0] != 7;
     *out_reason = known ? reason.data[0] : (uint8_t)CRLCHECK_NO_REASON;
@@ -175,7 +172,7 @@ static bool read_reason(uint8_t *out_reason, uint32_t *warnings, der_reader valu
 static bool read_invalidity_date(crl_entry_extensions *out, der_reader value,
                                  crlcheck_error *out_error) {
     if (!der_next_is(&value, DER_GENERALIZED_TIME)) {
-        return malformed(out_error, CRLCHECK_RULE_BAD_TIME, value.offset);
+        return fail_malformed(out_error, CRLCHECK_RULE_BAD_TIME, value.offset);
     }
     out->has_invalidity_date = true;
     return der_read_time(&out->invalidity_date, NULL, &value, out_error) &&
@@ -205,12 +202,12 @@ static bool read_certificate_issuer(crl_entry_extensions *out, der_reader value,
             return false;
         }
         if (out->certificate_issuer.data != NULL || name_is_empty(&name)) {
-            return malformed(out_error, CRLCHECK_RULE_BAD_EXTENSION, name.offset);
+            return fail_malformed(out_error, CRLCHECK_RULE_BAD_EXTENSION, name.offset);
         }
         out->certificate_issuer = der_slice(&name);
     }
     if (out->certificate_issuer.data == NULL) {
-        return malformed(out_error, CRLCHECK_RULE_BAD_EXTENSION, names.offset);
+        return fail_malformed(out_error, CRLCHECK_RULE_BAD_EXTENSION, names.offset);
     }
     return true;
 }

@@ -3,6 +3,7 @@
 #ifndef CRLCHECK_CRL_EXTENSIONS_H
 #define CRLCHECK_CRL_EXTENSIONS_H
 
+#include "crlcheck_crl.h"
 #include "der/der.h"
 
 // crl_read_extensions reads crlExtensions, the whole [0] element of RFC 5280

@@ -6,21 +6,13 @@
 #include "crl/state.h"
 #include "x509/distribution_point.h"
 
-static bool fail(crlcheck_error *out_error, crlcheck_rule rule, uint64_t offset) {
-    return der_fail(out_error, CRLCHECK_MALFORMED, rule, offset);
-}
-
-static bool no_memory(crlcheck_error *out_error, uint64_t offset) {
-    return der_fail(out_error, CRLCHECK_NO_MEMORY, CRLCHECK_RULE_NONE, offset);
-}
-
 // keep copies an element into memory that the parser owns, because the chunk it
 // lies in goes away; `element` then reads the copy.
 static bool keep(crlcheck_crl_parser *parser, kept_field field, der_reader *element,
                  crlcheck_error *out_error) {
     uint8_t *copy = malloc(element->len);
     if (copy == NULL) {
-        return no_memory(out_error, element->offset);
+        return fail_no_memory(out_error, element->offset);
     }
     memcpy(copy, element->data, element->len);
     parser->kept[field] = copy;
@@ -45,7 +37,7 @@ static bool read_version(crlcheck_crl_parser *parser, der_reader element,
         return false;
     }
     if (version.len != 1 || version.data[0] != 1) {  // "if present, MUST be v2"
-        return fail(out_error, CRLCHECK_RULE_BAD_VERSION, version.offset);
+        return fail_malformed(out_error, CRLCHECK_RULE_BAD_VERSION, version.offset);
     }
     parser->info.version = 2;
     return true;
@@ -67,7 +59,7 @@ static bool read_issuer(crlcheck_crl_parser *parser, der_reader element,
     }
     parser->info.issuer = der_slice(&name);
     return !name_is_empty(&name) ||
-           fail(out_error, CRLCHECK_RULE_EMPTY_NAME, name.offset);
+           fail_malformed(out_error, CRLCHECK_RULE_EMPTY_NAME, name.offset);
 }
 
 // RFC 5280 5.1.2.4: UTCTime through 2049, GeneralizedTime from 2050 on.
@@ -94,7 +86,8 @@ static bool read_next_update(crlcheck_crl_parser *parser, der_reader element,
         return false;
     }
     if (info->next_update < info->this_update) {
-        return fail(out_error, CRLCHECK_RULE_NEXT_UPDATE_BEFORE_THIS_UPDATE, offset);
+        return fail_malformed(out_error, CRLCHECK_RULE_NEXT_UPDATE_BEFORE_THIS_UPDATE,
+                              offset);
     }
     if (info->next_update == info->this_update) {
         info->warnings |= CRLCHECK_WARNING_EQUAL_TIMES;
@@ -121,17 +114,17 @@ static bool read_certificate_issuer(crlcheck_crl_parser *parser,
         crl_issuers_number(&parser->certificate_issuer, &parser->issuers, name);
     parser->info.num_issuers = parser->issuers.num_names + 1;
     if (status == CRLCHECK_LIMIT_EXCEEDED) {
-        return der_fail(out_error, status, CRLCHECK_RULE_TOO_MANY_ISSUERS, offset);
+        return fail(out_error, status, CRLCHECK_RULE_TOO_MANY_ISSUERS, offset);
     }
-    return status == CRLCHECK_OK || no_memory(out_error, offset);
+    return status == CRLCHECK_OK || fail_no_memory(out_error, offset);
 }
 
 static bool check_serial(crlcheck_crl_parser *parser, const der_reader *serial,
                          crlcheck_error *out_error) {
     uint32_t *warnings = &parser->info.warnings;
     if (serial->len > CRLCHECK_MAX_SERIAL) {
-        return der_fail(out_error, CRLCHECK_LIMIT_EXCEEDED, CRLCHECK_RULE_SERIAL_TOO_LONG,
-                        serial->offset);
+        return fail(out_error, CRLCHECK_LIMIT_EXCEEDED, CRLCHECK_RULE_SERIAL_TOO_LONG,
+                    serial->offset);
     }
     if (serial->len > 20) {  // RFC 5280 4.1.2.2
         *warnings |= CRLCHECK_WARNING_LONG_SERIAL;
@@ -148,7 +141,8 @@ static bool check_serial(crlcheck_crl_parser *parser, const der_reader *serial,
 static bool read_entry_tail(crlcheck_crl_parser *parser, crlcheck_entry *entry,
                             der_reader *contents, crlcheck_error *out_error) {
     if (parser->info.version == 1) {
-        return fail(out_error, CRLCHECK_RULE_EXTENSIONS_IN_V1, contents->offset);
+        return fail_malformed(out_error, CRLCHECK_RULE_EXTENSIONS_IN_V1,
+                              contents->offset);
     }
     crl_entry_extensions extensions;
     if (!crl_read_entry_extensions(&extensions, &parser->info.warnings, contents,
@@ -186,14 +180,14 @@ static bool read_entry(crlcheck_crl_parser *parser, crlcheck_entry *out_entry,
     parser->info.num_entries++;
     return parser->options.max_entries == 0 ||
            parser->info.num_entries <= parser->options.max_entries ||
-           der_fail(out_error, CRLCHECK_LIMIT_EXCEEDED, CRLCHECK_RULE_TOO_MANY_ENTRIES,
-                    element.offset);
+           fail(out_error, CRLCHECK_LIMIT_EXCEEDED, CRLCHECK_RULE_TOO_MANY_ENTRIES,
+                element.offset);
 }
 
 static bool read_extensions(crlcheck_crl_parser *parser, der_reader element,
                             crlcheck_error *out_error) {
     if (parser->info.version == 1) {
-        return fail(out_error, CRLCHECK_RULE_EXTENSIONS_IN_V1, element.offset);
+        return fail_malformed(out_error, CRLCHECK_RULE_EXTENSIONS_IN_V1, element.offset);
     }
     return keep(parser, KEPT_EXTENSIONS, &element, out_error) &&
            crl_read_extensions(&parser->info, element, out_error);
@@ -210,7 +204,8 @@ static bool read_outer_algorithm(crlcheck_crl_parser *parser, der_reader element
     // RFC 5280 5.1.1.2: the unsigned field must repeat the signed one.
     return (element.len == inner.len &&
             memcmp(parser->info.signature_algorithm.data, inner.data, inner.len) == 0) ||
-           fail(out_error, CRLCHECK_RULE_SIGNATURE_ALGORITHM_MISMATCH, element.offset);
+           fail_malformed(out_error, CRLCHECK_RULE_SIGNATURE_ALGORITHM_MISMATCH,
+                          element.offset);
 }
 
 static bool read_signature(crlcheck_crl_parser *parser, der_reader element,
@@ -223,7 +218,7 @@ static bool read_signature(crlcheck_crl_parser *parser, der_reader element,
     }
     uint64_t offset = bits.offset;
     if (!der_take(&unused, &bits, 1) || unused.data[0] != 0) {
-        return fail(out_error, CRLCHECK_RULE_BAD_BIT_STRING, offset);
+        return fail_malformed(out_error, CRLCHECK_RULE_BAD_BIT_STRING, offset);
     }
     parser->info.signature = der_slice(&bits);
     return true;
@@ -254,7 +249,7 @@ bool crl_read_element(crlcheck_crl_parser *parser, crlcheck_entry *out_entry,
         parser->state = AT_SIGNATURE_ALGORITHM;
         return read_extensions(parser, element, out_error) &&
                (parser->offset == parser->tbs_end ||
-                fail(out_error, CRLCHECK_RULE_TRAILING_DATA, parser->offset));
+                fail_malformed(out_error, CRLCHECK_RULE_TRAILING_DATA, parser->offset));
     case AT_SIGNATURE_ALGORITHM:
         parser->state = AT_SIGNATURE;
         return read_outer_algorithm(parser, element, out_error);
@@ -262,8 +257,8 @@ bool crl_read_element(crlcheck_crl_parser *parser, crlcheck_entry *out_entry,
         parser->state = AT_END;
         return read_signature(parser, element, out_error) &&
                (parser->offset == parser->certificate_list_end ||
-                fail(out_error, CRLCHECK_RULE_TRAILING_DATA, parser->offset));
+                fail_malformed(out_error, CRLCHECK_RULE_TRAILING_DATA, parser->offset));
     default:
-        return fail(out_error, CRLCHECK_RULE_TRAILING_DATA, element.offset);
+        return fail_malformed(out_error, CRLCHECK_RULE_TRAILING_DATA, element.offset);
     }
 }

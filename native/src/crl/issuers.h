@@ -3,7 +3,7 @@
 #ifndef CRLCHECK_CRL_ISSUERS_H
 #define CRLCHECK_CRL_ISSUERS_H
 
-#include "crlcheck.h"
+#include "crlcheck_values.h"
 
 // crl_issuers numbers distinct names from 1 in order of appearance; 0 is left
 // for the CRL's own issuer. A zeroed struct is empty. It owns its copies.

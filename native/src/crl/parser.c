@@ -48,27 +48,19 @@ crlcheck_slice crlcheck_crl_parser_issuer(const crlcheck_crl_parser *parser,
                                                : (crlcheck_slice){NULL, 0};
 }
 
-static bool fail(crlcheck_error *out_error, crlcheck_rule rule, uint64_t offset) {
-    return der_fail(out_error, CRLCHECK_MALFORMED, rule, offset);
-}
-
-static bool no_memory(crlcheck_error *out_error, uint64_t offset) {
-    return der_fail(out_error, CRLCHECK_NO_MEMORY, CRLCHECK_RULE_NONE, offset);
-}
-
 // enter passes the tag and length of a wrapping SEQUENCE and notes its end.
 static bool enter(crlcheck_crl_parser *parser, uint64_t *out_end,
                   const der_header *header, uint64_t offset, crlcheck_error *out_error) {
     if (header->tag != DER_SEQUENCE) {
-        return der_fail_detail(out_error, CRLCHECK_MALFORMED, CRLCHECK_RULE_WRONG_TAG,
-                               offset, (crlcheck_slice){&header->tag, 1});
+        return fail_with_detail(out_error, CRLCHECK_MALFORMED, CRLCHECK_RULE_WRONG_TAG,
+                                offset, (crlcheck_slice){&header->tag, 1});
     }
     uint64_t start = offset + header->header_len;
     *out_end = start + header->content_len;  // der_peek keeps lengths below 2^63
     uint64_t limit = parser->options.max_source_size;
     if (*out_end < start || (limit != 0 && *out_end > limit)) {
-        return der_fail(out_error, CRLCHECK_LIMIT_EXCEEDED,
-                        CRLCHECK_RULE_SOURCE_TOO_LARGE, offset);
+        return fail(out_error, CRLCHECK_LIMIT_EXCEEDED, CRLCHECK_RULE_SOURCE_TOO_LARGE,
+                    offset);
     }
     return true;
 }
@@ -96,8 +88,8 @@ static bool skip_absent(crlcheck_crl_parser *parser, int tag, crlcheck_error *ou
     if (parser->state == AT_VERSION && tag == DER_SEQUENCE) {
         parser->info.version = 1;
         if (!parser->options.allow_v1) {
-            return der_fail(out_error, CRLCHECK_UNSUPPORTED, CRLCHECK_RULE_VERSION_1,
-                            parser->offset);
+            return fail(out_error, CRLCHECK_UNSUPPORTED, CRLCHECK_RULE_VERSION_1,
+                        parser->offset);
         }
         parser->info.warnings |= CRLCHECK_WARNING_VERSION_1;
         parser->state = AT_TBS_SIGNATURE_ALGORITHM;
@@ -126,7 +118,7 @@ static bool leave_ended(crlcheck_crl_parser *parser, crlcheck_error *out_error) 
     if (in_tbs && parser->offset == parser->tbs_end) {
         return skip_absent(parser, -1, out_error) &&
                (parser->state == AT_SIGNATURE_ALGORITHM ||
-                fail(out_error, CRLCHECK_RULE_TRUNCATED, parser->offset));
+                fail_malformed(out_error, CRLCHECK_RULE_TRUNCATED, parser->offset));
     }
     return true;
 }
@@ -166,7 +158,7 @@ static bool step(crlcheck_crl_parser *parser, size_t *out_need, bool *out_is_ent
     der_header header;
     *out_is_entry = false;
     if (parser->state == AT_END) {
-        return fail(out_error, CRLCHECK_RULE_TRAILING_DATA, window->offset);
+        return fail_malformed(out_error, CRLCHECK_RULE_TRAILING_DATA, window->offset);
     }
     if (!der_peek(&header, out_need, out_error, window)) {
         return false;
@@ -179,7 +171,7 @@ static bool step(crlcheck_crl_parser *parser, size_t *out_need, bool *out_is_ent
     }
     uint64_t room = enclosing_end(parser) - parser->offset;
     if (room < header.header_len || room - header.header_len < header.content_len) {
-        return fail(out_error, CRLCHECK_RULE_LENGTH_OVERRUN, parser->offset);
+        return fail_malformed(out_error, CRLCHECK_RULE_LENGTH_OVERRUN, parser->offset);
     }
     der_reader element;
     bool entered;
@@ -190,8 +182,8 @@ static bool step(crlcheck_crl_parser *parser, size_t *out_need, bool *out_is_ent
     if (!entered) {
         uint64_t limit = parser->state == AT_ENTRY ? MAX_ENTRY : MAX_ELEMENT;
         if (header.content_len > limit) {
-            return der_fail(out_error, CRLCHECK_LIMIT_EXCEEDED,
-                            CRLCHECK_RULE_ELEMENT_TOO_LARGE, parser->offset);
+            return fail(out_error, CRLCHECK_LIMIT_EXCEEDED,
+                        CRLCHECK_RULE_ELEMENT_TOO_LARGE, parser->offset);
         }
         len += (size_t)header.content_len;
     }
@@ -243,7 +235,7 @@ static bool complete_carried(crlcheck_crl_parser *parser, bool *out_is_entry,
         size_t len = missing < chunk->len ? missing : chunk->len;
         der_reader taken;
         if (!der_take(&taken, chunk, len) || !stash(carry, taken.data, len)) {
-            return no_memory(out_error, parser->offset);
+            return fail_no_memory(out_error, parser->offset);
         }
         if (len < missing) {
             return true;
@@ -283,7 +275,7 @@ static bool feed(crlcheck_crl_parser *parser, size_t *out_num_entries,
             der_reader rest;
             der_take(&rest, chunk, chunk->len);
             if (!stash(&parser->carry[parser->active_carry], rest.data, rest.len)) {
-                return no_memory(out_error, parser->offset);
+                return fail_no_memory(out_error, parser->offset);
             }
         }
     }
@@ -300,7 +292,7 @@ crlcheck_status crlcheck_crl_parser_feed(crlcheck_crl_parser *parser,
     *out_num_entries = 0;
     *out_consumed = 0;
     if (parser->failed) {
-        der_fail(out_error, CRLCHECK_MALFORMED, CRLCHECK_RULE_NONE, parser->offset);
+        fail(out_error, CRLCHECK_MALFORMED, CRLCHECK_RULE_NONE, parser->offset);
         return CRLCHECK_MALFORMED;
     }
     if (chunk_len == 0) {
@@ -321,12 +313,14 @@ static bool check_whole(crlcheck_crl_parser *parser, crlcheck_error *out_error) 
     crlcheck_crl_info *info = &parser->info;
     if (parser->state != AT_END) {
         bool empty = parser->offset == 0 && parser->carry[parser->active_carry].len == 0;
-        return fail(out_error, empty ? CRLCHECK_RULE_EMPTY : CRLCHECK_RULE_TRUNCATED,
-                    parser->offset + parser->carry[parser->active_carry].len);
+        return fail_malformed(out_error,
+                              empty ? CRLCHECK_RULE_EMPTY : CRLCHECK_RULE_TRUNCATED,
+                              parser->offset + parser->carry[parser->active_carry].len);
     }
     if (parser->certificate_issuer_offset != 0 && !info->is_indirect) {
-        return fail(out_error, CRLCHECK_RULE_CERTIFICATE_ISSUER_WITHOUT_INDIRECT,
-                    parser->certificate_issuer_offset);
+        return fail_malformed(out_error,
+                              CRLCHECK_RULE_CERTIFICATE_ISSUER_WITHOUT_INDIRECT,
+                              parser->certificate_issuer_offset);
     }
     if (parser->saw_remove_from_crl && !info->is_delta) {
         info->warnings |= CRLCHECK_WARNING_REMOVE_FROM_CRL;

@@ -6,6 +6,7 @@
 
 #include "crl/extensions.h"
 #include "crl/issuers.h"
+#include "crlcheck_crl.h"
 #include "der/der.h"
 
 typedef enum crl_state {

@@ -4,32 +4,9 @@
 
 #include <string.h>
 
-bool der_fail_detail(crlcheck_error *out_error, crlcheck_status status,
-                     crlcheck_rule rule, uint64_t offset, crlcheck_slice detail) {
-    if (out_error != NULL) {
-        size_t len = detail.len < CRLCHECK_MAX_DETAIL ? detail.len : CRLCHECK_MAX_DETAIL;
-        *out_error = (crlcheck_error){.status = (int)status, .rule = (int)rule};
-        out_error->offset = offset;
-        out_error->detail_len = (uint32_t)len;
-        if (len > 0) {
-            memcpy(out_error->detail, detail.data, len);
-        }
-    }
-    return false;
-}
-
-bool der_fail(crlcheck_error *out_error, crlcheck_status status, crlcheck_rule rule,
-              uint64_t offset) {
-    return der_fail_detail(out_error, status, rule, offset, (crlcheck_slice){NULL, 0});
-}
-
-static bool malformed(crlcheck_error *out_error, crlcheck_rule rule, uint64_t offset) {
-    return der_fail(out_error, CRLCHECK_MALFORMED, rule, offset);
-}
-
 static bool wrong_tag(crlcheck_error *out_error, const der_reader *reader) {
-    return der_fail_detail(out_error, CRLCHECK_MALFORMED, CRLCHECK_RULE_WRONG_TAG,
-                           reader->offset, (crlcheck_slice){reader->data, 1});
+    return fail_with_detail(out_error, CRLCHECK_MALFORMED, CRLCHECK_RULE_WRONG_TAG,
+                            reader->offset, (crlcheck_slice){reader->data, 1});
 }
 
 bool der_take(der_reader *out_taken, der_reader *reader, size_t len) {
@@ -61,10 +38,12 @@ bool der_peek(der_header *out_header, size_t *out_need, crlcheck_error *out_erro
     }
     size_t num_octets = octets[1] & 0x7fU;
     if (num_octets == 0) {
-        return malformed(out_error, CRLCHECK_RULE_INDEFINITE_LENGTH, reader->offset + 1);
+        return fail_malformed(out_error, CRLCHECK_RULE_INDEFINITE_LENGTH,
+                              reader->offset + 1);
     }
     if (num_octets > 8) {
-        return malformed(out_error, CRLCHECK_RULE_LENGTH_TOO_LARGE, reader->offset + 1);
+        return fail_malformed(out_error, CRLCHECK_RULE_LENGTH_TOO_LARGE,
+                              reader->offset + 1);
     }
     if (reader->len < 2 + num_octets) {
         *out_need = 2 + num_octets;
@@ -75,10 +54,12 @@ bool der_peek(der_header *out_header, size_t *out_need, crlcheck_error *out_erro
         len = (len << 8) | octets[2 + i];
     }
     if (octets[2] == 0 || len < 0x80) {
-        return malformed(out_error, CRLCHECK_RULE_NON_MINIMAL_LENGTH, reader->offset + 1);
+        return fail_malformed(out_error, CRLCHECK_RULE_NON_MINIMAL_LENGTH,
+                              reader->offset + 1);
     }
     if (len > INT64_MAX) {  // keeps every later sum of offsets within 64 bits
-        return malformed(out_error, CRLCHECK_RULE_LENGTH_TOO_LARGE, reader->offset + 1);
+        return fail_malformed(out_error, CRLCHECK_RULE_LENGTH_TOO_LARGE,
+                              reader->offset + 1);
     }
     out_header->header_len = (uint8_t)(2 + num_octets);
     out_header->content_len = len;
@@ -94,15 +75,15 @@ bool der_read_any(uint8_t *out_tag, der_reader *out_contents, der_reader *out_el
         return false;
     }
     if (need > 0) {
-        return malformed(out_error, CRLCHECK_RULE_TRUNCATED, reader->offset);
+        return fail_malformed(out_error, CRLCHECK_RULE_TRUNCATED, reader->offset);
     }
     if (header.content_len > reader->len - header.header_len) {
-        return malformed(out_error, CRLCHECK_RULE_LENGTH_OVERRUN, reader->offset);
+        return fail_malformed(out_error, CRLCHECK_RULE_LENGTH_OVERRUN, reader->offset);
     }
     der_reader element;
     der_reader skipped;
     if (!der_take(&element, reader, header.header_len + (size_t)header.content_len)) {
-        return malformed(out_error, CRLCHECK_RULE_LENGTH_OVERRUN, reader->offset);
+        return fail_malformed(out_error, CRLCHECK_RULE_LENGTH_OVERRUN, reader->offset);
     }
     if (out_element != NULL) {
         *out_element = element;
@@ -122,7 +103,7 @@ bool der_next_is(const der_reader *reader, uint8_t tag) {
 bool der_read(der_reader *out_contents, der_reader *reader, crlcheck_error *out_error,
               uint8_t tag) {
     if (reader->len == 0) {
-        return malformed(out_error, CRLCHECK_RULE_TRUNCATED, reader->offset);
+        return fail_malformed(out_error, CRLCHECK_RULE_TRUNCATED, reader->offset);
     }
     if (!der_next_is(reader, tag)) {
         return wrong_tag(out_error, reader);
@@ -133,19 +114,19 @@ bool der_read(der_reader *out_contents, der_reader *reader, crlcheck_error *out_
 
 bool der_end(const der_reader *reader, crlcheck_error *out_error) {
     return reader->len == 0 ||
-           malformed(out_error, CRLCHECK_RULE_TRAILING_DATA, reader->offset);
+           fail_malformed(out_error, CRLCHECK_RULE_TRAILING_DATA, reader->offset);
 }
 
 bool der_check_integer(const der_reader *contents, crlcheck_error *out_error) {
     if (contents->len == 0) {
-        return malformed(out_error, CRLCHECK_RULE_EMPTY_INTEGER, contents->offset);
+        return fail_malformed(out_error, CRLCHECK_RULE_EMPTY_INTEGER, contents->offset);
     }
     if (contents->len > 1) {
         bool leading_zeros = contents->data[0] == 0x00 && contents->data[1] < 0x80;
         bool leading_ones = contents->data[0] == 0xff && contents->data[1] >= 0x80;
         if (leading_zeros || leading_ones) {
-            return malformed(out_error, CRLCHECK_RULE_NON_MINIMAL_INTEGER,
-                             contents->offset);
+            return fail_malformed(out_error, CRLCHECK_RULE_NON_MINIMAL_INTEGER,
+                                  contents->offset);
         }
     }
     return true;
@@ -164,7 +145,7 @@ bool der_read_boolean(bool *out_value, der_reader *reader, uint8_t tag,
         return false;
     }
     if (contents.len != 1 || (contents.data[0] != 0x00 && contents.data[0] != 0xff)) {
-        return malformed(out_error, CRLCHECK_RULE_BAD_BOOLEAN, contents.offset);
+        return fail_malformed(out_error, CRLCHECK_RULE_BAD_BOOLEAN, contents.offset);
     }
     *out_value = contents.data[0] == 0xff;
     return true;
@@ -179,7 +160,7 @@ bool der_read_bits(uint16_t *out_bits, der_reader *reader, uint8_t tag,
     // One octet says how many bits of the last octet are unused.
     if (contents.len < 1 || contents.len > 3 || contents.data[0] > 7 ||
         (contents.len == 1 && contents.data[0] != 0)) {
-        return malformed(out_error, CRLCHECK_RULE_BAD_BIT_STRING, contents.offset);
+        return fail_malformed(out_error, CRLCHECK_RULE_BAD_BIT_STRING, contents.offset);
     }
     *out_bits = 0;
     if (contents.len == 1) {
@@ -189,7 +170,7 @@ bool der_read_bits(uint16_t *out_bits, der_reader *reader, uint8_t tag,
     unsigned last = contents.data[contents.len - 1];
     unsigned unused = contents.data[0];
     if ((last & ((1U << unused) - 1)) != 0 || ((last >> unused) & 1U) == 0) {
-        return malformed(out_error, CRLCHECK_RULE_BAD_BIT_STRING, contents.offset);
+        return fail_malformed(out_error, CRLCHECK_RULE_BAD_BIT_STRING, contents.offset);
     }
     for (size_t i = 0; i < (contents.len - 1) * 8; i++) {
         if ((contents.data[1 + i / 8] >> (7 - i % 8)) & 1U) {
@@ -263,7 +244,7 @@ bool der_read_time(int64_t *out_seconds, bool *out_generalized, der_reader *read
     }
     if (contents.len != (generalized ? 15U : 13U) ||
         !parse_time(out_seconds, contents.data, generalized)) {
-        return malformed(out_error, CRLCHECK_RULE_BAD_TIME, contents.offset);
+        return fail_malformed(out_error, CRLCHECK_RULE_BAD_TIME, contents.offset);
     }
     if (out_generalized != NULL) {
         *out_generalized = generalized;
@@ -279,8 +260,8 @@ static bool check_oid(const der_reader *contents, crlcheck_error *out_error) {
         valid = !(at_arc_start && contents->data[i] == 0x80);
         at_arc_start = (contents->data[i] & 0x80) == 0;
     }
-    return valid ||
-           malformed(out_error, CRLCHECK_RULE_BAD_OBJECT_IDENTIFIER, contents->offset);
+    return valid || fail_malformed(out_error, CRLCHECK_RULE_BAD_OBJECT_IDENTIFIER,
+                                   contents->offset);
 }
 
 bool der_read_extension(der_extension *out_extension, der_reader *reader,
@@ -316,14 +297,14 @@ bool der_read_extension_once(der_extension *out_extension, der_extension_set *se
     for (size_t i = 0; i < seen->num_oids; i++) {
         if (seen->oids[i].len == oid.len &&
             memcmp(seen->oids[i].data, oid.data, oid.len) == 0) {
-            return der_fail_detail(out_error, CRLCHECK_MALFORMED,
-                                   CRLCHECK_RULE_DUPLICATE_EXTENSION,
-                                   out_extension->offset, oid);
+            return fail_with_detail(out_error, CRLCHECK_MALFORMED,
+                                    CRLCHECK_RULE_DUPLICATE_EXTENSION,
+                                    out_extension->offset, oid);
         }
     }
     if (seen->num_oids == DER_MAX_EXTENSIONS) {
-        return der_fail(out_error, CRLCHECK_LIMIT_EXCEEDED,
-                        CRLCHECK_RULE_TOO_MANY_EXTENSIONS, out_extension->offset);
+        return fail(out_error, CRLCHECK_LIMIT_EXCEEDED, CRLCHECK_RULE_TOO_MANY_EXTENSIONS,
+                    out_extension->offset);
     }
     seen->oids[seen->num_oids++] = oid;
     return true;

@@ -7,7 +7,7 @@
 #ifndef CRLCHECK_DER_DER_H
 #define CRLCHECK_DER_DER_H
 
-#include "crlcheck.h"
+#include "base/error.h"
 
 enum {
     DER_BOOLEAN = 0x01,
@@ -37,15 +37,6 @@ typedef struct der_header {
     uint8_t header_len;
     uint64_t content_len;
 } der_header;
-
-// der_fail records an error and returns false, so that a check reads
-// `return der_fail(...)`.
-bool der_fail(crlcheck_error *out_error, crlcheck_status status, crlcheck_rule rule,
-              uint64_t offset);
-
-// der_fail_detail is der_fail with octets that help to say what was found.
-bool der_fail_detail(crlcheck_error *out_error, crlcheck_status status,
-                     crlcheck_rule rule, uint64_t offset, crlcheck_slice detail);
 
 // der_peek reads tag and length without advancing. `*out_need` is 0 when
 // `out_header` is set, else how many octets must be there before a new try.

@@ -4,7 +4,7 @@
 #ifndef CRLCHECK_IMAGE_FORMAT_H
 #define CRLCHECK_IMAGE_FORMAT_H
 
-#include "crlcheck.h"
+#include "crlcheck_values.h"
 
 // The superblock, at offset 0.
 enum {

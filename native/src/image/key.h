@@ -14,8 +14,8 @@
 
 #include <stdbool.h>
 
-#include "crlcheck.h"
-#include "base/bytes.h"
+#include "crlcheck_values.h"
+#include "base/bits.h"
 
 enum { KEY_WORDS = CRLCHECK_MAX_SERIAL / 8 };
 

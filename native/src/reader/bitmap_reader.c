@@ -2,6 +2,8 @@
 
 #include "image/bitmap.h"
 
+#include "base/bits.h"
+
 enum { COOKIE_WITHOUT_RUNS = 12346, COOKIE_WITH_RUNS = 12347 };
 
 bool bitmap_group_open(bitmap_group *out_group, const uint8_t *start, uint64_t size) {

@@ -5,6 +5,7 @@
 #ifndef CRLCHECK_READER_BUCKET_READER_H
 #define CRLCHECK_READER_BUCKET_READER_H
 
+#include "base/bits.h"
 #include "reader/image.h"
 
 typedef struct entry_span {

@@ -6,6 +6,7 @@
 // of the upper parts of all gaps up to it. So nothing is added up but the lower parts,
 // and the processor can look at several entries at once.
 
+#include "base/bits.h"
 #include "image/gaps.h"
 
 // gaps_block is a block's place in the bit stream.

@@ -3,11 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "der/der.h"
+#include "base/error.h"
 #include "reader/image.h"
 
 static bool corrupt(crlcheck_error *out_error, crlcheck_rule rule, uint64_t offset) {
-    return der_fail(out_error, CRLCHECK_CORRUPT_IMAGE, rule, offset);
+    return fail(out_error, CRLCHECK_CORRUPT_IMAGE, rule, offset);
 }
 
 static bool check_version(crlcheck_image_info *info, crlcheck_error *out_error,
@@ -21,9 +21,9 @@ static bool check_version(crlcheck_image_info *info, crlcheck_error *out_error,
     info->major_version = load_le16(data + SUPERBLOCK_MAJOR_VERSION);
     info->minor_version = load_le16(data + SUPERBLOCK_MINOR_VERSION);
     if (info->major_version != CRLCHECK_MAJOR_VERSION) {
-        return der_fail_detail(out_error, CRLCHECK_UNSUPPORTED_VERSION,
-                               CRLCHECK_RULE_NONE, SUPERBLOCK_MAJOR_VERSION,
-                               (crlcheck_slice){data + SUPERBLOCK_MAJOR_VERSION, 2});
+        return fail_with_detail(out_error, CRLCHECK_UNSUPPORTED_VERSION,
+                                CRLCHECK_RULE_NONE, SUPERBLOCK_MAJOR_VERSION,
+                                (crlcheck_slice){data + SUPERBLOCK_MAJOR_VERSION, 2});
     }
     uint32_t flags = load_le32(data + SUPERBLOCK_FLAGS);
     if ((flags & ~(uint32_t)FLAG_ATTRIBUTES) != 0) {
@@ -77,7 +77,7 @@ static bool index_issuers(crlcheck_image *image, crlcheck_error *out_error) {
     }
     image->issuers = calloc(image->info.num_issuers, sizeof *image->issuers);
     if (image->issuers == NULL) {
-        return der_fail(out_error, CRLCHECK_NO_MEMORY, CRLCHECK_RULE_NONE, 0);
+        return fail_no_memory(out_error, 0);
     }
     for (uint32_t i = 0; i < image->info.num_issuers; i++) {
         if (offset > end || end - offset < 4 ||
@@ -254,7 +254,7 @@ static bool open_tables(crlcheck_image *image, crlcheck_error *out_error) {
     if (image->info.num_tables > 0) {
         image->tables = calloc(image->info.num_tables, sizeof *image->tables);
         if (image->tables == NULL) {
-            return der_fail(out_error, CRLCHECK_NO_MEMORY, CRLCHECK_RULE_NONE, 0);
+            return fail_no_memory(out_error, 0);
         }
     }
     for (uint32_t i = 0; i < image->info.num_tables; i++) {

@@ -8,6 +8,7 @@
 #ifndef CRLCHECK_READER_IMAGE_H
 #define CRLCHECK_READER_IMAGE_H
 
+#include "crlcheck_image.h"
 #include "image/bitmap.h"
 #include "image/format.h"
 #include "image/gaps.h"
@@ -67,15 +68,5 @@ bool image_natural_find(uint64_t *out_rank, const image_table *table,
 
 // image_natural_serial returns false where the image contradicts itself.
 bool image_natural_serial(uint8_t *out_serial, const image_table *table, uint64_t rank);
-
-// read_bits reads a field of up to 64 bits from a little-endian bit stream.
-static inline uint64_t read_bits(const uint8_t *data, uint64_t bit, unsigned num_bits) {
-    const uint8_t *octets = data + bit / 8;
-    unsigned shift = (unsigned)(bit % 8);
-    uint64_t value = load_le64(octets) >> shift;
-    // No branch: whether a field ends in the ninth octet cannot be predicted.
-    value |= (uint64_t)octets[8] << 1 << (63 - shift);
-    return value & low_bits(num_bits);
-}
 
 #endif

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/bits.h"
 #include "reader/image.h"
 #include "reader/bucket_reader.h"
 #include "reader/bucket_search.h"

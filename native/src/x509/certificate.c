@@ -30,10 +30,6 @@ enum {
     ARC_AUTHORITY_KEY_IDENTIFIER = 35
 };
 
-static bool malformed(crlcheck_error *out_error, crlcheck_rule rule, uint64_t offset) {
-    return der_fail(out_error, CRLCHECK_MALFORMED, rule, offset);
-}
-
 static bool same_octets(crlcheck_slice a, crlcheck_slice b) {
     return a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
 }
@@ -49,7 +45,8 @@ static bool bit_string_read(der_reader *out_contents, der_reader *reader,
     unsigned unused = len > 0 ? out_contents->data[0] : 0;
     if (len == 0 || unused > 7 || (len == 1 && unused != 0) ||
         (len > 1 && (out_contents->data[len - 1] & ((1U << unused) - 1)) != 0)) {
-        return malformed(out_error, CRLCHECK_RULE_BAD_BIT_STRING, out_contents->offset);
+        return fail_malformed(out_error, CRLCHECK_RULE_BAD_BIT_STRING,
+                              out_contents->offset);
     }
     return true;
 }
@@ -84,7 +81,7 @@ static bool version_read(int *out_version, der_reader *tbs, crlcheck_error *out_
     }
     // v1 is the default, and X.690 11.5 wants a default left out.
     if (number.len != 1 || (number.data[0] != 1 && number.data[0] != 2)) {
-        return malformed(out_error, CRLCHECK_RULE_BAD_VERSION, number.offset);
+        return fail_malformed(out_error, CRLCHECK_RULE_BAD_VERSION, number.offset);
     }
     *out_version = number.data[0] + 1;
     return true;
@@ -97,8 +94,8 @@ static bool serial_read(crlcheck_slice *out_serial, der_reader *tbs,
         return false;
     }
     if (number.len > CRLCHECK_MAX_SERIAL) {
-        return der_fail(out_error, CRLCHECK_LIMIT_EXCEEDED, CRLCHECK_RULE_SERIAL_TOO_LONG,
-                        number.offset);
+        return fail(out_error, CRLCHECK_LIMIT_EXCEEDED, CRLCHECK_RULE_SERIAL_TOO_LONG,
+                    number.offset);
     }
     *out_serial = der_slice(&number);
     return true;
@@ -125,7 +122,7 @@ static bool names_and_key_read(crlcheck_certificate *certificate, der_reader *tb
         return false;
     }
     if (name_is_empty(&issuer)) {  // RFC 5280 4.1.2.4
-        return malformed(out_error, CRLCHECK_RULE_EMPTY_NAME, issuer.offset);
+        return fail_malformed(out_error, CRLCHECK_RULE_EMPTY_NAME, issuer.offset);
     }
     if (!validity_read(certificate, tbs, out_error) ||
         !name_read(&subject, tbs, out_error) ||
@@ -288,10 +285,10 @@ static bool extensions_read(crlcheck_certificate *certificate, der_reader *tbs,
         return false;
     }
     if (certificate->version != 3) {
-        return malformed(out_error, CRLCHECK_RULE_EXTENSIONS_IN_V1, offset);
+        return fail_malformed(out_error, CRLCHECK_RULE_EXTENSIONS_IN_V1, offset);
     }
     if (extensions.len == 0) {
-        return malformed(out_error, CRLCHECK_RULE_EMPTY_EXTENSIONS, offset);
+        return fail_malformed(out_error, CRLCHECK_RULE_EMPTY_EXTENSIONS, offset);
     }
     der_extension_set seen;
     seen.num_oids = 0;
@@ -313,7 +310,7 @@ static bool unique_id_read(const crlcheck_certificate *certificate, der_reader *
         return true;
     }
     if (certificate->version == 1) {
-        return malformed(out_error, CRLCHECK_RULE_BAD_VERSION, tbs->offset);
+        return fail_malformed(out_error, CRLCHECK_RULE_BAD_VERSION, tbs->offset);
     }
     der_reader unique_id;
     return bit_string_read(&unique_id, tbs, out_error, tag);
@@ -351,8 +348,8 @@ static bool certificate_read(crlcheck_certificate *certificate, der_reader *sour
         return false;
     }
     if (!same_octets(der_slice(&inner_algorithm), der_slice(&outer_algorithm))) {
-        return malformed(out_error, CRLCHECK_RULE_SIGNATURE_ALGORITHM_MISMATCH,
-                         outer_algorithm.offset);  // RFC 5280 4.1.1.2
+        return fail_malformed(out_error, CRLCHECK_RULE_SIGNATURE_ALGORITHM_MISMATCH,
+                              outer_algorithm.offset);  // RFC 5280 4.1.1.2
     }
     return bit_string_read(&signature, &fields, out_error, DER_BIT_STRING) &&
            der_end(&fields, out_error);
@@ -364,7 +361,7 @@ crlcheck_status crlcheck_certificate_parse(crlcheck_certificate *out_certificate
     *out_certificate = (crlcheck_certificate){0};
     der_reader source = {der, der_len, 0};
     bool accepted = der_len > 0 ? certificate_read(out_certificate, &source, out_error)
-                                : malformed(out_error, CRLCHECK_RULE_EMPTY, 0);
+                                : fail_malformed(out_error, CRLCHECK_RULE_EMPTY, 0);
     if (accepted) {
         return CRLCHECK_OK;
     }

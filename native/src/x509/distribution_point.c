@@ -28,10 +28,6 @@ enum {
     TAG_REGISTERED_ID = DER_CONTEXT | 8
 };
 
-static bool malformed(crlcheck_error *out_error, crlcheck_rule rule, uint64_t offset) {
-    return der_fail(out_error, CRLCHECK_MALFORMED, rule, offset);
-}
-
 bool element_read(der_reader *out_element, der_reader *out_contents, der_reader *reader,
                   crlcheck_error *out_error, uint8_t tag) {
     der_reader start = *reader;
@@ -57,7 +53,8 @@ static bool attributes_check(der_reader contents, crlcheck_error *out_error) {
             return false;
         }
         if (type.len == 0) {
-            return malformed(out_error, CRLCHECK_RULE_BAD_OBJECT_IDENTIFIER, type.offset);
+            return fail_malformed(out_error, CRLCHECK_RULE_BAD_OBJECT_IDENTIFIER,
+                                  type.offset);
         }
     } while (contents.len > 0);
     return true;
@@ -107,8 +104,8 @@ static bool general_name_read(der_reader *names, crlcheck_error *out_error) {
         return name_read(&name, &contents, out_error) && der_end(&contents, out_error);
     }
     default:
-        return der_fail_detail(out_error, CRLCHECK_MALFORMED, CRLCHECK_RULE_WRONG_TAG,
-                               element.offset, (crlcheck_slice){element.data, 1});
+        return fail_with_detail(out_error, CRLCHECK_MALFORMED, CRLCHECK_RULE_WRONG_TAG,
+                                element.offset, (crlcheck_slice){element.data, 1});
     }
 }
 
@@ -166,7 +163,7 @@ static bool reasons_read(crlcheck_distribution_point *point, der_reader *reader,
     }
     // A list of no reasons would be a CRL or a point for nothing at all.
     if (point->reasons == 0) {
-        return malformed(out_error, CRLCHECK_RULE_BAD_BIT_STRING, offset);
+        return fail_malformed(out_error, CRLCHECK_RULE_BAD_BIT_STRING, offset);
     }
     point->has_reasons = true;
     return true;
@@ -202,7 +199,7 @@ bool distribution_point_read(crlcheck_distribution_point *out_point, der_reader 
     // neither.
     if (!out_point->has_full_name && !out_point->has_relative_name &&
         !out_point->has_crl_issuer) {
-        return malformed(out_error, CRLCHECK_RULE_BAD_EXTENSION, offset);
+        return fail_malformed(out_error, CRLCHECK_RULE_BAD_EXTENSION, offset);
     }
     return true;
 }
@@ -219,7 +216,7 @@ static bool flag_read(bool *out_flag, der_reader *fields, crlcheck_error *out_er
         return false;
     }
     // X.690 11.5: a default is not encoded.
-    return *out_flag || malformed(out_error, CRLCHECK_RULE_BAD_BOOLEAN, offset);
+    return *out_flag || fail_malformed(out_error, CRLCHECK_RULE_BAD_BOOLEAN, offset);
 }
 
 bool issuing_distribution_point_read(crlcheck_issuing_distribution_point *out_idp,
@@ -256,7 +253,7 @@ bool issuing_distribution_point_read(crlcheck_issuing_distribution_point *out_id
     int num_kinds = out_idp->only_contains_user_certs + out_idp->only_contains_ca_certs +
                     out_idp->only_contains_attribute_certs;
     if (empty || num_kinds > 1) {
-        return malformed(out_error, CRLCHECK_RULE_BAD_EXTENSION, offset);
+        return fail_malformed(out_error, CRLCHECK_RULE_BAD_EXTENSION, offset);
     }
     return true;
 }

@@ -4,6 +4,7 @@
 #ifndef CRLCHECK_X509_DISTRIBUTION_POINT_H
 #define CRLCHECK_X509_DISTRIBUTION_POINT_H
 
+#include "crlcheck_certificate.h"
 #include "der/der.h"
 
 // element_read takes one element with the tag expected and hands out both the
