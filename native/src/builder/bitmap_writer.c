@@ -18,7 +18,7 @@ typedef struct bitmap_walk {
 
 static bool same_values(const uint64_t *keys, const bitmap_container *container) {
     for (uint64_t i = 0; i < container->count; i++) {
-        if (load_le16(container->octets + 2 * i) != (uint16_t)keys[i]) {
+        if (load_le16(container->data + 2 * i) != (uint16_t)keys[i]) {
             return false;
         }
     }
@@ -28,12 +28,12 @@ static bool same_values(const uint64_t *keys, const bitmap_container *container)
 static bool same_bits(const uint64_t *keys, const bitmap_container *container) {
     uint64_t num_bits = 0;
     for (uint64_t i = 0; i < BITSET_SIZE; i += 8) {
-        num_bits += count_bits(load_le64(container->octets + i)) >> 56;
+        num_bits += count_bits(load_le64(container->data + i)) >> 56;
     }
     bool same = num_bits == container->count;
     for (uint64_t i = 0; i < container->count; i++) {
         unsigned value = (uint16_t)keys[i];
-        same &= (container->octets[value / 8] >> value % 8 & 1) != 0;
+        same &= (container->data[value / 8] >> value % 8 & 1) != 0;
     }
     return same;
 }
@@ -43,8 +43,8 @@ static bool same_runs(const uint64_t *keys, const bitmap_container *container,
                       uint64_t cardinality) {
     uint64_t num_values = 0;
     for (uint64_t i = 0; i < container->count; i++) {
-        unsigned first = load_le16(container->octets + 4 * i);
-        unsigned more = load_le16(container->octets + 4 * i + 2);
+        unsigned first = load_le16(container->data + 4 * i);
+        unsigned more = load_le16(container->data + 4 * i + 2);
         if (more >= cardinality - num_values || (uint16_t)keys[num_values] != first ||
             (uint16_t)keys[num_values + more] != first + more) {
             return false;
@@ -83,11 +83,11 @@ static void put_counts(uint8_t *out, const bitmap_container *container,
     for (uint64_t i = 0; i < num_counts; i++) {
         store_le16(out + 2 * i, (uint16_t)before);
         if (container->kind == CONTAINER_RUNS) {
-            before += load_le16(container->octets + 4 * i + 2) + 1U;
+            before += load_le16(container->data + 4 * i + 2) + 1U;
             continue;
         }
         for (uint64_t j = 0; j < OCTETS_PER_COUNT; j += 8) {
-            uint64_t word = load_le64(container->octets + i * OCTETS_PER_COUNT + j);
+            uint64_t word = load_le64(container->data + i * OCTETS_PER_COUNT + j);
             before += count_bits(word) >> 56;
         }
     }
@@ -124,7 +124,7 @@ static bool walk_container(bitmap_walk *walk, const bitmap_container *container,
 static bool starts_at(const bitmap_container *container, const bitmap_group *group,
                       uint64_t offset) {
     uint64_t count_size = container->kind == CONTAINER_RUNS ? 2 : 0;
-    return container->octets == group->start + offset + count_size;
+    return container->data == group->start + offset + count_size;
 }
 
 // no_spare_flags tells whether the bits behind the last container's are zero.

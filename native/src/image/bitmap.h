@@ -1,23 +1,30 @@
-// bitmap.h: reads a roaring bitmap where it lies, in its portable 64-bit form
-// (https://github.com/RoaringBitmap/RoaringFormatSpec), with directories of our own
-// beside it (docs/index-format.md).
+// bitmap.h: the parts of a roaring bitmap in its portable 64-bit form
+// (https://github.com/RoaringBitmap/RoaringFormatSpec), read where they lie.
 //
-// Nothing but the section's size is checked when an image is opened, so that opening
-// takes no longer for a large bitmap. Each lookup checks what it reads instead: the
-// few compares do not show in its time.
+// The reader looks keys up in them, the writer checks them.
 
 #ifndef CRLCHECK_IMAGE_BITMAP_H
 #define CRLCHECK_IMAGE_BITMAP_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
-#include "image/format.h"
 #include "base/bytes.h"
+
+// These belong to the bitmap. The directories beside it are in format.h.
+enum {
+    COOKIE_WITHOUT_RUNS = 12346,
+    COOKIE_WITH_RUNS = 12347,
+    CONTAINER_BITS = 16,  // of a key that tell its values apart
+    BITSET_SIZE = 8192,
+    LARGEST_ARRAY = 4096,  // values; more make a bitset
+    OFFSETS_FROM = 4       // containers, in a group with runs
+};
 
 // bitmap_group is the 32-bit bitmap of the keys that share their upper 32 bits.
 typedef struct bitmap_group {
     const uint8_t *start;
-    uint64_t size;               // octets from the start to the section's end
+    uint64_t size;               // from the start to the end of the section
     uint32_t num_containers;     // 1 to 65536
     const uint8_t *run_flags;    // a bit for each container; NULL where none has runs
     const uint8_t *descriptors;  // of each container: u16 key, u16 cardinality - 1
@@ -31,55 +38,46 @@ typedef enum container_kind {
     CONTAINER_RUNS
 } container_kind;
 
-// These are the bitmap's own; what is ours is in format.h.
-enum {
-    CONTAINER_BITS = 16,  // of a key that tell its values apart
-    BITSET_SIZE = 8192,
-    LARGEST_ARRAY = 4096, // values; more make a bitset
-    OFFSETS_FROM = 4      // containers, where any has runs
-};
-
 // bitmap_container is the part of a group whose keys share their upper 48 bits.
 typedef struct bitmap_container {
     container_kind kind;
-    uint32_t count;          // of values, or of runs
-    const uint8_t *octets;   // u16 values, bits, or runs of u16 start, u16 length - 1
-    uint64_t end;            // from the start of the group
+    uint32_t count;       // of values, or of runs
+    const uint8_t *data;  // u16 values, bits, or runs of u16 start, u16 length - 1
+    uint64_t end;         // from the start of the group
 } bitmap_container;
 
-// bitmap_view is the bitmap of a table. The sections are set before bitmap_open.
-typedef struct bitmap_view {
-    const uint8_t *data;
-    uint64_t size;
-    const uint8_t *groups;  // NULL where there is only one
-    uint64_t groups_size;
-    const uint8_t *ranks;   // NULL in an image without attributes
-    uint64_t ranks_size;
-    uint64_t num_groups;
-    bitmap_group only;      // where there is only one
-} bitmap_view;
-
-// NO_RANK is the rank of a key where the rank directory is absent or damaged.
-#define NO_RANK UINT64_MAX
-
 // bitmap_group_open reads the header of a group: false where it leaves `size`.
-bool bitmap_group_open(bitmap_group *out_group, const uint8_t *start, uint64_t size);
-
-// bitmap_container_open finds container `index`, which the group has: false where it
-// leaves the section.
-bool bitmap_container_open(bitmap_container *out_container, const bitmap_group *group,
-                           uint32_t index);
-
-// bitmap_open checks the sizes of the sections against each other.
-bool bitmap_open(bitmap_view *view);
-
-bool bitmap_contains(const bitmap_view *view, uint64_t key);
-
-// bitmap_find is bitmap_contains that also gives the key's rank, or NO_RANK.
-bool bitmap_find(uint64_t *out_rank, const bitmap_view *view, uint64_t key);
-
-// bitmap_select gives the key of a rank: false where the bitmap contradicts itself.
-bool bitmap_select(uint64_t *out_key, const bitmap_view *view, uint64_t rank);
+static inline bool bitmap_group_open(bitmap_group *out_group, const uint8_t *start,
+                                     uint64_t size) {
+    bitmap_group group = {.start = start, .size = size};
+    if (size < 8) {
+        return false;
+    }
+    uint32_t cookie = load_le32(start);
+    uint64_t at;
+    bool has_offsets = true;
+    if ((cookie & 0xffff) == COOKIE_WITH_RUNS) {
+        group.num_containers = (cookie >> 16) + 1;
+        group.run_flags = start + 4;
+        at = 4 + (uint64_t)(group.num_containers + 7) / 8;
+        has_offsets = group.num_containers >= OFFSETS_FROM;
+    } else if (cookie == COOKIE_WITHOUT_RUNS) {
+        group.num_containers = load_le32(start + 4);
+        at = 8;
+    } else {
+        return false;
+    }
+    uint64_t fields_size = 4 * (uint64_t)group.num_containers;
+    group.payload = at + fields_size * (has_offsets ? 2 : 1);
+    if (group.num_containers == 0 || group.num_containers > 1 << 16 ||
+        group.payload > size) {
+        return false;
+    }
+    group.descriptors = start + at;
+    group.offsets = has_offsets ? start + at + fields_size : NULL;
+    *out_group = group;
+    return true;
+}
 
 static inline unsigned container_key(const bitmap_group *group, uint32_t index) {
     return load_le16(group->descriptors + 4 * (uint64_t)index);
@@ -88,5 +86,10 @@ static inline unsigned container_key(const bitmap_group *group, uint32_t index) 
 static inline uint32_t container_cardinality(const bitmap_group *group, uint32_t index) {
     return load_le16(group->descriptors + 4 * (uint64_t)index + 2) + 1U;
 }
+
+// bitmap_container_open finds container `index`, which the group has: false where it
+// leaves the section.
+bool bitmap_container_open(bitmap_container *out_container, const bitmap_group *group,
+                           uint32_t index);
 
 #endif

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "reader/bucket_reader.h"
-#include "reader/bucket_search.h"
+#include "reader/ordered_reader.h"
 
 // Serials of one table are looked up together, step by step, so that what a step reads
 // is on its way from memory while the others are looked after: 38 ns a serial at ten

@@ -1,87 +1,9 @@
 // bitmap_reader.c: finds keys in a roaring bitmap.
 
-#include "image/bitmap.h"
+#include "reader/bitmap_reader.h"
 
 #include "base/bits.h"
-
-enum { COOKIE_WITHOUT_RUNS = 12346, COOKIE_WITH_RUNS = 12347 };
-
-bool bitmap_group_open(bitmap_group *out_group, const uint8_t *start, uint64_t size) {
-    bitmap_group group = {.start = start, .size = size};
-    if (size < 8) {
-        return false;
-    }
-    uint32_t cookie = load_le32(start);
-    uint64_t at;
-    bool has_offsets = true;
-    if ((cookie & 0xffff) == COOKIE_WITH_RUNS) {
-        group.num_containers = (cookie >> 16) + 1;
-        group.run_flags = start + 4;
-        at = 4 + (uint64_t)(group.num_containers + 7) / 8;
-        has_offsets = group.num_containers >= OFFSETS_FROM;
-    } else if (cookie == COOKIE_WITHOUT_RUNS) {
-        group.num_containers = load_le32(start + 4);
-        at = 8;
-    } else {
-        return false;
-    }
-    uint64_t fields_size = 4 * (uint64_t)group.num_containers;
-    group.payload = at + fields_size * (has_offsets ? 2 : 1);
-    if (group.num_containers == 0 || group.num_containers > 1 << 16 ||
-        group.payload > size) {
-        return false;
-    }
-    group.descriptors = start + at;
-    group.offsets = has_offsets ? start + at + fields_size : NULL;
-    *out_group = group;
-    return true;
-}
-
-static bool has_runs(const bitmap_group *group, uint32_t index) {
-    return group->run_flags != NULL &&
-           (group->run_flags[index / 8] >> index % 8 & 1) != 0;
-}
-
-// container_at reads container `index` at `offset` from the group's start.
-static inline bool container_at(bitmap_container *out_container,
-                                const bitmap_group *group, uint32_t index,
-                                uint64_t offset) {
-    if (offset > group->size || group->size - offset < 2) {
-        return false;
-    }
-    const uint8_t *octets = group->start + offset;
-    uint32_t cardinality = container_cardinality(group, index);
-    uint64_t size;
-    if (has_runs(group, index)) {
-        uint32_t num_runs = load_le16(octets);
-        *out_container = (bitmap_container){CONTAINER_RUNS, num_runs, octets + 2, 0};
-        size = 2 + 4 * (uint64_t)num_runs;
-    } else if (cardinality <= LARGEST_ARRAY) {
-        *out_container = (bitmap_container){CONTAINER_ARRAY, cardinality, octets, 0};
-        size = 2 * (uint64_t)cardinality;
-    } else {
-        *out_container = (bitmap_container){CONTAINER_BITSET, cardinality, octets, 0};
-        size = BITSET_SIZE;
-    }
-    out_container->end = offset + size;
-    return size <= group->size - offset;
-}
-
-bool bitmap_container_open(bitmap_container *out_container, const bitmap_group *group,
-                           uint32_t index) {
-    if (group->offsets != NULL) {
-        uint64_t offset = load_le32(group->offsets + 4 * (uint64_t)index);
-        return container_at(out_container, group, index, offset);
-    }
-    uint64_t offset = group->payload;  // of three containers at most: one by one
-    for (uint32_t i = 0; i < index; i++) {
-        if (!container_at(out_container, group, i, offset)) {
-            return false;
-        }
-        offset = out_container->end;
-    }
-    return container_at(out_container, group, index, offset);
-}
+#include "image/format.h"
 
 bool bitmap_open(bitmap_view *view) {
     enum { SMALLEST = 12 };  // the number of groups and the only one's key
@@ -145,7 +67,7 @@ typedef struct bitmap_place {
 
 static bool find_in_container(bitmap_place *place) {
     const bitmap_container *container = &place->container;
-    const uint8_t *octets = container->octets;
+    const uint8_t *octets = container->data;
     uint32_t value = place->value;
     if (container->kind == CONTAINER_BITSET) {
         return (octets[value / 8] >> value % 8 & 1) != 0;
@@ -208,7 +130,7 @@ static uint32_t count_words(const uint8_t *words, uint32_t num_words) {
 static uint32_t count_in_bitset(const bitmap_place *place) {
     uint32_t first = place->value / VALUES_PER_COUNT * (VALUES_PER_COUNT / 64);
     uint32_t word = place->value / 64;
-    const uint8_t *octets = place->container.octets;
+    const uint8_t *octets = place->container.data;
     uint64_t below = load_le64(octets + 8 * (uint64_t)word) & low_bits(place->value % 64);
     return count_words(octets + 8 * (uint64_t)first, word - first) +
            (uint32_t)(count_bits(below) >> 56);
@@ -260,7 +182,7 @@ static bool select_in_bitset(uint32_t *out_value, const uint8_t *octets, uint32_
 // select_in_container gives value number `rank` of a container.
 static bool select_in_container(uint32_t *out_value, const bitmap_container *container,
                                 uint32_t rank) {
-    const uint8_t *octets = container->octets;
+    const uint8_t *octets = container->data;
     if (container->kind == CONTAINER_BITSET) {
         return select_in_bitset(out_value, octets, rank);
     }

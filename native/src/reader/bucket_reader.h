@@ -1,6 +1,8 @@
-// bucket_reader.h: reading the directory of a sorted table, which says in unary how
-// many entries each bucket has: a one for each, then a zero. Hints name the bits at
-// which some buckets start.
+// bucket_reader.h: finds keys in a table of buckets.
+//
+// Its directory says in unary how many entries each bucket has: a one for each, then a
+// zero. Hints name the bits at which some buckets start. All of it is inline, because it
+// runs for every lookup.
 
 #ifndef CRLCHECK_READER_BUCKET_READER_H
 #define CRLCHECK_READER_BUCKET_READER_H
@@ -12,6 +14,14 @@ typedef struct entry_span {
     uint64_t start;
     uint64_t num_entries;
 } entry_span;
+
+// bucket_of returns the leading bits of a key.
+static inline uint64_t bucket_of(const image_table *table, const table_key *key) {
+    unsigned shift = table->low_remainder_bits;
+    return shift == 64 ? 0 : key->low >> shift;
+}
+
+// ---- the directory ----
 
 // hint_for_bucket returns the bit at which a bucket shortly before this one, or this
 // one, starts, and how many buckets on it is.
@@ -103,6 +113,82 @@ static inline bool find_bucket(entry_span *out_span, const image_table *table,
     return start <= table->num_entries && num_entries <= table->num_entries - start;
 }
 
+// ---- the entries of a bucket ----
+
+// high_words_agree compares the words above the low one, which start at `bit`.
+static inline bool high_words_agree(const image_table *table, unsigned num_high,
+                                    uint64_t bit, const table_key *key) {
+    uint64_t differing = 0;
+    for (unsigned i = 0; i < num_high; i++) {
+        unsigned above = table->shape.key_bits - 64 * (i + 1);
+        differing |= key->high[i] ^
+                     read_bits(table->remainders, bit + 64 * i, above < 64 ? above : 64);
+    }
+    return differing == 0;
+}
+
+// compare_entry orders the key against the entry at `rank` of the same bucket.
+static inline int compare_entry(const image_table *table, uint64_t rank,
+                                const table_key *key) {
+    uint64_t bit = rank * table->remainder_bits;
+    unsigned num_bits = table->low_remainder_bits;
+    uint64_t wanted = key->low & low_bits(num_bits);
+    uint64_t found = read_bits(table->remainders, bit, num_bits);
+    if (found != wanted) {
+        return wanted < found ? -1 : 1;
+    }
+    for (unsigned i = table->shape.num_high; i > 0; i--) {
+        unsigned above = table->shape.key_bits - 64 * i;
+        found = read_bits(table->remainders, bit + num_bits + 64 * (i - 1),
+                          above < 64 ? above : 64);
+        if (found != key->high[i - 1]) {
+            return key->high[i - 1] < found ? -1 : 1;
+        }
+    }
+    return 0;
+}
+
+// search finds a key among the entries of its bucket, which are in order.
+static inline bool search(uint64_t *out_rank, const image_table *table, entry_span span,
+                          const table_key *key) {
+    enum { SHORT_BUCKET = 8 };  // even buckets hold two entries on average
+    uint64_t low = span.start;
+    uint64_t high = span.start + span.num_entries;
+    while (high - low > SHORT_BUCKET) {
+        uint64_t middle = low + (high - low) / 2;
+        if (compare_entry(table, middle, key) < 0) {
+            high = middle;
+        } else {
+            low = middle;
+        }
+    }
+    for (; low < high; low++) {
+        if (compare_entry(table, low, key) == 0) {
+            *out_rank = low;
+            return true;
+        }
+    }
+    return false;
+}
+
+// bucket_find finds the rank of a serial.
+static inline bool bucket_find(uint64_t *out_rank, const image_table *table,
+                               const uint8_t *serial) {
+    table_key key;
+    entry_span span;
+    if (!key_from_serial(&key, &table->shape, table->shape.num_high, serial)) {
+        return false;
+    }
+    uint64_t bucket = bucket_of(table, &key);
+    unsigned skip;
+    prefetch_bucket(table, bucket);
+    uint64_t bit = hint_for_bucket(&skip, table, bucket);
+    return find_bucket(&span, table, bucket, bit, skip) &&
+           search(out_rank, table, span, &key);
+}
+
+// ---- from a rank back to a serial ----
+
 // nearest_hint returns the last hint whose bucket starts at or before an entry.
 static inline uint64_t nearest_hint(uint64_t *out_bucket, const image_table *table,
                                     uint64_t rank) {
@@ -159,6 +245,21 @@ static inline bool next_bucket(uint64_t *bucket, const image_table *table,
         }
     }
     return false;
+}
+
+// bucket_serial gives the serial of the entry at `position`, which lies in `bucket`.
+static inline void bucket_serial(uint8_t *out_serial, const image_table *table,
+                                 uint64_t position, uint64_t bucket) {
+    uint64_t bit = position * table->remainder_bits;
+    unsigned left = table->low_remainder_bits;
+    table_key key = {.low = read_bits(table->remainders, bit, left)};
+    key.low |= left == 64 ? 0 : bucket << left;
+    for (unsigned i = 0; i < table->shape.num_high; i++) {
+        unsigned above = table->shape.key_bits - 64 * (i + 1);
+        key.high[i] =
+            read_bits(table->remainders, bit + left + 64 * i, above < 64 ? above : 64);
+    }
+    key_to_serial(out_serial, &table->shape, &key);
 }
 
 #endif

@@ -6,8 +6,10 @@
 // of the upper parts of all gaps up to it. So nothing is added up but the lower parts,
 // and the processor can look at several entries at once.
 
+#include "reader/gaps_reader.h"
+
 #include "base/bits.h"
-#include "image/gaps.h"
+#include "image/format.h"
 
 // gaps_block is a block's place in the bit stream.
 typedef struct gaps_block {

@@ -9,10 +9,10 @@
 #define CRLCHECK_READER_IMAGE_H
 
 #include "crlcheck_image.h"
-#include "image/bitmap.h"
 #include "image/format.h"
-#include "image/gaps.h"
 #include "image/key.h"
+#include "reader/bitmap_reader.h"
+#include "reader/gaps_reader.h"
 
 typedef struct image_dates {
     const uint8_t *blocks;  // descriptors; NULL where the table has no such dates
@@ -57,16 +57,5 @@ struct crlcheck_image {
 // image_find_table returns NULL where no serial of that issuer and length is.
 const image_table *image_find_table(const crlcheck_image *image,
                                     uint32_t certificate_issuer, size_t serial_len);
-
-// ---- ordered_reader.c ----
-
-// These look up in a table of any kind but sorted. image_natural_find may give a rank
-// that no entry has, where the image is damaged or has no attributes.
-bool image_natural_contains(const image_table *table, const uint8_t *serial);
-bool image_natural_find(uint64_t *out_rank, const image_table *table,
-                        const uint8_t *serial);
-
-// image_natural_serial returns false where the image contradicts itself.
-bool image_natural_serial(uint8_t *out_serial, const image_table *table, uint64_t rank);
 
 #endif

@@ -5,23 +5,7 @@
 #include "base/bits.h"
 #include "reader/image.h"
 #include "reader/bucket_reader.h"
-#include "reader/bucket_search.h"
-
-// lookup finds the rank of a serial in a sorted table.
-static inline bool lookup(uint64_t *out_rank, const image_table *table,
-                          const uint8_t *serial) {
-    table_key key;
-    entry_span span;
-    if (!key_from_serial(&key, &table->shape, table->shape.num_high, serial)) {
-        return false;
-    }
-    uint64_t bucket = bucket_of(table, &key);
-    unsigned skip;
-    prefetch_bucket(table, bucket);
-    uint64_t bit = hint_for_bucket(&skip, table, bucket);
-    return find_bucket(&span, table, bucket, bit, skip) &&
-           search(out_rank, table, span, &key);
-}
+#include "reader/ordered_reader.h"
 
 bool crlcheck_image_contains(const crlcheck_image *image, uint32_t certificate_issuer,
                              const uint8_t *serial, size_t serial_len) {
@@ -30,7 +14,7 @@ bool crlcheck_image_contains(const crlcheck_image *image, uint32_t certificate_i
     if (table != NULL && table->kind != TABLE_KIND_SORTED) {
         return image_natural_contains(table, serial);
     }
-    return table != NULL && lookup(&rank, table, serial);
+    return table != NULL && bucket_find(&rank, table, serial);
 }
 
 // read_date returns false where the entry has no such date.
@@ -84,27 +68,12 @@ crlcheck_status crlcheck_image_find(const crlcheck_image *image,
     }
     bool listed = table->kind != TABLE_KIND_SORTED
                       ? image_natural_find(&rank, table, serial)
-                      : lookup(&rank, table, serial);
+                      : bucket_find(&rank, table, serial);
     if (!listed) {
         return CRLCHECK_NOT_FOUND;
     }
     describe(out_found, table, serial, rank);
     return CRLCHECK_OK;
-}
-
-// sorted_serial gives the serial of the entry at `position`, which lies in `bucket`.
-static void sorted_serial(uint8_t *out_serial, const image_table *table,
-                          uint64_t position, uint64_t bucket) {
-    uint64_t bit = position * table->remainder_bits;
-    unsigned left = table->low_remainder_bits;
-    table_key key = {.low = read_bits(table->remainders, bit, left)};
-    key.low |= left == 64 ? 0 : bucket << left;
-    for (unsigned i = 0; i < table->shape.num_high; i++) {
-        unsigned above = table->shape.key_bits - 64 * (i + 1);
-        key.high[i] =
-            read_bits(table->remainders, bit + left + 64 * i, above < 64 ? above : 64);
-    }
-    key_to_serial(out_serial, &table->shape, &key);
 }
 
 crlcheck_status crlcheck_image_entry(const crlcheck_image *image,
@@ -125,7 +94,7 @@ crlcheck_status crlcheck_image_entry(const crlcheck_image *image,
         if (!entry_bucket(&bucket, table, position)) {
             return CRLCHECK_CORRUPT_IMAGE;
         }
-        sorted_serial(serial, table, position, bucket);
+        bucket_serial(serial, table, position, bucket);
     }
     describe(out_found, table, serial, position);
     return CRLCHECK_OK;
@@ -154,7 +123,7 @@ crlcheck_status crlcheck_image_serials(const crlcheck_image *image, uint8_t *out
                        : !next_bucket(&bucket, table, position)) {
                 return CRLCHECK_CORRUPT_IMAGE;
             }
-            sorted_serial(serial, table, position, bucket);
+            bucket_serial(serial, table, position, bucket);
         }
         memcpy(out_serials + i * table->serial_len, serial, table->serial_len);
     }

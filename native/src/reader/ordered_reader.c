@@ -1,7 +1,7 @@
 // ordered_reader.c: finds serials in tables of keys as they are before mixing, so that
 // serials which a CA counts up stay neighbours.
 
-#include "reader/image.h"
+#include "reader/ordered_reader.h"
 
 bool image_natural_find(uint64_t *out_rank, const image_table *table,
                         const uint8_t *serial) {
