@@ -13,7 +13,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from crlcheck._binding import PAGE_SIZE, CrlFields, CrlParser, ParsedCrl, SortedEntries
 from crlcheck._bitmap import serialize_bitmap
@@ -44,9 +44,31 @@ it does not keep. Several threads may call it at once.
 """
 
 
+class CompileOptions(TypedDict, total=False):
+    """
+    Options of compiling, all of them optional.
+
+    attributes: keep reason codes and dates (default), or only serials.
+    max_source_size: bytes of the largest source accepted; 0 for any.
+    allow_sha1: accept signatures over SHA-1.
+    allow_small_rsa: accept signatures by RSA keys of 1024 to 2047 bits.
+    allow_v1: accept version 1 CRLs, which have no CRL number.
+    strict: turn every leniency named in ``CrlWarning`` into an error.
+    require_next_update: refuse a CRL without nextUpdate (RFC 5280 5.1.2.5).
+    """
+
+    attributes: bool
+    max_source_size: int
+    allow_sha1: bool
+    allow_small_rsa: bool
+    allow_v1: bool
+    strict: bool
+    require_next_update: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options of ``CompileOptions``, with their defaults."""
+    """``CompileOptions`` with the defaults of those that were not given."""
 
     attributes: bool = True
     max_source_size: int = DEFAULT_MAX_SOURCE_SIZE

@@ -14,10 +14,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self, TypedDict, Unpack
+from typing import IO, Self, Unpack
 
 from crlcheck._metadata import ImageMetadata
-from crlcheck._pipeline import Chunk, Options, read_crl
+from crlcheck._pipeline import Chunk, CompileOptions, Options, read_crl
 from crlcheck._source import BinaryReader, CrlSource, split_crls
 from crlcheck.certificate import CertificateSource, load_certificates
 from crlcheck.types import CertificateFacts, CompileReport
@@ -32,28 +32,6 @@ __all__ = [
     "compile_unverified_crl",
     "split_crls",
 ]
-
-
-class CompileOptions(TypedDict, total=False):
-    """
-    Options of compiling, all of them optional.
-
-    attributes: keep reason codes and dates (default), or only serials.
-    max_source_size: bytes of the largest source accepted; 0 for any.
-    allow_sha1: accept signatures over SHA-1.
-    allow_small_rsa: accept signatures by RSA keys of 1024 to 2047 bits.
-    allow_v1: accept version 1 CRLs, which have no CRL number.
-    strict: turn every leniency named in ``CrlWarning`` into an error.
-    require_next_update: refuse a CRL without nextUpdate (RFC 5280 5.1.2.5).
-    """
-
-    attributes: bool
-    max_source_size: int
-    allow_sha1: bool
-    allow_small_rsa: bool
-    allow_v1: bool
-    strict: bool
-    require_next_update: bool
 
 
 @dataclass(frozen=True, slots=True)

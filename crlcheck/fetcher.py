@@ -35,6 +35,7 @@ from crlcheck._comparison import is_past, speaking
 from crlcheck._deadline import TimedSocket, connect, resolve, secure
 from crlcheck._json import members_of, parse_json, time_text
 from crlcheck._metadata import ImageMetadata
+from crlcheck._pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck._publication import is_intact
 from crlcheck._source import DEFAULT_MAX_CRLS
 from crlcheck._swap import read_catalog
@@ -63,7 +64,7 @@ class FetchLimits:
         ValueError: a time is not positive, or more than a hundred years.
     """
 
-    max_size: int = 1 << 30
+    max_size: int = DEFAULT_MAX_SOURCE_SIZE
     connect_seconds: float = 5.0
     read_seconds: float = 20.0
     total_seconds: float = 600.0

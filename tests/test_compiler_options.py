@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from crlcheck import CrlSignatureError, CrlWarning, UnsupportedCrlError, compile_crl
+from crlcheck import (
+    CrlSignatureError,
+    CrlWarning,
+    FetchLimits,
+    UnsupportedCrlError,
+    compile_crl,
+    publish_crl,
+    publish_each,
+)
 from crlcheck._pipeline import Options
 from crlcheck.cli.commands import root
 from crlcheck.compiler import CompileOptions
@@ -114,3 +123,17 @@ def test_every_option_is_offered_everywhere() -> None:
         assert options <= {parameter.name for parameter in root.commands[command].params}
     settings = {field.name for field in dataclasses.fields(Settings)}
     assert options - settings == {"max_source_size"}  # there max_crl_size
+
+
+def test_defaults_are_the_same_everywhere() -> None:
+    """What an option is where it is not given is what the library makes of it."""
+    settings = {
+        "max_source_size" if field.name == "max_crl_size" else field.name: field.default
+        for field in dataclasses.fields(Settings)
+    }
+    defaults = {field.name: field.default for field in dataclasses.fields(Options)}
+    defaults["max_crls"] = inspect.signature(publish_each).parameters["max_crls"].default
+    for name in ("clock_skew", "grace", "compare_up_to"):
+        defaults[name] = inspect.signature(publish_crl).parameters[name].default
+    assert {name: settings[name] for name in defaults} == defaults
+    assert FetchLimits().max_size == defaults["max_source_size"]
