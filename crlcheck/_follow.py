@@ -1,9 +1,8 @@
 """
 Poll a store's catalog and keep the last good set in use.
 
-``_polling`` decides when the store is asked. Here is what is done with its answers,
-with its failures and with catalogs that are refused, and how long a set may be
-answered from.
+``_polling`` decides when the store is asked. This module handles its answers, its
+failures and catalogs that are refused, and gives out no set that is too old.
 """
 
 from __future__ import annotations
@@ -33,20 +32,20 @@ from crlcheck.types import Freshness, ProblemKind, StatusProblem
 LOG = logging.getLogger("crlcheck")
 
 BACKGROUND_SECONDS = 10.0
-"""How often a background refresh asks where no other time is set."""
+"""How often a background refresh asks unless another time is set."""
 
-# What is asked for no more often than that is asked for never; timers count so far.
+# A longer interval means never. Timers can count this far.
 _LONGEST_INTERVAL = timedelta(days=36_525)
 
-# A poll that has taken so long is told of: a store's methods are to have time limits.
+# A poll that takes longer is reported: a store's methods should have time limits.
 _HANGING_SECONDS = 30.0
 
-# More images than these are partitions, of which a request needs few.
+# A set with more images is partitioned, and a request needs few of them.
 _MAX_PRELOADED = 16
 
 
 class IndexSet:
-    """A snapshot that stays: indexes handed over. The counterpart of StoreSet."""
+    """Open indexes that the caller gave: a snapshot that never changes."""
 
     confirmed_at: datetime | None = None
     error: str | None = None
@@ -59,15 +58,15 @@ class IndexSet:
         return self.snapshot
 
     def why_none(self) -> str:
-        """Never asked: there is a snapshot."""
-        raise AssertionError("a fixed set is never missing")
+        """Never called, because there is always a snapshot."""
+        raise AssertionError("a set of open indexes is never missing")
 
     def freshness(self) -> Freshness:
-        """Nothing to keep up with."""
+        """Return a freshness without any polls."""
         return Freshness()
 
     def problems(self) -> list[StatusProblem]:
-        """Nothing that can fail."""
+        """Return no problems: nothing here can fail."""
         return []
 
     def refresh(self) -> bool:
@@ -75,7 +74,7 @@ class IndexSet:
         return False
 
     def preload(self) -> None:
-        """Do nothing: indexes that are handed over are open."""
+        """Do nothing: the indexes are open already."""
 
     def close(self) -> None:
         """Do nothing: the indexes are the caller's to close."""
@@ -83,10 +82,10 @@ class IndexSet:
 
 class _SetInUse(NamedTuple):
     """
-    What is answered from: a snapshot, and when its catalog was read in full.
+    The snapshot in use, and when its catalog was last read in full.
 
-    ``refused`` is a catalog that the store had since and that does not take its
-    place: the denials in it count beside the snapshot's own, which only adds safety.
+    ``refused`` is a later catalog of the store that was refused. The denials in it
+    count beside the snapshot's own, because they can only deny more.
     """
 
     snapshot: Snapshot
@@ -94,7 +93,7 @@ class _SetInUse(NamedTuple):
     refused: Catalog | None = None
 
     def beside(self, refused: Catalog | None) -> _SetInUse:
-        """Return the same with the denials of another refused catalog, or of none."""
+        """Return the set in use with the denials of another refused catalog, or of none."""
         assert self.snapshot.catalog is not None, "it was read from a store"
         catalogs = [self.snapshot.catalog] if refused is None else [self.snapshot.catalog, refused]
         snapshot = dataclasses.replace(self.snapshot, denied=denials_of(catalogs))
@@ -102,7 +101,7 @@ class _SetInUse(NamedTuple):
 
 
 class _Refusal(NamedTuple):
-    """A catalog of the store that could not be taken: its etag, when that was found, and why."""
+    """A catalog that was refused: its ETag, when it was read, and why it was refused."""
 
     etag: str
     at: Moment
@@ -113,15 +112,15 @@ class StoreSet:
     """
     The published set of a store, kept up to date by conditional GETs.
 
-    ``confirmed_at`` is when the store last said that what is held is current,
-    ``error`` why a later attempt failed.
+    ``confirmed_at`` is when the store last confirmed that the set in use is current.
+    ``error`` is why a later attempt failed.
 
-    max_age: a set whose catalog was not read in full for so long is not answered
-        from. As "not modified" may be said for ever by mistake, it is read
-        without a condition once half of that time has passed.
-    background: a thread asks instead of the checks. A check asks all the same
-        where the thread is overdue or there is none, as after a fork, after the
-        process or its machine stood still, or where no thread can be had.
+    max_age: a set is not used after its catalog was last read in full so long ago. A
+        broken cache may answer "not modified" for ever, so after half of that time
+        the catalog is read without a condition.
+    background: a thread asks in place of the checks. A check asks all the same where
+        the thread is late or there is none: after a fork, after the process or its
+        machine stood still, or where no thread can be started.
     """
 
     def __init__(
@@ -143,7 +142,8 @@ class StoreSet:
         self._cache = ImageCache(image_memory)
         self._clock = clock
         self._max_age = None if max_age is None else max_age.total_seconds()
-        # None before there is one. It is replaced as a whole, as a fork may come at any time.
+        # None before there is one. It is replaced as a whole, because a fork may happen at
+        # any time.
         self._in_use: _SetInUse | None = None
         self._refusal: _Refusal | None = None
         refresh_after = min(refresh_after, _LONGEST_INTERVAL)
@@ -156,26 +156,26 @@ class StoreSet:
         self._lock = threading.Lock()
         # By the monotonic clock, while a poll is under way.
         self._polling_since: float | None = None
-        # Those of the background thread outside of any poll.
+        # Failures of the background thread outside of any poll.
         self._num_thread_failures = 0
         _ALL.add(self)
 
     @property
     def snapshot(self) -> Snapshot | None:
-        """The last good one, None before there was one; it may be too old to answer from."""
+        """The last good snapshot, None before there was one; it may be too old to use."""
         in_use = self._in_use
         return None if in_use is None else in_use.snapshot
 
-    # ---- what to answer from -------------------------------------------------
+    # ---- the set in use ------------------------------------------------------
 
     def current(self) -> Snapshot | None:
-        """Return the set to answer from, after asking the store where that is due."""
+        """Return the snapshot to use, after asking the store where that is due."""
         refresher = self._refresher
         is_helped = refresher is not None and refresher.is_running()
         if refresher is not None and not is_helped:
             refresher.ensure_running(self)
         polling = self._polling
-        # Without an interval it is due whatever the time.
+        # Without an interval a poll is due at any time.
         if self._in_use is None or not polling.interval:
             self._ask()
         else:
@@ -186,7 +186,7 @@ class StoreSet:
         return None if in_use is None or self._is_too_old(in_use) else in_use.snapshot
 
     def why_none(self) -> str:
-        """Say why there is no set to answer from."""
+        """Return why there is no snapshot to use."""
         in_use = self._in_use
         if in_use is None:
             reason = self.error if self._polling.num_polls else "nobody has asked for it yet"
@@ -198,7 +198,7 @@ class StoreSet:
         return reason if self.error is None else f"{reason}: {self.error}"
 
     def freshness(self) -> Freshness:
-        """Return how well the store is kept up with."""
+        """Return how old the set is, and what the polls cost."""
         in_use, polling = self._in_use, self._polling
         return Freshness(
             None if in_use is None else timedelta(seconds=self._age(in_use)),
@@ -209,11 +209,11 @@ class StoreSet:
         )
 
     def problems(self) -> list[StatusProblem]:
-        """Return what is wrong between the checker and its store, the worst first."""
+        """Return the problems between the checker and its store, the worst first."""
         found: list[StatusProblem] = []
         in_use, refusal, refresher = self._in_use, self._refusal, self._refresher
         if refresher is not None and refresher.has_ended():
-            # Whoever looks at a service that nobody uses brings it back too.
+            # A service without any checks may still have its status read.
             refresher.ensure_running(self)
         if in_use is None:
             found.append(StatusProblem(ProblemKind.NOT_LOADED, self.why_none(), is_error=True))
@@ -236,7 +236,7 @@ class StoreSet:
         return found
 
     def preload(self) -> None:
-        """Read the set and load its images as far as they fit; what fails is tried at need."""
+        """Read the set and load its images as far as they fit; checks try again what fails."""
         snapshot = self.current()
         if snapshot is None:
             return
@@ -280,7 +280,7 @@ class StoreSet:
             lock.release()
 
     def _ask(self) -> None:
-        """Ask unless another thread does, or the store is left alone."""
+        """Ask the store, unless another thread does or the store is left alone."""
         polling = self._polling
         if polling.num_failed_in_a_row and polling.is_paused(Moment.now(self._clock)):
             return
@@ -289,7 +289,7 @@ class StoreSet:
             try:
                 # A thread that had to wait takes the result of the poll that it waited for.
                 if polling.num_polls == self._polling.num_polls:
-                    with contextlib.suppress(Exception):  # told; what is held keeps answering
+                    with contextlib.suppress(Exception):  # logged; the last set stays in use
                         self._poll()
             finally:
                 lock.release()
@@ -307,8 +307,8 @@ class StoreSet:
         """
         Ask the store and take a newer set over; the caller holds the lock.
 
-        Whatever is raised is counted and told here. *again*: read the catalog again
-        also where it was refused a moment ago.
+        Every failure is counted and logged here. With *again* a catalog is read again
+        even if it was refused a moment ago.
         """
         in_use, refusal = self._in_use, self._refusal
         self._polling_since = started = time.monotonic()
@@ -335,13 +335,13 @@ class StoreSet:
         return in_use is None or newer.catalog is not in_use.snapshot.catalog
 
     def _read_newer(self, asked: Moment, again: bool) -> Snapshot | None:
-        """Return what the store has published since, or again, None for nothing to take."""
+        """Return a snapshot of the store's catalog, None if there is no other to use."""
         in_use, refusal = self._in_use, self._refusal
         etag = self._etag_in_hand(again)
         stored = self._store.read_if_changed(CATALOG_NAME, etag)
         if stored is None:
             if refusal is None or etag != refusal.etag:
-                # The store has what is held again.
+                # The store has the catalog in use again.
                 self._refusal = None
                 if in_use is not None and in_use.refused is not None:
                     self._in_use = in_use.beside(None)
@@ -354,10 +354,10 @@ class StoreSet:
                 catalog, stored.etag, self._store, self._trust, snapshot, self._cache
             )
         except BaseException as error:
-            # A denial is to count even where the rest of its catalog cannot be taken.
+            # A denial counts even if the rest of its catalog cannot be used.
             if in_use is not None and catalog is not None:
                 self._in_use = in_use.beside(catalog)
-            if _is_for_good(error):
+            if _is_refusal(error):
                 self._refusal = _Refusal(stored.etag, asked, error)
             raise
         self._refusal = None
@@ -365,20 +365,20 @@ class StoreSet:
         return newer
 
     def _etag_in_hand(self, again: bool) -> str | None:
-        """Return the etag by which the store is asked for another catalog, None for any."""
+        """Return the ETag that another catalog must differ from, None for any catalog."""
         in_use, refusal = self._in_use, self._refusal
         max_age = self._max_age
         if in_use is not None and max_age is not None and self._age(in_use) > max_age / 2:
             return None
         if refusal is not None and not again:
-            # It is not read again at every check: as long as it stays, the refusal does.
+            # Checks need not read it again: while it is the same, it is refused again.
             age = Moment.now(self._clock).since(refusal.at)
             if age < _polling.OBJECT_REFUSED.pause(1):
                 return refusal.etag
         return None if in_use is None else in_use.snapshot.etag
 
     def _note_failure(self, error: BaseException, refusal: _Refusal | None, seconds: float) -> None:
-        """Count a poll that failed, and tell of it; *refusal* is that of a catalog that it read."""
+        """Count and log a poll that failed; *refusal* is that of a catalog that it read."""
         is_first = self.error is None
         is_news = self.error != _describe(error)
         is_refusal = refusal is not None
@@ -417,7 +417,7 @@ class StoreSet:
         return self._polling.seconds_to_next()
 
     def note_failed_thread(self, error: BaseException) -> None:
-        """Count and tell as a failed poll what no poll has told."""
+        """Count and log a failure outside of any poll."""
         self.error = _describe(error)
         self._num_thread_failures += 1
         _warn("%s: the background refresh failed: %s", self._store.url, error, traceback=error)
@@ -428,7 +428,7 @@ class StoreSet:
             self._refresher.stop()
 
     def after_fork(self) -> None:
-        """Make a child's copy usable: threads are gone, and whoever held a lock with them."""
+        """Make a child's copy usable: the threads that may hold its locks are the parent's."""
         self._lock = threading.Lock()
         self._polling_since = None
         if self._refresher is not None:
@@ -439,8 +439,8 @@ class StoreSet:
                 image.after_fork()
 
 
-def _is_for_good(error: BaseException) -> bool:
-    """Whether a catalog is refused for what it is, rather than for a store that did not answer."""
+def _is_refusal(error: BaseException) -> bool:
+    """Whether the catalog itself was at fault, rather than a store that did not answer."""
     is_ours = isinstance(error, CrlCheckError | OSError)
     return is_ours and not isinstance(error, StoreUnavailableError)
 
@@ -453,7 +453,7 @@ def _describe(error: BaseException) -> str:
 
 
 def _warn(message: str, *values: object, traceback: BaseException | None = None) -> None:
-    with contextlib.suppress(Exception):  # a handler of the application's must not decide here
+    with contextlib.suppress(Exception):  # the application's log handler may fail
         LOG.warning(message, *values, exc_info=traceback)
 
 

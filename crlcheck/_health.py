@@ -1,4 +1,4 @@
-"""Tell whether a checker could clear anybody, and what keeps it from that."""
+"""Find out whether a checker could decide on any certificate, and all that is wrong."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def examine(
     """
     Return whether any certificate could be decided at *now*, and all that is wrong.
 
-    It could where the set may be answered from and one complete CRL at least is in
-    its time, or in the policy's grace, its image was not refused, the issuers above
-    it can be judged, and a certificate that it speaks for and does not list would be
-    cleared. Nothing is loaded to find that out.
+    It could if the set is not too old and at least one complete CRL in it is in its
+    time, or in the policy's grace, its image was not refused, the issuers above it
+    can be decided on, and a certificate that it covers and does not list would be
+    NOT_REVOKED. Nothing is loaded to find that out.
     """
     if snapshot is None:
         return False, tuple(store_problems)
@@ -61,7 +61,7 @@ def examine(
 
 
 def _of_crls(snapshot: Snapshot, now: datetime, policy: Policy) -> tuple[list[StatusProblem], bool]:
-    """Return what is wrong with the CRLs held, and whether one of them clears anybody."""
+    """Return what is wrong with the CRLs, and whether one of them clears any certificate."""
     path_checker = PathChecker(snapshot, policy, now, loads=False)
     prober = _Prober(path_checker, snapshot)
     problems: list[StatusProblem] = []
@@ -69,7 +69,7 @@ def _of_crls(snapshot: Snapshot, now: datetime, policy: Policy) -> tuple[list[St
     undecided: dict[IssuerKey, StatusProblem | None] = {}
     num_complete, num_probed, is_decided = 0, 0, False
     for base, delta in zip(snapshot.images, snapshot.deltas, strict=True):
-        if base.metadata.is_delta:  # an index handed over, which lies beside its complete CRL too
+        if base.metadata.is_delta:  # an open index that is also beside its complete CRL
             continue
         num_complete += 1
         found = list(_of_scope(base, delta, now, policy))
@@ -96,16 +96,16 @@ def _of_crls(snapshot: Snapshot, now: datetime, policy: Policy) -> tuple[list[St
     return problems, is_decided
 
 
-# One that clears is enough. Where so many do not, in a large set of partitions, whatever
-# hides them hides the others too: a health endpoint is not to take seconds.
+# One CRL that clears a certificate is enough. If so many partitions do not, the others
+# hardly will, and a health endpoint should not take seconds.
 _MAX_PROBED = 256
 
-# No CA gives a certificate such a serial number: RFC 5280 4.1.2.2 has positive ones.
+# No CA gives a certificate such a serial number: they are positive (RFC 5280 4.1.2.2).
 _UNLISTED = -(1 << 160)
 
 
 class _Prober:
-    """Asks for certificates that no CRL lists."""
+    """Checks certificates that no CRL lists."""
 
     def __init__(self, path_checker: PathChecker, snapshot: Snapshot) -> None:
         self._path_checker = path_checker
@@ -113,7 +113,7 @@ class _Prober:
 
     @cached_property
     def _partial_points(self) -> dict[bytes | None, list[DistributionPoint]]:
-        """The distribution points that are for some reasons only, by the key that verified."""
+        """The distribution points for some reasons only, by the key that verified the CRL."""
         found: dict[bytes | None, list[DistributionPoint]] = {}
         for image in self._snapshot.images:
             point = _point_of(image.metadata)
@@ -123,7 +123,7 @@ class _Prober:
 
     def problem(self, key: IssuerKey, image: CachedImage) -> StatusProblem | None:
         """
-        Return why a certificate that a CRL speaks for, and that none lists, is not cleared.
+        Return why a certificate that a CRL covers, and that none lists, is not cleared.
         """
         metadata = image.metadata
         point = _point_of(metadata)
@@ -147,7 +147,7 @@ class _Prober:
 
 
 def _point_of(metadata: ImageMetadata) -> DistributionPoint | None:
-    """Return the distribution point of a CRL where it has a name."""
+    """Return the distribution point of a CRL if it has a name."""
     der = metadata.issuing_distribution_point
     idp = None if der is None else read_issuing_distribution_point(der)
     return idp.point if idp is not None and is_named(idp.point) else None
@@ -160,10 +160,10 @@ def _is_for_ca(metadata: ImageMetadata) -> bool:
 
 
 def _above(path_checker: PathChecker, key: IssuerKey, image: CachedImage) -> StatusProblem | None:
-    """Return why no certificate of an issuer can be cleared for what is above it, if so."""
+    """Return why the path above an issuer lets none of its certificates be cleared, if so."""
     result = path_checker.check_issuer(key)
     if result is None or result.status is not RevocationStatus.UNDETERMINED:
-        return None  # a revoked issuer is an answer, too
+        return None  # that an issuer is revoked is an answer too
     detail = f"certificates of {name_text(image.metadata.issuer)} cannot be cleared: {result}"
     return StatusProblem(ProblemKind.PATH_UNDETERMINED, detail, is_error=True, scope=image.scope)
 

@@ -1,6 +1,5 @@
 """
-Images in use: opened when a certificate first needs them, and let go again, the
-least recently used first, where there are more than fit.
+Load images when a certificate first needs them, and unload the least recently used.
 """
 
 from __future__ import annotations
@@ -16,16 +15,16 @@ from crlcheck.errors import IndexFileError, StoreError, StoreUnavailableError
 from crlcheck.index import RevocationIndex
 
 IMAGE_OVERHEAD = 16 << 10
-"""Bytes that an open image takes beside its own, roughly: objects and locks."""
+"""About how many bytes an open image takes beside its own: objects and locks."""
 
 
 class CachedImage:
     """
-    One image of a snapshot, opened and verified when it is needed.
+    One image of a snapshot, loaded and verified when it is first needed.
 
-    ``size`` is its octets. Threads may share it: one of them loads, the others
-    wait for that. Loading again what was refused as corrupt would cost every
-    check a whole download, so it is refused from memory for a while.
+    ``size`` is in bytes. Threads may share it: one of them loads, the others wait.
+    To load a corrupt image again would cost every check a whole download, so for a
+    while it is refused without that.
     """
 
     __slots__ = (
@@ -63,7 +62,7 @@ class CachedImage:
 
     @classmethod
     def already_open(cls, index: RevocationIndex) -> CachedImage:
-        """Hold an index that somebody else opened, and closes."""
+        """Return an image for an index that the caller opened, and will close."""
         cached = cls(index.metadata, lambda: index)
         cached._opened = index
         return cached
@@ -88,26 +87,26 @@ class CachedImage:
             with self._lock:
                 opened = self._opened
                 if opened is None:
-                    # Who had to wait takes what came of the attempt that was under way.
+                    # A thread that had to wait takes the failure that it waited for.
                     if num_failures != self._num_failures:
                         raise StoreUnavailableError(f"{self.error}")
                     opened = self._opened = self._load()
-        # Outside the lock, for it may let go of other images.
+        # Outside the lock, because this may unload other images.
         cache = self._cache
         if cache is not None and cache.last_used is not self:
             cache.note_use(self)
         return opened
 
     def index_if_open(self) -> RevocationIndex | None:
-        """Return the image where it is loaded; that counts as no use of it."""
+        """Return the image if it is loaded; this does not count as a use of it."""
         return self._opened
 
     def after_fork(self) -> None:
-        """Take another lock: the thread that may hold this one is the parent's."""
+        """Make a new lock: the thread that may hold the old one is the parent's."""
         self._lock = threading.Lock()
 
     def unload(self) -> None:
-        """Forget the open image; lookups under way in it still end well."""
+        """Unload the image; lookups that are under way in it can go on."""
         self._opened = None
 
     def _load(self) -> RevocationIndex:
@@ -125,8 +124,8 @@ class CachedImage:
                 self._unavailable_at = time.monotonic()
             raise
         except Exception as error:
-            # Too large for the memory there is, no thread to read it by, or a store's own
-            # fault: its certificates are undetermined, as where the store does not answer.
+            # Too little memory, no thread to read it with, or a fault of the store: its
+            # certificates are undetermined, as if the store had not answered.
             failure = StoreUnavailableError(f"not loaded: {type(error).__name__}: {error}")
             self._note_failure(failure)
             self._unavailable_at = time.monotonic()
@@ -135,7 +134,7 @@ class CachedImage:
         return opened
 
     def _require_retry_due(self) -> None:
-        """Raise the last failure again while it is not long ago."""
+        """Raise the last failure again if it is too early to try again."""
         now = time.monotonic()
         refused_at, unavailable_at = self._refused_at, self._unavailable_at
         if refused_at is not None and now - refused_at < _polling.OBJECT_REFUSED.pause(1):
@@ -152,9 +151,9 @@ class CachedImage:
 
 class ImageCache:
     """
-    Keeps the octets of open images below *capacity*, but always the last one used.
+    Keeps loaded images within *capacity* bytes; the last one used stays in any case.
 
-    The images of several snapshots may share it, and threads may.
+    The images of several snapshots may share a cache, and so may threads.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -168,13 +167,13 @@ class ImageCache:
 
     @property
     def size(self) -> int:
-        """The octets of the open images."""
+        """How many bytes the loaded images take."""
         return self._size
 
     def note_use(self, image: CachedImage) -> None:
-        """Make *image* the last one to be let go, and let go of what no longer fits."""
+        """Count *image* as the last one used, and unload others until the rest fits."""
         with self._lock:
-            if not image.is_open:  # another thread let go of it meanwhile
+            if not image.is_open:  # another thread has unloaded it
                 return
             if image not in self._used:
                 self._size += image.size
@@ -195,7 +194,7 @@ class ImageCache:
                 self.last_used = None
 
     def after_fork(self) -> None:
-        """As CachedImage.after_fork; whoever held the lock may have counted by half."""
+        """Make a new lock, and count again: the parent's thread may have been interrupted."""
         self._lock = threading.Lock()
         self._size = sum(image.size for image in self._used)
 

@@ -1,14 +1,14 @@
 """
-The keys of trusted issuers: what certificates call them, which of them are tied,
-and which certificates lead on from them.
+Find the keys of trusted issuers by name and key id, and the keys that are tied.
 
-An issuer is a name *and* a key. A certificate authority may have several keys
-under one name: after a rollover, or a key of its own for CRLs. Two keys are
-**tied** when trusted certificates of one subject carry them and either key
-certifies the other or one issuer key certifies both; a namesake's key is not.
+An issuer is a name *and* a key. A certificate authority may have several keys under
+one name: after a rollover, or because it signs CRLs with another key. Two keys are
+**tied** when trusted certificates of one subject have them and either key certifies
+the other or one issuer key certifies both. The key of another issuer with the same
+name is not tied.
 
-Who certified a trusted certificate is taken from its names and key ids: the
-operator vouches for it, so its signature needs no second look.
+Which key certified a trusted certificate is taken from its names and key ids. Its
+signature is not verified, because the operator vouches for it.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ class TrustedIssuer:
     """
     A trusted certificate, and what is known of it beside its contents.
 
-    ``self_signed`` tells whether its own key signed it, None where that could not
-    be verified, so that name and key ids must do. Paths end at one that
-    ``is_anchor``. ``publishes_no_crl`` is the operator's word that there is no CRL
-    of its key.
+    ``self_signed`` tells whether its own key signed it. It is None where that could
+    not be verified, and then name and key ids decide. Paths end at a certificate that
+    ``is_anchor``. ``publishes_no_crl`` tells that, as the operator says, there is no
+    CRL of its key.
     """
 
     certificate: CertificateFacts
@@ -66,7 +66,7 @@ class TrustedIssuer:
     publishes_no_crl: bool = False
 
     def joined_with(self, other: TrustedIssuer) -> TrustedIssuer:
-        """Return what both know of the same certificate."""
+        """Return what is known of the certificate from both."""
         return TrustedIssuer(
             self.certificate,
             other.self_signed if self.self_signed is None else self.self_signed,
@@ -79,10 +79,10 @@ class IssuerCertificate:
     """
     A trusted certificate of a key: ``issuers`` are the keys that may have issued it.
 
-    ``ends_path`` tells that no other trusted key has its issuer's name, nor had one
-    of which CRLs were held until they were removed, so that nothing could ever say
-    whether it is revoked: the operator trusted it directly. Else, where ``issuers``
-    is empty, no trusted key fits.
+    ``ends_path`` tells that the operator trusted it directly, so that no CRL can say
+    whether it is revoked: no other trusted key has its issuer's name, nor did one
+    whose CRLs were removed with it. If ``issuers`` is empty otherwise, no trusted key
+    fits.
     """
 
     __slots__ = ("ends_path", "facts", "is_self_signed", "is_verified", "issuers")
@@ -104,8 +104,8 @@ class IssuerKey:
     """
     One key under one name.
 
-    ``ids`` are what its certificates state that it is called, ``certificates``
-    the trusted ones that carry it, and ``tied`` the keys tied to it.
+    ``ids`` are the subject key ids of its certificates, ``certificates`` its trusted
+    certificates, and ``tied`` the keys that are tied to it.
     """
 
     __slots__ = (
@@ -123,7 +123,7 @@ class IssuerKey:
         self.key_hash = key_hash
         self.ids: set[bytes] = set()
         self.crl_key_ids: set[bytes] = set()
-        """What CRLs call a key of which there is no certificate."""
+        """The authority key ids of its CRLs, if it has no certificate."""
         self.certificates: list[IssuerCertificate] = []
         self.certifiers: set[IssuerKey] = set()
         self.tied: set[IssuerKey] = set()
@@ -131,17 +131,17 @@ class IssuerKey:
         self.publishes_no_crl = False
 
     def is_authoritative_for(self, other: IssuerKey) -> bool:
-        """Whether a CRL of this key speaks for what the other one issued."""
+        """Whether a CRL that this key signed covers what the other key issued."""
         return self is other or other in self.tied
 
     def aliases(self) -> Collection[bytes]:
-        """Return the ids that may stand for the key although no certificate states them."""
+        """Return the key ids that may mean this key although no certificate states them."""
         if not self.certificates:
             return self.crl_key_ids
         return derived_key_ids(self.certificates[0].facts.subject_public_key_info)
 
     def describe(self) -> str:
-        """Return what tells the key from others of its name, in words."""
+        """Return in words what distinguishes the key from others of its name."""
         stated = sorted(key_id.hex() for key_id in self.ids)
         ids = stated or [key_id.hex() for key_id in [*self.aliases()][:1]]
         words = f"key id {' or '.join(ids)}" if ids else f"key {self.key_hash.hex()}"
@@ -153,11 +153,11 @@ class IssuerKeys:
     """
     All keys known, by name and by key id. Immutable once made.
 
-    *issuers* are the trusted certificates; a bare one is one of which nothing more
-    is known. With *trust_verifiers* the keys that verified *crls* are known too.
-    *anchors* end a path; None stands for the self-signed among *issuers*.
-    *unpublished* are certificates of keys that publish no CRL, and *removed* the CRLs
-    that were held until they were removed, perhaps together with their issuer.
+    *issuers* are the trusted certificates, with or without what else is known of
+    them. With *trust_verifiers* the keys that verified *crls* are known too. Paths end
+    at *anchors*; None stands for the self-signed among *issuers*. *unpublished* are
+    certificates of keys that publish no CRL. *removed* are the CRLs that were removed,
+    perhaps together with their issuer.
     """
 
     __slots__ = (
@@ -211,10 +211,10 @@ class IssuerKeys:
 
     def _add_verifier(self, metadata: ImageMetadata) -> None:
         """
-        Add the key that verified a CRL, unless a certificate says more of it.
+        Add the key that verified a CRL, unless there is a certificate of it.
 
-        The key id that a CRL states (RFC 5280 5.2.1) says nothing of whose key it
-        is: it counts only where nothing else is known, and after what others state.
+        A key id in a CRL (RFC 5280 5.2.1) does not prove whose key it is. So it counts
+        only where there is no certificate, and after the key ids that others state.
         """
         if metadata.verifier_key_hash is None:
             return
@@ -266,15 +266,15 @@ class IssuerKeys:
         if certificate.is_self_signed:
             certificate.issuers = (key,)
         else:
-            # What is known not to be self-signed is by another key, as in a rollover.
+            # A self-issued certificate that is not self-signed is by another key (rollover).
             certificate.issuers = self._fitting(facts, but=key)
         if len(certificate.issuers) == 1:
             key.certifiers.add(certificate.issuers[0])
 
-    # ---- what is known -------------------------------------------------------
+    # ---- questions -----------------------------------------------------------
 
     def unchecked(self) -> Iterator[CertificateFacts]:
-        """Yield the trusted certificates that nothing can check: no anchors, of unknown issuers."""
+        """Yield the trusted certificates that no CRL can cover, except those of anchors."""
         for key in self._all():
             if not key.is_anchor:
                 yield from (one.facts for one in key.certificates if one.ends_path)
@@ -293,8 +293,8 @@ class IssuerKeys:
 
     def removed_crl(self, certificate: CertificateFacts) -> ImageMetadata | None:
         """
-        Return a CRL that was held until it was removed together with its issuer, which
-        may have issued *certificate*; None where there was none.
+        Return a CRL that was removed together with its issuer, which may have issued
+        *certificate*; None where there is none.
         """
         key_id = certificate.authority_key_id
         for metadata in self._removed.get(name_key(certificate.issuer), ()):
@@ -310,11 +310,11 @@ class IssuerKeys:
         self, certificate: CertificateFacts, issuer: CertificateFacts | None = None
     ) -> tuple[IssuerKey, ...]:
         """
-        Return the keys that may have issued *certificate*; none if it is unknown.
+        Return the keys that may have issued *certificate*; none if its issuer is unknown.
 
-        *issuer* is the certificate that is known to have issued it, where the
-        caller has the path. Otherwise its authority key id tells the key;
-        without one, it may be any of that name.
+        *issuer* is the certificate that issued it, where the caller has the path.
+        Otherwise its authority key id names the key. Without one it may be any key of
+        that name.
         """
         if issuer is not None:
             known = self.key(certificate.issuer, public_key_hash(issuer))
@@ -329,21 +329,22 @@ class IssuerKeys:
     def _fitting(
         self, certificate: CertificateFacts, but: IssuerKey | None = None
     ) -> tuple[IssuerKey, ...]:
-        """Return the keys by which *certificate* says that it was issued, except *but*."""
+        """Return the keys that fit the issuer and key id in *certificate*, except *but*."""
         keys = self.identified(certificate.issuer, certificate.authority_key_id)
         if but in keys:
             keys = tuple(key for key in keys if key is not but)
         if len(keys) > 1 and certificate.authority_cert_serial_number is not None:
-            # RFC 5280 4.2.1.1: issuer and serial number of a certificate of the key. A
-            # CA that is renewed has others with the same key, so it excludes nothing.
+            # RFC 5280 4.2.1.1: issuer and serial number of one certificate of the key. A
+            # renewed CA has other certificates of the same key, so no key is excluded if
+            # none has that certificate.
             return tuple(key for key in keys if _has_named(key, certificate)) or keys
         return keys
 
     def identified(self, name: bytes, key_id: bytes | None) -> tuple[IssuerKey, ...]:
         """
-        Return the keys of *name* that a key id stands for; all of them for None.
+        Return the keys of *name* that have a key id; all keys for None.
 
-        A key whose certificate states the id comes before one of which it is a hash.
+        A key whose certificate states the id is preferred to one of which it is a hash.
         """
         form = name_key(name)
         stated = self._by_id.get(form, {}).get(key_id)
@@ -351,7 +352,7 @@ class IssuerKeys:
             return stated or ()
         aliases = self._by_alias.get(form)
         if aliases is None:
-            # Found when first asked for: most certificates use the id that is stated.
+            # Made when first needed: most certificates use an id that is stated.
             keys = self._by_name[form].values()
             aliases = self._by_alias[form] = _by_key_id((key, key.aliases()) for key in keys)
         return aliases.get(key_id, ())
@@ -377,8 +378,8 @@ class IssuerKeys:
         known = self._certificates.get(_identity(certificate))
         if known is not None:
             return known.is_self_signed
-        # Nobody has verified this one. Without an authority key id it may as well be
-        # a rollover's, which another trusted key of its name has signed.
+        # Nobody has verified this one. Without an authority key id it may be of a rollover,
+        # signed by another trusted key of its name.
         own = public_key_hash(certificate)
         others = (key for key in self.named(certificate.issuer) if key.key_hash != own)
         return looks_self_signed(certificate) and (

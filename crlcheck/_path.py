@@ -287,8 +287,8 @@ class PathChecker:
         if coverage.cause is UndeterminedCause.OUT_OF_SCOPE and all(
             key.publishes_no_crl for key in coverage.issuers
         ):
-            is_held = self._snapshot.table.may_have_crls(certificate, coverage)
-            return unpublished(certificate, is_held=is_held)
+            may_have_crl = self._snapshot.table.may_have_crls(certificate, coverage)
+            return unpublished(certificate, may_have_crl=may_have_crl)
         if coverage.cause is not None:
             return uncovered(certificate, coverage, self._policy)
         # 3. and 4. The entries and the signers.

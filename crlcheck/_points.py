@@ -1,6 +1,7 @@
 """
-Distribution points as keys that are equal exactly when the names in them match,
-so that finding a certificate's partition is a dictionary lookup.
+Turn the names of distribution points into keys that are equal if the names match.
+
+So a certificate's partition is found by a dictionary lookup.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ ALL_REASONS = 0b1_1111_1110
 """ReasonFlags 1 to 8 (RFC 5280 4.2.1.13); bit 0 is unused."""
 
 PointKey: TypeAlias = tuple[bool, bytes]
-"""A name of a distribution point: whether it is a directory name, and what compares it."""
+"""A name of a distribution point: whether it is a directory name, and its bytes to compare."""
 
 
 def point_of_name(name: bytes) -> PointKey:
@@ -42,7 +43,7 @@ def point_keys(point: DistributionPoint, crl_issuer: bytes) -> Iterator[PointKey
     """
     Yield the keys of the names of *point*; none where it has no distributionPoint.
 
-    *crl_issuer* is what nameRelativeToCRLIssuer is relative to.
+    A nameRelativeToCRLIssuer is relative to *crl_issuer*.
     """
     return (key for key, _ in keyed_points([point], crl_issuer))
 
@@ -59,7 +60,7 @@ def keyed_points(
             relative.append((point.relative_name, reasons_of(point)))
     if not relative:
         return
-    # A relative name that is no RDN ends this: nothing after it matches then.
+    # A relative name that is not an RDN ends this: neither it nor a later one matches.
     with contextlib.suppress(ValueError):
         names = extended_names(crl_issuer, [name for name, _ in relative])
         for name, (_, reasons) in zip(names, relative, strict=True):
@@ -73,7 +74,7 @@ def reasons_of(point: DistributionPoint) -> int:
 
 @lru_cache(maxsize=8192)
 def read_issuing_distribution_point(der: bytes) -> IssuingDistributionPoint | None:
-    """Return the extension read, None where it is not one; cached, for catalogs that grow."""
+    """Parse the extension, None if it is malformed; cached, as most of a catalog stays."""
     try:
         return parse_issuing_distribution_point(der)
     except MalformedCrlError:
@@ -81,18 +82,18 @@ def read_issuing_distribution_point(der: bytes) -> IssuingDistributionPoint | No
 
 
 # Scheme, then userinfo, then host and port (RFC 3986 3.1, 3.2). A URI without authority
-# has a scheme only; what has no scheme is no URI, and is compared as it stands.
+# has a scheme only. Text without a scheme is not a URI, and is compared unchanged.
 _URI = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*:)(?://((?:[^/?#]*@)?)([^/?#@]*))?")
 
 
 def comparable_uri(uri: bytes) -> bytes:
     """
-    Return a URI with scheme and host in lower case: what RFC 5280 7.4 compares
-    without regard to case. Userinfo, path and query keep theirs.
+    Return a URI with scheme and host in lower case, which RFC 5280 7.4 compares
+    without regard to case. Userinfo, path and query keep their case.
 
-    Nothing else is normalised, neither percent-encoding nor a default port:
-    two spellings of one URI then stay two distribution points, and the
-    certificates of one of them are not cleared by the CRL of the other.
+    Nothing else is normalised, neither percent-encoding nor a default port. So two
+    spellings of one URI are two distribution points, and the CRL of one clears no
+    certificate of the other.
     """
     match = _URI.match(uri)
     if match is None:
@@ -109,6 +110,6 @@ def _key(general_name: bytes) -> PointKey:
     uri = uniform_resource_identifier(general_name)
     if uri is not None:
         return False, b"uri:" + comparable_uri(uri)
-    # Names of other kinds are the same only octet for octet; their first octet, the tag,
-    # is no "u".
+    # Names of other kinds must be equal octet for octet. Their first octet is the tag, which
+    # is never "u".
     return False, general_name

@@ -1,8 +1,8 @@
 """
-A thread that asks a store at regular times, in place of the checks.
+Run a thread that asks a store at regular times, in place of the checks.
 
-Nothing that a poll raises ends it. Should it end all the same, or could it not be
-started, the next check finds that out and starts it again.
+No exception of a poll ends the thread. If it ends all the same, or could not be
+started, the next check starts it again.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from typing import Protocol
 LOG = logging.getLogger("crlcheck")
 
 _RESTART_SECONDS = 1.0
-"""How long after one attempt to start the thread the next one comes at the earliest."""
+"""The shortest time between two attempts to start the thread."""
 
 
 class Asker(Protocol):
-    """What the thread works for."""
+    """The object whose method the thread calls."""
 
     def ask_regularly(self) -> float:
         """Ask once; return after how many seconds to ask again."""
 
     def note_failed_thread(self, error: BaseException) -> None:
-        """Count and tell what no poll has told, raised in the thread or by its end."""
+        """Count and log a failure in the thread outside of any poll, or its end."""
 
 
 class Refresher:
     """
-    Keeps a thread running for an Asker, as long as that is used by anybody.
+    Keeps a thread running for an Asker, as long as anything refers to that.
 
-    ``trouble`` says why there is no thread although there should be one, else None.
+    ``trouble`` is why the thread could not be started, else None.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -50,11 +50,11 @@ class Refresher:
         return thread is not None and thread.is_alive()
 
     def has_ended(self) -> bool:
-        """Whether there was a thread in this process that lives no longer."""
+        """Whether a thread of this process has ended."""
         return self._thread is not None and not self._thread.is_alive()
 
     def ensure_running(self, asker: Asker) -> None:
-        """Start the thread unless it runs; after an attempt that failed, not again at once."""
+        """Start the thread unless it runs, or the last attempt was a moment ago."""
         if self.is_running() or not self._starting.acquire(blocking=False):
             return
         try:
@@ -82,7 +82,7 @@ class Refresher:
         try:
             thread.start()
         except (RuntimeError, MemoryError, OSError) as error:
-            # "can't start new thread", or the interpreter is about to end. The checks ask.
+            # "can't start new thread", or the interpreter is about to end: the checks ask.
             is_new = self.trouble is None
             self.trouble = f"the background refresh was not started: {error}"
             if is_new:
@@ -92,11 +92,11 @@ class Refresher:
         self.trouble = None
 
     def stop(self) -> None:
-        """End the thread after what it is doing, for good."""
+        """End the thread after its current poll, for good."""
         self._stop.set()
 
     def after_fork(self) -> None:
-        """Make a child's copy usable: the thread is the parent's, and so are the locks."""
+        """Make a child's copy usable: the thread and the locks are the parent's."""
         self._starting = threading.Lock()
         self._thread = None
         self._started_at = None
@@ -107,13 +107,13 @@ class Refresher:
 
 
 def _run(asker: weakref.ref[Asker], stop: threading.Event, seconds: float) -> None:
-    """Ask every so many seconds, as long as anybody holds the asker."""
+    """Ask at regular times, as long as anything refers to the asker."""
     while not stop.wait(seconds):
-        held = asker()
-        if held is None:
+        alive = asker()
+        if alive is None:
             return
         try:
-            seconds = held.ask_regularly()
+            seconds = alive.ask_regularly()
         except BaseException as error:  # noqa: BLE001 - SystemExit would end it without a word
-            held.note_failed_thread(error)
-        del held
+            alive.note_failed_thread(error)
+        del alive

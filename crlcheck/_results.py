@@ -1,4 +1,4 @@
-"""Verdicts in words that a person on call understands: by a CRL, by none, by several."""
+"""Put verdicts into words that a person on call understands."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from crlcheck.types import (
     UndeterminedCause,
 )
 
-# How many keys of one name a message tells apart.
+# How many keys of one name a message lists.
 _MAX_KEYS = 5
 
 # ---- by a CRL ------------------------------------------------------------------
@@ -38,7 +38,7 @@ _MAX_KEYS = 5
 
 @dataclass(slots=True)
 class DecidingCrl:
-    """The CRL that decides on a certificate, and its entry; makes results of them."""
+    """The CRL that decides on a certificate, and its entry; makes the results by it."""
 
     certificate: CertificateFacts
     metadata: ImageMetadata
@@ -110,19 +110,19 @@ def undetermined(
     )
 
 
-# ---- by none -----------------------------------------------------------------
+# ---- by no CRL ---------------------------------------------------------------
 
 
 def uncovered(
     certificate: CertificateFacts, coverage: Coverage, policy: Policy | None = None
 ) -> CheckResult:
-    """Return the verdict on a certificate that no CRL held speaks for."""
+    """Return the verdict on a certificate that no CRL covers."""
     cause = coverage.cause
     if cause is None:
         raise ValueError("the certificate is covered: decide by what the CRLs say")
     if cause is UndeterminedCause.UNKNOWN_ISSUER:
         reason = _unknown_issuer(certificate, coverage)
-        # Where the name is trusted, or was, it is no client of somebody else's.
+        # Where the name is or was trusted, the certificate is not some other operator's.
         is_known = bool(coverage.namesakes) or coverage.removed is not None
         if policy is not None and policy.unknown_issuer is Rule.ALLOW and not is_known:
             return _waived(certificate, cause, reason)
@@ -148,7 +148,7 @@ def out_of_scope_text(
     *,
     any_points: bool,
 ) -> str:
-    """Say why none of the issuer's CRLs covers a certificate, and what can be done about it."""
+    """Return why none of the issuer's CRLs covers a certificate, and what to do about it."""
     points = certificate.distribution_points
     if any_points:
         named = "the certificate's distribution points are not known"
@@ -205,7 +205,7 @@ def _unknown_issuer(certificate: CertificateFacts, coverage: Coverage) -> str:
 
 
 def _keys_text(keys: Sequence[IssuerKey]) -> str:
-    """Name the first of *keys* so that they can be told apart."""
+    """Return the first of *keys* in words that distinguish them."""
     words = [key.describe() for key in keys[:_MAX_KEYS]]
     more = len(keys) - len(words)
     return ", ".join(words) + (f" and {more} more" if more > 0 else "")
@@ -222,20 +222,21 @@ def _waived(certificate: CertificateFacts, cause: UndeterminedCause, reason: str
     )
 
 
-def unpublished(certificate: CertificateFacts, *, is_held: bool) -> CheckResult:
+def unpublished(certificate: CertificateFacts, *, may_have_crl: bool) -> CheckResult:
     """
-    Return the verdict on a certificate that no CRL covers, and whose issuer
-    publishes none, as the operator says; *is_held* tells that one is or was held.
+    Return the verdict where no CRL covers a certificate, and the operator says that
+    its issuer publishes none. *may_have_crl* tells that there is or was a CRL that may
+    be of that issuer.
     """
     said = "the operator says that its issuer publishes no CRL"
-    if not is_held:
+    if not may_have_crl:
         return _waived(certificate, UndeterminedCause.OUT_OF_SCOPE, said)
     reason = f"{said}, but a CRL that may be of that issuer is held, or was until it was removed"
     return undetermined(certificate, UndeterminedCause.OUT_OF_SCOPE, reason)
 
 
 def denied(certificate: CertificateFacts, *, note: str, until: datetime | None) -> CheckResult:
-    """Return the verdict on a certificate that an operator denied by hand."""
+    """Return the verdict on a certificate that is on the operator's deny list."""
     because = f": {note}" if note else ""
     end = "" if until is None else f", until {time_text(until)}"
     return CheckResult(
@@ -249,16 +250,16 @@ def denied(certificate: CertificateFacts, *, note: str, until: datetime | None) 
 
 
 def unavailable(certificate: CertificateFacts, reason: str) -> CheckResult:
-    """Return the verdict where the CRL that would decide could not be had; *reason* says why."""
+    """Return the verdict where the CRL that would decide could not be loaded, and why."""
     return undetermined(certificate, UndeterminedCause.STORE_UNAVAILABLE, reason)
 
 
 def worst(results: Iterable[CheckResult]) -> CheckResult:
     """
-    Return the result that decides over a path: REVOKED over UNDETERMINED over
-    NOT_REVOKED, the first of equals.
+    Return the worst result on a path: REVOKED before UNDETERMINED before NOT_REVOKED,
+    the first of equals.
 
-    A path that may pass carries what was waived for any of its certificates.
+    The result of a path that may pass lists all that was waived on it.
     """
     results = list(results)
     decided = min(results, key=lambda result: _SEVERITY.index(result.status))
@@ -268,7 +269,7 @@ def worst(results: Iterable[CheckResult]) -> CheckResult:
 
 
 def with_waived(result: CheckResult, also: Iterable[UndeterminedCause]) -> CheckResult:
-    """Return a result that may pass with *also* among what was waived for it."""
+    """Return a result that may pass, with *also* added to what was waived for it."""
     waived = tuple(dict.fromkeys([*result.waived, *also]))
     return result if waived == result.waived else dataclasses.replace(result, waived=waived)
 
@@ -281,5 +282,5 @@ _SEVERITY = (
 
 
 def severity(result: CheckResult | None) -> int:
-    """Order results from what may pass, as None does, to what is worst."""
+    """Return a number that grows with the severity of a result; None is as good as any."""
     return 0 if result is None else 2 - _SEVERITY.index(result.status)

@@ -1,4 +1,4 @@
-"""Make the certificates that a serial number may be of, for the one engine to judge."""
+"""Make the certificates that may have a serial number, so that they can be checked."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ def possible_certificates(
     is_ca: bool | None,
 ) -> tuple[CertificateFacts, ...]:
     """
-    Return one certificate for each kind that is possible: the verdict has to
-    hold for all of them.
+    Return one certificate of each kind that is possible. The verdict must hold for
+    all of them.
 
-    Without *not_after* it never expires: otherwise no serial number could be
-    cleared, for CAs drop entries of expired certificates.
+    Without *not_after* they never expire. Otherwise no serial number could be
+    cleared, because CAs drop the entries of expired certificates.
 
     Raises:
         TypeError: *serial_number* is no integer.

@@ -1,7 +1,7 @@
 """
-What a checker holds at one moment: one generation of the published set, or the
-indexes it was given. A snapshot never changes, so threads look things up in it
-while the next one is being prepared.
+Hold all that checks look things up in: a generation of a store, or open indexes.
+
+A snapshot never changes, so threads can use it while the next one is prepared.
 """
 
 from __future__ import annotations
@@ -29,12 +29,11 @@ from crlcheck.types import CertificateFacts
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """
-    The images held and the table that says which of them speaks for whom.
+    The images in use, and the table of the certificates that their CRLs cover.
 
     ``deltas`` has the delta beside each of ``images``, None where there is none.
-    ``denied`` has the certificates that an operator denied by hand.
-    ``catalog`` and ``etag`` are those of the store it was read from; None for
-    indexes that were handed over.
+    ``denied`` has the certificates on the operator's deny list. ``catalog`` and
+    ``etag`` are those of the store, None for open indexes.
     """
 
     images: tuple[CachedImage, ...]
@@ -45,14 +44,14 @@ class Snapshot:
     denied: Mapping[tuple[bytes, int], Denial] = field(default_factory=dict)
 
     def denial_of(self, certificate: CertificateFacts, now: datetime) -> Denial | None:
-        """Return the denial of *certificate* that holds now, by any spelling of its issuer."""
+        """Return the denial of *certificate* that holds now, however its issuer is spelled."""
         if not self.denied:
             return None
         denial = self.denied.get((name_key(certificate.issuer), certificate.serial_number))
         return denial if denial is not None and denial.holds(now) else None
 
     def all_images(self) -> Iterator[CachedImage]:
-        """Yield every image, a scope's delta behind its complete CRL."""
+        """Yield every image, each delta after its complete CRL."""
         for image, delta in zip(self.images, self.deltas, strict=True):
             yield image
             if delta is not None:
@@ -62,11 +61,12 @@ class Snapshot:
 @dataclass(frozen=True, slots=True)
 class Trust:
     """
-    What a checker was told beside the CRLs.
+    The checker's own trusted issuers, anchors and rules for scopes.
 
-    ``issuers`` are trusted in addition to a catalog's, the anchors among them;
-    ``anchors`` end paths (None: the self-signed issuers), ``waive_points`` is
-    Policy.no_distribution_point and ``unpublished`` Policy.unpublished_issuers.
+    ``issuers`` are trusted in addition to the catalog's, and include the anchors.
+    Paths end at ``anchors``; None stands for the self-signed issuers.
+    ``waive_points`` is Policy.no_distribution_point, and ``unpublished`` is
+    Policy.unpublished_issuers.
     """
 
     issuers: Sequence[TrustedIssuer] = ()
@@ -83,7 +83,7 @@ class Trust:
         trust_verifiers: bool = False,
         any_point: Collection[int] = (),
     ) -> ScopeTable:
-        """Return the table of *crls*, after those *removed*, with all issuers."""
+        """Return the table for *crls* and all issuers; *removed* are CRLs that were removed."""
         return ScopeTable(
             crls,
             [*issuers, *self.issuers],
@@ -98,10 +98,9 @@ class Trust:
 
 def snapshot_of_indexes(indexes: Sequence[RevocationIndex], trust: Trust) -> Snapshot:
     """
-    Return a snapshot of open indexes, which stay the caller's to close.
+    Return a snapshot of open indexes, which the caller closes.
 
-    A delta lies beside each complete CRL that it fits, the newest where there
-    are several.
+    Beside each complete CRL is the newest delta that fits it.
 
     Raises:
         IndexFileError: nobody verified the CRL of one of them.
@@ -131,15 +130,16 @@ def snapshot_of_catalog(
     cache: ImageCache | None = None,
 ) -> Snapshot:
     """
-    Return a snapshot of *catalog* to take the place of *current*.
+    Return a snapshot of *catalog* to replace *current*.
 
-    Images that *current* has open are carried over where they are unchanged, and
-    their successors are loaded before this returns: a generation of which a
-    needed image cannot be had never replaces one that works. Others are loaded
-    when a certificate needs them. *cache* bounds how many stay open.
+    Images that *current* has loaded are kept if they are unchanged. Their successors
+    are loaded before this returns, so a generation with an image that is needed and
+    cannot be loaded never replaces one that works. Other images are loaded when a
+    certificate needs them. *cache* limits how much stays loaded.
 
     Raises:
-        StoreError: the catalog goes back behind *current*, or the store does not answer.
+        StoreError: the catalog is older than that of *current*, or the store does not
+            answer.
         IndexFileError: an image is unverified, corrupt or not the one the catalog names.
         FileNotFoundError: an image is missing.
         CertificateError: an issuer certificate of the catalog cannot be read.
@@ -150,13 +150,13 @@ def snapshot_of_catalog(
             return dataclasses.replace(current, etag=etag, denied=denials_of([catalog]))
     open_images = _open_images(current)
 
-    def hold(published: PublishedImage) -> CachedImage:
+    def image_of(published: PublishedImage) -> CachedImage:
         carried = _carried_over(published, open_images)
         return carried or _published(published, store, cache)
 
     records = catalog.scopes.values()
-    images = tuple(hold(record.base) for record in records)
-    deltas = tuple(None if record.delta is None else hold(record.delta) for record in records)
+    images = tuple(image_of(record.base) for record in records)
+    deltas = tuple(None if record.delta is None else image_of(record.delta) for record in records)
     needed = {image.scope for image in open_images.values()}
     for image in (*images, *deltas):
         if image is not None and image.scope in needed:
@@ -183,7 +183,7 @@ def snapshot_of_catalog(
 
 
 def denials_of(catalogs: Iterable[Catalog]) -> Mapping[tuple[bytes, int], Denial]:
-    """Return the denials of all of *catalogs*; of one certificate's the one that lasts longest."""
+    """Return the denials of all *catalogs*; of several for one certificate the longest."""
     denied: dict[tuple[bytes, int], Denial] = {}
     for denial in (one for catalog in catalogs for one in catalog.denied):
         other = denied.get(denial.key)
@@ -195,7 +195,7 @@ def denials_of(catalogs: Iterable[Catalog]) -> Mapping[tuple[bytes, int], Denial
 
 
 def _open_images(current: Snapshot | None) -> dict[str, CachedImage]:
-    """Return the images of *current* that are open, by digest."""
+    """Return the images of *current* that are loaded, by digest."""
     if current is None or current.catalog is None:
         return {}
     records = current.catalog.scopes.values()
@@ -210,7 +210,7 @@ def _open_images(current: Snapshot | None) -> dict[str, CachedImage]:
 def _carried_over(
     published: PublishedImage, open_images: dict[str, CachedImage]
 ) -> CachedImage | None:
-    """Return the open image with the same digest, which stands for the same octets."""
+    """Return the loaded image with the same digest, and so with the same bytes."""
     image = open_images.get(published.digest)
     return image if image is not None and image.metadata == published.metadata else None
 

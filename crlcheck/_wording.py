@@ -1,4 +1,4 @@
-"""Names, times, CRLs and reasons in words that a person on call understands."""
+"""Put certificates, CRLs, scopes and reasons into words that a person on call understands."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ WAIVED_TEXTS = {
     UndeterminedCause.CERTIFICATE_EXPIRED: "expired",
     UndeterminedCause.CERTIFICATE_HOLD: "on hold",
 }
-"""What is said of a certificate that passes although this cause applies."""
+"""The words for a certificate that passes although this cause applies."""
 
 
 def crl_text(metadata: ImageMetadata) -> str:
-    """Name a CRL in a sentence, as in ``"CRL 17 of CN=Example CA"``."""
+    """Return a CRL as part of a sentence, as in ``"CRL 17 of CN=Example CA"``."""
     kind = "delta CRL" if metadata.is_delta else "CRL"
     number = f"the {kind}" if metadata.crl_number is None else f"{kind} {metadata.crl_number}"
     return f"{number} of {name_text(metadata.issuer)}"
@@ -52,7 +52,7 @@ def count(number: int, singular: str, plural: str | None = None) -> str:
 
 
 def subject_text(certificate: CertificateFacts) -> str:
-    """Name a certificate in a sentence."""
+    """Return a certificate as part of a sentence."""
     return f"certificate {certificate.serial_number:x} issued by {name_text(certificate.issuer)}"
 
 
@@ -63,7 +63,7 @@ _LONGEST_NAME = 200
 
 
 def points_text(points: Sequence[DistributionPoint]) -> str:
-    """Name the distribution points of a certificate in a sentence: the first few, cut short."""
+    """Return the first few distribution points of a certificate as part of a sentence."""
     names: list[str] = []
     for point in points:
         if len(names) > _MOST_NAMES:
@@ -75,7 +75,7 @@ def points_text(points: Sequence[DistributionPoint]) -> str:
 
 
 def scope_text(metadata: ImageMetadata) -> str:
-    """Say in a sentence which certificates of its issuer a CRL is for."""
+    """Return as part of a sentence which certificates of its issuer a CRL is for."""
     if metadata.is_delta:
         return "certificates of the complete CRL that it belongs to"
     der = metadata.issuing_distribution_point
@@ -95,7 +95,7 @@ def names_point(metadata: ImageMetadata) -> bool:
 
 
 def restriction_texts(idp: IssuingDistributionPoint) -> list[str]:
-    """Return what part of an issuer's certificates a CRL is for, apart from its names."""
+    """Return to which of its issuer's certificates a CRL is restricted, apart from names."""
     restrictions = {
         "user certificates only": idp.only_contains_user_certs,
         "CA certificates only": idp.only_contains_ca_certs,
@@ -116,7 +116,7 @@ def general_name_text(element: bytes) -> str:
 
 
 def printable(text: str) -> str:
-    """Return *text* with what does not print escaped: names in it may be an attacker's."""
+    """Return *text* with unprintable characters escaped: it may be from an attacker."""
     if text.isprintable():
         return text
     return "".join(

@@ -1,4 +1,4 @@
-"""Revocation checks against a published set or open indexes: what an application calls."""
+"""Check certificates against the published set of a store or open indexes."""
 
 from __future__ import annotations
 
@@ -39,24 +39,24 @@ from crlcheck.types import (
 CheckerSource: TypeAlias = (
     str | os.PathLike[str] | ObjectStore | RevocationIndex | Iterable[RevocationIndex]
 )
-"""A store or where it is, the path of one image, or open indexes."""
+"""A store or its location, the path of one image, or open indexes."""
 
 CertificateSources: TypeAlias = CertificateSource | Iterable[CertificateSource]
 
 
 DEFAULT_IMAGE_MEMORY = 512 << 20
-"""Octets of a store's images that a checker keeps loaded unless told otherwise."""
+"""How many bytes of a store's images a checker keeps loaded by default."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScopeStatus:
     """
-    One CRL that a checker holds.
+    One CRL of a checker's set.
 
-    ``loaded`` tells whether its image is in use already, ``error`` why it could
-    not be loaded when it was last needed. ``is_delta`` marks a delta CRL, which
-    follows the complete CRL that it lies beside. ``age`` counts from thisUpdate;
-    ``time_left`` to nextUpdate is negative once that has passed.
+    ``loaded`` tells whether its image is loaded, and ``error`` why it could not be
+    loaded when it was last needed. ``is_delta`` marks a delta CRL, which comes after
+    its complete CRL. ``age`` counts from thisUpdate. ``time_left`` is the time to
+    nextUpdate, negative after that.
     """
 
     scope: str
@@ -78,23 +78,23 @@ class CheckerStatus:
     The state of a checker, for health endpoints.
 
     ``answering`` tells whether any certificate could be decided now, rather than be
-    UNDETERMINED: there is a set, it is not older than ``max_catalog_age``, and one
-    complete CRL in it at least is in its time, or in the policy's grace, and so are
-    those of the issuers above; and it clears what it does not list. That is what a
-    health endpoint is to go by: a store that fails while the last set answers is no
-    outage. ``problems`` says all that is wrong, errors first. Nothing is asked or
-    loaded for it, so a checker that nobody has used yet is not answering: call
-    ``preload``.
+    UNDETERMINED. For that there must be a set that is not older than
+    ``max_catalog_age``. At least one complete CRL in it must be in its time, or in the
+    policy's grace, and so must those of the issuers above; and it must clear a
+    certificate that it does not list. A health endpoint should go by this: a store
+    that fails while the last set is in use is no outage. ``problems`` has all that is
+    wrong, errors first. The store is not asked and nothing is loaded for it, so a
+    checker that was never used is not answering: call ``preload``.
 
-    ``generation`` is that of the catalog in use, None without one.
-    ``confirmed_at`` is when the store last said that it is the current one, and
-    ``error`` is why a later attempt failed: until the next success the checker
-    answers from what it holds. ``unchecked_issuers`` are the names of trusted
-    issuers that are no trust anchors and whose own issuer is not trusted here:
-    paths end at them, and whether they are revoked is not looked at.
-    ``unverified_issuers`` are the names of trusted issuers of which only name and
-    key ids say that they are self-signed, and so end paths: nobody could verify
-    their signature (an MD5 root), or a publisher of old has not.
+    ``generation`` is that of the catalog in use, None without one. ``confirmed_at``
+    is when the store last confirmed that this catalog is the current one, and
+    ``error`` is why a later attempt failed. Until the next success the checker goes on
+    with the last set. ``unchecked_issuers`` are the names of trusted issuers that are
+    not trust anchors and whose own issuer is not trusted: paths end at them, and
+    nothing tells whether they are revoked. ``unverified_issuers`` are the names of
+    trusted issuers at which paths end because they are self-signed by name and key
+    ids only: their signature could not be verified (as with MD5), or an older
+    publisher did not verify it.
     """
 
     generation: int | None
@@ -108,7 +108,7 @@ class CheckerStatus:
     problems: tuple[StatusProblem, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """The status as JSON-ready values; times as in RFC 3339, durations in seconds."""
+        """Return the status as values for JSON: times as in RFC 3339, durations in seconds."""
         values: dict[str, Any] = _json_ready(dataclasses.asdict(self))
         return values
 
@@ -135,45 +135,42 @@ def _utc_now() -> datetime:
 
 class RevocationChecker:
     """
-    Answers whether certificates are revoked, by a store's published set or by
+    Checks whether certificates are revoked, by the published set of a store or by
     open indexes. Threads may share it.
 
-    Every certificate given must already have been verified (chain, dates,
-    possession of the key) by whoever terminated TLS: this decides revocation
-    only.
+    Every certificate must already have been verified (chain, dates, possession of the
+    key) by whoever terminated TLS: a checker decides revocation only.
 
     Args:
-        source: a store (or its directory or ``s3://`` URL), the path of one
-            image, an open index or several. Indexes stay the caller's to close.
-            The file of one image is mapped, as by ``open_index``: it is replaced
-            by rename only. Images of a store are read into memory, where nothing
-            that happens to their files changes them.
-        issuers: trusted issuer certificates, in addition to those that the
-            store's catalog names. Indexes without any judge certificates of the
-            CRLs' own issuers.
-        trust_anchors: certificates at which a path ends unchecked; trusted
-            issuers too. By default these are the self-signed ones, by their
-            signature where it can be verified; in any case those that an operator
-            marked in the catalog. A path also ends at an issuer whose own issuer's
-            name no other trusted key has, or had when CRLs of it were removed with it.
+        source: a store (or its directory or ``s3://`` URL), the path of one image, an
+            open index or several. The caller closes the indexes. The file of one
+            image is mapped, as by ``open_index``, so replace it by rename only. Images
+            of a store are read into memory, so changes to their files do no harm.
+        issuers: trusted issuer certificates, in addition to those in the store's
+            catalog. With indexes and no issuers, only certificates by the keys that
+            verified the CRLs can be checked.
+        trust_anchors: certificates at which a path ends unchecked; they are trusted
+            issuers too. By default these are the self-signed issuers, by their
+            signature where it can be verified. Those that an operator marked in the
+            catalog are anchors in any case. A path also ends at an issuer whose own
+            issuer's name no other trusted key has, or had when CRLs of it were removed
+            with it.
         policy: what may be waived; nothing by default.
-        refresh_after: how long a catalog is used before the store is asked for
-            a newer one; by default it is asked at every check (one conditional
-            GET).
+        refresh_after: how long a catalog is used before the store is asked for a newer
+            one. By default it is asked at every check (one conditional GET).
         clock: returns the time in UTC.
-        image_memory: how many bytes of a store's images are kept loaded. Beyond
-            that the least recently used ones are let go; the one in use stays,
+        image_memory: how many bytes of a store's images are kept loaded. Beyond that
+            the least recently used ones are unloaded; the last one used stays,
             whatever its size. Processes forked after ``preload`` share the memory.
-        max_catalog_age: how long a set is answered from after its catalog was
-            last read in full; beyond that every answer is
-            UNDETERMINED(STORE_UNAVAILABLE) until the store hands it out again.
-            None for ever.
-        background_refresh: a thread asks the store every *refresh_after* (ten
-            seconds where that is zero), so that no check waits for it but the
-            first. It starts with the first check, in each process of a fork anew.
-            Where it is overdue (after a fork, or when the process or its machine
-            stood still) the next check asks instead, and where it has ended or
-            could not be started one starts it again.
+        max_catalog_age: how long a set is used after its catalog was last read in
+            full. After that every answer is UNDETERMINED(STORE_UNAVAILABLE) until the
+            store returns the catalog again. None for ever.
+        background_refresh: a thread asks the store every *refresh_after* (ten seconds
+            if that is zero), so that only the first check waits for it. The thread
+            starts with the first check, and again in each forked process. If it is
+            late (after a fork, or when the process or its machine stood still), the
+            next check asks instead. If it has ended or could not be started, a check
+            starts it again.
 
     Raises:
         ValueError: *image_memory* or *max_catalog_age* is not positive, or
@@ -229,18 +226,17 @@ class RevocationChecker:
 
     def check(self, certificate: CertificateSource) -> CheckResult:
         """
-        Return whether *certificate* (PEM, DER, a path or a ``cryptography``
-        object), or a trusted issuer above it, is revoked; it must have been
-        verified already.
+        Return whether *certificate* (PEM, DER, a path or a ``cryptography`` object), or
+        a trusted issuer above it, is revoked; it must have been verified already.
 
-        The result is the worst of the path from the certificate up to a trust
-        anchor: REVOKED over UNDETERMINED over NOT_REVOKED. Where an issuer has
-        several certificates, the best of these paths counts.
-        ``Policy.path_depth`` says how much of it is checked. By indexes without
-        *issuers*, only the certificate itself is.
+        The result is the worst on the path from the certificate up to a trust anchor:
+        REVOKED before UNDETERMINED before NOT_REVOKED. Where an issuer has several
+        certificates, the best of these paths counts. ``Policy.path_depth`` says how
+        much of the path is checked. With indexes and no *issuers*, only the
+        certificate itself is.
 
-        A store that cannot be reached is no exception: the last good set keeps
-        answering, and before there is one the answer is
+        No exception is raised when the store cannot be reached: the last good set
+        stays in use, and before there is one the answer is
         UNDETERMINED(STORE_UNAVAILABLE).
 
         Raises:
@@ -260,14 +256,13 @@ class RevocationChecker:
 
     def check_chain(self, certificates: CertificateSources) -> CheckResult:
         """
-        Return the worst result over a verified path, given leaf first: REVOKED
-        over UNDETERMINED over NOT_REVOKED.
+        Return the worst result over a verified path, given leaf first: REVOKED before
+        UNDETERMINED before NOT_REVOKED.
 
-        The path ends before the first trust anchor, by default also before a last
-        certificate that is self-signed; the leaf is checked in any case, and
-        denials by hand count for all of it. Each
-        certificate's issuer is the next one, which settles what its authority
-        key id leaves open.
+        The path is checked up to the first trust anchor, or by default up to a last
+        certificate that is self-signed, neither included. The leaf is checked in any
+        case, and the deny list counts for the whole path. Each certificate's issuer is
+        the next one, even if its authority key id leaves that open.
 
         Raises:
             ValueError: the path is empty, or one certificate's subject is not
@@ -302,11 +297,11 @@ class RevocationChecker:
         Return whether the certificate with *serial_number* of *issuer*, or a
         trusted issuer above it, is revoked; it must have been verified already.
 
-        What is not given is not known. REVOKED and UNDETERMINED are said where
-        they may be the answer to ``check`` for a certificate that fits,
-        NOT_REVOKED where it is for each: a CRL that may be the certificate's may
-        revoke it, and only a current CRL that is all such certificates' clears
-        it. With all facts given this says what ``check`` does.
+        Facts that are not given are unknown, so several certificates are possible. The
+        result is REVOKED or UNDETERMINED if ``check`` could return that for one of
+        them, and NOT_REVOKED only if ``check`` would for all. So a CRL that may cover
+        the certificate may revoke it, but only a current CRL that covers all possible
+        certificates clears it. With all facts given, the result is that of ``check``.
 
         Args:
             issuer: the issuer certificate (PEM, DER, a path or a
@@ -314,13 +309,14 @@ class RevocationChecker:
                 for all trusted keys of it, as for a certificate without
                 authority key id.
             serial_number: the certificate's.
-            distribution_points: all of the certificate's, an empty sequence for
+            distribution_points: all of the certificate's, an empty sequence if it has
                 none; text is the URI of one (RFC 5280 4.2.1.13).
-            not_after: the end of its validity period; where that is not known it
-                is taken not to have expired.
+            not_after: the end of its validity period. If that is not known, the
+                certificate counts as not expired.
             is_ca: whether it is a CA certificate.
 
-        The result's ``certificate`` is None where the certificate itself decided.
+        The result's ``certificate`` is None if the certificate itself decided, rather
+        than an issuer above it.
 
         Raises:
             CertificateError: *issuer* is neither certificate nor Name.
@@ -351,7 +347,7 @@ class RevocationChecker:
         return result
 
     def _check(self, certificates: Sequence[CertificateFacts]) -> list[CheckResult]:
-        """Judge certificates, with those above them, by one snapshot at one time."""
+        """Check certificates and the issuers above them, by one snapshot at one time."""
         path_checker = self._path_checker()
         if isinstance(path_checker, str):
             return [unavailable(certificate, path_checker) for certificate in certificates]
@@ -371,7 +367,7 @@ class RevocationChecker:
         """
         Ask the store for a newer set now; return whether one was taken.
 
-        What is held stays in use when this raises.
+        If this raises, the last set stays in use.
 
         Raises:
             StoreError: the store does not answer, or its catalog is refused.
@@ -383,10 +379,10 @@ class RevocationChecker:
 
     def preload(self) -> None:
         """
-        Read the published set now and load its images, as far as *image_memory*
-        holds them and they are few, so that the first check does not.
+        Read the published set now and load its images, so that the first check need
+        not. Only the first few images are loaded, as far as they fit *image_memory*.
 
-        What fails is logged, and tried again when it is needed.
+        Failures are logged, and checks try again.
 
         Raises:
             IndexClosedError: the checker is closed.
@@ -395,7 +391,8 @@ class RevocationChecker:
 
     def freshness(self) -> Freshness:
         """
-        Return how well the store is kept up with; cheap enough for every request.
+        Return how old the set is and what the polls of the store cost; cheap enough
+        for every request.
 
         Raises:
             IndexClosedError: the checker is closed.
@@ -404,7 +401,7 @@ class RevocationChecker:
 
     def status(self) -> CheckerStatus:
         """
-        Return what is held and what last went wrong, without asking the store.
+        Return the CRLs in use and all that is wrong, without asking the store.
 
         Raises:
             IndexClosedError: the checker is closed.
@@ -430,7 +427,7 @@ class RevocationChecker:
         )
 
     def close(self) -> None:
-        """Let go of the images. Checks under way in other threads still end well."""
+        """Unload the images. Checks that are under way in other threads can go on."""
         in_use, self._set = self._set, None
         if in_use is not None:
             in_use.close()
@@ -457,8 +454,8 @@ def _is_self_signed(certificate: CertificateFacts) -> bool | None:
     if not is_self_issued(certificate):
         return False
     try:
-        # Only here: a checker over a store needs no `cryptography`, as the publisher
-        # has decided that and the catalog says it.
+        # Imported only here: a checker of a store needs no `cryptography`, because the
+        # publisher decided this and the catalog says it.
         from crlcheck.signature import is_self_signed
     except ImportError:
         return None
