@@ -1,4 +1,4 @@
-"""The bundles of the Lambda functions, made as the documents say, and the wheel in them."""
+"""The Lambda functions apart from crlcheck: what importing them needs, and their bundles."""
 
 from __future__ import annotations
 
@@ -154,3 +154,22 @@ def test_the_preprocessor_s_bundle_publishes(
     checker = crlcheck.RevocationChecker(store)
     verdict = checker.check(PKI.client("revoked").encode()).status
     assert verdict is crlcheck.RevocationStatus.REVOKED
+
+
+def test_only_the_handlers_need_settings() -> None:
+    """
+    Every module of the Lambda functions but the handlers can be imported in a process
+    without any environment variable, as in a unit test.
+    """
+    modules = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for function in ("lambda_authorizer", "preprocessor")
+        for path in sorted((ROOT / function).glob("*.py"))
+        if path.name != "handler.py"
+    ]
+    assert {"lambda_authorizer.protection", "preprocessor.events"} <= set(modules)
+    program = "".join(f"import {module}\n" for module in modules)
+    run = subprocess.run(
+        [sys.executable, "-P", "-c", program], env={}, capture_output=True, text=True, check=False
+    )
+    assert (run.returncode, run.stderr) == (0, "")

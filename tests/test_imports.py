@@ -13,7 +13,6 @@ import pytest
 
 import crlcheck
 
-ROOT = Path(__file__).parents[1]
 HEAVY = {"boto3", "botocore", "cryptography", "numpy", "pyroaring"}
 
 
@@ -44,26 +43,6 @@ def test_importing_loads_no_heavy_package(statement: str) -> None:
     loaded = _loaded_after(statement)
     assert "crlcheck" in loaded
     assert loaded & HEAVY == set()
-
-
-@pytest.mark.uninstrumented
-def test_only_the_handlers_need_settings() -> None:
-    """
-    Every module of the Lambda functions but the handlers can be imported in a process
-    without any environment variable, as in a unit test.
-    """
-    modules = [
-        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        for function in ("lambda_authorizer", "preprocessor")
-        for path in sorted((ROOT / function).glob("*.py"))
-        if path.name != "handler.py"
-    ]
-    assert {"lambda_authorizer.protection", "preprocessor.events"} <= set(modules)
-    program = "".join(f"import {module}\n" for module in modules)
-    run = subprocess.run(
-        [sys.executable, "-P", "-c", program], env={}, capture_output=True, text=True, check=False
-    )
-    assert (run.returncode, run.stderr) == (0, "")
 
 
 def test_importing_crlcheck_loads_no_module_of_its_own() -> None:
