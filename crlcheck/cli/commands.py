@@ -286,6 +286,9 @@ def demo_command(num_entries: int, directory: Path | None, as_json: bool) -> int
 
     S3 is a local server for the time being. Where nginx is installed, clients also
     call by real mutual TLS. Then every CRL of NIST's PKITS is compiled or refused.
+
+    It runs the Lambda functions, which are not installed with crlcheck: use make demo
+    in a checkout. --files works anywhere.
     """
     from crlcheck.cli import demo
 
