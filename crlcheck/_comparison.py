@@ -131,11 +131,6 @@ def speaking(record: ScopeRecord) -> ImageMetadata:
     return (record.delta or record.base).metadata
 
 
-def is_past(metadata: ImageMetadata, now: datetime) -> bool:
-    """Whether a CRL is past its nextUpdate."""
-    return metadata.next_update is not None and metadata.next_update < now
-
-
 def _is_small(limit: int, *records: ScopeRecord) -> bool:
     return all(
         record.base.metadata.num_entries <= limit

@@ -57,6 +57,10 @@ class ImageMetadata:
         """Whether the CRL is a delta CRL (RFC 5280 5.2.4)."""
         return self.base_crl_number is not None
 
+    def is_past(self, now: datetime) -> bool:
+        """Whether the CRL is past its nextUpdate (RFC 5280 5.1.2.5)."""
+        return self.next_update is not None and now > self.next_update
+
     @property
     def scope(self) -> str:
         """

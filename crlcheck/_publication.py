@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from crlcheck._comparison import is_past, revokes_no_more, speaking
+from crlcheck._comparison import revokes_no_more, speaking
 from crlcheck._issuers import public_key_hash
 from crlcheck._json import time_text
 from crlcheck._metadata import ImageMetadata
@@ -389,7 +389,7 @@ class Publication:
         """
         now = self._rules.clock().replace(microsecond=0)
         serving, offered = speaking(current), self._compiled.metadata
-        if is_past(serving, now) or not is_past(offered, now):
+        if serving.is_past(now) or not offered.is_past(now):
             return
         if delta is not None and not self._is_delta:
             return  # the delta beside it says that the scope is current

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 
-from crlcheck._comparison import RECENT, is_past, speaking
+from crlcheck._comparison import RECENT, speaking
 from crlcheck._difference import Difference
 from crlcheck._issuers import IssuerKeys, TrustedIssuer
 from crlcheck._json import time_text
@@ -26,8 +26,8 @@ def warnings_of(
     now: datetime,
 ) -> Iterator[PublishWarning]:
     """Yield what is remarkable about a CRL and what it changed in its own scope."""
-    if is_past(offered, now):
-        stale = is_past(speaking(after), now)
+    if offered.is_past(now):
+        stale = speaking(after).is_past(now)
         effect = ": certificates that it does not list are STALE" if stale else ""
         yield PublishWarning(
             PublishWarningKind.EXPIRED,
@@ -139,7 +139,7 @@ def warnings_of_neighbours(
     for other in others:
         theirs = speaking(other)
         older, newer = sorted((own, theirs), key=lambda one: one.this_update)
-        if older.this_update == newer.this_update or is_past(older, now) or not is_past(newer, now):
+        if older.this_update == newer.this_update or older.is_past(now) or not newer.is_past(now):
             continue
         if not _may_overlap(own, theirs) or not _are_of_one_issuer(own, theirs, keys):
             continue

@@ -31,7 +31,7 @@ from http.client import (
 from typing import Any, Unpack
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
-from crlcheck._comparison import is_past, speaking
+from crlcheck._comparison import speaking
 from crlcheck._deadline import TimedSocket, connect, resolve, secure
 from crlcheck._json import members_of, parse_json, time_text
 from crlcheck._metadata import ImageMetadata
@@ -396,7 +396,7 @@ def _is_published(store: ObjectStore, crls: object, now: datetime) -> bool:
         tombstone = catalog.tombstones.get(crl["scope"])
         if record is None or (tombstone is not None and tombstone.accepts_any):
             return False
-        if is_past(speaking(record), now):
+        if speaking(record).is_past(now):
             return False
         standing = [image for image in record.images() if _stands_for(image.metadata, crl)]
         if not standing or not all(is_intact(store, image) for image in standing):

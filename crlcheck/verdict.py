@@ -427,7 +427,7 @@ def read(evidence: Evidence, now: datetime, policy: Policy) -> Reading:
     latest = latest_of(base, delta, now, policy)
     changed = evidence.delta_entry
     if changed is not None and changed.reason_code is ReasonCode.REMOVE_FROM_CRL:
-        if entry is not None and is_hold(entry) and latest is delta and not is_stale(delta, now):
+        if entry is not None and is_hold(entry) and latest is delta and not delta.is_past(now):
             entry = None
         changed = None
     if changed is not None and (entry is None or is_hold(entry) or not is_hold(changed)):
@@ -456,7 +456,7 @@ def has_begun(metadata: ImageMetadata, now: datetime, policy: Policy) -> bool:
 
 
 def lateness_of(metadata: ImageMetadata, now: datetime, policy: Policy) -> Lateness:
-    if not is_stale(metadata, now):
+    if not metadata.is_past(now):
         return Lateness.CURRENT
     return Lateness.GRACE if _in_grace(metadata, now, policy) else Lateness.STALE
 
@@ -481,10 +481,6 @@ def latest_of(
 ) -> ImageMetadata:
     """Return the delta if it is valid already, else the complete CRL."""
     return delta if delta is not None and has_begun(delta, now, policy) else base
-
-
-def is_stale(metadata: ImageMetadata, now: datetime) -> bool:
-    return metadata.next_update is not None and now > metadata.next_update
 
 
 def _in_grace(metadata: ImageMetadata, now: datetime, policy: Policy) -> bool:

@@ -115,7 +115,7 @@ def _members(metadata: ImageMetadata) -> dict[str, Any]:
 
 def _fields(metadata: ImageMetadata) -> dict[str, object]:
     now = datetime.now(UTC)
-    stale = metadata.next_update is not None and metadata.next_update < now
+    stale = metadata.is_past(now)
     duplicates = count(metadata.num_duplicates, "duplicate")
     fields: dict[str, object] = {
         "issuer": name_text(metadata.issuer),
@@ -205,7 +205,7 @@ def _catalog_table(scopes: Mapping[str, ScopeRecord]) -> Table:
     for record in scopes.values():
         for image in record.images():
             metadata = image.metadata
-            stale = metadata.next_update is not None and metadata.next_update < now
+            stale = metadata.is_past(now)
             kind = " (delta)" if metadata.is_delta else ""
             table.add_row(
                 name_text(metadata.issuer),

@@ -11,7 +11,7 @@ from typing import Any
 import click
 from rich.table import Column, Table
 
-from crlcheck._comparison import is_past, speaking
+from crlcheck._comparison import speaking
 from crlcheck._json import time_text
 from crlcheck._name import name_text
 from crlcheck._serial import parse_serial_text
@@ -91,7 +91,7 @@ def scope_list(store: str, as_json: bool) -> int:
     for key, record in catalog.scopes.items():
         for image in record.images():
             metadata = image.metadata
-            stale = " (stale)" if is_past(metadata, now) else ""
+            stale = " (stale)" if metadata.is_past(now) else ""
             table.add_row(
                 key, crl_text(metadata), f"{metadata.num_entries:,}",
                 f"{time_text(metadata.next_update) or ''}{stale}",
@@ -115,7 +115,7 @@ def _scope(record: ScopeRecord) -> dict[str, Any]:
         "crls": [crl_text(image.metadata) for image in record.images()],
         "num_entries": record.base.metadata.num_entries,
         "next_update": time_text(record.base.metadata.next_update),
-        "stale": is_past(speaking(record), datetime.now(UTC)),
+        "stale": speaking(record).is_past(datetime.now(UTC)),
         "source": record.source,
     }
 

@@ -199,7 +199,7 @@ def export_command(store: str, format_name: str, output: Path) -> int:
     denied = [denial for denial in catalog.denied if denial.holds(now)]
     if crl.issuing_distribution_point is not None:
         found = "the CRL is for a part of its issuer's certificates"
-    elif crl.next_update is not None and now > crl.next_update:
+    elif crl.is_past(now):
         found = f"the CRL has been stale since {time_text(crl.next_update)}"
     elif not all(names_match(denial.issuer, crl.issuer) for denial in denied):
         found = "a certificate of another issuer is denied, and whatever it issued"
