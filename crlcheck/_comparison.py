@@ -10,12 +10,12 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 
 from crlcheck._difference import Difference, Listing, compare, revokes_more
-from crlcheck._metadata import ImageMetadata
 from crlcheck.catalog import PublishedImage, ScopeRecord
 from crlcheck.compiler import CompiledImage
 from crlcheck.errors import CrlCheckError
 from crlcheck.index import RevocationIndex, open_index
 from crlcheck.stores import ObjectStore
+from crlcheck.types import ImageMetadata
 
 RECENT = timedelta(days=90)
 """A revocation younger than this that is lifted is worth a warning."""

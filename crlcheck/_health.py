@@ -8,7 +8,6 @@ from functools import cached_property
 
 from crlcheck._images import CachedImage
 from crlcheck._json import time_text
-from crlcheck._metadata import ImageMetadata
 from crlcheck._name import name_text
 from crlcheck._path import PathChecker
 from crlcheck._points import (
@@ -23,6 +22,7 @@ from crlcheck._wording import crl_text
 from crlcheck.scope import IssuerKey
 from crlcheck.types import (
     DistributionPoint,
+    ImageMetadata,
     Policy,
     ProblemKind,
     RevocationStatus,

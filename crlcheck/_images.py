@@ -10,9 +10,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
 from crlcheck import _polling
-from crlcheck._metadata import ImageMetadata
 from crlcheck.errors import IndexFileError, StoreError, StoreUnavailableError
 from crlcheck.index import RevocationIndex
+from crlcheck.types import ImageMetadata
 
 IMAGE_OVERHEAD = 16 << 10
 """About how many bytes an open image takes beside its own: objects and locks."""

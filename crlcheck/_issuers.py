@@ -18,9 +18,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from crlcheck._key_ids import derived_key_ids
-from crlcheck._metadata import ImageMetadata
 from crlcheck._name import directory_name, name_key, names_match
-from crlcheck.types import CertificateFacts
+from crlcheck.types import CertificateFacts, ImageMetadata
 
 
 def public_key_hash(certificate: CertificateFacts) -> bytes:

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, TypedDict
 
 from crlcheck._binding import PAGE_SIZE, CrlFields, CrlParser, ParsedCrl, SortedEntries
 from crlcheck._bitmap import serialize_bitmap
-from crlcheck._metadata import ImageMetadata
+from crlcheck._metadata import metadata_to_bytes
 from crlcheck._name import name_hash
 from crlcheck._signature_scheme import signature_scheme
 from crlcheck._source import CrlSource, SourceReader
 from crlcheck._worker import Call, Worker
 from crlcheck.errors import MalformedCrlError, UnsupportedCrlError
-from crlcheck.types import CertificateFacts, CompileReport, CrlWarning
+from crlcheck.types import CertificateFacts, CompileReport, CrlWarning, ImageMetadata
 
 if TYPE_CHECKING:
     from crlcheck.signature import TbsVerifier
@@ -119,7 +119,7 @@ class VerifiedCrl:
         """
         Give the image to *sink*, the header last; whatever it raises ends that.
         """
-        image = self._entries.start_image(self.metadata.to_bytes(), serialize_bitmap)
+        image = self._entries.start_image(metadata_to_bytes(self.metadata), serialize_bitmap)
         pending: deque[tuple[Call[bytes], bytearray]] = deque()
         digests: list[Call[bytes]] = []
         offset = image.header_size
@@ -136,23 +136,11 @@ class VerifiedCrl:
         digest = hashlib.sha256(header + table).digest()
         sink(offset, table + digest)
         sink(0, header)
-        return self._report(digest.hex(), offset + len(table) + len(digest))
-
-    def _report(self, digest: str, image_size: int) -> CompileReport:
-        metadata = self.metadata
         return CompileReport(
-            issuer=metadata.issuer,
-            num_entries=metadata.num_entries,
-            num_duplicates=metadata.num_duplicates,
-            crl_number=metadata.crl_number,
-            base_crl_number=metadata.base_crl_number,
-            this_update=metadata.this_update,
-            next_update=metadata.next_update,
-            image_size=image_size,
+            self.metadata,
             source_size=self._source_size,
-            tbs_digest=metadata.tbs_digest,
-            digest=digest,
-            warnings=metadata.warnings,
+            image_size=offset + len(table) + len(digest),
+            digest=digest.hex(),
         )
 
 

@@ -15,7 +15,6 @@ from datetime import datetime, timedelta
 from crlcheck._comparison import revokes_no_more, speaking
 from crlcheck._issuers import public_key_hash
 from crlcheck._json import time_text
-from crlcheck._metadata import ImageMetadata
 from crlcheck._name import name_text, names_match
 from crlcheck._swap import MAX_SWAPS, Mark, back_off, read_catalog, read_mark, swap
 from crlcheck._wording import count, crl_text
@@ -46,7 +45,7 @@ from crlcheck.errors import (
 )
 from crlcheck.index import open_index
 from crlcheck.stores import ObjectStore
-from crlcheck.types import CertificateFacts, PublishReport
+from crlcheck.types import CertificateFacts, ImageMetadata, PublishReport
 
 MIN_LOST_ENTRIES = 10
 """A CRL that loses no more entries than this never counts as shrunk."""
@@ -542,11 +541,9 @@ class Publication:
         self.after, self.catalog = record, catalog
         return PublishReport(
             compiled=self._compiled.report,
-            scope=self._scope,
             image_name=(record.delta if self._is_delta and record.delta else record.base).name,
             generation=catalog.generation,
             published=published,
-            is_delta=self._is_delta,
             num_lost_swaps=self._num_lost,
             issuer_name=name_text(self._compiled.metadata.issuer),
         )

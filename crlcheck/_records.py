@@ -15,10 +15,11 @@ from datetime import datetime
 from typing import Any
 
 from crlcheck._json import members_of, read_time, take, take_time, time_text, typed
-from crlcheck._metadata import METADATA_MEMBERS, ImageMetadata
+from crlcheck._metadata import METADATA_MEMBERS, metadata_from_json, metadata_to_json
 from crlcheck._name import name_key
 from crlcheck._object_store import check_name
 from crlcheck.errors import CorruptIndexError
+from crlcheck.types import ImageMetadata
 
 IMAGE_PREFIX = "images/"
 """What the name of every image in a store begins with."""
@@ -68,7 +69,7 @@ class PublishedImage:
             "digest": self.digest,
             "size": self.size,
             "since": self.since,
-            "metadata": {**self.unknown_metadata, **self.metadata.to_json()},
+            "metadata": {**self.unknown_metadata, **metadata_to_json(self.metadata)},
         }
 
     @classmethod
@@ -81,7 +82,7 @@ class PublishedImage:
         since = typed(members.pop("since", 0), int, f"{where}.since")
         said = take(members, "metadata", dict, where)
         try:
-            metadata = ImageMetadata.from_json(said)
+            metadata = metadata_from_json(said)
             rest = {name: said[name] for name in said.keys() - METADATA_MEMBERS}
             return cls(name, digest, size, metadata, since, members, rest)
         except (ValueError, CorruptIndexError) as error:
@@ -382,8 +383,8 @@ class Tombstone:
             "action": self.action.value,
             "at": time_text(self.at),
             "note": self.note,
-            "base": self.base.to_json(),
-            "delta": None if self.delta is None else self.delta.to_json(),
+            "base": metadata_to_json(self.base),
+            "delta": None if self.delta is None else metadata_to_json(self.delta),
             "accepts_any": self.accepts_any,
             **({"accepts_same": True} if self.accepts_same else {}),
         }
@@ -395,12 +396,12 @@ class Tombstone:
         try:
             delta = members.pop("delta", None)
             if delta is not None:
-                delta = ImageMetadata.from_json(typed(delta, dict, f"{where}.delta"))
+                delta = metadata_from_json(typed(delta, dict, f"{where}.delta"))
             return cls(
                 action=ScopeAction(take(members, "action", str, where)),
                 at=take_time(members, "at", where),
                 note=take(members, "note", str, where),
-                base=ImageMetadata.from_json(take(members, "base", dict, where)),
+                base=metadata_from_json(take(members, "base", dict, where)),
                 delta=delta,
                 accepts_any=take(members, "accepts_any", bool, where),
                 accepts_same=typed(

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from crlcheck._json import time_text
-from crlcheck._metadata import ImageMetadata
 from crlcheck._wording import (
     REASON_TEXTS,
     WAIVED_TEXTS,
@@ -23,6 +22,7 @@ from crlcheck.scope import Coverage, IssuerKey
 from crlcheck.types import (
     CertificateFacts,
     CheckResult,
+    ImageMetadata,
     Policy,
     RevocationStatus,
     RevokedEntry,

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from crlcheck._images import IMAGE_OVERHEAD, CachedImage, ImageCache
-from crlcheck._metadata import ImageMetadata
 from crlcheck._name import name_key
 from crlcheck.catalog import Catalog, Denial, PublishedImage, delta_fits
 from crlcheck.certificate import load_certificate
@@ -23,7 +22,7 @@ from crlcheck.errors import (
 from crlcheck.index import RevocationIndex, open_index
 from crlcheck.scope import ScopeTable, TrustedIssuer
 from crlcheck.stores import ObjectStore
-from crlcheck.types import CertificateFacts
+from crlcheck.types import CertificateFacts, ImageMetadata
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self, Unpack
 
-from crlcheck._metadata import ImageMetadata
 from crlcheck._pipeline import Chunk, CompileOptions, Options, read_crl
 from crlcheck._source import BinaryReader, CrlSource, split_crls
 from crlcheck.certificate import CertificateSource, load_certificates
-from crlcheck.types import CertificateFacts, CompileReport
+from crlcheck.types import CertificateFacts, CompileReport, ImageMetadata
 
 __all__ = [
     "BinaryReader",
@@ -39,9 +38,13 @@ class CompiledImage:
     """An image in a temporary file, which the context manager removes."""
 
     report: CompileReport
-    metadata: ImageMetadata
     path: Path
     signer: CertificateFacts | None
+
+    @property
+    def metadata(self) -> ImageMetadata:
+        """What the image says of the CRL."""
+        return self.report.metadata
 
     @property
     def digest(self) -> str:
@@ -128,7 +131,7 @@ def compile_to_temporary(
         except BaseException:
             path.unlink(missing_ok=True)
             raise
-        return CompiledImage(report, crl.metadata, path, crl.signer)
+        return CompiledImage(report, path, crl.signer)
 
 
 def _compile_to(

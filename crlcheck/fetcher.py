@@ -34,7 +34,6 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit
 from crlcheck._comparison import speaking
 from crlcheck._deadline import TimedSocket, connect, resolve, secure
 from crlcheck._json import members_of, parse_json, time_text
-from crlcheck._metadata import ImageMetadata
 from crlcheck._pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck._publication import is_intact
 from crlcheck._source import DEFAULT_MAX_CRLS
@@ -43,7 +42,7 @@ from crlcheck.certificate import CertificateSource
 from crlcheck.errors import CrlError, FetchError
 from crlcheck.publisher import PublishOptions, publish_each
 from crlcheck.stores import ObjectStore, open_store
-from crlcheck.types import PublishReport
+from crlcheck.types import ImageMetadata, PublishReport
 
 _PREFIX = "fetch/"
 _MAX_REDIRECTS = 3

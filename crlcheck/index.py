@@ -28,7 +28,7 @@ from crlcheck._binding import (
     Lookup,
     NativeImage,
 )
-from crlcheck._metadata import ImageMetadata
+from crlcheck._metadata import metadata_from_bytes
 from crlcheck._name import name_key
 from crlcheck._serial import canonical_serial
 from crlcheck.errors import CorruptIndexError, IndexClosedError
@@ -97,7 +97,7 @@ class RevocationIndex(Lookup):
         self._names = layout.issuers
         self._numbers: dict[bytes, list[int]] | None = None
         self._num_entries = layout.num_entries
-        self.metadata = ImageMetadata.from_bytes(layout.metadata)
+        self.metadata = metadata_from_bytes(layout.metadata)
         """What the image says of its CRL."""
         self._attach(image, image.address, len(self._names))
 

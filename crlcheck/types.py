@@ -8,6 +8,7 @@ Names are those of RFC 5280. Every ``datetime`` is aware and in UTC.
 from __future__ import annotations
 
 import enum
+import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -162,29 +163,121 @@ class RevokedEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class CompileReport:
+class ImageMetadata:
     """
-    What compiling one CRL found.
+    What an image says of its CRL: the CRL's own fields, who verified it, and the counts.
 
-    Sizes are bytes. ``image`` holds the image where no output was given.
-    ``tbs_digest`` identifies the CRL: algorithm and hex digest of the signed
-    bytes, as in ``"sha256:9f…"``. ``digest`` is the hex digest that
-    authenticates the image.
+    ``issuer`` and ``issuing_distribution_point`` are whole DER elements;
+    ``issuer_hash`` is the SHA-256 of the canonical issuer name and
+    ``verifier_key_hash`` that of the verifying certificate's
+    subjectPublicKeyInfo, None in an image that nobody verified.
     """
 
+    version: int
     issuer: bytes
-    num_entries: int
-    num_duplicates: int
+    issuer_hash: bytes
+    authority_key_id: bytes | None
+    verifier_key_hash: bytes | None
+    verifier_subject_key_id: bytes | None
+    issuing_distribution_point: bytes | None
     crl_number: int | None
     base_crl_number: int | None
     this_update: datetime
     next_update: datetime | None
-    image_size: int
-    source_size: int
+    expired_certs_on_crl: datetime | None
+    signature_algorithm: str
     tbs_digest: str
-    digest: str
+    num_entries: int
+    num_duplicates: int
+    attributes: bool
     warnings: CrlWarning
+
+    @property
+    def verified(self) -> bool:
+        """Whether a trusted issuer's key verified the CRL before it was compiled."""
+        return self.verifier_key_hash is not None
+
+    @property
+    def is_delta(self) -> bool:
+        """Whether the CRL is a delta CRL (RFC 5280 5.2.4)."""
+        return self.base_crl_number is not None
+
+    def is_past(self, now: datetime) -> bool:
+        """Whether the CRL is past its nextUpdate (RFC 5280 5.1.2.5)."""
+        return self.next_update is not None and now > self.next_update
+
+    @property
+    def scope(self) -> str:
+        """
+        The scope this CRL speaks for, as a hex key: the canonical issuer name,
+        the key that verified it and its whole issuingDistributionPoint.
+        """
+        parts = (self.issuer_hash, self.verifier_key_hash, self.issuing_distribution_point)
+        digest = hashlib.sha256()
+        for part in parts:
+            digest.update(len(part or b"").to_bytes(8, "big") + (part or b""))
+        return digest.hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class CompileReport:
+    """
+    What compiling one CRL found: what its image says of it, and sizes in bytes.
+
+    ``image`` holds the image where no output was given. ``digest`` is the hex digest
+    that authenticates the image.
+    """
+
+    metadata: ImageMetadata
+    source_size: int
+    image_size: int
+    digest: str
     image: bytes | None = field(default=None, repr=False)
+
+    @property
+    def issuer(self) -> bytes:
+        """The CRL's issuer, a Name as DER."""
+        return self.metadata.issuer
+
+    @property
+    def num_entries(self) -> int:
+        """How many entries the image has."""
+        return self.metadata.num_entries
+
+    @property
+    def num_duplicates(self) -> int:
+        """How many entries of the CRL were merged into others."""
+        return self.metadata.num_duplicates
+
+    @property
+    def crl_number(self) -> int | None:
+        """The CRL number; None without one."""
+        return self.metadata.crl_number
+
+    @property
+    def base_crl_number(self) -> int | None:
+        """The BaseCRLNumber of a delta CRL; None of a complete one."""
+        return self.metadata.base_crl_number
+
+    @property
+    def this_update(self) -> datetime:
+        """When the CRL was issued."""
+        return self.metadata.this_update
+
+    @property
+    def next_update(self) -> datetime | None:
+        """When the next CRL will be there at the latest."""
+        return self.metadata.next_update
+
+    @property
+    def tbs_digest(self) -> str:
+        """What identifies the CRL: algorithm and hex digest of its signed bytes."""
+        return self.metadata.tbs_digest
+
+    @property
+    def warnings(self) -> CrlWarning:
+        """What was accepted although it is not as it should be."""
+        return self.metadata.warnings
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as JSON-ready values, for logs: the issuer's DER in hex, no image."""
@@ -255,11 +348,9 @@ class PublishReport:
     """
 
     compiled: CompileReport
-    scope: str
     image_name: str
     generation: int
     published: bool
-    is_delta: bool = False
     num_newly_revoked: int | None = None
     num_lifted: int | None = None
     num_lifted_recently: int | None = None
@@ -267,6 +358,16 @@ class PublishReport:
     seconds: Mapping[str, float] = field(default_factory=dict, compare=False)
     num_lost_swaps: int = 0
     issuer_name: str = ""
+
+    @property
+    def scope(self) -> str:
+        """The key of the CRL's scope."""
+        return self.compiled.metadata.scope
+
+    @property
+    def is_delta(self) -> bool:
+        """Whether the CRL is its scope's delta."""
+        return self.compiled.metadata.is_delta
 
 
 class StaleRule(enum.Enum):

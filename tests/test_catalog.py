@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crlcheck._metadata import metadata_to_json
 from crlcheck.catalog import Catalog, IssuerRecord
 from crlcheck.errors import CatalogRollbackError, StoreError
 from support.catalogs import NOW, a_scope, catalog, changed, image, issuer, metadata, record
@@ -62,7 +63,7 @@ def test_the_members_by_name() -> None:
                     "digest": image().digest,
                     "size": 4096,
                     "since": 1,
-                    "metadata": metadata().to_json(),
+                    "metadata": metadata_to_json(metadata()),
                 },
                 "delta": None,
                 "source": "s3://in/crl/a.crl",

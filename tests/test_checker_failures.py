@@ -9,7 +9,6 @@ from datetime import timedelta
 import pytest
 
 from crlcheck import _polling
-from crlcheck._metadata import ImageMetadata
 from crlcheck.catalog import CATALOG_NAME, Catalog, IssuerRecord, PublishedImage, ScopeRecord
 from crlcheck.compiler import compile_unverified_crl
 from crlcheck.errors import (
@@ -20,7 +19,7 @@ from crlcheck.errors import (
     StoreUnavailableError,
 )
 from crlcheck.index import open_index
-from crlcheck.types import RevocationStatus, UndeterminedCause
+from crlcheck.types import ImageMetadata, RevocationStatus, UndeterminedCause
 from support.checking import (
     BAD,
     CA,

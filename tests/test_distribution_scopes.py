@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from crlcheck._metadata import ImageMetadata
 from crlcheck._name import name_key
 from crlcheck._points import comparable_uri, point_keys, point_of_name
 from crlcheck.scope import ALL_REASONS, ScopeTable
-from crlcheck.types import CertificateFacts, DistributionPoint, UndeterminedCause
+from crlcheck.types import CertificateFacts, DistributionPoint, ImageMetadata, UndeterminedCause
 from support.values import (
     PRINTABLE_STRING,
     der,

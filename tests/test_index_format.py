@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from crlcheck._metadata import ImageMetadata
-from crlcheck.types import CrlWarning, ReasonCode
+from crlcheck.types import CrlWarning, ImageMetadata, ReasonCode
 from data import make_golden
 from support.format_fields import read_field
 from support.format_reader import BitmapTable, GapsTable, Image, Shape

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crlcheck._metadata import ImageMetadata
 from crlcheck._publication import check_no_rollback
 from crlcheck.errors import CrlBaseMissingError, CrlRollbackError
 from crlcheck.operations import remove_scope, reset_scope
+from crlcheck.types import ImageMetadata
 from support.memory_store import MemoryStore
 from support.pki import DAY, NOW, delta_of, make_crl
 from support.publishing import CA, catalog_of, publish

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crlcheck._metadata import ImageMetadata
 from crlcheck._name import names_match
 from crlcheck.scope import (
     ApplicableCrl,
@@ -17,7 +16,7 @@ from crlcheck.scope import (
     ScopeTable,
     looks_self_signed,
 )
-from crlcheck.types import CertificateFacts, UndeterminedCause
+from crlcheck.types import CertificateFacts, ImageMetadata, UndeterminedCause
 from support.values import (
     PRINTABLE_STRING,
     make_certificate,

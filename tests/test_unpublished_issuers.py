@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from crlcheck._metadata import ImageMetadata
 from crlcheck._swap import read_catalog, swap
 from crlcheck.certificate import load_certificate
 from crlcheck.demo.encoding import encode_extension
@@ -18,7 +17,13 @@ from crlcheck.errors import CertificateError
 from crlcheck.operations import deny_certificate, remove_scope
 from crlcheck.publisher import publish_crl
 from crlcheck.scope import ScopeTable
-from crlcheck.types import DistributionPoint, Policy, RevocationStatus, UndeterminedCause
+from crlcheck.types import (
+    DistributionPoint,
+    ImageMetadata,
+    Policy,
+    RevocationStatus,
+    UndeterminedCause,
+)
 from support.checking import CA, make_checker, verdict
 from support.memory_store import MemoryStore
 from support.pki import NOW, make_authority, make_client, make_crl

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crlcheck._metadata import ImageMetadata
 from crlcheck._results import unavailable, uncovered, worst
 from crlcheck.scope import ApplicableCrl, Coverage
 from crlcheck.types import (
     CheckResult,
+    ImageMetadata,
     Policy,
     ReasonCode,
     RevocationStatus,

@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 
-from crlcheck._metadata import ImageMetadata
 from crlcheck._name import name_hash
 from crlcheck._serial import parse_serial_text
 from crlcheck._wording import count
@@ -30,7 +29,7 @@ from crlcheck.cli.text import say, say_json
 from crlcheck.errors import CertificateError, IndexFileError, StoreError
 from crlcheck.index import open_index
 from crlcheck.scope import public_key_hash
-from crlcheck.types import CertificateFacts, CheckResult, RevocationStatus
+from crlcheck.types import CertificateFacts, CheckResult, ImageMetadata, RevocationStatus
 
 _COLORS = {
     RevocationStatus.REVOKED: "red",

@@ -10,7 +10,7 @@ from typing import Any
 from rich.table import Table
 
 from crlcheck._json import time_text
-from crlcheck._metadata import ImageMetadata
+from crlcheck._metadata import metadata_to_json
 from crlcheck._name import name_text
 from crlcheck._points import read_issuing_distribution_point
 from crlcheck._wording import (
@@ -32,6 +32,7 @@ from crlcheck.compiler import compile_unverified_crl
 from crlcheck.errors import CrlError, IndexFileError, StoreError
 from crlcheck.index import RevocationIndex, open_index
 from crlcheck.issuers import describe_issuers
+from crlcheck.types import ImageMetadata
 
 _IMAGE_MAGIC = b"\x89CRLX\r\n\x1a"
 _UNVERIFIED = "not verified: nobody has checked the signature here"
@@ -109,7 +110,7 @@ def _members(metadata: ImageMetadata) -> dict[str, Any]:
         "issuer_name": name_text(metadata.issuer),
         "verified": metadata.verified,
         "scope": metadata.scope,
-        "metadata": metadata.to_json(),
+        "metadata": metadata_to_json(metadata),
     }
 
 

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from crlcheck._metadata import ImageMetadata
 from crlcheck.catalog import Catalog, IssuerRecord, PublishedImage, ScopeRecord
-from crlcheck.types import CrlWarning
+from crlcheck.types import CrlWarning, ImageMetadata
 
 NOW = datetime(2026, 11, 2, tzinfo=UTC)
 

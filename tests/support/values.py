@@ -7,12 +7,12 @@ from __future__ import annotations
 import hashlib
 from datetime import UTC, datetime, timedelta
 
-from crlcheck._metadata import ImageMetadata
 from crlcheck._name import name_hash
 from crlcheck.types import (
     CertificateFacts,
     CrlWarning,
     DistributionPoint,
+    ImageMetadata,
     ReasonCode,
     RevokedEntry,
 )
