@@ -25,8 +25,8 @@ Pure: no input, output or clock. Section numbers are those of RFC 5280.
    them (6.3.3 d, e).
 7. None left: OUT_OF_SCOPE.
 
-For example, a CA publishes CRL A without issuingDistributionPoint for CA certificates
-only, and CRL B for http://ca.example/1. A client certificate that names
+For example, a CA publishes CRL A for CA certificates only, without the name of a
+distribution point, and CRL B for http://ca.example/1. A client certificate that names
 http://CA.example/1 is covered by B (3 c): hosts are compared without regard to case
 (7.4). A passes 3 a, but is for another kind (5). A client certificate that names
 http://ca.example/2 is covered by neither: OUT_OF_SCOPE (7).

@@ -101,6 +101,7 @@ def decide(
     # One CRL for all reasons, as most issuers have: steps 3 to 5 change nothing.
     if len(evidence) == 1 and evidence[0].reasons == ALL_REASONS:
         return _decide_by_crl(certificate, read(evidence[0], now, policy), now, policy)
+    # 1. Each CRL with its delta. 2. is done for each of them within step 3.
     scopes: dict[str, list[Reading]] = {}
     readings = (read(item, now, policy) for item in evidence)
     for reading in sorted(readings, key=_age, reverse=True):

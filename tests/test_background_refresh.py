@@ -324,7 +324,7 @@ def test_no_exception_ends_the_thread(
     error: BaseException, place: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """
-    Whatever a poll raises, wherever: it is counted, told in the status and in the
+    Whatever a poll raises, wherever: it is counted, it is in the status and in the
     log, and the thread goes on and takes what is published next.
     """
     store = CountingStore()
@@ -386,7 +386,7 @@ def test_a_check_s_own_poll_that_fails_by_anything_leaves_the_last_set(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """
-    As in the thread: counted, told with its traceback, and no request fails for it.
+    As in the thread: counted, logged with its traceback, and no request fails for it.
     """
     store = CountingStore()
     publish(store)

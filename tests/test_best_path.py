@@ -165,7 +165,7 @@ def test_the_best_of_several_circles_counts() -> None:
 
 def test_a_circle_of_unchecked_ways_says_nothing() -> None:
     """
-    Nobody could speak against them, and nobody did.
+    Nothing could be found against them, and nothing was.
     """
     unchecked = way(GOOD, 0, is_checked=False)
     assert best_path(0, {0: [unchecked]}.__getitem__) == [GOOD]

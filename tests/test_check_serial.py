@@ -298,7 +298,7 @@ def test_what_is_no_issuer_or_no_fact_is_refused() -> None:
 
 def test_a_store_that_is_down_is_an_answer() -> None:
     """
-    As for a certificate: before there is a set to judge by, it is
+    As for a certificate: before there is a set to use, it is
     UNDETERMINED(STORE_UNAVAILABLE).
     """
     store = CountingStore()

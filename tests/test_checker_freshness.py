@@ -306,7 +306,7 @@ def test_a_fork_before_or_after_the_first_check_works(when: str, tmp_path: Path)
     assert run.stdout.split("\n")[:2] == ["NOT_REVOKED 1", "0"], run.stderr
 
 
-# ---- what is told ----------------------------------------------------------------------
+# ---- the status ------------------------------------------------------------------------
 
 
 def test_the_status_is_fit_for_a_health_endpoint() -> None:

@@ -105,7 +105,7 @@ def test_a_set_that_is_too_old_answers_nobody() -> None:
 
 def test_a_store_that_fails_while_the_last_set_answers_is_a_warning() -> None:
     """
-    It is told, and it is no outage.
+    The status has it as a problem, and it is no outage.
     """
     store = CountingStore()
     publish(store)
@@ -304,7 +304,7 @@ def test_the_status_loads_nothing() -> None:
 
 def test_an_older_crl_in_its_time_answers_nobody_where_a_newer_one_hides_it() -> None:
     """
-    The newest CRL that speaks for a certificate decides whether the answer is stale:
+    The newest CRL that covers a certificate decides whether the answer is stale:
     a partition that is current clears nobody beside a newer CRL for all that is not.
     """
     store, clock = CountingStore(), Clock()
@@ -330,7 +330,7 @@ def test_an_older_crl_in_its_time_answers_nobody_where_a_newer_one_hides_it() ->
 def test_what_a_crl_is_for_decides_whether_it_answers_anybody(form: str) -> None:
     """
     One for some reasons clears nobody alone, and does so beside one for the others;
-    one for attribute certificates speaks for no certificate here.
+    one for attribute certificates covers no certificate here.
     """
     other = der(0xA0, der(0xA0, der(0x86, b"http://ca.test/2")))
     contents = {
@@ -391,7 +391,7 @@ def test_indexes_that_were_handed_over() -> None:
         assert is_cleared(checker, make_client(OTHER_CA, 5)) is answering
 
 
-# ---- how it is told ----------------------------------------------------------------
+# ---- as JSON and text --------------------------------------------------------------
 
 
 def test_problems_are_json_too() -> None:

@@ -1,4 +1,4 @@
-"""How the signer of a CRL is judged where it is not the certificate's issuer's own key."""
+"""How the signer of a CRL is checked where it is not the certificate's issuer's own key."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_signer_is_checked_one_step_further_than_the_certificate(
 ) -> None:
     """
     With a path depth of 0 that is the signer's own certificate, which its issuer's
-    CRL speaks of; with 1 that issuer too.
+    CRL covers; with 1 that issuer too.
     """
     store = world(
         (ROOT, [serial(SUB)]), (SUB, []), (CRL_KEY, []), issuers=[ROOT, SUB, ISSUING, CRL_KEY]

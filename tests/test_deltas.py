@@ -173,7 +173,7 @@ def test_a_catalog_with_a_delta_that_does_not_fit_is_refused() -> None:
 # ---- verdicts ------------------------------------------------------------------------------
 
 
-def judge(
+def decided(
     base_reason: ReasonCode | None = None,
     delta_reason: ReasonCode | None = None,
     *,
@@ -222,7 +222,7 @@ def test_base_and_delta_speak_together(
     The delta's entry wins, and its removeFromCRL lifts a hold and nothing else;
     in the base removeFromCRL revokes. The CRL named is the one that decided.
     """
-    assert judge(base, delta) == (status, None, number)
+    assert decided(base, delta) == (status, None, number)
 
 
 def test_an_expired_delta_keeps_its_revocations_only() -> None:
@@ -231,19 +231,19 @@ def test_an_expired_delta_keeps_its_revocations_only() -> None:
     is in its time.
     """
     past: dict[str, Any] = {"next_update": NOW - SECOND}
-    assert judge(None, ReasonCode.KEY_COMPROMISE, **past) == (REVOKED, None, 18)
-    assert judge(HOLD, REMOVE, **past) == (REVOKED, None, 17)
-    assert judge(**past) == (UNDETERMINED, UndeterminedCause.STALE, 18)
+    assert decided(None, ReasonCode.KEY_COMPROMISE, **past) == (REVOKED, None, 18)
+    assert decided(HOLD, REMOVE, **past) == (REVOKED, None, 17)
+    assert decided(**past) == (UNDETERMINED, UndeterminedCause.STALE, 18)
     grace = Policy(stale=StaleRule.GRACE, stale_grace=DAY)
-    assert judge(policy=grace, **past) == (NOT_REVOKED, None, 18)
-    assert judge(HOLD, REMOVE, policy=grace, **past) == (REVOKED, None, 17)
+    assert decided(policy=grace, **past) == (NOT_REVOKED, None, 18)
+    assert decided(HOLD, REMOVE, policy=grace, **past) == (REVOKED, None, 17)
 
 
 def test_a_current_delta_makes_an_expired_base_current() -> None:
     """
     RFC 5280 6.3.3 a: the complete CRL's nextUpdate does not count then.
     """
-    assert judge(late=2 * DAY, next_update=NOW + 3 * DAY) == (NOT_REVOKED, None, 18)
+    assert decided(late=2 * DAY, next_update=NOW + 3 * DAY) == (NOT_REVOKED, None, 18)
 
 
 def test_a_delta_of_the_future_revokes_only() -> None:
@@ -251,9 +251,9 @@ def test_a_delta_of_the_future_revokes_only() -> None:
     Before its time it neither lifts a hold nor stands for the base's time.
     """
     early: dict[str, Any] = {"this_update": NOW + DAY, "next_update": NOW + 2 * DAY}
-    assert judge(None, ReasonCode.KEY_COMPROMISE, **early) == (REVOKED, None, 18)
-    assert judge(HOLD, REMOVE, **early) == (REVOKED, None, 17)
-    assert judge(**early) == (NOT_REVOKED, None, 17)
+    assert decided(None, ReasonCode.KEY_COMPROMISE, **early) == (REVOKED, None, 18)
+    assert decided(HOLD, REMOVE, **early) == (REVOKED, None, 17)
+    assert decided(**early) == (NOT_REVOKED, None, 17)
 
 
 # ---- end to end ----------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Which CRL speaks for a certificate, by distribution point, kind and reasons."""
+"""Which CRLs cover a certificate, by distribution point, kind and reasons."""
 
 from __future__ import annotations
 
@@ -65,12 +65,25 @@ def pointing_at(*names: bytes, **fields: Any) -> CertificateFacts:
 def crls_for(
     certificate: CertificateFacts, *crls: ImageMetadata, **options: Any
 ) -> tuple[int, ...]:
-    """The positions of the CRLs that speak for a certificate of the CA."""
+    """The positions of the CRLs that cover a certificate of the CA."""
     return (
         ScopeTable(crls, [make_issuer(), *options.pop("issuers", ())], **options)
         .coverage(certificate)
         .crls
     )
+
+
+def test_the_example_of_the_rules() -> None:
+    """
+    A CRL for CA certificates covers no client, and one for a distribution point
+    covers those that name it, whatever the case of the host.
+    """
+    for_ca = make_metadata(issuing_distribution_point=idp(CA_ONLY))
+    partition = make_metadata(issuing_distribution_point=idp(names=(uri("http://ca.example/1"),)))
+    assert crls_for(pointing_at(uri("http://CA.example/1")), for_ca, partition) == (1,)
+    table = ScopeTable([for_ca, partition], [make_issuer()])
+    coverage = table.coverage(pointing_at(uri("http://ca.example/2")))
+    assert coverage.cause is UndeterminedCause.OUT_OF_SCOPE
 
 
 # ---- distribution points -----------------------------------------------------------
@@ -217,7 +230,7 @@ def test_a_crl_without_distribution_point_speaks_for_all() -> None:
 
 def test_a_certificate_without_distribution_point_needs_a_crl_without() -> None:
     """
-    A CRL that names a distribution point does not speak for it (PKITS 4.14.9),
+    A CRL that names a distribution point does not cover it (PKITS 4.14.9),
     unless that is the issuer's own name.
     """
     bare = make_certificate()
@@ -411,7 +424,7 @@ def test_reasons_are_those_of_both_sides() -> None:
     """
     What a CRL covers for a certificate is what its onlySomeReasons and the
     distribution point's reasons have in common (RFC 5280 6.3.3 d); with nothing
-    in common it does not speak.
+    in common it does not cover it.
     """
     name = uri("http://ca/1.crl")
     only = make_metadata(issuing_distribution_point=idp(SOME_REASONS[OTHERS]))

@@ -69,7 +69,7 @@ def crl(
     )
 
 
-def judge(*evidence: Evidence, policy: Policy | None = None) -> CheckResult:
+def decided(*evidence: Evidence, policy: Policy | None = None) -> CheckResult:
     """The verdict, which is the same in whatever order the CRLs come."""
     results = [
         decide(make_certificate(), order, now=NOW, policy=policy or Policy())
@@ -118,7 +118,7 @@ def test_the_newest_crl_decides_whether_the_answer_is_stale(
     successors somebody withholds. One that is not used, or not valid yet, or
     could not clear anybody, is not that newer one; one that perhaps applies may be.
     """
-    assert verdict(judge(*evidence)) == (UNDETERMINED if expected else NOT_REVOKED, expected)
+    assert verdict(decided(*evidence)) == (UNDETERMINED if expected else NOT_REVOKED, expected)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_grace_period_waives_that_the_newest_is_stale(
     As with one CRL: STALE is among what was waived, and only where the newest is
     stale; beyond the grace period the answer is STALE.
     """
-    result = judge(*evidence, policy=GRACE)
+    result = decided(*evidence, policy=GRACE)
     assert result.status is (UNDETERMINED if waived is None else NOT_REVOKED)
     assert result.waived == ((STALE,) if waived else ())
 
@@ -179,7 +179,7 @@ def test_each_reason_is_as_current_as_its_newest_crl(
     """
     CRLs compete only for the reasons that they have in common.
     """
-    assert verdict(judge(*evidence)) == (UNDETERMINED if expected else NOT_REVOKED, expected)
+    assert verdict(decided(*evidence)) == (UNDETERMINED if expected else NOT_REVOKED, expected)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_a_complete_crl_counts_by_its_delta(
     """
     What the delta makes current is current, and what it makes newer is newer.
     """
-    result = judge(pair, crl(6, 30))
+    result = decided(pair, crl(6, 30))
     assert verdict(result) == (UNDETERMINED if expected else NOT_REVOKED, expected)
 
 
@@ -208,8 +208,8 @@ def test_a_scope_counts_by_the_crl_that_speaks_for_it() -> None:
     other is.
     """
     (future, before) = (item._replace(scope="one") for item in (crl(-1, 9), crl(10, 9)))
-    assert verdict(judge(future, before, crl(5, -1))) == (UNDETERMINED, STALE)
-    assert verdict(judge(future, before, crl(11, -1))) == (NOT_REVOKED, None)
+    assert verdict(decided(future, before, crl(5, -1))) == (UNDETERMINED, STALE)
+    assert verdict(decided(future, before, crl(11, -1))) == (NOT_REVOKED, None)
 
 
 def test_a_newest_crl_whose_signer_is_in_doubt_says_so() -> None:
@@ -217,7 +217,7 @@ def test_a_newest_crl_whose_signer_is_in_doubt_says_so() -> None:
     That is in the way before it is stale; removing its scope is no advice then.
     """
     signer = decide(make_certificate(), [crl(-1, 5)], now=NOW, policy=Policy())
-    result = judge(STALE_NEW._replace(signer=signer), CURRENT_OLD)
+    result = decided(STALE_NEW._replace(signer=signer), CURRENT_OLD)
     assert verdict(result) == (UNDETERMINED, UndeterminedCause.NOT_YET_VALID)
     assert "the signer of CRL 17 of CN=CA is in doubt" in result.detail
     assert "scope remove" not in result.detail
@@ -228,7 +228,7 @@ def test_the_result_names_a_crl_that_clears() -> None:
     Not one that may apply, or does so for no reason, though it is newer.
     """
     for silent in (crl(1, 5, reasons=0), crl(1, 5, reasons=0, unsure=ALL_REASONS)):
-        assert judge(silent, CURRENT_OLD).this_update == NOW - 30 * DAY
+        assert decided(silent, CURRENT_OLD).this_update == NOW - 30 * DAY
 
 
 def test_a_revocation_counts_however_old_its_crl_is() -> None:
@@ -236,7 +236,7 @@ def test_a_revocation_counts_however_old_its_crl_is() -> None:
     Being newest is for clearing: an entry in any CRL that applies revokes.
     """
     for listing in (crl(300, 60, entry=make_entry()), crl(300, -60, entry=make_entry())):
-        assert judge(listing, CURRENT_NEW).status is REVOKED
+        assert decided(listing, CURRENT_NEW).status is REVOKED
 
 
 # ---- end to end ------------------------------------------------------------------------
@@ -297,7 +297,7 @@ def test_the_message_names_the_two_crls_that_matter() -> None:
     """
     excused, excuse = crl(3, -2, reasons=A), crl(3, 5, reasons=A)
     stale = crl(4, -1, reasons=B)
-    result = judge(excused, excuse, stale, CURRENT_OLD)
+    result = decided(excused, excuse, stale, CURRENT_OLD)
     assert verdict(result) == (UNDETERMINED, STALE)
     assert f", in scope {stale.scope}; " in result.detail
     assert f", in scope {CURRENT_OLD.scope}, is older" in result.detail

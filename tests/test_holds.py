@@ -66,7 +66,7 @@ def delta(entry: RevokedEntry | None = None, *, age: int = 1, left: int = 5) -> 
     return {"delta": metadata, "delta_entry": entry}
 
 
-def judge(*evidence: Evidence, policy: Policy | None = None, **fields: Any) -> CheckResult:
+def decided(*evidence: Evidence, policy: Policy | None = None, **fields: Any) -> CheckResult:
     """The verdict, which is the same in whatever order the CRLs come."""
     results = [
         decide(make_certificate(**fields), order, now=NOW, policy=policy or Policy())
@@ -104,7 +104,7 @@ def test_a_hold_yields_to_a_final_revocation(make: Any, final: RevokedEntry) -> 
     is nothing but a hold can be waived. The result names the final reason.
     """
     for policy in (ALLOW, Policy()):
-        result = judge(*make(final), policy=policy)
+        result = decided(*make(final), policy=policy)
         assert verdict(result) == (REVOKED, None)
         assert result.reason_code is final.reason_code
 
@@ -125,9 +125,9 @@ def test_nothing_but_a_hold_is_waived(evidence: list[Evidence]) -> None:
     """
     Where all entries are holds the waiver counts, and is named.
     """
-    result = judge(*evidence, policy=ALLOW)
+    result = decided(*evidence, policy=ALLOW)
     assert (result.status, result.waived) == (NOT_REVOKED, (WAIVED,))
-    assert judge(*evidence).status is REVOKED
+    assert decided(*evidence).status is REVOKED
 
 
 def test_a_removal_lifts_a_hold_and_no_final_revocation() -> None:
@@ -135,17 +135,17 @@ def test_a_removal_lifts_a_hold_and_no_final_revocation() -> None:
     removeFromCRL of a current delta (RFC 5280 5.2.4), with and without the waiver.
     """
     for policy in (ALLOW, Policy()):
-        assert judge(crl("one", HELD, **delta(REMOVED)), policy=policy).waived == ()
-        assert judge(crl("one", HELD, **delta(REMOVED)), policy=policy).status is NOT_REVOKED
+        assert decided(crl("one", HELD, **delta(REMOVED)), policy=policy).waived == ()
+        assert decided(crl("one", HELD, **delta(REMOVED)), policy=policy).status is NOT_REVOKED
         for entry in (FINAL, UNEXPLAINED, REMOVED):
-            assert judge(crl("one", entry, **delta(REMOVED)), policy=policy).status is REVOKED
-    assert judge(crl("one", HELD, **delta(REMOVED, left=-1))).status is REVOKED
+            assert decided(crl("one", entry, **delta(REMOVED)), policy=policy).status is REVOKED
+    assert decided(crl("one", HELD, **delta(REMOVED, left=-1))).status is REVOKED
 
 
 # ---- what ends a hold ------------------------------------------------------------------
 
 EXPIRED_HOLD = crl("old", HELD, age=20, left=-10)
-DOUBTFUL = judge(crl("signer", left=-1))
+DOUBTFUL = decided(crl("signer", left=-1))
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_a_hold_of_an_expired_crl_is_over_where_a_current_one_has_none(
     The last CRL of a retired key keeps its holds for ever otherwise.
     """
     for policy in (ALLOW, Policy()):
-        result = judge(*evidence, policy=policy)
+        result = decided(*evidence, policy=policy)
         assert (verdict(result), result.waived) == ((NOT_REVOKED, None), ())
 
 
@@ -193,9 +193,9 @@ def test_a_hold_of_an_expired_crl_is_over_where_a_current_one_has_none(
 def test_nothing_else_ends_a_hold(evidence: list[Evidence]) -> None:
     """
     Not being listed lifts a hold only on a newer CRL that is in its time, of a
-    signer in order, and speaks for holds of this certificate.
+    signer in order, and covers holds of this certificate.
     """
-    assert verdict(judge(*evidence)) == (REVOKED, None)
+    assert verdict(decided(*evidence)) == (REVOKED, None)
 
 
 def test_a_final_revocation_of_an_expired_crl_stays() -> None:
@@ -205,7 +205,7 @@ def test_a_final_revocation_of_an_expired_crl_stays() -> None:
     for entry in (FINAL, UNEXPLAINED, REMOVED):
         for policy in (ALLOW, Policy()):
             expired = crl("old", entry, age=20, left=-10)
-            assert judge(expired, crl("new"), policy=policy).status is REVOKED
+            assert decided(expired, crl("new"), policy=policy).status is REVOKED
 
 
 def test_a_grace_period_keeps_and_ends_no_hold() -> None:
@@ -214,8 +214,8 @@ def test_a_grace_period_keeps_and_ends_no_hold() -> None:
     all the same.
     """
     grace = Policy(stale=StaleRule.GRACE, stale_grace=30 * DAY)
-    assert judge(EXPIRED_HOLD, crl("new"), policy=grace).status is NOT_REVOKED
-    assert judge(EXPIRED_HOLD, crl("new", left=-1), policy=grace).status is REVOKED
+    assert decided(EXPIRED_HOLD, crl("new"), policy=grace).status is NOT_REVOKED
+    assert decided(EXPIRED_HOLD, crl("new", left=-1), policy=grace).status is REVOKED
 
 
 def test_a_hold_is_waived_by_name_on_whatever_crl_it_stands() -> None:
@@ -224,8 +224,8 @@ def test_a_hold_is_waived_by_name_on_whatever_crl_it_stands() -> None:
     older one does: that did not end it.
     """
     evidence = [crl("own name", HELD, age=3, left=-1, reasons=0), crl("older", age=9)]
-    assert judge(*evidence).status is REVOKED
-    result = judge(*evidence, policy=ALLOW)
+    assert decided(*evidence).status is REVOKED
+    result = decided(*evidence, policy=ALLOW)
     assert (result.status, result.waived) == (NOT_REVOKED, (WAIVED,))
 
 
@@ -233,9 +233,9 @@ def test_a_hold_of_a_crl_that_is_not_used_is_not_waived() -> None:
     """
     A CRL whose signer is revoked lists nobody.
     """
-    signer = judge(crl("signer", FINAL))
+    signer = decided(crl("signer", FINAL))
     evidence = [crl("bad", HELD, signer=signer), crl("good")]
-    result = judge(*evidence, policy=ALLOW)
+    result = decided(*evidence, policy=ALLOW)
     assert (result.status, result.waived) == (NOT_REVOKED, ())
 
 

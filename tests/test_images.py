@@ -29,7 +29,7 @@ def held(cache: ImageCache, size: int = 10) -> CachedImage:
 
 def test_the_least_recently_used_image_is_let_go() -> None:
     """
-    Using one makes it the last to go, and what was let go is loaded again.
+    The one used last is unloaded last, and an unloaded one is loaded again.
     """
     cache = ImageCache(30)
     first, second, third, fourth = (held(cache) for _ in range(4))
@@ -130,7 +130,7 @@ def publish_all(store: MemoryStore) -> int:
 
 def test_a_checker_keeps_within_its_memory() -> None:
     """
-    With room for two images, certificates of six issuers in turn are judged
+    With room for two images, certificates of six issuers in turn are checked
     rightly; at no time are more than two images loaded.
     """
     store = CountingStore()
@@ -147,7 +147,7 @@ def test_a_checker_keeps_within_its_memory() -> None:
 
 def test_threads_share_a_small_memory() -> None:
     """
-    Images are let go while others are looking things up in them, and no answer
+    Images are unloaded while other threads look things up in them, and no answer
     is wrong.
     """
     store = MemoryStore()

@@ -23,7 +23,7 @@ ROOT = make_authority("Root")
 
 def test_a_namesake_above_says_nothing_of_an_issuer() -> None:
     """
-    An issuer that either of two keys of a name may have certified is not judged by
+    An issuer that either of two keys of a name may have certified is not checked by
     what becomes of one of them.
     """
     one, other = certify("Top", by=None), certify("Top", by=ROOT, key_id=key_id_of(ROOT))

@@ -166,7 +166,7 @@ def test_a_renewed_authority_answers_for_what_it_issued_before() -> None:
 def test_a_trusted_name_is_no_unknown_issuer_to_be_waived() -> None:
     """
     Clients of elsewhere may pass; those whose issuer's name is trusted may not,
-    and are told which ids were found and expected.
+    and the message has the ids that were found and expected.
     """
     authority, stranger = make_authority(), make_authority()
     store = MemoryStore()

@@ -64,14 +64,14 @@ def test_a_path_does_not_end_where_the_key_id_does_not_fit() -> None:
     result = checker.check(client_of(ODD))
     assert verdict(result) == UNKNOWN_ISSUER
     assert result.serial_number == SERIAL
-    for told in (
+    for words in (
         b"another".hex(),
         key_id_of(ROOT).hex(),
         "crlcheck issuer anchor STORE",
         hashlib.sha256(ODD.der).hexdigest(),
         "trust_anchors=",
     ):
-        assert told in str(result)
+        assert words in str(result)
     assert checker.status().unchecked_issuers == ()
     assert checker.check_chain([client_of(ODD), ODD.der, ROOT.der]).status is REVOKED
 

@@ -88,7 +88,7 @@ ROOTS = [ca("root", issuer="Root", subject="Root"), ca("root 2", issuer="Root", 
 )  # fmt: skip
 def test_keys_are_tied_by_who_certified_them(issuers: list[CertificateFacts], tied: bool) -> None:
     """
-    A CRL by another key of the issuer's name speaks for a certificate only where
+    A CRL by another key of the issuer's name covers a certificate only where
     one of the two certified the other, or one key certified both.
     """
     table = ScopeTable([crl_of("new")], [*issuers, *ROOTS])
@@ -101,7 +101,7 @@ def test_keys_are_tied_by_who_certified_them(issuers: list[CertificateFacts], ti
 def test_an_unlabelled_certificate_of_tied_keys_is_not_ambiguous() -> None:
     """
     Without authority key id any tied key may have issued it, and a CRL of each
-    speaks for all of them; one untied key makes it ambiguous again.
+    covers what all of them issued; one untied key makes it ambiguous again.
     """
     issuers = [ca("old"), ca("new", by="old")]
     nameless = make_certificate(authority_key_id=None)
@@ -236,7 +236,7 @@ def test_a_cycle_ends_and_hides_nothing() -> None:
 
 def test_indexes_without_issuers_judge_the_certificate_alone(tmp_path: Any) -> None:
     """
-    There is nothing to walk through; a given path is judged as it stands.
+    There is no issuer above; a given path is checked as it stands.
     """
     from support.checking import make_index
 
@@ -296,7 +296,7 @@ def test_a_signer_in_doubt_may_only_revoke(crl_key: CertificateAuthority) -> Non
 def test_a_signer_on_its_own_crl_is_not_checked_again() -> None:
     """
     A CRL-signing key certified by the CA's key is on the CRL that it signs
-    itself: that cannot be judged otherwise (PKITS 4.5.6).
+    itself: otherwise it could not be checked (PKITS 4.5.6).
     """
     issuing = make_authority("Self")
     crl_key = CertificateAuthority.create("Self", parent=issuing, now=NOW)

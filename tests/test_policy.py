@@ -223,19 +223,19 @@ def test_an_operator_may_let_a_scope_cover_it() -> None:
 SOME, REST = 0b10, ALL_REASONS & ~0b10
 
 
-def reasons(*told: tuple[int, str, Any], **policy: Any) -> CheckResult:
+def reasons(*crls: tuple[int, str, Any], **policy: Any) -> CheckResult:
     """The verdict by CRLs that cover these reasons, each of a scope of its own."""
     evidence = [
         Evidence(make_metadata(key=scope, **fields), scope, None, reasons=mask)
-        for mask, scope, fields in told
+        for mask, scope, fields in crls
     ]
     return decide(make_certificate(), evidence, now=NOW, policy=Policy(**policy))
 
 
 def test_crls_for_some_reasons_are_combined() -> None:
     """
-    Together they must cover all reasons; one that is stale covers none, and is
-    then what is told.
+    Together they must cover all reasons; one that is stale covers none, and gives
+    the cause.
     """
     stale = {"next_update": NOW - timedelta(seconds=1)}
     assert reasons((SOME, "a", {}), (REST, "b", {})).status is NOT_REVOKED
@@ -246,6 +246,21 @@ def test_crls_for_some_reasons_are_combined() -> None:
     assert overlapping.cause is UndeterminedCause.REASONS_NOT_COVERED
     assert reasons((SOME, "a", {}), (REST, "b", stale)).cause is UndeterminedCause.STALE
     assert reasons((ALL_REASONS, "a", {}), (REST, "b", stale)).status is NOT_REVOKED
+
+
+def test_the_example_of_the_rules() -> None:
+    """
+    Two CRLs clear a certificate together while both are in their time. A stale one
+    clears nothing, and revokes all the same.
+    """
+    past = NOW - timedelta(seconds=1)
+    assert reasons((SOME, "A", {}), (REST, "B", {})).status is NOT_REVOKED
+    stale = reasons((SOME, "A", {"next_update": past}), (REST, "B", {}))
+    assert stale.cause is UndeterminedCause.STALE
+    listed = Evidence(make_metadata(key="A", next_update=past), "A", make_entry(), reasons=SOME)
+    other = Evidence(make_metadata(key="B"), "B", None, reasons=REST)
+    result = decide(make_certificate(), [listed, other], now=NOW, policy=Policy())
+    assert result.status is REVOKED
 
 
 def test_a_revocation_needs_no_other_reasons() -> None:

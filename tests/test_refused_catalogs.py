@@ -1,5 +1,5 @@
 """
-Catalogs that a checker refuses: what of them counts, what is told, and when it ends.
+Catalogs that a checker refuses: their denials, the status, and when it ends.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def test_of_two_denials_the_longer_counts() -> None:
     assert not checker.check(make_client(CA, 3)).denied
 
 
-# ---- what is told ------------------------------------------------------------------
+# ---- the status --------------------------------------------------------------------
 
 
 def test_a_catalog_that_went_back_is_told(
@@ -201,9 +201,9 @@ def test_a_catalog_that_went_back_is_told(
     assert "went back to generation 1 from generation 4" in problem.detail
     assert checker.status().answering
     assert checker.freshness().num_refused_polls == 13
-    told = [one for one in caplog.records if one.levelno == logging.WARNING]
-    assert len(told) == 1
-    assert "went back to generation 1" in told[0].getMessage()
+    warnings = [one for one in caplog.records if one.levelno == logging.WARNING]
+    assert len(warnings) == 1
+    assert "went back to generation 1" in warnings[0].getMessage()
 
 
 def test_a_catalog_that_cannot_be_used_is_told() -> None:

@@ -1,4 +1,4 @@
-"""Which CRL speaks for a certificate."""
+"""Which CRLs cover a certificate."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_namesakes_crl_does_not_count() -> None:
 
 def test_an_unknown_key_id_is_an_unknown_issuer() -> None:
     """
-    A certificate of a key that nobody vouches for is not judged by the CRL of a
+    A certificate of a key that nobody vouches for is not covered by the CRL of a
     known key of the same name.
     """
     table = ScopeTable([make_metadata()], [make_issuer()])
@@ -95,7 +95,7 @@ def test_without_key_id_several_keys_are_ambiguous() -> None:
 
 def test_one_key_id_for_two_keys_is_ambiguous() -> None:
     """
-    Two keys that go by one id cannot be told apart by it.
+    An id that two keys have does not distinguish them.
     """
     table = ScopeTable([make_metadata()], [make_issuer(), make_issuer(key="other")])
     assert table.coverage(make_certificate()) == AMBIGUOUS_ISSUER
@@ -153,7 +153,7 @@ def test_a_malformed_name_matches_only_itself() -> None:
 @pytest.mark.parametrize("inapplicable", INAPPLICABLE.values(), ids=INAPPLICABLE)
 def test_an_inapplicable_crl_alone_is_out_of_scope(inapplicable: ImageMetadata) -> None:
     """
-    A CRL for other certificates does not speak for a client's; that it is held
+    A CRL for other certificates does not cover a client's; that it is held
     is counted.
     """
     coverage = ScopeTable([inapplicable], [make_issuer()]).coverage(make_certificate())
@@ -173,7 +173,7 @@ def test_an_inapplicable_crl_takes_nothing_away(inapplicable: ImageMetadata) -> 
 
 def test_an_unverified_crl_never_counts() -> None:
     """
-    A CRL that nobody verified neither speaks for a certificate nor makes an
+    A CRL that nobody verified neither covers a certificate nor makes an
     issuer known.
     """
     crl = make_metadata(key=None)
@@ -225,7 +225,7 @@ def test_a_known_issuer_certificate_settles_the_key() -> None:
 
 def test_an_untrusted_issuer_certificate_is_unknown() -> None:
     """
-    A path through a key that is not among the trusted ones is not judged by a
+    A path through a key that is not among the trusted ones is not checked by a
     namesake's CRL, whatever key ids it claims.
     """
     table = ScopeTable([make_metadata()], [make_issuer()])

@@ -113,7 +113,7 @@ def test_five_keys_of_a_name_are_told_apart(num_keys: int) -> None:
 
 
 def test_several_keys_that_a_certificate_may_be_of() -> None:
-    """All of them are told, and by what they could not be told apart."""
+    """All of them are listed, and why nothing distinguishes them."""
     keys = [make_issuer(), make_issuer(key="other")]
     both = f"key id {b'CA key'.hex()} (certificate 4a3f)"
     with_id = said_of(make_certificate(), *keys)

@@ -34,7 +34,7 @@ NOT_REVOKED = RevocationStatus.NOT_REVOKED
 UNDETERMINED = RevocationStatus.UNDETERMINED
 
 
-def judge(
+def decided(
     metadata: ImageMetadata | None = None,
     entry: RevokedEntry | None = None,
     *,
@@ -64,7 +64,7 @@ def test_a_listed_certificate_is_revoked() -> None:
     The result carries the entry, the CRL and the certificate that decided.
     """
     metadata = make_metadata()
-    result = judge(metadata, make_entry())
+    result = decided(metadata, make_entry())
     assert result == CheckResult(
         status=REVOKED,
         cause=None,
@@ -86,7 +86,7 @@ def test_an_unlisted_certificate_is_not_revoked() -> None:
     A current CRL that does not list the certificate is enough, and says until
     when.
     """
-    result = judge()
+    result = decided()
     assert (result.status, result.cause, result.waived) == (NOT_REVOKED, None, ())
     assert result.detail == (
         "certificate 4a3f issued by CN=CA is not revoked "
@@ -100,8 +100,8 @@ def test_every_reason_is_said(reason: ReasonCode) -> None:
     """
     Every reason code revokes, removeFromCRL too, and has words of its own.
     """
-    others = {judge(None, make_entry(other)).detail for other in ReasonCode if other != reason}
-    result = judge(None, make_entry(reason))
+    others = {decided(None, make_entry(other)).detail for other in ReasonCode if other != reason}
+    result = decided(None, make_entry(reason))
     assert (result.status, result.reason_code) == (REVOKED, reason)
     assert result.detail not in others
 
@@ -111,9 +111,9 @@ def test_a_revocation_without_attributes_is_said_without_them() -> None:
     An image without attributes, or an entry without reason, leaves no gap in
     the sentence.
     """
-    bare = judge(None, make_entry(None, None))
+    bare = decided(None, make_entry(None, None))
     assert bare.detail == "certificate 4a3f issued by CN=CA is revoked (CRL 17 of CN=CA)"
-    dated = judge(make_metadata(crl_number=None), make_entry(None))
+    dated = decided(make_metadata(crl_number=None), make_entry(None))
     assert dated.detail == (
         "certificate 4a3f issued by CN=CA is revoked since 2026-01-02T00:00:00Z (the CRL of CN=CA)"
     )
@@ -123,7 +123,7 @@ def test_a_revocation_date_in_the_future_is_a_revocation() -> None:
     """
     The date does not put a revocation off (CVE-2020-36425).
     """
-    assert judge(None, make_entry(revocation_date=NOW + 365 * DAY)).status is REVOKED
+    assert decided(None, make_entry(revocation_date=NOW + 365 * DAY)).status is REVOKED
 
 
 # ---- time -----------------------------------------------------------------------
@@ -136,9 +136,9 @@ def test_past_next_update_an_unlisted_certificate_is_stale(
     past: timedelta, cause: UndeterminedCause | None
 ) -> None:
     """
-    At nextUpdate itself the CRL still speaks, a second later it does not.
+    At nextUpdate itself the CRL still clears, a second later it does not.
     """
-    result = judge(make_metadata(next_update=NOW), now=NOW + past)
+    result = decided(make_metadata(next_update=NOW), now=NOW + past)
     assert (result.status, result.cause) == (UNDETERMINED if cause else NOT_REVOKED, cause)
 
 
@@ -148,7 +148,7 @@ def test_grace_waives_staleness_for_its_time_only(late: timedelta, waived: bool)
     Within the grace period the result is NOT_REVOKED and says what was waived;
     after it the CRL is stale.
     """
-    result = judge(make_metadata(next_update=NOW), now=NOW + late, policy=GRACE)
+    result = decided(make_metadata(next_update=NOW), now=NOW + late, policy=GRACE)
     assert result.status is (NOT_REVOKED if waived else UNDETERMINED)
     assert result.waived == ((UndeterminedCause.STALE,) if waived else ())
     assert result.cause is (None if waived else UndeterminedCause.STALE)
@@ -160,7 +160,7 @@ def test_a_grace_period_without_the_grace_rule_counts_for_nothing() -> None:
     The rule decides, not the length.
     """
     metadata = make_metadata(next_update=NOW - SECOND)
-    assert judge(metadata, policy=Policy(stale_grace=DAY)).cause is UndeterminedCause.STALE
+    assert decided(metadata, policy=Policy(stale_grace=DAY)).cause is UndeterminedCause.STALE
 
 
 def test_a_crl_without_next_update_does_not_go_stale() -> None:
@@ -168,7 +168,7 @@ def test_a_crl_without_next_update_does_not_go_stale() -> None:
     Such a CRL was compiled on request only; nothing says when it ends.
     """
     metadata = make_metadata(next_update=None)
-    assert judge(metadata, now=NOW + 20 * DAY).status is NOT_REVOKED
+    assert decided(metadata, now=NOW + 20 * DAY).status is NOT_REVOKED
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_a_crl_of_the_future_says_nothing_of_the_unlisted(
     """
     thisUpdate may lie ahead by the clock skew, not by more.
     """
-    result = judge(make_metadata(this_update=NOW + ahead))
+    result = decided(make_metadata(this_update=NOW + ahead))
     assert result.cause is (UndeterminedCause(cause) if cause else None)
     assert result.status is (UNDETERMINED if cause else NOT_REVOKED)
 
@@ -197,7 +197,7 @@ def test_an_expired_certificate_needs_a_crl_that_keeps_expired_ones(
     CAs drop expired entries: not being listed means something only where
     expiredCertsOnCRL is not after the certificate's notAfter.
     """
-    result = judge(make_metadata(expired_certs_on_crl=since), not_after=NOW - DAY)
+    result = decided(make_metadata(expired_certs_on_crl=since), not_after=NOW - DAY)
     expired = UndeterminedCause.CERTIFICATE_EXPIRED
     assert (result.status, result.cause) == (status, expired if status is UNDETERMINED else None)
 
@@ -206,8 +206,8 @@ def test_a_certificate_is_valid_until_the_very_end() -> None:
     """
     notAfter itself still belongs to the validity period (RFC 5280 4.1.2.5).
     """
-    assert judge(not_after=NOW).status is NOT_REVOKED
-    assert judge(not_after=NOW - SECOND).cause is UndeterminedCause.CERTIFICATE_EXPIRED
+    assert decided(not_after=NOW).status is NOT_REVOKED
+    assert decided(not_after=NOW - SECOND).cause is UndeterminedCause.CERTIFICATE_EXPIRED
 
 
 def test_a_waived_staleness_does_not_waive_expiry() -> None:
@@ -215,7 +215,7 @@ def test_a_waived_staleness_does_not_waive_expiry() -> None:
     Each cause is waived for itself.
     """
     stale = make_metadata(next_update=NOW - SECOND)
-    result = judge(stale, policy=GRACE, not_after=NOW - SECOND)
+    result = decided(stale, policy=GRACE, not_after=NOW - SECOND)
     assert result.cause is UndeterminedCause.CERTIFICATE_EXPIRED
     assert result.waived == ()
 
@@ -237,7 +237,7 @@ def test_a_listed_certificate_is_revoked_at_any_time(
     """
     No time and no policy turns a listed certificate into anything but REVOKED.
     """
-    result = judge(metadata, make_entry(), now=now, policy=policy, not_after=not_after)
+    result = decided(metadata, make_entry(), now=now, policy=policy, not_after=not_after)
     assert result.status is REVOKED
 
 
@@ -249,7 +249,7 @@ def test_not_revoked_means_in_time_or_waived(
     NOT_REVOKED comes only from a CRL in its time, or past it with STALE among
     the waived, and only for a certificate that such a CRL still lists.
     """
-    result = judge(metadata, now=now, policy=policy, not_after=not_after)
+    result = decided(metadata, now=now, policy=policy, not_after=not_after)
     stale = metadata.next_update is not None and metadata.next_update < now
     dropped = not_after < now and not (
         metadata.expired_certs_on_crl and metadata.expired_certs_on_crl <= not_after
@@ -272,7 +272,7 @@ STALE = make_metadata(key="another key", crl_number=3, next_update=NOW - DAY)
 
 
 @pytest.mark.parametrize(
-    ("told", "status", "crl_number"),
+    ("crls", "status", "crl_number"),
     [
         ([(OLDER, make_entry()), (NEWER, None)], NOT_REVOKED, 17),
         ([(OLDER, None), (NEWER, make_entry())], REVOKED, 17),
@@ -299,23 +299,23 @@ STALE = make_metadata(key="another key", crl_number=3, next_update=NOW - DAY)
     ],
 )
 def test_the_newest_crl_of_a_scope_counts(
-    told: list[tuple[ImageMetadata, RevokedEntry | None]],
+    crls: list[tuple[ImageMetadata, RevokedEntry | None]],
     status: RevocationStatus,
     crl_number: int,
 ) -> None:
     """
-    Of CRLs of one scope the newest speaks, in whatever order they come: by its time,
+    Of CRLs of one scope the newest decides, in whatever order they come: by its time,
     then by its number, and one without number is older. One that is not yet valid
     leaves the word to the one before it unless it revokes.
     """
-    for ordered in itertools.permutations(told):
+    for ordered in itertools.permutations(crls):
         evidences = [evidence(metadata, entry) for metadata, entry in ordered]
         result = decide(make_certificate(), evidences, now=NOW, policy=DENY)
         assert (result.status, result.crl_number) == (status, crl_number)
 
 
 @pytest.mark.parametrize(
-    ("told", "status"),
+    ("crls", "status"),
     [
         ([(NEWER, None), (ELSEWHERE, make_entry())], REVOKED),
         ([(STALE, make_entry()), (NEWER, None)], REVOKED),
@@ -324,12 +324,12 @@ def test_the_newest_crl_of_a_scope_counts(
     ],
 )
 def test_over_scopes_revoked_decides_then_not_revoked(
-    told: list[tuple[ImageMetadata, RevokedEntry | None]], status: RevocationStatus
+    crls: list[tuple[ImageMetadata, RevokedEntry | None]], status: RevocationStatus
 ) -> None:
     """
     A CRL that cannot answer takes nothing from another scope's answer.
     """
-    for ordered in itertools.permutations(told):
+    for ordered in itertools.permutations(crls):
         evidences = [evidence(metadata, entry) for metadata, entry in ordered]
         assert decide(make_certificate(), evidences, now=NOW, policy=DENY).status is status
 
@@ -372,7 +372,7 @@ def test_covered_is_not_uncovered() -> None:
 
 def test_odd_names_and_serial_numbers_are_told() -> None:
     """
-    A name that cannot be read does not keep the verdict from being told, and a
+    A name that cannot be read does not keep the verdict from being shown, and a
     negative serial number keeps its sign.
     """
     result = unavailable(make_certificate(issuer=b"\x30\x01", serial_number=-255), "no store")
@@ -383,23 +383,23 @@ def test_odd_names_and_serial_numbers_are_told() -> None:
 def test_the_worst_of_a_path_decides() -> None:
     """
     REVOKED over UNDETERMINED over NOT_REVOKED, in any order; the first of
-    equals is told.
+    equals is returned.
     """
-    good, bad = judge(), judge(None, make_entry())
-    unclear = judge(make_metadata(next_update=NOW - DAY))
+    good, bad = decided(), decided(None, make_entry())
+    unclear = decided(make_metadata(next_update=NOW - DAY))
     for results in itertools.permutations([good, bad, unclear]):
         assert worst(results) is bad
     assert worst([good, unclear]) is unclear
-    assert worst([unclear, judge(make_metadata(this_update=NOW + DAY))]) is unclear
-    assert worst([good, judge(make_metadata(crl_number=99))]) is good
+    assert worst([unclear, decided(make_metadata(this_update=NOW + DAY))]) is unclear
+    assert worst([good, decided(make_metadata(crl_number=99))]) is good
 
 
 def test_a_path_that_passes_carries_all_that_was_waived() -> None:
     """
     What was waived for one certificate of the path was waived for the path.
     """
-    waived = judge(make_metadata(next_update=NOW - SECOND), policy=GRACE)
-    result = worst([judge(), waived])
+    waived = decided(make_metadata(next_update=NOW - SECOND), policy=GRACE)
+    result = worst([decided(), waived])
     assert result.status is NOT_REVOKED
     assert result.waived == (UndeterminedCause.STALE,)
     assert worst([waived, waived]) is waived
