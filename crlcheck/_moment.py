@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 # Linux counts the time that a machine slept in a clock of its own, macOS in CLOCK_MONOTONIC.
 _SINCE_BOOT: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def given_time(now: datetime | None) -> datetime:
+    """
+    Return *now*, or the clock's time where the caller gave none.
+
+    Raises:
+        ValueError: it has no time zone.
+    """
+    if now is None:
+        return datetime.now(UTC)
+    if now.tzinfo is None:
+        raise ValueError(f"now: expected an aware datetime, found {now!r}")
+    return now
 
 
 class Moment(NamedTuple):

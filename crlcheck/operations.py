@@ -8,9 +8,10 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from crlcheck._json import time_text
+from crlcheck._moment import given_time
 from crlcheck._name import canonical_name, name_text
 from crlcheck._swap import MAX_GENERATION, change_catalog
 from crlcheck._wording import count, crl_text
@@ -272,7 +273,4 @@ def moment_of(now: datetime | None) -> datetime:
     Raises:
         ValueError: it has no time zone.
     """
-    moment = datetime.now(UTC) if now is None else now
-    if moment.tzinfo is None:
-        raise ValueError(f"now: expected an aware datetime, found {moment!r}")
-    return moment.replace(microsecond=0)
+    return given_time(now).replace(microsecond=0)

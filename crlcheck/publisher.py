@@ -10,12 +10,12 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Unpack
 
 from crlcheck._comparison import difference
 from crlcheck._difference import Difference
-from crlcheck._moment import Moment
+from crlcheck._moment import Moment, given_time
 from crlcheck._pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck._publication import Publication, PublishRules, check_publishable
 from crlcheck._publication_warnings import (
@@ -169,9 +169,7 @@ def publish_crl(
         StoreError: the catalog cannot be read.
     """
     target = open_store(store)
-    moment = datetime.now(UTC) if now is None else now
-    if moment.tzinfo is None:
-        raise ValueError(f"now: expected an aware datetime, found {moment!r}")
+    moment = given_time(now)
     issuers = load_certificates(issuer)
     begun, started = Moment.now(lambda: moment), time.monotonic()
 
