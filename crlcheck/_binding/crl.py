@@ -195,13 +195,9 @@ class SortedEntries:
         table = ffi.new("uint32_t *")
         num_keys = ffi.new("uint64_t *")
         first = 0
-        while (
-            status := lib.crlcheck_builder_next_dense(
-                self._builder, table, num_keys, self._error, first
-            )
-        ) != lib.CRLCHECK_NOT_FOUND:
-            if status:
-                raise_for_crl(self._error)
+        if lib.crlcheck_builder_choose_kinds(self._builder, self._error):
+            raise_for_crl(self._error)
+        while not lib.crlcheck_builder_next_dense(self._builder, table, num_keys, first):
             keys = array("Q", bytes(8 * num_keys[0]))
             out = ffi.from_buffer("uint64_t[]", keys, require_writable=True)
             lib.crlcheck_builder_dense_keys(self._builder, out, table[0])

@@ -27,8 +27,9 @@ static inline void sort_all(crlcheck_builder *builder, crlcheck_builder_stats *o
 static inline void set_bitmaps(crlcheck_builder *builder, choices *choice) {
     uint32_t table;
     uint64_t num_keys;
-    for (uint32_t first = 0; crlcheck_builder_next_dense(builder, &table, &num_keys, NULL,
-                                                         first) == CRLCHECK_OK;
+    require(crlcheck_builder_choose_kinds(builder, NULL) == CRLCHECK_OK);
+    for (uint32_t first = 0;
+         crlcheck_builder_next_dense(builder, &table, &num_keys, first) == CRLCHECK_OK;
          first = table + 1) {
         uint64_t *keys = malloc((size_t)num_keys * sizeof *keys);
         uint8_t *bitmap = malloc(bitmap_capacity(num_keys));

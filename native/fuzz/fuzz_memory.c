@@ -77,21 +77,18 @@ static crlcheck_status set_bitmaps(crlcheck_builder *builder) {
     static uint8_t bitmap[64 + 64 * MOST_KEYS];
     uint32_t table;
     uint64_t num_keys;
-    crlcheck_status status;
+    crlcheck_status status = crlcheck_builder_choose_kinds(builder, NULL);
     for (uint32_t first = 0;
-         (status = crlcheck_builder_next_dense(builder, &table, &num_keys, NULL,
-                                               first)) == CRLCHECK_OK;
+         status == CRLCHECK_OK &&
+         crlcheck_builder_next_dense(builder, &table, &num_keys, first) == CRLCHECK_OK;
          first = table + 1) {
         if (num_keys <= MOST_KEYS) {
             crlcheck_builder_dense_keys(builder, keys, table);
             size_t len = write_bitmap(bitmap, keys, num_keys);
             status = crlcheck_builder_set_bitmap(builder, NULL, table, bitmap, len);
         }
-        if (status != CRLCHECK_OK) {
-            return status;
-        }
     }
-    return status == CRLCHECK_NOT_FOUND ? CRLCHECK_OK : status;
+    return status;
 }
 
 enum { MOST_ISSUERS = 64, MOST_OCTETS = 1 << 18 };

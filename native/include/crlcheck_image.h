@@ -46,20 +46,22 @@ crlcheck_status crlcheck_builder_sort(crlcheck_builder *builder,
                                       crlcheck_error *out_error);
 
 // crlcheck_builder_finish counts what is left after sorting.
-void crlcheck_builder_finish(crlcheck_builder *builder,
+void crlcheck_builder_finish(const crlcheck_builder *builder,
                              crlcheck_builder_stats *out_stats);
 
+// crlcheck_builder_choose_kinds makes each table, after sorting, what it takes least as.
+// A table for which no bitmap is set stays one of buckets.
+crlcheck_status crlcheck_builder_choose_kinds(crlcheck_builder *builder,
+                                              crlcheck_error *out_error);
+
 // crlcheck_builder_next_dense finds the next table, from number `first_table` on, that
-// is smallest as a roaring bitmap, or returns CRLCHECK_NOT_FOUND. It is called after
-// crlcheck_builder_finish. A table for which no bitmap is set stays sorted; those passed
-// over become what they are smallest as.
-crlcheck_status crlcheck_builder_next_dense(crlcheck_builder *builder,
+// takes least as a roaring bitmap, or returns CRLCHECK_NOT_FOUND.
+crlcheck_status crlcheck_builder_next_dense(const crlcheck_builder *builder,
                                             uint32_t *out_table, uint64_t *out_num_keys,
-                                            crlcheck_error *out_error,
                                             uint32_t first_table);
 
-// crlcheck_builder_dense_keys writes the members of the bitmap of a table that
-// crlcheck_builder_next_dense named, in ascending order.
+// crlcheck_builder_dense_keys writes the members of the bitmap of such a table in
+// ascending order.
 void crlcheck_builder_dense_keys(const crlcheck_builder *builder, uint64_t *out_keys,
                                  uint32_t table);
 

@@ -114,6 +114,7 @@ def build(
     assert not lib.crlcheck_builder_complete(builder, error)
     assert not lib.crlcheck_builder_sort(builder, error)
     lib.crlcheck_builder_finish(builder, stats)
+    assert not lib.crlcheck_builder_choose_kinds(builder, error)
     image = _write_image(builder, error, issuers)
     return Built(image, stats.num_entries, stats.num_duplicates, stats.memory)
 

@@ -5,6 +5,7 @@
 #define CRLCHECK_BUILDER_ATTRIBUTES_H
 
 #include "builder/table.h"
+#include "image/format.h"
 
 // date_stream packs dates in blocks. Zeroed, it is empty.
 typedef struct date_stream {

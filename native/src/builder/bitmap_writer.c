@@ -1,15 +1,100 @@
-// bitmap_writer.c: takes a serialized bitmap and makes the directories beside it.
+// bitmap_writer.c: measures a bitmap, checks one that was serialized, and makes the
+// directories beside it.
+
+#include "builder/bitmap_writer.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/bits.h"
 #include "image/bitmap.h"
-#include "builder/table.h"
+#include "image/format.h"
 
-// bitmap_walk is how far a bitmap has been read, in step with the table's entries.
+// ---- measuring ----
+
+// measure_container adds the container that starts at entry `*at` and advances `*at`
+// past it. It returns whether it holds runs.
+static bool measure_container(bitmap_plan *plan, uint64_t *at,
+                              const ordered_entries *entries) {
+    const uint64_t *keys = entries->keys;
+    uint64_t first = *at;
+    uint64_t upper = keys[first] >> CONTAINER_BITS;
+    uint64_t num_runs = 1;
+    uint64_t i = first + 1;
+    for (; i < entries->num_entries && keys[i] >> CONTAINER_BITS == upper; i++) {
+        num_runs += keys[i] - keys[i - 1] != 1;
+    }
+    *at = i;
+    uint64_t runs_size = 2 + 4 * num_runs;
+    uint64_t size = i - first <= LARGEST_ARRAY ? 2 * (i - first) : BITSET_SIZE;
+    plan->num_containers++;
+    if (runs_size < size) {
+        plan->num_counts += num_runs;
+        plan->size += runs_size;
+        return true;
+    }
+    plan->num_counts += i - first <= LARGEST_ARRAY ? 0 : COUNTS_PER_BITSET;
+    plan->size += size;
+    return false;
+}
+
+// measure_group adds the group that starts at entry `*at`.
+static void measure_group(bitmap_plan *plan, uint64_t *at,
+                          const ordered_entries *entries) {
+    uint64_t upper = entries->keys[*at] >> 32;
+    uint64_t num_containers = 0;
+    bool runs = false;
+    while (*at < entries->num_entries && entries->keys[*at] >> 32 == upper) {
+        runs |= measure_container(plan, at, entries);
+        num_containers++;
+    }
+    bool offsets = !runs || num_containers >= OFFSETS_FROM;
+    plan->num_groups++;
+    plan->size += 4 + (runs ? 4 + (num_containers + 7) / 8 : 8) +
+                  num_containers * (offsets ? 8 : 4);
+}
+
+uint64_t bitmap_section_size(const bitmap_plan *plan, const ordered_entries *entries,
+                             unsigned section) {
+    uint64_t size;
+    switch (section) {
+    case SECTION_BITMAP:
+        size = plan->size;
+        break;
+    case SECTION_GROUPS:
+        size = plan->num_groups == 1 ? 0 : plan->num_groups * GROUP_SIZE;
+        break;
+    default:
+        size = plan->num_containers * RANK_SIZE + plan->num_counts * 2;
+        size = entries->records != NULL ? size : 0;
+    }
+    return round_up(size, SECTION_ALIGNMENT);
+}
+
+uint64_t bitmap_measure(bitmap_plan *out_plan, const ordered_entries *entries,
+                        uint64_t limit) {
+    bitmap_plan plan = {.size = 8};
+    for (uint64_t at = 0; at < entries->num_entries;) {
+        if (plan.size >= limit) {
+            return UINT64_MAX;
+        }
+        measure_group(&plan, &at, entries);
+    }
+    uint64_t size = 0;
+    for (unsigned i = 0; i < NUM_KIND_SECTIONS; i++) {
+        size += bitmap_section_size(&plan, entries, i);
+    }
+    // Places in the rank directory are 32 bits.
+    uint64_t ranks = plan.num_containers * RANK_SIZE + plan.num_counts * 2;
+    *out_plan = plan;
+    return size < limit && ranks / 2 <= UINT32_MAX ? size : UINT64_MAX;
+}
+
+// ---- checking ----
+
+// bitmap_walk is how far a bitmap has been read, in step with the entries.
 typedef struct bitmap_walk {
-    const builder_table *table;
+    const bitmap_plan *plan;
+    const ordered_entries *entries;
     uint8_t *ranks;  // NULL without attributes
     uint64_t rank;
     uint64_t num_containers;
@@ -58,8 +143,8 @@ static bool same_runs(const uint64_t *keys, const bitmap_container *container,
 // whoever wrote the bitmap, and this takes about a nanosecond an entry.
 static bool agrees(const bitmap_walk *walk, const bitmap_container *container,
                    uint64_t upper_bits, uint64_t cardinality) {
-    const uint64_t *keys = walk->table->dense.entries.keys + walk->rank;
-    uint64_t num_left = walk->table->num_records - walk->rank;
+    const uint64_t *keys = walk->entries->keys + walk->rank;
+    uint64_t num_left = walk->entries->num_entries - walk->rank;
     if (cardinality > num_left || keys[0] >> CONTAINER_BITS != upper_bits ||
         keys[cardinality - 1] >> CONTAINER_BITS != upper_bits ||
         (cardinality < num_left && keys[cardinality] >> CONTAINER_BITS == upper_bits)) {
@@ -95,21 +180,21 @@ static void put_counts(uint8_t *out, const bitmap_container *container,
 
 static bool walk_container(bitmap_walk *walk, const bitmap_container *container,
                            uint64_t upper_bits, uint64_t cardinality) {
-    const dense_table *dense = &walk->table->dense;
+    const bitmap_plan *plan = walk->plan;
     uint64_t num_counts = 0;
     if (container->kind != CONTAINER_ARRAY) {
         num_counts = container->kind == CONTAINER_RUNS ? container->count
                                                        : (uint64_t)COUNTS_PER_BITSET;
     }
-    if (walk->num_containers == dense->num_containers ||
-        num_counts > dense->num_counts - walk->num_counts ||
+    if (walk->num_containers == plan->num_containers ||
+        num_counts > plan->num_counts - walk->num_counts ||
         !agrees(walk, container, upper_bits, cardinality)) {
         return false;
     }
     if (walk->ranks != NULL) {
         uint8_t *entry = walk->ranks + walk->num_containers * RANK_SIZE;
         // In units of two octets, from the start of the section.
-        uint64_t first_count = dense->num_containers * (RANK_SIZE / 2) + walk->num_counts;
+        uint64_t first_count = plan->num_containers * (RANK_SIZE / 2) + walk->num_counts;
         store_le32(entry + RANK_FIRST_RANK, (uint32_t)walk->rank);
         store_le32(entry + RANK_FIRST_COUNT, num_counts > 0 ? (uint32_t)first_count : 0);
         put_counts(walk->ranks + 2 * first_count, container, num_counts);
@@ -161,12 +246,12 @@ static bool walk_group(bitmap_walk *walk, uint64_t *offset, const uint8_t *bitma
 
 static bool walk_bitmap(bitmap_walk *walk, uint8_t *groups, const uint8_t *bitmap,
                         uint64_t size) {
-    const dense_table *dense = &walk->table->dense;
+    const bitmap_plan *plan = walk->plan;
     uint64_t offset = 8;
-    if (size != dense->bitmap_size || load_le64(bitmap) != dense->num_groups) {
+    if (size != plan->size || load_le64(bitmap) != plan->num_groups) {
         return false;
     }
-    for (uint64_t i = 0; i < dense->num_groups; i++) {
+    for (uint64_t i = 0; i < plan->num_groups; i++) {
         uint64_t start = offset;
         uint64_t first_rank = walk->rank;
         uint64_t first_container = walk->num_containers;
@@ -181,30 +266,28 @@ static bool walk_bitmap(bitmap_walk *walk, uint8_t *groups, const uint8_t *bitma
             store_le32(group + GROUP_FIRST_CONTAINER, (uint32_t)first_container);
         }
     }
-    return offset == size && walk->rank == walk->table->num_records;
+    return offset == size && walk->rank == walk->entries->num_entries;
 }
 
-crlcheck_status bitmap_accept(builder_table *table, const uint8_t *bitmap, size_t len) {
-    dense_table *dense = &table->dense;
-    uint8_t *sections[NUM_DENSE_SECTIONS] = {NULL};
+crlcheck_status bitmap_accept(uint8_t **out_sections, const bitmap_plan *plan,
+                              const ordered_entries *entries, const uint8_t *bitmap,
+                              size_t bitmap_len) {
+    uint8_t *sections[NUM_KIND_SECTIONS] = {NULL};
     bool complete = true;
-    for (unsigned i = 0; i < NUM_DENSE_SECTIONS; i++) {
-        uint64_t size = dense_section_size(table, i);
+    for (unsigned i = 0; i < NUM_KIND_SECTIONS; i++) {
+        uint64_t size = bitmap_section_size(plan, entries, i);
         sections[i] = size > 0 ? calloc(1, size) : NULL;
         complete &= size == 0 || sections[i] != NULL;
     }
-    crlcheck_status status = complete ? CRLCHECK_OK : CRLCHECK_NO_MEMORY;
-    bitmap_walk walk = {.table = table, .ranks = sections[SECTION_RANKS]};
-    if (complete && (!waits_for_bitmap(table) ||
-                     !walk_bitmap(&walk, sections[SECTION_GROUPS], bitmap, len))) {
-        status = CRLCHECK_MALFORMED;
+    bitmap_walk walk = {
+        .plan = plan, .entries = entries, .ranks = sections[SECTION_RANKS]};
+    if (complete && walk_bitmap(&walk, sections[SECTION_GROUPS], bitmap, bitmap_len)) {
+        memcpy(sections[SECTION_BITMAP], bitmap, bitmap_len);
+        memcpy(out_sections, sections, sizeof sections);
+        return CRLCHECK_OK;
     }
-    if (status == CRLCHECK_OK) {
-        memcpy(sections[SECTION_BITMAP], bitmap, len);
+    for (unsigned i = 0; i < NUM_KIND_SECTIONS; i++) {
+        free(sections[i]);
     }
-    for (unsigned i = 0; i < NUM_DENSE_SECTIONS; i++) {
-        free(status == CRLCHECK_OK ? dense->sections[i] : sections[i]);
-        dense->sections[i] = status == CRLCHECK_OK ? sections[i] : dense->sections[i];
-    }
-    return status;
+    return complete ? CRLCHECK_MALFORMED : CRLCHECK_NO_MEMORY;
 }

@@ -1,13 +1,48 @@
-// builder.c: takes entries in and puts them in order.
+// builder.c: makes an image of entries. The caller takes these steps in order:
+//
+// 1. Add entries. Each goes to the table of its certificate issuer and serial length.
+// 2. Seal. No entry may follow. The tables are put in the order in which the reader
+//    searches them.
+// 3. Sort. Each table orders its entries and merges duplicates; several threads share
+//    the work.
+// 4. Choose kinds. Each table becomes what it takes least as: buckets, a bitmap or gaps.
+// 5. Set bitmaps. The caller serializes the bitmap of each table that is one.
+// 6. Start the image. This fixes how large the header is.
+// 7. Read the body, which notes where each section lies.
+// 8. Take the header. The page table and the digest are the caller's to write.
+//
+// EXAMPLE
 
-#include "builder/table.h"
+#include "builder/builder.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/error.h"
+#include "builder/image_writer.h"
+#include "builder/table_sort.h"
+
 // A table takes more than a kilobyte here, and an entry that starts one takes some
-// fifty octets of a CRL that nobody has verified yet. No real list comes near.
+// fifty bytes of a CRL that nobody has verified yet. No real list comes near.
 enum { MAX_TABLES = 1 << 17 };
+
+struct crlcheck_builder {
+    bool attributes;
+    bool sealed;
+    planned_table *tables;
+    uint32_t num_tables;
+    uint32_t capacity;
+    // Table number + 1 by certificate issuer and serial length, 0 where none is.
+    uint32_t (*table_numbers)[CRLCHECK_MAX_SERIAL + 1];
+    uint32_t num_issuers;  // rows of table_numbers
+    uint64_t num_added;
+    record_pool pool;
+    image_writer *writer;
+};
+
+static crlcheck_status no_memory(crlcheck_error *out_error) {
+    return fail_status(out_error, CRLCHECK_NO_MEMORY, CRLCHECK_RULE_NONE);
+}
 
 crlcheck_status crlcheck_builder_new(crlcheck_builder **out_builder, bool attributes) {
     crlcheck_builder *builder = calloc(1, sizeof *builder);
@@ -24,8 +59,8 @@ void crlcheck_builder_free(crlcheck_builder *builder) {
         return;
     }
     for (uint32_t i = 0; i < builder->num_tables; i++) {
-        table_clear(&builder->tables[i], &builder->pool);
-        dense_clear(&builder->tables[i].dense);
+        table_clear(&builder->tables[i].table, &builder->pool);
+        table_plan_clear(&builder->tables[i].plan);
     }
     free(builder->tables);
     free(builder->table_numbers);
@@ -34,11 +69,13 @@ void crlcheck_builder_free(crlcheck_builder *builder) {
     free(builder);
 }
 
+// ---- 1. add ----
+
 static builder_table *new_table(crlcheck_builder *builder, uint32_t certificate_issuer,
                                 uint8_t serial_len) {
     if (builder->num_tables == builder->capacity) {
         uint32_t capacity = builder->capacity == 0 ? 4 : builder->capacity * 2;
-        builder_table *tables =
+        planned_table *tables =
             realloc(builder->tables, capacity * sizeof *builder->tables);
         if (tables == NULL) {
             return NULL;
@@ -46,12 +83,14 @@ static builder_table *new_table(crlcheck_builder *builder, uint32_t certificate_
         builder->tables = tables;
         builder->capacity = capacity;
     }
-    builder_table *table = &builder->tables[builder->num_tables];
-    if (!table_init(table, certificate_issuer, serial_len, builder->attributes)) {
+    planned_table *planned = &builder->tables[builder->num_tables];
+    memset(planned, 0, sizeof *planned);
+    if (!table_init(&planned->table, certificate_issuer, serial_len,
+                    builder->attributes)) {
         return NULL;
     }
     builder->num_tables++;
-    return table;
+    return &planned->table;
 }
 
 // add_issuer makes room in table_numbers for one more certificate issuer.
@@ -72,7 +111,7 @@ static bool add_issuer(crlcheck_builder *builder, uint32_t certificate_issuer) {
     return true;
 }
 
-// find_table returns the table of an entry, new where needed.
+// find_table returns the table of an entry, a new one if there is none yet.
 static builder_table *find_table(crlcheck_builder *builder, crlcheck_error *out_error,
                                  const crlcheck_entry *entry) {
     uint32_t certificate_issuer = entry->certificate_issuer;
@@ -82,7 +121,7 @@ static builder_table *find_table(crlcheck_builder *builder, crlcheck_error *out_
     }
     uint32_t *number = &builder->table_numbers[certificate_issuer][entry->serial.len];
     if (*number > 0) {
-        return &builder->tables[*number - 1];
+        return &builder->tables[*number - 1].table;
     }
     if (builder->num_tables == MAX_TABLES) {
         fail(out_error, CRLCHECK_LIMIT_EXCEEDED, CRLCHECK_RULE_TOO_MANY_ISSUERS, 0);
@@ -96,20 +135,10 @@ static builder_table *find_table(crlcheck_builder *builder, crlcheck_error *out_
     return table;
 }
 
-static bool all_storable(const crlcheck_entry *entries, size_t num_entries) {
-    bool storable = true;
-    for (size_t i = 0; i < num_entries; i++) {
-        bool no_invalidity_date = !entries[i].has_invalidity_date;
-        bool invalidity_date = is_storable(entries[i].invalidity_date);
-        storable &= is_storable(entries[i].revocation_date);
-        storable &= no_invalidity_date | invalidity_date;
-    }
-    return storable;
-}
-
-static bool add(crlcheck_builder *builder, crlcheck_error *out_error,
-                const crlcheck_entry *entries, size_t num_entries) {
-    if (builder->completed) {
+// add_runs adds each run of entries that belong to one table.
+static bool add_runs(crlcheck_builder *builder, crlcheck_error *out_error,
+                     const crlcheck_entry *entries, size_t num_entries) {
+    if (builder->sealed) {
         return fail(out_error, CRLCHECK_LIMIT_EXCEEDED, CRLCHECK_RULE_NONE, 0);
     }
     for (size_t start = 0; start < num_entries;) {
@@ -129,11 +158,10 @@ static bool add(crlcheck_builder *builder, crlcheck_error *out_error,
     return true;
 }
 
-// add_parsed adds entries whose dates the parser vouches for.
-static crlcheck_status add_parsed(crlcheck_builder *builder, crlcheck_error *out_error,
-                                  const crlcheck_entry *entries, size_t num_entries) {
+crlcheck_status builder_add_parsed(crlcheck_builder *builder, crlcheck_error *out_error,
+                                   const crlcheck_entry *entries, size_t num_entries) {
     crlcheck_error error = {.status = CRLCHECK_NO_MEMORY};
-    if (add(builder, &error, entries, num_entries)) {
+    if (add_runs(builder, &error, entries, num_entries)) {
         return CRLCHECK_OK;
     }
     if (out_error != NULL) {
@@ -142,42 +170,30 @@ static crlcheck_status add_parsed(crlcheck_builder *builder, crlcheck_error *out
     return (crlcheck_status)error.status;
 }
 
+static bool all_storable(const crlcheck_entry *entries, size_t num_entries) {
+    bool storable = true;
+    for (size_t i = 0; i < num_entries; i++) {
+        bool no_invalidity_date = !entries[i].has_invalidity_date;
+        bool invalidity_date = is_storable(entries[i].invalidity_date);
+        storable &= is_storable(entries[i].revocation_date);
+        storable &= no_invalidity_date | invalidity_date;
+    }
+    return storable;
+}
+
 crlcheck_status crlcheck_builder_add(crlcheck_builder *builder, crlcheck_error *out_error,
                                      const crlcheck_entry *entries, size_t num_entries) {
     if (builder->attributes && !all_storable(entries, num_entries)) {
         return fail_status(out_error, CRLCHECK_LIMIT_EXCEEDED, CRLCHECK_RULE_BAD_TIME);
     }
-    return add_parsed(builder, out_error, entries, num_entries);
+    return builder_add_parsed(builder, out_error, entries, num_entries);
 }
 
-crlcheck_status crlcheck_compile_chunk(crlcheck_crl_parser *parser,
-                                       crlcheck_builder *builder,
-                                       crlcheck_error *out_error, const uint8_t *chunk,
-                                       size_t chunk_len) {
-    enum { BATCH = 128 };  // 7 KiB of entries: they stay in the first-level cache
-    crlcheck_entry entries[BATCH];
-    while (chunk_len > 0) {
-        size_t consumed;
-        size_t num_entries;
-        crlcheck_status status = crlcheck_crl_parser_feed(
-            parser, &consumed, entries, &num_entries, out_error, BATCH, chunk, chunk_len);
-        if (status == CRLCHECK_OK) {
-            status = add_parsed(builder, out_error, entries, num_entries);
-        }
-        if (status != CRLCHECK_OK) {
-            return status;
-        }
-        chunk += consumed;
-        chunk_len -= consumed;
-    }
-    return CRLCHECK_OK;
-}
+// ---- 2. seal ----
 
-// Tables are written in order of certificate issuer and serial length, so that
-// the reader can search them.
 static int compare_tables(const void *a, const void *b) {
-    const builder_table *first = a;
-    const builder_table *second = b;
+    const builder_table *first = &((const planned_table *)a)->table;
+    const builder_table *second = &((const planned_table *)b)->table;
     if (first->certificate_issuer != second->certificate_issuer) {
         return first->certificate_issuer < second->certificate_issuer ? -1 : 1;
     }
@@ -186,15 +202,15 @@ static int compare_tables(const void *a, const void *b) {
 
 crlcheck_status crlcheck_builder_complete(crlcheck_builder *builder,
                                           crlcheck_error *out_error) {
-    builder->completed = true;
+    builder->sealed = true;
     for (uint32_t i = 0; i < builder->num_tables; i++) {
-        builder_table *table = &builder->tables[i];
+        builder_table *table = &builder->tables[i].table;
         if (table->num_records > UINT32_MAX / 2) {  // positions in the directory: 32 bits
             return fail_status(out_error, CRLCHECK_LIMIT_EXCEEDED,
                                CRLCHECK_RULE_TOO_MANY_ENTRIES);
         }
         if (!table_complete(table, &builder->pool)) {
-            return fail_status(out_error, CRLCHECK_NO_MEMORY, CRLCHECK_RULE_NONE);
+            return no_memory(out_error);
         }
     }
     if (builder->num_tables > 0) {
@@ -204,56 +220,53 @@ crlcheck_status crlcheck_builder_complete(crlcheck_builder *builder,
     return CRLCHECK_OK;
 }
 
+// ---- 3. sort ----
+
 crlcheck_status crlcheck_builder_sort(crlcheck_builder *builder,
                                       crlcheck_error *out_error) {
     for (uint32_t i = 0; i < builder->num_tables; i++) {
-        if (!table_sort(&builder->tables[i])) {
-            return fail_status(out_error, CRLCHECK_NO_MEMORY, CRLCHECK_RULE_NONE);
+        if (!table_sort(&builder->tables[i].table)) {
+            return no_memory(out_error);
         }
     }
     return CRLCHECK_OK;
 }
 
-// choose_bucket_bits minimises the image: a further bit saves one bit an entry
-// and doubles directory and hints, which take two bits a bucket.
-static unsigned choose_bucket_bits(const builder_table *table) {
-    unsigned bucket_bits = 0;
-    while (bucket_bits < table->shape.low_bits && bucket_bits < MAX_BUCKET_BITS &&
-           table->num_records > UINT64_C(2) << bucket_bits) {
-        bucket_bits++;
-    }
-    return bucket_bits;
-}
-
-void crlcheck_builder_finish(crlcheck_builder *builder,
+void crlcheck_builder_finish(const crlcheck_builder *builder,
                              crlcheck_builder_stats *out_stats) {
     *out_stats = (crlcheck_builder_stats){.num_tables = builder->num_tables};
     for (uint32_t i = 0; i < builder->num_tables; i++) {
-        builder_table *table = &builder->tables[i];
-        table->num_records = 0;
-        for (size_t j = 0; j < table->partitions.num_piles; j++) {
-            table->num_records += table->partitions.num_records[j];
-        }
-        table->bucket_bits = choose_bucket_bits(table);
-        out_stats->num_entries += table->num_records;
+        out_stats->num_entries += table_count(&builder->tables[i].table);
     }
     out_stats->num_duplicates = builder->num_added - out_stats->num_entries;
     out_stats->memory = builder->pool.memory;
 }
 
-crlcheck_status crlcheck_builder_next_dense(crlcheck_builder *builder,
+// ---- 4. choose kinds ----
+
+crlcheck_status crlcheck_builder_choose_kinds(crlcheck_builder *builder,
+                                              crlcheck_error *out_error) {
+    for (uint32_t i = 0; i < builder->num_tables; i++) {
+        planned_table *planned = &builder->tables[i];
+        planned->table.num_records = table_count(&planned->table);
+        table_plan_clear(&planned->plan);
+        if (!choose_kind(&planned->plan, &planned->table)) {
+            return no_memory(out_error);
+        }
+    }
+    return CRLCHECK_OK;
+}
+
+// ---- 5. set bitmaps ----
+
+crlcheck_status crlcheck_builder_next_dense(const crlcheck_builder *builder,
                                             uint32_t *out_table, uint64_t *out_num_keys,
-                                            crlcheck_error *out_error,
                                             uint32_t first_table) {
     for (uint32_t i = first_table; i < builder->num_tables; i++) {
-        builder_table *table = &builder->tables[i];
-        dense_clear(&table->dense);
-        if (!dense_measure(table)) {
-            return fail_status(out_error, CRLCHECK_NO_MEMORY, CRLCHECK_RULE_NONE);
-        }
-        if (waits_for_bitmap(table)) {
+        const planned_table *planned = &builder->tables[i];
+        if (planned->plan.kind == TABLE_KIND_BITMAP) {
             *out_table = i;
-            *out_num_keys = table->num_records;
+            *out_num_keys = planned->table.num_records;
             return CRLCHECK_OK;
         }
     }
@@ -262,8 +275,8 @@ crlcheck_status crlcheck_builder_next_dense(crlcheck_builder *builder,
 
 void crlcheck_builder_dense_keys(const crlcheck_builder *builder, uint64_t *out_keys,
                                  uint32_t table_number) {
-    const builder_table *table = &builder->tables[table_number];
-    memcpy(out_keys, table->dense.entries.keys, table->num_records * sizeof *out_keys);
+    const ordered_entries *entries = &builder->tables[table_number].plan.entries;
+    memcpy(out_keys, entries->keys, entries->num_entries * sizeof *out_keys);
 }
 
 crlcheck_status crlcheck_builder_set_bitmap(crlcheck_builder *builder,
@@ -272,8 +285,53 @@ crlcheck_status crlcheck_builder_set_bitmap(crlcheck_builder *builder,
                                             size_t bitmap_len) {
     crlcheck_status status = CRLCHECK_MALFORMED;
     if (table_number < builder->num_tables) {
-        status = bitmap_accept(&builder->tables[table_number], bitmap, bitmap_len);
+        status = plan_set_bitmap(&builder->tables[table_number].plan, bitmap, bitmap_len);
     }
     return status == CRLCHECK_OK ? status
                                  : fail_status(out_error, status, CRLCHECK_RULE_NONE);
+}
+
+// ---- 6. to 8. the image ----
+
+crlcheck_status crlcheck_builder_start_image(crlcheck_builder *builder,
+                                             uint32_t *out_header_size,
+                                             crlcheck_error *out_error,
+                                             const uint8_t *metadata, size_t metadata_len,
+                                             const crlcheck_slice *issuers,
+                                             uint32_t num_issuers) {
+    image_contents contents = {.tables = builder->tables,
+                               .num_tables = builder->num_tables,
+                               .attributes = builder->attributes,
+                               .metadata = metadata,
+                               .metadata_len = metadata_len,
+                               .issuers = issuers,
+                               .num_issuers = num_issuers};
+    uint64_t header_size = header_size_of(&contents);
+    if (header_size > INT32_MAX) {
+        return fail_status(out_error, CRLCHECK_LIMIT_EXCEEDED,
+                           CRLCHECK_RULE_TOO_MANY_ISSUERS);
+    }
+    image_writer_free(builder->writer);
+    builder->writer = image_writer_new(&contents);
+    if (builder->writer == NULL) {
+        return no_memory(out_error);
+    }
+    *out_header_size = (uint32_t)header_size;
+    return CRLCHECK_OK;
+}
+
+crlcheck_status crlcheck_builder_read_body(crlcheck_builder *builder, size_t *out_len,
+                                           crlcheck_error *out_error, uint8_t *out,
+                                           size_t capacity) {
+    crlcheck_status status = CRLCHECK_LIMIT_EXCEEDED;
+    *out_len = 0;
+    if (builder->writer != NULL) {
+        status = image_writer_read(builder->writer, out_len, out, capacity);
+    }
+    return status == CRLCHECK_OK ? status
+                                 : fail_status(out_error, status, CRLCHECK_RULE_NONE);
+}
+
+crlcheck_slice crlcheck_builder_header(const crlcheck_builder *builder) {
+    return image_writer_header(builder->writer);
 }

@@ -1,34 +1,26 @@
-// image_writer.h: where the writing of an image has got to.
+// image_writer.h: hands an image over piece by piece, so that it is never in memory as a
+// whole.
 
 #ifndef CRLCHECK_BUILDER_IMAGE_WRITER_H
 #define CRLCHECK_BUILDER_IMAGE_WRITER_H
 
-#include "builder/attributes.h"
-#include "builder/table.h"
-#include "base/bit_writer.h"
+#include "builder/header.h"
 
-struct image_writer {
-    bool failed;
-    uint8_t *header;
-    size_t header_size;
-    uint64_t offset;  // in the image, of the next section
-    uint32_t table;
-    unsigned section;
-    uint8_t *piece;  // a section while it is handed over
-    size_t piece_len;
-    size_t piece_at;
-    // While the remainders of a table are packed:
-    bool packing;
-    entry_cursor cursor;
-    uint64_t rank;
-    bit_packer packer;
-    // Gathered meanwhile, until they are handed over:
-    uint8_t *directory;
-    attribute_streams attributes;
-};
+typedef struct image_writer image_writer;
 
-// header_complete enters the places of all sections, which are known only once
-// the body has been made, and the sizes that follow from them.
-void header_complete(crlcheck_builder *builder);
+// image_writer_new copies the metadata and the issuers of `contents` and borrows its
+// tables, which it also tells where their sections lie. It returns NULL without memory.
+// The size of the header, from header_size_of, is below 2^31.
+image_writer *image_writer_new(const image_contents *contents);
+void image_writer_free(image_writer *writer);
+
+// image_writer_read writes the next bytes of the body to `out`, at most `capacity`;
+// `out_len` is 0 at the end. After a failure every call fails.
+crlcheck_status image_writer_read(image_writer *writer, size_t *out_len, uint8_t *out,
+                                  size_t capacity);
+
+// image_writer_header gives the header, which is complete once the whole body has been
+// read.
+crlcheck_slice image_writer_header(const image_writer *writer);
 
 #endif

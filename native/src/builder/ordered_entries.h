@@ -1,35 +1,28 @@
-// ordered_entries.h: what the units that store dense serials share.
+// ordered_entries.h: the entries of a table in order of their keys before mixing, in
+// which serials that a CA counts up are neighbours. Bitmaps and gaps are made from them.
 
 #ifndef CRLCHECK_BUILDER_ORDERED_ENTRIES_H
 #define CRLCHECK_BUILDER_ORDERED_ENTRIES_H
 
 #include "builder/table.h"
 
-// dense_key returns the key of a record as it was before mixing.
-static inline uint64_t dense_key(const builder_table *table, const uint8_t *record) {
+typedef struct ordered_entries {
+    uint64_t num_entries;
+    uint64_t *keys;           // NULL where the entries were left out
+    const uint8_t **records;  // kept for their attributes, NULL without
+} ordered_entries;
+
+// ordered_collect allocates the entries of a table that has no high words, or leaves
+// them out where keys lie further apart than `widest`. It returns false without memory.
+bool ordered_collect(ordered_entries *out_entries, const builder_table *table,
+                     uint64_t widest);
+
+void ordered_entries_free(ordered_entries *entries);
+
+// record_ordered_key returns the key of a record as it was before mixing.
+static inline uint64_t record_ordered_key(const builder_table *table,
+                                          const uint8_t *record) {
     return key_unmix(key_load_low(record, &table->shape), table->shape.low_bits);
 }
-
-// ---- ordered_entries.c ----
-
-// dense_collect allocates the entries in order of their keys, or leaves them out where
-// keys lie further apart than `widest`. It returns false without memory.
-bool dense_collect(dense_entries *out_entries, const builder_table *table,
-                   uint64_t widest);
-
-void dense_entries_free(dense_entries *entries);
-
-// ---- gaps_writer.c ----
-
-// gaps_measure finds out how a table, whose entries have been collected, would be
-// stored as gaps, and what that takes; `out_size` is UINT64_MAX where it cannot be, or
-// would take more than `limit`. It returns false without memory.
-bool gaps_measure(uint64_t *out_size, builder_table *table, uint64_t limit);
-
-uint64_t gaps_section_size(const builder_table *table, unsigned section);
-
-// gaps_write makes the sections of a table that was measured. It returns false without
-// memory.
-bool gaps_write(builder_table *table);
 
 #endif

@@ -1,8 +1,8 @@
 // table.c: the records of one table while entries come in.
 
-#include <string.h>
-
 #include "builder/table.h"
+
+#include <string.h>
 
 // Below this many records one partition fits the cache as it is. 512 partitions
 // are few enough for the TLB, and at ten million records each is still 320 KiB of
@@ -298,4 +298,12 @@ bool table_complete(builder_table *table, record_pool *pool) {
         }
     }
     return true;
+}
+
+uint64_t table_count(const builder_table *table) {
+    uint64_t num_records = 0;
+    for (size_t i = 0; i < table->partitions.num_piles; i++) {
+        num_records += table->partitions.num_records[i];
+    }
+    return num_records;
 }

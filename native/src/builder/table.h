@@ -1,24 +1,25 @@
-// table.h: what the units of the image builder share.
+// table.h: the entries of one certificate issuer and serial length while an image is
+// built.
 //
-// Entries are added to one table for each certificate issuer and serial length.
-// While a table is small its records hold serials as they came. A table that
-// grows finds out what its serials have in common, and from then on its records
-// hold keys (key.h), spread by their leading bits over partitions that fit the
-// cache; should a serial come that breaks the pattern, it goes back and starts
-// over. Sorting then orders each partition on its own and merges duplicates, and
-// writing walks the partitions once more.
+// 1. While a table is small, its records hold serials as they came.
+// 2. A table that grows finds out what its serials have in common. From then on its
+//    records hold keys (image/key.h), spread by their leading bits over partitions that
+//    fit the cache.
+// 3. A serial that breaks the pattern sends the table back to 1, to grow to twice its
+//    size before it tries again.
+// 4. When the last entry has come, a table that is still small goes through 2.
+// 5. Each partition is sorted on its own, and duplicates are merged (table_sort.h).
+//    The partitions one after the other are then the whole table in order of its keys.
 
 #ifndef CRLCHECK_BUILDER_TABLE_H
 #define CRLCHECK_BUILDER_TABLE_H
 
 #include <stdatomic.h>
 
-#include "base/error.h"
-#include "crlcheck_image.h"
-#include "image/format.h"
-#include "image/gaps.h"
-#include "image/key.h"
+#include "base/bits.h"
 #include "builder/records.h"
+#include "crlcheck_crl.h"
+#include "image/key.h"
 
 // record_attributes is what a record holds behind its serial or key, unless the
 // image is built without attributes. The invalidity date is there only in tables
@@ -44,36 +45,6 @@ static const int64_t NO_DATE = INT64_MIN;
 // The year 0, GeneralizedTime's first; 40 bits last until the year 36,812.
 static const int64_t FIRST_DATE = INT64_C(-62167219200);
 
-typedef struct section_span {
-    uint64_t offset;
-    uint64_t size;
-} section_span;
-
-// dense_entries are entries of a table in order of their keys before mixing.
-typedef struct dense_entries {
-    uint64_t *keys;
-    const uint8_t **records;  // NULL without attributes, for which alone they are kept
-} dense_entries;
-
-enum { NUM_DENSE_SECTIONS = 3 };
-
-// dense_table is what a table has besides its records where it is to be of another
-// kind than sorted.
-typedef struct dense_table {
-    unsigned kind;
-    dense_entries entries;  // without keys where the table stays sorted
-    // Of a bitmap:
-    uint64_t bitmap_size;  // as serialized
-    uint64_t num_groups;
-    uint64_t num_containers;
-    uint64_t num_counts;   // of the rank directory
-    // Of gaps:
-    gaps_shape gaps;
-    uint64_t num_rows;
-    uint64_t num_bits;
-    uint8_t *sections[NUM_DENSE_SECTIONS];  // the first is there once all are
-} dense_table;
-
 typedef struct builder_table {
     uint32_t certificate_issuer;
     uint8_t serial_len;
@@ -83,33 +54,12 @@ typedef struct builder_table {
     size_t record_len;
     record_piles partitions;  // 1 << partition_bits of them
     unsigned partition_bits;
-    uint64_t largest_partition;     // in records, before sorting
-    atomic_size_t next_partition;   // the first whose sorting has not begun
-    uint64_t num_records;     // distinct ones, after sorting
+    uint64_t largest_partition;    // in records, before sorting
+    atomic_size_t next_partition;  // the first whose sorting has not begun
+    uint64_t num_records;     // distinct ones once table_count has counted them
     uint64_t partition_at;    // how many records make it worth while
     key_shape shape;
-    unsigned bucket_bits;
-    dense_table dense;
-    section_span sections[NUM_SECTIONS];
 } builder_table;
-
-typedef struct image_writer image_writer;
-
-struct crlcheck_builder {
-    bool attributes;
-    bool completed;
-    builder_table *tables;
-    uint32_t num_tables;
-    uint32_t capacity;
-    // Table number + 1 by certificate issuer and serial length, 0 where none is.
-    uint32_t (*table_numbers)[CRLCHECK_MAX_SERIAL + 1];
-    uint32_t num_issuers;  // rows of table_numbers
-    uint64_t num_added;
-    record_pool pool;
-    image_writer *writer;
-};
-
-// ---- table.c ----
 
 bool table_init(builder_table *table, uint32_t certificate_issuer, uint8_t serial_len,
                 bool attributes);
@@ -121,6 +71,9 @@ bool table_add(builder_table *table, record_pool *pool, const crlcheck_entry *en
 
 // table_complete turns the records of a table that stayed small into keys.
 bool table_complete(builder_table *table, record_pool *pool);
+
+// table_count returns how many records are left. After sorting these are distinct.
+uint64_t table_count(const builder_table *table);
 
 // is_storable tells whether a record can hold a date.
 static inline bool is_storable(int64_t date) {
@@ -203,58 +156,5 @@ static inline record_run next_run(entry_cursor *cursor, size_t max_records) {
 static inline const uint8_t *next_entry(entry_cursor *cursor) {
     return next_run(cursor, 1).records;
 }
-
-// remainder_bits is what a table stores of each key.
-static inline unsigned remainder_bits(const builder_table *table) {
-    return table->shape.key_bits - table->bucket_bits;
-}
-
-static inline uint64_t remainders_size(const builder_table *table) {
-    return octets_of_bits(table->num_records * remainder_bits(table));
-}
-
-static inline uint64_t directory_size(const builder_table *table) {
-    return octets_of_bits(directory_bits(table->num_records, table->bucket_bits));
-}
-
-// ---- table_sort.c ----
-
-// table_sort orders the partitions that no other call has begun, and merges
-// duplicates. Several threads may call it at once.
-bool table_sort(builder_table *table);
-
-// ---- kind.c ----
-
-// dense_measure finds out which kind a table, whose records are sorted and counted,
-// takes least as. If that is gaps, it makes their sections; if it is a bitmap, which
-// others serialize, it sets table->dense to wait for that. It returns false without
-// memory.
-bool dense_measure(builder_table *table);
-
-// dense_section_size is the size of the section in a table of that kind.
-uint64_t dense_section_size(const builder_table *table, unsigned section);
-
-void dense_clear(dense_table *dense);
-
-// is_dense tells whether a table will be written as another kind than sorted.
-static inline bool is_dense(const builder_table *table) {
-    return table->dense.sections[0] != NULL;
-}
-
-// waits_for_bitmap tells whether a table will be a bitmap if one is set.
-static inline bool waits_for_bitmap(const builder_table *table) {
-    return table->dense.kind == TABLE_KIND_BITMAP;
-}
-
-// ---- bitmap_writer.c ----
-
-// bitmap_accept makes a table's sections from its serialized bitmap:
-// CRLCHECK_MALFORMED where that is not the bitmap of the table's entries.
-crlcheck_status bitmap_accept(builder_table *table, const uint8_t *bitmap, size_t len);
-
-// ---- image_writer.c ----
-
-// image_writer_free gives back what crlcheck_builder_start_image made.
-void image_writer_free(image_writer *writer);
 
 #endif

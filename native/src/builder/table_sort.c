@@ -2,11 +2,11 @@
 // partition at a time, so that all of the work stays in the cache. Partitions are
 // independent: several threads may sort parts of a table at once.
 
+#include "builder/table_sort.h"
+
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "builder/table.h"
 
 // Buckets of sorting hold one record on average; a record that must move further
 // than this is among duplicates, or an adversary's.

@@ -1,9 +1,10 @@
 // extensions.c: RFC 5280 5.2 (CRL extensions) and 5.3 (entry extensions).
 
 #include "crl/extensions.h"
-#include "x509/distribution_point.h"
 
 #include <string.h>
+
+#include "x509/distribution_point.h"
 
 // Last arcs of id-ce, 2.5.29.
 enum {

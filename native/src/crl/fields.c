@@ -1,9 +1,11 @@
 // fields.c: the fields of CertificateList and of each entry, RFC 5280 5.1.
 
+#include "crl/fields.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-#include "crl/state.h"
+#include "crl/extensions.h"
 #include "x509/distribution_point.h"
 
 // keep copies an element into memory that the parser owns, because the chunk it

@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "crl/state.h"
+#include "base/error.h"
+#include "crl/fields.h"
+#include "crl/plain_entries.h"
 
 crlcheck_status crlcheck_crl_parser_new(crlcheck_crl_parser **out_parser,
                                         const crlcheck_crl_options *options) {

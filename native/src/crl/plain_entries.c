@@ -6,7 +6,8 @@
 // without a branch that depends on what a CA mixes at random. Everything else is
 // left to the strict cursor of fields.c. A fuzz target compares the two.
 
-#include "crl/state.h"
+#include "crl/plain_entries.h"
+
 #include "base/bytes.h"
 
 enum {

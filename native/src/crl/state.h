@@ -1,10 +1,8 @@
-// state.h: the parser's state, shared by parser.c (walking the syntax) and
-// fields.c (reading its elements).
+// state.h: how far a CRL has been parsed.
 
 #ifndef CRLCHECK_CRL_STATE_H
 #define CRLCHECK_CRL_STATE_H
 
-#include "crl/extensions.h"
 #include "crl/issuers.h"
 #include "crlcheck_crl.h"
 #include "der/der.h"
@@ -63,16 +61,5 @@ struct crlcheck_crl_parser {
     carry_buffer carry[2];
     unsigned active_carry;
 };
-
-// crl_read_element reads the whole element that the parser's state asks for and
-// moves to the next state. `out_entry` is filled at AT_ENTRY.
-bool crl_read_element(crlcheck_crl_parser *parser, crlcheck_entry *out_entry,
-                      der_reader element, crlcheck_error *out_error);
-
-// crl_read_plain_entries reads entries as nearly all CAs write them, as many as
-// come in a row, and stops at the first that is any different: it accepts nothing
-// that crl_read_element would not, with the same result. It advances `window`.
-size_t crl_read_plain_entries(crlcheck_crl_parser *parser, crlcheck_entry *out_entries,
-                              size_t max_entries, der_reader *window);
 
 #endif

@@ -66,6 +66,9 @@ enum {
     SECTION_GAPS = SECTION_HINTS
 };
 
+// The sections whose contents depend on the kind; attributes are in the others.
+enum { NUM_KIND_SECTIONS = SECTION_REASONS };
+
 // An entry of the group directory.
 enum {
     GROUP_UPPER_BITS = 0,       // u32

@@ -14,8 +14,8 @@
 
 #include <stdbool.h>
 
-#include "crlcheck_values.h"
 #include "base/bits.h"
+#include "crlcheck_values.h"
 
 enum { KEY_WORDS = CRLCHECK_MAX_SERIAL / 8 };
 

@@ -1,10 +1,11 @@
 // image.c: checks that an image is what it says before anything is read.
 
+#include "reader/image.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
-#include "reader/image.h"
 
 static bool corrupt(crlcheck_error *out_error, crlcheck_rule rule, uint64_t offset) {
     return fail(out_error, CRLCHECK_CORRUPT_IMAGE, rule, offset);

@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "base/bits.h"
-#include "reader/image.h"
 #include "reader/bucket_reader.h"
+#include "reader/image.h"
 #include "reader/ordered_reader.h"
 
 bool crlcheck_image_contains(const crlcheck_image *image, uint32_t certificate_issuer,

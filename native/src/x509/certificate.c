@@ -7,9 +7,9 @@
 // them and they cannot be taken for anything else: a critical FALSE, a cA FALSE
 // and the trailing zero bits of keyUsage.
 
-#include "x509/distribution_point.h"
-
 #include <string.h>
+
+#include "x509/distribution_point.h"
 
 enum {
     TAG_VERSION = DER_CONTEXT_CONSTRUCTED | 0,
