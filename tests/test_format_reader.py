@@ -20,7 +20,7 @@ from crlcheck.demo.pki import encode_entry, encode_extension
 from data import make_golden
 from support.crls import REVOKED_ON, authority, make_crl
 from support.format_fields import RefusedImageError
-from support.format_reader import BitmapTable, Entry, GapsTable, Image, Shape, SortedTable
+from support.format_reader import BitmapTable, BucketTable, Entry, GapsTable, Image, Shape
 from support.gaps_reader import plan_gaps
 
 NAMES = [
@@ -118,7 +118,7 @@ def assert_written_as_documented(image: Image) -> None:
             assert table.gaps.least_gap == min(b[0] - a[0] for a, b in pairwise(keys))
             assert table.gaps.first_key == keys[0][0]
             continue
-        assert isinstance(table, SortedTable)
+        assert isinstance(table, BucketTable)
         shift = table.shape.low_bits - table.bucket_bits
         buckets = Counter(low >> shift for low, _ in keys)
         assert table.largest_bucket == max(buckets.values())
@@ -194,7 +194,7 @@ def test_crowding_a_bucket_changes_no_answer() -> None:
     octets = image_of(crl_of(listed))
     image = Image(octets)
     (table,) = image.tables
-    assert isinstance(table, SortedTable)
+    assert isinstance(table, BucketTable)
     assert table.largest_bucket == table.num_entries == 300
     with open_index(octets) as index:
         assert [serial in index for serial in serials] == [True] * 300 + [False] * 100

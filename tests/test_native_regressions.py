@@ -40,7 +40,7 @@ def test_nothing_is_added_to_a_complete_builder() -> None:
     gone to the table of another length, and out of its bounds: it is refused.
     """
     builder = new_builder([bytes([length] * length) for length in (60, 2, 30)])
-    assert lib.crlcheck_builder_complete(builder, ffi.NULL) == lib.CRLCHECK_OK
+    assert lib.crlcheck_builder_seal(builder, ffi.NULL) == lib.CRLCHECK_OK
     assert add(builder, b"\x07\x07") == lib.CRLCHECK_LIMIT_EXCEEDED
     assert add(builder, b"\x07") == lib.CRLCHECK_LIMIT_EXCEEDED
 
@@ -97,7 +97,7 @@ def test_small_tables_come_in_large_pieces() -> None:
     tables: a piece for each section made compiling 60 times slower.
     """
     builder = new_builder([bytes([1] * length) for length in range(1, 65)])
-    assert not lib.crlcheck_builder_complete(builder, ffi.NULL)
+    assert not lib.crlcheck_builder_seal(builder, ffi.NULL)
     assert not lib.crlcheck_builder_sort(builder, ffi.NULL)
     assert not lib.crlcheck_builder_choose_kinds(builder, ffi.NULL)
     assert not lib.crlcheck_builder_start_image(

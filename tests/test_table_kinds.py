@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from crlcheck import open_index
 from crlcheck._bitmap import serialize_bitmap
 from support.crls import REVOKED_ON
-from support.format_reader import BitmapTable, GapsTable, Image, SortedTable, Table
+from support.format_reader import BitmapTable, BucketTable, GapsTable, Image, Table
 from support.gaps_reader import plan_gaps
 from support.tables import (
     BITMAP,
+    BUCKET,
     GAPS,
-    SORTED,
     assert_agrees,
     attributes_of,
     entry_of,
@@ -98,7 +98,7 @@ def _rounded(size: int) -> int:
     return (size + 7) // 8 * 8
 
 
-def _sorted_size(table: Table) -> int:
+def _bucket_size(table: Table) -> int:
     """What remainders, hints and directory of a table take."""
     n, bucket_bits = table.num_entries, 0
     while bucket_bits < min(table.shape.low_bits, 30) and n > 2 << bucket_bits:
@@ -109,12 +109,12 @@ def _sorted_size(table: Table) -> int:
     return remainders + hints + _rounded((n + (1 << bucket_bits) + 7) // 8)
 
 
-def _natural_keys(table: Table) -> list[int]:
-    """The natural keys of a table, of whichever kind."""
+def _ordered_keys(table: Table) -> list[int]:
+    """The ordered keys of a table, of whichever kind."""
     serials = (
         entry.serial.to_bytes(table.serial_len, "big", signed=True) for _, entry in table.entries()
     )
-    keys = [table.shape.natural_key(serial) for serial in serials]
+    keys = [table.shape.ordered_key(serial) for serial in serials]
     return sorted(key for key in keys if key is not None)
 
 
@@ -126,8 +126,8 @@ def _bitmap_size(keys: list[int]) -> int:
 
 def _smallest(table: Table) -> tuple[int, int]:
     """Kind and size of a table by the rules of docs/index-format.md."""
-    keys, size = _natural_keys(table), _sorted_size(table)
-    chosen = SORTED, size
+    keys, size = _ordered_keys(table), _bucket_size(table)
+    chosen = BUCKET, size
     if table.shape.key_bits > 64:
         return chosen
     bitmap, plan = _bitmap_size(keys), plan_gaps(keys)
@@ -145,7 +145,7 @@ def _smallest(table: Table) -> tuple[int, int]:
 def test_the_smallest_kind_is_chosen(listed: set[int]) -> None:
     """
     A table is of the kind that takes the fewest octets, gaps only if they save a
-    twelfth of a sorted table, and takes as many as it should.
+    twelfth of a bucket table, and takes as many as it should.
     """
     octets = image_of(listed)
     with open_index(octets) as index:
@@ -154,15 +154,15 @@ def test_the_smallest_kind_is_chosen(listed: set[int]) -> None:
         kind, size = _smallest(table)
         assert native["kind"] == table.kind == kind
         assert native["size"] == size
-        assert isinstance(table, (SortedTable, BitmapTable, GapsTable)[kind])
+        assert isinstance(table, (BucketTable, BitmapTable, GapsTable)[kind])
 
 
 @pytest.mark.parametrize(
-    ("gap", "kind"), [(1, BITMAP), (2, BITMAP), (4, GAPS), (16, GAPS), (64, GAPS), (600, SORTED)]
+    ("gap", "kind"), [(1, BITMAP), (2, BITMAP), (4, GAPS), (16, GAPS), (64, GAPS), (600, BUCKET)]
 )
 def test_density_decides(gap: int, kind: int) -> None:
     """
-    Dense serials make a bitmap, less dense ones gaps, sparse ones a sorted table; the
+    Dense serials make a bitmap, less dense ones gaps, sparse ones a bucket table; the
     index says which.
     """
     chance = random.Random(gap)
@@ -201,7 +201,7 @@ def test_several_tables_of_all_kinds() -> None:
     assert_agrees(octets, listed)
     with open_index(octets) as index:
         kinds = {table["serial_len"]: table["kind"] for table in tables_of(index)}
-    assert kinds == {2: BITMAP, 8: GAPS, 12: SORTED, 19: BITMAP}
+    assert kinds == {2: BITMAP, 8: GAPS, 12: BUCKET, 19: BITMAP}
 
 
 @settings(max_examples=40, deadline=None)

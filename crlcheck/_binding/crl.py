@@ -92,7 +92,7 @@ class CrlParser:
         """
         if lib.crlcheck_crl_parser_finish(self._parser, self._error):
             raise_for_crl(self._error)
-        if lib.crlcheck_builder_complete(self._builder, self._error):
+        if lib.crlcheck_builder_seal(self._builder, self._error):
             raise_for_crl(self._error)
         return ParsedCrl(self._parser, self._builder, self.fields)
 
@@ -164,7 +164,7 @@ class SortedEntries:
         self._builder = builder
         self._error = ffi.new("crlcheck_error *")
         stats = ffi.new("crlcheck_builder_stats *")
-        lib.crlcheck_builder_finish(builder, stats)
+        lib.crlcheck_builder_stats_of(builder, stats)
         self.num_entries: int = stats.num_entries
         self.num_duplicates: int = stats.num_duplicates
 
@@ -197,10 +197,10 @@ class SortedEntries:
         first = 0
         if lib.crlcheck_builder_choose_kinds(self._builder, self._error):
             raise_for_crl(self._error)
-        while not lib.crlcheck_builder_next_dense(self._builder, table, num_keys, first):
+        while not lib.crlcheck_builder_next_bitmap(self._builder, table, num_keys, first):
             keys = array("Q", bytes(8 * num_keys[0]))
             out = ffi.from_buffer("uint64_t[]", keys, require_writable=True)
-            lib.crlcheck_builder_dense_keys(self._builder, out, table[0])
+            lib.crlcheck_builder_bitmap_keys(self._builder, out, table[0])
             ffi.release(out)
             yield table[0], keys
             first = table[0] + 1

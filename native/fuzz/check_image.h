@@ -16,11 +16,11 @@ enum { MOST_ASKED_AROUND = 500 };  // of the entries of one image, about
 // sort_all sorts the entries; calls that find nothing left to do change nothing.
 static inline void sort_all(crlcheck_builder *builder, crlcheck_builder_stats *out_stats,
                             choices *choice) {
-    require(crlcheck_builder_complete(builder, NULL) == CRLCHECK_OK);
+    require(crlcheck_builder_seal(builder, NULL) == CRLCHECK_OK);
     for (uint64_t i = 0; i <= choose(choice, 2); i++) {
         require(crlcheck_builder_sort(builder, NULL) == CRLCHECK_OK);
     }
-    crlcheck_builder_finish(builder, out_stats);
+    crlcheck_builder_stats_of(builder, out_stats);
 }
 
 // set_bitmaps gives the tables that are smaller as bitmaps theirs.
@@ -29,12 +29,12 @@ static inline void set_bitmaps(crlcheck_builder *builder, choices *choice) {
     uint64_t num_keys;
     require(crlcheck_builder_choose_kinds(builder, NULL) == CRLCHECK_OK);
     for (uint32_t first = 0;
-         crlcheck_builder_next_dense(builder, &table, &num_keys, first) == CRLCHECK_OK;
+         crlcheck_builder_next_bitmap(builder, &table, &num_keys, first) == CRLCHECK_OK;
          first = table + 1) {
         uint64_t *keys = malloc((size_t)num_keys * sizeof *keys);
         uint8_t *bitmap = malloc(bitmap_capacity(num_keys));
         require(keys != NULL && bitmap != NULL);
-        crlcheck_builder_dense_keys(builder, keys, table);
+        crlcheck_builder_bitmap_keys(builder, keys, table);
         size_t len = write_bitmap(bitmap, keys, num_keys);
         uint8_t *copy = copy_exactly(bitmap, len);
         require(crlcheck_builder_set_bitmap(builder, NULL, table, copy, len) ==

@@ -60,12 +60,12 @@ static crlcheck_status parse(crlcheck_crl_parser *parser, crlcheck_builder *buil
 
 static crlcheck_status sort(crlcheck_builder *builder) {
     crlcheck_builder_stats stats;
-    crlcheck_status status = crlcheck_builder_complete(builder, NULL);
+    crlcheck_status status = crlcheck_builder_seal(builder, NULL);
     if (status == CRLCHECK_OK) {
         status = crlcheck_builder_sort(builder, NULL);
     }
     if (status == CRLCHECK_OK) {
-        crlcheck_builder_finish(builder, &stats);
+        crlcheck_builder_stats_of(builder, &stats);
     }
     return status;
 }
@@ -80,10 +80,10 @@ static crlcheck_status set_bitmaps(crlcheck_builder *builder) {
     crlcheck_status status = crlcheck_builder_choose_kinds(builder, NULL);
     for (uint32_t first = 0;
          status == CRLCHECK_OK &&
-         crlcheck_builder_next_dense(builder, &table, &num_keys, first) == CRLCHECK_OK;
+         crlcheck_builder_next_bitmap(builder, &table, &num_keys, first) == CRLCHECK_OK;
          first = table + 1) {
         if (num_keys <= MOST_KEYS) {
-            crlcheck_builder_dense_keys(builder, keys, table);
+            crlcheck_builder_bitmap_keys(builder, keys, table);
             size_t len = write_bitmap(bitmap, keys, num_keys);
             status = crlcheck_builder_set_bitmap(builder, NULL, table, bitmap, len);
         }

@@ -46,8 +46,8 @@ static inline void repair_sections(uint8_t *descriptor, const key_shape *shape,
         uint8_t *span = descriptor + TABLE_SECTIONS + 16 * i;
         uint64_t offset = load_le64(span);
         uint64_t old_size = load_le64(span + 8);
-        bool sorted = descriptor[TABLE_KIND] == TABLE_KIND_SORTED;
-        bool keep_size = (!sorted || i > SECTION_DIRECTORY) && old_size < body_end - body;
+        bool buckets = descriptor[TABLE_KIND] == TABLE_KIND_BUCKET;
+        bool keep_size = (!buckets || i > SECTION_DIRECTORY) && old_size < body_end - body;
         uint64_t size = keep_size ? old_size : sizes[i];
         if (size <= body_end - body && !leave_out(choice)) {
             bool fits = offset >= body && offset <= body_end - size;
@@ -90,9 +90,9 @@ static inline uint64_t repair_table(uint8_t *descriptor, uint32_t num_issuers,
     descriptor[TABLE_SERIAL_LEN] = (uint8_t)shape.serial_len;
     descriptor[TABLE_KIND] %= TABLE_KIND_GAPS + 1;
     if (shape.num_high > 0) {
-        descriptor[TABLE_KIND] = TABLE_KIND_SORTED;
+        descriptor[TABLE_KIND] = TABLE_KIND_BUCKET;
     }
-    if (descriptor[TABLE_KIND] != TABLE_KIND_SORTED) {
+    if (descriptor[TABLE_KIND] != TABLE_KIND_BUCKET) {
         bucket_bits = 0;
     }
     if (descriptor[TABLE_KIND] == TABLE_KIND_GAPS && !leave_out(choice)) {

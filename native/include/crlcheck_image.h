@@ -33,37 +33,37 @@ crlcheck_status crlcheck_compile_chunk(crlcheck_crl_parser *parser,
                                        crlcheck_error *out_error, const uint8_t *chunk,
                                        size_t chunk_len);
 
-// crlcheck_builder_complete states that all entries have been added: no other may
+// crlcheck_builder_seal states that all entries have been added: no other may
 // be added afterwards.
-crlcheck_status crlcheck_builder_complete(crlcheck_builder *builder,
-                                          crlcheck_error *out_error);
+crlcheck_status crlcheck_builder_seal(crlcheck_builder *builder,
+                                      crlcheck_error *out_error);
 
 // crlcheck_builder_sort orders the entries and merges duplicates: the earliest date,
 // and the most final reason, which is the first that is for good, else certificateHold or
-// removeFromCRL where all have that, else none. It follows crlcheck_builder_complete. Several threads may call it
+// removeFromCRL where all have that, else none. It follows crlcheck_builder_seal. Several threads may call it
 // at once to share the work, which is done when all of them have returned CRLCHECK_OK.
 crlcheck_status crlcheck_builder_sort(crlcheck_builder *builder,
                                       crlcheck_error *out_error);
 
-// crlcheck_builder_finish counts what is left after sorting.
-void crlcheck_builder_finish(const crlcheck_builder *builder,
-                             crlcheck_builder_stats *out_stats);
+// crlcheck_builder_stats_of counts what is left after sorting.
+void crlcheck_builder_stats_of(const crlcheck_builder *builder,
+                               crlcheck_builder_stats *out_stats);
 
 // crlcheck_builder_choose_kinds makes each table, after sorting, what it takes least as.
 // A table for which no bitmap is set stays one of buckets.
 crlcheck_status crlcheck_builder_choose_kinds(crlcheck_builder *builder,
                                               crlcheck_error *out_error);
 
-// crlcheck_builder_next_dense finds the next table, from number `first_table` on, that
+// crlcheck_builder_next_bitmap finds the next table, from number `first_table` on, that
 // takes least as a roaring bitmap, or returns CRLCHECK_NOT_FOUND.
-crlcheck_status crlcheck_builder_next_dense(const crlcheck_builder *builder,
-                                            uint32_t *out_table, uint64_t *out_num_keys,
-                                            uint32_t first_table);
+crlcheck_status crlcheck_builder_next_bitmap(const crlcheck_builder *builder,
+                                             uint32_t *out_table, uint64_t *out_num_keys,
+                                             uint32_t first_table);
 
-// crlcheck_builder_dense_keys writes the members of the bitmap of such a table in
+// crlcheck_builder_bitmap_keys writes the members of the bitmap of such a table in
 // ascending order.
-void crlcheck_builder_dense_keys(const crlcheck_builder *builder, uint64_t *out_keys,
-                                 uint32_t table);
+void crlcheck_builder_bitmap_keys(const crlcheck_builder *builder, uint64_t *out_keys,
+                                  uint32_t table);
 
 // crlcheck_builder_set_bitmap gives the bitmap of such a table, which is copied: the
 // portable 64-bit serialization, optimised for runs. CRLCHECK_MALFORMED says that it
@@ -115,7 +115,7 @@ typedef struct crlcheck_image_info {
 typedef struct crlcheck_table_info {
     uint32_t certificate_issuer;
     uint32_t serial_len;       // octets
-    uint32_t kind;             // 0: sorted, 1: bitmap, 2: gaps
+    uint32_t kind;             // 0: bucket, 1: bitmap, 2: gaps
     uint32_t key_bits;
     uint32_t bucket_bits;
     uint64_t num_entries;

@@ -71,7 +71,7 @@ class Shape:
         require(not any(v & ~m for v, m in zip(value, mask, strict=True)), "value within mask")
         self.low_bits = min(self.key_bits, 64)
 
-    def natural_key(self, serial: bytes) -> int | None:
+    def ordered_key(self, serial: bytes) -> int | None:
         """The key before mixing, as one number; None where a constant bit differs."""
         for octet, value, mask in zip(serial, self.value, self.mask, strict=True):
             if (octet ^ value) & mask:
@@ -81,7 +81,7 @@ class Shape:
 
     def key(self, serial: bytes) -> tuple[int, int] | None:
         """Low part, mixed, and high part of the key; None where a constant bit differs."""
-        number = self.natural_key(serial)
+        number = self.ordered_key(serial)
         if number is None:
             return None
         low, high = number & WORD, number >> 64
@@ -89,11 +89,11 @@ class Shape:
 
     def serial(self, low: int, high: int) -> bytes:
         """The serial of a key."""
-        return self.natural_serial(
+        return self.ordered_serial(
             high << 64 | self._unmix(low) ^ self._fold(high) & self._low_mask
         )
 
-    def natural_serial(self, number: int) -> bytes:
+    def ordered_serial(self, number: int) -> bytes:
         """The serial of a key before mixing."""
         octets = bytearray(self.value)
         for i in reversed(self.varying):
@@ -190,7 +190,7 @@ class Table:
         )
 
 
-class SortedTable(Table):
+class BucketTable(Table):
     """A table of kind 0."""
 
     def __init__(self, image: Image, descriptor: bytes) -> None:
@@ -270,7 +270,7 @@ class BitmapTable(Table):
 
     def find(self, serial: bytes) -> Entry | None:
         """Look a serial up: the steps for a bitmap."""
-        key = self.shape.natural_key(serial)
+        key = self.shape.ordered_key(serial)
         rank = None if key is None else self.bitmap.find(key)
         return None if rank is None else self._describe(serial, rank)
 
@@ -278,7 +278,7 @@ class BitmapTable(Table):
         """Every entry by rank, with its key before mixing."""
         for rank, key in enumerate(self.bitmap.members()):
             require(rank < self.num_entries, "every member has an entry")
-            yield (key, 0), self._describe(self.shape.natural_serial(key), rank)
+            yield (key, 0), self._describe(self.shape.ordered_serial(key), rank)
 
 
 class GapsTable(Table):
@@ -292,7 +292,7 @@ class GapsTable(Table):
 
     def find(self, serial: bytes) -> Entry | None:
         """Look a serial up: the steps for gaps."""
-        key = self.shape.natural_key(serial)
+        key = self.shape.ordered_key(serial)
         rank = None if key is None else self.gaps.find(key)
         return None if rank is None else self._describe(serial, rank)
 
@@ -300,13 +300,13 @@ class GapsTable(Table):
         """Every entry by rank, with its key before mixing."""
         for rank, key in enumerate(self.gaps.keys()):
             require(rank < self.num_entries, "every key has an entry")
-            yield (key, 0), self._describe(self.shape.natural_serial(key), rank)
+            yield (key, 0), self._describe(self.shape.ordered_serial(key), rank)
 
 
 def open_table(image: Image, descriptor: bytes) -> Table:
     """The table that a descriptor describes."""
     require(descriptor[5] in (0, 1, 2), "the table kind is known")
-    return (SortedTable, BitmapTable, GapsTable)[descriptor[5]](image, descriptor)
+    return (BucketTable, BitmapTable, GapsTable)[descriptor[5]](image, descriptor)
 
 
 class Image:

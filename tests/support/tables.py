@@ -19,7 +19,7 @@ from crlcheck import (
 from crlcheck.demo.pki import encode_entry
 from support.crls import REVOKED_ON, make_crl
 
-SORTED, BITMAP, GAPS = 0, 1, 2
+BUCKET, BITMAP, GAPS = 0, 1, 2
 
 
 def image_of(serials: Iterable[int | bytes], *, attributes: bool = False) -> bytes:

@@ -5,27 +5,27 @@
 
 #include "base/bytes.h"
 
-// bit_packer writes at `out`, whose first octet already holds `filled` bits. Each
+// bit_writer writes at `out`, whose first octet already holds `filled` bits. Each
 // field is written as nine octets, so that many must be free behind `out`.
-typedef struct bit_packer {
+typedef struct bit_writer {
     uint8_t *out;
     unsigned filled;  // 0 to 7
     uint8_t partial;  // the octet that holds them
-} bit_packer;
+} bit_writer;
 
-// bit_packer_put appends the low `num_bits`, 0 to 64; `value` has no others. It
+// bit_writer_put appends the low `num_bits`, 0 to 64; `value` has no others. It
 // does without a branch: fields end anywhere, so none could be predicted.
-static inline void bit_packer_put(bit_packer *packer, uint64_t value, unsigned num_bits) {
-    unsigned filled = packer->filled;
-    uint64_t word = packer->partial | value << filled;
+static inline void bit_writer_put(bit_writer *writer, uint64_t value, unsigned num_bits) {
+    unsigned filled = writer->filled;
+    uint64_t word = writer->partial | value << filled;
     uint8_t above = (uint8_t)(value >> 1 >> (63 - filled));
-    store_le64(packer->out, word);
-    packer->out[8] = above;
+    store_le64(writer->out, word);
+    writer->out[8] = above;
     unsigned end = filled + num_bits;
-    packer->out += end / 8;
-    packer->filled = end % 8;
+    writer->out += end / 8;
+    writer->filled = end % 8;
     // After up to seven bits more than 64 the octet in progress is the ninth.
-    packer->partial = end < 64 ? (uint8_t)(word >> (end & 56)) : above;
+    writer->partial = end < 64 ? (uint8_t)(word >> (end & 56)) : above;
 }
 
 #endif

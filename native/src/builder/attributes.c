@@ -35,7 +35,7 @@ void attributes_clear(attribute_streams *streams) {
     *streams = (attribute_streams){0};
 }
 
-// reserve makes room for one more block of any width, and what a packer writes
+// reserve makes room for one more block of any width, and what a bit_writer writes
 // beyond it.
 static bool reserve(date_stream *stream) {
     enum { LARGEST_BLOCK = 64 * (DATES_PER_BLOCK / 8) + 16 };
@@ -73,11 +73,11 @@ static bool pack_block(date_stream *stream) {
     store_le64(descriptor, any ? earliest + (uint64_t)FIRST_DATE : 0);
     store_le32(descriptor + 8, (uint32_t)(stream->payload_size / (DATES_PER_BLOCK / 8)));
     descriptor[12] = (uint8_t)width;
-    bit_packer packer = {.out = stream->section + stream->descriptors_size +
-                                stream->payload_size};
+    bit_writer bits = {.out = stream->section + stream->descriptors_size +
+                              stream->payload_size};
     for (unsigned i = 0; i < DATES_PER_BLOCK; i++) {
         uint64_t date = stream->pending[i];
-        bit_packer_put(&packer, date == 0 ? 0 : date - earliest, width);
+        bit_writer_put(&bits, date == 0 ? 0 : date - earliest, width);
     }
     stream->payload_size += width * (uint64_t)(DATES_PER_BLOCK / 8);
     stream->present |= any;

@@ -69,24 +69,23 @@ static void pack_run(bucket_writer *writer, const builder_table *table, record_r
     size_t record_len = table->record_len;
     uint8_t *directory = writer->directory;
     uint64_t rank = writer->rank;
-    bit_packer packer = writer->packer;
+    bit_writer bits = writer->bits;
     const uint8_t *record = run.records;
     for (size_t i = 0; i < run.num_records; i++) {
         uint64_t low = load_le64(record) & low_mask;
         uint64_t bit = rank + i + (left == 64 ? 0 : low >> left);
         directory[bit / 8] |= (uint8_t)(1U << (bit % 8));
-        bit_packer_put(&packer, low & left_mask, left);
+        bit_writer_put(&bits, low & left_mask, left);
         for (unsigned j = 1; j < num_high; j++) {
-            bit_packer_put(&packer, load_le64(record + 8 * j), 64);
+            bit_writer_put(&bits, load_le64(record + 8 * j), 64);
         }
         if (num_high > 0) {
-            bit_packer_put(&packer, load_le64(record + 8 * num_high) & top_mask,
-                           top_bits);
+            bit_writer_put(&bits, load_le64(record + 8 * num_high) & top_mask, top_bits);
         }
         record += record_len;
     }
     writer->rank = rank + run.num_records;
-    writer->packer = packer;
+    writer->bits = bits;
 }
 
 // pad_remainders fills the last word up with zeros.
@@ -94,18 +93,18 @@ static void pad_remainders(bucket_writer *writer, const builder_table *table) {
     uint64_t padding =
         bucket_section_size(table, SECTION_REMAINDERS) - bits_of_remainders(table) / 8;
     for (uint64_t i = 0; i < padding; i++) {
-        *writer->packer.out++ = writer->packer.partial;
-        writer->packer.partial = 0;
+        *writer->bits.out++ = writer->bits.partial;
+        writer->bits.partial = 0;
     }
 }
 
 bool bucket_writer_pack(size_t *out_len, bucket_writer *writer,
                         attribute_streams *attributes, const builder_table *table,
                         uint8_t *out, size_t capacity) {
-    bit_packer *packer = &writer->packer;
-    packer->out = out;
-    while (capacity - (size_t)(packer->out - out) >= LARGEST_ENTRY) {
-        size_t room = (capacity - (size_t)(packer->out - out)) / LARGEST_ENTRY;
+    bit_writer *bits = &writer->bits;
+    bits->out = out;
+    while (capacity - (size_t)(bits->out - out) >= LARGEST_ENTRY) {
+        size_t room = (capacity - (size_t)(bits->out - out)) / LARGEST_ENTRY;
         record_run run = next_run(&writer->cursor, room);
         if (run.num_records == 0) {
             pad_remainders(writer, table);
@@ -118,7 +117,7 @@ bool bucket_writer_pack(size_t *out_len, bucket_writer *writer,
             return false;
         }
     }
-    *out_len = (size_t)(packer->out - out);
+    *out_len = (size_t)(bits->out - out);
     return true;
 }
 

@@ -15,7 +15,7 @@ typedef struct bucket_writer {
     unsigned bucket_bits;
     entry_cursor cursor;
     uint64_t rank;
-    bit_packer packer;
+    bit_writer bits;
     uint8_t *directory;  // made meanwhile
 } bucket_writer;
 

@@ -200,8 +200,8 @@ static int compare_tables(const void *a, const void *b) {
     return (int)first->serial_len - (int)second->serial_len;
 }
 
-crlcheck_status crlcheck_builder_complete(crlcheck_builder *builder,
-                                          crlcheck_error *out_error) {
+crlcheck_status crlcheck_builder_seal(crlcheck_builder *builder,
+                                      crlcheck_error *out_error) {
     builder->sealed = true;
     for (uint32_t i = 0; i < builder->num_tables; i++) {
         builder_table *table = &builder->tables[i].table;
@@ -209,7 +209,7 @@ crlcheck_status crlcheck_builder_complete(crlcheck_builder *builder,
             return fail_status(out_error, CRLCHECK_LIMIT_EXCEEDED,
                                CRLCHECK_RULE_TOO_MANY_ENTRIES);
         }
-        if (!table_complete(table, &builder->pool)) {
+        if (!table_seal(table, &builder->pool)) {
             return no_memory(out_error);
         }
     }
@@ -232,8 +232,8 @@ crlcheck_status crlcheck_builder_sort(crlcheck_builder *builder,
     return CRLCHECK_OK;
 }
 
-void crlcheck_builder_finish(const crlcheck_builder *builder,
-                             crlcheck_builder_stats *out_stats) {
+void crlcheck_builder_stats_of(const crlcheck_builder *builder,
+                               crlcheck_builder_stats *out_stats) {
     *out_stats = (crlcheck_builder_stats){.num_tables = builder->num_tables};
     for (uint32_t i = 0; i < builder->num_tables; i++) {
         out_stats->num_entries += table_count(&builder->tables[i].table);
@@ -259,9 +259,9 @@ crlcheck_status crlcheck_builder_choose_kinds(crlcheck_builder *builder,
 
 // ---- 5. set bitmaps ----
 
-crlcheck_status crlcheck_builder_next_dense(const crlcheck_builder *builder,
-                                            uint32_t *out_table, uint64_t *out_num_keys,
-                                            uint32_t first_table) {
+crlcheck_status crlcheck_builder_next_bitmap(const crlcheck_builder *builder,
+                                             uint32_t *out_table, uint64_t *out_num_keys,
+                                             uint32_t first_table) {
     for (uint32_t i = first_table; i < builder->num_tables; i++) {
         const planned_table *planned = &builder->tables[i];
         if (planned->plan.kind == TABLE_KIND_BITMAP) {
@@ -273,8 +273,8 @@ crlcheck_status crlcheck_builder_next_dense(const crlcheck_builder *builder,
     return CRLCHECK_NOT_FOUND;
 }
 
-void crlcheck_builder_dense_keys(const crlcheck_builder *builder, uint64_t *out_keys,
-                                 uint32_t table_number) {
+void crlcheck_builder_bitmap_keys(const crlcheck_builder *builder, uint64_t *out_keys,
+                                  uint32_t table_number) {
     const ordered_entries *entries = &builder->tables[table_number].plan.entries;
     memcpy(out_keys, entries->keys, entries->num_entries * sizeof *out_keys);
 }

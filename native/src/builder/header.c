@@ -15,7 +15,7 @@ static void describe_table(uint8_t *out, const planned_table *planned) {
     out[TABLE_KIND] = (uint8_t)kind;
     store_le16(out + TABLE_KEY_BITS, (uint16_t)table->shape.key_bits);
     store_le64(out + TABLE_NUM_ENTRIES, table->num_records);
-    if (kind == TABLE_KIND_SORTED) {
+    if (kind == TABLE_KIND_BUCKET) {
         out[TABLE_BUCKET_BITS] = (uint8_t)bucket_bits_of(table);
     } else if (kind == TABLE_KIND_GAPS) {
         const gaps_shape *gaps = &planned->plan.gaps.shape;

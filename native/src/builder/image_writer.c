@@ -83,7 +83,7 @@ static uint64_t kind_section_size(const planned_table *planned, unsigned section
 // take_kind_section returns a section that its caller frees, or NULL without memory.
 static uint8_t *take_kind_section(image_writer *writer, const planned_table *planned,
                                   unsigned section, uint64_t size) {
-    if (plan_kind(&planned->plan) == TABLE_KIND_SORTED) {
+    if (plan_kind(&planned->plan) == TABLE_KIND_BUCKET) {
         return bucket_writer_take_section(&writer->buckets, &planned->table, section);
     }
     uint8_t *copy = malloc((size_t)size);
@@ -189,7 +189,7 @@ static bool advance(image_writer *writer, size_t *out_len, uint8_t *out,
     if (writer->section > SECTION_REMAINDERS) {
         return make_piece(writer, planned);
     }
-    if (plan_kind(&planned->plan) == TABLE_KIND_SORTED) {
+    if (plan_kind(&planned->plan) == TABLE_KIND_BUCKET) {
         return pack_buckets(writer, out_len, planned, out, capacity);
     }
     return gather_attributes(writer, planned) && make_piece(writer, planned);

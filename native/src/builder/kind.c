@@ -79,20 +79,20 @@ static bool compare_sizes(table_plan *plan, const builder_table *table, bool nar
         plan->kind = TABLE_KIND_GAPS;
         return gaps_write(plan->sections, &plan->gaps, &plan->entries);
     }
-    plan->kind = bitmap < buckets ? TABLE_KIND_BITMAP : TABLE_KIND_SORTED;
+    plan->kind = bitmap < buckets ? TABLE_KIND_BITMAP : TABLE_KIND_BUCKET;
     return true;
 }
 
 bool choose_kind(table_plan *out_plan, const builder_table *table) {
     bool narrow;
-    *out_plan = (table_plan){.kind = TABLE_KIND_SORTED};
+    *out_plan = (table_plan){.kind = TABLE_KIND_BUCKET};
     if (table->shape.num_high > 0 || table->num_records < 2) {
         return true;
     }
     bool complete =
         order_entries(&out_plan->entries, &narrow, table) &&
         (out_plan->entries.keys == NULL || compare_sizes(out_plan, table, narrow));
-    if (!complete || out_plan->kind == TABLE_KIND_SORTED) {
+    if (!complete || out_plan->kind == TABLE_KIND_BUCKET) {
         table_plan_clear(out_plan);
     }
     return complete;

@@ -31,7 +31,7 @@ void table_plan_clear(table_plan *plan);
 // plan_kind returns the kind that a table is written as: without the bitmap that it
 // waits for, a table of buckets.
 static inline unsigned plan_kind(const table_plan *plan) {
-    return plan->sections[0] != NULL ? plan->kind : (unsigned)TABLE_KIND_SORTED;
+    return plan->sections[0] != NULL ? plan->kind : (unsigned)TABLE_KIND_BUCKET;
 }
 
 #endif

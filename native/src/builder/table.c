@@ -285,7 +285,7 @@ bool table_add(builder_table *table, record_pool *pool, const crlcheck_entry *en
     return true;
 }
 
-bool table_complete(builder_table *table, record_pool *pool) {
+bool table_seal(builder_table *table, record_pool *pool) {
     bool many = table->num_records >= PARTITION_AT;
     if (!table->keyed && !spread(table, pool, many)) {
         return false;

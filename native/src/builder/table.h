@@ -69,8 +69,8 @@ void table_clear(builder_table *table, record_pool *pool);
 bool table_add(builder_table *table, record_pool *pool, const crlcheck_entry *entries,
                size_t num_entries);
 
-// table_complete turns the records of a table that stayed small into keys.
-bool table_complete(builder_table *table, record_pool *pool);
+// table_seal turns the records of a table that stayed small into keys.
+bool table_seal(builder_table *table, record_pool *pool);
 
 // table_count returns how many records are left. After sorting these are distinct.
 uint64_t table_count(const builder_table *table);

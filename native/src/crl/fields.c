@@ -99,7 +99,7 @@ static bool read_next_update(crlcheck_crl_parser *parser, der_reader element,
     return true;
 }
 
-static bool read_certificate_issuer(crlcheck_crl_parser *parser,
+static bool note_certificate_issuer(crlcheck_crl_parser *parser,
                                     const crl_entry_extensions *extensions,
                                     crlcheck_error *out_error) {
     uint64_t offset = extensions->certificate_issuer_offset;
@@ -157,7 +157,7 @@ static bool read_entry_tail(crlcheck_crl_parser *parser, crlcheck_entry *entry,
     entry->has_invalidity_date = extensions.has_invalidity_date;
     entry->invalidity_date = extensions.invalidity_date;
     return extensions.certificate_issuer.data == NULL ||
-           read_certificate_issuer(parser, &extensions, out_error);
+           note_certificate_issuer(parser, &extensions, out_error);
 }
 
 static bool read_entry(crlcheck_crl_parser *parser, crlcheck_entry *out_entry,

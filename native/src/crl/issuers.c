@@ -15,8 +15,9 @@ static int compare(crlcheck_slice a, crlcheck_slice b) {
     return memcmp(a.data, b.data, a.len);
 }
 
-// search finds where `name` stands, or should stand, in the sorted order.
-static uint32_t search(bool *out_found, const crl_issuers *issuers, crlcheck_slice name) {
+// find_name finds where `name` stands, or should stand, in the sorted order.
+static uint32_t find_name(bool *out_found, const crl_issuers *issuers,
+                          crlcheck_slice name) {
     uint32_t low = 0;
     uint32_t high = issuers->num_names;
     while (low < high) {
@@ -55,7 +56,7 @@ static bool grow(crl_issuers *issuers) {
 crlcheck_status crl_issuers_number(uint32_t *out_number, crl_issuers *issuers,
                                    crlcheck_slice name) {
     bool found;
-    uint32_t place = search(&found, issuers, name);
+    uint32_t place = find_name(&found, issuers, name);
     if (found) {
         *out_number = issuers->sorted[place];
         return CRLCHECK_OK;

@@ -151,12 +151,12 @@ static bool open_wrapper(bool *out_entered, crlcheck_crl_parser *parser,
     }
 }
 
-// step reads one element off `window`. `*out_need` is 0 when it did, else how
+// read_one reads one element off `window`. `*out_need` is 0 when it did, else how
 // many octets the window must hold before a new try; `*out_is_entry` tells that
 // `out_entry` was filled.
-static bool step(crlcheck_crl_parser *parser, size_t *out_need, bool *out_is_entry,
-                 crlcheck_entry *out_entry, der_reader *window,
-                 crlcheck_error *out_error) {
+static bool read_one(crlcheck_crl_parser *parser, size_t *out_need, bool *out_is_entry,
+                     crlcheck_entry *out_entry, der_reader *window,
+                     crlcheck_error *out_error) {
     der_header header;
     *out_is_entry = false;
     if (parser->state == AT_END) {
@@ -226,7 +226,7 @@ static bool complete_carried(crlcheck_crl_parser *parser, bool *out_is_entry,
     for (;;) {
         der_reader window = {carry->data, carry->len, parser->offset};
         size_t need;
-        if (!step(parser, &need, out_is_entry, out_entry, &window, out_error)) {
+        if (!read_one(parser, &need, out_is_entry, out_entry, &window, out_error)) {
             return false;
         }
         if (need == 0) {
@@ -245,10 +245,10 @@ static bool complete_carried(crlcheck_crl_parser *parser, bool *out_is_entry,
     }
 }
 
-// feed reads elements until the chunk is used up or the entries are full.
-static bool feed(crlcheck_crl_parser *parser, size_t *out_num_entries,
-                 crlcheck_entry *out_entries, der_reader *chunk, size_t max_entries,
-                 crlcheck_error *out_error) {
+// read_chunk reads elements until the chunk is used up or the entries are full.
+static bool read_chunk(crlcheck_crl_parser *parser, size_t *out_num_entries,
+                       crlcheck_entry *out_entries, der_reader *chunk, size_t max_entries,
+                       crlcheck_error *out_error) {
     bool is_entry;
     if (parser->carry[parser->active_carry].len > 0 && max_entries > 0) {
         if (!complete_carried(parser, &is_entry, out_entries, chunk, out_error)) {
@@ -267,8 +267,8 @@ static bool feed(crlcheck_crl_parser *parser, size_t *out_num_entries,
         }
         chunk->offset = parser->offset;
         size_t need;
-        if (!step(parser, &need, &is_entry, &out_entries[*out_num_entries], chunk,
-                  out_error)) {
+        if (!read_one(parser, &need, &is_entry, &out_entries[*out_num_entries], chunk,
+                      out_error)) {
             return false;
         }
         *out_num_entries += is_entry ? 1 : 0;
@@ -302,7 +302,7 @@ crlcheck_status crlcheck_crl_parser_feed(crlcheck_crl_parser *parser,
     }
     der_reader reader = {chunk, chunk_len, parser->offset};
     parser->failed =
-        !feed(parser, out_num_entries, out_entries, &reader, max_entries, &error);
+        !read_chunk(parser, out_num_entries, out_entries, &reader, max_entries, &error);
     *out_consumed = chunk_len - reader.len;
     if (parser->failed && out_error != NULL) {
         *out_error = error;

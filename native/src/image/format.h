@@ -45,7 +45,7 @@ enum {
     TABLE_SIZE = 256
 };
 
-enum { TABLE_KIND_SORTED = 0, TABLE_KIND_BITMAP = 1, TABLE_KIND_GAPS = 2 };
+enum { TABLE_KIND_BUCKET = 0, TABLE_KIND_BITMAP = 1, TABLE_KIND_GAPS = 2 };
 
 typedef enum table_section {
     SECTION_REMAINDERS,
@@ -57,7 +57,7 @@ typedef enum table_section {
     NUM_SECTIONS
 } table_section;
 
-// In a table of another kind than sorted the first three sections hold other things.
+// In a table of another kind than bucket the first three sections hold other things.
 enum {
     SECTION_BITMAP = SECTION_REMAINDERS,
     SECTION_GROUPS = SECTION_HINTS,

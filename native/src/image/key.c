@@ -55,9 +55,9 @@ bool key_shape_init(key_shape *shape) {
     return true;
 }
 
-// scatter puts the words of a key, as it was before mixing, where the serial varies.
-static void scatter(uint8_t *out_serial, const key_shape *shape, uint64_t low,
-                    const uint64_t *high) {
+// put_words puts the words of a key, as it was before mixing, where the serial varies.
+static void put_words(uint8_t *out_serial, const key_shape *shape, uint64_t low,
+                      const uint64_t *high) {
     uint64_t word = low & low_bits(shape->low_bits);
     memcpy(out_serial, shape->value, shape->serial_len);
     unsigned left = shape->num_varying;
@@ -73,9 +73,9 @@ static void scatter(uint8_t *out_serial, const key_shape *shape, uint64_t low,
 
 void key_to_serial(uint8_t *out_serial, const key_shape *shape, const table_key *key) {
     uint64_t low = key_unmix(key->low, shape->low_bits);
-    scatter(out_serial, shape, low ^ key_fold(key, shape->num_high), key->high);
+    put_words(out_serial, shape, low ^ key_fold(key, shape->num_high), key->high);
 }
 
-void natural_to_serial(uint8_t *out_serial, const key_shape *shape, uint64_t natural) {
-    scatter(out_serial, shape, natural, NULL);
+void ordered_to_serial(uint8_t *out_serial, const key_shape *shape, uint64_t key) {
+    put_words(out_serial, shape, key, NULL);
 }

@@ -55,9 +55,9 @@ void key_to_serial(uint8_t *out_serial, const key_shape *shape, const table_key 
 // key_unmix undoes key_mix.
 uint64_t key_unmix(uint64_t x, unsigned num_bits);
 
-// natural_to_serial computes the serial of a key before it is mixed, where the key
+// ordered_to_serial computes the serial of a key before it is mixed, where the key
 // has no high words.
-void natural_to_serial(uint8_t *out_serial, const key_shape *shape, uint64_t natural);
+void ordered_to_serial(uint8_t *out_serial, const key_shape *shape, uint64_t key);
 
 // key_mix is a bijection on numbers of `num_bits` bits. A shift of at least half
 // the width makes x ^= x >> s its own inverse.
@@ -125,10 +125,10 @@ static inline void key_split(table_key *out_key, const key_shape *shape,
     }
 }
 
-// natural_key computes the key, before it is mixed, of a serial of shape->serial_len
+// ordered_key computes the key, before it is mixed, of a serial of shape->serial_len
 // octets. It returns false where a constant bit differs: no serial of the table does
 // that.
-static inline bool natural_key(table_key *out_key, const key_shape *shape,
+static inline bool ordered_key(table_key *out_key, const key_shape *shape,
                                unsigned num_high, const uint8_t *serial) {
     if (!key_constants_agree(shape, serial)) {
         return false;
@@ -145,11 +145,11 @@ static inline bool natural_key(table_key *out_key, const key_shape *shape,
     return true;
 }
 
-// key_from_serial computes the key of a serial, or returns false like natural_key.
+// key_from_serial computes the key of a serial, or returns false like ordered_key.
 // `num_high` is shape->num_high: where it is known, all loops over words are unrolled.
 static inline bool key_from_serial(table_key *out_key, const key_shape *shape,
                                    unsigned num_high, const uint8_t *serial) {
-    if (!natural_key(out_key, shape, num_high, serial)) {
+    if (!ordered_key(out_key, shape, num_high, serial)) {
         return false;
     }
     uint64_t low = out_key->low ^ key_fold(out_key, num_high);

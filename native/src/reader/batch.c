@@ -24,15 +24,15 @@ typedef struct lookup_batch {
     lookup_group groups[NUM_GROUPS];
 } lookup_batch;
 
-// search_short is `search` without a branch on what it reads, where the bucket is as
+// find_in_short_bucket is `find_in_bucket` without a branch on what it reads, where the bucket is as
 // short as nearly all are: a wrong guess costs more than looking at four entries.
-static inline bool search_short(const image_table *table, unsigned num_high,
-                                entry_span span, const table_key *key) {
+static inline bool find_in_short_bucket(const image_table *table, unsigned num_high,
+                                        entry_span span, const table_key *key) {
     enum { SHORT = 4, ONE_LOAD = 57 };
     unsigned num_bits = table->low_remainder_bits;
     uint64_t rank;
     if (span.num_entries > SHORT || num_bits > ONE_LOAD) {
-        return search(&rank, table, span, key);
+        return find_in_bucket(&rank, table, span, key);
     }
     // Of an empty bucket any entry is looked at, and what is found does not count.
     bool empty = span.num_entries == 0;
@@ -50,13 +50,13 @@ static inline bool search_short(const image_table *table, unsigned num_high,
     found &= !empty;
     bool listed = found & high_words_agree(table, num_high, found_bit + num_bits, key);
     // Where only the low words agree, another entry of the bucket may agree in all.
-    return found == listed ? listed : search(&rank, table, span, key);
+    return found == listed ? listed : find_in_bucket(&rank, table, span, key);
 }
 
-// finish_keys looks up the serials that a group has gathered. `num_high` is that of its
+// look_up_keys looks up the serials that a group has gathered. `num_high` is that of its
 // table.
-static inline void finish_keys(uint8_t *out_results, const lookup_group *group,
-                               unsigned num_high) {
+static inline void look_up_keys(uint8_t *out_results, const lookup_group *group,
+                                unsigned num_high) {
     const image_table *table = group->table;
     size_t num_keys = group->num_keys;
     uint64_t bits[LOOKUP_GROUP];
@@ -82,19 +82,19 @@ static inline void finish_keys(uint8_t *out_results, const lookup_group *group,
     }
     for (size_t i = 0; i < num_keys; i++) {
         out_results[group->places[i]] =
-            search_short(table, num_high, spans[i], &group->keys[i]);
+            find_in_short_bucket(table, num_high, spans[i], &group->keys[i]);
     }
 }
 
-static void finish_group(uint8_t *out_results, lookup_group *group) {
+static void look_up_group(uint8_t *out_results, lookup_group *group) {
     if (group->num_keys == 0) {
         return;
     }
     unsigned num_high = group->table->shape.num_high;
     if (num_high == 1) {
-        finish_keys(out_results, group, 1);
+        look_up_keys(out_results, group, 1);
     } else {
-        finish_keys(out_results, group, num_high);
+        look_up_keys(out_results, group, num_high);
     }
     group->num_keys = 0;
 }
@@ -111,7 +111,7 @@ static void start_batch(lookup_batch *batch, uint8_t *results, size_t num_serial
 
 static void finish_batch(lookup_batch *batch) {
     for (size_t i = 0; i < NUM_GROUPS; i++) {
-        finish_group(batch->results, &batch->groups[i]);
+        look_up_group(batch->results, &batch->groups[i]);
     }
 }
 
@@ -127,7 +127,7 @@ static inline lookup_group *group_of(lookup_batch *batch, const image_table *tab
         group = &batch->groups[number];
     }
     if (group->table != table || group->num_keys == LOOKUP_GROUP) {
-        finish_group(batch->results, group);
+        look_up_group(batch->results, group);
         group->table = table;
     }
     batch->current = number;
@@ -142,8 +142,8 @@ static inline void add_serial(lookup_batch *batch, size_t place,
     if (table == NULL) {
         return;
     }
-    if (table->kind != TABLE_KIND_SORTED) {
-        batch->results[place] = image_natural_contains(table, serial);
+    if (table->kind != TABLE_KIND_BUCKET) {
+        batch->results[place] = ordered_contains(table, serial);
         return;
     }
     lookup_group *group = group_of(batch, table);

@@ -70,8 +70,8 @@ static inline bool skip_buckets(uint64_t *bit, const image_table *table, unsigne
     return true;
 }
 
-// count_entries counts the ones from `bit` to the next zero.
-static inline uint64_t count_entries(const image_table *table, uint64_t bit) {
+// count_in_bucket counts the ones from `bit` to the next zero.
+static inline uint64_t count_in_bucket(const image_table *table, uint64_t bit) {
     uint64_t num_entries = 0;
     while (bit < table->directory_bits) {
         uint64_t zeros = ~read_bits(table->directory, bit, 64);
@@ -106,7 +106,7 @@ static inline bool find_bucket(entry_span *out_span, const image_table *table,
         if (!skip_buckets(&bit, table, skip)) {
             return false;
         }
-        num_entries = count_entries(table, bit);
+        num_entries = count_in_bucket(table, bit);
     }
     uint64_t start = bit - bucket;
     *out_span = (entry_span){.start = start, .num_entries = num_entries};
@@ -148,9 +148,9 @@ static inline int compare_entry(const image_table *table, uint64_t rank,
     return 0;
 }
 
-// search finds a key among the entries of its bucket, which are in order.
-static inline bool search(uint64_t *out_rank, const image_table *table, entry_span span,
-                          const table_key *key) {
+// find_in_bucket finds a key among the entries of its bucket, which are in order.
+static inline bool find_in_bucket(uint64_t *out_rank, const image_table *table,
+                                  entry_span span, const table_key *key) {
     enum { SHORT_BUCKET = 8 };  // even buckets hold two entries on average
     uint64_t low = span.start;
     uint64_t high = span.start + span.num_entries;
@@ -184,7 +184,7 @@ static inline bool bucket_find(uint64_t *out_rank, const image_table *table,
     prefetch_bucket(table, bucket);
     uint64_t bit = hint_for_bucket(&skip, table, bucket);
     return find_bucket(&span, table, bucket, bit, skip) &&
-           search(out_rank, table, span, &key);
+           find_in_bucket(out_rank, table, span, &key);
 }
 
 // ---- from a rank back to a serial ----

@@ -147,8 +147,8 @@ bool gaps_find(uint64_t *out_rank, const gaps_view *view, uint64_t key) {
     return value == wanted;
 }
 
-// count_entries counts the entries of a block.
-static uint64_t count_entries(const gaps_view *view, const gaps_block *block) {
+// count_in_block counts the entries of a block.
+static uint64_t count_in_block(const gaps_view *view, const gaps_block *block) {
     gaps_walk walk = start_walk(view, block);
     uint64_t value;
     while (next_value(&value, &walk, view)) {
@@ -184,7 +184,7 @@ static bool skip_blocks(gaps_block *out_block, uint64_t *number, uint64_t *rank,
         return find_block(out_block, view, *number);
     }
     while (find_block(out_block, view, *number)) {
-        uint64_t num_entries = count_entries(view, out_block);
+        uint64_t num_entries = count_in_block(view, out_block);
         if (*rank < num_entries || *number == last) {
             return true;
         }

@@ -129,9 +129,9 @@ static bool dates(image_dates *out_dates, image_table *table, const crlcheck_ima
     return true;
 }
 
-// open_sorted finds the sections of a sorted table, which have sizes that follow.
-static bool open_sorted(image_table *table, const crlcheck_image *image,
-                        const uint8_t *descriptor) {
+// open_buckets finds the sections of a sorted table, which have sizes that follow.
+static bool open_buckets(image_table *table, const crlcheck_image *image,
+                         const uint8_t *descriptor) {
     uint64_t size[3];
     if (!section(&table->remainders, &size[0], image, descriptor, SECTION_REMAINDERS,
                  octets_of_bits(table->num_entries * table->remainder_bits)) ||
@@ -189,8 +189,8 @@ static bool open_gaps(image_table *table, const crlcheck_image *image,
 static bool open_kind(image_table *table, const crlcheck_image *image,
                       const uint8_t *descriptor) {
     switch (table->kind) {
-    case TABLE_KIND_SORTED:
-        return open_sorted(table, image, descriptor);
+    case TABLE_KIND_BUCKET:
+        return open_buckets(table, image, descriptor);
     case TABLE_KIND_BITMAP:
         return open_bitmap(table, image, descriptor);
     case TABLE_KIND_GAPS:

@@ -11,8 +11,8 @@ bool crlcheck_image_contains(const crlcheck_image *image, uint32_t certificate_i
                              const uint8_t *serial, size_t serial_len) {
     const image_table *table = image_find_table(image, certificate_issuer, serial_len);
     uint64_t rank;
-    if (table != NULL && table->kind != TABLE_KIND_SORTED) {
-        return image_natural_contains(table, serial);
+    if (table != NULL && table->kind != TABLE_KIND_BUCKET) {
+        return ordered_contains(table, serial);
     }
     return table != NULL && bucket_find(&rank, table, serial);
 }
@@ -66,9 +66,8 @@ crlcheck_status crlcheck_image_find(const crlcheck_image *image,
     if (table == NULL) {
         return CRLCHECK_NOT_FOUND;
     }
-    bool listed = table->kind != TABLE_KIND_SORTED
-                      ? image_natural_find(&rank, table, serial)
-                      : bucket_find(&rank, table, serial);
+    bool listed = table->kind != TABLE_KIND_BUCKET ? ordered_find(&rank, table, serial)
+                                                   : bucket_find(&rank, table, serial);
     if (!listed) {
         return CRLCHECK_NOT_FOUND;
     }
@@ -85,8 +84,8 @@ crlcheck_status crlcheck_image_entry(const crlcheck_image *image,
     }
     const image_table *table = &image->tables[table_number];
     uint8_t serial[CRLCHECK_MAX_SERIAL];
-    if (table->kind != TABLE_KIND_SORTED) {
-        if (!image_natural_serial(serial, table, position)) {
+    if (table->kind != TABLE_KIND_BUCKET) {
+        if (!ordered_serial(serial, table, position)) {
             return CRLCHECK_CORRUPT_IMAGE;
         }
     } else {
@@ -114,8 +113,8 @@ crlcheck_status crlcheck_image_serials(const crlcheck_image *image, uint8_t *out
         // A serial is written in whole words, so the last one gets there by a copy.
         uint8_t serial[CRLCHECK_MAX_SERIAL];
         uint64_t position = first + i;
-        if (table->kind != TABLE_KIND_SORTED) {
-            if (!image_natural_serial(serial, table, position)) {
+        if (table->kind != TABLE_KIND_BUCKET) {
+            if (!ordered_serial(serial, table, position)) {
                 return CRLCHECK_CORRUPT_IMAGE;
             }
         } else {

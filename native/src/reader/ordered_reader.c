@@ -3,10 +3,9 @@
 
 #include "reader/ordered_reader.h"
 
-bool image_natural_find(uint64_t *out_rank, const image_table *table,
-                        const uint8_t *serial) {
+bool ordered_find(uint64_t *out_rank, const image_table *table, const uint8_t *serial) {
     table_key key;
-    if (!natural_key(&key, &table->shape, 0, serial)) {
+    if (!ordered_key(&key, &table->shape, 0, serial)) {
         return false;
     }
     return table->kind == TABLE_KIND_BITMAP
@@ -14,17 +13,17 @@ bool image_natural_find(uint64_t *out_rank, const image_table *table,
                : gaps_find(out_rank, &table->gaps, key.low);
 }
 
-bool image_natural_contains(const image_table *table, const uint8_t *serial) {
+bool ordered_contains(const image_table *table, const uint8_t *serial) {
     table_key key;
     uint64_t rank;
     if (table->kind != TABLE_KIND_BITMAP) {
-        return image_natural_find(&rank, table, serial);
+        return ordered_find(&rank, table, serial);
     }
-    return natural_key(&key, &table->shape, 0, serial) &&
+    return ordered_key(&key, &table->shape, 0, serial) &&
            bitmap_contains(&table->bitmap, key.low);
 }
 
-bool image_natural_serial(uint8_t *out_serial, const image_table *table, uint64_t rank) {
+bool ordered_serial(uint8_t *out_serial, const image_table *table, uint64_t rank) {
     uint64_t key;
     bool found = table->kind == TABLE_KIND_BITMAP
                      ? bitmap_select(&key, &table->bitmap, rank)
@@ -32,6 +31,6 @@ bool image_natural_serial(uint8_t *out_serial, const image_table *table, uint64_
     if (!found || (key & ~low_bits(table->shape.key_bits)) != 0) {
         return false;
     }
-    natural_to_serial(out_serial, &table->shape, key);
+    ordered_to_serial(out_serial, &table->shape, key);
     return true;
 }

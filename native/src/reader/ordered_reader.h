@@ -6,13 +6,12 @@
 
 #include "reader/image.h"
 
-// These look up in a table of any kind but sorted. image_natural_find may give a rank
+// These look up in a table of any kind but sorted. ordered_find may give a rank
 // that no entry has, where the image is damaged or has no attributes.
-bool image_natural_contains(const image_table *table, const uint8_t *serial);
-bool image_natural_find(uint64_t *out_rank, const image_table *table,
-                        const uint8_t *serial);
+bool ordered_contains(const image_table *table, const uint8_t *serial);
+bool ordered_find(uint64_t *out_rank, const image_table *table, const uint8_t *serial);
 
-// image_natural_serial returns false where the image contradicts itself.
-bool image_natural_serial(uint8_t *out_serial, const image_table *table, uint64_t rank);
+// ordered_serial returns false where the image contradicts itself.
+bool ordered_serial(uint8_t *out_serial, const image_table *table, uint64_t rank);
 
 #endif
