@@ -138,7 +138,6 @@ class StoreSet:
         self.error: str | None = None
         self._store = store
         self._trust = trust
-        self._image_memory = image_memory
         self._cache = ImageCache(image_memory)
         self._clock = clock
         self._max_age = None if max_age is None else max_age.total_seconds()
@@ -240,7 +239,7 @@ class StoreSet:
         snapshot = self.current()
         if snapshot is None:
             return
-        room = self._image_memory
+        room = self._cache.capacity
         for _, image in zip(range(_MAX_PRELOADED), snapshot.all_images(), strict=False):
             room -= image.size
             if room < 0:

@@ -159,7 +159,7 @@ class ImageCache:
     def __init__(self, capacity: int) -> None:
         if capacity <= 0:
             raise ValueError(f"capacity: expected a positive number of bytes, found {capacity}")
-        self._capacity = capacity
+        self.capacity = capacity
         self._lock = threading.Lock()
         self._used: OrderedDict[CachedImage, None] = OrderedDict()
         self.last_used: CachedImage | None = None
@@ -180,7 +180,7 @@ class ImageCache:
             self._used[image] = None
             self._used.move_to_end(image)
             self.last_used = image
-            while self._size > self._capacity and len(self._used) > 1:
+            while self._size > self.capacity and len(self._used) > 1:
                 self._forget(next(iter(self._used)))
 
     def keep_only(self, images: Iterable[CachedImage]) -> None:

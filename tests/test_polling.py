@@ -68,9 +68,10 @@ def test_the_clock_that_says_most_decides(now: Moment) -> None:
 
 def test_a_wall_clock_that_was_set_back_makes_a_poll_due() -> None:
     """
-    Rule 1.
+    Rule 1. One that stands still does not.
     """
     assert answered(10).is_due(at(1, wall=-1))
+    assert not answered(10).is_due(at(1, wall=0))
 
 
 @pytest.mark.parametrize(
