@@ -1,5 +1,5 @@
-// check_image.h: writes a builder's image and holds all its answers against a
-// sorted array of the same entries.
+// check_image.h: writes the image of a builder and compares all its answers with a sorted
+// array of the same entries.
 
 #ifndef CRLCHECK_FUZZ_CHECK_IMAGE_H
 #define CRLCHECK_FUZZ_CHECK_IMAGE_H
@@ -23,7 +23,7 @@ static inline void sort_all(crlcheck_builder *builder, crlcheck_builder_stats *o
     crlcheck_builder_stats_of(builder, out_stats);
 }
 
-// set_bitmaps gives the tables that are smaller as bitmaps theirs.
+// set_bitmaps sets the bitmap of each table that is one.
 static inline void set_bitmaps(crlcheck_builder *builder, choices *choice) {
     uint32_t table;
     uint64_t num_keys;

@@ -1,4 +1,4 @@
-// fuzz_plain.c: the fast way through plain entries against the strict one.
+// fuzz_plain.c: compares the fast reader of plain entries with the strict one.
 //
 // The input is taken for the entries of a CRL. Given whole, they are read the fast
 // way where they are plain; given in chunks shorter than its window, never. Both

@@ -1,4 +1,4 @@
-// harness.h: what the fuzz targets share.
+// harness.h: checks, exact copies and choices for the fuzz targets.
 
 #ifndef CRLCHECK_FUZZ_HARNESS_H
 #define CRLCHECK_FUZZ_HARNESS_H
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-// require ends the run where a promise of the core does not hold.
+// require ends the run if a promise of the core does not hold.
 static inline void require(bool held) {
     if (!held) {
         abort();

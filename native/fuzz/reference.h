@@ -1,5 +1,5 @@
-// reference.h: revoked entries the plain way, as an array that is sorted with
-// qsort and searched with bsearch. The core's answers are held against it.
+// reference.h: revoked entries in an array that is sorted with qsort and searched with
+// bsearch. The answers of the core are compared with it.
 
 #ifndef CRLCHECK_FUZZ_REFERENCE_H
 #define CRLCHECK_FUZZ_REFERENCE_H

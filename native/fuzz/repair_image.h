@@ -47,7 +47,8 @@ static inline void repair_sections(uint8_t *descriptor, const key_shape *shape,
         uint64_t offset = load_le64(span);
         uint64_t old_size = load_le64(span + 8);
         bool buckets = descriptor[TABLE_KIND] == TABLE_KIND_BUCKET;
-        bool keep_size = (!buckets || i > SECTION_DIRECTORY) && old_size < body_end - body;
+        bool keep_size =
+            (!buckets || i > SECTION_DIRECTORY) && old_size < body_end - body;
         uint64_t size = keep_size ? old_size : sizes[i];
         if (size <= body_end - body && !leave_out(choice)) {
             bool fits = offset >= body && offset <= body_end - size;

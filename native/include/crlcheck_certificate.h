@@ -51,7 +51,7 @@ crlcheck_status crlcheck_parse_issuing_distribution_point(
 
 // ---- certificate ----------------------------------------------------------
 
-// crlcheck_certificate is what a revocation verdict needs of a certificate. All
+// crlcheck_certificate has the fields that a revocation verdict needs. All
 // slices point into the DER given. Names and subject_public_key_info are whole
 // elements, `crl_distribution_points` is the contents of the SEQUENCE and
 // `authority_cert_issuer` that of GeneralNames, read with crlcheck_next_element; the

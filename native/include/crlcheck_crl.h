@@ -10,7 +10,7 @@
 typedef struct crlcheck_crl_parser crlcheck_crl_parser;
 
 typedef struct crlcheck_crl_options {
-    uint64_t max_source_size;  // octets; 0: no limit
+    uint64_t max_source_size;  // bytes; 0: no limit
     uint64_t max_entries;      // 0: no limit
     bool allow_v1;
 } crlcheck_crl_options;
@@ -29,7 +29,7 @@ typedef struct crlcheck_entry {
     bool has_invalidity_date;
 } crlcheck_entry;
 
-// crlcheck_crl_info is what the parser knows outside the entries. The slices
+// crlcheck_crl_info has the fields of a CRL but its entries. The slices
 // belong to the parser and hold until it is freed. `have_header` is set once
 // everything up to nextUpdate has been read, `complete` by a successful finish.
 // AlgorithmIdentifiers, names and the issuingDistributionPoint are whole DER
@@ -64,10 +64,10 @@ crlcheck_status crlcheck_crl_parser_new(crlcheck_crl_parser **out_parser,
                                         const crlcheck_crl_options *options);
 void crlcheck_crl_parser_free(crlcheck_crl_parser *parser);
 
-// crlcheck_crl_parser_feed reads the next `chunk_len` octets of the source, of
-// any number, and fills at most `max_entries` of `out_entries`. It stops when
-// the chunk is used up or the entries are full: `out_consumed` octets are done
-// with, and the caller offers the rest again. An error is final.
+// crlcheck_crl_parser_feed reads a chunk of the source, of any size, and fills at most
+// `max_entries` of `out_entries`. It stops when the chunk is used up or the entries are
+// full: `out_consumed` bytes are read, and the caller offers the rest again. After an
+// error every call fails.
 crlcheck_status crlcheck_crl_parser_feed(crlcheck_crl_parser *parser,
                                          size_t *out_consumed,
                                          crlcheck_entry *out_entries,

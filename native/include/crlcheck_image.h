@@ -1,4 +1,4 @@
-// crlcheck_image.h: images: building, opening, looking up.
+// crlcheck_image.h: builds images, opens them and looks serials up.
 
 #ifndef CRLCHECK_PUBLIC_IMAGE_H
 #define CRLCHECK_PUBLIC_IMAGE_H
@@ -15,11 +15,11 @@ typedef struct crlcheck_builder_stats {
     uint64_t num_entries;      // distinct (certificate issuer, serial) pairs
     uint64_t num_duplicates;   // entries merged away
     uint32_t num_tables;
-    uint64_t memory;           // octets held for entries now
+    uint64_t memory;           // bytes held for entries now
 } crlcheck_builder_stats;
 
-// crlcheck_builder_new starts an image; without `attributes` it keeps the
-// serials only.
+// crlcheck_builder_new starts an image; without `attributes` it keeps serials only. The
+// functions below are called in this order (native/src/builder/builder.c).
 crlcheck_status crlcheck_builder_new(crlcheck_builder **out_builder, bool attributes);
 void crlcheck_builder_free(crlcheck_builder *builder);
 
@@ -33,15 +33,15 @@ crlcheck_status crlcheck_compile_chunk(crlcheck_crl_parser *parser,
                                        crlcheck_error *out_error, const uint8_t *chunk,
                                        size_t chunk_len);
 
-// crlcheck_builder_seal states that all entries have been added: no other may
-// be added afterwards.
+// crlcheck_builder_seal states that all entries have been added. After it none may
+// follow.
 crlcheck_status crlcheck_builder_seal(crlcheck_builder *builder,
                                       crlcheck_error *out_error);
 
-// crlcheck_builder_sort orders the entries and merges duplicates: the earliest date,
-// and the most final reason, which is the first that is for good, else certificateHold or
-// removeFromCRL where all have that, else none. It follows crlcheck_builder_seal. Several threads may call it
-// at once to share the work, which is done when all of them have returned CRLCHECK_OK.
+// crlcheck_builder_sort orders the entries and merges duplicates. An entry gets the
+// earliest date and the most final reason of its duplicates: the first that is for good,
+// else certificateHold or removeFromCRL if all have that, else none. Several threads may
+// call it at once to share the work, which is done when all have returned CRLCHECK_OK.
 crlcheck_status crlcheck_builder_sort(crlcheck_builder *builder,
                                       crlcheck_error *out_error);
 
@@ -49,31 +49,32 @@ crlcheck_status crlcheck_builder_sort(crlcheck_builder *builder,
 void crlcheck_builder_stats_of(const crlcheck_builder *builder,
                                crlcheck_builder_stats *out_stats);
 
-// crlcheck_builder_choose_kinds makes each table, after sorting, what it takes least as.
-// A table for which no bitmap is set stays one of buckets.
+// crlcheck_builder_choose_kinds makes each table the kind that takes fewest bytes: a
+// bucket table, a bitmap or gaps.
 crlcheck_status crlcheck_builder_choose_kinds(crlcheck_builder *builder,
                                               crlcheck_error *out_error);
 
 // crlcheck_builder_next_bitmap finds the next table, from number `first_table` on, that
-// takes least as a roaring bitmap, or returns CRLCHECK_NOT_FOUND.
+// is a roaring bitmap, or returns CRLCHECK_NOT_FOUND.
 crlcheck_status crlcheck_builder_next_bitmap(const crlcheck_builder *builder,
                                              uint32_t *out_table, uint64_t *out_num_keys,
                                              uint32_t first_table);
 
-// crlcheck_builder_bitmap_keys writes the members of the bitmap of such a table in
-// ascending order.
+// crlcheck_builder_bitmap_keys writes the members of the bitmap of a table, in ascending
+// order.
 void crlcheck_builder_bitmap_keys(const crlcheck_builder *builder, uint64_t *out_keys,
                                   uint32_t table);
 
-// crlcheck_builder_set_bitmap gives the bitmap of such a table, which is copied: the
-// portable 64-bit serialization, optimised for runs. CRLCHECK_MALFORMED says that it
-// is not the one that was asked for.
+// crlcheck_builder_set_bitmap copies the bitmap of a table: the portable 64-bit
+// serialization, optimised for runs. It returns CRLCHECK_MALFORMED if that is not the
+// bitmap of the members. Without its bitmap a table becomes a bucket table.
 crlcheck_status crlcheck_builder_set_bitmap(crlcheck_builder *builder,
                                             crlcheck_error *out_error, uint32_t table,
                                             const uint8_t *bitmap, size_t bitmap_len);
 
-// crlcheck_builder_start_image fixes the size of the header: `metadata` is copied
-// into it as it stands, `issuers` are the certificate issuers by number.
+// crlcheck_builder_start_image makes the header, whose size is known from here on.
+// `metadata` is copied into it as it stands; `issuers` are the certificate issuers by
+// number.
 crlcheck_status crlcheck_builder_start_image(crlcheck_builder *builder,
                                              uint32_t *out_header_size,
                                              crlcheck_error *out_error,
@@ -81,17 +82,16 @@ crlcheck_status crlcheck_builder_start_image(crlcheck_builder *builder,
                                              const crlcheck_slice *issuers,
                                              uint32_t num_issuers);
 
-// crlcheck_builder_read_body writes the next octets of the body, which lies behind
-// the header, to `out`, at most `capacity`, which must be 256 or more; `out_len` is
-// 0 at the end. An error is final.
+// crlcheck_builder_read_body writes the next bytes of the body, which lies behind the
+// header, to `out`: at most `capacity`, which must be 256 or more. `out_len` is 0 at the
+// end. After an error every call fails.
 crlcheck_status crlcheck_builder_read_body(crlcheck_builder *builder, size_t *out_len,
                                            crlcheck_error *out_error, uint8_t *out,
                                            size_t capacity);
 
-// crlcheck_builder_header gives the header, complete once the whole body has been
-// read; it belongs to the builder. The page table and the image digest follow the
-// body and are the caller's to write, because they need SHA-256
-// (docs/index-format.md).
+// crlcheck_builder_header gives the header, which is complete once the whole body has
+// been read. It belongs to the builder. The caller writes the page table and the image
+// digest behind the body, because they need SHA-256 (docs/index-format.md).
 crlcheck_slice crlcheck_builder_header(const crlcheck_builder *builder);
 
 // ---- image: reader --------------------------------------------------------
@@ -120,7 +120,7 @@ typedef struct crlcheck_table_info {
     uint32_t bucket_bits;
     uint64_t num_entries;
     uint64_t max_bucket;
-    uint64_t size;             // octets of its sections
+    uint64_t size;             // bytes of its sections
 } crlcheck_table_info;
 
 // crlcheck_found is an entry of an image; dates as in crlcheck_entry. The
@@ -136,10 +136,9 @@ typedef struct crlcheck_found {
     uint8_t reason_code;
 } crlcheck_found;
 
-// crlcheck_image_open checks structure and section bounds and sets `*out_image`;
-// afterwards no lookup can leave `image`, whatever its octets. The octets are
-// borrowed: they must outlive the handle and must not change. Digests are the
-// caller's to check.
+// crlcheck_image_open checks structure and section bounds and sets `*out_image`. After
+// that no lookup reads outside of `image`, whatever bytes it has. The bytes are borrowed:
+// they must outlive the handle and must not change. The caller checks the digests.
 crlcheck_status crlcheck_image_open(crlcheck_image **out_image, crlcheck_error *out_error,
                                     const uint8_t *image, size_t image_len);
 void crlcheck_image_free(crlcheck_image *image);
@@ -183,9 +182,9 @@ crlcheck_status crlcheck_image_entry(const crlcheck_image *image,
                                      crlcheck_found *out_found, uint32_t table,
                                      uint64_t position);
 
-// crlcheck_image_serials gives the serials alone of `count` entries of a table, from
-// position `first` on, end to end, each of the table's serial_len octets; or
-// CRLCHECK_NOT_FOUND where the table has not so many.
+// crlcheck_image_serials gives the serials of `count` entries of a table, from position
+// `first` on, end to end, each of the table's serial_len octets. It returns
+// CRLCHECK_NOT_FOUND if the table has not so many.
 crlcheck_status crlcheck_image_serials(const crlcheck_image *image, uint8_t *out_serials,
                                        uint32_t table, uint64_t first, size_t count);
 

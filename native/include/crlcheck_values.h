@@ -1,4 +1,4 @@
-// crlcheck_values.h: what all of the core speaks in: octets, outcomes, limits.
+// crlcheck_values.h: the values that all functions share: slices, outcomes, limits.
 
 #ifndef CRLCHECK_PUBLIC_VALUES_H
 #define CRLCHECK_PUBLIC_VALUES_H
@@ -9,7 +9,7 @@
 
 // cdef: begin
 
-// crlcheck_status is what every fallible function returns: 0-15 are outcomes,
+// crlcheck_status is what every function that may fail returns: 0-15 are outcomes,
 // 16 and above are errors described by a crlcheck_error.
 typedef enum crlcheck_status {
     CRLCHECK_OK = 0,

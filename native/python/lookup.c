@@ -1,9 +1,9 @@
 // lookup.c: crlcheck._native.Lookup, the base type of RevocationIndex.
 //
-// `serial in index` is what users wait for, so it goes straight from the
-// interpreter's slot to the image: a Python __contains__, int.to_bytes and a cffi
-// call would cost three to four times as much as this does in all. Only the
-// limited API is used, so one build serves every later Python.
+// `serial in index` goes straight from the interpreter's slot to the image, because users
+// wait for it: a Python __contains__, int.to_bytes and a cffi call would cost three to
+// four times as much. Only the limited API is used, so one build serves every later
+// Python.
 
 #include <Python.h>
 

@@ -1,9 +1,9 @@
 // module.c: the initialisation of crlcheck._native.
 //
-// cffi supports the main interpreter only, and what it generates has single-phase
-// initialisation (PEP 489), which cannot refuse others: Python 3.13 runs it in the main
-// interpreter whoever imports. So cffi's module is made by the creation step of a module with
-// multi-phase initialisation, which each interpreter takes for itself.
+// cffi supports the main interpreter only. What it generates has single-phase
+// initialisation (PEP 489), which cannot refuse other interpreters: Python 3.13 runs it in
+// the main one, whichever imports. So the creation step of a module with multi-phase
+// initialisation makes the module of cffi, and each interpreter takes that step itself.
 
 #include <Python.h>
 

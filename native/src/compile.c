@@ -1,4 +1,5 @@
-// compile.c: feeds a CRL through the parser into the builder. No other unit knows both.
+// compile.c: feeds the entries of a CRL from the parser to the builder. No other unit
+// knows both.
 
 #include "builder/builder.h"
 

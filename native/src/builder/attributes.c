@@ -1,4 +1,5 @@
-// attributes.c: reason codes of four bits, dates as differences within a block.
+// attributes.c: packs reason codes in four bits each, and dates as differences to the
+// earliest of their block.
 
 #include "builder/attributes.h"
 
@@ -22,7 +23,7 @@ bool attributes_start(attribute_streams *streams, const builder_table *table) {
     if (!table->attributes) {
         return true;
     }
-    streams->reasons = calloc(1, octets_of_bits(table->num_records * 4));
+    streams->reasons = calloc(1, bytes_of_bits(table->num_records * 4));
     return streams->reasons != NULL &&
            dates_start(&streams->revocation_dates, table->num_records) &&
            (!table->wide || dates_start(&streams->invalidity_dates, table->num_records));
@@ -35,7 +36,7 @@ void attributes_clear(attribute_streams *streams) {
     *streams = (attribute_streams){0};
 }
 
-// reserve makes room for one more block of any width, and what a bit_writer writes
+// reserve makes room for one more block of any width, and for what a bit_writer writes
 // beyond it.
 static bool reserve(date_stream *stream) {
     enum { LARGEST_BLOCK = 64 * (DATES_PER_BLOCK / 8) + 16 };
@@ -53,9 +54,8 @@ static bool reserve(date_stream *stream) {
     return true;
 }
 
-// pack_block ends the block in progress, which has room for DATES_PER_BLOCK dates even
-// where it is the last. 0 stands for no date, so the differences from the earliest
-// are stored plus one.
+// pack_block packs the dates of the block in progress: always DATES_PER_BLOCK of them.
+// 0 stands for no date, so the differences to the earliest are stored plus one.
 static bool pack_block(date_stream *stream) {
     if (!reserve(stream)) {
         return false;
@@ -91,8 +91,9 @@ static bool pack_blocks(attribute_streams *streams, const builder_table *table) 
            (!table->wide || pack_block(&streams->invalidity_dates));
 }
 
-// gather takes entries that the blocks in progress have room for. The streams' octets
-// could alias their own fields, which would then be loaded anew for each entry.
+// gather takes entries that the blocks in progress have room for. Fields are copied to
+// variables: the bytes written could alias them, and they would be loaded anew for each
+// entry.
 static void gather(attribute_streams *streams, const builder_table *table,
                    const uint8_t *records, size_t num_records) {
     uint64_t *revocation_dates = streams->revocation_dates.pending + streams->num_pending;
@@ -152,7 +153,7 @@ static uint64_t dates_size(const date_stream *stream) {
 uint64_t attributes_section_size(const attribute_streams *streams, unsigned section) {
     switch (section) {
     case SECTION_REASONS:
-        return streams->has_reasons ? octets_of_bits(streams->num_entries * 4) : 0;
+        return streams->has_reasons ? bytes_of_bits(streams->num_entries * 4) : 0;
     case SECTION_REVOCATION_DATES:
         return dates_size(&streams->revocation_dates);
     default:

@@ -1,5 +1,5 @@
-// attributes.h: gathers reason codes and dates, in rank order, while a table is
-// written; they become sections of their own behind it.
+// attributes.h: gathers reason codes and dates by rank while a table is written. They
+// become sections of their own behind it.
 
 #ifndef CRLCHECK_BUILDER_ATTRIBUTES_H
 #define CRLCHECK_BUILDER_ATTRIBUTES_H

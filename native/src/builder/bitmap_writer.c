@@ -83,7 +83,7 @@ uint64_t bitmap_measure(bitmap_plan *out_plan, const ordered_entries *entries,
     for (unsigned i = 0; i < NUM_KIND_SECTIONS; i++) {
         size += bitmap_section_size(&plan, entries, i);
     }
-    // Places in the rank directory are 32 bits.
+    // Places in the rank directory have 32 bits.
     uint64_t ranks = plan.num_containers * RANK_SIZE + plan.num_counts * 2;
     *out_plan = plan;
     return size < limit && ranks / 2 <= UINT32_MAX ? size : UINT64_MAX;
@@ -123,7 +123,8 @@ static bool same_bits(const uint64_t *keys, const bitmap_container *container) {
     return same;
 }
 
-// same_runs compares both ends of each run: entries between them cannot be missing.
+// same_runs compares both ends of each run. The entries between are there, since keys
+// are distinct and as many as the run is long.
 static bool same_runs(const uint64_t *keys, const bitmap_container *container,
                       uint64_t cardinality) {
     uint64_t num_values = 0;
@@ -139,8 +140,8 @@ static bool same_runs(const uint64_t *keys, const bitmap_container *container,
     return num_values == cardinality;
 }
 
-// agrees compares a container with the entries that are next. Answers must be exact,
-// whoever wrote the bitmap, and this takes about a nanosecond an entry.
+// agrees compares a container with the next entries. Answers must be exact, whoever
+// wrote the bitmap; the comparison takes about a nanosecond an entry.
 static bool agrees(const bitmap_walk *walk, const bitmap_container *container,
                    uint64_t upper_bits, uint64_t cardinality) {
     const uint64_t *keys = walk->entries->keys + walk->rank;
@@ -163,7 +164,7 @@ static bool agrees(const bitmap_walk *walk, const bitmap_container *container,
 // put_counts writes how many values lie before each run, or each part of a bitset.
 static void put_counts(uint8_t *out, const bitmap_container *container,
                        uint64_t num_counts) {
-    enum { OCTETS_PER_COUNT = VALUES_PER_COUNT / 8 };
+    enum { BYTES_PER_COUNT = VALUES_PER_COUNT / 8 };
     uint64_t before = 0;
     for (uint64_t i = 0; i < num_counts; i++) {
         store_le16(out + 2 * i, (uint16_t)before);
@@ -171,8 +172,8 @@ static void put_counts(uint8_t *out, const bitmap_container *container,
             before += load_le16(container->data + 4 * i + 2) + 1U;
             continue;
         }
-        for (uint64_t j = 0; j < OCTETS_PER_COUNT; j += 8) {
-            uint64_t word = load_le64(container->data + i * OCTETS_PER_COUNT + j);
+        for (uint64_t j = 0; j < BYTES_PER_COUNT; j += 8) {
+            uint64_t word = load_le64(container->data + i * BYTES_PER_COUNT + j);
             before += count_bits(word) >> 56;
         }
     }
@@ -193,7 +194,7 @@ static bool walk_container(bitmap_walk *walk, const bitmap_container *container,
     }
     if (walk->ranks != NULL) {
         uint8_t *entry = walk->ranks + walk->num_containers * RANK_SIZE;
-        // In units of two octets, from the start of the section.
+        // In units of two bytes, from the start of the section.
         uint64_t first_count = plan->num_containers * (RANK_SIZE / 2) + walk->num_counts;
         store_le32(entry + RANK_FIRST_RANK, (uint32_t)walk->rank);
         store_le32(entry + RANK_FIRST_COUNT, num_counts > 0 ? (uint32_t)first_count : 0);
@@ -219,7 +220,7 @@ static bool no_spare_flags(const bitmap_group *group) {
            group->run_flags[group->num_containers / 8] >> used == 0;
 }
 
-// walk_group reads a group, which starts `*offset` octets into the bitmap.
+// walk_group reads the group that starts `*offset` bytes into the bitmap.
 static bool walk_group(bitmap_walk *walk, uint64_t *offset, const uint8_t *bitmap,
                        uint64_t size) {
     bitmap_group group;

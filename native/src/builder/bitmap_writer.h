@@ -1,12 +1,12 @@
-// bitmap_writer.h: a table as a roaring bitmap. The caller serializes it, since that is
-// done in Python; the directories beside it are made here.
+// bitmap_writer.h: measures a table as a roaring bitmap, and makes its sections. The
+// caller of the builder serializes the bitmap; the directories beside it are made here.
 
 #ifndef CRLCHECK_BUILDER_BITMAP_WRITER_H
 #define CRLCHECK_BUILDER_BITMAP_WRITER_H
 
 #include "builder/ordered_entries.h"
 
-// bitmap_plan is what the bitmap of a table will have.
+// bitmap_plan counts the parts that the bitmap of a table will have.
 typedef struct bitmap_plan {
     uint64_t size;  // as serialized
     uint64_t num_groups;

@@ -9,8 +9,8 @@
 
 // ---- sizes ----
 
-// A further bit saves one bit an entry and doubles directory and hints, which take two
-// bits a bucket.
+// It is the number that takes fewest bytes: a further bit saves one bit an entry, and
+// doubles directory and hints, which take two bits a bucket.
 unsigned bucket_bits_of(const builder_table *table) {
     unsigned bucket_bits = 0;
     while (bucket_bits < table->shape.low_bits && bucket_bits < MAX_BUCKET_BITS &&
@@ -28,11 +28,11 @@ uint64_t bucket_section_size(const builder_table *table, unsigned section) {
     unsigned bucket_bits = bucket_bits_of(table);
     switch (section) {
     case SECTION_REMAINDERS:
-        return octets_of_bits(bits_of_remainders(table));
+        return bytes_of_bits(bits_of_remainders(table));
     case SECTION_HINTS:
         return hints_size(bucket_bits);
     default:
-        return octets_of_bits(directory_bits(table->num_records, bucket_bits));
+        return bytes_of_bits(directory_bits(table->num_records, bucket_bits));
     }
 }
 
@@ -55,9 +55,9 @@ bool bucket_writer_start(bucket_writer *writer, const builder_table *table) {
     return writer->directory != NULL;
 }
 
-// pack_run adds entries to directory and remainders. What the loop needs is in
-// variables of its own: the octets written could alias anything else, which would then
-// be loaded anew for each entry (21 ns an entry with attributes against 12).
+// pack_run adds entries to directory and remainders. Fields are copied to variables: the
+// bytes written could alias them, and they would be loaded anew for each entry (21 ns an
+// entry with attributes against 12).
 static void pack_run(bucket_writer *writer, const builder_table *table, record_run run) {
     const key_shape *shape = &table->shape;
     unsigned num_high = shape->num_high;
@@ -151,8 +151,8 @@ static uint64_t largest_bucket(const uint8_t *directory, uint64_t size) {
     return run > longest ? run : longest;
 }
 
-// put_hint notes at which bit the fine hint's bucket starts, and where the bucket has
-// a coarse hint, that.
+// put_hint writes at which bit the bucket of a fine hint starts, and also its coarse hint
+// if it has one.
 static void put_hint(uint8_t *coarse_hints, uint8_t *fine_hints, uint64_t number,
                      uint64_t bit) {
     uint64_t bucket = number * BUCKETS_PER_FINE_HINT;
@@ -165,8 +165,8 @@ static void put_hint(uint8_t *coarse_hints, uint8_t *fine_hints, uint64_t number
                (uint16_t)(offset < NO_FINE_HINT ? offset : NO_FINE_HINT));
 }
 
-// write_hints notes where every so many buckets start, behind the zero that ends
-// the bucket before, and how large the largest bucket is.
+// write_hints writes where every sixteenth bucket starts, behind the zero that ends the
+// bucket before, and how large the largest bucket is.
 static void write_hints(uint8_t *out, const bucket_writer *writer,
                         const builder_table *table) {
     const uint8_t *directory = writer->directory;

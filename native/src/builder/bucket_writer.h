@@ -1,5 +1,5 @@
-// bucket_writer.h: a table of buckets: the remainders of its keys, and a directory that
-// says how many keys each bucket has.
+// bucket_writer.h: makes the sections of a bucket table: the remainders of its keys, and
+// a directory that says how many keys each bucket has.
 
 #ifndef CRLCHECK_BUILDER_BUCKET_WRITER_H
 #define CRLCHECK_BUILDER_BUCKET_WRITER_H
@@ -16,7 +16,7 @@ typedef struct bucket_writer {
     entry_cursor cursor;
     uint64_t rank;
     bit_writer bits;
-    uint8_t *directory;  // made meanwhile
+    uint8_t *directory;  // filled while remainders are packed
 } bucket_writer;
 
 // bucket_bits_of chooses the number of buckets, as a power of two.
@@ -38,9 +38,8 @@ bool bucket_writer_pack(size_t *out_len, bucket_writer *writer,
                         attribute_streams *attributes, const builder_table *table,
                         uint8_t *out, size_t capacity);
 
-// bucket_writer_take_section returns the directory or the hints, which the caller frees,
-// once all remainders are packed: the hints first, which are read off the directory. It
-// returns NULL without memory.
+// bucket_writer_take_section returns the hints or, after them, the directory, once all
+// remainders are packed. The caller frees it. It returns NULL without memory.
 uint8_t *bucket_writer_take_section(bucket_writer *writer, const builder_table *table,
                                     unsigned section);
 

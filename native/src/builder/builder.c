@@ -1,17 +1,30 @@
-// builder.c: makes an image of entries. The caller takes these steps in order:
+// builder.c: makes the image of a list of entries. The caller takes these steps in order:
 //
-// 1. Add entries. Each goes to the table of its certificate issuer and serial length.
+// 1. Add the entries. Each goes to the table of its certificate issuer and serial length.
 // 2. Seal. No entry may follow. The tables are put in the order in which the reader
 //    searches them.
-// 3. Sort. Each table orders its entries and merges duplicates; several threads share
-//    the work.
-// 4. Choose kinds. Each table becomes what it takes least as: buckets, a bitmap or gaps.
+// 3. Sort. Each table orders its entries and merges duplicates. Several threads share the
+//    work.
+// 4. Choose kinds. Each table becomes the kind that takes fewest bytes: a bucket table, a
+//    bitmap or gaps.
 // 5. Set bitmaps. The caller serializes the bitmap of each table that is one.
-// 6. Start the image. This fixes how large the header is.
-// 7. Read the body, which notes where each section lies.
-// 8. Take the header. The page table and the digest are the caller's to write.
+// 6. Start the image. From here on the size of the header is known.
+// 7. Read the body: one table after the other, section after section.
+// 8. Take the header, which says where each section lies. The caller writes the page
+//    table and the digest.
 //
-// EXAMPLE
+// Example: a CRL lists the serials 0501, 0500, 0503 and 0501 again, of its own issuer.
+//
+// 1. All four go to the table of issuer 0 and length 2.
+// 2. The octet 05 and six bits of the other are the same in all. What is left, the
+//    ordered keys, are the numbers 1, 0, 3 and 1 of two bits.
+// 3. The two entries of 0501 become one: three are left.
+// 4. It becomes a bucket table of 32 bytes: a bitmap takes 40 or more, gaps 64 or more.
+// 5. There is no bitmap to set.
+// 6. The header has 64 bytes, 256 for the table, the issuer and the metadata.
+// 7. The body has 8 bytes of remainders, 16 of hints and 8 of directory, and then the
+//    attributes.
+// 8. The page table has the digest of one page.
 
 #include "builder/builder.h"
 
@@ -22,8 +35,8 @@
 #include "builder/image_writer.h"
 #include "builder/table_sort.h"
 
-// A table takes more than a kilobyte here, and an entry that starts one takes some
-// fifty bytes of a CRL that nobody has verified yet. No real list comes near.
+// A table takes more than a kilobyte of memory, but the entry that starts it only some
+// fifty bytes of a CRL that nobody has verified yet. No real CRL comes near this number.
 enum { MAX_TABLES = 1 << 17 };
 
 struct crlcheck_builder {
@@ -32,7 +45,7 @@ struct crlcheck_builder {
     planned_table *tables;
     uint32_t num_tables;
     uint32_t capacity;
-    // Table number + 1 by certificate issuer and serial length, 0 where none is.
+    // Table number + 1 by certificate issuer and serial length; 0 without a table.
     uint32_t (*table_numbers)[CRLCHECK_MAX_SERIAL + 1];
     uint32_t num_issuers;  // rows of table_numbers
     uint64_t num_added;
@@ -205,7 +218,7 @@ crlcheck_status crlcheck_builder_seal(crlcheck_builder *builder,
     builder->sealed = true;
     for (uint32_t i = 0; i < builder->num_tables; i++) {
         builder_table *table = &builder->tables[i].table;
-        if (table->num_records > UINT32_MAX / 2) {  // positions in the directory: 32 bits
+        if (table->num_records > UINT32_MAX / 2) {  // so that directory bits have 32
             return fail_status(out_error, CRLCHECK_LIMIT_EXCEEDED,
                                CRLCHECK_RULE_TOO_MANY_ENTRIES);
         }
@@ -291,7 +304,7 @@ crlcheck_status crlcheck_builder_set_bitmap(crlcheck_builder *builder,
                                  : fail_status(out_error, status, CRLCHECK_RULE_NONE);
 }
 
-// ---- 6. to 8. the image ----
+// ---- 6. start the image ----
 
 crlcheck_status crlcheck_builder_start_image(crlcheck_builder *builder,
                                              uint32_t *out_header_size,
@@ -320,6 +333,8 @@ crlcheck_status crlcheck_builder_start_image(crlcheck_builder *builder,
     return CRLCHECK_OK;
 }
 
+// ---- 7. read the body ----
+
 crlcheck_status crlcheck_builder_read_body(crlcheck_builder *builder, size_t *out_len,
                                            crlcheck_error *out_error, uint8_t *out,
                                            size_t capacity) {
@@ -331,6 +346,8 @@ crlcheck_status crlcheck_builder_read_body(crlcheck_builder *builder, size_t *ou
     return status == CRLCHECK_OK ? status
                                  : fail_status(out_error, status, CRLCHECK_RULE_NONE);
 }
+
+// ---- 8. take the header ----
 
 crlcheck_slice crlcheck_builder_header(const crlcheck_builder *builder) {
     return image_writer_header(builder->writer);

@@ -5,8 +5,8 @@
 
 #include "crlcheck_image.h"
 
-// builder_add_parsed is crlcheck_builder_add for entries whose dates the parser vouches
-// for.
+// builder_add_parsed does what crlcheck_builder_add does, for entries whose dates the
+// parser has checked.
 crlcheck_status builder_add_parsed(crlcheck_builder *builder, crlcheck_error *out_error,
                                    const crlcheck_entry *entries, size_t num_entries);
 

@@ -25,7 +25,7 @@ uint64_t gaps_section_size(const gaps_plan *plan, const ordered_entries *entries
     case SECTION_BLOCKS:
         return plan->num_rows * ROW_SIZE;
     case SECTION_GAPS:
-        return octets_of_bits(plan->num_bits);
+        return bytes_of_bits(plan->num_bits);
     default:
         return entries->records != NULL ? plan->num_rows * BLOCKS_PER_ROW * 2 : 0;
     }

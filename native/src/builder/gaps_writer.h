@@ -1,4 +1,4 @@
-// gaps_writer.h: a table as the gaps between its keys.
+// gaps_writer.h: measures a table as the gaps between its keys, and makes its sections.
 
 #ifndef CRLCHECK_BUILDER_GAPS_WRITER_H
 #define CRLCHECK_BUILDER_GAPS_WRITER_H
@@ -6,7 +6,7 @@
 #include "builder/ordered_entries.h"
 #include "image/gaps.h"
 
-// gaps_plan is how a table is stored as gaps.
+// gaps_plan has the parameters and sizes of a table as gaps.
 typedef struct gaps_plan {
     gaps_shape shape;
     uint64_t num_rows;  // of the block directory

@@ -1,5 +1,5 @@
-// header.h: the header of an image: what it says of each table, the certificate issuers
-// and the metadata.
+// header.h: writes the header of an image: the superblock, a descriptor for each table,
+// the certificate issuers and the metadata.
 
 #ifndef CRLCHECK_BUILDER_HEADER_H
 #define CRLCHECK_BUILDER_HEADER_H
@@ -11,7 +11,7 @@ typedef struct section_span {
     uint64_t size;
 } section_span;
 
-// planned_table is a table, how it is written, and where its sections lie.
+// planned_table is a table, with how it is written and where its sections lie.
 typedef struct planned_table {
     builder_table table;
     table_plan plan;

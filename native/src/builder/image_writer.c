@@ -1,5 +1,6 @@
 // image_writer.c: writes the body of an image, table after table and section after
-// section. docs/index-format.md describes what is written.
+// section, as docs/index-format.md describes it. What depends on the kind of a table is
+// decided here and nowhere else in the builder.
 
 #include "builder/image_writer.h"
 
@@ -21,7 +22,7 @@ struct image_writer {
     uint8_t *piece;  // a section while it is handed over
     size_t piece_len;
     size_t piece_at;
-    bucket_writer buckets;         // of a table of buckets
+    bucket_writer buckets;         // of a bucket table
     attribute_streams attributes;  // gathered meanwhile, until they are handed over
 };
 
@@ -93,8 +94,8 @@ static uint8_t *take_kind_section(image_writer *writer, const planned_table *pla
     return copy;
 }
 
-// gather_attributes takes the attributes of a bitmap or gaps, whose entries are ranked in
-// the order of their keys before mixing.
+// gather_attributes gathers the attributes of a bitmap or gaps, whose entries are ranked
+// by ordered key.
 static bool gather_attributes(image_writer *writer, const planned_table *planned) {
     enum { AHEAD = 16 };  // records lie in another order: 14 ns an entry against 29
     const builder_table *table = &planned->table;
@@ -201,8 +202,8 @@ crlcheck_status image_writer_read(image_writer *writer, size_t *out_len, uint8_t
     if (capacity < LARGEST_ENTRY || writer->failed) {
         return CRLCHECK_LIMIT_EXCEEDED;
     }
-    // An image of many small tables has as many short runs: they are gathered, so
-    // that handing them over costs the caller no more than one long run does.
+    // An image of many small tables has as many short sections. They are gathered, so
+    // that the caller need not take each on its own.
     while (capacity - *out_len >= LARGEST_ENTRY) {
         size_t len = 0;
         uint8_t *place = out + *out_len;

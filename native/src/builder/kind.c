@@ -1,9 +1,9 @@
 // kind.c: compares the exact sizes of a table as each kind.
 //
-// Serials that a CA counts up lie so close that less than remainders is needed to tell
-// them apart: a roaring bitmap, or their gaps. A roaring bitmap has a container for each
-// 2^16 keys of which there is any: an array of values, a bitset, or runs, whichever is
-// smallest.
+// A bucket table stores what is left of a key without its leading bits. Serials that a CA
+// counts up lie so close that a roaring bitmap or their gaps take less. The bitmap has a
+// container for each 2^16 keys of which there are any: an array of values, a bitset, or
+// runs, whichever is smallest.
 
 #include "builder/kind.h"
 
@@ -24,10 +24,9 @@ enum { FILTER_BITS_PER_ENTRY = 8 };
 // are larger than this on average, random serials do not.
 enum { LARGEST_MEAN_GAP = 512 };
 
-// is_sparse finds out, without sorting, of most tables that could not be smaller as a
-// bitmap that they could not: 4 ms instead of 22 for a million random serials of eight
-// bytes. It counts containers in a filter, where two may share a bit, so that there are
-// at least as many.
+// is_sparse recognises most tables that cannot be smaller as a bitmap, without sorting
+// them: 4 ms instead of 22 for a million random serials of eight octets. It counts
+// containers in a filter. Two may share a bit, so there are at least as many as counted.
 static bool is_sparse(bool *out_sparse, const builder_table *table, uint64_t limit) {
     unsigned filter_bits = 6;
     while (UINT64_C(1) << filter_bits < table->num_records * FILTER_BITS_PER_ENTRY) {

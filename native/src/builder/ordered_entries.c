@@ -1,4 +1,4 @@
-// ordered_entries.c: sorts the entries of a table by their keys before mixing.
+// ordered_entries.c: sorts by leading digits first.
 //
 // The keys of one table are mostly spread evenly between the first and the last. Sorting
 // by the leading bits of the difference to the first leaves parts that fit the cache, and

@@ -1,5 +1,5 @@
-// ordered_entries.h: the entries of a table in order of their keys before mixing, in
-// which serials that a CA counts up are neighbours. Bitmaps and gaps are made from them.
+// ordered_entries.h: sorts the entries of a table by ordered key (image/key.h), by which
+// serials that a CA counts up are neighbours. Bitmaps and gaps are made from them.
 
 #ifndef CRLCHECK_BUILDER_ORDERED_ENTRIES_H
 #define CRLCHECK_BUILDER_ORDERED_ENTRIES_H
@@ -19,7 +19,7 @@ bool ordered_collect(ordered_entries *out_entries, const builder_table *table,
 
 void ordered_entries_free(ordered_entries *entries);
 
-// record_ordered_key returns the key of a record as it was before mixing.
+// record_ordered_key returns the ordered key of a record, which holds the mixed one.
 static inline uint64_t record_ordered_key(const builder_table *table,
                                           const uint8_t *record) {
     return key_unmix(key_load_low(record, &table->shape), table->shape.low_bits);

@@ -1,4 +1,4 @@
-// records.c: blocks of records and their reuse.
+// records.c: hands out blocks and takes them back.
 
 #define _DEFAULT_SOURCE  // for madvise
 
@@ -9,9 +9,9 @@
 #include <sys/mman.h>
 #endif
 
-// The first arenas are small, for small lists. Then each is one huge page where
-// the system has them: touching memory for the first time costs 9 ns an entry in
-// pages of 4 KiB, and 3 ns so.
+// The first arenas are small, for small lists. Then each is one huge page where the
+// system has them: the first touch of memory costs 9 ns an entry in pages of 4 KiB, and
+// 3 ns in huge ones.
 enum {
     SMALL_ARENA_SIZE = 1 << 16,
     LARGE_ARENA_SIZE = 1 << 21,
@@ -44,7 +44,7 @@ static bool add_arena(record_pool *pool) {
     }
 #ifdef MADV_HUGEPAGE
     if (!small) {
-        (void)madvise(blocks, size, MADV_HUGEPAGE);  // a wish: failing is no error
+        (void)madvise(blocks, size, MADV_HUGEPAGE);  // it may fail: this is only faster
     }
 #endif
     *arena = (record_arena){pool->arenas, blocks};

@@ -1,10 +1,10 @@
-// records.h: the builder's growing piles of fixed-size records.
+// records.h: keeps the builder's records, all of one size, in piles that grow.
 //
-// Records lie in small blocks that go from pile to pile, so that spreading a
-// table over partitions needs no second copy of its keys. A block is aligned to
-// its size: where a pile's block ends follows from where its next record goes, and
-// that one pointer is all that adding a record touches besides the record. With
-// hundreds of piles filled at random this is what keeps them in the cache.
+// Records lie in small blocks that go from pile to pile, so that spreading a table over
+// partitions needs no second copy of its keys. A block is aligned to its size, so the
+// place of the next record also says where the block ends. To add a record touches that
+// one pointer and the record: with hundreds of piles that are filled at random, this
+// keeps them in the cache.
 
 #ifndef CRLCHECK_BUILDER_RECORDS_H
 #define CRLCHECK_BUILDER_RECORDS_H
@@ -15,12 +15,12 @@
 
 // Piles of a table that is still small have small blocks: an indirect CRL may have
 // thousands of tables of a few entries each. Behind its records a block has
-// RECORD_SLACK octets, so that a record may be stored in whole words.
+// RECORD_SLACK bytes, so that a record may be stored in whole words.
 enum { SMALL_BLOCK_SIZE = 512, LARGE_BLOCK_SIZE = 4096, RECORD_SLACK = 8 };
 
 typedef struct record_block {
     struct record_block *next;
-    uint64_t used;  // octets of records; of a pile's last block only once sealed
+    uint64_t used;  // bytes of records; of a pile's last block only once sealed
     uint8_t data[];
 } record_block;
 
@@ -31,7 +31,7 @@ typedef struct record_pool {
     record_block *free_small;
     record_block *free_large;
     record_arena *arenas;
-    uint64_t memory;  // octets of all blocks
+    uint64_t memory;  // bytes of all blocks
 } record_pool;
 
 // record_piles is an array of piles, in each of which records lie in order of
@@ -62,7 +62,7 @@ void record_piles_drop_first(record_piles *piles, record_pool *pool, size_t pile
 // or NULL without memory.
 uint8_t *record_piles_grow(record_piles *piles, record_pool *pool, size_t pile);
 
-// record_piles_add makes room for one record of `record_len` octets and returns
+// record_piles_add makes room for one record of `record_len` bytes and returns
 // where it goes, or NULL without memory.
 static inline uint8_t *record_piles_add(record_piles *piles, record_pool *pool,
                                         size_t pile, size_t record_len) {
@@ -78,7 +78,7 @@ static inline uint8_t *record_piles_add(record_piles *piles, record_pool *pool,
     return next;
 }
 
-// record_copy copies a record in whole words, so up to seven octets more: records
+// record_copy copies a record in whole words, so up to seven bytes more: records
 // that are copied one after the other, and the slack behind them, allow for that.
 static inline void record_copy(uint8_t *out, const uint8_t *record, size_t record_len) {
     for (size_t at = 0; at < record_len; at += 8) {

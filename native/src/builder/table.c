@@ -1,12 +1,12 @@
-// table.c: the records of one table while entries come in.
+// table.c: takes the entries of a table in.
 
 #include "builder/table.h"
 
 #include <string.h>
 
-// Below this many records one partition fits the cache as it is. 512 partitions
-// are few enough for the TLB, and at ten million records each is still 320 KiB of
-// keys. A fuzz build needs small lists to get here, and sets both much lower.
+// Fewer records than this fit the cache in one partition. 512 partitions are few enough
+// for the TLB, and at ten million records each has 320 KiB of keys. A fuzz build, whose
+// lists are small, sets both much lower.
 #ifndef CRLCHECK_PARTITION_AT
 #define CRLCHECK_PARTITION_AT (1 << 14)
 #define CRLCHECK_PARTITION_BITS 9
@@ -94,7 +94,7 @@ static void replace_partitions(builder_table *table, record_pool *pool,
     table->keyed = keyed;
 }
 
-// spread turns serials into keys in new partitions.
+// spread takes step 2: it turns serials into keys in new partitions.
 static bool spread(builder_table *table, record_pool *pool, bool many) {
     record_piles_seal(&table->partitions, table->record_len);
     find_shape(table);
@@ -137,8 +137,8 @@ static bool copy_back(record_piles *piles, record_pool *pool, const builder_tabl
     return true;
 }
 
-// start_over turns all records back into serials in one pile, and makes them wide
-// if need be. The order in which records of one serial came is kept.
+// start_over takes step 3: it turns all records back into serials in one pile, and makes
+// them wide if asked to. The order in which records of one serial came is kept.
 static bool start_over(builder_table *table, record_pool *pool, bool wide) {
     record_piles piles;
     if (!record_piles_init(&piles, 1, SMALL_BLOCK_SIZE)) {
@@ -161,7 +161,7 @@ static bool start_over(builder_table *table, record_pool *pool, bool wide) {
     replace_partitions(table, pool, &piles, 0, false);
     table->record_len = new_len;
     table->wide |= wide;
-    // Not before the table has doubled, so that all starting over is linear.
+    // Not before the table has doubled, so that the time for starting over is linear.
     uint64_t doubled = 2 * table->num_records;
     table->partition_at = doubled > PARTITION_AT ? doubled : PARTITION_AT;
     return complete;
@@ -176,8 +176,8 @@ static void store_attributes(uint8_t *record, const builder_table *table,
     record_store_attributes(record, table, &attributes);
 }
 
-// add_serials adds entries to a table that has no shape yet, until it gets one.
-// It returns how many, 0 without memory.
+// add_serials takes step 1, until the table is large enough for step 2. It returns how
+// many entries it added, 0 without memory.
 static size_t add_serials(builder_table *table, record_pool *pool,
                           const crlcheck_entry *entries, size_t num_entries) {
     size_t num_added = 0;
@@ -199,8 +199,8 @@ static size_t add_serials(builder_table *table, record_pool *pool,
     return many && !spread(table, pool, true) ? 0 : num_added;
 }
 
-// Keys are computed this many ahead of being stored, so that the places they go
-// to, which are all over the cache, are on their way: 12 ns an entry against 20.
+// So many keys are computed before they are stored, so that the places they go to, which
+// are all over the cache, are on their way: 12 ns an entry against 20.
 enum { KEYS_AHEAD = 32 };
 
 // add_keys_of adds up to KEYS_AHEAD entries by their keys, which have `num_high` high
@@ -236,8 +236,8 @@ static inline int add_keys_of(builder_table *table, record_pool *pool,
     return num_keys;
 }
 
-// add_keys does what add_keys_of does, unrolled for the keys of nearly all CAs: eight,
-// sixteen or twenty octets.
+// add_keys does what add_keys_of does, unrolled for the serials of nearly all CAs: up to
+// eight, sixteen or twenty-four octets.
 static int add_keys(builder_table *table, record_pool *pool,
                     const crlcheck_entry *entries, size_t num_entries) {
     switch (table->shape.num_high) {

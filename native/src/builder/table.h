@@ -2,14 +2,14 @@
 // built.
 //
 // 1. While a table is small, its records hold serials as they came.
-// 2. A table that grows finds out what its serials have in common. From then on its
-//    records hold keys (image/key.h), spread by their leading bits over partitions that
-//    fit the cache.
-// 3. A serial that breaks the pattern sends the table back to 1, to grow to twice its
-//    size before it tries again.
-// 4. When the last entry has come, a table that is still small goes through 2.
-// 5. Each partition is sorted on its own, and duplicates are merged (table_sort.h).
-//    The partitions one after the other are then the whole table in order of its keys.
+// 2. A table that has grown finds out which bits all its serials have in common. From
+//    then on its records hold keys (image/key.h). Their leading bits say to which of the
+//    partitions they go, each of which fits the cache.
+// 3. A serial without the common bits sends the table back to step 1. It must grow to
+//    twice its size before it takes step 2 again.
+// 4. When the last entry has come, a table that still holds serials takes step 2.
+// 5. Each partition is sorted on its own, and duplicates are merged (table_sort.h). The
+//    partitions, one after the other, are then the whole table in order of its keys.
 
 #ifndef CRLCHECK_BUILDER_TABLE_H
 #define CRLCHECK_BUILDER_TABLE_H
@@ -30,9 +30,9 @@ typedef struct record_attributes {
     uint8_t reason_code;
 } record_attributes;
 
-// In a record, dates are seconds since FIRST_DATE in 40 bits, all ones where there
-// is none; the reason follows the revocation date. Attributes are loaded and stored
-// as whole words, for which blocks of records leave room.
+// In a record, a date is the seconds since FIRST_DATE in 40 bits, all ones if there is
+// none. The reason follows the revocation date. Attributes are loaded and stored as whole
+// words, for which blocks of records leave room.
 enum {
     RECORD_DATE_BITS = 40,
     RECORD_INVALIDITY_DATE = 6,
@@ -57,7 +57,7 @@ typedef struct builder_table {
     uint64_t largest_partition;    // in records, before sorting
     atomic_size_t next_partition;  // the first whose sorting has not begun
     uint64_t num_records;     // distinct ones once table_count has counted them
-    uint64_t partition_at;    // how many records make it worth while
+    uint64_t partition_at;    // how many records make step 2 worth while
     key_shape shape;
 } builder_table;
 
@@ -69,7 +69,7 @@ void table_clear(builder_table *table, record_pool *pool);
 bool table_add(builder_table *table, record_pool *pool, const crlcheck_entry *entries,
                size_t num_entries);
 
-// table_seal turns the records of a table that stayed small into keys.
+// table_seal takes step 4.
 bool table_seal(builder_table *table, record_pool *pool);
 
 // table_count returns how many records are left. After sorting these are distinct.
@@ -83,37 +83,37 @@ static inline bool is_storable(int64_t date) {
 static inline void record_load_attributes(record_attributes *out_attributes,
                                           const uint8_t *record,
                                           const builder_table *table) {
-    const uint8_t *octets = record + table->serial_len;
+    const uint8_t *stored = record + table->serial_len;
     uint64_t no_date = low_bits(RECORD_DATE_BITS);
-    uint64_t word = load_le64(octets);
+    uint64_t word = load_le64(stored);
     out_attributes->revocation_date = (int64_t)(word & no_date) + FIRST_DATE;
     out_attributes->reason_code = (uint8_t)(word >> RECORD_DATE_BITS);
     out_attributes->invalidity_date = NO_DATE;
     if (table->wide) {
-        uint64_t invalidity = load_le64(octets + RECORD_INVALIDITY_DATE) & no_date;
+        uint64_t invalidity = load_le64(stored + RECORD_INVALIDITY_DATE) & no_date;
         if (invalidity != no_date) {
             out_attributes->invalidity_date = (int64_t)invalidity + FIRST_DATE;
         }
     }
 }
 
-// record_store_attributes stores dates that are storable. It spoils the octets behind
-// the record, whose turn comes later.
+// record_store_attributes stores dates that are storable. It also overwrites some bytes
+// behind the record, which are written later.
 static inline void record_store_attributes(uint8_t *record, const builder_table *table,
                                            const record_attributes *attributes) {
-    uint8_t *octets = record + table->serial_len;
-    store_le64(octets, (uint64_t)(attributes->revocation_date - FIRST_DATE) |
+    uint8_t *stored = record + table->serial_len;
+    store_le64(stored, (uint64_t)(attributes->revocation_date - FIRST_DATE) |
                            (uint64_t)attributes->reason_code << RECORD_DATE_BITS);
     if (table->wide) {
-        store_le64(octets + RECORD_INVALIDITY_DATE,
+        store_le64(stored + RECORD_INVALIDITY_DATE,
                    attributes->invalidity_date == NO_DATE
                        ? low_bits(RECORD_DATE_BITS)
                        : (uint64_t)(attributes->invalidity_date - FIRST_DATE));
     }
 }
 
-// entry_cursor walks the sorted records of a table in rank order. Merging may
-// have left unused records behind, so those of a partition are counted.
+// entry_cursor walks the sorted records of a table by rank. Merging may have left unused
+// records at the end of a partition, so it counts those in use.
 typedef struct entry_cursor {
     const builder_table *table;
     size_t partition;

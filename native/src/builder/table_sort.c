@@ -8,14 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Buckets of sorting hold one record on average; a record that must move further
-// than this is among duplicates, or an adversary's.
+// distribute leaves a record close to its place. One that must move further than this is
+// among duplicates, or its serial was made to be slow.
 enum { MAX_MOVE = 32, MAX_BUCKET_BITS_OF_SORT = 16 };
 
-// A sort item is a number: the bits of the key behind those of the partition, as
-// many as fit, then the record's index in order of arrival. So most comparisons
-// take one instruction and equal keys stay in order; only items whose key bits are
-// all the same need their records compared.
+// A sort item is a number: as many bits of the key, behind those of the partition, as
+// fit, and then the index of the record in order of arrival. So most comparisons take one
+// instruction, and equal keys stay in order. Only where all these key bits are the same
+// are the records compared.
 typedef uint64_t sort_item;
 
 // sort_scratch is the working space for one partition.
@@ -63,8 +63,8 @@ static inline bool comes_before(const sort_scratch *scratch, const builder_table
     return a < b;
 }
 
-// insertion_sort finishes items that are nearly in order. It gives up, without
-// losing any, where one has far to go.
+// insertion_sort sorts items that are nearly in order. It gives up, without losing any,
+// if one has far to go.
 static bool insertion_sort(const sort_scratch *scratch, const builder_table *table,
                            size_t num_items) {
     sort_item *items = scratch->sorted;
@@ -95,7 +95,7 @@ static void merge(const sort_scratch *scratch, const builder_table *table, sort_
     memcpy(out + num_a, b, num_b * sizeof *b);
 }
 
-// merge_sort orders scratch->sorted whatever it holds.
+// merge_sort sorts scratch->sorted, whatever order it is in.
 static void merge_sort(const sort_scratch *scratch, const builder_table *table,
                        size_t num_items) {
     sort_item *items = scratch->sorted;
@@ -131,8 +131,8 @@ static void make_items(sort_scratch *scratch, const builder_table *table,
     }
 }
 
-// distribute moves scratch->items to scratch->sorted in the order of their leading
-// bits: nearly in order.
+// distribute moves scratch->items to scratch->sorted in order of their leading bits,
+// which is nearly the whole order.
 static void distribute(sort_scratch *scratch, const builder_table *table,
                        size_t num_items) {
     unsigned left = table->shape.low_bits - table->partition_bits;
@@ -160,15 +160,15 @@ static void distribute(sort_scratch *scratch, const builder_table *table,
     }
 }
 
-// finality ranks reasons by how little can undo them: removeFromCRL undoes itself, a
-// hold can be lifted, the others are for good.
+// finality ranks reasons: removeFromCRL says that the certificate is no longer revoked, a
+// hold can be lifted, and all others are for good.
 static inline int finality(uint8_t reason_code) {
     enum { CERTIFICATE_HOLD = 6, REMOVE_FROM_CRL = 8 };
     return reason_code == REMOVE_FROM_CRL ? 0 : reason_code == CERTIFICATE_HOLD ? 1 : 2;
 }
 
 // merge_reasons returns the first of the most final reasons. A hold and removeFromCRL
-// contradict each other, and nothing may undo what they come to: that has no reason.
+// contradict each other. Then the entry gets no reason, which nothing can lift.
 static inline uint8_t merge_reasons(uint8_t reason_code, uint8_t duplicate) {
     int first = finality(reason_code);
     int second = finality(duplicate);
@@ -178,8 +178,8 @@ static inline uint8_t merge_reasons(uint8_t reason_code, uint8_t duplicate) {
     return first < second ? duplicate : reason_code;
 }
 
-// merge_attributes folds a duplicate into an entry: the earliest date, and what its
-// reasons come to.
+// merge_attributes keeps the earliest date of an entry and its duplicate, and merges
+// their reasons.
 static void merge_attributes(record_attributes *attributes,
                              const record_attributes *duplicate) {
     if (duplicate->revocation_date < attributes->revocation_date) {
@@ -194,7 +194,7 @@ static void merge_attributes(record_attributes *attributes,
     }
 }
 
-// merge_into folds the record of `item` into one already written back.
+// merge_into merges the record of `item` into one that was already written back.
 static void merge_into(uint8_t *record, const builder_table *table,
                        const sort_scratch *scratch, sort_item item) {
     if (table->attributes) {

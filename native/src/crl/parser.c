@@ -67,7 +67,7 @@ static bool enter(crlcheck_crl_parser *parser, uint64_t *out_end,
     return true;
 }
 
-// enclosing_end is where the element that the parser is inside of ends.
+// enclosing_end returns where the element around the next one ends.
 static uint64_t enclosing_end(const crlcheck_crl_parser *parser) {
     switch (parser->state) {
     case AT_CERTIFICATE_LIST:
@@ -125,7 +125,7 @@ static bool leave_ended(crlcheck_crl_parser *parser, crlcheck_error *out_error) 
     return true;
 }
 
-// open_wrapper handles the states whose element is only entered.
+// open_wrapper enters the element, in the states that do not read it whole.
 static bool open_wrapper(bool *out_entered, crlcheck_crl_parser *parser,
                          const der_header *header, crlcheck_error *out_error) {
     uint64_t offset = parser->offset;
@@ -310,7 +310,7 @@ crlcheck_status crlcheck_crl_parser_feed(crlcheck_crl_parser *parser,
     return parser->failed ? (crlcheck_status)error.status : CRLCHECK_OK;
 }
 
-// check_whole is for the rules that hold between parts far from each other.
+// check_whole checks the rules between parts that lie far from each other.
 static bool check_whole(crlcheck_crl_parser *parser, crlcheck_error *out_error) {
     crlcheck_crl_info *info = &parser->info;
     if (parser->state != AT_END) {

@@ -1,17 +1,16 @@
-// plain_entries.c: the fast way through plain entries.
+// plain_entries.c: reads plain entries, without a branch for what differs among them.
 //
 // A plain entry is { INTEGER, UTCTime } or the same with a reason code as its only
-// extension, with a positive serial of up to 20 octets. All octets but serial,
-// date and reason are then known beforehand and are compared in a few words,
-// without a branch that depends on what a CA mixes at random. Everything else is
-// left to the strict cursor of fields.c. A fuzz target compares the two.
+// extension, with a positive serial of up to 20 octets. All octets but serial, date and
+// reason are then known beforehand, and are compared in a few words. Everything else is
+// left to fields.c. A fuzz target compares the two.
 
 #include "crl/plain_entries.h"
 
 #include "base/bytes.h"
 
 enum {
-    // Longer than any plain entry, so that one check of what is left will do.
+    // Longer than any plain entry, so that one check of the length is enough.
     PLAIN_WINDOW = 128,
     MAX_PLAIN_SERIAL = 20,
     TIME_LEN = 15,   // tag, length, YYMMDDHHMMSSZ
@@ -23,7 +22,7 @@ static const uint8_t reason_extension[REASON_LEN - 1] = {
     DER_SEQUENCE, 12, DER_SEQUENCE,     10, DER_OBJECT_IDENTIFIER, 3, 0x55,
     0x1d,         21, DER_OCTET_STRING, 3,  DER_ENUMERATED,        1};
 
-// Reasons that need no second look: not 7, which is unused, nor removeFromCRL.
+// All reasons but 7, which is unused, and removeFromCRL, which the parser notes.
 static const uint32_t plain_reasons = 0x67f;
 
 // two_digit_numbers turns ASCII digits into numbers of two digits, one for every
@@ -80,8 +79,8 @@ static inline bool read_plain_entry(crlcheck_entry *out_entry, const uint8_t *oc
     bool valid = octets[0] == DER_SEQUENCE && octets[2] == DER_INTEGER &&
                  octets[4] - 1U < 0x7f && load_le16(time) == (13 << 8 | DER_UTC_TIME);
     valid &= read_utc_time(&out_entry->revocation_date, time + 2);
-    // Entries with a reason and without come mixed, so no branch could be foreseen:
-    // `mask` is all ones with a reason and 0 without (10 ns an entry against 13).
+    // CAs mix entries with a reason and without, so no branch could be predicted: `mask`
+    // is all ones with a reason and 0 without (10 ns an entry against 13).
     unsigned extra_len = octets[1] - (2 + serial_len + TIME_LEN);
     uint64_t mask = 0 - (uint64_t)(extra_len >> 3 & extensions_allowed);
     uint64_t differing = load_le64(extension) ^ load_le64(reason_extension);
@@ -111,8 +110,8 @@ size_t crl_read_plain_entries(crlcheck_crl_parser *parser, crlcheck_entry *out_e
     size_t num_entries = 0;
     while (num_entries < max_entries && left >= PLAIN_WINDOW) {
         crlcheck_entry *entry = &out_entries[num_entries];
-        // Where the next entry starts must not wait for all checks of this one: it
-        // follows from one octet, and the branch is foreseen.
+        // Where the next entry starts must not wait for the checks of this one. It
+        // follows from one octet, and the branch is predicted.
         size_t len = 2 + (size_t)octets[1];
         if (!read_plain_entry(entry, octets, extensions_allowed)) {
             break;

@@ -1,4 +1,4 @@
-// plain_entries.h: the fast way through entries as nearly all CAs write them.
+// plain_entries.h: a fast reader for entries as nearly all CAs write them.
 
 #ifndef CRLCHECK_CRL_PLAIN_ENTRIES_H
 #define CRLCHECK_CRL_PLAIN_ENTRIES_H

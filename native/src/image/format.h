@@ -1,5 +1,5 @@
-// format.h: where things stand in an image. It mirrors docs/index-format.md
-// line for line; a test compares the two.
+// format.h: where each field of an image lies. It mirrors docs/index-format.md line for
+// line; a test compares the two.
 
 #ifndef CRLCHECK_IMAGE_FORMAT_H
 #define CRLCHECK_IMAGE_FORMAT_H
@@ -116,8 +116,8 @@ static inline uint64_t round_up(uint64_t value, uint64_t alignment) {
     return (value + alignment - 1) & ~(alignment - 1);
 }
 
-// octets_of_bits is the size of a section that holds a bit stream.
-static inline uint64_t octets_of_bits(uint64_t num_bits) {
+// bytes_of_bits is the size of a section that holds a bit stream.
+static inline uint64_t bytes_of_bits(uint64_t num_bits) {
     return round_up((num_bits + 7) / 8, SECTION_ALIGNMENT);
 }
 

@@ -1,5 +1,5 @@
-// gaps.h: how a table stores its keys as gaps. The writer chooses it, the descriptor of
-// the table says it.
+// gaps.h: the parameters by which a table stores its keys as gaps. The writer chooses
+// them, and they stand in the descriptor of the table.
 
 #ifndef CRLCHECK_IMAGE_GAPS_H
 #define CRLCHECK_IMAGE_GAPS_H

@@ -1,4 +1,4 @@
-// key.c: what is constant in a table's serials, and from a key back to a serial.
+// key.c: finds out which bits are constant, and turns a key back into a serial.
 
 #include "image/key.h"
 
@@ -55,7 +55,7 @@ bool key_shape_init(key_shape *shape) {
     return true;
 }
 
-// put_words puts the words of a key, as it was before mixing, where the serial varies.
+// put_words puts the words of an ordered key where the serial varies.
 static void put_words(uint8_t *out_serial, const key_shape *shape, uint64_t low,
                       const uint64_t *high) {
     uint64_t word = low & low_bits(shape->low_bits);

@@ -1,13 +1,15 @@
 // key.h: from a serial number to the key that a table stores, and back.
 //
-// Bits that are the same in all serials of a table are taken out first: whole
-// octets anywhere, and the leading bits of the first octet that varies. What is
-// left, read as one big-endian number of `key_bits` bits, is split into its low
-// word (up to 64 bits) and the words above. The low word then goes through an
-// invertible mix that depends on the others, so that its leading bits spread
-// evenly over buckets whatever habits the CA has, and no two serials collide.
+// 1. Bits that are the same in all serials of a table are taken out: whole octets
+//    anywhere, and the leading bits of the first octet that varies.
+// 2. The rest, read as one big-endian number of `key_bits` bits, is the ordered key. It
+//    is split into its low word (up to 64 bits) and the words above, the high ones.
+// 3. The low word goes through a mix that depends on the high words. Its leading bits
+//    then spread evenly over buckets, however the CA forms its serials. The mix can be
+//    undone, so no two serials have one key.
 //
-// What runs for every entry and every lookup is inline here.
+// Bitmaps and gaps store the ordered key, bucket tables the mixed one. What runs for
+// every entry and every lookup is inline here.
 
 #ifndef CRLCHECK_IMAGE_KEY_H
 #define CRLCHECK_IMAGE_KEY_H
@@ -38,8 +40,8 @@ typedef struct key_shape {
     uint8_t mask[CRLCHECK_MAX_SERIAL];     // which bits are constant
 } key_shape;
 
-// table_key is a serial's key after mixing: `low` has shape->low_bits bits,
-// high[0] is the word next above it.
+// table_key is the key of a serial: `low` has shape->low_bits bits, high[0] is the word
+// next above it.
 typedef struct table_key {
     uint64_t low;
     uint64_t high[KEY_WORDS];
@@ -49,17 +51,16 @@ typedef struct table_key {
 // serial_len. It returns false where the mask is not of the form above.
 bool key_shape_init(key_shape *shape);
 
-// key_to_serial computes the serial of a key.
+// key_to_serial computes the serial of a mixed key.
 void key_to_serial(uint8_t *out_serial, const key_shape *shape, const table_key *key);
 
 // key_unmix undoes key_mix.
 uint64_t key_unmix(uint64_t x, unsigned num_bits);
 
-// ordered_to_serial computes the serial of a key before it is mixed, where the key
-// has no high words.
+// ordered_to_serial computes the serial of an ordered key without high words.
 void ordered_to_serial(uint8_t *out_serial, const key_shape *shape, uint64_t key);
 
-// key_mix is a bijection on numbers of `num_bits` bits. A shift of at least half
+// key_mix maps each number of `num_bits` bits to another one. A shift of at least half
 // the width makes x ^= x >> s its own inverse.
 static inline uint64_t key_mix(uint64_t x, unsigned num_bits) {
     unsigned shift = (num_bits + 1) / 2;
@@ -125,9 +126,8 @@ static inline void key_split(table_key *out_key, const key_shape *shape,
     }
 }
 
-// ordered_key computes the key, before it is mixed, of a serial of shape->serial_len
-// octets. It returns false where a constant bit differs: no serial of the table does
-// that.
+// ordered_key does steps 1 and 2 for a serial of shape->serial_len octets. It returns
+// false where a constant bit differs: no serial of the table does that.
 static inline bool ordered_key(table_key *out_key, const key_shape *shape,
                                unsigned num_high, const uint8_t *serial) {
     if (!key_constants_agree(shape, serial)) {
@@ -145,8 +145,8 @@ static inline bool ordered_key(table_key *out_key, const key_shape *shape,
     return true;
 }
 
-// key_from_serial computes the key of a serial, or returns false like ordered_key.
-// `num_high` is shape->num_high: where it is known, all loops over words are unrolled.
+// key_from_serial does all three steps, or returns false like ordered_key. `num_high` is
+// shape->num_high: where the compiler knows it, all loops over words are unrolled.
 static inline bool key_from_serial(table_key *out_key, const key_shape *shape,
                                    unsigned num_high, const uint8_t *serial) {
     if (!ordered_key(out_key, shape, num_high, serial)) {
@@ -157,7 +157,7 @@ static inline bool key_from_serial(table_key *out_key, const key_shape *shape,
     return true;
 }
 
-// key_store writes a key as num_varying octets, or up to seven more: the caller
+// key_store writes a key as num_varying bytes and up to seven more, for which the caller
 // leaves room. key_load reads it back.
 static inline void key_store(uint8_t *out, unsigned num_high, const table_key *key) {
     store_le64(out, key->low);

@@ -20,9 +20,9 @@ bool bitmap_open(bitmap_view *view) {
            view->num_groups == view->groups_size / GROUP_SIZE;
 }
 
-// last_up_to returns the place of the last of `count` numbers, one at least and in
-// order, that is not above `wanted`, or 0. It does without branches that depend on
-// what is compared, which could not be predicted.
+// last_up_to returns the place of the last of `count` numbers that is not above `wanted`,
+// or 0. There is at least one number, and they are in order. No branch depends on what is
+// compared, since it could not be predicted.
 static inline uint32_t last_up_to(const uint8_t *numbers, uint32_t count, size_t stride,
                                   unsigned wanted) {
     uint32_t place = 0;
@@ -34,7 +34,7 @@ static inline uint32_t last_up_to(const uint8_t *numbers, uint32_t count, size_t
     return place;
 }
 
-// last_group_up_to is the same for a field of the group directory.
+// last_group_up_to does the same for a field of the group directory.
 static uint64_t last_group_up_to(const bitmap_view *view, unsigned field,
                                  uint64_t wanted) {
     uint64_t place = 0;
@@ -55,7 +55,7 @@ static bool listed_group_open(bitmap_group *out_group, const bitmap_view *view,
            bitmap_group_open(out_group, view->data + offset, view->size - offset);
 }
 
-// bitmap_place is where a key is.
+// bitmap_place is where a key lies.
 typedef struct bitmap_place {
     uint32_t first_container;  // of the group, counted over all groups
     uint32_t index;            // of the container in its group
@@ -67,20 +67,20 @@ typedef struct bitmap_place {
 
 static bool find_in_container(bitmap_place *place) {
     const bitmap_container *container = &place->container;
-    const uint8_t *octets = container->data;
+    const uint8_t *data = container->data;
     uint32_t value = place->value;
     if (container->kind == CONTAINER_BITSET) {
-        return (octets[value / 8] >> value % 8 & 1) != 0;
+        return (data[value / 8] >> value % 8 & 1) != 0;
     }
     if (container->kind == CONTAINER_ARRAY) {
-        place->position = last_up_to(octets, container->count, 2, value);
-        return load_le16(octets + 2 * (uint64_t)place->position) == value;
+        place->position = last_up_to(data, container->count, 2, value);
+        return load_le16(data + 2 * (uint64_t)place->position) == value;
     }
     if (container->count == 0) {
         return false;
     }
-    place->position = last_up_to(octets, container->count, 4, value);
-    const uint8_t *run = octets + 4 * (uint64_t)place->position;
+    place->position = last_up_to(data, container->count, 4, value);
+    const uint8_t *run = data + 4 * (uint64_t)place->position;
     place->in_run = value - load_le16(run);
     return value >= load_le16(run) && place->in_run <= load_le16(run + 2);
 }
@@ -130,9 +130,9 @@ static uint32_t count_words(const uint8_t *words, uint32_t num_words) {
 static uint32_t count_in_bitset(const bitmap_place *place) {
     uint32_t first = place->value / VALUES_PER_COUNT * (VALUES_PER_COUNT / 64);
     uint32_t word = place->value / 64;
-    const uint8_t *octets = place->container.data;
-    uint64_t below = load_le64(octets + 8 * (uint64_t)word) & low_bits(place->value % 64);
-    return count_words(octets + 8 * (uint64_t)first, word - first) +
+    const uint8_t *data = place->container.data;
+    uint64_t below = load_le64(data + 8 * (uint64_t)word) & low_bits(place->value % 64);
+    return count_words(data + 8 * (uint64_t)first, word - first) +
            (uint32_t)(count_bits(below) >> 56);
 }
 
@@ -165,9 +165,9 @@ bool bitmap_find(uint64_t *out_rank, const bitmap_view *view, uint64_t key) {
     return true;
 }
 
-static bool select_in_bitset(uint32_t *out_value, const uint8_t *octets, uint32_t rank) {
+static bool select_in_bitset(uint32_t *out_value, const uint8_t *data, uint32_t rank) {
     for (uint32_t word = 0; word < BITSET_SIZE / 8; word++) {
-        uint64_t bits = load_le64(octets + 8 * (uint64_t)word);
+        uint64_t bits = load_le64(data + 8 * (uint64_t)word);
         uint64_t counts = count_bits(bits);
         uint32_t num_bits = (uint32_t)(counts >> 56);
         if (rank < num_bits) {
@@ -182,16 +182,16 @@ static bool select_in_bitset(uint32_t *out_value, const uint8_t *octets, uint32_
 // select_in_container gives value number `rank` of a container.
 static bool select_in_container(uint32_t *out_value, const bitmap_container *container,
                                 uint32_t rank) {
-    const uint8_t *octets = container->data;
+    const uint8_t *data = container->data;
     if (container->kind == CONTAINER_BITSET) {
-        return select_in_bitset(out_value, octets, rank);
+        return select_in_bitset(out_value, data, rank);
     }
     if (container->kind == CONTAINER_ARRAY) {
-        *out_value = load_le16(octets + 2 * (uint64_t)rank);
+        *out_value = load_le16(data + 2 * (uint64_t)rank);
         return true;
     }
     for (uint32_t i = 0; i < container->count; i++) {
-        const uint8_t *run = octets + 4 * (uint64_t)i;
+        const uint8_t *run = data + 4 * (uint64_t)i;
         uint32_t length = load_le16(run + 2) + 1U;
         if (rank < length) {
             *out_value = load_le16(run) + rank;

@@ -1,8 +1,9 @@
-// bucket_reader.h: finds keys in a table of buckets.
+// bucket_reader.h: finds keys in a bucket table.
 //
-// Its directory says in unary how many entries each bucket has: a one for each, then a
-// zero. Hints name the bits at which some buckets start. All of it is inline, because it
-// runs for every lookup.
+// The leading bits of a key are the number of its bucket. The directory says in unary how
+// many entries each bucket has: a one for each, then a zero. Hints say at which bit some
+// buckets start. What is left of a key, its remainder, is stored by rank. All of it is
+// inline here, because it runs for every lookup.
 
 #ifndef CRLCHECK_READER_BUCKET_READER_H
 #define CRLCHECK_READER_BUCKET_READER_H
@@ -23,14 +24,14 @@ static inline uint64_t bucket_of(const image_table *table, const table_key *key)
 
 // ---- the directory ----
 
-// hint_for_bucket returns the bit at which a bucket shortly before this one, or this
-// one, starts, and how many buckets on it is.
+// hint_for_bucket returns the bit at which the last bucket that has a hint, up to this
+// one, starts, and how many buckets lie between.
 static inline uint64_t hint_for_bucket(unsigned *out_skip, const image_table *table,
                                        uint64_t bucket) {
     uint64_t start =
         load_le32(table->coarse_hints + bucket / BUCKETS_PER_COARSE_HINT * 4);
     unsigned offset = load_le16(table->fine_hints + bucket / BUCKETS_PER_FINE_HINT * 2);
-    if (offset == NO_FINE_HINT) {  // only where a CA crowds its serials
+    if (offset == NO_FINE_HINT) {  // only if a CA crowds its serials
         *out_skip = (unsigned)(bucket % BUCKETS_PER_COARSE_HINT);
         return start;
     }
@@ -39,15 +40,15 @@ static inline uint64_t hint_for_bucket(unsigned *out_skip, const image_table *ta
 }
 
 // prefetch_bucket fetches what finding a bucket reads: its hint, and the directory where
-// the bucket would start if all after the coarse hint had the average of entries. That
-// is 50 bits off or so; waiting for the hint to say it exactly takes 60 ns longer where
-// neither is in the cache.
+// the bucket starts if all since the coarse hint have the average number of entries. That
+// is some 50 bits off. To wait for the exact hint would take 60 ns longer when neither is
+// in the cache.
 static inline void prefetch_bucket(const image_table *table, uint64_t bucket) {
     __builtin_prefetch(table->fine_hints + bucket / BUCKETS_PER_FINE_HINT * 2);
     uint64_t start =
         load_le32(table->coarse_hints + bucket / BUCKETS_PER_COARSE_HINT * 4);
     uint64_t after = bucket % BUCKETS_PER_COARSE_HINT * table->bits_per_bucket >> 16;
-    // A place that a damaged image makes up is never read, only fetched.
+    // In a damaged image the place may be anywhere: it is fetched, but never read.
     __builtin_prefetch(table->directory + (start + after) / 8);
 }
 
@@ -84,10 +85,10 @@ static inline uint64_t count_in_bucket(const image_table *table, uint64_t bit) {
     return num_entries;
 }
 
-// find_bucket tells which entries are in a bucket, where `bit` and `skip` are the hint
-// for it. It returns false where the image contradicts itself. From a fine hint on the
-// bucket nearly always ends within one word, at the zero that as many zeros precede as
-// buckets; it starts behind the last of these.
+// find_bucket finds the entries of a bucket, where `bit` and `skip` are the hint for it.
+// It returns false if the image contradicts itself. From a fine hint on, the bucket
+// nearly always ends within one word: `skip` zeros end the buckets before it, and the
+// next zero ends it.
 static inline bool find_bucket(entry_span *out_span, const image_table *table,
                                uint64_t bucket, uint64_t bit, unsigned skip) {
     if (bit >= table->directory_bits) {
@@ -151,7 +152,7 @@ static inline int compare_entry(const image_table *table, uint64_t rank,
 // find_in_bucket finds a key among the entries of its bucket, which are in order.
 static inline bool find_in_bucket(uint64_t *out_rank, const image_table *table,
                                   entry_span span, const table_key *key) {
-    enum { SHORT_BUCKET = 8 };  // even buckets hold two entries on average
+    enum { SHORT_BUCKET = 8 };  // buckets have two entries at most, on average
     uint64_t low = span.start;
     uint64_t high = span.start + span.num_entries;
     while (high - low > SHORT_BUCKET) {
@@ -223,7 +224,7 @@ static inline bool entry_bucket(uint64_t *out_bucket, const image_table *table,
         uint64_t counts = count_bits(ones);
         unsigned num_ones = (unsigned)(counts >> 56);
         if (rank - before < num_ones) {
-            // Before the entry's one lie a one for each entry and a zero for each bucket.
+            // Before it lie a one for each entry and a zero for each bucket.
             uint64_t place = bit + select_bit(ones, counts, (unsigned)(rank - before));
             *out_bucket = place - rank;
             return *out_bucket >> table->bucket_bits == 0;

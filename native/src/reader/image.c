@@ -1,4 +1,4 @@
-// image.c: checks that an image is what it says before anything is read.
+// image.c: checks an image before anything is looked up in it.
 
 #include "reader/image.h"
 
@@ -69,7 +69,7 @@ static bool check_sizes(crlcheck_image_info *info, crlcheck_error *out_error,
     return true;
 }
 
-// index_issuers finds the names, which lie one behind the other.
+// index_issuers finds the names of the certificate issuers, which lie end to end.
 static bool index_issuers(crlcheck_image *image, crlcheck_error *out_error) {
     uint64_t offset = load_le32(image->data + SUPERBLOCK_ISSUERS_OFFSET);
     uint64_t end = image->info.header_size;
@@ -92,11 +92,11 @@ static bool index_issuers(crlcheck_image *image, crlcheck_error *out_error) {
     return true;
 }
 
-// section returns where a section lies, NULL where it is absent. `size_` is what
-// it must have, or UINT64_MAX for any.
-static bool section(const uint8_t **out_section, uint64_t *out_size,
-                    const crlcheck_image *image, const uint8_t *descriptor,
-                    unsigned number, uint64_t required_size) {
+// find_section returns where a section lies, or NULL if it is absent. The section must
+// have `required_size`, unless that is UINT64_MAX.
+static bool find_section(const uint8_t **out_section, uint64_t *out_size,
+                         const crlcheck_image *image, const uint8_t *descriptor,
+                         unsigned number, uint64_t required_size) {
     uint64_t offset = load_le64(descriptor + TABLE_SECTIONS + 16 * number);
     uint64_t size = load_le64(descriptor + TABLE_SECTIONS + 16 * number + 8);
     *out_size = size;
@@ -113,11 +113,12 @@ static bool section(const uint8_t **out_section, uint64_t *out_size,
     return true;
 }
 
-static bool dates(image_dates *out_dates, image_table *table, const crlcheck_image *image,
-                  const uint8_t *descriptor, unsigned number) {
+static bool find_dates(image_dates *out_dates, image_table *table,
+                       const crlcheck_image *image, const uint8_t *descriptor,
+                       unsigned number) {
     uint64_t size;
     uint64_t blocks_size = num_date_blocks(table->num_entries) * DATE_BLOCK_SIZE;
-    if (!section(&out_dates->blocks, &size, image, descriptor, number, UINT64_MAX) ||
+    if (!find_section(&out_dates->blocks, &size, image, descriptor, number, UINT64_MAX) ||
         (size > 0 && size < blocks_size)) {
         return false;
     }
@@ -129,20 +130,20 @@ static bool dates(image_dates *out_dates, image_table *table, const crlcheck_ima
     return true;
 }
 
-// open_buckets finds the sections of a sorted table, which have sizes that follow.
+// open_buckets finds the sections of a bucket table, whose sizes are known beforehand.
 static bool open_buckets(image_table *table, const crlcheck_image *image,
                          const uint8_t *descriptor) {
     uint64_t size[3];
-    if (!section(&table->remainders, &size[0], image, descriptor, SECTION_REMAINDERS,
-                 octets_of_bits(table->num_entries * table->remainder_bits)) ||
-        !section(&table->directory, &size[1], image, descriptor, SECTION_DIRECTORY,
-                 octets_of_bits(table->directory_bits)) ||
-        !section(&table->coarse_hints, &size[2], image, descriptor, SECTION_HINTS,
-                 hints_size(table->bucket_bits))) {
+    if (!find_section(&table->remainders, &size[0], image, descriptor, SECTION_REMAINDERS,
+                      bytes_of_bits(table->num_entries * table->remainder_bits)) ||
+        !find_section(&table->directory, &size[1], image, descriptor, SECTION_DIRECTORY,
+                      bytes_of_bits(table->directory_bits)) ||
+        !find_section(&table->coarse_hints, &size[2], image, descriptor, SECTION_HINTS,
+                      hints_size(table->bucket_bits))) {
         return false;
     }
     if (table->remainders == NULL) {
-        table->remainders = image->data;  // fields of no bits: any place will do
+        table->remainders = image->data;  // the fields have no bits: any place will do
     }
     table->fine_hints = table->coarse_hints + 4 * num_coarse_hints(table->bucket_bits);
     table->max_bucket = load_le64(table->coarse_hints + size[2] - 8);
@@ -154,12 +155,12 @@ static bool open_bitmap(image_table *table, const crlcheck_image *image,
                         const uint8_t *descriptor) {
     bitmap_view *bitmap = &table->bitmap;
     if (table->shape.num_high > 0 || table->bucket_bits > 0 ||
-        !section(&bitmap->data, &bitmap->size, image, descriptor, SECTION_BITMAP,
-                 UINT64_MAX) ||
-        !section(&bitmap->groups, &bitmap->groups_size, image, descriptor, SECTION_GROUPS,
-                 UINT64_MAX) ||
-        !section(&bitmap->ranks, &bitmap->ranks_size, image, descriptor, SECTION_RANKS,
-                 UINT64_MAX)) {
+        !find_section(&bitmap->data, &bitmap->size, image, descriptor, SECTION_BITMAP,
+                      UINT64_MAX) ||
+        !find_section(&bitmap->groups, &bitmap->groups_size, image, descriptor,
+                      SECTION_GROUPS, UINT64_MAX) ||
+        !find_section(&bitmap->ranks, &bitmap->ranks_size, image, descriptor,
+                      SECTION_RANKS, UINT64_MAX)) {
         return false;
     }
     table->size = bitmap->size + bitmap->groups_size + bitmap->ranks_size;
@@ -174,18 +175,19 @@ static bool open_gaps(image_table *table, const crlcheck_image *image,
                                .block_bits = descriptor[TABLE_BLOCK_BITS],
                                .gap_bits = descriptor[TABLE_GAP_BITS]};
     if (table->shape.num_high > 0 || table->bucket_bits > 0 ||
-        !section(&gaps->rows, &gaps->rows_size, image, descriptor, SECTION_BLOCKS,
-                 UINT64_MAX) ||
-        !section(&gaps->data, &gaps->size, image, descriptor, SECTION_GAPS, UINT64_MAX) ||
-        !section(&gaps->ranks, &gaps->ranks_size, image, descriptor, SECTION_RANKS,
-                 UINT64_MAX)) {
+        !find_section(&gaps->rows, &gaps->rows_size, image, descriptor, SECTION_BLOCKS,
+                      UINT64_MAX) ||
+        !find_section(&gaps->data, &gaps->size, image, descriptor, SECTION_GAPS,
+                      UINT64_MAX) ||
+        !find_section(&gaps->ranks, &gaps->ranks_size, image, descriptor, SECTION_RANKS,
+                      UINT64_MAX)) {
         return false;
     }
     table->size = gaps->rows_size + gaps->size + gaps->ranks_size;
     return gaps_open(gaps);
 }
 
-// open_kind finds the sections of a table of any kind.
+// open_kind finds the sections whose contents depend on the kind.
 static bool open_kind(image_table *table, const crlcheck_image *image,
                       const uint8_t *descriptor) {
     switch (table->kind) {
@@ -203,16 +205,16 @@ static bool open_kind(image_table *table, const crlcheck_image *image,
 static bool open_attributes(image_table *table, const crlcheck_image *image,
                             const uint8_t *descriptor) {
     uint64_t size;
-    if (!section(&table->reasons, &size, image, descriptor, SECTION_REASONS,
-                 UINT64_MAX) ||
-        (size != 0 && size != octets_of_bits(table->num_entries * 4))) {
+    if (!find_section(&table->reasons, &size, image, descriptor, SECTION_REASONS,
+                      UINT64_MAX) ||
+        (size != 0 && size != bytes_of_bits(table->num_entries * 4))) {
         return false;
     }
     table->size += size;
-    return dates(&table->revocation_dates, table, image, descriptor,
-                 SECTION_REVOCATION_DATES) &&
-           dates(&table->invalidity_dates, table, image, descriptor,
-                 SECTION_INVALIDITY_DATES);
+    return find_dates(&table->revocation_dates, table, image, descriptor,
+                      SECTION_REVOCATION_DATES) &&
+           find_dates(&table->invalidity_dates, table, image, descriptor,
+                      SECTION_INVALIDITY_DATES);
 }
 
 static bool open_table(image_table *table, const crlcheck_image *image,

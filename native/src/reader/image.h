@@ -1,9 +1,9 @@
-// image.h: an opened image, and reading bit fields out of it.
+// image.h: an opened image and its tables.
 //
-// Opening checks every section's place and size. Lookups trust those, and check
-// what they read out of sections, positions and counts, before using it. A load
-// of eight octets may start on a section's last octet: behind the body there are
-// at least the 64 octets of page table and digest.
+// Opening checks the place and the size of every section. Lookups trust those, and check
+// positions and counts that they read out of a section before they use them. A load of
+// eight bytes may start on the last byte of a section: behind the body there are at
+// least the 64 bytes of page table and digest.
 
 #ifndef CRLCHECK_READER_IMAGE_H
 #define CRLCHECK_READER_IMAGE_H
@@ -25,7 +25,7 @@ typedef struct image_table {
     uint32_t serial_len;
     uint64_t num_entries;
     unsigned kind;
-    // Of the kind sorted:
+    // Of a bucket table:
     unsigned bucket_bits;
     unsigned low_remainder_bits;  // of the low word, below the bucket number
     unsigned remainder_bits;
@@ -36,8 +36,8 @@ typedef struct image_table {
     const uint8_t *coarse_hints;
     const uint8_t *fine_hints;
     uint64_t max_bucket;
-    bitmap_view bitmap;           // of the kind bitmap
-    gaps_view gaps;               // of the kind gaps
+    bitmap_view bitmap;           // of a bitmap
+    gaps_view gaps;               // of gaps
     const uint8_t *reasons;       // NULL where no entry has one
     image_dates revocation_dates;
     image_dates invalidity_dates;
@@ -54,7 +54,7 @@ struct crlcheck_image {
     const uint8_t **issuers;  // each a 32-bit length and a Name
 };
 
-// image_find_table returns NULL where no serial of that issuer and length is.
+// image_find_table returns NULL where there is no serial of that issuer and length.
 const image_table *image_find_table(const crlcheck_image *image,
                                     uint32_t certificate_issuer, size_t serial_len);
 

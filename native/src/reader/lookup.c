@@ -1,4 +1,4 @@
-// lookup.c: finds serials in an opened image.
+// lookup.c: looks one serial up, and lists entries by position.
 
 #include <string.h>
 
@@ -17,7 +17,7 @@ bool crlcheck_image_contains(const crlcheck_image *image, uint32_t certificate_i
     return table != NULL && bucket_find(&rank, table, serial);
 }
 
-// read_date returns false where the entry has no such date.
+// read_date returns false if the entry has no such date.
 static bool read_date(int64_t *out_date, const image_dates *dates, uint64_t rank) {
     if (dates->blocks == NULL) {
         return false;
@@ -45,7 +45,7 @@ static void describe(crlcheck_found *out_found, const image_table *table,
                                   .serial_len = table->serial_len,
                                   .reason_code = CRLCHECK_NO_REASON};
     memcpy(out_found->serial, serial, table->serial_len);
-    if (rank >= table->num_entries) {  // of a damaged image
+    if (rank >= table->num_entries) {  // the image is damaged
         return;
     }
     if (table->reasons != NULL) {
@@ -110,7 +110,7 @@ crlcheck_status crlcheck_image_serials(const crlcheck_image *image, uint8_t *out
     const image_table *table = &image->tables[table_number];
     uint64_t bucket = 0;
     for (size_t i = 0; i < count; i++) {
-        // A serial is written in whole words, so the last one gets there by a copy.
+        // Serials are written in whole words, which the last has no room for: copy it.
         uint8_t serial[CRLCHECK_MAX_SERIAL];
         uint64_t position = first + i;
         if (table->kind != TABLE_KIND_BUCKET) {

@@ -1,5 +1,4 @@
-// ordered_reader.c: finds serials in tables of keys as they are before mixing, so that
-// serials which a CA counts up stay neighbours.
+// ordered_reader.c: asks the bitmap or the gaps of a table.
 
 #include "reader/ordered_reader.h"
 

@@ -1,11 +1,11 @@
-// certificate.c: what a revocation verdict needs of a certificate, RFC 5280 4.1.
+// certificate.c: reads the fields of a certificate that a revocation verdict needs,
+// RFC 5280 4.1.
 //
-// Nothing here judges the certificate: whoever terminated TLS has verified it.
-// So an extension that is not known is passed over even where it is critical;
-// one that is known and broken refuses the certificate. Three encodings that DER
-// forbids are read all the same, because real CAs write them, TLS stacks accept
-// them and they cannot be taken for anything else: a critical FALSE, a cA FALSE
-// and the trailing zero bits of keyUsage.
+// Nothing here verifies the certificate: whoever terminated TLS has done that. So an
+// unknown extension is passed over even if it is critical. A known one that is broken
+// refuses the certificate. Three encodings that DER forbids are read all the same,
+// because real CAs write them, TLS stacks accept them and their meaning is not in doubt:
+// a critical FALSE, a cA FALSE and the trailing zero bits of keyUsage.
 
 #include <string.h>
 

@@ -13,7 +13,7 @@ bool element_read(der_reader *out_element, der_reader *out_contents, der_reader 
                   crlcheck_error *out_error, uint8_t tag);
 
 // name_read takes a Name (RFC 5280 4.1.2.4) and hands out the whole element. An
-// empty Name is a Name: whether one may stand here is the caller's to say.
+// empty Name is a Name: the caller decides whether one may stand here.
 bool name_read(der_reader *out_name, der_reader *reader, crlcheck_error *out_error);
 
 // name_is_empty tells whether a Name that name_read handed out has no RDN.
