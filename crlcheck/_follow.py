@@ -20,13 +20,13 @@ from typing import NamedTuple
 
 from crlcheck import _polling
 from crlcheck._images import ImageCache
-from crlcheck._moment import Moment
 from crlcheck._polling import Polling
 from crlcheck._refresher import Refresher
 from crlcheck._snapshot import Snapshot, Trust, denials_of, snapshot_of_catalog
 from crlcheck.catalog import CATALOG_NAME, Catalog
 from crlcheck.errors import CatalogRollbackError, CrlCheckError, StoreUnavailableError
 from crlcheck.stores import ObjectStore
+from crlcheck.times import Moment
 from crlcheck.types import Freshness, ProblemKind, StatusProblem
 
 LOG = logging.getLogger("crlcheck")

@@ -13,7 +13,7 @@ import re
 import reprlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, NoReturn, TypeVar, overload
+from typing import Any, NoReturn, TypeVar
 
 _Kind = TypeVar("_Kind", int, str, bool, list[Any], dict[str, Any])
 
@@ -92,15 +92,6 @@ def typed(value: object, kind: type[_Kind], where: str) -> _Kind:
 def members_of(value: object, where: str) -> dict[str, Any]:
     """Return a copy of an object's members. Raises: as ``typed``."""
     return dict(typed(value, dict, where))
-
-
-@overload
-def time_text(moment: datetime) -> str: ...
-@overload
-def time_text(moment: datetime | None) -> str | None: ...
-def time_text(moment: datetime | None) -> str | None:
-    """Return a time in UTC in ISO 8601, as in ``"2026-01-02T00:00:00Z"``; None for None."""
-    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def read_time(text: str, where: str) -> datetime:

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from crlcheck._moment import Moment
+from crlcheck.times import Moment
 
 
 class BackOff(NamedTuple):

@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 
 from crlcheck._comparison import revokes_no_more, speaking
 from crlcheck._issuers import public_key_hash
-from crlcheck._json import time_text
 from crlcheck._name import name_text, names_match
 from crlcheck._swap import MAX_SWAPS, Mark, back_off, read_catalog, read_mark, swap
 from crlcheck._wording import count, crl_text
@@ -45,6 +44,7 @@ from crlcheck.errors import (
 )
 from crlcheck.index import open_index
 from crlcheck.stores import ObjectStore
+from crlcheck.times import time_text
 from crlcheck.types import CertificateFacts, ImageMetadata, PublishReport
 
 MIN_LOST_ENTRIES = 10

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from crlcheck._json import time_text
 from crlcheck._wording import (
     REASON_TEXTS,
     WAIVED_TEXTS,
@@ -19,6 +18,7 @@ from crlcheck._wording import (
     subject_text,
 )
 from crlcheck.scope import Coverage, IssuerKey
+from crlcheck.times import time_text
 from crlcheck.types import (
     CertificateFacts,
     CheckResult,

@@ -15,7 +15,6 @@ from typing import Any, TypeAlias
 from crlcheck._follow import IndexSet, StoreSet
 from crlcheck._health import examine
 from crlcheck._images import CachedImage
-from crlcheck._json import time_text
 from crlcheck._name import name_text, names_match
 from crlcheck._path import PathChecker
 from crlcheck._results import unavailable, worst
@@ -26,6 +25,7 @@ from crlcheck.errors import IndexClosedError
 from crlcheck.index import RevocationIndex, open_index
 from crlcheck.scope import TrustedIssuer, is_self_issued
 from crlcheck.stores import ObjectStore, open_store
+from crlcheck.times import time_text
 from crlcheck.types import (
     CertificateFacts,
     CheckResult,

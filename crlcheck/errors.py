@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from crlcheck._json import time_text
+from crlcheck.times import time_text
 
 
 class CrlCheckError(Exception):

@@ -33,7 +33,7 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from crlcheck._comparison import speaking
 from crlcheck._deadline import TimedSocket, connect, resolve, secure
-from crlcheck._json import members_of, parse_json, time_text
+from crlcheck._json import members_of, parse_json
 from crlcheck._pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck._publication import is_intact
 from crlcheck._source import DEFAULT_MAX_CRLS
@@ -42,6 +42,7 @@ from crlcheck.certificate import CertificateSource
 from crlcheck.errors import CrlError, FetchError
 from crlcheck.publisher import PublishOptions, publish_each
 from crlcheck.stores import ObjectStore, open_store
+from crlcheck.times import time_text
 from crlcheck.types import ImageMetadata, PublishReport
 
 _PREFIX = "fetch/"

@@ -10,8 +10,6 @@ import os
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
-from crlcheck._json import time_text
-from crlcheck._moment import given_time
 from crlcheck._name import canonical_name, name_text
 from crlcheck._swap import MAX_GENERATION, change_catalog
 from crlcheck._wording import count, crl_text
@@ -20,6 +18,7 @@ from crlcheck.errors import CrlCheckError
 from crlcheck.publisher import DEFAULT_GRACE
 from crlcheck.rejections import delete_old_rejections
 from crlcheck.stores import ObjectStore, open_store
+from crlcheck.times import given_time, time_text
 
 _log = logging.getLogger(__name__)
 

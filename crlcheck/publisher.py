@@ -15,7 +15,6 @@ from typing import Unpack
 
 from crlcheck._comparison import difference
 from crlcheck._difference import Difference
-from crlcheck._moment import Moment, given_time
 from crlcheck._pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck._publication import Publication, PublishRules, check_publishable
 from crlcheck._publication_warnings import (
@@ -29,6 +28,7 @@ from crlcheck.compiler import CompiledImage, CompileOptions, CrlSource, compile_
 from crlcheck.errors import CrlError
 from crlcheck.rejections import clear_rejection, record_rejection
 from crlcheck.stores import ObjectStore, open_store
+from crlcheck.times import Moment, given_time
 from crlcheck.types import CertificateFacts, PublishReport
 
 DEFAULT_COMPARE_UP_TO = 1_000_000

@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from crlcheck._json import members_of, parse_json, take, take_time, time_text
+from crlcheck._json import members_of, parse_json, take, take_time
 from crlcheck._swap import read_catalog
 from crlcheck._wording import crl_text
 from crlcheck.errors import (
@@ -34,6 +34,7 @@ from crlcheck.errors import (
     UnsupportedCrlError,
 )
 from crlcheck.stores import ObjectStore, open_store
+from crlcheck.times import time_text
 
 KEPT = timedelta(days=30)
 """How long the status of a source stays that has not been heard of since."""

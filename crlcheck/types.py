@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from crlcheck._json import time_text
+from crlcheck.times import time_text
 
 
 class RevocationStatus(enum.Enum):

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 import crlcheck
-from crlcheck import _moment, _polling, _refresher
+from crlcheck import _polling, _refresher, times
 from crlcheck._follow import StoreSet
 from crlcheck.errors import StoreUnavailableError
 from crlcheck.types import ProblemKind, RevocationStatus
@@ -162,7 +162,7 @@ def test_the_first_check_asks_after_a_suspension(
         moved = time.monotonic() + later
         monkeypatch.setattr(time, "monotonic", lambda: moved)
     else:
-        boot = time.clock_gettime(_moment._SINCE_BOOT) + later
+        boot = time.clock_gettime(times._SINCE_BOOT) + later
         monkeypatch.setattr(time, "clock_gettime", lambda _: boot)
     assert checker.check(BAD).status is REVOKED
     monkeypatch.undo()

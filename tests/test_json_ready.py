@@ -16,7 +16,8 @@ from crlcheck import (
     StoreError,
     compile_crl,
 )
-from crlcheck._json import read_time, time_text
+from crlcheck._json import read_time
+from crlcheck.times import time_text
 from support.crls import authority, make_crl
 
 MOMENT = datetime(2026, 11, 1, 12, 30, 0, 5, tzinfo=UTC)

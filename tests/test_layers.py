@@ -25,7 +25,6 @@ LAYERS = (
         "_deadline",
         "_key_ids",
         "_best_path",
-        "_moment",
         "_refresher",
     },
     {

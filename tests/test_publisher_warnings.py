@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from crlcheck._json import time_text
 from crlcheck.demo.pki import CertificateAuthority, encode_entry, sign_crl
 from crlcheck.errors import CrlExpiredError, CrlShrinkError
 from crlcheck.operations import reset_scope
+from crlcheck.times import time_text
 from crlcheck.types import PublishReport, PublishWarning
 from crlcheck.types import PublishWarningKind as Kind
 from support.memory_store import MemoryStore

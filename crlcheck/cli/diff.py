@@ -12,7 +12,6 @@ from typing import Any
 import click
 
 from crlcheck._difference import Listing, entries_missing
-from crlcheck._json import time_text
 from crlcheck._name import name_text
 from crlcheck._wording import count, crl_text
 from crlcheck.catalog import CATALOG_NAME, Catalog
@@ -21,6 +20,7 @@ from crlcheck.cli.status import about
 from crlcheck.cli.text import say, say_json
 from crlcheck.errors import IndexFileError, StoreError
 from crlcheck.index import open_index
+from crlcheck.times import time_text
 from crlcheck.types import RevokedEntry
 
 _NOTHING = Listing(None)

@@ -9,7 +9,6 @@ from typing import Any
 
 from rich.table import Table
 
-from crlcheck._json import time_text
 from crlcheck._metadata import metadata_to_json
 from crlcheck._name import name_text
 from crlcheck._points import read_issuing_distribution_point
@@ -32,6 +31,7 @@ from crlcheck.compiler import compile_unverified_crl
 from crlcheck.errors import CrlError, IndexFileError, StoreError
 from crlcheck.index import RevocationIndex, open_index
 from crlcheck.issuers import describe_issuers
+from crlcheck.times import time_text
 from crlcheck.types import ImageMetadata
 
 _IMAGE_MAGIC = b"\x89CRLX\r\n\x1a"

@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from crlcheck._json import time_text
 from crlcheck._name import name_text
 from crlcheck.catalog import Catalog, IssuerRecord
 from crlcheck.certificate import load_certificate
@@ -21,6 +20,7 @@ from crlcheck.issuers import (
     remove_issuer,
     set_issuer,
 )
+from crlcheck.times import time_text
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 _note_option = click.option("--note", default="", help="Why, for whoever reads it later.")

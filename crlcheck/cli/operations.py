@@ -12,7 +12,6 @@ import click
 from rich.table import Column, Table
 
 from crlcheck._comparison import speaking
-from crlcheck._json import time_text
 from crlcheck._name import name_text
 from crlcheck._serial import parse_serial_text
 from crlcheck._wording import crl_text
@@ -32,6 +31,7 @@ from crlcheck.operations import (
 from crlcheck.rejections import read_rejections
 from crlcheck.settings import read_duration
 from crlcheck.stores import ObjectStore
+from crlcheck.times import time_text
 
 _PATH = click.Path(path_type=Path)
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")

@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 
-from crlcheck._json import time_text
 from crlcheck._name import names_match
 from crlcheck._pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck._snapshot import Trust, snapshot_of_catalog
@@ -28,6 +27,7 @@ from crlcheck.mirror import mirror_store
 from crlcheck.operations import advance_generation, clean_up
 from crlcheck.settings import read_duration
 from crlcheck.stores import ObjectStore
+from crlcheck.times import time_text
 
 _PATH = click.Path(path_type=Path)
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")

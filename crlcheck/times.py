@@ -1,14 +1,23 @@
-"""Tell how long ago something was by every clock that a process has."""
+"""Write times, and tell how long ago something was by every clock that a process has."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 # Linux counts the time that a machine slept in a clock of its own, macOS in CLOCK_MONOTONIC.
 _SINCE_BOOT: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+@overload
+def time_text(moment: datetime) -> str: ...
+@overload
+def time_text(moment: datetime | None) -> str | None: ...
+def time_text(moment: datetime | None) -> str | None:
+    """Return a time in UTC in ISO 8601, as in ``"2026-01-02T00:00:00Z"``; None for None."""
+    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def given_time(now: datetime | None) -> datetime:
