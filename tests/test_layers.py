@@ -1,8 +1,9 @@
-"""Imports point down the layers of docs/design.md, never up and never sideways."""
+"""Imports point down the floors of the tree, never up, never sideways, never in a circle."""
 
 from __future__ import annotations
 
 import ast
+import graphlib
 from pathlib import Path
 
 import pytest
@@ -11,155 +12,168 @@ import crlcheck
 
 ROOT = Path(__file__).parents[1]
 
-# From the bottom up. A package stands for everything in it.
-LAYERS = (
-    {"_der", "_json"},
-    {
-        "errors",
-        "types",
-        "settings",
-        "_serial",
-        "_pem",
-        "_name",
-        "_worker",
-        "_deadline",
-        "_key_ids",
-        "_best_path",
-        "_refresher",
-    },
-    {
-        "_binding",
-        "_bitmap",
-        "_metadata",
-        "_object_store",
-        "_polling",
-        "_s3_get",
-        "_signature_scheme",
-        "_source",
-    },
-    {"_s3", "_points", "_issuers", "_records"},
-    {"certificate", "signature", "index", "scope", "catalog", "stores", "_wording"},
-    {"_pipeline", "_images", "_swap", "_difference", "_results"},
-    {"compiler", "verdict", "_snapshot", "_serial_question"},
-    {"_comparison"},
-    {"_follow", "_path", "_publication", "_publication_warnings", "rejections"},
-    {"_health"},
+# The files and folders of crlcheck, from the ground up. Those of one floor know nothing
+# of each other.
+FLOORS = (
+    {"__version__", "_native", "times"},
+    {"errors"},
+    {"types"},
+    {"settings", "encoding"},
+    {"_binding"},
+    {"x509", "stores", "image"},
+    {"compiler", "catalog"},
     {"publisher", "checker"},
-    {"operations", "mirror", "fetcher"},
-    {"issuers"},
     {"demo"},
-    {"cli"},
+    {"cli", "__main__"},
 )
-LAYER_OF = {module: number for number, layer in enumerate(LAYERS) for module in layer}
-FUNCTIONS = ("lambda_authorizer", "preprocessor")
+FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+# Modules on their way into the folder of that name.
+MOVING = {
+    "_der": "encoding",
+    "_name": "encoding",
+    "_serial": "encoding",
+    "_pem": "encoding",
+    "_json": "encoding",
+    "certificate": "x509",
+    "signature": "x509",
+    "_signature_scheme": "x509",
+    "_points": "x509",
+    "_key_ids": "x509",
+    "_object_store": "stores",
+    "_s3": "stores",
+    "_s3_get": "stores",
+    "_deadline": "stores",
+    "_metadata": "image",
+    "index": "image",
+    "_difference": "image",
+    "_pipeline": "compiler",
+    "_source": "compiler",
+    "_worker": "compiler",
+    "_bitmap": "compiler",
+    "_records": "catalog",
+    "_swap": "catalog",
+    "_issuers": "catalog",
+    "_wording": "catalog",
+    "_publication": "publisher",
+    "_publication_warnings": "publisher",
+    "_comparison": "publisher",
+    "rejections": "publisher",
+    "operations": "publisher",
+    "issuers": "publisher",
+    "mirror": "publisher",
+    "fetcher": "publisher",
+    "_health": "checker",
+    "_refresher": "checker",
+    "_follow": "checker",
+    "_snapshot": "checker",
+    "_images": "checker",
+    "_path": "checker",
+    "_best_path": "checker",
+    "scope": "checker",
+    "verdict": "checker",
+    "_results": "checker",
+    "_serial_question": "checker",
+    "_polling": "checker",
+}
+FUNCTIONS = {"lambda_authorizer", "preprocessor"}
 
 
-def _modules(package: str) -> dict[str, Path]:
-    """Every module of a top-level package, by dotted name."""
+def modules_of(package: str) -> dict[str, str]:
+    """Return the source of each module of a top-level package, by dotted name."""
     found = {}
     for path in sorted((ROOT / package).rglob("*.py")):
         parts = path.relative_to(ROOT).with_suffix("").parts
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+        found[".".join(parts).removesuffix(".__init__")] = path.read_text("utf-8")
     return found
 
 
-def _resolve(package: str, name: str) -> str:
-    """What ``from package import name`` refers to, as a dotted name."""
-    if package == "crlcheck" and name in crlcheck.__all__:
-        return f"crlcheck.{crlcheck._HOME_OF[name]}.{name}"
-    return f"{package}.{name}"
+CORE = {name: text for name, text in modules_of("crlcheck").items() if name != "crlcheck"}
+HANDLERS = {name: text for package in FUNCTIONS for name, text in modules_of(package).items()}
 
 
 def imports(source: str) -> set[str]:
     """
-    Dotted names of everything that *source* imports, wherever it does so, and
-    of what it reaches through ``crlcheck`` itself.
+    Return the dotted names of all that *source* imports, wherever it does so.
+
+    A public name that it takes from ``crlcheck`` stands for the place where that lives.
     """
     found = set()
-    package_names = set()  # what crlcheck itself is called in this source
+    own_names = set()  # what crlcheck is called in this source
     nodes = list(ast.walk(ast.parse(source)))
     for node in nodes:
         if isinstance(node, ast.Import):
-            for alias in node.names:
-                found.add(alias.name)
-                if alias.name == "crlcheck":
-                    package_names.add(alias.asname or "crlcheck")
-                elif alias.name.startswith("crlcheck.") and not alias.asname:
-                    package_names.add("crlcheck")
+            found |= {alias.name for alias in node.names}
+            own_names |= {
+                alias.asname or "crlcheck"
+                for alias in node.names
+                if alias.name == "crlcheck"
+                or (alias.name.startswith("crlcheck.") and alias.asname is None)
+            }
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "relative imports are not used"
-            found |= {_resolve(str(node.module), alias.name) for alias in node.names}
-    found |= {
-        _resolve("crlcheck", node.attr)
+            found |= {home_of(f"{node.module}.{alias.name}") for alias in node.names}
+    return found | {
+        home_of(f"crlcheck.{node.attr}")
         for node in nodes
         if isinstance(node, ast.Attribute)
         and isinstance(node.value, ast.Name)
-        and node.value.id in package_names
+        and node.value.id in own_names
     }
-    return found
 
 
-CORE = _modules("crlcheck")
-HANDLERS = {name: path for package in FUNCTIONS for name, path in _modules(package).items()}
+def home_of(name: str) -> str:
+    """Return where a public name of ``crlcheck`` lives, and any other name as it is."""
+    home = crlcheck._HOME_OF.get(name.removeprefix("crlcheck."))
+    return name if home is None else f"crlcheck.{home}.{name.removeprefix('crlcheck.')}"
+
+
+def room_of(part: str) -> str:
+    """Return the floor plan's word for a part of crlcheck."""
+    return MOVING.get(part, part)
 
 
 def upward_imports(module: str, source: str) -> list[str]:
-    """What *module* of crlcheck imports that does not lie in a layer below it."""
-    unit = module.split(".")[1]
+    """Return what a module of crlcheck imports that does not lie on a floor below it."""
+    room = room_of(module.split(".")[1])
     wrong = []
     for name in sorted(imports(source)):
-        top, *rest = name.split(".")
+        top, _, rest = name.partition(".")
+        other = room_of(rest.partition(".")[0])
         if top in FUNCTIONS:
-            allowed = unit == "demo"
-        elif top == "crlcheck" and rest:
-            imported = rest[0]
-            # The compiled module is below every layer, and only one module sees it.
-            allowed = (
-                unit == "_binding"
-                if imported == "_native"
-                else imported in {unit, "__version__"}
-                or LAYER_OF.get(imported, len(LAYERS)) < LAYER_OF.get(unit, -1)
-            )
+            is_allowed = room == "demo"  # which starts them
+        elif top != "crlcheck" or other in {"", room}:
+            is_allowed = True
+        elif other == "_native":
+            is_allowed = room == "_binding"
         else:
-            allowed = True
-        if not allowed:
+            is_allowed = FLOOR_OF.get(other, len(FLOORS)) < FLOOR_OF[room]
+        if not is_allowed:
             wrong.append(name)
     return wrong
 
 
 def private_imports(module: str, source: str) -> list[str]:
-    """What a Lambda module imports that is neither its own nor a public crlcheck name."""
-    own = module.split(".", maxsplit=1)[0]
+    """Return what a Lambda module imports that is neither its own nor a public name."""
+    own = module.partition(".")[0]
     wrong = []
     for name in sorted(imports(source)):
         top, *rest = name.split(".")
-        if top in FUNCTIONS:
-            allowed = top == own
-        elif top == "crlcheck" and rest:
-            public = len(rest) > 1 and rest[1] in crlcheck.__all__
-            allowed = public or rest == ["__version__"] or rest[0] == "settings"
-        else:
-            allowed = True
-        if not allowed:
+        is_public = rest[-1:] == ["__version__"] or rest[:1] == ["settings"] or name in PUBLIC
+        if top in FUNCTIONS - {own} or (top == "crlcheck" and rest and not is_public):
             wrong.append(name)
     return wrong
 
 
-def test_every_module_has_a_layer() -> None:
-    """
-    A new module of crlcheck is placed in a layer, and the table names no module
-    that is gone.
-    """
-    assert {name.split(".")[1] for name in CORE if "." in name} == LAYER_OF.keys()
+PUBLIC = {home_of(f"crlcheck.{name}") for name in crlcheck.__all__}
 
 
-@pytest.mark.parametrize("module", [name for name in CORE if "." in name])
+@pytest.mark.parametrize("module", CORE)
 def test_imports_point_down(module: str) -> None:
     """
-    A module imports from lower layers only, lazily or not; only ``_binding``
+    A module imports from floors below its own, lazily or not; only ``_binding``
     imports the compiled module, and only the demo knows the Lambda functions.
     """
-    assert upward_imports(module, CORE[module].read_text(encoding="utf-8")) == []
+    assert upward_imports(module, CORE[module]) == []
 
 
 @pytest.mark.parametrize("module", HANDLERS)
@@ -167,30 +181,45 @@ def test_functions_use_public_names_only(module: str) -> None:
     """
     The Lambda functions use public names of crlcheck, and never each other.
     """
-    assert private_imports(module, HANDLERS[module].read_text(encoding="utf-8")) == []
+    assert private_imports(module, HANDLERS[module]) == []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """
+    Inside a folder, too, imports have an order.
+    """
+    modules = CORE | HANDLERS
+    graph = {
+        module: {name if name in modules else name.rpartition(".")[0] for name in imports(source)}
+        - {module}
+        for module, source in modules.items()
+    }
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
 
 
 @pytest.mark.parametrize(
     ("module", "source", "wrong"),
     [
-        ("crlcheck.index", "from crlcheck.scope import covers", ["crlcheck.scope.covers"]),
-        ("crlcheck.scope", "import crlcheck.checker", ["crlcheck.checker"]),
-        ("crlcheck.index", "from crlcheck._native import lib", ["crlcheck._native.lib"]),
-        ("crlcheck._binding", "from crlcheck._native import lib", []),
-        ("crlcheck.index", "from crlcheck import publish_crl", ["crlcheck.publisher.publish_crl"]),
-        ("crlcheck.index", "import crlcheck\ncrlcheck.errors.StoreError", []),
-        (
-            "crlcheck.index",
-            "import crlcheck as c\nc.publish_crl",
-            ["crlcheck.publisher.publish_crl"],
-        ),
+        ("crlcheck.image.index", "import crlcheck.checker.path", ["crlcheck.checker.path"]),
+        ("crlcheck.image.index", "import crlcheck.stores.s3", ["crlcheck.stores.s3"]),
+        ("crlcheck.image.index", "from crlcheck._native import lib", ["crlcheck._native.lib"]),
+        ("crlcheck._binding.image", "from crlcheck._native import lib", []),
+        ("crlcheck.image.index", "import crlcheck\ncrlcheck.errors.StoreError", []),
+        ("crlcheck.stores.s3", "def f():\n from crlcheck.cli import x", ["crlcheck.cli.x"]),
+        ("crlcheck.checker.checker", "import preprocessor.handler", ["preprocessor.handler"]),
+        ("crlcheck.demo.tour", "import preprocessor.handler, crlcheck.demo.pki", []),
         ("crlcheck.cli", "from crlcheck.cli.commands import crlcheck\ncrlcheck.invoke()", []),
-        ("crlcheck.stores", "def f():\n from crlcheck.cli import main", ["crlcheck.cli.main"]),
-        ("crlcheck.checker", "import preprocessor.handler", ["preprocessor.handler"]),
-        ("crlcheck.demo.run", "import preprocessor.handler, crlcheck.demo.pki", []),
+    ]
+    + [
+        ("crlcheck.image.index", source, [home_of("crlcheck.publish_crl")])
+        for source in (
+            "from crlcheck import publish_crl",
+            "import crlcheck\ncrlcheck.publish_crl",
+            "import crlcheck as c\nc.publish_crl",
+        )
     ],
 )
-def test_the_layer_rule_sees_what_it_should(module: str, source: str, wrong: list[str]) -> None:
+def test_the_rule_of_floors_sees_what_it_should(module: str, source: str, wrong: list[str]) -> None:
     """
     Sideways, upward, lazy and indirect imports are all seen; downward ones pass.
     """
@@ -204,13 +233,12 @@ def test_the_layer_rule_sees_what_it_should(module: str, source: str, wrong: lis
         ("import crlcheck\ncrlcheck.open_store('.')", []),
         ("import crlcheck\ncrlcheck._HOMES", ["crlcheck._HOMES"]),
         ("from crlcheck.settings import read_settings", []),
-        ("from crlcheck._pem import pem_blocks", ["crlcheck._pem.pem_blocks"]),
-        ("from crlcheck.scope import covers", ["crlcheck.scope.covers"]),
+        ("from crlcheck.encoding.pem import x", ["crlcheck.encoding.pem.x"]),
         ("import preprocessor.events", ["preprocessor.events"]),
         ("from lambda_authorizer.events import parse", []),
     ],
 )
-def test_the_public_names_rule_sees_what_it_should(source: str, wrong: list[str]) -> None:
+def test_the_rule_of_public_names_sees_what_it_should(source: str, wrong: list[str]) -> None:
     """
     Private modules, names that are not exported and the other function are all
     seen; public names and the function's own modules pass.
