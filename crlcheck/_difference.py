@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from crlcheck._name import name_key
+from crlcheck.encoding.names import name_key
 from crlcheck.index import RevocationIndex
 from crlcheck.types import ReasonCode, RevokedEntry
 

@@ -7,7 +7,6 @@ from datetime import datetime
 from functools import cached_property
 
 from crlcheck._images import CachedImage
-from crlcheck._name import name_text
 from crlcheck._path import PathChecker
 from crlcheck._points import (
     ALL_REASONS,
@@ -18,6 +17,7 @@ from crlcheck._points import (
 from crlcheck._serial_question import possible_certificates
 from crlcheck._snapshot import Snapshot
 from crlcheck._wording import crl_text
+from crlcheck.encoding.names import name_text
 from crlcheck.scope import IssuerKey
 from crlcheck.times import time_text
 from crlcheck.types import (

@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from crlcheck._key_ids import derived_key_ids
-from crlcheck._name import directory_name, name_key, names_match
+from crlcheck.encoding.names import directory_name, name_key, names_match
 from crlcheck.types import CertificateFacts, ImageMetadata
 
 

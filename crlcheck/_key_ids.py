@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 
-from crlcheck._der import contents_at
+from crlcheck.encoding.der import contents_at
 
 
 def derived_key_ids(subject_public_key_info: bytes) -> tuple[bytes, ...]:

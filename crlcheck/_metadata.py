@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from crlcheck._json import canonical_json, parse_json, read_time, typed
+from crlcheck.encoding.strict_json import canonical_json, parse_json, read_time, typed
 from crlcheck.errors import CorruptIndexError
 from crlcheck.times import time_text
 from crlcheck.types import CrlWarning, ImageMetadata

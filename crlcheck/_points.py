@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from crlcheck._binding import parse_issuing_distribution_point
-from crlcheck._name import (
+from crlcheck.encoding.names import (
     directory_name,
     extended_names,
     name_key,

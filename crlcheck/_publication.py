@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 
 from crlcheck._comparison import revokes_no_more, speaking
 from crlcheck._issuers import public_key_hash
-from crlcheck._name import name_text, names_match
 from crlcheck._swap import MAX_SWAPS, Mark, back_off, read_catalog, read_mark, swap
 from crlcheck._wording import count, crl_text
 from crlcheck.catalog import (
@@ -29,6 +28,7 @@ from crlcheck.catalog import (
 )
 from crlcheck.certificate import published_certificate
 from crlcheck.compiler import CompiledImage
+from crlcheck.encoding.names import name_text, names_match
 from crlcheck.errors import (
     CrlBaseMissingError,
     CrlCheckError,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from crlcheck._name import canonical_name, general_name_of_uri
 from crlcheck.certificate import CertificateSource, load_certificate
+from crlcheck.encoding.names import canonical_name, general_name_of_uri
 from crlcheck.types import CertificateFacts, DistributionPoint
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from crlcheck._der import contents_at
+from crlcheck.encoding.der import contents_at
 from crlcheck.errors import UnsupportedCrlError
 
 BytesLike = bytes | bytearray | memoryview

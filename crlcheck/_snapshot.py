@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from crlcheck._images import IMAGE_OVERHEAD, CachedImage, ImageCache
-from crlcheck._name import name_key
 from crlcheck.catalog import Catalog, Denial, PublishedImage, delta_fits
 from crlcheck.certificate import load_certificate
+from crlcheck.encoding.names import name_key
 from crlcheck.errors import (
     CorruptIndexError,
     IndexFileError,

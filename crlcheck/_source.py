@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from crlcheck._pem import CRL, PemDecoder, PemSplitter, looks_like_pem
+from crlcheck.encoding.pem import CRL, PemDecoder, PemSplitter, looks_like_pem
 from crlcheck.errors import CrlError, MalformedCrlError, UnsupportedCrlError
 
 # Large enough that handing a chunk to another thread costs nothing beside

@@ -19,8 +19,8 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from crlcheck._json import canonical_json, members_of, parse_json, take
 from crlcheck.catalog import CATALOG_NAME, Catalog
+from crlcheck.encoding.strict_json import canonical_json, members_of, parse_json, take
 from crlcheck.errors import (
     CatalogRollbackError,
     CrlCheckError,

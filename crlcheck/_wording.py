@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from crlcheck._name import directory_name, name_text, uniform_resource_identifier
 from crlcheck._points import read_issuing_distribution_point
+from crlcheck.encoding.names import directory_name, name_text, uniform_resource_identifier
 from crlcheck.types import (
     CertificateFacts,
     DistributionPoint,

@@ -19,7 +19,6 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
-from crlcheck._json import canonical_json, members_of, parse_json, take, typed
 from crlcheck._records import (
     IMAGE_PREFIX,
     MAX_EARLIER_SOURCES,
@@ -33,6 +32,7 @@ from crlcheck._records import (
     Tombstone,
     delta_fits,
 )
+from crlcheck.encoding.strict_json import canonical_json, members_of, parse_json, take, typed
 from crlcheck.errors import CatalogRollbackError, CorruptIndexError, StoreError
 
 __all__ = [

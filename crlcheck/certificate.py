@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from crlcheck._binding import parse_certificate
-from crlcheck._pem import CERTIFICATE, looks_like_pem, pem_blocks
+from crlcheck.encoding.pem import CERTIFICATE, looks_like_pem, pem_blocks
 from crlcheck.errors import CertificateError
 from crlcheck.types import CertificateFacts
 

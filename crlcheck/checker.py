@@ -15,12 +15,12 @@ from typing import Any, TypeAlias
 from crlcheck._follow import IndexSet, StoreSet
 from crlcheck._health import examine
 from crlcheck._images import CachedImage
-from crlcheck._name import name_text, names_match
 from crlcheck._path import PathChecker
 from crlcheck._results import unavailable, worst
 from crlcheck._serial_question import possible_certificates, read_issuer, read_points
 from crlcheck._snapshot import Trust, snapshot_of_indexes
 from crlcheck.certificate import CertificateSource, load_certificate, load_certificates
+from crlcheck.encoding.names import name_text, names_match
 from crlcheck.errors import IndexClosedError
 from crlcheck.index import RevocationIndex, open_index
 from crlcheck.scope import TrustedIssuer, is_self_issued

@@ -33,12 +33,12 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from crlcheck._comparison import speaking
 from crlcheck._deadline import TimedSocket, connect, resolve, secure
-from crlcheck._json import members_of, parse_json
 from crlcheck._pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck._publication import is_intact
 from crlcheck._source import DEFAULT_MAX_CRLS
 from crlcheck._swap import read_catalog
 from crlcheck.certificate import CertificateSource
+from crlcheck.encoding.strict_json import members_of, parse_json
 from crlcheck.errors import CrlError, FetchError
 from crlcheck.publisher import PublishOptions, publish_each
 from crlcheck.stores import ObjectStore, open_store

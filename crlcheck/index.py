@@ -29,8 +29,8 @@ from crlcheck._binding import (
     NativeImage,
 )
 from crlcheck._metadata import metadata_from_bytes
-from crlcheck._name import name_key
-from crlcheck._serial import canonical_serial
+from crlcheck.encoding.names import name_key
+from crlcheck.encoding.serials import canonical_serial
 from crlcheck.errors import CorruptIndexError, IndexClosedError
 from crlcheck.types import ReasonCode, RevokedEntry
 

@@ -10,10 +10,10 @@ import os
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
-from crlcheck._name import canonical_name, name_text
 from crlcheck._swap import MAX_GENERATION, change_catalog
 from crlcheck._wording import count, crl_text
 from crlcheck.catalog import IMAGE_PREFIX, Catalog, Denial, Tombstone
+from crlcheck.encoding.names import canonical_name, name_text
 from crlcheck.errors import CrlCheckError
 from crlcheck.publisher import DEFAULT_GRACE
 from crlcheck.rejections import delete_old_rejections

@@ -16,9 +16,9 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from crlcheck._json import members_of, parse_json, take, take_time
 from crlcheck._swap import read_catalog
 from crlcheck._wording import crl_text
+from crlcheck.encoding.strict_json import members_of, parse_json, take, take_time
 from crlcheck.errors import (
     CertificateError,
     CrlBaseMissingError,

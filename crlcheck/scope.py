@@ -50,7 +50,6 @@ from crlcheck._issuers import (
     looks_self_signed,
     public_key_hash,
 )
-from crlcheck._name import directory_name, name_key
 from crlcheck._points import (
     ALL_REASONS,
     PointKey,
@@ -61,6 +60,7 @@ from crlcheck._points import (
     read_issuing_distribution_point,
     reasons_of,
 )
+from crlcheck.encoding.names import directory_name, name_key
 from crlcheck.types import CertificateFacts, DistributionPoint, ImageMetadata, UndeterminedCause
 
 __all__ = [

@@ -19,12 +19,14 @@ import atheris
 
 with atheris.instrument_imports(include=["crlcheck"]):
     import crlcheck
-    from crlcheck import _json, _name, _pem
     from crlcheck._points import read_issuing_distribution_point
     from crlcheck.catalog import Catalog
     from crlcheck.certificate import load_certificate, load_certificates
     from crlcheck.demo.encoding import der
     from crlcheck.demo.pki import pem_block
+    from crlcheck.encoding import names as name_module
+    from crlcheck.encoding import pem as pem_module
+    from crlcheck.encoding import strict_json
     from crlcheck.scope import ScopeTable
 
 from support.certificate_der import ISSUER, encode_certificate
@@ -50,8 +52,8 @@ def certificate(data: bytes) -> None:
     with contextlib.suppress(crlcheck.CertificateError):
         for facts in load_certificates(data):
             _HELD.coverage(facts)
-            _name.format_name(facts.subject)
-        assert load_certificate(data).der in data or _pem.looks_like_pem(data)
+            name_module.format_name(facts.subject)
+        assert load_certificate(data).der in data or pem_module.looks_like_pem(data)
 
 
 def open_index(data: bytes) -> None:
@@ -75,16 +77,16 @@ def catalog(data: bytes) -> None:
 
 def pem(data: bytes) -> None:
     """PEM: the same blocks, or the same refusal, however it is cut into chunks."""
-    for label in (_pem.CERTIFICATE, _pem.CRL):
+    for label in (pem_module.CERTIFICATE, pem_module.CRL):
         found: list[bytes] | None = None
         with contextlib.suppress(ValueError):
-            found = _pem.pem_blocks(data, label)
+            found = pem_module.pem_blocks(data, label)
         for size in (3, 50):
             assert found == _in_chunks(data, label, size)
 
 
 def _in_chunks(data: bytes, label: str, size: int) -> list[bytes] | None:
-    splitter = _pem.PemSplitter(label)
+    splitter = pem_module.PemSplitter(label)
     blocks: list[bytearray] = []
     try:
         for start in range(0, len(data), size):
@@ -101,18 +103,18 @@ def _in_chunks(data: bytes, label: str, size: int) -> list[bytes] | None:
 def name(data: bytes) -> None:
     """A Name: no Name, or one whose canonical form is its own and whose text prints."""
     with contextlib.suppress(ValueError):
-        form = _name.canonical_name(data)
-        assert _name.canonical_name(form) == form
-        assert _name.format_name(data).isprintable()
-    _name.name_key(data)
+        form = name_module.canonical_name(data)
+        assert name_module.canonical_name(form) == form
+        assert name_module.format_name(data).isprintable()
+    name_module.name_key(data)
     read_issuing_distribution_point(data)
 
 
 def json(data: bytes) -> None:
     """JSON: refused, or a value that is written and read again the same."""
     with contextlib.suppress(ValueError):
-        value = _json.parse_json(data)
-        assert _json.parse_json(_json.canonical_json(value)) == value
+        value = strict_json.parse_json(data)
+        assert strict_json.parse_json(strict_json.canonical_json(value)) == value
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {

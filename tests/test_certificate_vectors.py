@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crlcheck._binding import parse_certificate
-from crlcheck._name import canonical_name, format_name
-from crlcheck._pem import pem_blocks
 from crlcheck.demo.encoding import der, encode_extension
+from crlcheck.encoding.names import canonical_name, format_name
+from crlcheck.encoding.pem import pem_blocks
 from crlcheck.errors import CertificateError
 from crlcheck.types import CertificateFacts, DistributionPoint
 from support.certificate_der import ISSUER, encode_attribute, encode_certificate, full_name_point

@@ -13,7 +13,7 @@ from pyasn1.codec.der import decoder
 from pyasn1_modules import rfc5280
 
 from crlcheck import CrlError, RevokedEntry, compile_unverified_crl, open_index
-from crlcheck._pem import looks_like_pem, pem_blocks
+from crlcheck.encoding.pem import looks_like_pem, pem_blocks
 from crlcheck.types import ImageMetadata
 
 ROOT = Path(cryptography_vectors.__file__).parent / "x509"

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from crlcheck._name import name_key
 from crlcheck._points import comparable_uri, point_keys, point_of_name
+from crlcheck.encoding.names import name_key
 from crlcheck.scope import ALL_REASONS, ScopeTable
 from crlcheck.types import CertificateFacts, DistributionPoint, ImageMetadata, UndeterminedCause
 from support.values import (

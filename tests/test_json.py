@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crlcheck._json import canonical_json, members_of, parse_json, typed
+from crlcheck.encoding.strict_json import canonical_json, members_of, parse_json, typed
 
 NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 TEXTS = st.text('[]{}"\\aé\ud800', max_size=9)

@@ -16,7 +16,7 @@ from crlcheck import (
     StoreError,
     compile_crl,
 )
-from crlcheck._json import read_time
+from crlcheck.encoding.strict_json import read_time
 from crlcheck.times import time_text
 from support.crls import authority, make_crl
 

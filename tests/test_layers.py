@@ -29,11 +29,6 @@ FLOORS = (
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # Modules on their way into the folder of that name.
 MOVING = {
-    "_der": "encoding",
-    "_name": "encoding",
-    "_serial": "encoding",
-    "_pem": "encoding",
-    "_json": "encoding",
     "certificate": "x509",
     "signature": "x509",
     "_signature_scheme": "x509",

@@ -14,9 +14,9 @@ from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crlcheck import _name
-from crlcheck._name import canonical_name, format_name, name_hash
 from crlcheck.demo.encoding import der, der_integer, der_oid
+from crlcheck.encoding import names
+from crlcheck.encoding.names import canonical_name, format_name, name_hash
 from support.certificate_der import encode_attribute, encode_name
 
 UTF8, NUMERIC, PRINTABLE, TELETEX, IA5, VISIBLE, UNIVERSAL, BMP = (
@@ -133,7 +133,7 @@ def test_every_character_that_hides_a_combining_one_is_known() -> None:
         if not unicodedata.combining(character)
         and unicodedata.combining(unicodedata.normalize("NFKD", character)[0])
     }
-    assert hidden == set(_name._HIDDEN)
+    assert hidden == set(names._HIDDEN)
 
 
 CN, ORGANIZATION = encode_attribute("a"), encode_attribute("a", oid="2.5.4.10")

@@ -10,8 +10,8 @@ import pytest
 
 from crlcheck import compile_unverified_crl, open_index
 from crlcheck._binding import MAX_SERIAL, NativeImage
-from crlcheck._serial import canonical_serial
 from crlcheck.demo.encoding import der, encode_entry, encode_extension
+from crlcheck.encoding.serials import canonical_serial
 from support.certificate_der import encode_attribute, encode_name
 from support.crls import REVOKED_ON, make_crl
 from support.native import Entry, build, contains, contains_many, parse

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crlcheck._pem import CERTIFICATE, CRL, PemDecoder, looks_like_pem, pem_blocks
+from crlcheck.encoding.pem import CERTIFICATE, CRL, PemDecoder, looks_like_pem, pem_blocks
 from support.pem import BEGIN, END, KEY, LABEL, block, decode_in_chunks
 
 
@@ -371,7 +371,7 @@ def kind_of(line: bytes) -> str:
 
 def read_line_by_line(data: bytes) -> list[bytes] | None:
     """
-    The blocks of LABEL by the rule of ``crlcheck._pem``, as a grammar of lines; None
+    The blocks of LABEL by the rule of ``crlcheck.encoding.pem``, as a grammar of lines; None
     where it is broken.
     """
     lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from crlcheck._pem import PemDecoder, pem_blocks
+from crlcheck.encoding.pem import PemDecoder, pem_blocks
 from support.pem import BEGIN, END, KEY, LABEL, block, decode_in_chunks
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crlcheck._name import names_match
+from crlcheck.encoding.names import names_match
 from crlcheck.scope import (
     ApplicableCrl,
     Coverage,

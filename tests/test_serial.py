@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crlcheck._serial import canonical_serial, parse_serial_text, serial_from_octets
+from crlcheck.encoding.serials import canonical_serial, parse_serial_text, serial_from_octets
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from crlcheck._binding.values import (
     to_optional_bytes,
 )
 from crlcheck._native import ffi, lib
-from crlcheck._serial import serial_from_octets
+from crlcheck.encoding.serials import serial_from_octets
 from crlcheck.types import CertificateFacts, DistributionPoint, IssuingDistributionPoint
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from crlcheck._binding.image import PAGE_SIZE
 from crlcheck._binding.values import raise_for_crl, to_bytes, to_datetime, to_optional_bytes
 from crlcheck._native import ffi, lib
-from crlcheck._serial import serial_from_octets
+from crlcheck.encoding.serials import serial_from_octets
 from crlcheck.types import CrlWarning
 
 

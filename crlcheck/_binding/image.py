@@ -10,7 +10,7 @@ from typing import Any
 
 from crlcheck._binding.values import raise_for_image, to_bytes, to_datetime
 from crlcheck._native import ffi, lib
-from crlcheck._serial import serial_from_octets
+from crlcheck.encoding.serials import serial_from_octets
 from crlcheck.errors import CorruptIndexError
 
 PAGE_SIZE: int = lib.CRLCHECK_PAGE_SIZE

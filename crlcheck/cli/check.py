@@ -10,8 +10,6 @@ from typing import Any
 
 import click
 
-from crlcheck._name import name_hash
-from crlcheck._serial import parse_serial_text
 from crlcheck._wording import count
 from crlcheck.certificate import load_certificates
 from crlcheck.checker import RevocationChecker
@@ -26,6 +24,8 @@ from crlcheck.cli.status import (
     worst_exit_status,
 )
 from crlcheck.cli.text import say, say_json
+from crlcheck.encoding.names import name_hash
+from crlcheck.encoding.serials import parse_serial_text
 from crlcheck.errors import CertificateError, IndexFileError, StoreError
 from crlcheck.index import open_index
 from crlcheck.scope import public_key_hash

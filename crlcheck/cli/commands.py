@@ -11,7 +11,6 @@ from typing import Any
 import click
 
 import crlcheck
-from crlcheck._name import name_text
 from crlcheck._wording import count
 from crlcheck.cli import issuers as issuer_commands
 from crlcheck.cli import operations, stores
@@ -27,6 +26,7 @@ from crlcheck.cli.text import (
     say_json,
 )
 from crlcheck.compiler import BinaryReader, CrlSource
+from crlcheck.encoding.names import name_text
 from crlcheck.publisher import publish_each
 from crlcheck.types import CompileReport, PublishReport
 

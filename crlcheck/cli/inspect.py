@@ -10,7 +10,6 @@ from typing import Any
 from rich.table import Table
 
 from crlcheck._metadata import metadata_to_json
-from crlcheck._name import name_text
 from crlcheck._points import read_issuing_distribution_point
 from crlcheck._wording import (
     count,
@@ -28,6 +27,7 @@ from crlcheck.cli.text import (
     say_json,
 )
 from crlcheck.compiler import compile_unverified_crl
+from crlcheck.encoding.names import name_text
 from crlcheck.errors import CrlError, IndexFileError, StoreError
 from crlcheck.index import RevocationIndex, open_index
 from crlcheck.issuers import describe_issuers

@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from crlcheck._name import name_text
 from crlcheck.catalog import Catalog, IssuerRecord
 from crlcheck.certificate import load_certificate
 from crlcheck.cli.operations import read_published, usage
 from crlcheck.cli.sources import open_target
 from crlcheck.cli.text import say, say_json
+from crlcheck.encoding.names import name_text
 from crlcheck.issuers import (
     IssuerDescription,
     describe_issuers,

@@ -12,14 +12,14 @@ import click
 from rich.table import Column, Table
 
 from crlcheck._comparison import speaking
-from crlcheck._name import name_text
-from crlcheck._serial import parse_serial_text
 from crlcheck._wording import crl_text
 from crlcheck.catalog import CATALOG_NAME, Catalog, Denial, ScopeRecord, Tombstone
 from crlcheck.certificate import load_certificate
 from crlcheck.cli.sources import open_target
 from crlcheck.cli.status import about
 from crlcheck.cli.text import console, say, say_json
+from crlcheck.encoding.names import name_text
+from crlcheck.encoding.serials import parse_serial_text
 from crlcheck.errors import StoreError
 from crlcheck.operations import (
     deny_certificate,

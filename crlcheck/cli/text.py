@@ -11,8 +11,8 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from crlcheck._name import name_text
 from crlcheck._wording import printable
+from crlcheck.encoding.names import name_text
 from crlcheck.types import CompileReport, PublishReport
 
 _WIDTH_OF_FILES = 120

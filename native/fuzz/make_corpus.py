@@ -22,7 +22,6 @@ from pathlib import Path
 import cryptography_vectors
 
 from crlcheck import CrlError, compile_unverified_crl
-from crlcheck._pem import pem_blocks
 from crlcheck.demo.encoding import (
     der,
     der_integer,
@@ -31,6 +30,7 @@ from crlcheck.demo.encoding import (
     encode_entry,
     encode_extension,
 )
+from crlcheck.encoding.pem import pem_blocks
 
 VECTORS = Path(cryptography_vectors.__file__).parent
 # Larger seeds slow a fuzzer down more than they teach it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import textwrap
 
-from crlcheck._pem import CRL, PemDecoder
+from crlcheck.encoding.pem import CRL, PemDecoder
 
 LABEL = CRL
 BEGIN = b"-----BEGIN X509 CRL-----\n"

@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 from datetime import UTC, datetime, timedelta
 
-from crlcheck._name import name_hash
+from crlcheck.encoding.names import name_hash
 from crlcheck.types import (
     CertificateFacts,
     CrlWarning,
