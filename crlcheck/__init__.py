@@ -27,7 +27,7 @@ if _is_main_interpreter is not None and not _is_main_interpreter():
     )
 
 if TYPE_CHECKING:
-    from crlcheck.certificate import (
+    from crlcheck.x509.certificates import (
         load_certificate as load_certificate,
         load_certificates as load_certificates,
     )
@@ -121,7 +121,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "certificate": ("load_certificate", "load_certificates"),
+    "x509.certificates": ("load_certificate", "load_certificates"),
     "checker": ("CheckerStatus", "RevocationChecker", "ScopeStatus"),
     "compiler": ("BinaryReader", "compile_crl", "compile_unverified_crl", "split_crls"),
     "errors": (

@@ -8,12 +8,6 @@ from functools import cached_property
 
 from crlcheck._images import CachedImage
 from crlcheck._path import PathChecker
-from crlcheck._points import (
-    ALL_REASONS,
-    is_named,
-    read_issuing_distribution_point,
-    reasons_of,
-)
 from crlcheck._serial_question import possible_certificates
 from crlcheck._snapshot import Snapshot
 from crlcheck._wording import crl_text
@@ -30,6 +24,12 @@ from crlcheck.types import (
     UndeterminedCause,
 )
 from crlcheck.verdict import untimely
+from crlcheck.x509.distribution_points import (
+    ALL_REASONS,
+    is_named,
+    read_issuing_distribution_point,
+    reasons_of,
+)
 
 
 def examine(

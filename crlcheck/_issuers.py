@@ -17,9 +17,9 @@ import hashlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from crlcheck._key_ids import derived_key_ids
 from crlcheck.encoding.names import directory_name, name_key, names_match
 from crlcheck.types import CertificateFacts, ImageMetadata
+from crlcheck.x509.key_ids import derived_key_ids
 
 
 def public_key_hash(certificate: CertificateFacts) -> bytes:

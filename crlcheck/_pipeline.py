@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, TypedDict
 from crlcheck._binding import PAGE_SIZE, CrlFields, CrlParser, ParsedCrl, SortedEntries
 from crlcheck._bitmap import serialize_bitmap
 from crlcheck._metadata import metadata_to_bytes
-from crlcheck._signature_scheme import signature_scheme
 from crlcheck._source import CrlSource, SourceReader
 from crlcheck._worker import Call, Worker
 from crlcheck.encoding.names import name_hash
 from crlcheck.errors import MalformedCrlError, UnsupportedCrlError
 from crlcheck.types import CertificateFacts, CompileReport, CrlWarning, ImageMetadata
+from crlcheck.x509.signature_schemes import signature_scheme
 
 if TYPE_CHECKING:
-    from crlcheck.signature import TbsVerifier
+    from crlcheck.x509.signatures import TbsVerifier
 
 DEFAULT_MAX_SOURCE_SIZE = 1 << 30
 """Octets of the largest source taken unless more is allowed."""
@@ -247,7 +247,7 @@ class _Reading:
         if self._issuers is None:
             return _UnverifiedTbs()
         # Only here, because it imports `cryptography`.
-        from crlcheck.signature import (
+        from crlcheck.x509.signatures import (
             MIN_RSA_BITS,
             MIN_SMALL_RSA_BITS,
             TbsVerifier,
@@ -285,7 +285,7 @@ class _Reading:
         warnings |= CrlWarning.WEAK_SIGNATURE_HASH if weak else CrlWarning(0)
         key_hash = key_id = None
         if signer is not None:
-            from crlcheck.signature import has_small_rsa_key
+            from crlcheck.x509.signatures import has_small_rsa_key
 
             warnings |= CrlWarning.SMALL_RSA_KEY if has_small_rsa_key(signer) else CrlWarning(0)
             key_hash = hashlib.sha256(signer.subject_public_key_info).digest()

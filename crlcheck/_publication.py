@@ -26,7 +26,6 @@ from crlcheck.catalog import (
     Tombstone,
     delta_fits,
 )
-from crlcheck.certificate import published_certificate
 from crlcheck.compiler import CompiledImage
 from crlcheck.encoding.names import name_text, names_match
 from crlcheck.errors import (
@@ -46,6 +45,7 @@ from crlcheck.index import open_index
 from crlcheck.stores import ObjectStore
 from crlcheck.times import time_text
 from crlcheck.types import CertificateFacts, ImageMetadata, PublishReport
+from crlcheck.x509.certificates import published_certificate
 
 MIN_LOST_ENTRIES = 10
 """A CRL that loses no more entries than this never counts as shrunk."""
@@ -462,7 +462,7 @@ class Publication:
     def _self_signed(self, certificate: CertificateFacts) -> bool | None:
         """Whether a certificate is self-signed, decided once for each publication."""
         # Only here, because it imports `cryptography`.
-        from crlcheck.signature import is_self_signed
+        from crlcheck.x509.signatures import is_self_signed
 
         der = certificate.der
         if der not in self._known_self_signed:

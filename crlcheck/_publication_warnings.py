@@ -10,10 +10,10 @@ from crlcheck._difference import Difference
 from crlcheck._issuers import IssuerKeys, TrustedIssuer
 from crlcheck._wording import count, crl_text
 from crlcheck.catalog import Catalog, IssuerRecord, ScopeRecord
-from crlcheck.certificate import published_certificate
 from crlcheck.encoding.names import name_key, name_text
 from crlcheck.times import time_text
 from crlcheck.types import CertificateFacts, ImageMetadata, PublishWarning, PublishWarningKind
+from crlcheck.x509.certificates import published_certificate
 
 
 def warnings_of(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from crlcheck.certificate import CertificateSource, load_certificate
 from crlcheck.encoding.names import canonical_name, general_name_of_uri
 from crlcheck.types import CertificateFacts, DistributionPoint
+from crlcheck.x509.certificates import CertificateSource, load_certificate
 
 
 def read_issuer(source: CertificateSource) -> tuple[bytes, CertificateFacts | None]:

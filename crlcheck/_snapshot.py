@@ -13,7 +13,6 @@ from datetime import datetime
 
 from crlcheck._images import IMAGE_OVERHEAD, CachedImage, ImageCache
 from crlcheck.catalog import Catalog, Denial, PublishedImage, delta_fits
-from crlcheck.certificate import load_certificate
 from crlcheck.encoding.names import name_key
 from crlcheck.errors import (
     CorruptIndexError,
@@ -23,6 +22,7 @@ from crlcheck.index import RevocationIndex, open_index
 from crlcheck.scope import ScopeTable, TrustedIssuer
 from crlcheck.stores import ObjectStore
 from crlcheck.types import CertificateFacts, ImageMetadata
+from crlcheck.x509.certificates import load_certificate
 
 
 @dataclass(frozen=True, slots=True)

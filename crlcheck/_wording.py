@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from crlcheck._points import read_issuing_distribution_point
 from crlcheck.encoding.names import directory_name, name_text, uniform_resource_identifier
 from crlcheck.types import (
     CertificateFacts,
@@ -14,6 +13,7 @@ from crlcheck.types import (
     ReasonCode,
     UndeterminedCause,
 )
+from crlcheck.x509.distribution_points import read_issuing_distribution_point
 
 REASON_TEXTS = {
     ReasonCode.UNSPECIFIED: "reason unspecified",

@@ -19,7 +19,6 @@ from crlcheck._path import PathChecker
 from crlcheck._results import unavailable, worst
 from crlcheck._serial_question import possible_certificates, read_issuer, read_points
 from crlcheck._snapshot import Trust, snapshot_of_indexes
-from crlcheck.certificate import CertificateSource, load_certificate, load_certificates
 from crlcheck.encoding.names import name_text, names_match
 from crlcheck.errors import IndexClosedError
 from crlcheck.index import RevocationIndex, open_index
@@ -35,6 +34,7 @@ from crlcheck.types import (
     Rule,
     StatusProblem,
 )
+from crlcheck.x509.certificates import CertificateSource, load_certificate, load_certificates
 
 CheckerSource: TypeAlias = (
     str | os.PathLike[str] | ObjectStore | RevocationIndex | Iterable[RevocationIndex]
@@ -456,7 +456,7 @@ def _is_self_signed(certificate: CertificateFacts) -> bool | None:
     try:
         # Imported only here: a checker of a store needs no `cryptography`, because the
         # publisher decided this and the catalog says it.
-        from crlcheck.signature import is_self_signed
+        from crlcheck.x509.signatures import is_self_signed
     except ImportError:
         return None
     return is_self_signed(certificate)

@@ -18,8 +18,8 @@ from typing import IO, Self, Unpack
 
 from crlcheck._pipeline import Chunk, CompileOptions, Options, read_crl
 from crlcheck._source import BinaryReader, CrlSource, split_crls
-from crlcheck.certificate import CertificateSource, load_certificates
 from crlcheck.types import CertificateFacts, CompileReport, ImageMetadata
+from crlcheck.x509.certificates import CertificateSource, load_certificates
 
 __all__ = [
     "BinaryReader",

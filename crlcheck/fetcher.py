@@ -37,13 +37,13 @@ from crlcheck._pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck._publication import is_intact
 from crlcheck._source import DEFAULT_MAX_CRLS
 from crlcheck._swap import read_catalog
-from crlcheck.certificate import CertificateSource
 from crlcheck.encoding.strict_json import members_of, parse_json
 from crlcheck.errors import CrlError, FetchError
 from crlcheck.publisher import PublishOptions, publish_each
 from crlcheck.stores import ObjectStore, open_store
 from crlcheck.times import time_text
 from crlcheck.types import ImageMetadata, PublishReport
+from crlcheck.x509.certificates import CertificateSource
 
 _PREFIX = "fetch/"
 _MAX_REDIRECTS = 3

@@ -15,11 +15,11 @@ from datetime import datetime
 from crlcheck._issuers import public_key_hash
 from crlcheck._swap import change_catalog
 from crlcheck.catalog import Catalog, IssuerRecord, RemovedIssuer
-from crlcheck.certificate import published_certificate
 from crlcheck.encoding.names import name_key, name_text
 from crlcheck.operations import change_store, moment_of
 from crlcheck.stores import ObjectStore, open_store
 from crlcheck.types import CertificateFacts
+from crlcheck.x509.certificates import published_certificate
 
 _log = logging.getLogger(__name__)
 

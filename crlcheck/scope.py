@@ -50,7 +50,9 @@ from crlcheck._issuers import (
     looks_self_signed,
     public_key_hash,
 )
-from crlcheck._points import (
+from crlcheck.encoding.names import directory_name, name_key
+from crlcheck.types import CertificateFacts, DistributionPoint, ImageMetadata, UndeterminedCause
+from crlcheck.x509.distribution_points import (
     ALL_REASONS,
     PointKey,
     is_named,
@@ -60,8 +62,6 @@ from crlcheck._points import (
     read_issuing_distribution_point,
     reasons_of,
 )
-from crlcheck.encoding.names import directory_name, name_key
-from crlcheck.types import CertificateFacts, DistributionPoint, ImageMetadata, UndeterminedCause
 
 __all__ = [
     "ALL_REASONS",

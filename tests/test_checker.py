@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from cryptography.x509 import load_der_x509_certificate
 
-from crlcheck.certificate import CertificateSource, load_certificate
 from crlcheck.compiler import compile_crl, compile_unverified_crl
 from crlcheck.demo.pki import pem_block
 from crlcheck.errors import (
@@ -20,6 +19,7 @@ from crlcheck.errors import (
 )
 from crlcheck.index import open_index
 from crlcheck.types import Policy, RevocationStatus, StaleRule, UndeterminedCause
+from crlcheck.x509.certificates import CertificateSource, load_certificate
 from support.checking import (
     BAD,
     CA,

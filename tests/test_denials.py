@@ -7,11 +7,11 @@ from datetime import timedelta
 
 import pytest
 
-from crlcheck.certificate import load_certificate
 from crlcheck.demo.pki import CertificateAuthority
 from crlcheck.operations import deny_certificate
 from crlcheck.publisher import publish_crl
 from crlcheck.types import CheckResult, Policy, RevocationStatus, UndeterminedCause
+from crlcheck.x509.certificates import load_certificate
 from support.checking import Clock, make_checker, verdict
 from support.memory_store import MemoryStore
 from support.pki import DAY, NOW, make_authority, make_client, make_crl

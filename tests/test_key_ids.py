@@ -11,13 +11,13 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import SubjectKeyIdentifier
 
-from crlcheck._key_ids import derived_key_ids
 from crlcheck.demo.encoding import der, encode_extension
 from crlcheck.demo.pki import CertificateAuthority, sign_crl
 from crlcheck.encoding.der import contents_at
 from crlcheck.publisher import publish_crl
 from crlcheck.scope import Coverage, ScopeTable
 from crlcheck.types import CertificateFacts, Policy, RevocationStatus, Rule, UndeterminedCause
+from crlcheck.x509.key_ids import derived_key_ids
 from support.checking import make_checker, make_index, verdict
 from support.memory_store import MemoryStore
 from support.pki import DAY, NOW, make_authority, make_client, make_crl

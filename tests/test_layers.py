@@ -29,11 +29,6 @@ FLOORS = (
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # Modules on their way into the folder of that name.
 MOVING = {
-    "certificate": "x509",
-    "signature": "x509",
-    "_signature_scheme": "x509",
-    "_points": "x509",
-    "_key_ids": "x509",
     "_object_store": "stores",
     "_s3": "stores",
     "_s3_get": "stores",

@@ -14,10 +14,10 @@ from urllib.parse import quote
 import pytest
 from cryptography import x509
 
-from crlcheck.certificate import CertificateSource, load_certificate, load_certificates
 from crlcheck.demo.encoding import der_integer
 from crlcheck.demo.pki import pem_block
 from crlcheck.errors import CertificateError
+from crlcheck.x509.certificates import CertificateSource, load_certificate, load_certificates
 from support.certificate_der import encode_certificate
 
 LEAF, INTERMEDIATE, ROOT = (encode_certificate(serial=der_integer(n)) for n in (1, 2, 3))
@@ -235,7 +235,7 @@ def test_loading_a_certificate_leaves_cryptography_alone() -> None:
     Reading PEM and DER imports no cryptography: a cold start does not pay for it.
     """
     code = (
-        "import sys; from crlcheck.certificate import load_certificate; "
+        "import sys; from crlcheck.x509.certificates import load_certificate; "
         f"load_certificate(bytes.fromhex({LEAF_PEM.hex()!r})); "
         "sys.exit('cryptography' in sys.modules)"
     )

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from crlcheck.catalog import CATALOG_NAME
-from crlcheck.certificate import load_certificate
 from crlcheck.checker import RevocationChecker
 from crlcheck.errors import CrlRollbackError, CrlShrinkError, StoreUnavailableError
 from crlcheck.issuers import remove_issuer, set_issuer
@@ -22,6 +21,7 @@ from crlcheck.operations import (
 )
 from crlcheck.rejections import read_rejections
 from crlcheck.types import Policy, RevocationStatus, Rule, UndeterminedCause
+from crlcheck.x509.certificates import load_certificate
 from support.memory_store import MemoryStore
 from support.pki import DAY, NOW, delta_of, make_authority, make_client, make_crl
 from support.publishing import CA, catalog_of, images_of, publish

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from crlcheck import certificate
 from crlcheck._binding import parse_certificate
 from crlcheck.catalog import CATALOG_NAME, IssuerRecord
 from crlcheck.demo.pki import pem_block
@@ -31,6 +30,7 @@ from crlcheck.publisher import publish_each
 from crlcheck.rejections import read_rejections
 from crlcheck.stores import LocalStore
 from crlcheck.types import CertificateFacts, PublishReport
+from crlcheck.x509 import certificates as certificate_module
 from support.memory_store import MemoryStore
 from support.pki import (
     DAY,
@@ -66,7 +66,7 @@ def test_issuers_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
         read.append(der)
         return parse_certificate(der)
 
-    monkeypatch.setattr(certificate, "parse_certificate", counted)
+    monkeypatch.setattr(certificate_module, "parse_certificate", counted)
     store = MemoryStore()
     publish(store, make_crl(CA, 1), issuer=[CA.der, OTHER_CA.der])
     assert read == [CA.der, OTHER_CA.der]
@@ -76,7 +76,7 @@ def test_issuers_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     results = publish_each(file, store, issuer=[CA.der, OTHER_CA.der], now=NOW)
     assert [isinstance(one, PublishReport) for _, one in results] == [True, True]
     assert read == [CA.der, OTHER_CA.der]
-    facts = certificate.load_certificates([CA.der, OTHER_CA.der])
+    facts = certificate_module.load_certificates([CA.der, OTHER_CA.der])
     read.clear()
     publish(store, make_crl(CA, 3), issuer=facts)
     assert read == []

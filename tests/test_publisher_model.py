@@ -22,12 +22,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from crlcheck import _publication, _swap
 from crlcheck._publication import Publication, PublishRules
 from crlcheck.catalog import CATALOG_NAME, Catalog
-from crlcheck.certificate import load_certificates
 from crlcheck.compiler import CompiledImage, compile_to_temporary
 from crlcheck.demo.pki import CertificateAuthority
 from crlcheck.errors import CrlError, MalformedCrlError
 from crlcheck.operations import clean_up
 from crlcheck.publisher import publish_crl
+from crlcheck.x509.certificates import load_certificates
 from support.interleaving import Actor, Command, SteppedStore
 from support.pki import NOW, delta_of, make_crl
 from support.publishing import CA, OTHER_CA

@@ -15,11 +15,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import mldsa
 from cryptography.x509.oid import NameOID
 
-from crlcheck import signature
 from crlcheck.demo.encoding import der, der_oid
 from crlcheck.demo.pki import CertificateAuthority, KeyType
 from crlcheck.errors import UnsupportedCrlError
-from crlcheck.signature import TbsVerifier, candidate_issuers, signature_scheme
+from crlcheck.x509 import signatures as signature_module
+from crlcheck.x509.signatures import TbsVerifier, candidate_issuers, signature_scheme
 from support.signed_crl import SignedCrl, facts_of, make_crl, refusal
 
 KEY_TYPES: tuple[KeyType, ...] = get_args(KeyType)
@@ -64,7 +64,7 @@ def test_any_flipped_bit_is_refused(
     authorities: dict[str, CertificateAuthority], key_type: str
 ) -> None:
     """
-    One flipped bit, anywhere in the signed bytes or the signature, voids it; so
+    One flipped bit, anywhere in the signed bytes or the signature_module, voids it; so
     do signatures that are cut short, too long or empty.
     """
     signer = authorities[key_type]
@@ -133,7 +133,7 @@ def test_a_large_message_is_kept_on_disk(
     crl = SignedCrl.parse(make_crl(signer))
     issuer = facts_of(signer.certificate)
     for limit in (1, len(crl.tbs) - 1, len(crl.tbs), len(crl.tbs) + 1):
-        monkeypatch.setattr(signature, "MAX_SPOOLED_IN_MEMORY", limit)
+        monkeypatch.setattr(signature_module, "MAX_SPOOLED_IN_MEMORY", limit)
         assert crl.verify([issuer]).der == signer.der
         broken = dataclasses.replace(crl, tbs=crl.tbs + b"\0")
         assert refusal(broken, issuer).reason == "bad_signature"
@@ -147,7 +147,7 @@ def test_an_abandoned_verifier_keeps_nothing(
     verification is misuse rather than a verdict on nothing.
     """
     signer = authorities["ed25519"]
-    monkeypatch.setattr(signature, "MAX_SPOOLED_IN_MEMORY", 1)
+    monkeypatch.setattr(signature_module, "MAX_SPOOLED_IN_MEMORY", 1)
     crl = SignedCrl.parse(make_crl(signer))
     scheme = signature_scheme(crl.algorithm_identifier, allow_sha1=False)
     with TbsVerifier(scheme, [facts_of(signer.certificate)]) as verifier:

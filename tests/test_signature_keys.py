@@ -12,13 +12,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from crlcheck.demo.encoding import der, der_oid, encode_pss_algorithm
 from crlcheck.demo.pki import CertificateAuthority, KeyType
 from crlcheck.errors import CrlSignatureError
-from crlcheck.signature import (
+from crlcheck.types import CertificateFacts
+from crlcheck.x509.signatures import (
     MIN_SMALL_RSA_BITS,
     TbsVerifier,
     is_self_signed,
     signature_scheme,
 )
-from crlcheck.types import CertificateFacts
 from support.signed_crl import SignedCrl, facts_of, make_crl, public_key_info, refusal
 
 KEY_TYPES: tuple[KeyType, ...] = get_args(KeyType)

@@ -14,7 +14,7 @@ from crlcheck.demo.encoding import HASH_OIDS, der, der_integer, der_oid, encode_
 from crlcheck.demo.pki import CertificateAuthority, KeyType
 from crlcheck.demo.signing import Signer, default_hash_name
 from crlcheck.errors import UnsupportedCrlError
-from crlcheck.signature import SignatureScheme, TbsVerifier, signature_scheme
+from crlcheck.x509.signatures import SignatureScheme, TbsVerifier, signature_scheme
 from support.signed_crl import SignedCrl, facts_of, make_crl, refusal
 
 KEY_TYPES: tuple[KeyType, ...] = get_args(KeyType)

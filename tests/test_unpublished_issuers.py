@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from crlcheck._swap import read_catalog, swap
-from crlcheck.certificate import load_certificate
 from crlcheck.demo.encoding import encode_extension
 from crlcheck.demo.pki import CertificateAuthority
 from crlcheck.errors import CertificateError
@@ -24,6 +23,7 @@ from crlcheck.types import (
     RevocationStatus,
     UndeterminedCause,
 )
+from crlcheck.x509.certificates import load_certificate
 from support.checking import CA, make_checker, verdict
 from support.memory_store import MemoryStore
 from support.pki import NOW, make_authority, make_client, make_crl

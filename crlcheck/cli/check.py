@@ -11,7 +11,6 @@ from typing import Any
 import click
 
 from crlcheck._wording import count
-from crlcheck.certificate import load_certificates
 from crlcheck.checker import RevocationChecker
 from crlcheck.cli.operations import read_published
 from crlcheck.cli.sources import is_store, open_target
@@ -30,6 +29,7 @@ from crlcheck.errors import CertificateError, IndexFileError, StoreError
 from crlcheck.index import open_index
 from crlcheck.scope import public_key_hash
 from crlcheck.types import CertificateFacts, CheckResult, ImageMetadata, RevocationStatus
+from crlcheck.x509.certificates import load_certificates
 
 _COLORS = {
     RevocationStatus.REVOKED: "red",

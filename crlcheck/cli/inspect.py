@@ -10,7 +10,6 @@ from typing import Any
 from rich.table import Table
 
 from crlcheck._metadata import metadata_to_json
-from crlcheck._points import read_issuing_distribution_point
 from crlcheck._wording import (
     count,
     general_name_text,
@@ -33,6 +32,7 @@ from crlcheck.index import RevocationIndex, open_index
 from crlcheck.issuers import describe_issuers
 from crlcheck.times import time_text
 from crlcheck.types import ImageMetadata
+from crlcheck.x509.distribution_points import read_issuing_distribution_point
 
 _IMAGE_MAGIC = b"\x89CRLX\r\n\x1a"
 _UNVERIFIED = "not verified: nobody has checked the signature here"

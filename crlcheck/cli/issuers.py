@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from crlcheck.catalog import Catalog, IssuerRecord
-from crlcheck.certificate import load_certificate
 from crlcheck.cli.operations import read_published, usage
 from crlcheck.cli.sources import open_target
 from crlcheck.cli.text import say, say_json
@@ -21,6 +20,7 @@ from crlcheck.issuers import (
     set_issuer,
 )
 from crlcheck.times import time_text
+from crlcheck.x509.certificates import load_certificate
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 _note_option = click.option("--note", default="", help="Why, for whoever reads it later.")

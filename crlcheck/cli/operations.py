@@ -14,7 +14,6 @@ from rich.table import Column, Table
 from crlcheck._comparison import speaking
 from crlcheck._wording import crl_text
 from crlcheck.catalog import CATALOG_NAME, Catalog, Denial, ScopeRecord, Tombstone
-from crlcheck.certificate import load_certificate
 from crlcheck.cli.sources import open_target
 from crlcheck.cli.status import about
 from crlcheck.cli.text import console, say, say_json
@@ -32,6 +31,7 @@ from crlcheck.rejections import read_rejections
 from crlcheck.settings import read_duration
 from crlcheck.stores import ObjectStore
 from crlcheck.times import time_text
+from crlcheck.x509.certificates import load_certificate
 
 _PATH = click.Path(path_type=Path)
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")

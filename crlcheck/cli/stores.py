@@ -14,7 +14,6 @@ from crlcheck._pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck._snapshot import Trust, snapshot_of_catalog
 from crlcheck._wording import count
 from crlcheck.catalog import CATALOG_NAME, Catalog
-from crlcheck.certificate import load_certificates
 from crlcheck.cli.operations import usage
 from crlcheck.cli.options import compile_options, given_options, issuer_option, max_crls_option
 from crlcheck.cli.sources import open_target
@@ -28,6 +27,7 @@ from crlcheck.operations import advance_generation, clean_up
 from crlcheck.settings import read_duration
 from crlcheck.stores import ObjectStore
 from crlcheck.times import time_text
+from crlcheck.x509.certificates import load_certificates
 
 _PATH = click.Path(path_type=Path)
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")

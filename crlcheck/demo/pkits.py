@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from crlcheck.certificate import load_certificate
 from crlcheck.compiler import compile_crl
 from crlcheck.errors import (
     CertificateError,
@@ -15,6 +14,7 @@ from crlcheck.errors import (
     MalformedCrlError,
     UnsupportedCrlError,
 )
+from crlcheck.x509.certificates import load_certificate
 
 
 @dataclass(frozen=True, slots=True)

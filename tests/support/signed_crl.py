@@ -16,8 +16,8 @@ from pyasn1_modules import rfc5280
 
 from crlcheck.demo.pki import CertificateAuthority, encode_entry, sign_crl
 from crlcheck.errors import CrlSignatureError
-from crlcheck.signature import TbsVerifier, candidate_issuers, signature_scheme
 from crlcheck.types import CertificateFacts
+from crlcheck.x509.signatures import TbsVerifier, candidate_issuers, signature_scheme
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 

@@ -21,16 +21,16 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa,
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from crlcheck._signature_scheme import (
+from crlcheck.encoding.der import contents_at
+from crlcheck.encoding.names import name_key, name_text, names_match
+from crlcheck.errors import CrlSignatureError, UnsupportedCrlError
+from crlcheck.types import CertificateFacts
+from crlcheck.x509.signature_schemes import (
     BytesLike,
     SignatureScheme,
     check_rsa_key,
     signature_scheme,
 )
-from crlcheck.encoding.der import contents_at
-from crlcheck.encoding.names import name_key, name_text, names_match
-from crlcheck.errors import CrlSignatureError, UnsupportedCrlError
-from crlcheck.types import CertificateFacts
 
 __all__ = [
     "SignatureScheme",

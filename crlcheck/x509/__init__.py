@@ -1,0 +1,1 @@
+"""Certificates and signatures: reading, verifying, and what they say of keys and CRLs."""
