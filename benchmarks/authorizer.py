@@ -39,7 +39,7 @@ _ROOT = Path(__file__).parents[1]
 PROGRAMS = {
     "interpreter": "print('ready', flush=True)",
     "imports": "import lambda_authorizer.handler; print('ready', flush=True)",
-    "own_get": "from crlcheck._s3_get import S3Getter; print('ready', flush=True)",
+    "own_get": "from crlcheck.stores.s3_http import S3Getter; print('ready', flush=True)",
     "botocore_signer": (
         "import urllib3, botocore.auth, botocore.awsrequest, botocore.credentials; "
         "urllib3.PoolManager(); print('ready', flush=True)"

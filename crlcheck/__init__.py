@@ -88,7 +88,7 @@ if TYPE_CHECKING:
         read_rejections as read_rejections,
         rejection_cause as rejection_cause,
     )
-    from crlcheck.stores import (
+    from crlcheck.stores.__init__ import (
         LocalStore as LocalStore,
         ObjectStore as ObjectStore,
         S3Store as S3Store,
@@ -161,7 +161,7 @@ _HOMES = {
     ),
     "publisher": ("publish_crl", "publish_each"),
     "rejections": ("Rejection", "read_rejections", "rejection_cause"),
-    "stores": ("LocalStore", "ObjectStore", "S3Store", "StoredObject", "open_store"),
+    "stores.__init__": ("LocalStore", "ObjectStore", "S3Store", "StoredObject", "open_store"),
     "types": (
         "CertificateFacts",
         "CheckResult",

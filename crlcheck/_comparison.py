@@ -14,7 +14,7 @@ from crlcheck.catalog import PublishedImage, ScopeRecord
 from crlcheck.compiler import CompiledImage
 from crlcheck.errors import CrlCheckError
 from crlcheck.index import RevocationIndex, open_index
-from crlcheck.stores import ObjectStore
+from crlcheck.stores.__init__ import ObjectStore
 from crlcheck.types import ImageMetadata
 
 RECENT = timedelta(days=90)

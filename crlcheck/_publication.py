@@ -42,7 +42,7 @@ from crlcheck.errors import (
     UnsupportedCrlError,
 )
 from crlcheck.index import open_index
-from crlcheck.stores import ObjectStore
+from crlcheck.stores.__init__ import ObjectStore
 from crlcheck.times import time_text
 from crlcheck.types import CertificateFacts, ImageMetadata, PublishReport
 from crlcheck.x509.certificates import published_certificate

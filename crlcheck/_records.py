@@ -15,10 +15,10 @@ from datetime import datetime
 from typing import Any
 
 from crlcheck._metadata import METADATA_MEMBERS, metadata_from_json, metadata_to_json
-from crlcheck._object_store import check_name
 from crlcheck.encoding.names import name_key
 from crlcheck.encoding.strict_json import members_of, read_time, take, take_time, typed
 from crlcheck.errors import CorruptIndexError
+from crlcheck.stores.object_store import check_name
 from crlcheck.times import time_text
 from crlcheck.types import ImageMetadata
 

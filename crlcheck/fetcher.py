@@ -32,7 +32,6 @@ from typing import Any, Unpack
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from crlcheck._comparison import speaking
-from crlcheck._deadline import TimedSocket, connect, resolve, secure
 from crlcheck._pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck._publication import is_intact
 from crlcheck._source import DEFAULT_MAX_CRLS
@@ -40,7 +39,8 @@ from crlcheck._swap import read_catalog
 from crlcheck.encoding.strict_json import members_of, parse_json
 from crlcheck.errors import CrlError, FetchError
 from crlcheck.publisher import PublishOptions, publish_each
-from crlcheck.stores import ObjectStore, open_store
+from crlcheck.stores.__init__ import ObjectStore, open_store
+from crlcheck.stores.deadline import TimedSocket, connect, resolve, secure
 from crlcheck.times import time_text
 from crlcheck.types import ImageMetadata, PublishReport
 from crlcheck.x509.certificates import CertificateSource

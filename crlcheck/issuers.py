@@ -17,7 +17,7 @@ from crlcheck._swap import change_catalog
 from crlcheck.catalog import Catalog, IssuerRecord, RemovedIssuer
 from crlcheck.encoding.names import name_key, name_text
 from crlcheck.operations import change_store, moment_of
-from crlcheck.stores import ObjectStore, open_store
+from crlcheck.stores.__init__ import ObjectStore, open_store
 from crlcheck.types import CertificateFacts
 from crlcheck.x509.certificates import published_certificate
 

@@ -16,7 +16,7 @@ from crlcheck.errors import (
     StoreUnavailableError,
 )
 from crlcheck.index import open_index
-from crlcheck.stores import ObjectStore, open_store
+from crlcheck.stores.__init__ import ObjectStore, open_store
 
 _MAX_TRIES = 5
 

@@ -26,7 +26,7 @@ from crlcheck._source import CHUNK_SIZE, DEFAULT_MAX_CRLS, BinaryReader, split_c
 from crlcheck.compiler import CompiledImage, CompileOptions, CrlSource, compile_to_temporary
 from crlcheck.errors import CrlError
 from crlcheck.rejections import clear_rejection, record_rejection
-from crlcheck.stores import ObjectStore, open_store
+from crlcheck.stores.__init__ import ObjectStore, open_store
 from crlcheck.times import Moment, given_time
 from crlcheck.types import CertificateFacts, PublishReport
 from crlcheck.x509.certificates import CertificateSource, load_certificates

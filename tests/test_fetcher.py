@@ -26,7 +26,7 @@ from crlcheck.errors import FetchError, StoreUnavailableError
 from crlcheck.fetcher import FetchLimits, fetch
 from crlcheck.operations import remove_scope, reset_scope
 from crlcheck.rejections import read_rejections
-from crlcheck.stores import LocalStore
+from crlcheck.stores.__init__ import LocalStore
 from crlcheck.types import PublishReport
 from support.attacks import ATTACKS, Attack, attacking, seconds_of
 from support.events import s3_event

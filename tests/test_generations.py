@@ -28,7 +28,7 @@ from crlcheck.operations import (
     remove_scope,
     reset_scope,
 )
-from crlcheck.stores import LocalStore
+from crlcheck.stores.__init__ import LocalStore
 from crlcheck.types import RevocationStatus
 from support.checking import make_checker
 from support.memory_store import MemoryStore

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crlcheck._object_store import check_name, check_prefix, is_object_name
+from crlcheck.stores.object_store import check_name, check_prefix, is_object_name
 
 # A letter, what separates, what must not stand first, and what must not stand anywhere.
 TELLING = "a/. \n\x1f\x7f\x80\ud800\udfff\ue000\U0010ffff"

@@ -16,7 +16,7 @@ from crlcheck.demo.encoding import encode_extension
 from crlcheck.index import open_index
 from crlcheck.operations import clean_up
 from crlcheck.publisher import publish_crl
-from crlcheck.stores import LocalStore, ObjectStore, S3Store
+from crlcheck.stores.__init__ import LocalStore, ObjectStore, S3Store
 from support.moto_server import S3Environment
 from support.pki import make_crl
 from support.publish_worker import publisher

@@ -16,7 +16,7 @@ from crlcheck.errors import (
     PreconditionFailedError,
     StoreUnavailableError,
 )
-from crlcheck.stores import LocalStore
+from crlcheck.stores.__init__ import LocalStore
 from crlcheck.types import PublishReport
 from support.memory_store import MemoryStore
 from support.pki import (

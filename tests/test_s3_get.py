@@ -17,11 +17,11 @@ from typing import Any, ClassVar
 
 import pytest
 
-from crlcheck import _object_store, _s3, _s3_get
-from crlcheck._s3_get import S3Getter, S3RefusalError, S3SilenceError
 from crlcheck.demo.tls import server_certificate
 from crlcheck.errors import StoreUnavailableError
-from crlcheck.stores import S3Store
+from crlcheck.stores.__init__ import S3Store, object_store, s3_http
+from crlcheck.stores.__init__ import s3 as s3_module
+from crlcheck.stores.s3_http import S3Getter, S3RefusalError, S3SilenceError
 from support.attacks import ATTACKS, Attack, attacking, seconds_of
 from support.fault_proxy import SLOW_BODY, Fault, FaultProxy, fault_proxy
 from support.moto_server import S3Environment, make_client
@@ -164,8 +164,8 @@ def test_a_large_object_is_read_in_parts(
     """
     Whatever the size, and whatever memory they are read into, the parts make the object.
     """
-    monkeypatch.setattr(_s3, "_PART", 1000)
-    monkeypatch.setattr(_object_store, "_HUGE_PAGES_FROM", huge_pages_from)
+    monkeypatch.setattr(s3_module, "_PART", 1000)
+    monkeypatch.setattr(object_store, "_HUGE_PAGES_FROM", huge_pages_from)
     store = S3Store(f"s3://{s3.bucket}/p")
     assert store._getter is not None
     body = bytes(number * 7 % 251 for number in range(size))
@@ -180,7 +180,7 @@ def test_where_no_more_threads_can_be_had_fewer_read_the_parts(
     """
     A limit of the system costs time, not the image.
     """
-    monkeypatch.setattr(_s3, "_PART", 1000)
+    monkeypatch.setattr(s3_module, "_PART", 1000)
     body = bytes(number * 7 % 251 for number in range(9001))
     s3.client.put_object(Bucket=s3.bucket, Key="p/image", Body=body)
     started: list[str] = []
@@ -221,7 +221,7 @@ def test_parts_of_two_states_are_never_put_together(
     """
     An object that is replaced while it is read is not read at all.
     """
-    monkeypatch.setattr(_s3, "_PART", 5000)
+    monkeypatch.setattr(s3_module, "_PART", 5000)
 
     def replace(body: bytes) -> bytes:
         s3.client.put_object(Bucket=s3.bucket, Key="p/image", Body=b"x" * 9001)
@@ -239,7 +239,7 @@ def test_a_part_that_is_short_is_read_again(
     """
     A body that breaks off costs another attempt of that part alone.
     """
-    monkeypatch.setattr(_s3, "_PART", 5000)
+    monkeypatch.setattr(s3_module, "_PART", 5000)
     proxy.methods.clear()
     proxy.faults.extend([Fault(part=1), Fault(part=0.5)])
     assert behind.load("image") == bytes(9001)
@@ -269,7 +269,7 @@ def test_a_slow_body_is_left_in_time(
         store = S3Store(behind.url, load_seconds=1.0)
         assert store._getter is None
         store.read("image")  # imports what it needs
-    monkeypatch.setattr(_s3, "_READ_SECONDS", 1.0)
+    monkeypatch.setattr(s3_module, "_READ_SECONDS", 1.0)
     proxy.always = SLOW_BODY
     started = time.monotonic()
     arguments = ["image", "?"] if operation == "read_if_changed" else ["image"]
@@ -356,7 +356,7 @@ def test_a_connection_is_used_again(keep_alive: ThreadingHTTPServer) -> None:
     own.get("a", deadline=far())
     assert own._idle
     time.sleep(0.1)
-    assert _s3_get._has_ended(own._idle[-1][1])
+    assert s3_http._has_ended(own._idle[-1][1])
     assert own.get("a", deadline=far()).body == b"ok"
     assert len(_KeepAlive.connections) == 2
 

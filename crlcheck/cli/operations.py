@@ -29,7 +29,7 @@ from crlcheck.operations import (
 )
 from crlcheck.rejections import read_rejections
 from crlcheck.settings import read_duration
-from crlcheck.stores import ObjectStore
+from crlcheck.stores.__init__ import ObjectStore
 from crlcheck.times import time_text
 from crlcheck.x509.certificates import load_certificate
 

@@ -25,7 +25,7 @@ from crlcheck.fetcher import FetchLimits, check_url, fetch
 from crlcheck.mirror import mirror_store
 from crlcheck.operations import advance_generation, clean_up
 from crlcheck.settings import read_duration
-from crlcheck.stores import ObjectStore
+from crlcheck.stores.__init__ import ObjectStore
 from crlcheck.times import time_text
 from crlcheck.x509.certificates import load_certificates
 

@@ -10,9 +10,9 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from crlcheck._object_store import check_name, check_prefix, check_write
 from crlcheck.errors import PreconditionFailedError
-from crlcheck.stores import StoredObject
+from crlcheck.stores.__init__ import StoredObject
+from crlcheck.stores.object_store import check_name, check_prefix, check_write
 
 
 class MemoryStore:

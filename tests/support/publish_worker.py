@@ -15,7 +15,7 @@ from pathlib import Path
 
 from crlcheck.errors import CrlError
 from crlcheck.publisher import publish_crl
-from crlcheck.stores import LocalStore, ObjectStore, open_store
+from crlcheck.stores.__init__ import LocalStore, ObjectStore, open_store
 
 
 def publisher(*arguments: object) -> subprocess.Popen[str]:

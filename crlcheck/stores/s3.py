@@ -19,7 +19,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from crlcheck._object_store import (
+from crlcheck.errors import PreconditionFailedError, StoreError, StoreUnavailableError
+from crlcheck.settings import S3Location
+from crlcheck.stores.object_store import (
     StoredObject,
     check_name,
     check_prefix,
@@ -27,9 +29,7 @@ from crlcheck._object_store import (
     is_object_name,
     make_room,
 )
-from crlcheck._s3_get import S3Answer, S3Getter, S3RefusalError, S3SilenceError, Sink
-from crlcheck.errors import PreconditionFailedError, StoreError, StoreUnavailableError
-from crlcheck.settings import S3Location
+from crlcheck.stores.s3_http import S3Answer, S3Getter, S3RefusalError, S3SilenceError, Sink
 
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError

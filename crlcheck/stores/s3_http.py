@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from crlcheck._deadline import TimedSocket, connect, resolve, secure
+from crlcheck.stores.deadline import TimedSocket, connect, resolve, secure
 
 if TYPE_CHECKING:
     from ssl import SSLContext

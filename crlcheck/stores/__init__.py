@@ -2,7 +2,7 @@
 Where images and the catalog are kept: a directory or an S3 prefix.
 
 Both give the same guarantees (see ObjectStore), so everything above this module
-works on either. The S3 half is in ``crlcheck._s3``.
+works on either. The S3 half is in ``crlcheck.stores.s3``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
-from crlcheck._object_store import (
+from crlcheck.errors import PreconditionFailedError, StoreUnavailableError
+from crlcheck.settings import is_s3_url
+from crlcheck.stores.object_store import (
     ObjectStore,
     StoredObject,
     check_name,
@@ -30,9 +32,7 @@ from crlcheck._object_store import (
     is_object_name,
     make_room,
 )
-from crlcheck._s3 import S3Store
-from crlcheck.errors import PreconditionFailedError, StoreUnavailableError
-from crlcheck.settings import is_s3_url
+from crlcheck.stores.s3 import S3Store
 
 __all__ = ["LocalStore", "ObjectStore", "S3Store", "StoredObject", "open_store"]
 
