@@ -65,7 +65,7 @@ if TYPE_CHECKING:
         UnsupportedIndexVersionError as UnsupportedIndexVersionError,
     )
     from crlcheck.fetcher import FetchLimits as FetchLimits, check_url as check_url, fetch as fetch
-    from crlcheck.index import RevocationIndex as RevocationIndex, open_index as open_index
+    from crlcheck.image.index import RevocationIndex as RevocationIndex, open_index as open_index
     from crlcheck.issuers import (
         readmit_issuer as readmit_issuer,
         remove_issuer as remove_issuer,
@@ -147,7 +147,7 @@ _HOMES = {
         "UnsupportedIndexVersionError",
     ),
     "fetcher": ("FetchLimits", "check_url", "fetch"),
-    "index": ("RevocationIndex", "open_index"),
+    "image.index": ("RevocationIndex", "open_index"),
     "issuers": ("readmit_issuer", "remove_issuer", "set_issuer", "withdraw_issuers"),
     "mirror": ("MirrorReport", "mirror_store"),
     "operations": (

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 
-from crlcheck._difference import Difference, Listing, compare, revokes_more
 from crlcheck.catalog import PublishedImage, ScopeRecord
 from crlcheck.compiler import CompiledImage
 from crlcheck.errors import CrlCheckError
-from crlcheck.index import RevocationIndex, open_index
+from crlcheck.image.diff import Difference, Listing, compare, revokes_more
+from crlcheck.image.index import RevocationIndex, open_index
 from crlcheck.stores.__init__ import ObjectStore
 from crlcheck.types import ImageMetadata
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 from crlcheck import _polling
 from crlcheck.errors import IndexFileError, StoreError, StoreUnavailableError
-from crlcheck.index import RevocationIndex
+from crlcheck.image.index import RevocationIndex
 from crlcheck.types import ImageMetadata
 
 IMAGE_OVERHEAD = 16 << 10

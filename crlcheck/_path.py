@@ -44,7 +44,7 @@ from crlcheck._results import (
 from crlcheck._snapshot import Snapshot
 from crlcheck._wording import crl_text
 from crlcheck.errors import CrlCheckError, StoreUnavailableError
-from crlcheck.index import RevocationIndex
+from crlcheck.image.index import RevocationIndex
 from crlcheck.scope import ApplicableCrl, Coverage, IssuerCertificate, IssuerKey, public_key_hash
 from crlcheck.types import (
     CertificateFacts,

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, TypedDict
 
 from crlcheck._binding import PAGE_SIZE, CrlFields, CrlParser, ParsedCrl, SortedEntries
 from crlcheck._bitmap import serialize_bitmap
-from crlcheck._metadata import metadata_to_bytes
 from crlcheck._source import CrlSource, SourceReader
 from crlcheck._worker import Call, Worker
 from crlcheck.encoding.names import name_hash
 from crlcheck.errors import MalformedCrlError, UnsupportedCrlError
+from crlcheck.image.metadata import metadata_to_bytes
 from crlcheck.types import CertificateFacts, CompileReport, CrlWarning, ImageMetadata
 from crlcheck.x509.signature_schemes import signature_scheme
 

@@ -41,7 +41,7 @@ from crlcheck.errors import (
     StoreUnavailableError,
     UnsupportedCrlError,
 )
-from crlcheck.index import open_index
+from crlcheck.image.index import open_index
 from crlcheck.stores.__init__ import ObjectStore
 from crlcheck.times import time_text
 from crlcheck.types import CertificateFacts, ImageMetadata, PublishReport

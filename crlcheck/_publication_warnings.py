@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 
 from crlcheck._comparison import RECENT, speaking
-from crlcheck._difference import Difference
 from crlcheck._issuers import IssuerKeys, TrustedIssuer
 from crlcheck._wording import count, crl_text
 from crlcheck.catalog import Catalog, IssuerRecord, ScopeRecord
 from crlcheck.encoding.names import name_key, name_text
+from crlcheck.image.diff import Difference
 from crlcheck.times import time_text
 from crlcheck.types import CertificateFacts, ImageMetadata, PublishWarning, PublishWarningKind
 from crlcheck.x509.certificates import published_certificate

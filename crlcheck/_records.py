@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from crlcheck._metadata import METADATA_MEMBERS, metadata_from_json, metadata_to_json
 from crlcheck.encoding.names import name_key
 from crlcheck.encoding.strict_json import members_of, read_time, take, take_time, typed
 from crlcheck.errors import CorruptIndexError
+from crlcheck.image.metadata import METADATA_MEMBERS, metadata_from_json, metadata_to_json
 from crlcheck.stores.object_store import check_name
 from crlcheck.times import time_text
 from crlcheck.types import ImageMetadata

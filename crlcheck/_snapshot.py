@@ -18,7 +18,7 @@ from crlcheck.errors import (
     CorruptIndexError,
     IndexFileError,
 )
-from crlcheck.index import RevocationIndex, open_index
+from crlcheck.image.index import RevocationIndex, open_index
 from crlcheck.scope import ScopeTable, TrustedIssuer
 from crlcheck.stores.__init__ import ObjectStore
 from crlcheck.types import CertificateFacts, ImageMetadata

@@ -21,7 +21,7 @@ from crlcheck._serial_question import possible_certificates, read_issuer, read_p
 from crlcheck._snapshot import Trust, snapshot_of_indexes
 from crlcheck.encoding.names import name_text, names_match
 from crlcheck.errors import IndexClosedError
-from crlcheck.index import RevocationIndex, open_index
+from crlcheck.image.index import RevocationIndex, open_index
 from crlcheck.scope import TrustedIssuer, is_self_issued
 from crlcheck.stores.__init__ import ObjectStore, open_store
 from crlcheck.times import time_text

@@ -15,7 +15,7 @@ from crlcheck.errors import (
     StoreError,
     StoreUnavailableError,
 )
-from crlcheck.index import open_index
+from crlcheck.image.index import open_index
 from crlcheck.stores.__init__ import ObjectStore, open_store
 
 _MAX_TRIES = 5

@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from typing import Unpack
 
 from crlcheck._comparison import difference
-from crlcheck._difference import Difference
 from crlcheck._pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck._publication import Publication, PublishRules, check_publishable
 from crlcheck._publication_warnings import (
@@ -25,6 +24,7 @@ from crlcheck._publication_warnings import (
 from crlcheck._source import CHUNK_SIZE, DEFAULT_MAX_CRLS, BinaryReader, split_crls
 from crlcheck.compiler import CompiledImage, CompileOptions, CrlSource, compile_to_temporary
 from crlcheck.errors import CrlError
+from crlcheck.image.diff import Difference
 from crlcheck.rejections import clear_rejection, record_rejection
 from crlcheck.stores.__init__ import ObjectStore, open_store
 from crlcheck.times import Moment, given_time

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from crlcheck import compile_crl, open_index
-from crlcheck.index import RevocationIndex
+from crlcheck.image.index import RevocationIndex
 from support.crls import authority, make_crl
 from support.format_reader import Shape
 

@@ -17,7 +17,7 @@ from crlcheck.errors import (
     IndexClosedError,
     IndexFileError,
 )
-from crlcheck.index import open_index
+from crlcheck.image.index import open_index
 from crlcheck.types import Policy, RevocationStatus, StaleRule, UndeterminedCause
 from crlcheck.x509.certificates import CertificateSource, load_certificate
 from support.checking import (

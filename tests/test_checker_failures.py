@@ -18,7 +18,7 @@ from crlcheck.errors import (
     StoreError,
     StoreUnavailableError,
 )
-from crlcheck.index import open_index
+from crlcheck.image.index import open_index
 from crlcheck.types import ImageMetadata, RevocationStatus, UndeterminedCause
 from support.checking import (
     BAD,

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crlcheck import RevocationIndex, RevokedEntry, compile_unverified_crl, open_index
-from crlcheck._difference import Listing, compare, entries_missing, revokes_more
 from crlcheck.demo.pki import encode_entry, sign_crl
+from crlcheck.image.diff import Listing, compare, entries_missing, revokes_more
 from support.pki import DAY, NOW, delta_of, make_authority
 
 CA = make_authority()

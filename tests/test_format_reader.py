@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from pyroaring import BitMap64
 
 from crlcheck import IndexFileError, RevokedEntry, compile_unverified_crl, open_index
-from crlcheck._metadata import metadata_to_bytes, metadata_to_json
 from crlcheck.demo.pki import encode_entry, encode_extension
+from crlcheck.image.metadata import metadata_to_bytes, metadata_to_json
 from data import make_golden
 from support.crls import REVOKED_ON, authority, make_crl
 from support.format_fields import RefusedImageError

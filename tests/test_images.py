@@ -11,7 +11,7 @@ import pytest
 
 from crlcheck._images import IMAGE_OVERHEAD, CachedImage, ImageCache
 from crlcheck.errors import StoreUnavailableError
-from crlcheck.index import RevocationIndex
+from crlcheck.image.index import RevocationIndex
 from crlcheck.publisher import publish_crl
 from crlcheck.types import RevocationStatus, UndeterminedCause
 from support.checking import CountingStore, make_checker, make_index, verdict

@@ -29,9 +29,6 @@ FLOORS = (
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # Modules on their way into the folder of that name.
 MOVING = {
-    "_metadata": "image",
-    "index": "image",
-    "_difference": "image",
     "_pipeline": "compiler",
     "_source": "compiler",
     "_worker": "compiler",

@@ -14,7 +14,7 @@ from crlcheck import IndexClosedError, ReasonCode, compile_crl, open_index
 from crlcheck._source import CHUNK_SIZE
 from crlcheck.demo.encoding import encode_extension
 from crlcheck.demo.pki import encode_entry
-from crlcheck.index import RevocationIndex
+from crlcheck.image.index import RevocationIndex
 from support.crls import REVOKED_ON, ChunkedFile, authority, make_crl
 from support.values import PRINTABLE_STRING, make_name
 

@@ -25,7 +25,7 @@ from crlcheck.errors import (
     StoreError,
     UnsupportedCrlError,
 )
-from crlcheck.index import open_index
+from crlcheck.image.index import open_index
 from crlcheck.publisher import publish_each
 from crlcheck.rejections import read_rejections
 from crlcheck.stores.__init__ import LocalStore

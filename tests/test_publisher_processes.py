@@ -13,7 +13,7 @@ import pytest
 
 from crlcheck.catalog import CATALOG_NAME, Catalog
 from crlcheck.demo.encoding import encode_extension
-from crlcheck.index import open_index
+from crlcheck.image.index import open_index
 from crlcheck.operations import clean_up
 from crlcheck.publisher import publish_crl
 from crlcheck.stores.__init__ import LocalStore, ObjectStore, S3Store

@@ -26,7 +26,7 @@ from crlcheck.cli.text import say, say_json
 from crlcheck.encoding.names import name_hash
 from crlcheck.encoding.serials import parse_serial_text
 from crlcheck.errors import CertificateError, IndexFileError, StoreError
-from crlcheck.index import open_index
+from crlcheck.image.index import open_index
 from crlcheck.scope import public_key_hash
 from crlcheck.types import CertificateFacts, CheckResult, ImageMetadata, RevocationStatus
 from crlcheck.x509.certificates import load_certificates

@@ -11,7 +11,6 @@ from typing import Any
 
 import click
 
-from crlcheck._difference import Listing, entries_missing
 from crlcheck._wording import count, crl_text
 from crlcheck.catalog import CATALOG_NAME, Catalog
 from crlcheck.cli.sources import is_store, open_target
@@ -19,7 +18,8 @@ from crlcheck.cli.status import about
 from crlcheck.cli.text import say, say_json
 from crlcheck.encoding.names import name_text
 from crlcheck.errors import IndexFileError, StoreError
-from crlcheck.index import open_index
+from crlcheck.image.diff import Listing, entries_missing
+from crlcheck.image.index import open_index
 from crlcheck.times import time_text
 from crlcheck.types import RevokedEntry
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from rich.table import Table
 
-from crlcheck._metadata import metadata_to_json
 from crlcheck._wording import (
     count,
     general_name_text,
@@ -28,7 +27,8 @@ from crlcheck.cli.text import (
 from crlcheck.compiler import compile_unverified_crl
 from crlcheck.encoding.names import name_text
 from crlcheck.errors import CrlError, IndexFileError, StoreError
-from crlcheck.index import RevocationIndex, open_index
+from crlcheck.image.index import RevocationIndex, open_index
+from crlcheck.image.metadata import metadata_to_json
 from crlcheck.issuers import describe_issuers
 from crlcheck.times import time_text
 from crlcheck.types import ImageMetadata

@@ -11,7 +11,7 @@ from crlcheck.checker import RevocationChecker
 from crlcheck.compiler import compile_crl
 from crlcheck.demo.pki import CertificateAuthority
 from crlcheck.errors import StoreUnavailableError
-from crlcheck.index import RevocationIndex, open_index
+from crlcheck.image.index import RevocationIndex, open_index
 from crlcheck.publisher import publish_crl
 from crlcheck.types import CheckResult, RevocationStatus, UndeterminedCause
 from support.memory_store import MemoryStore

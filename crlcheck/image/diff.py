@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from crlcheck.encoding.names import name_key
-from crlcheck.index import RevocationIndex
+from crlcheck.image.index import RevocationIndex
 from crlcheck.types import ReasonCode, RevokedEntry
 
 _Key = tuple[bytes, int]

@@ -28,10 +28,10 @@ from crlcheck._binding import (
     Lookup,
     NativeImage,
 )
-from crlcheck._metadata import metadata_from_bytes
 from crlcheck.encoding.names import name_key
 from crlcheck.encoding.serials import canonical_serial
 from crlcheck.errors import CorruptIndexError, IndexClosedError
+from crlcheck.image.metadata import metadata_from_bytes
 from crlcheck.types import ReasonCode, RevokedEntry
 
 # Serials that are compared at once.

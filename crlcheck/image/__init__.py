@@ -1,0 +1,1 @@
+"""The .crlx file: what it says of itself, looking serial numbers up, and comparing two."""
