@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         RevocationChecker as RevocationChecker,
         ScopeStatus as ScopeStatus,
     )
-    from crlcheck.compiler import (
+    from crlcheck.compiler.compile import (
         BinaryReader as BinaryReader,
         compile_crl as compile_crl,
         compile_unverified_crl as compile_unverified_crl,
@@ -123,7 +123,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "x509.certificates": ("load_certificate", "load_certificates"),
     "checker": ("CheckerStatus", "RevocationChecker", "ScopeStatus"),
-    "compiler": ("BinaryReader", "compile_crl", "compile_unverified_crl", "split_crls"),
+    "compiler.compile": ("BinaryReader", "compile_crl", "compile_unverified_crl", "split_crls"),
     "errors": (
         "CatalogRollbackError",
         "CertificateError",

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 
 from crlcheck.catalog import PublishedImage, ScopeRecord
-from crlcheck.compiler import CompiledImage
+from crlcheck.compiler.compile import CompiledImage
 from crlcheck.errors import CrlCheckError
 from crlcheck.image.diff import Difference, Listing, compare, revokes_more
 from crlcheck.image.index import RevocationIndex, open_index

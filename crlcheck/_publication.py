@@ -26,7 +26,7 @@ from crlcheck.catalog import (
     Tombstone,
     delta_fits,
 )
-from crlcheck.compiler import CompiledImage
+from crlcheck.compiler.compile import CompiledImage
 from crlcheck.encoding.names import name_text, names_match
 from crlcheck.errors import (
     CrlBaseMissingError,

@@ -32,10 +32,10 @@ from typing import Any, Unpack
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from crlcheck._comparison import speaking
-from crlcheck._pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck._publication import is_intact
-from crlcheck._source import DEFAULT_MAX_CRLS
 from crlcheck._swap import read_catalog
+from crlcheck.compiler.pipeline import DEFAULT_MAX_SOURCE_SIZE
+from crlcheck.compiler.source import DEFAULT_MAX_CRLS
 from crlcheck.encoding.strict_json import members_of, parse_json
 from crlcheck.errors import CrlError, FetchError
 from crlcheck.publisher import PublishOptions, publish_each

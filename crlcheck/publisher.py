@@ -14,15 +14,15 @@ from datetime import datetime, timedelta
 from typing import Unpack
 
 from crlcheck._comparison import difference
-from crlcheck._pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck._publication import Publication, PublishRules, check_publishable
 from crlcheck._publication_warnings import (
     warnings_of,
     warnings_of_issuers,
     warnings_of_neighbours,
 )
-from crlcheck._source import CHUNK_SIZE, DEFAULT_MAX_CRLS, BinaryReader, split_crls
-from crlcheck.compiler import CompiledImage, CompileOptions, CrlSource, compile_to_temporary
+from crlcheck.compiler.compile import CompiledImage, CompileOptions, CrlSource, compile_to_temporary
+from crlcheck.compiler.pipeline import DEFAULT_MAX_SOURCE_SIZE
+from crlcheck.compiler.source import CHUNK_SIZE, DEFAULT_MAX_CRLS, BinaryReader, split_crls
 from crlcheck.errors import CrlError
 from crlcheck.image.diff import Difference
 from crlcheck.rejections import clear_rejection, record_rejection

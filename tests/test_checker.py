@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cryptography.x509 import load_der_x509_certificate
 
-from crlcheck.compiler import compile_crl, compile_unverified_crl
+from crlcheck.compiler.compile import compile_crl, compile_unverified_crl
 from crlcheck.demo.pki import pem_block
 from crlcheck.errors import (
     CertificateError,

@@ -10,7 +10,7 @@ import pytest
 
 from crlcheck import _polling
 from crlcheck.catalog import CATALOG_NAME, Catalog, IssuerRecord, PublishedImage, ScopeRecord
-from crlcheck.compiler import compile_unverified_crl
+from crlcheck.compiler.compile import compile_unverified_crl
 from crlcheck.errors import (
     CertificateError,
     CorruptIndexError,

@@ -23,7 +23,7 @@ from crlcheck import (
     compile_unverified_crl,
     open_index,
 )
-from crlcheck.compiler import compile_to_temporary
+from crlcheck.compiler.compile import compile_to_temporary
 from crlcheck.demo.pki import CertificateAuthority, encode_entry, pem_block, sign_crl
 from support.crls import NEXT_UPDATE, REVOKED_ON, THIS_UPDATE, ChunkedFile, authority, make_crl
 

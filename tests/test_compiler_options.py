@@ -17,9 +17,9 @@ from crlcheck import (
     publish_crl,
     publish_each,
 )
-from crlcheck._pipeline import Options
 from crlcheck.cli.commands import root
-from crlcheck.compiler import CompileOptions
+from crlcheck.compiler.compile import CompileOptions
+from crlcheck.compiler.pipeline import Options
 from crlcheck.demo.pki import CertificateAuthority, encode_entry, sign_crl
 from preprocessor.settings import Settings
 from support.crls import NEXT_UPDATE, REVOKED_ON, THIS_UPDATE, authority, make_crl

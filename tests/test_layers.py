@@ -29,10 +29,6 @@ FLOORS = (
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # Modules on their way into the folder of that name.
 MOVING = {
-    "_pipeline": "compiler",
-    "_source": "compiler",
-    "_worker": "compiler",
-    "_bitmap": "compiler",
     "_records": "catalog",
     "_swap": "catalog",
     "_issuers": "catalog",

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crlcheck import IndexClosedError, ReasonCode, compile_crl, open_index
-from crlcheck._source import CHUNK_SIZE
+from crlcheck.compiler.source import CHUNK_SIZE
 from crlcheck.demo.encoding import encode_extension
 from crlcheck.demo.pki import encode_entry
 from crlcheck.image.index import RevocationIndex

@@ -22,7 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from crlcheck import _publication, _swap
 from crlcheck._publication import Publication, PublishRules
 from crlcheck.catalog import CATALOG_NAME, Catalog
-from crlcheck.compiler import CompiledImage, compile_to_temporary
+from crlcheck.compiler.compile import CompiledImage, compile_to_temporary
 from crlcheck.demo.pki import CertificateAuthority
 from crlcheck.errors import CrlError, MalformedCrlError
 from crlcheck.operations import clean_up

@@ -24,7 +24,7 @@ else:
 
 ATTEMPTS = '''
 import importlib
-for module in ("crlcheck.image.index", "crlcheck._native", "crlcheck", "crlcheck.compiler"):
+for module in ("crlcheck.image.index", "crlcheck._native", "crlcheck", "crlcheck.compiler.compile"):
     try:
         importlib.import_module(module).open_index
     except ImportError as error:

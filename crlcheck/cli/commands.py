@@ -25,7 +25,7 @@ from crlcheck.cli.text import (
     say,
     say_json,
 )
-from crlcheck.compiler import BinaryReader, CrlSource
+from crlcheck.compiler.compile import BinaryReader, CrlSource
 from crlcheck.encoding.names import name_text
 from crlcheck.publisher import publish_each
 from crlcheck.types import CompileReport, PublishReport

@@ -24,7 +24,7 @@ from crlcheck.cli.text import (
     say_fields,
     say_json,
 )
-from crlcheck.compiler import compile_unverified_crl
+from crlcheck.compiler.compile import compile_unverified_crl
 from crlcheck.encoding.names import name_text
 from crlcheck.errors import CrlError, IndexFileError, StoreError
 from crlcheck.image.index import RevocationIndex, open_index

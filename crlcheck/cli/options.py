@@ -8,9 +8,9 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from crlcheck._pipeline import DEFAULT_MAX_SOURCE_SIZE
-from crlcheck._source import DEFAULT_MAX_CRLS
-from crlcheck.compiler import CompileOptions
+from crlcheck.compiler.compile import CompileOptions
+from crlcheck.compiler.pipeline import DEFAULT_MAX_SOURCE_SIZE
+from crlcheck.compiler.source import DEFAULT_MAX_CRLS
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 

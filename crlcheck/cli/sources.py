@@ -13,7 +13,7 @@ import click
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from crlcheck.cli.text import console
-from crlcheck.compiler import CrlSource
+from crlcheck.compiler.compile import CrlSource
 from crlcheck.stores.__init__ import ObjectStore, open_store
 
 STANDARD_INPUT = Path("-")

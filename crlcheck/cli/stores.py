@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 
-from crlcheck._pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck._snapshot import Trust, snapshot_of_catalog
 from crlcheck._wording import count
 from crlcheck.catalog import CATALOG_NAME, Catalog
@@ -19,6 +18,7 @@ from crlcheck.cli.options import compile_options, given_options, issuer_option, 
 from crlcheck.cli.sources import open_target
 from crlcheck.cli.status import EXIT_FAILED, about, describe, report_error
 from crlcheck.cli.text import published_members, say, say_json
+from crlcheck.compiler.pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck.encoding.names import names_match
 from crlcheck.errors import CrlCheckError, CrlError, FetchError, IndexFileError, StoreError
 from crlcheck.fetcher import FetchLimits, check_url, fetch

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from crlcheck.compiler import compile_crl
+from crlcheck.compiler.compile import compile_crl
 from crlcheck.errors import (
     CertificateError,
     CrlError,

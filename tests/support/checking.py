@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from crlcheck.checker import RevocationChecker
-from crlcheck.compiler import compile_crl
+from crlcheck.compiler.compile import compile_crl
 from crlcheck.demo.pki import CertificateAuthority
 from crlcheck.errors import StoreUnavailableError
 from crlcheck.image.index import RevocationIndex, open_index

@@ -16,8 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self, Unpack
 
-from crlcheck._pipeline import Chunk, CompileOptions, Options, read_crl
-from crlcheck._source import BinaryReader, CrlSource, split_crls
+from crlcheck.compiler.pipeline import Chunk, CompileOptions, Options, read_crl
+from crlcheck.compiler.source import BinaryReader, CrlSource, split_crls
 from crlcheck.types import CertificateFacts, CompileReport, ImageMetadata
 from crlcheck.x509.certificates import CertificateSource, load_certificates
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
 from crlcheck._binding import PAGE_SIZE, CrlFields, CrlParser, ParsedCrl, SortedEntries
-from crlcheck._bitmap import serialize_bitmap
-from crlcheck._source import CrlSource, SourceReader
-from crlcheck._worker import Call, Worker
+from crlcheck.compiler.bitmap import serialize_bitmap
+from crlcheck.compiler.source import CrlSource, SourceReader
+from crlcheck.compiler.worker import Call, Worker
 from crlcheck.encoding.names import name_hash
 from crlcheck.errors import MalformedCrlError, UnsupportedCrlError
 from crlcheck.image.metadata import metadata_to_bytes

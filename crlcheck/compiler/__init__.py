@@ -1,0 +1,1 @@
+"""From a CRL to its image."""
