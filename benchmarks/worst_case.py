@@ -34,7 +34,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from crlcheck import CrlCheckError, compile_crl, compile_unverified_crl, open_index, split_crls
-from crlcheck.catalog import Catalog
+from crlcheck.catalog.catalog import Catalog
 from crlcheck.demo.encoding import der, encode_entry, encode_extension
 from crlcheck.demo.pki import pem_block
 from crlcheck.encoding.names import canonical_name, format_name

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 
-from crlcheck.catalog import PublishedImage, ScopeRecord
+from crlcheck.catalog.catalog import PublishedImage, ScopeRecord
 from crlcheck.compiler.compile import CompiledImage
 from crlcheck.errors import CrlCheckError
 from crlcheck.image.diff import Difference, Listing, compare, revokes_more

@@ -23,7 +23,7 @@ from crlcheck._images import ImageCache
 from crlcheck._polling import Polling
 from crlcheck._refresher import Refresher
 from crlcheck._snapshot import Snapshot, Trust, denials_of, snapshot_of_catalog
-from crlcheck.catalog import CATALOG_NAME, Catalog
+from crlcheck.catalog.catalog import CATALOG_NAME, Catalog
 from crlcheck.errors import CatalogRollbackError, CrlCheckError, StoreUnavailableError
 from crlcheck.stores.__init__ import ObjectStore
 from crlcheck.times import Moment

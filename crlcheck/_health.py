@@ -10,7 +10,7 @@ from crlcheck._images import CachedImage
 from crlcheck._path import PathChecker
 from crlcheck._serial_question import possible_certificates
 from crlcheck._snapshot import Snapshot
-from crlcheck._wording import crl_text
+from crlcheck.catalog.descriptions import crl_text
 from crlcheck.encoding.names import name_text
 from crlcheck.scope import IssuerKey
 from crlcheck.times import time_text

@@ -42,7 +42,7 @@ from crlcheck._results import (
     worst,
 )
 from crlcheck._snapshot import Snapshot
-from crlcheck._wording import crl_text
+from crlcheck.catalog.descriptions import crl_text
 from crlcheck.errors import CrlCheckError, StoreUnavailableError
 from crlcheck.image.index import RevocationIndex
 from crlcheck.scope import ApplicableCrl, Coverage, IssuerCertificate, IssuerKey, public_key_hash

@@ -13,10 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from crlcheck._comparison import revokes_no_more, speaking
-from crlcheck._issuers import public_key_hash
-from crlcheck._swap import MAX_SWAPS, Mark, back_off, read_catalog, read_mark, swap
-from crlcheck._wording import count, crl_text
-from crlcheck.catalog import (
+from crlcheck.catalog.catalog import (
     IMAGE_PREFIX,
     MAX_EARLIER_SOURCES,
     Catalog,
@@ -26,6 +23,16 @@ from crlcheck.catalog import (
     Tombstone,
     delta_fits,
 )
+from crlcheck.catalog.compare_and_swap import (
+    MAX_SWAPS,
+    Mark,
+    back_off,
+    read_catalog,
+    read_mark,
+    swap,
+)
+from crlcheck.catalog.descriptions import count, crl_text
+from crlcheck.catalog.issuer_keys import public_key_hash
 from crlcheck.compiler.compile import CompiledImage
 from crlcheck.encoding.names import name_text, names_match
 from crlcheck.errors import (

@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 
 from crlcheck._comparison import RECENT, speaking
-from crlcheck._issuers import IssuerKeys, TrustedIssuer
-from crlcheck._wording import count, crl_text
-from crlcheck.catalog import Catalog, IssuerRecord, ScopeRecord
+from crlcheck.catalog.catalog import Catalog, IssuerRecord, ScopeRecord
+from crlcheck.catalog.descriptions import count, crl_text
+from crlcheck.catalog.issuer_keys import IssuerKeys, TrustedIssuer
 from crlcheck.encoding.names import name_key, name_text
 from crlcheck.image.diff import Difference
 from crlcheck.times import time_text

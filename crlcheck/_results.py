@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from crlcheck._wording import (
+from crlcheck.catalog.descriptions import (
     REASON_TEXTS,
     WAIVED_TEXTS,
     crl_text,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from crlcheck._images import IMAGE_OVERHEAD, CachedImage, ImageCache
-from crlcheck.catalog import Catalog, Denial, PublishedImage, delta_fits
+from crlcheck.catalog.catalog import Catalog, Denial, PublishedImage, delta_fits
 from crlcheck.encoding.names import name_key
 from crlcheck.errors import (
     CorruptIndexError,

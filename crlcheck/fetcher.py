@@ -33,7 +33,7 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from crlcheck._comparison import speaking
 from crlcheck._publication import is_intact
-from crlcheck._swap import read_catalog
+from crlcheck.catalog.compare_and_swap import read_catalog
 from crlcheck.compiler.pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck.compiler.source import DEFAULT_MAX_CRLS
 from crlcheck.encoding.strict_json import members_of, parse_json

@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from crlcheck._issuers import public_key_hash
-from crlcheck._swap import change_catalog
-from crlcheck.catalog import Catalog, IssuerRecord, RemovedIssuer
+from crlcheck.catalog.catalog import Catalog, IssuerRecord, RemovedIssuer
+from crlcheck.catalog.compare_and_swap import change_catalog
+from crlcheck.catalog.issuer_keys import public_key_hash
 from crlcheck.encoding.names import name_key, name_text
 from crlcheck.operations import change_store, moment_of
 from crlcheck.stores.__init__ import ObjectStore, open_store

@@ -7,8 +7,8 @@ import os
 from dataclasses import dataclass
 
 from crlcheck._publication import is_intact
-from crlcheck._swap import read_catalog, write_copy
-from crlcheck.catalog import CATALOG_NAME, IMAGE_PREFIX, Catalog, PublishedImage
+from crlcheck.catalog.catalog import CATALOG_NAME, IMAGE_PREFIX, Catalog, PublishedImage
+from crlcheck.catalog.compare_and_swap import read_catalog, write_copy
 from crlcheck.errors import (
     CorruptIndexError,
     IndexFileError,

@@ -10,9 +10,9 @@ import os
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
-from crlcheck._swap import MAX_GENERATION, change_catalog
-from crlcheck._wording import count, crl_text
-from crlcheck.catalog import IMAGE_PREFIX, Catalog, Denial, Tombstone
+from crlcheck.catalog.catalog import IMAGE_PREFIX, Catalog, Denial, Tombstone
+from crlcheck.catalog.compare_and_swap import MAX_GENERATION, change_catalog
+from crlcheck.catalog.descriptions import count, crl_text
 from crlcheck.encoding.names import canonical_name, name_text
 from crlcheck.errors import CrlCheckError
 from crlcheck.publisher import DEFAULT_GRACE

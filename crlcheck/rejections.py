@@ -16,8 +16,8 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from crlcheck._swap import read_catalog
-from crlcheck._wording import crl_text
+from crlcheck.catalog.compare_and_swap import read_catalog
+from crlcheck.catalog.descriptions import crl_text
 from crlcheck.encoding.strict_json import members_of, parse_json, take, take_time
 from crlcheck.errors import (
     CertificateError,

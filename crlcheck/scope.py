@@ -40,7 +40,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from crlcheck._issuers import (
+from crlcheck.catalog.issuer_keys import (
     IssuerCertificate,
     IssuerKey,
     IssuerKeys,

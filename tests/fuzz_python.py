@@ -19,7 +19,7 @@ import atheris
 
 with atheris.instrument_imports(include=["crlcheck"]):
     import crlcheck
-    from crlcheck.catalog import Catalog
+    from crlcheck.catalog.catalog import Catalog
     from crlcheck.demo.encoding import der
     from crlcheck.demo.pki import pem_block
     from crlcheck.encoding import names as name_module

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crlcheck.catalog import Catalog, IssuerRecord
+from crlcheck.catalog.catalog import Catalog, IssuerRecord
 from crlcheck.errors import CatalogRollbackError, StoreError
 from crlcheck.image.metadata import metadata_to_json
 from support.catalogs import NOW, a_scope, catalog, changed, image, issuer, metadata, record

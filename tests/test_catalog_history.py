@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from crlcheck.catalog import (
+from crlcheck.catalog.catalog import (
     Catalog,
     Denial,
     IssuerRecord,

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from crlcheck.catalog import Catalog, IssuerRecord, RemovedIssuer
+from crlcheck.catalog.catalog import Catalog, IssuerRecord, RemovedIssuer
 from crlcheck.errors import StoreError
 from support.catalogs import NOW, catalog, changed, issuer, record
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from crlcheck.catalog import Catalog, Denial, Superseded
+from crlcheck.catalog.catalog import Catalog, Denial, Superseded
 from crlcheck.errors import StoreError
 from support.catalogs import NOW, catalog, changed, image, record
 

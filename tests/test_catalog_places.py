@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from crlcheck.catalog import Catalog, Denial, IssuerRecord, RemovedIssuer
+from crlcheck.catalog.catalog import Catalog, Denial, IssuerRecord, RemovedIssuer
 from crlcheck.errors import StoreError
 from support.catalogs import NOW, issuer, record
 

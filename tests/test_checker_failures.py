@@ -9,7 +9,13 @@ from datetime import timedelta
 import pytest
 
 from crlcheck import _polling
-from crlcheck.catalog import CATALOG_NAME, Catalog, IssuerRecord, PublishedImage, ScopeRecord
+from crlcheck.catalog.catalog import (
+    CATALOG_NAME,
+    Catalog,
+    IssuerRecord,
+    PublishedImage,
+    ScopeRecord,
+)
 from crlcheck.compiler.compile import compile_unverified_crl
 from crlcheck.errors import (
     CertificateError,

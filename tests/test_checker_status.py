@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from crlcheck.catalog import CATALOG_NAME
+from crlcheck.catalog.catalog import CATALOG_NAME
 from crlcheck.checker import CheckerStatus, RevocationChecker
 from crlcheck.demo.encoding import der, encode_extension
 from crlcheck.operations import remove_scope

@@ -14,7 +14,7 @@ from rich.table import Table
 
 import crlcheck
 from crlcheck import cli
-from crlcheck._wording import printable
+from crlcheck.catalog.descriptions import printable
 from crlcheck.cli import main
 from crlcheck.cli.status import report_error
 from crlcheck.cli.text import console, say, say_fields, say_json

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from crlcheck.catalog import Catalog
+from crlcheck.catalog.catalog import Catalog
 from crlcheck.demo.pki import encode_entry, sign_crl
 from crlcheck.errors import (
     CrlBaseMissingError,

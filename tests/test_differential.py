@@ -33,7 +33,7 @@ from crlcheck import (
     publish_crl,
     remove_scope,
 )
-from crlcheck._swap import change_catalog
+from crlcheck.catalog.compare_and_swap import change_catalog
 from support import openssl
 from support.memory_store import MemoryStore
 from support.reference.publishing import REMOVE_FROM_CRL, Outcome, ReferenceStore

@@ -13,9 +13,8 @@ from typing import Any
 
 import pytest
 
-from crlcheck import _swap
-from crlcheck._swap import MARK_NAME
-from crlcheck.catalog import CATALOG_NAME, Catalog
+from crlcheck.catalog.catalog import CATALOG_NAME, Catalog, compare_and_swap
+from crlcheck.catalog.compare_and_swap import MARK_NAME
 from crlcheck.cli import main
 from crlcheck.errors import CatalogRollbackError, StoreUnavailableError
 from crlcheck.mirror import mirror_store
@@ -347,10 +346,10 @@ def test_nobody_else_writes_the_catalog() -> None:
     """
     A writer that passed by would know of no later generation.
     """
-    package = Path(_swap.__file__).parent
+    package = Path(compare_and_swap.__file__).parent
     writers = {
         path.relative_to(package).as_posix()
         for path in package.rglob("*.py")
         if ".write(CATALOG_NAME" in path.read_text(encoding="utf-8")
     }
-    assert writers == {"_swap.py"}
+    assert writers == {"compare_and_swap.py"}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from crlcheck import RevocationChecker, RevocationStatus, UndeterminedCause
-from crlcheck.catalog import IssuerRecord
+from crlcheck.catalog.catalog import IssuerRecord
 from crlcheck.errors import CrlRollbackError, CrlSignatureError
 from crlcheck.issuers import (
     describe_issuers,

@@ -29,10 +29,6 @@ FLOORS = (
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # Modules on their way into the folder of that name.
 MOVING = {
-    "_records": "catalog",
-    "_swap": "catalog",
-    "_issuers": "catalog",
-    "_wording": "catalog",
     "_publication": "publisher",
     "_publication_warnings": "publisher",
     "_comparison": "publisher",

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from crlcheck._swap import read_catalog, swap
+from crlcheck.catalog.compare_and_swap import read_catalog, swap
 from crlcheck.demo.encoding import encode_extension
 from crlcheck.demo.pki import CertificateAuthority
 from crlcheck.publisher import publish_crl

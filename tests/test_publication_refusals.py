@@ -15,7 +15,7 @@ from crlcheck._publication import (
     check_publishable,
     is_signer,
 )
-from crlcheck.catalog import ScopeAction, Tombstone
+from crlcheck.catalog.catalog import ScopeAction, Tombstone
 from crlcheck.errors import (
     CrlBaseMissingError,
     CrlNotYetValidError,

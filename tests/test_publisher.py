@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from crlcheck._binding import parse_certificate
-from crlcheck.catalog import CATALOG_NAME, IssuerRecord
+from crlcheck.catalog.catalog import CATALOG_NAME, IssuerRecord
 from crlcheck.demo.pki import pem_block
 from crlcheck.errors import (
     CertificateError,

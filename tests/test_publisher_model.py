@@ -19,9 +19,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from crlcheck import _publication, _swap
+from crlcheck import _publication
 from crlcheck._publication import Publication, PublishRules
-from crlcheck.catalog import CATALOG_NAME, Catalog
+from crlcheck.catalog.catalog import CATALOG_NAME, Catalog, compare_and_swap
 from crlcheck.compiler.compile import CompiledImage, compile_to_temporary
 from crlcheck.demo.pki import CertificateAuthority
 from crlcheck.errors import CrlError, MalformedCrlError
@@ -99,7 +99,7 @@ class Publishers(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()
-        for module in (_publication, _swap):
+        for module in (_publication, compare_and_swap):
             self.patch.setattr(module, "back_off", lambda _: None)
         self.store = SteppedStore()
         self.now = NOW

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from crlcheck.catalog import CATALOG_NAME, Catalog
+from crlcheck.catalog.catalog import CATALOG_NAME, Catalog
 from crlcheck.demo.encoding import encode_extension
 from crlcheck.image.index import open_index
 from crlcheck.operations import clean_up

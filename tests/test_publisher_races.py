@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from crlcheck import _publication, _swap
-from crlcheck.catalog import CATALOG_NAME
+from crlcheck import _publication
+from crlcheck.catalog.catalog import CATALOG_NAME, compare_and_swap
 from crlcheck.errors import (
     CrlRollbackError,
     PreconditionFailedError,
@@ -155,7 +155,7 @@ def test_losing_for_ever_ends_in_an_error_that_invites_a_retry() -> None:
     store.before = before
     with pytest.raises(StoreUnavailableError, match="came first"):
         publish(store, make_crl(CA))
-    assert num_swaps == _swap.MAX_SWAPS
+    assert num_swaps == compare_and_swap.MAX_SWAPS
 
 
 def test_a_swap_whose_answer_was_lost_is_recognised() -> None:
@@ -199,8 +199,8 @@ def test_waiting_is_random_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     slept: list[float] = []
     monkeypatch.setattr("time.sleep", slept.append)
-    for num_lost in range(1, _swap.MAX_SWAPS):
-        _swap.back_off(num_lost)
+    for num_lost in range(1, compare_and_swap.MAX_SWAPS):
+        compare_and_swap.back_off(num_lost)
     assert all(0 <= seconds <= 2 for seconds in slept)
     assert slept[0] <= 0.04
     assert len(set(slept)) == len(slept)

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from crlcheck import _polling
-from crlcheck._swap import MARK_NAME
-from crlcheck.catalog import CATALOG_NAME
+from crlcheck.catalog.catalog import CATALOG_NAME
+from crlcheck.catalog.compare_and_swap import MARK_NAME
 from crlcheck.checker import RevocationChecker
 from crlcheck.errors import CatalogRollbackError
 from crlcheck.operations import advance_generation, deny_certificate, lift_denial

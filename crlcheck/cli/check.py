@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from crlcheck._wording import count
+from crlcheck.catalog.descriptions import count
 from crlcheck.checker import RevocationChecker
 from crlcheck.cli.operations import read_published
 from crlcheck.cli.sources import is_store, open_target

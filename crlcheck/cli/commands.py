@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 import crlcheck
-from crlcheck._wording import count
+from crlcheck.catalog.descriptions import count
 from crlcheck.cli import issuers as issuer_commands
 from crlcheck.cli import operations, stores
 from crlcheck.cli.diff import diff_command

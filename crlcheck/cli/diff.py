@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from crlcheck._wording import count, crl_text
-from crlcheck.catalog import CATALOG_NAME, Catalog
+from crlcheck.catalog.catalog import CATALOG_NAME, Catalog
+from crlcheck.catalog.descriptions import count, crl_text
 from crlcheck.cli.sources import is_store, open_target
 from crlcheck.cli.status import about
 from crlcheck.cli.text import say, say_json

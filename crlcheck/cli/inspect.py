@@ -9,12 +9,12 @@ from typing import Any
 
 from rich.table import Table
 
-from crlcheck._wording import (
+from crlcheck.catalog.catalog import CATALOG_NAME, Catalog, PublishedImage, ScopeRecord
+from crlcheck.catalog.descriptions import (
     count,
     general_name_text,
     restriction_texts,
 )
-from crlcheck.catalog import CATALOG_NAME, Catalog, PublishedImage, ScopeRecord
 from crlcheck.cli.issuers import issuer_lines
 from crlcheck.cli.sources import is_store, open_target
 from crlcheck.cli.status import about

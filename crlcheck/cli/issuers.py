@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from crlcheck.catalog import Catalog, IssuerRecord
+from crlcheck.catalog.catalog import Catalog, IssuerRecord
 from crlcheck.cli.operations import read_published, usage
 from crlcheck.cli.sources import open_target
 from crlcheck.cli.text import say, say_json

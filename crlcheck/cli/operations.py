@@ -12,8 +12,8 @@ import click
 from rich.table import Column, Table
 
 from crlcheck._comparison import speaking
-from crlcheck._wording import crl_text
-from crlcheck.catalog import CATALOG_NAME, Catalog, Denial, ScopeRecord, Tombstone
+from crlcheck.catalog.catalog import CATALOG_NAME, Catalog, Denial, ScopeRecord, Tombstone
+from crlcheck.catalog.descriptions import crl_text
 from crlcheck.cli.sources import open_target
 from crlcheck.cli.status import about
 from crlcheck.cli.text import console, say, say_json

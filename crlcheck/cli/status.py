@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Iterable, Iterator
 
-from crlcheck._wording import printable
+from crlcheck.catalog.descriptions import printable
 from crlcheck.errors import CrlCheckError
 from crlcheck.types import CheckResult, RevocationStatus, UndeterminedCause
 

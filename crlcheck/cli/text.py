@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from crlcheck._wording import printable
+from crlcheck.catalog.descriptions import printable
 from crlcheck.encoding.names import name_text
 from crlcheck.types import CompileReport, PublishReport
 

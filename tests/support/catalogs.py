@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from crlcheck.catalog import Catalog, IssuerRecord, PublishedImage, ScopeRecord
+from crlcheck.catalog.catalog import Catalog, IssuerRecord, PublishedImage, ScopeRecord
 from crlcheck.types import CrlWarning, ImageMetadata
 
 NOW = datetime(2026, 11, 2, tzinfo=UTC)

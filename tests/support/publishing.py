@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from crlcheck.catalog import CATALOG_NAME, Catalog
+from crlcheck.catalog.catalog import CATALOG_NAME, Catalog
 from crlcheck.publisher import publish_crl
 from crlcheck.stores.__init__ import LocalStore
 from crlcheck.types import PublishReport

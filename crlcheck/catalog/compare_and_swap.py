@@ -19,7 +19,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from crlcheck.catalog import CATALOG_NAME, Catalog
+from crlcheck.catalog.catalog import CATALOG_NAME, Catalog
 from crlcheck.encoding.strict_json import canonical_json, members_of, parse_json, take
 from crlcheck.errors import (
     CatalogRollbackError,

@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
-from crlcheck._records import (
+from crlcheck.catalog.records import (
     IMAGE_PREFIX,
     MAX_EARLIER_SOURCES,
     Denial,

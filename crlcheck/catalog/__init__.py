@@ -1,0 +1,1 @@
+"""What is published: the catalog, its records, and how it is replaced."""
