@@ -38,7 +38,7 @@ from crlcheck.catalog.catalog import Catalog
 from crlcheck.demo.encoding import der, encode_entry, encode_extension
 from crlcheck.demo.pki import pem_block
 from crlcheck.encoding.names import canonical_name, format_name
-from crlcheck.fetcher import FetchLimits, fetch
+from crlcheck.publisher.fetch import FetchLimits, fetch
 from crlcheck.scope import ScopeTable
 from crlcheck.stores.s3_http import S3Getter, S3RefusalError, S3SilenceError
 from crlcheck.x509.certificates import load_certificate, load_certificates

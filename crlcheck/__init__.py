@@ -64,16 +64,20 @@ if TYPE_CHECKING:
         UnsupportedCrlError as UnsupportedCrlError,
         UnsupportedIndexVersionError as UnsupportedIndexVersionError,
     )
-    from crlcheck.fetcher import FetchLimits as FetchLimits, check_url as check_url, fetch as fetch
+    from crlcheck.publisher.fetch import (
+        FetchLimits as FetchLimits,
+        check_url as check_url,
+        fetch as fetch,
+    )
     from crlcheck.image.index import RevocationIndex as RevocationIndex, open_index as open_index
-    from crlcheck.issuers import (
+    from crlcheck.publisher.issuers import (
         readmit_issuer as readmit_issuer,
         remove_issuer as remove_issuer,
         set_issuer as set_issuer,
         withdraw_issuers as withdraw_issuers,
     )
-    from crlcheck.mirror import MirrorReport as MirrorReport, mirror_store as mirror_store
-    from crlcheck.operations import (
+    from crlcheck.publisher.mirror import MirrorReport as MirrorReport, mirror_store as mirror_store
+    from crlcheck.publisher.operator import (
         advance_generation as advance_generation,
         clean_up as clean_up,
         deny_certificate as deny_certificate,
@@ -82,13 +86,13 @@ if TYPE_CHECKING:
         remove_scope as remove_scope,
         reset_scope as reset_scope,
     )
-    from crlcheck.publisher import publish_crl as publish_crl, publish_each as publish_each
-    from crlcheck.rejections import (
+    from crlcheck.publisher.publish import publish_crl as publish_crl, publish_each as publish_each
+    from crlcheck.publisher.rejections import (
         Rejection as Rejection,
         read_rejections as read_rejections,
         rejection_cause as rejection_cause,
     )
-    from crlcheck.stores.__init__ import (
+    from crlcheck.stores import (
         LocalStore as LocalStore,
         ObjectStore as ObjectStore,
         S3Store as S3Store,
@@ -146,11 +150,11 @@ _HOMES = {
         "UnsupportedCrlError",
         "UnsupportedIndexVersionError",
     ),
-    "fetcher": ("FetchLimits", "check_url", "fetch"),
+    "publisher.fetch": ("FetchLimits", "check_url", "fetch"),
     "image.index": ("RevocationIndex", "open_index"),
-    "issuers": ("readmit_issuer", "remove_issuer", "set_issuer", "withdraw_issuers"),
-    "mirror": ("MirrorReport", "mirror_store"),
-    "operations": (
+    "publisher.issuers": ("readmit_issuer", "remove_issuer", "set_issuer", "withdraw_issuers"),
+    "publisher.mirror": ("MirrorReport", "mirror_store"),
+    "publisher.operator": (
         "advance_generation",
         "clean_up",
         "deny_certificate",
@@ -159,9 +163,9 @@ _HOMES = {
         "remove_scope",
         "reset_scope",
     ),
-    "publisher": ("publish_crl", "publish_each"),
-    "rejections": ("Rejection", "read_rejections", "rejection_cause"),
-    "stores.__init__": ("LocalStore", "ObjectStore", "S3Store", "StoredObject", "open_store"),
+    "publisher.publish": ("publish_crl", "publish_each"),
+    "publisher.rejections": ("Rejection", "read_rejections", "rejection_cause"),
+    "stores": ("LocalStore", "ObjectStore", "S3Store", "StoredObject", "open_store"),
     "types": (
         "CertificateFacts",
         "CheckResult",

@@ -25,7 +25,7 @@ from crlcheck._refresher import Refresher
 from crlcheck._snapshot import Snapshot, Trust, denials_of, snapshot_of_catalog
 from crlcheck.catalog.catalog import CATALOG_NAME, Catalog
 from crlcheck.errors import CatalogRollbackError, CrlCheckError, StoreUnavailableError
-from crlcheck.stores.__init__ import ObjectStore
+from crlcheck.stores import ObjectStore
 from crlcheck.times import Moment
 from crlcheck.types import Freshness, ProblemKind, StatusProblem
 

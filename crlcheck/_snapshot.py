@@ -20,7 +20,7 @@ from crlcheck.errors import (
 )
 from crlcheck.image.index import RevocationIndex, open_index
 from crlcheck.scope import ScopeTable, TrustedIssuer
-from crlcheck.stores.__init__ import ObjectStore
+from crlcheck.stores import ObjectStore
 from crlcheck.types import CertificateFacts, ImageMetadata
 from crlcheck.x509.certificates import load_certificate
 

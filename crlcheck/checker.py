@@ -23,7 +23,7 @@ from crlcheck.encoding.names import name_text, names_match
 from crlcheck.errors import IndexClosedError
 from crlcheck.image.index import RevocationIndex, open_index
 from crlcheck.scope import TrustedIssuer, is_self_issued
-from crlcheck.stores.__init__ import ObjectStore, open_store
+from crlcheck.stores import ObjectStore, open_store
 from crlcheck.times import time_text
 from crlcheck.types import (
     CertificateFacts,

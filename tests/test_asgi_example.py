@@ -25,7 +25,7 @@ import pytest
 
 from crlcheck.checker import RevocationChecker
 from crlcheck.demo.tls import server_certificate
-from crlcheck.stores.__init__ import LocalStore, StoredObject
+from crlcheck.stores import LocalStore, StoredObject
 from support.authorizer import PKI, publish
 
 pytestmark = pytest.mark.uninstrumented

@@ -20,7 +20,7 @@ import pytest
 import crlcheck
 from crlcheck.checker import RevocationChecker
 from crlcheck.errors import IndexClosedError
-from crlcheck.stores.__init__ import StoredObject
+from crlcheck.stores import StoredObject
 from crlcheck.types import Freshness, RevocationStatus, UndeterminedCause
 from support.checking import (
     BAD,

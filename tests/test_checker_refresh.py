@@ -12,7 +12,7 @@ import pytest
 from crlcheck.errors import (
     StoreUnavailableError,
 )
-from crlcheck.stores.__init__ import LocalStore
+from crlcheck.stores import LocalStore
 from crlcheck.types import RevocationStatus
 from support.checking import (
     BAD,

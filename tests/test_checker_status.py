@@ -14,7 +14,7 @@ import pytest
 from crlcheck.catalog.catalog import CATALOG_NAME
 from crlcheck.checker import CheckerStatus, RevocationChecker
 from crlcheck.demo.encoding import der, encode_extension
-from crlcheck.operations import remove_scope
+from crlcheck.publisher.operator import remove_scope
 from crlcheck.types import Policy, ProblemKind, RevocationStatus, StaleRule, UndeterminedCause
 from support.checking import (
     BAD,

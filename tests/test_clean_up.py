@@ -10,10 +10,10 @@ import pytest
 
 from crlcheck.checker import RevocationChecker
 from crlcheck.errors import CrlError, StoreUnavailableError
-from crlcheck.operations import clean_up
-from crlcheck.publisher import publish_crl
-from crlcheck.rejections import read_rejections
-from crlcheck.stores.__init__ import LocalStore
+from crlcheck.publisher.operator import clean_up
+from crlcheck.publisher.publish import publish_crl
+from crlcheck.publisher.rejections import read_rejections
+from crlcheck.stores import LocalStore
 from crlcheck.types import RevocationStatus
 from support.memory_store import MemoryStore
 from support.pki import DAY, NOW, make_client, make_crl

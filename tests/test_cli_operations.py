@@ -13,8 +13,8 @@ import crlcheck
 from crlcheck.cli import main
 from crlcheck.demo.pki import pem_block
 from crlcheck.errors import CorruptIndexError, StoreError
-from crlcheck.mirror import mirror_store
-from crlcheck.stores.__init__ import LocalStore
+from crlcheck.publisher.mirror import mirror_store
+from crlcheck.stores import LocalStore
 from support.command_line import NOW, WEEK, Place, make_place
 from support.memory_store import MemoryStore
 from support.pki import DAY, delta_of, make_authority, make_client, make_crl

@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 
 from crlcheck.demo.pki import CertificateAuthority
-from crlcheck.operations import deny_certificate
-from crlcheck.publisher import publish_crl
+from crlcheck.publisher.operator import deny_certificate
+from crlcheck.publisher.publish import publish_crl
 from crlcheck.types import CheckResult, Policy, RevocationStatus, UndeterminedCause
 from crlcheck.x509.certificates import load_certificate
 from support.checking import Clock, make_checker, verdict

@@ -18,15 +18,17 @@ from typing import Any
 
 import pytest
 
-from crlcheck import fetcher, publisher, split_crls
-from crlcheck._publication import is_intact
+from crlcheck import split_crls
 from crlcheck.cli import main
 from crlcheck.demo.pki import pem_block
 from crlcheck.errors import FetchError, StoreUnavailableError
-from crlcheck.fetcher import FetchLimits, fetch
-from crlcheck.operations import remove_scope, reset_scope
-from crlcheck.rejections import read_rejections
-from crlcheck.stores.__init__ import LocalStore
+from crlcheck.publisher import fetch as fetcher_module
+from crlcheck.publisher import publish as publisher_module
+from crlcheck.publisher.fetch import FetchLimits, fetch
+from crlcheck.publisher.operator import remove_scope, reset_scope
+from crlcheck.publisher.publication import is_intact
+from crlcheck.publisher.rejections import read_rejections
+from crlcheck.stores import LocalStore
 from crlcheck.types import PublishReport
 from support.attacks import ATTACKS, Attack, attacking, seconds_of
 from support.events import s3_event
@@ -248,10 +250,12 @@ def test_no_redirect_leaves_tls(scheme: str) -> None:
     """
     response: Any = SimpleNamespace(headers={"Location": "HTTP://ca.test/b"})
     with pytest.raises(FetchError, match="not protected by TLS"):
-        fetcher._redirected(f"{scheme}://ca.test/a", response)
+        fetcher_module._redirected(f"{scheme}://ca.test/a", response)
     response.headers["Location"] = "HTTPS://ca.test/b"
-    assert fetcher._redirected(f"{scheme}://ca.test/a", response).lower() == "https://ca.test/b"
-    assert fetcher.check_url(f"{scheme}://CA.test/") == f"{scheme}://CA.test/"
+    assert (
+        fetcher_module._redirected(f"{scheme}://ca.test/a", response).lower() == "https://ca.test/b"
+    )
+    assert fetcher_module.check_url(f"{scheme}://CA.test/") == f"{scheme}://CA.test/"
 
 
 def test_what_a_url_may_not_have_is_encoded(site: Site) -> None:
@@ -477,7 +481,7 @@ def test_public_addresses_are_allowed(address: str) -> None:
     """
     The guard keeps nobody from the Internet.
     """
-    assert fetcher._is_public(address)
+    assert fetcher_module._is_public(address)
 
 
 def resolve_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:
@@ -517,7 +521,7 @@ def test_a_redirect_is_checked_like_the_first_url(
     """
     A public server cannot send the program into its own network.
     """
-    monkeypatch.setattr(fetcher, "_is_public", lambda address: address == "127.0.0.1")
+    monkeypatch.setattr(fetcher_module, "_is_public", lambda address: address == "127.0.0.1")
     site.pages["/a"] = 302, {"Location": "http://169.254.169.254/latest/meta-data"}, b""
     with pytest.raises(FetchError, match=r"169\.254\.169\.254, which is not a public one"):
         read_all(f"{site.url}/a", FetchLimits())
@@ -624,14 +628,14 @@ def test_the_command_tells_what_it_published_before_it_failed(
     issuer = tmp_path / "ca.pem"
     issuer.write_bytes(PKI.authority.pem)
     site.pages["/ca.pem"] = 200, {}, pem_of(PKI.crl(), PKI.crl(2, age=timedelta(0)))
-    published = publisher.publish_crl
+    published = publisher_module.publish_crl
 
     def publish_once(*arguments: Any, source_name: str, **options: Any) -> PublishReport:
         if source_name.endswith("#2"):
             raise StoreUnavailableError("the store is gone")
         return published(*arguments, source_name=source_name, **options)
 
-    monkeypatch.setattr(publisher, "publish_crl", publish_once)
+    monkeypatch.setattr(publisher_module, "publish_crl", publish_once)
     command = ["fetch", f"{site.url}/ca.pem", "--allow-private", "--json"]
     assert main([*command, "--to", str(tmp_path / "store"), "--issuer", str(issuer)]) == 4
     found = json.loads(capsys.readouterr().out)

@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from crlcheck.catalog.catalog import CATALOG_NAME, Catalog, compare_and_swap
+from crlcheck.catalog import compare_and_swap
+from crlcheck.catalog.catalog import CATALOG_NAME, Catalog
 from crlcheck.catalog.compare_and_swap import MARK_NAME
 from crlcheck.cli import main
 from crlcheck.errors import CatalogRollbackError, StoreUnavailableError
-from crlcheck.mirror import mirror_store
-from crlcheck.operations import (
+from crlcheck.publisher.mirror import mirror_store
+from crlcheck.publisher.operator import (
     advance_generation,
     clean_up,
     deny_certificate,
@@ -27,7 +28,7 @@ from crlcheck.operations import (
     remove_scope,
     reset_scope,
 )
-from crlcheck.stores.__init__ import LocalStore
+from crlcheck.stores import LocalStore
 from crlcheck.types import RevocationStatus
 from support.checking import make_checker
 from support.memory_store import MemoryStore

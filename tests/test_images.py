@@ -12,7 +12,7 @@ import pytest
 from crlcheck._images import IMAGE_OVERHEAD, CachedImage, ImageCache
 from crlcheck.errors import StoreUnavailableError
 from crlcheck.image.index import RevocationIndex
-from crlcheck.publisher import publish_crl
+from crlcheck.publisher.publish import publish_crl
 from crlcheck.types import RevocationStatus, UndeterminedCause
 from support.checking import CountingStore, make_checker, make_index, verdict
 from support.memory_store import MemoryStore

@@ -11,7 +11,7 @@ import pytest
 from crlcheck import RevocationChecker, RevocationStatus, UndeterminedCause
 from crlcheck.catalog.catalog import IssuerRecord
 from crlcheck.errors import CrlRollbackError, CrlSignatureError
-from crlcheck.issuers import (
+from crlcheck.publisher.issuers import (
     describe_issuers,
     find_fingerprint,
     readmit_issuer,
@@ -19,7 +19,7 @@ from crlcheck.issuers import (
     set_issuer,
     withdraw_issuers,
 )
-from crlcheck.operations import remove_scope
+from crlcheck.publisher.operator import remove_scope
 from crlcheck.types import Policy, PublishWarningKind, Rule
 from support.memory_store import MemoryStore
 from support.pki import DAY, NOW, delta_of, make_authority, make_client, make_crl

@@ -7,7 +7,7 @@ import pytest
 from crlcheck.demo.encoding import encode_extension
 from crlcheck.errors import StoreUnavailableError
 from crlcheck.image.index import RevocationIndex
-from crlcheck.publisher import publish_crl
+from crlcheck.publisher.publish import publish_crl
 from crlcheck.types import RevocationStatus, UndeterminedCause
 from support.checking import make_checker, verdict
 from support.issuers import SERIAL, certify, key_id_of, world

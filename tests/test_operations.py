@@ -10,8 +10,8 @@ import pytest
 from crlcheck.catalog.catalog import CATALOG_NAME
 from crlcheck.checker import RevocationChecker
 from crlcheck.errors import CrlRollbackError, CrlShrinkError, StoreUnavailableError
-from crlcheck.issuers import remove_issuer, set_issuer
-from crlcheck.operations import (
+from crlcheck.publisher.issuers import remove_issuer, set_issuer
+from crlcheck.publisher.operator import (
     advance_generation,
     deny_certificate,
     lift_denial,
@@ -19,7 +19,7 @@ from crlcheck.operations import (
     remove_scope,
     reset_scope,
 )
-from crlcheck.rejections import read_rejections
+from crlcheck.publisher.rejections import read_rejections
 from crlcheck.types import Policy, RevocationStatus, Rule, UndeterminedCause
 from crlcheck.x509.certificates import load_certificate
 from support.memory_store import MemoryStore

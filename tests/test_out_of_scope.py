@@ -12,7 +12,7 @@ from crlcheck._results import uncovered
 from crlcheck.cli import main
 from crlcheck.demo.pki import CertificateAuthority, encode_extension
 from crlcheck.scope import ALL_REASONS, ScopeTable
-from crlcheck.stores.__init__ import LocalStore
+from crlcheck.stores import LocalStore
 from crlcheck.types import (
     CertificateFacts,
     DistributionPoint,

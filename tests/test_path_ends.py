@@ -12,7 +12,7 @@ from cryptography import x509
 from crlcheck.catalog.compare_and_swap import read_catalog, swap
 from crlcheck.demo.encoding import encode_extension
 from crlcheck.demo.pki import CertificateAuthority
-from crlcheck.publisher import publish_crl
+from crlcheck.publisher.publish import publish_crl
 from crlcheck.scope import ScopeTable, TrustedIssuer
 from crlcheck.types import Policy, RevocationStatus, Rule, UndeterminedCause
 from support.checking import make_checker, make_index, verdict

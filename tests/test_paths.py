@@ -10,7 +10,7 @@ from cryptography.x509 import DirectoryName, DistributionPoint
 
 from crlcheck.demo.encoding import encode_entry, encode_extension
 from crlcheck.demo.pki import CertificateAuthority, sign_crl
-from crlcheck.publisher import publish_crl
+from crlcheck.publisher.publish import publish_crl
 from crlcheck.scope import ScopeTable
 from crlcheck.types import (
     CertificateFacts,

@@ -10,7 +10,7 @@ import pytest
 
 from crlcheck.demo.encoding import encode_entry, encode_extension
 from crlcheck.demo.pki import sign_crl
-from crlcheck.operations import override_scope
+from crlcheck.publisher.operator import override_scope
 from crlcheck.scope import ALL_REASONS
 from crlcheck.types import (
     CheckResult,

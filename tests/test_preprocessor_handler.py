@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 import crlcheck
-from crlcheck import publisher
 from crlcheck.demo.pki import encode_entry, pem_block, sign_crl
 from crlcheck.demo.runtime_api import LambdaFunction
+from crlcheck.publisher import publish as publisher_module
 from support.events import EVENTS, s3_event
 from support.example_pki import example_pki
 from support.functions import lines_of
@@ -324,7 +324,7 @@ def test_the_crl_is_streamed(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
         given.append(source)
         return publish(source, *arguments, **options)
 
-    monkeypatch.setattr(publisher, "publish_crl", observe)
+    monkeypatch.setattr(publisher_module, "publish_crl", observe)
     pipeline.start()
     pipeline.run(pipeline.put("crl/ca.crl", PKI.crl()))
     (source,) = given

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 import crlcheck
-from crlcheck import CertificateError, CrlError, FetchError, StoreError, rejections
+from crlcheck import CertificateError, CrlError, FetchError, StoreError
 from crlcheck.demo.pki import encode_extension, sign_crl
+from crlcheck.publisher import rejections
 from support.events import s3_event
 from support.example_pki import example_pki
 from support.fault_proxy import Fault, FaultProxy, fault_proxy

@@ -7,14 +7,6 @@ from datetime import timedelta
 
 import pytest
 
-from crlcheck._publication import (
-    MIN_LOST_ENTRIES,
-    check_follows_removed,
-    check_no_rollback,
-    check_no_shrink,
-    check_publishable,
-    is_signer,
-)
 from crlcheck.catalog.catalog import ScopeAction, Tombstone
 from crlcheck.errors import (
     CrlBaseMissingError,
@@ -23,7 +15,15 @@ from crlcheck.errors import (
     CrlShrinkError,
     UnsupportedCrlError,
 )
-from crlcheck.operations import reset_scope
+from crlcheck.publisher.operator import reset_scope
+from crlcheck.publisher.publication import (
+    MIN_LOST_ENTRIES,
+    check_follows_removed,
+    check_no_rollback,
+    check_no_shrink,
+    check_publishable,
+    is_signer,
+)
 from crlcheck.types import CertificateFacts
 from support.memory_store import MemoryStore
 from support.pki import NOW, delta_of, make_crl

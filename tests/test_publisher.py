@@ -26,9 +26,9 @@ from crlcheck.errors import (
     UnsupportedCrlError,
 )
 from crlcheck.image.index import open_index
-from crlcheck.publisher import publish_each
-from crlcheck.rejections import read_rejections
-from crlcheck.stores.__init__ import LocalStore
+from crlcheck.publisher.publish import publish_each
+from crlcheck.publisher.rejections import read_rejections
+from crlcheck.stores import LocalStore
 from crlcheck.types import CertificateFacts, PublishReport
 from crlcheck.x509 import certificates as certificate_module
 from support.memory_store import MemoryStore

@@ -19,14 +19,15 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from crlcheck import _publication
-from crlcheck._publication import Publication, PublishRules
-from crlcheck.catalog.catalog import CATALOG_NAME, Catalog, compare_and_swap
+from crlcheck.catalog import compare_and_swap
+from crlcheck.catalog.catalog import CATALOG_NAME, Catalog
 from crlcheck.compiler.compile import CompiledImage, compile_to_temporary
 from crlcheck.demo.pki import CertificateAuthority
 from crlcheck.errors import CrlError, MalformedCrlError
-from crlcheck.operations import clean_up
-from crlcheck.publisher import publish_crl
+from crlcheck.publisher import publication
+from crlcheck.publisher.operator import clean_up
+from crlcheck.publisher.publication import Publication, PublishRules
+from crlcheck.publisher.publish import publish_crl
 from crlcheck.x509.certificates import load_certificates
 from support.interleaving import Actor, Command, SteppedStore
 from support.pki import NOW, delta_of, make_crl
@@ -99,7 +100,7 @@ class Publishers(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()
-        for module in (_publication, compare_and_swap):
+        for module in (publication, compare_and_swap):
             self.patch.setattr(module, "back_off", lambda _: None)
         self.store = SteppedStore()
         self.now = NOW

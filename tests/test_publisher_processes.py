@@ -14,9 +14,9 @@ import pytest
 from crlcheck.catalog.catalog import CATALOG_NAME, Catalog
 from crlcheck.demo.encoding import encode_extension
 from crlcheck.image.index import open_index
-from crlcheck.operations import clean_up
-from crlcheck.publisher import publish_crl
-from crlcheck.stores.__init__ import LocalStore, ObjectStore, S3Store
+from crlcheck.publisher.operator import clean_up
+from crlcheck.publisher.publish import publish_crl
+from crlcheck.stores import LocalStore, ObjectStore, S3Store
 from support.moto_server import S3Environment
 from support.pki import make_crl
 from support.publish_worker import publisher

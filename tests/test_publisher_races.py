@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
-from crlcheck import _publication
-from crlcheck.catalog.catalog import CATALOG_NAME, compare_and_swap
+from crlcheck.catalog import compare_and_swap
+from crlcheck.catalog.catalog import CATALOG_NAME
 from crlcheck.errors import (
     CrlRollbackError,
     PreconditionFailedError,
     StoreUnavailableError,
 )
-from crlcheck.stores.__init__ import LocalStore
+from crlcheck.publisher import publication
+from crlcheck.stores import LocalStore
 from crlcheck.types import PublishReport
 from support.memory_store import MemoryStore
 from support.pki import (
@@ -29,7 +30,7 @@ from support.publishing import CA, OTHER_CA, catalog_of, images_of, publish
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Publishing does not wait between tries."""
-    monkeypatch.setattr(_publication, "back_off", lambda _: None)
+    monkeypatch.setattr(publication, "back_off", lambda _: None)
 
 
 class Interference:

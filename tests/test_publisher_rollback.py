@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crlcheck._publication import check_no_rollback
 from crlcheck.errors import CrlBaseMissingError, CrlRollbackError
-from crlcheck.operations import remove_scope, reset_scope
+from crlcheck.publisher.operator import remove_scope, reset_scope
+from crlcheck.publisher.publication import check_no_rollback
 from crlcheck.types import ImageMetadata
 from support.memory_store import MemoryStore
 from support.pki import DAY, NOW, delta_of, make_crl

@@ -12,7 +12,7 @@ import pytest
 
 from crlcheck.demo.pki import CertificateAuthority, encode_entry, sign_crl
 from crlcheck.errors import CrlExpiredError, CrlShrinkError
-from crlcheck.operations import reset_scope
+from crlcheck.publisher.operator import reset_scope
 from crlcheck.times import time_text
 from crlcheck.types import PublishReport, PublishWarning
 from crlcheck.types import PublishWarningKind as Kind
@@ -190,7 +190,7 @@ def test_recent_revocations_that_are_lifted_are_a_warning(
     store = MemoryStore()
     many = dict.fromkeys(range(100, 110), NOW - DAY)
     publish(store, crl(1, {5: NOW - age * DAY, **many}, reason=reason))
-    with caplog.at_level(logging.WARNING, "crlcheck.publisher"):
+    with caplog.at_level(logging.WARNING, "crlcheck.publisher.publish"):
         report = publish(store, crl(2, many, reason=reason))
     assert report.num_lifted == 1
     assert (Kind.RECENTLY_LIFTED in kinds(report)) is warned

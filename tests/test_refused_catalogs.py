@@ -17,7 +17,7 @@ from crlcheck.catalog.catalog import CATALOG_NAME
 from crlcheck.catalog.compare_and_swap import MARK_NAME
 from crlcheck.checker import RevocationChecker
 from crlcheck.errors import CatalogRollbackError
-from crlcheck.operations import advance_generation, deny_certificate, lift_denial
+from crlcheck.publisher.operator import advance_generation, deny_certificate, lift_denial
 from crlcheck.types import ProblemKind, RevocationStatus
 from support.checking import BAD, CA, GOOD, OTHER_CA, Clock, CountingStore, make_checker, publish
 from support.memory_store import MemoryStore

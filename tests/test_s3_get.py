@@ -19,8 +19,8 @@ import pytest
 
 from crlcheck.demo.tls import server_certificate
 from crlcheck.errors import StoreUnavailableError
-from crlcheck.stores.__init__ import S3Store, object_store, s3_http
-from crlcheck.stores.__init__ import s3 as s3_module
+from crlcheck.stores import S3Store, object_store, s3_http
+from crlcheck.stores import s3 as s3_module
 from crlcheck.stores.s3_http import S3Getter, S3RefusalError, S3SilenceError
 from support.attacks import ATTACKS, Attack, attacking, seconds_of
 from support.fault_proxy import SLOW_BODY, Fault, FaultProxy, fault_proxy

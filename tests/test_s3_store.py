@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from crlcheck.errors import PreconditionFailedError, StoreError, StoreUnavailableError
-from crlcheck.stores.__init__ import open_store
+from crlcheck.stores import open_store
 from crlcheck.stores.s3 import S3Store, _new_client
 from support.fault_proxy import BROKEN_BODY, LOST_ANSWER, Fault, FaultProxy, fault_proxy
 from support.moto_server import S3Environment, environment_variables, make_client

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from crlcheck.errors import PreconditionFailedError
-from crlcheck.stores.__init__ import LocalStore, ObjectStore, S3Store, open_store
+from crlcheck.stores import LocalStore, ObjectStore, S3Store, open_store
 from support import store_worker
 from support.memory_store import MemoryStore
 from support.moto_server import S3Environment
@@ -320,7 +320,7 @@ def test_s3_urls(url: str, normal: str) -> None:
 def test_importing_stores_does_not_import_botocore() -> None:
     """The AWS client is loaded when an S3 store is opened, not for a directory."""
     code = (
-        "import sys, crlcheck.stores.__init__ as s; s.open_store('x');"
+        "import sys, crlcheck.stores as s; s.open_store('x');"
         "print([m for m in ('boto3', 'botocore', 'urllib3', 'cryptography') if m in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -27,7 +27,7 @@ from crlcheck.errors import (
     PreconditionFailedError,
     StoreUnavailableError,
 )
-from crlcheck.stores.__init__ import ObjectStore
+from crlcheck.stores import ObjectStore
 
 MAX_SWAPS = 40
 """How often a change is tried again after another one came first."""

@@ -27,7 +27,7 @@ from crlcheck.cli.text import (
 )
 from crlcheck.compiler.compile import BinaryReader, CrlSource
 from crlcheck.encoding.names import name_text
-from crlcheck.publisher import publish_each
+from crlcheck.publisher.publish import publish_each
 from crlcheck.types import CompileReport, PublishReport
 
 _PATH = click.Path(path_type=Path)

@@ -29,7 +29,7 @@ from crlcheck.encoding.names import name_text
 from crlcheck.errors import CrlError, IndexFileError, StoreError
 from crlcheck.image.index import RevocationIndex, open_index
 from crlcheck.image.metadata import metadata_to_json
-from crlcheck.issuers import describe_issuers
+from crlcheck.publisher.issuers import describe_issuers
 from crlcheck.times import time_text
 from crlcheck.types import ImageMetadata
 from crlcheck.x509.distribution_points import read_issuing_distribution_point

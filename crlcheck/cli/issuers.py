@@ -12,7 +12,7 @@ from crlcheck.cli.operations import read_published, usage
 from crlcheck.cli.sources import open_target
 from crlcheck.cli.text import say, say_json
 from crlcheck.encoding.names import name_text
-from crlcheck.issuers import (
+from crlcheck.publisher.issuers import (
     IssuerDescription,
     describe_issuers,
     readmit_issuer,

@@ -11,7 +11,6 @@ from typing import Any
 import click
 from rich.table import Column, Table
 
-from crlcheck._comparison import speaking
 from crlcheck.catalog.catalog import CATALOG_NAME, Catalog, Denial, ScopeRecord, Tombstone
 from crlcheck.catalog.descriptions import crl_text
 from crlcheck.cli.sources import open_target
@@ -20,16 +19,17 @@ from crlcheck.cli.text import console, say, say_json
 from crlcheck.encoding.names import name_text
 from crlcheck.encoding.serials import parse_serial_text
 from crlcheck.errors import StoreError
-from crlcheck.operations import (
+from crlcheck.publisher.comparison import speaking
+from crlcheck.publisher.operator import (
     deny_certificate,
     lift_denial,
     override_scope,
     remove_scope,
     reset_scope,
 )
-from crlcheck.rejections import read_rejections
+from crlcheck.publisher.rejections import read_rejections
 from crlcheck.settings import read_duration
-from crlcheck.stores.__init__ import ObjectStore
+from crlcheck.stores import ObjectStore
 from crlcheck.times import time_text
 from crlcheck.x509.certificates import load_certificate
 

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from crlcheck.cli.text import console
 from crlcheck.compiler.compile import CrlSource
-from crlcheck.stores.__init__ import ObjectStore, open_store
+from crlcheck.stores import ObjectStore, open_store
 
 STANDARD_INPUT = Path("-")
 

@@ -21,11 +21,11 @@ from crlcheck.cli.text import published_members, say, say_json
 from crlcheck.compiler.pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck.encoding.names import names_match
 from crlcheck.errors import CrlCheckError, CrlError, FetchError, IndexFileError, StoreError
-from crlcheck.fetcher import FetchLimits, check_url, fetch
-from crlcheck.mirror import mirror_store
-from crlcheck.operations import advance_generation, clean_up
+from crlcheck.publisher.fetch import FetchLimits, check_url, fetch
+from crlcheck.publisher.mirror import mirror_store
+from crlcheck.publisher.operator import advance_generation, clean_up
 from crlcheck.settings import read_duration
-from crlcheck.stores.__init__ import ObjectStore
+from crlcheck.stores import ObjectStore
 from crlcheck.times import time_text
 from crlcheck.x509.certificates import load_certificates
 

@@ -1,7 +1,7 @@
 """
 What a store is: the protocol, the value it hands out and the names it takes.
 
-The implementations are in ``crlcheck.stores.__init__`` and ``crlcheck.stores.s3``.
+The implementations are in ``crlcheck.stores`` and ``crlcheck.stores.s3``.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from crlcheck.compiler.compile import compile_crl
 from crlcheck.demo.pki import CertificateAuthority
 from crlcheck.errors import StoreUnavailableError
 from crlcheck.image.index import RevocationIndex, open_index
-from crlcheck.publisher import publish_crl
+from crlcheck.publisher.publish import publish_crl
 from crlcheck.types import CheckResult, RevocationStatus, UndeterminedCause
 from support.memory_store import MemoryStore
 from support.pki import NOW, make_authority, make_client, make_crl

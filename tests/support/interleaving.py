@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from crlcheck.errors import CrlCheckError, PreconditionFailedError, StoreUnavailableError
-from crlcheck.stores.__init__ import StoredObject
+from crlcheck.stores import StoredObject
 from support.memory_store import MemoryStore
 
 _Result = TypeVar("_Result")

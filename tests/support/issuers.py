@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from crlcheck.demo.pki import CertificateAuthority
-from crlcheck.publisher import publish_crl
+from crlcheck.publisher.publish import publish_crl
 from support.memory_store import MemoryStore
 from support.pki import DAY, NOW, make_crl
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from crlcheck.errors import PreconditionFailedError
-from crlcheck.stores.__init__ import StoredObject
+from crlcheck.stores import StoredObject
 from crlcheck.stores.object_store import check_name, check_prefix, check_write
 
 

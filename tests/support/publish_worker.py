@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 
 from crlcheck.errors import CrlError
-from crlcheck.publisher import publish_crl
-from crlcheck.stores.__init__ import LocalStore, ObjectStore, open_store
+from crlcheck.publisher.publish import publish_crl
+from crlcheck.stores import LocalStore, ObjectStore, open_store
 
 
 def publisher(*arguments: object) -> subprocess.Popen[str]:

@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from crlcheck.catalog.catalog import CATALOG_NAME, Catalog
-from crlcheck.publisher import publish_crl
-from crlcheck.stores.__init__ import LocalStore
+from crlcheck.publisher.publish import publish_crl
+from crlcheck.stores import LocalStore
 from crlcheck.types import PublishReport
 from support.memory_store import MemoryStore
 from support.pki import NOW, make_authority

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from crlcheck.errors import PreconditionFailedError
-from crlcheck.stores.__init__ import LocalStore, ObjectStore, open_store
+from crlcheck.stores import LocalStore, ObjectStore, open_store
 
 
 def worker(*arguments: object) -> subprocess.Popen[str]:

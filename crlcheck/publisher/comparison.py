@@ -14,7 +14,7 @@ from crlcheck.compiler.compile import CompiledImage
 from crlcheck.errors import CrlCheckError
 from crlcheck.image.diff import Difference, Listing, compare, revokes_more
 from crlcheck.image.index import RevocationIndex, open_index
-from crlcheck.stores.__init__ import ObjectStore
+from crlcheck.stores import ObjectStore
 from crlcheck.types import ImageMetadata
 
 RECENT = timedelta(days=90)

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from crlcheck._comparison import revokes_no_more, speaking
 from crlcheck.catalog.catalog import (
     IMAGE_PREFIX,
     MAX_EARLIER_SOURCES,
@@ -49,7 +48,8 @@ from crlcheck.errors import (
     UnsupportedCrlError,
 )
 from crlcheck.image.index import open_index
-from crlcheck.stores.__init__ import ObjectStore
+from crlcheck.publisher.comparison import revokes_no_more, speaking
+from crlcheck.stores import ObjectStore
 from crlcheck.times import time_text
 from crlcheck.types import CertificateFacts, ImageMetadata, PublishReport
 from crlcheck.x509.certificates import published_certificate

@@ -31,15 +31,15 @@ from http.client import (
 from typing import Any, Unpack
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
-from crlcheck._comparison import speaking
-from crlcheck._publication import is_intact
 from crlcheck.catalog.compare_and_swap import read_catalog
 from crlcheck.compiler.pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck.compiler.source import DEFAULT_MAX_CRLS
 from crlcheck.encoding.strict_json import members_of, parse_json
 from crlcheck.errors import CrlError, FetchError
-from crlcheck.publisher import PublishOptions, publish_each
-from crlcheck.stores.__init__ import ObjectStore, open_store
+from crlcheck.publisher.comparison import speaking
+from crlcheck.publisher.publication import is_intact
+from crlcheck.publisher.publish import PublishOptions, publish_each
+from crlcheck.stores import ObjectStore, open_store
 from crlcheck.stores.deadline import TimedSocket, connect, resolve, secure
 from crlcheck.times import time_text
 from crlcheck.types import ImageMetadata, PublishReport

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 
-from crlcheck._comparison import RECENT, speaking
 from crlcheck.catalog.catalog import Catalog, IssuerRecord, ScopeRecord
 from crlcheck.catalog.descriptions import count, crl_text
 from crlcheck.catalog.issuer_keys import IssuerKeys, TrustedIssuer
 from crlcheck.encoding.names import name_key, name_text
 from crlcheck.image.diff import Difference
+from crlcheck.publisher.comparison import RECENT, speaking
 from crlcheck.times import time_text
 from crlcheck.types import CertificateFacts, ImageMetadata, PublishWarning, PublishWarningKind
 from crlcheck.x509.certificates import published_certificate

@@ -15,9 +15,9 @@ from crlcheck.catalog.compare_and_swap import MAX_GENERATION, change_catalog
 from crlcheck.catalog.descriptions import count, crl_text
 from crlcheck.encoding.names import canonical_name, name_text
 from crlcheck.errors import CrlCheckError
-from crlcheck.publisher import DEFAULT_GRACE
-from crlcheck.rejections import delete_old_rejections
-from crlcheck.stores.__init__ import ObjectStore, open_store
+from crlcheck.publisher.publish import DEFAULT_GRACE
+from crlcheck.publisher.rejections import delete_old_rejections
+from crlcheck.stores import ObjectStore, open_store
 from crlcheck.times import given_time, time_text
 
 _log = logging.getLogger(__name__)

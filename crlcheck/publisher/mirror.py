@@ -6,7 +6,6 @@ import mmap
 import os
 from dataclasses import dataclass
 
-from crlcheck._publication import is_intact
 from crlcheck.catalog.catalog import CATALOG_NAME, IMAGE_PREFIX, Catalog, PublishedImage
 from crlcheck.catalog.compare_and_swap import read_catalog, write_copy
 from crlcheck.errors import (
@@ -16,7 +15,8 @@ from crlcheck.errors import (
     StoreUnavailableError,
 )
 from crlcheck.image.index import open_index
-from crlcheck.stores.__init__ import ObjectStore, open_store
+from crlcheck.publisher.publication import is_intact
+from crlcheck.stores import ObjectStore, open_store
 
 _MAX_TRIES = 5
 

@@ -33,7 +33,7 @@ from crlcheck.errors import (
     StoreError,
     UnsupportedCrlError,
 )
-from crlcheck.stores.__init__ import ObjectStore, open_store
+from crlcheck.stores import ObjectStore, open_store
 from crlcheck.times import time_text
 
 KEPT = timedelta(days=30)

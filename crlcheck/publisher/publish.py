@@ -13,20 +13,20 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Unpack
 
-from crlcheck._comparison import difference
-from crlcheck._publication import Publication, PublishRules, check_publishable
-from crlcheck._publication_warnings import (
-    warnings_of,
-    warnings_of_issuers,
-    warnings_of_neighbours,
-)
 from crlcheck.compiler.compile import CompiledImage, CompileOptions, CrlSource, compile_to_temporary
 from crlcheck.compiler.pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck.compiler.source import CHUNK_SIZE, DEFAULT_MAX_CRLS, BinaryReader, split_crls
 from crlcheck.errors import CrlError
 from crlcheck.image.diff import Difference
-from crlcheck.rejections import clear_rejection, record_rejection
-from crlcheck.stores.__init__ import ObjectStore, open_store
+from crlcheck.publisher.comparison import difference
+from crlcheck.publisher.publication import Publication, PublishRules, check_publishable
+from crlcheck.publisher.rejections import clear_rejection, record_rejection
+from crlcheck.publisher.warnings import (
+    warnings_of,
+    warnings_of_issuers,
+    warnings_of_neighbours,
+)
+from crlcheck.stores import ObjectStore, open_store
 from crlcheck.times import Moment, given_time
 from crlcheck.types import CertificateFacts, PublishReport
 from crlcheck.x509.certificates import CertificateSource, load_certificates

@@ -16,8 +16,8 @@ from crlcheck.catalog.catalog import Catalog, IssuerRecord, RemovedIssuer
 from crlcheck.catalog.compare_and_swap import change_catalog
 from crlcheck.catalog.issuer_keys import public_key_hash
 from crlcheck.encoding.names import name_key, name_text
-from crlcheck.operations import change_store, moment_of
-from crlcheck.stores.__init__ import ObjectStore, open_store
+from crlcheck.publisher.operator import change_store, moment_of
+from crlcheck.stores import ObjectStore, open_store
 from crlcheck.types import CertificateFacts
 from crlcheck.x509.certificates import published_certificate
 

@@ -1,0 +1,1 @@
+"""What changes a published set: publishing, fetching, and what an operator does."""
