@@ -35,11 +35,11 @@ from urllib.parse import quote
 
 from crlcheck import CrlCheckError, compile_crl, compile_unverified_crl, open_index, split_crls
 from crlcheck.catalog.catalog import Catalog
+from crlcheck.checker.scope import ScopeTable
 from crlcheck.demo.encoding import der, encode_entry, encode_extension
 from crlcheck.demo.pki import pem_block
 from crlcheck.encoding.names import canonical_name, format_name
 from crlcheck.publisher.fetch import FetchLimits, fetch
-from crlcheck.scope import ScopeTable
 from crlcheck.stores.s3_http import S3Getter, S3RefusalError, S3SilenceError
 from crlcheck.x509.certificates import load_certificate, load_certificates
 from lambda_authorizer.certificates import presented_certificate

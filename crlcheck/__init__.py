@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         load_certificate as load_certificate,
         load_certificates as load_certificates,
     )
-    from crlcheck.checker import (
+    from crlcheck.checker.checker import (
         CheckerStatus as CheckerStatus,
         RevocationChecker as RevocationChecker,
         ScopeStatus as ScopeStatus,
@@ -126,7 +126,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "x509.certificates": ("load_certificate", "load_certificates"),
-    "checker": ("CheckerStatus", "RevocationChecker", "ScopeStatus"),
+    "checker.checker": ("CheckerStatus", "RevocationChecker", "ScopeStatus"),
     "compiler.compile": ("BinaryReader", "compile_crl", "compile_unverified_crl", "split_crls"),
     "errors": (
         "CatalogRollbackError",

@@ -20,12 +20,12 @@ import atheris
 with atheris.instrument_imports(include=["crlcheck"]):
     import crlcheck
     from crlcheck.catalog.catalog import Catalog
+    from crlcheck.checker.scope import ScopeTable
     from crlcheck.demo.encoding import der
     from crlcheck.demo.pki import pem_block
     from crlcheck.encoding import names as name_module
     from crlcheck.encoding import pem as pem_module
     from crlcheck.encoding import strict_json
-    from crlcheck.scope import ScopeTable
     from crlcheck.x509.certificates import load_certificate, load_certificates
     from crlcheck.x509.distribution_points import read_issuing_distribution_point
 

@@ -23,7 +23,7 @@ from urllib.parse import quote
 
 import pytest
 
-from crlcheck.checker import RevocationChecker
+from crlcheck.checker.checker import RevocationChecker
 from crlcheck.demo.tls import server_certificate
 from crlcheck.stores import LocalStore, StoredObject
 from support.authorizer import PKI, publish

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import crlcheck
-from crlcheck import _polling, checker
+from crlcheck.checker import checker, polling
 from lambda_authorizer import authorizer
 from support.authorizer import PKI, is_allowed, load, publish
 from support.events import authorizer_event
@@ -53,7 +53,7 @@ def store(proxy: FaultProxy, s3: S3Environment, monkeypatch: pytest.MonkeyPatch)
     proxy.faults.clear()
     proxy.always, proxy.always_for = WHOLE, ""
     monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
-    monkeypatch.setattr(_polling, "OBJECT_REFUSED", _polling.BackOff(0.0, 0.0))
+    monkeypatch.setattr(polling, "OBJECT_REFUSED", polling.BackOff(0.0, 0.0))
     return url
 
 

@@ -21,8 +21,10 @@ from typing import Any
 import pytest
 
 import crlcheck
-from crlcheck import _polling, _refresher, times
-from crlcheck._follow import StoreSet
+from crlcheck import times
+from crlcheck.checker import background as refresher_module
+from crlcheck.checker import polling as polling_module
+from crlcheck.checker.store_set import StoreSet
 from crlcheck.errors import StoreUnavailableError
 from crlcheck.types import ProblemKind, RevocationStatus
 from support.checking import BAD, GOOD, Clock, CountingStore, make_checker, publish
@@ -260,7 +262,7 @@ def test_the_first_set_is_waited_for_no_longer_than_a_while(
     """
     A store that hangs keeps the one check that asks it, and no other for good.
     """
-    monkeypatch.setattr(_polling, "LONGEST_WAIT", 0.05)
+    monkeypatch.setattr(polling_module, "LONGEST_WAIT", 0.05)
     store = CountingStore()
     publish(store)
     checker = make_checker(store)
@@ -420,7 +422,7 @@ def test_a_thread_that_died_is_started_again(
     """
     A check finds out, asks in its place, counts it and tells it.
     """
-    monkeypatch.setattr(_refresher, "_RESTART_SECONDS", 0.0)
+    monkeypatch.setattr(refresher_module, "_RESTART_SECONDS", 0.0)
     store = CountingStore()
     publish(store, 1, revoked=[])
 
@@ -452,7 +454,7 @@ def test_who_looks_at_the_status_brings_a_thread_back(monkeypatch: pytest.Monkey
     A service that nobody uses may have a health endpoint all the same; a checker that
     was never used is not started by it.
     """
-    monkeypatch.setattr(_refresher, "_RESTART_SECONDS", 0.0)
+    monkeypatch.setattr(refresher_module, "_RESTART_SECONDS", 0.0)
     store = CountingStore()
     publish(store)
     checker = make(store, refresh_after=SOON)
@@ -505,7 +507,7 @@ def test_where_no_thread_can_be_started_the_checks_ask(
         publish(store, 2)
         clock.now = NOW + HOUR
         assert checker.check(BAD).status is REVOKED
-    monkeypatch.setattr(_refresher, "_RESTART_SECONDS", 0.0)
+    monkeypatch.setattr(refresher_module, "_RESTART_SECONDS", 0.0)
     checker.check(BAD)
     assert len(refreshers()) == 1
     assert checker.status().problems == ()
@@ -533,7 +535,7 @@ def test_a_store_that_was_down_is_asked_again_soon(monkeypatch: pytest.MonkeyPat
     One failure does not cost a whole interval of the thread, and a check does not
     ask in its place while it is about to.
     """
-    monkeypatch.setattr(_polling, "OBJECT_UNAVAILABLE", _polling.BackOff(0.02, 0.02))
+    monkeypatch.setattr(polling_module, "OBJECT_UNAVAILABLE", polling_module.BackOff(0.02, 0.02))
     store = CountingStore()
     publish(store, 1, revoked=[])
     checker = make(store, refresh_after=timedelta(seconds=0.3))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crlcheck._best_path import BAD, DOUBTFUL, GOOD, Way, best_path
+from crlcheck.checker.best_path import BAD, DOUBTFUL, GOOD, Way, best_path
 
 Graph = Mapping[int, Sequence[Way[int, int]]]
 

@@ -19,9 +19,9 @@ from crlcheck import (
     deny_certificate,
     load_certificate,
 )
-from crlcheck._serial_question import possible_certificates
+from crlcheck.checker.scope import ALL_REASONS, ApplicableCrl, ScopeTable
+from crlcheck.checker.serial_question import possible_certificates
 from crlcheck.demo.pki import encode_entry, encode_extension, sign_crl
-from crlcheck.scope import ALL_REASONS, ApplicableCrl, ScopeTable
 from crlcheck.types import CertificateFacts, DistributionPoint
 from support.checking import Clock, CountingStore, make_checker, make_index, verdict
 from support.memory_store import MemoryStore

@@ -8,7 +8,6 @@ from datetime import timedelta
 
 import pytest
 
-from crlcheck import _polling
 from crlcheck.catalog.catalog import (
     CATALOG_NAME,
     Catalog,
@@ -16,6 +15,7 @@ from crlcheck.catalog.catalog import (
     PublishedImage,
     ScopeRecord,
 )
+from crlcheck.checker import polling
 from crlcheck.compiler.compile import compile_unverified_crl
 from crlcheck.errors import (
     CertificateError,
@@ -191,7 +191,7 @@ def test_a_generation_with_a_bad_image_never_replaces_a_good_one(
     with pytest.raises((IndexFileError, FileNotFoundError)):
         checker.refresh()
     store.write(name, whole)
-    monkeypatch.setattr(_polling, "OBJECT_REFUSED", _polling.BackOff(0.0, 0.0))
+    monkeypatch.setattr(polling, "OBJECT_REFUSED", polling.BackOff(0.0, 0.0))
     assert checker.check(BAD).status is REVOKED
     assert checker.status().error is None
 
@@ -220,7 +220,7 @@ def test_a_bad_image_at_first_need_is_undetermined(
     assert [scope.error is None for scope in checker.status().scopes].count(False) == 1
     assert checker.check(FOREIGN).status is REVOKED
     store.write(name, whole)
-    monkeypatch.setattr(_polling, "OBJECT_REFUSED", _polling.BackOff(0.0, 0.0))
+    monkeypatch.setattr(polling, "OBJECT_REFUSED", polling.BackOff(0.0, 0.0))
     assert checker.check(GOOD).status is NOT_REVOKED
 
 

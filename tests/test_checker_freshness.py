@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 import crlcheck
-from crlcheck.checker import RevocationChecker
+from crlcheck.checker.checker import RevocationChecker
 from crlcheck.errors import IndexClosedError
 from crlcheck.stores import StoredObject
 from crlcheck.types import Freshness, RevocationStatus, UndeterminedCause

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from crlcheck.checker import RevocationChecker
+from crlcheck.checker.checker import RevocationChecker
 from crlcheck.errors import CrlError, StoreUnavailableError
 from crlcheck.publisher.operator import clean_up
 from crlcheck.publisher.publish import publish_crl

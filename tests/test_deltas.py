@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from crlcheck.catalog.catalog import Catalog
+from crlcheck.checker.verdict import Evidence, decide
 from crlcheck.demo.pki import encode_entry, sign_crl
 from crlcheck.errors import (
     CrlBaseMissingError,
@@ -18,7 +19,6 @@ from crlcheck.errors import (
     UnsupportedCrlError,
 )
 from crlcheck.types import Policy, ReasonCode, RevocationStatus, StaleRule, UndeterminedCause
-from crlcheck.verdict import Evidence, decide
 from support.checking import Clock, make_checker, make_index, verdict
 from support.memory_store import MemoryStore
 from support.pki import DAY, NOW, delta_of, make_client, make_crl

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from crlcheck.checker.scope import ALL_REASONS, ScopeTable
 from crlcheck.encoding.names import name_key
-from crlcheck.scope import ALL_REASONS, ScopeTable
 from crlcheck.types import CertificateFacts, DistributionPoint, ImageMetadata, UndeterminedCause
 from crlcheck.x509.distribution_points import comparable_uri, point_keys, point_of_name
 from support.values import (

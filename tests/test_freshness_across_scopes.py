@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from crlcheck.checker.scope import ALL_REASONS
+from crlcheck.checker.verdict import Evidence, decide
 from crlcheck.demo.pki import CertificateAuthority
-from crlcheck.scope import ALL_REASONS
 from crlcheck.types import (
     CheckResult,
     Policy,
@@ -18,7 +19,6 @@ from crlcheck.types import (
     StaleRule,
     UndeterminedCause,
 )
-from crlcheck.verdict import Evidence, decide
 from support.checking import Clock, make_checker, verdict
 from support.memory_store import MemoryStore
 from support.pki import (

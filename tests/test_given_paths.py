@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from crlcheck.scope import ScopeTable, TrustedIssuer
+from crlcheck.checker.scope import ScopeTable, TrustedIssuer
 from crlcheck.types import CertificateFacts
 from support.values import make_certificate
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from cryptography import x509
 
+from crlcheck.checker.scope import ALL_REASONS
+from crlcheck.checker.verdict import Evidence, decide
 from crlcheck.demo.pki import CertificateAuthority, encode_entry, encode_extension, sign_crl
-from crlcheck.scope import ALL_REASONS
 from crlcheck.types import (
     CheckResult,
     Policy,
@@ -22,7 +23,6 @@ from crlcheck.types import (
     StaleRule,
     UndeterminedCause,
 )
-from crlcheck.verdict import Evidence, decide
 from support.certificate_der import encode_attribute, encode_name
 from support.checking import Clock, make_checker, verdict
 from support.memory_store import MemoryStore

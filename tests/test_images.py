@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from crlcheck._images import IMAGE_OVERHEAD, CachedImage, ImageCache
+from crlcheck.checker.image_cache import IMAGE_OVERHEAD, CachedImage, ImageCache
 from crlcheck.errors import StoreUnavailableError
 from crlcheck.image.index import RevocationIndex
 from crlcheck.publisher.publish import publish_crl

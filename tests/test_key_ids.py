@@ -11,11 +11,11 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import SubjectKeyIdentifier
 
+from crlcheck.checker.scope import Coverage, ScopeTable
 from crlcheck.demo.encoding import der, encode_extension
 from crlcheck.demo.pki import CertificateAuthority, sign_crl
 from crlcheck.encoding.der import contents_at
 from crlcheck.publisher.publish import publish_crl
-from crlcheck.scope import Coverage, ScopeTable
 from crlcheck.types import CertificateFacts, Policy, RevocationStatus, Rule, UndeterminedCause
 from crlcheck.x509.key_ids import derived_key_ids
 from support.checking import make_checker, make_index, verdict

@@ -27,21 +27,6 @@ FLOORS = (
     {"cli", "__main__"},
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-# Modules on their way into the folder of that name.
-MOVING = {
-    "_health": "checker",
-    "_refresher": "checker",
-    "_follow": "checker",
-    "_snapshot": "checker",
-    "_images": "checker",
-    "_path": "checker",
-    "_best_path": "checker",
-    "scope": "checker",
-    "verdict": "checker",
-    "_results": "checker",
-    "_serial_question": "checker",
-    "_polling": "checker",
-}
 FUNCTIONS = {"lambda_authorizer", "preprocessor"}
 
 
@@ -94,18 +79,13 @@ def home_of(name: str) -> str:
     return name if home is None else f"crlcheck.{home}.{name.removeprefix('crlcheck.')}"
 
 
-def room_of(part: str) -> str:
-    """Return the floor plan's word for a part of crlcheck."""
-    return MOVING.get(part, part)
-
-
 def upward_imports(module: str, source: str) -> list[str]:
     """Return what a module of crlcheck imports that does not lie on a floor below it."""
-    room = room_of(module.split(".")[1])
+    room = module.split(".")[1]
     wrong = []
     for name in sorted(imports(source)):
         top, _, rest = name.partition(".")
-        other = room_of(rest.partition(".")[0])
+        other = rest.partition(".")[0]
         if top in FUNCTIONS:
             is_allowed = room == "demo"  # which starts them
         elif top != "crlcheck" or other in {"", room}:
@@ -167,7 +147,11 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 @pytest.mark.parametrize(
     ("module", "source", "wrong"),
     [
-        ("crlcheck.image.index", "import crlcheck.checker.path", ["crlcheck.checker.path"]),
+        (
+            "crlcheck.image.index",
+            "import crlcheck.checker.checker.path",
+            ["crlcheck.checker.checker.path"],
+        ),
         (
             "crlcheck.image.index",
             "import crlcheck.stores.s3",
@@ -181,7 +165,11 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
             "def f():\n from crlcheck.cli import x",
             ["crlcheck.cli.x"],
         ),
-        ("crlcheck.checker.checker", "import preprocessor.handler", ["preprocessor.handler"]),
+        (
+            "crlcheck.checker.checker.checker",
+            "import preprocessor.handler",
+            ["preprocessor.handler"],
+        ),
         ("crlcheck.demo.tour", "import preprocessor.handler, crlcheck.demo.pki", []),
         ("crlcheck.cli", "from crlcheck.cli.commands import crlcheck\ncrlcheck.invoke()", []),
     ]

@@ -8,10 +8,11 @@ import itertools
 import pytest
 from cryptography import x509
 
-from crlcheck._results import uncovered
+from crlcheck.checker.results import uncovered
+from crlcheck.checker.scope import ALL_REASONS, ScopeTable
+from crlcheck.checker.verdict import Evidence, decide
 from crlcheck.cli import main
 from crlcheck.demo.pki import CertificateAuthority, encode_extension
-from crlcheck.scope import ALL_REASONS, ScopeTable
 from crlcheck.stores import LocalStore
 from crlcheck.types import (
     CertificateFacts,
@@ -21,7 +22,6 @@ from crlcheck.types import (
     Rule,
     UndeterminedCause,
 )
-from crlcheck.verdict import Evidence, decide
 from support.certificate_der import ISSUER
 from support.checking import make_checker, verdict
 from support.memory_store import MemoryStore

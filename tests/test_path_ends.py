@@ -10,10 +10,10 @@ import pytest
 from cryptography import x509
 
 from crlcheck.catalog.compare_and_swap import read_catalog, swap
+from crlcheck.checker.scope import ScopeTable, TrustedIssuer
 from crlcheck.demo.encoding import encode_extension
 from crlcheck.demo.pki import CertificateAuthority
 from crlcheck.publisher.publish import publish_crl
-from crlcheck.scope import ScopeTable, TrustedIssuer
 from crlcheck.types import Policy, RevocationStatus, Rule, UndeterminedCause
 from support.checking import make_checker, make_index, verdict
 from support.issuers import SERIAL, certify, key_id_of, key_of, world

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from cryptography.x509 import DirectoryName, DistributionPoint
 
+from crlcheck.checker.scope import ScopeTable
 from crlcheck.demo.encoding import encode_entry, encode_extension
 from crlcheck.demo.pki import CertificateAuthority, sign_crl
 from crlcheck.publisher.publish import publish_crl
-from crlcheck.scope import ScopeTable
 from crlcheck.types import (
     CertificateFacts,
     CheckResult,

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from crlcheck.checker.scope import ALL_REASONS
+from crlcheck.checker.verdict import Evidence, decide
 from crlcheck.demo.encoding import encode_entry, encode_extension
 from crlcheck.demo.pki import sign_crl
 from crlcheck.publisher.operator import override_scope
-from crlcheck.scope import ALL_REASONS
 from crlcheck.types import (
     CheckResult,
     Policy,
@@ -21,7 +22,6 @@ from crlcheck.types import (
     StaleRule,
     UndeterminedCause,
 )
-from crlcheck.verdict import Evidence, decide
 from support.checking import BAD, CA, FOREIGN, GOOD, Clock, make_checker, make_index
 from support.memory_store import MemoryStore
 from support.pki import DAY, NOW, make_crl

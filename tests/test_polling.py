@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from crlcheck._polling import OBJECT_REFUSED, OBJECT_UNAVAILABLE, STORE_FAILED, Polling
+from crlcheck.checker.polling import OBJECT_REFUSED, OBJECT_UNAVAILABLE, STORE_FAILED, Polling
 from crlcheck.times import Moment
 from support.pki import NOW
 

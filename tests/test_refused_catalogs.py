@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from crlcheck import _polling
 from crlcheck.catalog.catalog import CATALOG_NAME
 from crlcheck.catalog.compare_and_swap import MARK_NAME
-from crlcheck.checker import RevocationChecker
+from crlcheck.checker import polling
+from crlcheck.checker.checker import RevocationChecker
 from crlcheck.errors import CatalogRollbackError
 from crlcheck.publisher.operator import advance_generation, deny_certificate, lift_denial
 from crlcheck.types import ProblemKind, RevocationStatus
@@ -193,7 +193,7 @@ def test_a_catalog_that_went_back_is_told(
     caplog.clear()
     for _ in range(3):
         checker.check(GOOD)
-    monkeypatch.setattr(_polling, "OBJECT_REFUSED", _polling.BackOff(0.0, 0.0))
+    monkeypatch.setattr(polling, "OBJECT_REFUSED", polling.BackOff(0.0, 0.0))
     for _ in range(10):
         checker.check(GOOD)
     (problem,) = checker.status().problems
@@ -236,7 +236,7 @@ def test_a_refused_catalog_is_looked_at_as_often_as_any(
     a catalog that can be taken, counts as soon as ever.
     """
     store, backup, checker = restored
-    monkeypatch.setattr(_polling, "OBJECT_REFUSED", _polling.BackOff(0.0, 0.0))
+    monkeypatch.setattr(polling, "OBJECT_REFUSED", polling.BackOff(0.0, 0.0))
     restore(store, backup)
     for _ in range(10):
         checker.check(GOOD)

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from crlcheck._results import denied, severity, unavailable, uncovered, with_waived, worst
-from crlcheck.scope import Coverage
+from crlcheck.checker.results import denied, severity, unavailable, uncovered, with_waived, worst
+from crlcheck.checker.scope import Coverage
 from crlcheck.types import CheckResult, RevocationStatus, UndeterminedCause
 from support.values import NOW, make_certificate, make_metadata
 

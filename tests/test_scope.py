@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crlcheck.encoding.names import names_match
-from crlcheck.scope import (
+from crlcheck.checker.scope import (
     ApplicableCrl,
     Coverage,
     ScopeTable,
     looks_self_signed,
 )
+from crlcheck.encoding.names import names_match
 from crlcheck.types import CertificateFacts, ImageMetadata, UndeterminedCause
 from support.values import (
     PRINTABLE_STRING,

@@ -7,8 +7,8 @@ import hashlib
 
 import pytest
 
-from crlcheck._results import uncovered
-from crlcheck.scope import ScopeTable
+from crlcheck.checker.results import uncovered
+from crlcheck.checker.scope import ScopeTable
 from crlcheck.types import (
     CertificateFacts,
     CheckResult,

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from crlcheck.catalog.compare_and_swap import read_catalog, swap
+from crlcheck.checker.scope import ScopeTable
 from crlcheck.demo.encoding import encode_extension
 from crlcheck.demo.pki import CertificateAuthority
 from crlcheck.errors import CertificateError
 from crlcheck.publisher.operator import deny_certificate, remove_scope
 from crlcheck.publisher.publish import publish_crl
-from crlcheck.scope import ScopeTable
 from crlcheck.types import (
     DistributionPoint,
     ImageMetadata,

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crlcheck._results import unavailable, uncovered, worst
-from crlcheck.scope import ApplicableCrl, Coverage
+from crlcheck.checker.results import unavailable, uncovered, worst
+from crlcheck.checker.scope import ApplicableCrl, Coverage
+from crlcheck.checker.verdict import Evidence, decide
 from crlcheck.types import (
     CheckResult,
     ImageMetadata,
@@ -21,7 +22,6 @@ from crlcheck.types import (
     StaleRule,
     UndeterminedCause,
 )
-from crlcheck.verdict import Evidence, decide
 from support.values import NOW, make_certificate, make_entry, make_metadata
 
 DAY = timedelta(days=1)

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from crlcheck.checker.verdict import Evidence, decide
 from crlcheck.types import Policy, ReasonCode, RevokedEntry, Rule, StaleRule
-from crlcheck.verdict import Evidence, decide
 from support.values import NOW, make_certificate, make_entry, make_metadata
 
 DAY = timedelta(days=1)

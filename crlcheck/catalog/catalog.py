@@ -2,7 +2,7 @@
 The catalog: what a store has published, as one small JSON object.
 
 Pure values; ``crlcheck.publisher.publish``, ``crlcheck.publisher.operator`` and
-``crlcheck.checker`` read and write them.
+``crlcheck.checker.checker`` read and write them.
 
 **Version rule.** ``format`` is an integer. A reader refuses a later one than its
 own. Members that a reader may pass over without giving a wrong answer can be

@@ -11,7 +11,8 @@ from typing import Any
 import click
 
 from crlcheck.catalog.descriptions import count
-from crlcheck.checker import RevocationChecker
+from crlcheck.checker.checker import RevocationChecker
+from crlcheck.checker.scope import public_key_hash
 from crlcheck.cli.operations import read_published
 from crlcheck.cli.sources import is_store, open_target
 from crlcheck.cli.status import (
@@ -27,7 +28,6 @@ from crlcheck.encoding.names import name_hash
 from crlcheck.encoding.serials import parse_serial_text
 from crlcheck.errors import CertificateError, IndexFileError, StoreError
 from crlcheck.image.index import open_index
-from crlcheck.scope import public_key_hash
 from crlcheck.types import CertificateFacts, CheckResult, ImageMetadata, RevocationStatus
 from crlcheck.x509.certificates import load_certificates
 

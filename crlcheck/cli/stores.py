@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
-from crlcheck._snapshot import Trust, snapshot_of_catalog
 from crlcheck.catalog.catalog import CATALOG_NAME, Catalog
 from crlcheck.catalog.descriptions import count
+from crlcheck.checker.snapshot import Trust, snapshot_of_catalog
 from crlcheck.cli.operations import usage
 from crlcheck.cli.options import compile_options, given_options, issuer_option, max_crls_option
 from crlcheck.cli.sources import open_target

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from crlcheck.checker import RevocationChecker
+from crlcheck.checker.checker import RevocationChecker
 from crlcheck.compiler.compile import compile_crl
 from crlcheck.demo.pki import CertificateAuthority
 from crlcheck.errors import StoreUnavailableError

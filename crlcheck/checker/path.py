@@ -31,9 +31,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple, TypeAlias
 
-from crlcheck._best_path import Way, best_path
-from crlcheck._images import CachedImage
-from crlcheck._results import (
+from crlcheck.catalog.descriptions import crl_text
+from crlcheck.checker.best_path import Way, best_path
+from crlcheck.checker.image_cache import CachedImage
+from crlcheck.checker.results import (
     denied,
     severity,
     unavailable,
@@ -41,11 +42,17 @@ from crlcheck._results import (
     unpublished,
     worst,
 )
-from crlcheck._snapshot import Snapshot
-from crlcheck.catalog.descriptions import crl_text
+from crlcheck.checker.scope import (
+    ApplicableCrl,
+    Coverage,
+    IssuerCertificate,
+    IssuerKey,
+    public_key_hash,
+)
+from crlcheck.checker.snapshot import Snapshot
+from crlcheck.checker.verdict import Evidence, decide
 from crlcheck.errors import CrlCheckError, StoreUnavailableError
 from crlcheck.image.index import RevocationIndex
-from crlcheck.scope import ApplicableCrl, Coverage, IssuerCertificate, IssuerKey, public_key_hash
 from crlcheck.types import (
     CertificateFacts,
     CheckResult,
@@ -53,7 +60,6 @@ from crlcheck.types import (
     RevocationStatus,
     UndeterminedCause,
 )
-from crlcheck.verdict import Evidence, decide
 
 
 class _Step(NamedTuple):

@@ -17,7 +17,7 @@ from crlcheck.catalog.descriptions import (
     scope_text,
     subject_text,
 )
-from crlcheck.scope import Coverage, IssuerKey
+from crlcheck.checker.scope import Coverage, IssuerKey
 from crlcheck.times import time_text
 from crlcheck.types import (
     CertificateFacts,

@@ -12,17 +12,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from crlcheck._follow import IndexSet, StoreSet
-from crlcheck._health import examine
-from crlcheck._images import CachedImage
-from crlcheck._path import PathChecker
-from crlcheck._results import unavailable, worst
-from crlcheck._serial_question import possible_certificates, read_issuer, read_points
-from crlcheck._snapshot import Trust, snapshot_of_indexes
+from crlcheck.checker.health import examine
+from crlcheck.checker.image_cache import CachedImage
+from crlcheck.checker.path import PathChecker
+from crlcheck.checker.results import unavailable, worst
+from crlcheck.checker.scope import TrustedIssuer, is_self_issued
+from crlcheck.checker.serial_question import possible_certificates, read_issuer, read_points
+from crlcheck.checker.snapshot import Trust, snapshot_of_indexes
+from crlcheck.checker.store_set import IndexSet, StoreSet
 from crlcheck.encoding.names import name_text, names_match
 from crlcheck.errors import IndexClosedError
 from crlcheck.image.index import RevocationIndex, open_index
-from crlcheck.scope import TrustedIssuer, is_self_issued
 from crlcheck.stores import ObjectStore, open_store
 from crlcheck.times import time_text
 from crlcheck.types import (

@@ -11,15 +11,15 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from crlcheck._images import IMAGE_OVERHEAD, CachedImage, ImageCache
 from crlcheck.catalog.catalog import Catalog, Denial, PublishedImage, delta_fits
+from crlcheck.checker.image_cache import IMAGE_OVERHEAD, CachedImage, ImageCache
+from crlcheck.checker.scope import ScopeTable, TrustedIssuer
 from crlcheck.encoding.names import name_key
 from crlcheck.errors import (
     CorruptIndexError,
     IndexFileError,
 )
 from crlcheck.image.index import RevocationIndex, open_index
-from crlcheck.scope import ScopeTable, TrustedIssuer
 from crlcheck.stores import ObjectStore
 from crlcheck.types import CertificateFacts, ImageMetadata
 from crlcheck.x509.certificates import load_certificate

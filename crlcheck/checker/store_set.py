@@ -18,12 +18,12 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from crlcheck import _polling
-from crlcheck._images import ImageCache
-from crlcheck._polling import Polling
-from crlcheck._refresher import Refresher
-from crlcheck._snapshot import Snapshot, Trust, denials_of, snapshot_of_catalog
 from crlcheck.catalog.catalog import CATALOG_NAME, Catalog
+from crlcheck.checker import polling as polling_module
+from crlcheck.checker.background import Refresher
+from crlcheck.checker.image_cache import ImageCache
+from crlcheck.checker.polling import Polling
+from crlcheck.checker.snapshot import Snapshot, Trust, denials_of, snapshot_of_catalog
 from crlcheck.errors import CatalogRollbackError, CrlCheckError, StoreUnavailableError
 from crlcheck.stores import ObjectStore
 from crlcheck.times import Moment
@@ -267,7 +267,7 @@ class StoreSet:
             IndexFileError: an image in use has a successor that is refused.
             FileNotFoundError: the catalog or such a successor is missing.
         """
-        lock, longest = self._lock, _polling.LONGEST_WAIT
+        lock, longest = self._lock, polling_module.LONGEST_WAIT
         if not lock.acquire(timeout=longest):
             raise StoreUnavailableError(
                 f"{self._store.url}: another poll has not ended for {longest:g} s"
@@ -297,7 +297,7 @@ class StoreSet:
         """Return how many seconds to wait for a poll of another thread."""
         since = self._polling_since
         if self._in_use is None:
-            return _polling.LONGEST_WAIT
+            return polling_module.LONGEST_WAIT
         if since is None:
             return 0
         return polling.patience(Moment.now(self._clock), time.monotonic() - since)
@@ -372,7 +372,7 @@ class StoreSet:
         if refusal is not None and not again:
             # Checks need not read it again: while it is the same, it is refused again.
             age = Moment.now(self._clock).since(refusal.at)
-            if age < _polling.OBJECT_REFUSED.pause(1):
+            if age < polling_module.OBJECT_REFUSED.pause(1):
                 return refusal.etag
         return None if in_use is None else in_use.snapshot.etag
 

@@ -44,9 +44,15 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from crlcheck._results import DecidingCrl, out_of_scope_text, undetermined, with_waived, worst
 from crlcheck.catalog.descriptions import crl_text
-from crlcheck.scope import ALL_REASONS
+from crlcheck.checker.results import (
+    DecidingCrl,
+    out_of_scope_text,
+    undetermined,
+    with_waived,
+    worst,
+)
+from crlcheck.checker.scope import ALL_REASONS
 from crlcheck.times import time_text
 from crlcheck.types import (
     CertificateFacts,

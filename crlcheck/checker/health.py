@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import cached_property
 
-from crlcheck._images import CachedImage
-from crlcheck._path import PathChecker
-from crlcheck._serial_question import possible_certificates
-from crlcheck._snapshot import Snapshot
 from crlcheck.catalog.descriptions import crl_text
+from crlcheck.checker.image_cache import CachedImage
+from crlcheck.checker.path import PathChecker
+from crlcheck.checker.scope import IssuerKey
+from crlcheck.checker.serial_question import possible_certificates
+from crlcheck.checker.snapshot import Snapshot
+from crlcheck.checker.verdict import untimely
 from crlcheck.encoding.names import name_text
-from crlcheck.scope import IssuerKey
 from crlcheck.times import time_text
 from crlcheck.types import (
     DistributionPoint,
@@ -23,7 +24,6 @@ from crlcheck.types import (
     StatusProblem,
     UndeterminedCause,
 )
-from crlcheck.verdict import untimely
 from crlcheck.x509.distribution_points import (
     ALL_REASONS,
     is_named,

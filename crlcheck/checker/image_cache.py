@@ -9,7 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
-from crlcheck import _polling
+from crlcheck.checker import polling
 from crlcheck.errors import IndexFileError, StoreError, StoreUnavailableError
 from crlcheck.image.index import RevocationIndex
 from crlcheck.types import ImageMetadata
@@ -137,9 +137,9 @@ class CachedImage:
         """Raise the last failure again if it is too early to try again."""
         now = time.monotonic()
         refused_at, unavailable_at = self._refused_at, self._unavailable_at
-        if refused_at is not None and now - refused_at < _polling.OBJECT_REFUSED.pause(1):
+        if refused_at is not None and now - refused_at < polling.OBJECT_REFUSED.pause(1):
             raise IndexFileError(f"{self.error} (not tried again yet)")
-        if unavailable_at is not None and now - unavailable_at < _polling.OBJECT_UNAVAILABLE.pause(
+        if unavailable_at is not None and now - unavailable_at < polling.OBJECT_UNAVAILABLE.pause(
             1
         ):
             raise StoreUnavailableError(f"{self.error} (not tried again yet)")
