@@ -17,7 +17,7 @@ from crlcheck import (
     publish_crl,
     publish_each,
 )
-from crlcheck.cli.commands import root
+from crlcheck.cli.root import root
 from crlcheck.compiler.compile import CompileOptions
 from crlcheck.compiler.pipeline import Options
 from crlcheck.demo.pki import CertificateAuthority, encode_entry, sign_crl

@@ -60,7 +60,7 @@ def _run(arguments: list[str]) -> int:
             f"the command line needs the package {error.name}: pip install 'crlcheck[cli]'"
         )
         return EXIT_FAILED
-    from crlcheck.cli.commands import root
+    from crlcheck.cli.root import root
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A name that the terminal's encoding lacks must not fail a check.

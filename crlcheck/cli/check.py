@@ -13,8 +13,8 @@ import click
 from crlcheck.catalog.descriptions import count
 from crlcheck.checker.checker import RevocationChecker
 from crlcheck.checker.scope import public_key_hash
-from crlcheck.cli.operations import read_published
-from crlcheck.cli.sources import is_store, open_target
+from crlcheck.cli.inputs import is_store, open_target, read_published
+from crlcheck.cli.options import json_option
 from crlcheck.cli.status import (
     EXIT_FAILED,
     about,
@@ -38,6 +38,75 @@ _COLORS = {
 }
 # One reading of the catalog serves a whole run.
 _NEVER = timedelta(days=1)
+
+
+@click.command("check")
+@click.argument("target", metavar="INDEX_OR_STORE")
+@click.argument("certificates", metavar="[CERT]...", type=click.Path(path_type=Path), nargs=-1)
+@click.option(
+    "--serial",
+    "serials",
+    multiple=True,
+    metavar="HEX",
+    help="A serial number instead of a certificate; may be repeated.",
+)
+@click.option(
+    "--issuer",
+    "issuers",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="CA",
+    help="An issuer certificate to trust besides those the store names; with --serial, whose "
+    "serial number it is.",
+)
+@click.option(
+    "--point",
+    "points",
+    multiple=True,
+    metavar="URI",
+    help="With --serial: a distribution point of the certificates; may be repeated.",
+)
+@click.option(
+    "--kind",
+    type=click.Choice(["user", "ca"]),
+    help="With --serial: what the certificates are.",
+)
+@json_option
+def check_command(
+    target: str,
+    certificates: tuple[Path, ...],
+    serials: tuple[str, ...],
+    issuers: tuple[Path, ...],
+    points: tuple[str, ...],
+    kind: str | None,
+    as_json: bool,
+) -> int:
+    """
+    Say of each CERT whether it is revoked.
+
+    CERT is a certificate as PEM or DER; of a chain the first one is judged. It
+    must already have been verified. The exit status is the worst of all: 1
+    over 4 over 3 over 0.
+
+    A serial number is judged as its certificate would be. What is not said of
+    the certificate is not known: any CRL that may be its own revokes it, and it
+    is cleared where every certificate of that number would be, unless it has
+    expired.
+    """
+    if bool(certificates) == bool(serials):
+        raise click.UsageError("name certificates or --serial, one of the two")
+    if serials:
+        return _check_serials(
+            target,
+            serials,
+            issuers,
+            points=points or None,
+            is_ca=None if kind is None else kind == "ca",
+            as_json=as_json,
+        )
+    if points or kind:
+        raise click.UsageError("--point and --kind go with --serial: a certificate says both")
+    return _check_certificates(target, certificates, issuers, as_json=as_json)
 
 
 class _Answers:
@@ -76,7 +145,7 @@ class _Answers:
 # ---- certificates --------------------------------------------------------------
 
 
-def check_certificates(
+def _check_certificates(
     target: str, certificates: Sequence[Path], issuers: Sequence[Path], *, as_json: bool
 ) -> int:
     """Judge certificates in files; return the exit status."""
@@ -116,7 +185,7 @@ def _note_others(path: Path, contents: bytes) -> None:
 # ---- serial numbers ------------------------------------------------------------
 
 
-def check_serials(
+def _check_serials(
     target: str,
     serials: Sequence[str],
     issuers: Sequence[Path],

@@ -5,10 +5,48 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+import click
+
+from crlcheck.cli.options import json_option
+from crlcheck.cli.status import EXIT_FAILED
 from crlcheck.cli.text import console, say, say_json
 
 
-def run(num_entries: int, *, as_json: bool) -> bool:
+@click.command("demo", short_help="Show the whole path on this machine.")
+@click.option(
+    "--entries",
+    "num_entries",
+    type=click.IntRange(min=1),
+    default=200_000,
+    show_default=True,
+    metavar="NUMBER",
+    help="How many entries the CRL gets.",
+)
+@click.option(
+    "--files",
+    "directory",
+    type=click.Path(path_type=Path),
+    metavar="DIRECTORY",
+    help="Only write the CA, its CRL and the three certificates there.",
+)
+@json_option
+def demo_command(num_entries: int, directory: Path | None, as_json: bool) -> int:
+    """
+    Show the whole path on this machine: upload, compile, publish, authorize.
+
+    S3 is a local server for the time being. Where nginx is installed, clients also
+    call by real mutual TLS. Then every CRL of NIST's PKITS is compiled or refused.
+
+    It runs the Lambda functions, which are not installed with crlcheck: use make demo
+    in a checkout. --files works anywhere.
+    """
+    if directory is not None:
+        _write_files(directory, num_entries)
+        return 0
+    return 0 if _run(num_entries, as_json=as_json) else EXIT_FAILED
+
+
+def _run(num_entries: int, *, as_json: bool) -> bool:
     """Run the demo and show it; return whether every verdict was the right one."""
     from crlcheck.demo import mutual_tls, report, site, tour
     from crlcheck.demo.pkits import compile_all, pkits_directory
@@ -31,7 +69,7 @@ def run(num_entries: int, *, as_json: bool) -> bool:
     return events.is_right and (calls is None or calls.is_right)
 
 
-def write_files(directory: Path, num_entries: int) -> None:
+def _write_files(directory: Path, num_entries: int) -> None:
     """Write the demo's CA, CRL and certificates to *directory* and name them."""
     from crlcheck.demo.world import make_world
 

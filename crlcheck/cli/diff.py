@@ -13,7 +13,8 @@ import click
 
 from crlcheck.catalog.catalog import CATALOG_NAME, Catalog
 from crlcheck.catalog.descriptions import count, crl_text
-from crlcheck.cli.sources import is_store, open_target
+from crlcheck.cli.inputs import is_store, open_target
+from crlcheck.cli.options import json_option
 from crlcheck.cli.status import about
 from crlcheck.cli.text import say, say_json
 from crlcheck.encoding.names import name_text
@@ -42,7 +43,7 @@ class _Set:
 @click.command("diff")
 @click.argument("before", metavar="A")
 @click.argument("after", metavar="B")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option
 @click.option("--limit", type=click.IntRange(min=0), default=20, show_default=True,
               help="How many certificates are listed of each kind; all are counted.")  # fmt: skip
 def diff_command(before: str, after: str, as_json: bool, limit: int) -> int:

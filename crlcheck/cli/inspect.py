@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import click
 from rich.table import Table
 
 from crlcheck.catalog.catalog import CATALOG_NAME, Catalog, PublishedImage, ScopeRecord
@@ -15,8 +16,9 @@ from crlcheck.catalog.descriptions import (
     general_name_text,
     restriction_texts,
 )
-from crlcheck.cli.issuers import issuer_lines
-from crlcheck.cli.sources import is_store, open_target
+from crlcheck.cli.inputs import is_store, open_target
+from crlcheck.cli.issuer import issuer_lines
+from crlcheck.cli.options import json_option
 from crlcheck.cli.status import about
 from crlcheck.cli.text import (
     console,
@@ -38,7 +40,20 @@ _IMAGE_MAGIC = b"\x89CRLX\r\n\x1a"
 _UNVERIFIED = "not verified: nobody has checked the signature here"
 
 
-def inspect_target(target: str, *, as_json: bool) -> None:
+@click.command("inspect")
+@click.argument("target", metavar="CRL_OR_INDEX_OR_STORE")
+@json_option
+def inspect_command(target: str, as_json: bool) -> int:
+    """
+    Show what a CRL, an image or a store holds.
+
+    The signature of a CRL is not verified here.
+    """
+    _inspect(target, as_json=as_json)
+    return 0
+
+
+def _inspect(target: str, *, as_json: bool) -> None:
     """
     Show what *target* is and holds.
 

@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from crlcheck.catalog.descriptions import printable
+from crlcheck.catalog.descriptions import count, printable
 from crlcheck.encoding.names import name_text
 from crlcheck.types import CompileReport, PublishReport
 
@@ -91,3 +91,20 @@ def changes_text(report: PublishReport) -> str:
 def report_members(report: CompileReport) -> dict[str, Any]:
     """Return a report as JSON has it, with the issuer in words; sizes are bytes."""
     return {**report.as_dict(), "issuer": name_text(report.issuer)}
+
+
+def compiled_text(report: CompileReport) -> str:
+    """Say what an image holds: entries, whose, and how large."""
+    kind = "CRL" if report.base_crl_number is None else "delta CRL"
+    number = f"a {kind}" if report.crl_number is None else f"{kind} {report.crl_number}"
+    return (
+        f"{count(report.num_entries, 'entry', 'entries')} of {number} of "
+        f"{name_text(report.issuer)}, {report.image_size:,} bytes (the CRL: "
+        f"{report.source_size:,})"
+    )
+
+
+def say_warnings(report: CompileReport) -> None:
+    """Write a line for each warning of a report."""
+    for name in report.warnings.names:
+        say(f"warning: {name.replace('_', ' ')}", color="yellow")

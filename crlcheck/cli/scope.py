@@ -1,59 +1,24 @@
-"""The commands on what a catalog says: scopes and the deny list."""
+"""``crlcheck scope``: what a store has published, and what was refused."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any
 
 import click
 from rich.table import Column, Table
 
-from crlcheck.catalog.catalog import CATALOG_NAME, Catalog, Denial, ScopeRecord, Tombstone
+from crlcheck.catalog.catalog import ScopeRecord, Tombstone
 from crlcheck.catalog.descriptions import crl_text
-from crlcheck.cli.sources import open_target
+from crlcheck.cli.inputs import open_target, read_published, usage
+from crlcheck.cli.options import json_option, note_option
 from crlcheck.cli.status import about
 from crlcheck.cli.text import console, say, say_json
-from crlcheck.encoding.names import name_text
-from crlcheck.encoding.serials import parse_serial_text
 from crlcheck.errors import StoreError
 from crlcheck.publisher.comparison import speaking
-from crlcheck.publisher.operator import (
-    deny_certificate,
-    lift_denial,
-    override_scope,
-    remove_scope,
-    reset_scope,
-)
+from crlcheck.publisher.operator import override_scope, remove_scope, reset_scope
 from crlcheck.publisher.rejections import read_rejections
-from crlcheck.settings import read_duration
-from crlcheck.stores import ObjectStore
 from crlcheck.times import time_text
-from crlcheck.x509.certificates import load_certificate
-
-_PATH = click.Path(path_type=Path)
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-_note_option = click.option("--note", default="", help="Why, for whoever reads it later.")
-
-
-def read_published(store: ObjectStore) -> Catalog:
-    """Read the store's catalog."""
-    with about(store.url, StoreError):
-        return Catalog.from_bytes(store.read(CATALOG_NAME).body)
-
-
-@contextlib.contextmanager
-def usage() -> Iterator[None]:
-    """Turn what the library calls misuse into wrong usage of the command."""
-    try:
-        yield
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
-
-
-# ---- scopes ------------------------------------------------------------------
 
 
 @click.group("scope")
@@ -63,7 +28,7 @@ def scope_group() -> None:
 
 @scope_group.command("list")
 @click.argument("store")
-@_json_option
+@json_option
 def scope_list(store: str, as_json: bool) -> int:
     """List the scopes of STORE, what operators did to them, and what was refused."""
     target = open_target(store)
@@ -133,7 +98,7 @@ def _tombstone(one: Tombstone) -> dict[str, Any]:
 @scope_group.command("remove")
 @click.argument("store")
 @click.argument("scope")
-@_note_option
+@note_option
 def scope_remove(store: str, scope: str, note: str) -> int:
     """
     Take SCOPE out of STORE.
@@ -151,7 +116,7 @@ def scope_remove(store: str, scope: str, note: str) -> int:
 @scope_group.command("reset")
 @click.argument("store")
 @click.argument("scope")
-@_note_option
+@note_option
 def scope_reset(store: str, scope: str, note: str) -> int:
     """
     Let SCOPE of STORE take any verified CRL next.
@@ -186,101 +151,3 @@ def scope_cover(store: str, scope: str, undo: bool) -> int:
         f"generation {generation}"
     )
     return 0
-
-
-# ---- the deny list -----------------------------------------------------------
-
-
-@click.group("deny")
-def deny_group() -> None:
-    """Certificates denied by hand, before their CA publishes that they are revoked."""
-
-
-_certificate_argument = click.argument("certificate", type=_PATH, required=False)
-_issuer_option = click.option("--issuer", type=_PATH, help="The certificate's issuer.")
-_serial_option = click.option("--serial", metavar="HEX", help="Its serial number.")
-
-
-def _named(certificate: Path | None, issuer: Path | None, serial: str | None) -> tuple[bytes, int]:
-    """Return issuer name and serial number of the certificate that the command names."""
-    if certificate is not None and issuer is None and serial is None:
-        facts = load_certificate(certificate)
-        return facts.issuer, facts.serial_number
-    if certificate is None and issuer is not None and serial is not None:
-        with usage():
-            return load_certificate(issuer).subject, parse_serial_text(serial)
-    raise click.UsageError("name a certificate, or --issuer and --serial, one of the two")
-
-
-@deny_group.command("add")
-@click.argument("store")
-@_certificate_argument
-@_issuer_option
-@_serial_option
-@click.option(
-    "--for",
-    "lasting",
-    type=read_duration,
-    metavar="DURATION",
-    help="How long, such as 12h; else for good.",
-)
-@_note_option
-def deny_add(
-    store: str,
-    certificate: Path | None,
-    issuer: Path | None,
-    serial: str | None,
-    lasting: timedelta | None,
-    note: str,
-) -> int:
-    """Deny CERTIFICATE, or --serial of --issuer, at once."""
-    name, number = _named(certificate, issuer, serial)
-    now = datetime.now(UTC).replace(microsecond=0)
-    until = None if lasting is None else now + lasting
-    with usage():
-        generation = deny_certificate(
-            open_target(store), name, number, until=until, note=note, now=now
-        )
-    end = "" if until is None else f" until {time_text(until)}"
-    say(f"{store}: {number:x} of {name_text(name)} is denied{end}: generation {generation}")
-    return 0
-
-
-@deny_group.command("remove")
-@click.argument("store")
-@_certificate_argument
-@_issuer_option
-@_serial_option
-def deny_remove(
-    store: str, certificate: Path | None, issuer: Path | None, serial: str | None
-) -> int:
-    """Take CERTIFICATE, or --serial of --issuer, off the deny list; CRLs hold as before."""
-    name, number = _named(certificate, issuer, serial)
-    with usage():
-        generation = lift_denial(open_target(store), name, number)
-    say(f"{store}: {number:x} of {name_text(name)} is off the list: generation {generation}")
-    return 0
-
-
-@deny_group.command("list")
-@click.argument("store")
-@_json_option
-def deny_list(store: str, as_json: bool) -> int:
-    """List the certificates that are denied by hand."""
-    catalog, now = read_published(open_target(store)), datetime.now(UTC)
-    if as_json:
-        say_json([{**_denial(one), "holds": one.holds(now)} for one in catalog.denied])
-        return 0
-    for one in catalog.denied:
-        end = "for good" if one.until is None else f"until {time_text(one.until)}"
-        over = "" if one.holds(now) else " (over)"
-        note = f": {one.note}" if one.note else ""
-        say(f"{one.serial_number:x} of {name_text(one.issuer)}, {end}{over}{note}")
-    return 0
-
-
-def _denial(one: Denial) -> dict[str, Any]:
-    return {**one.members(), "issuer": name_text(one.issuer)}
-
-
-COMMANDS: tuple[click.Command, ...] = (scope_group, deny_group)

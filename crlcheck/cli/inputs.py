@@ -1,4 +1,4 @@
-"""What a command reads: a CRL, with a progress bar where somebody watches, or a store."""
+"""Open the inputs of a command: a store, or a CRL, with a progress bar on a terminal."""
 
 from __future__ import annotations
 
@@ -12,19 +12,35 @@ from typing import BinaryIO
 import click
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
+from crlcheck.catalog.catalog import CATALOG_NAME, Catalog
+from crlcheck.cli.status import about
 from crlcheck.cli.text import console
 from crlcheck.compiler.compile import CrlSource
+from crlcheck.errors import StoreError
 from crlcheck.stores import ObjectStore, open_store
 
 STANDARD_INPUT = Path("-")
 
 
-def open_target(target: str) -> ObjectStore:
-    """Open a store named on the command line; a malformed name is wrong usage."""
+@contextlib.contextmanager
+def usage() -> Iterator[None]:
+    """Turn what the library calls misuse into wrong usage of the command."""
     try:
-        return open_store(target)
+        yield
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+
+
+def open_target(target: str) -> ObjectStore:
+    """Open a store named on the command line; a malformed name is wrong usage."""
+    with usage():
+        return open_store(target)
+
+
+def read_published(store: ObjectStore) -> Catalog:
+    """Read the store's catalog."""
+    with about(store.url, StoreError):
+        return Catalog.from_bytes(store.read(CATALOG_NAME).body)
 
 
 def is_store(target: str) -> bool:

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from crlcheck.catalog.catalog import Catalog, IssuerRecord
-from crlcheck.cli.operations import read_published, usage
-from crlcheck.cli.sources import open_target
+from crlcheck.cli.inputs import open_target, read_published, usage
+from crlcheck.cli.options import json_option, note_option
 from crlcheck.cli.text import say, say_json
 from crlcheck.encoding.names import name_text
 from crlcheck.publisher.issuers import (
@@ -22,8 +22,6 @@ from crlcheck.publisher.issuers import (
 from crlcheck.times import time_text
 from crlcheck.x509.certificates import load_certificate
 
-_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-_note_option = click.option("--note", default="", help="Why, for whoever reads it later.")
 _undo_option = click.option("--undo", is_flag=True, help="Take it back.")
 _issuer_argument = click.argument("issuer")
 _SHOWN = 16
@@ -47,7 +45,7 @@ def _fingerprint(issuer: str) -> str:
 
 @issuer_group.command("list")
 @click.argument("store")
-@_json_option
+@json_option
 def issuer_list(store: str, as_json: bool) -> int:
     """List the issuers that STORE trusts, who added them, and those that were removed."""
     catalog = read_published(open_target(store))
@@ -101,7 +99,7 @@ def _members(one: IssuerDescription) -> dict[str, Any]:
 @issuer_group.command("remove")
 @click.argument("store")
 @_issuer_argument
-@_note_option
+@note_option
 def issuer_remove(store: str, issuer: str, note: str) -> int:
     """
     Trust ISSUER no longer, and take its scopes out of STORE.
@@ -174,6 +172,3 @@ def issuer_lines(catalog: Catalog) -> list[str]:
         f"fingerprint {one.record.fingerprint[:_SHOWN]})"
         for one in describe_issuers(catalog)
     ]
-
-
-COMMANDS: tuple[click.Command, ...] = (issuer_group,)

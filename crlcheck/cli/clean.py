@@ -1,0 +1,30 @@
+"""``crlcheck clean``: delete images that nothing names."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import click
+
+from crlcheck.catalog.descriptions import count
+from crlcheck.cli.inputs import open_target
+from crlcheck.cli.text import say
+from crlcheck.publisher.operator import clean_up
+from crlcheck.settings import read_duration
+
+
+@click.command("clean")
+@click.argument("store")
+@click.option(
+    "--grace",
+    type=read_duration,
+    metavar="DURATION",
+    default="1h",
+    show_default=True,
+    help="How long superseded images stay: longer than readers' refresh_after.",
+)
+def clean_command(store: str, grace: timedelta) -> int:
+    """Delete images of STORE that nothing has named for the grace period."""
+    num_deleted, num_waiting = clean_up(open_target(store), grace=grace)
+    say(f"{store}: {count(num_deleted, 'image')} deleted, {num_waiting} waiting")
+    return 0

@@ -1,0 +1,53 @@
+"""``crlcheck compile``: verify a CRL and compile it into an image."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import click
+
+import crlcheck
+from crlcheck.cli.inputs import open_crl
+from crlcheck.cli.options import compile_options, given_options, issuer_option, json_option
+from crlcheck.cli.status import about
+from crlcheck.cli.text import compiled_text, report_members, say, say_json, say_warnings
+
+
+@click.command("compile")
+@click.argument("crl", type=click.Path(path_type=Path))
+@issuer_option
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="Where the image goes."
+)
+@click.option("--no-fsync", is_flag=True, help="Do not wait until the image is on the disk.")
+@compile_options
+@json_option
+def compile_command(
+    crl: Path,
+    issuers: tuple[Path, ...],
+    output: Path,
+    no_fsync: bool,
+    as_json: bool,
+    **options: Any,
+) -> int:
+    """
+    Verify CRL and compile it into an image.
+
+    CRL is DER or PEM, "-" standard input. Nothing is written unless one of the
+    issuers signed it.
+    """
+    if output.exists() and not (output.is_file() or output.is_dir()):
+        # It would be replaced by the image, and a device is not easily had back.
+        raise FileExistsError(errno.EEXIST, "Not a regular file", str(output))
+    with about(crl, crlcheck.CrlError), open_crl(crl) as source:
+        report = crlcheck.compile_crl(
+            source, output, issuer=issuers, fsync=not no_fsync, **given_options(options)
+        )
+    if as_json:
+        say_json({"output": str(output), **report_members(report)})
+        return 0
+    say(f"{output}: {compiled_text(report)}")
+    say_warnings(report)
+    return 0

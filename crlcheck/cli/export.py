@@ -1,0 +1,73 @@
+"""``crlcheck export``: write a published CRL in another program's format."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from crlcheck.catalog.catalog import CATALOG_NAME, Catalog
+from crlcheck.catalog.descriptions import count
+from crlcheck.checker.snapshot import Trust, snapshot_of_catalog
+from crlcheck.cli.inputs import open_target
+from crlcheck.cli.status import about
+from crlcheck.cli.text import say
+from crlcheck.encoding.names import names_match
+from crlcheck.errors import CrlCheckError, IndexFileError, StoreError
+from crlcheck.times import time_text
+
+
+@click.command("export")
+@click.argument("store")
+@click.option(
+    "--format",
+    "format_name",
+    type=click.Choice(["sample-json"]),
+    required=True,
+    help="Whose format it is.",
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="Where the file goes."
+)
+def export_command(store: str, format_name: str, output: Path) -> int:
+    """
+    Write what STORE has published in another program's format.
+
+    sample-json is the cache file of AWS's sample for API Gateway: hexadecimal
+    serial numbers without their issuer and without times, so that it can stand
+    for one current CRL only. What operators denied by hand is in it.
+    """
+    target, now = open_target(store), datetime.now(UTC)
+    with about(store, StoreError):
+        stored = target.read(CATALOG_NAME)
+        catalog = Catalog.from_bytes(stored.body)
+    records = list(catalog.scopes.values())
+    if len(records) != 1 or records[0].delta is not None:
+        raise CrlCheckError(
+            f"{store}: {count(len(records), 'CRL')} published"
+            f"{' with a delta CRL' if records and records[0].delta else ''}: {format_name} ignores "
+            "issuers, so it is written only where there is one complete CRL"
+        )
+    crl = records[0].base.metadata
+    denied = [denial for denial in catalog.denied if denial.holds(now)]
+    if crl.issuing_distribution_point is not None:
+        found = "the CRL is for a part of its issuer's certificates"
+    elif crl.is_past(now):
+        found = f"the CRL has been stale since {time_text(crl.next_update)}"
+    elif not all(names_match(denial.issuer, crl.issuer) for denial in denied):
+        found = "a certificate of another issuer is denied, and whatever it issued"
+    else:
+        found = ""
+    if found:
+        raise CrlCheckError(f"{store}: {found}, which {format_name} cannot say")
+    with about(store, StoreError, IndexFileError):
+        # Opened as a checker does: what the catalog does not authenticate is refused.
+        snapshot = snapshot_of_catalog(catalog, stored.etag, target, Trust(), None)
+        index = snapshot.images[0].index()
+    serials = {hex(entry.serial_number): "" for entry in index.iter_entries()}
+    serials |= {hex(denial.serial_number): "" for denial in denied}
+    output.write_text(json.dumps(serials), encoding="ascii")
+    say(f"{output}: {count(len(serials), 'serial number')}")
+    return 0

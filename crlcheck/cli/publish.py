@@ -1,0 +1,123 @@
+"""``crlcheck publish``: verify the CRLs of a file, compile them and publish the images."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+import crlcheck
+from crlcheck.cli.inputs import STANDARD_INPUT, open_crl, open_target
+from crlcheck.cli.options import (
+    compile_options,
+    given_options,
+    issuer_option,
+    json_option,
+    max_crls_option,
+)
+from crlcheck.cli.status import EXIT_FAILED, about, describe, report_error
+from crlcheck.cli.text import (
+    changes_text,
+    compiled_text,
+    published_members,
+    report_members,
+    say,
+    say_json,
+    say_warnings,
+)
+from crlcheck.compiler.compile import BinaryReader, CrlSource
+from crlcheck.publisher.publish import publish_each
+from crlcheck.types import PublishReport
+
+
+@click.command("publish", short_help="Verify CRL, compile it and publish the image.")
+@click.argument("crl", type=click.Path(path_type=Path))
+@issuer_option
+@click.option(
+    "--to", "store", required=True, metavar="STORE", help="A directory or s3://bucket/prefix."
+)
+@click.option("--allow-shrink", is_flag=True, help="Publish though most entries are gone.")
+@click.option(
+    "--rebuild",
+    is_flag=True,
+    help="Write the image anew if it is missing, damaged or outdated.",
+)
+@max_crls_option
+@compile_options
+@json_option
+def publish_command(
+    crl: Path,
+    issuers: tuple[Path, ...],
+    store: str,
+    allow_shrink: bool,
+    rebuild: bool,
+    max_crls: int,
+    as_json: bool,
+    **options: Any,
+) -> int:
+    """
+    Verify CRL, compile it and make it the published one of its scope.
+
+    CRL is DER or PEM, "-" standard input; of a PEM file every CRL is published. A
+    CRL that is not newer than the published one is refused, and so is one that
+    lacks most of more than ten entries, or that is past its nextUpdate and would
+    replace a current one for nothing; the same one again changes nothing.
+    """
+    target = open_target(store)
+    with about(crl, crlcheck.CrlError), open_crl(crl) as source, _opened(source) as reader:
+        results = publish_each(
+            reader,
+            target,
+            issuer=issuers,
+            source_name=None if crl == STANDARD_INPUT else str(crl),
+            issuers_from=", ".join(map(str, issuers)),
+            max_crls=max_crls,
+            allow_shrink=allow_shrink,
+            rebuild=rebuild,
+            **given_options(options),
+        )
+        done = [result for _, result in results]
+        if len(done) == 1 and isinstance(done[0], crlcheck.CrlError):
+            raise done[0]
+    return _tell_published(crl, target.url, done, as_json=as_json)
+
+
+@contextlib.contextmanager
+def _opened(source: CrlSource) -> Iterator[BinaryReader]:
+    """Give *source*, as ``open_crl`` gave it, as an open file."""
+    if isinstance(source, Path):
+        with source.open("rb", buffering=0) as file:
+            yield file
+    else:
+        assert isinstance(source, BinaryReader), "open_crl gives a path or a file"
+        yield source
+
+
+def _tell_published(
+    crl: Path, store: str, done: list[PublishReport | crlcheck.CrlError], *, as_json: bool
+) -> int:
+    """Tell what became of each CRL of a file; return the exit status."""
+    members: list[dict[str, Any]] = []
+    for number, result in enumerate(done, 1):
+        if isinstance(result, crlcheck.CrlError):
+            report_error(f"{crl}#{number}: {describe(result)}")
+            members.append({"store": store, "error": describe(result)})
+            continue
+        members.append(
+            {
+                "store": store,
+                **published_members(result),
+                **report_members(result.compiled),
+            }
+        )
+        if not as_json:
+            what = "published" if result.published else "published already"
+            say(f"{store}: {what}: generation {result.generation}{changes_text(result)}")
+            say(f"{result.image_name}: {compiled_text(result.compiled)}")
+            say_warnings(result.compiled)
+    if as_json:
+        say_json(members[0] if len(members) == 1 else {"crls": members})
+    return EXIT_FAILED if any(isinstance(one, crlcheck.CrlError) for one in done) else 0

@@ -1,0 +1,55 @@
+"""The ``crlcheck`` command and its subcommands, each from a module of its own."""
+
+from __future__ import annotations
+
+import click
+
+import crlcheck
+from crlcheck.cli.advance import advance_command
+from crlcheck.cli.check import check_command
+from crlcheck.cli.clean import clean_command
+from crlcheck.cli.compile import compile_command
+from crlcheck.cli.demo import demo_command
+from crlcheck.cli.deny import deny_group
+from crlcheck.cli.diff import diff_command
+from crlcheck.cli.export import export_command
+from crlcheck.cli.fetch import fetch_command
+from crlcheck.cli.inspect import inspect_command
+from crlcheck.cli.issuer import issuer_group
+from crlcheck.cli.mirror import mirror_command
+from crlcheck.cli.publish import publish_command
+from crlcheck.cli.scope import scope_group
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--debug", is_flag=True, expose_value=False, help="Print an error's traceback.")
+@click.version_option(crlcheck.__version__, message="crlcheck %(version)s")
+def root() -> None:
+    """
+    Exact revocation checks from compiled CRLs.
+
+    Certificates must already have been verified (chain, dates, possession of
+    the key): crlcheck decides revocation only.
+
+    Exit status: 0 not revoked, 1 revoked, 3 undetermined, 2 wrong usage, 4
+    anything else that failed.
+    """
+
+
+for _command in (
+    compile_command,
+    publish_command,
+    check_command,
+    inspect_command,
+    demo_command,
+    scope_group,
+    deny_group,
+    issuer_group,
+    mirror_command,
+    clean_command,
+    advance_command,
+    fetch_command,
+    export_command,
+    diff_command,
+):
+    root.add_command(_command)
