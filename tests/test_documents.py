@@ -51,7 +51,8 @@ def test_named_files_exist(path: Path) -> None:
     Every path of this repository that a document names in code exists.
     """
     text = path.read_text(encoding="utf-8")
-    named = re.findall(r"`((?:crlcheck|tests|docs|native|benchmarks)/[\w./-]*)`", text)
+    folders = "crlcheck|lambda_authorizer|preprocessor|tests|docs|native|benchmarks"
+    named = re.findall(rf"`((?:{folders})/[\w./-]*)`", text)
     missing = [name for name in named if not (ROOT / name).exists()]
     assert missing == []
 
