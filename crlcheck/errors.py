@@ -1,5 +1,5 @@
 """
-Every exception that crlcheck raises of its own, in one tree.
+Define the exceptions that crlcheck raises, in one tree.
 
 Misuse raises ``TypeError`` or ``ValueError``, and the system's own errors
 (``FileNotFoundError``, a full disk's ``OSError``, ``MemoryError``) stay
@@ -14,10 +14,10 @@ from crlcheck.times import time_text
 
 
 class CrlCheckError(Exception):
-    """The root of the tree: catching it catches everything below."""
+    """The base class of all exceptions of crlcheck."""
 
     def as_dict(self) -> dict[str, str | int | None]:
-        """Return what the error carries beside its message as JSON-ready scalars, for logs."""
+        """Return the error's attributes as JSON-ready scalars, for logs."""
         return {
             name: time_text(value) if isinstance(value, datetime) else value
             for name, value in vars(self).items()
@@ -33,8 +33,8 @@ class MalformedCrlError(CrlError):
     """
     The bytes are not a DER CertificateList as RFC 5280 defines it.
 
-    ``rule`` names the broken rule (such as ``"non_minimal_integer"``) and
-    ``offset`` is where in the DER source it was broken, in bytes.
+    ``rule`` names the broken rule (such as ``"non_minimal_integer"``). ``offset`` is the
+    place in the DER source, in bytes.
     """
 
     def __init__(self, message: str, *, rule: str, offset: int) -> None:
@@ -45,9 +45,9 @@ class MalformedCrlError(CrlError):
 
 class UnsupportedCrlError(CrlError):
     """
-    The CRL is well-formed but outside what crlcheck accepts.
+    The CRL is well-formed, but has a feature that crlcheck does not accept.
 
-    ``feature`` names what was not accepted (such as
+    ``feature`` names it (such as
     ``"unknown_critical_extension"`` or ``"sha1_signature"``).
     """
 
@@ -112,7 +112,7 @@ class CrlBaseMissingError(CrlError):
 
 
 class CrlShrinkError(CrlError):
-    """The CRL lists so many fewer entries than the published one that it is held back."""
+    """The CRL was refused because it lacks most entries of the published one."""
 
     def __init__(self, message: str, *, offered: int, published: int) -> None:
         super().__init__(message)
@@ -122,11 +122,11 @@ class CrlShrinkError(CrlError):
 
 class CrlExpiredError(CrlError):
     """
-    The CRL is past its nextUpdate and held back, for it would replace a current one that
-    revokes no less.
+    The CRL was refused because it is past its nextUpdate and would replace a current one
+    that revokes no less.
 
-    ``next_update`` is the CRL's, ``published_next_update`` that of the one that goes on
-    serving (None: it has none), ``now`` the time that was compared.
+    ``next_update`` is the CRL's, ``published_next_update`` that of the one that stays
+    published (None: it has none), ``now`` the time that was compared.
     """
 
     def __init__(
@@ -144,7 +144,7 @@ class CrlExpiredError(CrlError):
 
 
 class FetchError(CrlCheckError):
-    """A URL could not be fetched, or must not be; trying again may help."""
+    """A URL could not be fetched, or is not allowed; trying again may help."""
 
 
 class CertificateError(CrlCheckError):
@@ -178,7 +178,7 @@ class IndexClosedError(IndexFileError):
 
 
 class StoreError(CrlCheckError):
-    """A store could not do what was asked."""
+    """An operation on a store failed."""
 
 
 class StoreUnavailableError(StoreError):
@@ -189,8 +189,8 @@ class CatalogRollbackError(StoreError):
     """
     A catalog is refused because a later one is in use, or another one of its generation.
 
-    ``generation`` is that of the catalog, ``held`` the one in use. A store gets
-    above it by the next publications, or at once by ``advance_generation``.
+    ``generation`` is that of the catalog, ``held`` that of the one in use. Later
+    publications raise the store's generation above it; ``advance_generation`` does so at once.
     """
 
     def __init__(self, message: str, *, generation: int, held: int) -> None:
@@ -201,9 +201,9 @@ class CatalogRollbackError(StoreError):
 
 class PreconditionFailedError(StoreError):
     """
-    A conditional write found another state than it required.
+    A conditional write found the object in another state than it required.
 
-    ``name`` is the object. The writer re-reads and decides anew.
+    ``name`` is the object. The writer reads it again and decides anew.
     """
 
     def __init__(self, message: str, *, name: str) -> None:

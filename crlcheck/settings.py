@@ -1,10 +1,10 @@
 """
-Settings from ``CRLCHECK_*`` environment variables, read strictly.
+Read settings strictly from ``CRLCHECK_*`` environment variables.
 
 A settings class is a frozen dataclass: its field ``image_memory`` is the
 variable ``CRLCHECK_IMAGE_MEMORY``, and a field without a default must be set.
-Anything unclear is refused when the settings are read, so that a typing error
-stops a deployment instead of weakening it.
+Unclear values are refused when the settings are read, so that a typing error stops a
+deployment instead of weakening it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 PREFIX = "CRLCHECK_"
-"""What the name of every variable begins with."""
+"""The prefix of every variable's name."""
 
 # A hundred years: longer times overflow when they are added to a date, or in a timer.
 _MAX_DURATION = timedelta(days=36_500)
@@ -41,7 +41,7 @@ class LogLevel(enum.Enum):
 
 
 def is_s3_url(text: str) -> bool:
-    """Whether *text* is an S3 URL, if perhaps a wrong one, rather than a path."""
+    """Whether *text* is an S3 URL, perhaps a malformed one, rather than a path."""
     return text[:5].lower() == "s3://"
 
 

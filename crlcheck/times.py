@@ -1,4 +1,4 @@
-"""Write times, and tell how long ago something was by every clock that a process has."""
+"""Format times as text, and measure elapsed time by several clocks."""
 
 from __future__ import annotations
 

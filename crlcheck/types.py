@@ -1,6 +1,5 @@
 """
-The values that crlcheck hands out: enums and frozen dataclasses, no behaviour
-beyond presenting themselves.
+Define the values that crlcheck returns: enums and frozen dataclasses.
 
 Names are those of RFC 5280. Every ``datetime`` is aware and in UTC.
 """
@@ -19,7 +18,7 @@ from crlcheck.times import time_text
 
 
 class RevocationStatus(enum.Enum):
-    """The three answers there are. Only NOT_REVOKED means that it may pass."""
+    """The status of a certificate. Only NOT_REVOKED means that it may pass."""
 
     REVOKED = "revoked"
     NOT_REVOKED = "not_revoked"
@@ -27,7 +26,7 @@ class RevocationStatus(enum.Enum):
 
 
 class UndeterminedCause(enum.Enum):
-    """Why a verdict could not be reached."""
+    """Why a certificate is UNDETERMINED."""
 
     UNKNOWN_ISSUER = "unknown_issuer"
     AMBIGUOUS_ISSUER = "ambiguous_issuer"
@@ -39,7 +38,7 @@ class UndeterminedCause(enum.Enum):
     CRL_SIGNER_REVOKED = "crl_signer_revoked"
     STORE_UNAVAILABLE = "store_unavailable"
     CERTIFICATE_HOLD = "certificate_hold"
-    """Only among what was waived: a certificate on hold is otherwise REVOKED."""
+    """Only in ``CheckResult.waived``: a certificate on hold is otherwise REVOKED."""
 
 
 class ReasonCode(enum.IntEnum):
@@ -59,10 +58,10 @@ class ReasonCode(enum.IntEnum):
 
 class CrlWarning(enum.Flag):
     """
-    What a CRL does that RFC 5280 forbids and crlcheck accepts by name.
+    A deviation from RFC 5280 that crlcheck accepts in a CRL, and reports.
 
-    The values are those of ``crlcheck_warning`` in the native header, then
-    those that only Python can know.
+    The first values are those of ``crlcheck_warning`` in the native header. The
+    last two are found in Python only.
     """
 
     NEGATIVE_SERIAL = 1
@@ -120,10 +119,10 @@ class IssuingDistributionPoint:
 @dataclass(frozen=True, slots=True)
 class CertificateFacts:
     """
-    What a revocation verdict needs of a certificate.
+    The fields of a certificate that a revocation check needs.
 
     ``issuer``, ``subject`` and ``subject_public_key_info`` are whole DER
-    elements; key ids are the octets of the identifier. ``key_usage`` has bit i
+    elements; key ids are the bytes of the identifier. ``key_usage`` has bit i
     for KeyUsage bit i and is None where the extension is absent.
     ``authority_cert_issuer`` has whole GeneralName elements; it and
     ``authority_cert_serial_number`` are the authority key identifier's other half
@@ -165,12 +164,12 @@ class RevokedEntry:
 @dataclass(frozen=True, slots=True)
 class ImageMetadata:
     """
-    What an image says of its CRL: the CRL's own fields, who verified it, and the counts.
+    The metadata in an image: the CRL's fields, the key that verified it, and counts.
 
     ``issuer`` and ``issuing_distribution_point`` are whole DER elements;
     ``issuer_hash`` is the SHA-256 of the canonical issuer name and
     ``verifier_key_hash`` that of the verifying certificate's
-    subjectPublicKeyInfo, None in an image that nobody verified.
+    subjectPublicKeyInfo, None in an image of a CRL that was not verified.
     """
 
     version: int
@@ -209,8 +208,8 @@ class ImageMetadata:
     @property
     def scope(self) -> str:
         """
-        The scope this CRL speaks for, as a hex key: the canonical issuer name,
-        the key that verified it and its whole issuingDistributionPoint.
+        The hex key of the CRL's scope: a hash of the canonical issuer name, the key
+        that verified it and its whole issuingDistributionPoint.
         """
         parts = (self.issuer_hash, self.verifier_key_hash, self.issuing_distribution_point)
         digest = hashlib.sha256()
@@ -222,10 +221,10 @@ class ImageMetadata:
 @dataclass(frozen=True, slots=True)
 class CompileReport:
     """
-    What compiling one CRL found: what its image says of it, and sizes in bytes.
+    The result of compiling one CRL: the image's metadata, and sizes in bytes.
 
-    ``image`` holds the image where no output was given. ``digest`` is the hex digest
-    that authenticates the image.
+    ``image`` has the image if no output was given. ``digest`` is the hex digest that
+    authenticates the image.
     """
 
     metadata: ImageMetadata
@@ -266,17 +265,17 @@ class CompileReport:
 
     @property
     def next_update(self) -> datetime | None:
-        """When the next CRL will be there at the latest."""
+        """The time by which the next CRL will be issued."""
         return self.metadata.next_update
 
     @property
     def tbs_digest(self) -> str:
-        """What identifies the CRL: algorithm and hex digest of its signed bytes."""
+        """The algorithm and hex digest of the CRL's signed bytes, which identify it."""
         return self.metadata.tbs_digest
 
     @property
     def warnings(self) -> CrlWarning:
-        """What was accepted although it is not as it should be."""
+        """The deviations from RFC 5280 that were accepted."""
         return self.metadata.warnings
 
     def as_dict(self) -> dict[str, Any]:
@@ -298,27 +297,27 @@ class CompileReport:
 
 
 class PublishWarningKind(enum.Enum):
-    """What somebody should look at although a CRL was published; stable words."""
+    """A reason to look at a CRL although it was published. The values are stable."""
 
     EXPIRED = "expired"
     """The CRL was past its nextUpdate."""
     MOSTLY_LIFTED = "mostly_lifted"
-    """Most entries of its predecessor are gone: it had too few to be held back, or was allowed."""
+    """It lacks most entries of its predecessor, which had few entries, or it was allowed to."""
     RECENTLY_LIFTED = "recently_lifted"
-    """Certificates are revoked no more that had been for a short time, and not on hold."""
+    """It lifts revocations that were recent and not holds."""
     ALTERNATING_SIGNERS = "alternating_signers"
-    """Several signers, or sources, seem to take turns in the scope."""
+    """Several signers or sources seem to alternate in the scope."""
     NEWER_EXPIRED_CRL = "newer_expired_crl"
-    """An expired CRL of the same issuer is newer than a current one, and makes clients STALE."""
+    """An expired CRL of the same issuer is newer than a current one, so certificates are STALE."""
     REMOVED_ISSUER = "removed_issuer"
-    """An issuer certificate that was given had been removed by an operator, and is not trusted."""
+    """A given issuer certificate is not trusted, because an operator removed it."""
     UNVERIFIED_SELF_SIGNED = "unverified_self_signed"
-    """Nobody can tell whether a new issuer certificate is self-signed: its names decide."""
+    """A new issuer certificate counts as self-signed by its names: its signature is unverified."""
 
 
 @dataclass(frozen=True, slots=True)
 class PublishWarning:
-    """A warning in words, with the scopes that it is about besides the CRL's own."""
+    """A warning in words. ``scopes`` are those concerned besides the CRL's own."""
 
     kind: PublishWarningKind
     detail: str
@@ -331,7 +330,7 @@ class PublishWarning:
 @dataclass(frozen=True, slots=True)
 class PublishReport:
     """
-    What publishing one CRL did.
+    The result of publishing one CRL.
 
     ``issuer_name`` is the CRL's issuer in words.
     ``published`` is False where the same CRL was already there (a no-op).
@@ -342,9 +341,8 @@ class PublishReport:
     and ``num_lifted`` tell how many certificates the scope revokes now and did
     not before, and the reverse; ``num_lifted_recently`` how many of the latter
     had been revoked in the last 90 days and were not on hold. They are None
-    where they were not counted. ``warnings`` is what somebody should look at.
-    ``seconds`` has what each stage took; ``num_lost_swaps`` is how often another
-    publication came first.
+    where they were not counted. ``seconds`` has the time of each stage;
+    ``num_lost_swaps`` counts how often another publication came first.
     """
 
     compiled: CompileReport
@@ -371,14 +369,14 @@ class PublishReport:
 
 
 class StaleRule(enum.Enum):
-    """What becomes of an unlisted certificate when the CRL is past nextUpdate."""
+    """How an unlisted certificate is treated when the CRL is past nextUpdate."""
 
     DENY = "deny"
     GRACE = "grace"
 
 
 class Rule(enum.Enum):
-    """What becomes of a certificate to which a waivable cause applies."""
+    """How a certificate is treated to which a waivable cause applies."""
 
     DENY = "deny"
     ALLOW = "allow"
@@ -387,22 +385,22 @@ class Rule(enum.Enum):
 @dataclass(frozen=True, slots=True)
 class Policy:
     """
-    What a verdict may waive. Every field fails closed by default, and what is
-    waived stands in the result.
+    The causes that a check may waive. Every field fails closed by default, and the
+    result lists what was waived.
 
     stale, stale_grace: DENY makes an unlisted certificate
         UNDETERMINED(STALE) as soon as nextUpdate has passed; GRACE waits for
         ``stale_grace`` after it. Of several CRLs that apply the newest counts.
-    unknown_issuer: ALLOW lets certificates pass of an issuer whose name nobody
-        trusts here: for services where some clients come from elsewhere.
+    unknown_issuer: ALLOW lets certificates pass whose issuer's name no trusted
+        certificate has: for services some of whose clients have other CAs.
     unpublished_issuers: certificates (as the checker's *issuers*) of trusted CAs
-        that publish no CRL. What such a key issued passes while no CRL of it is
-        held; what is above it on the path is checked all the same. It trusts
-        nobody: an issuer that is not trusted stays unknown.
-    no_distribution_point: ALLOW lets every CRL of its issuer speak for a
+        that publish no CRL. Certificates by such a key pass while no CRL of it is
+        published; the path above it is checked all the same. This makes no issuer
+        trusted: one that is not trusted stays unknown.
+    no_distribution_point: ALLOW lets every CRL of its issuer cover a
         certificate without CRLDistributionPoints, even one that names a
         distribution point (RFC 5280 5.2.5 says that such a CRL covers only the
-        certificates that name it). All of them are looked at.
+        certificates that name it). All of them are consulted.
     path_depth: how many issuers are checked above the certificate given: None
         for all up to a trust anchor, 0 for none.
     hold: ALLOW lets certificates on hold (certificateHold, RFC 5280 5.3.1) pass,
@@ -463,7 +461,7 @@ def _sources(given: Any) -> tuple[Any, ...]:
 @dataclass(frozen=True, slots=True)
 class CheckResult:
     """
-    The verdict on one certificate, and what it rests on.
+    The result of a check: a certificate's status, and the CRL that decided.
 
     ``cause`` is set exactly when the status is UNDETERMINED. The CRL fields are
     those of the CRL that decided, None where none did. ``certificate`` is the
@@ -471,8 +469,8 @@ class CheckResult:
     tells that it is REVOKED because an operator denied it by hand, whatever the
     CRLs say.
 
-    A verdict is not a bool: ``bool(result)`` raises ``TypeError`` so that
-    nobody fails open by a typo.
+    A result is not a bool: ``bool(result)`` raises ``TypeError``, so that no typo
+    fails open.
     """
 
     status: RevocationStatus
@@ -496,7 +494,7 @@ class CheckResult:
         return self.detail
 
     def as_dict(self) -> dict[str, str | int | bool | list[str] | None]:
-        """The verdict as JSON-ready scalars, for logs."""
+        """Return the result as JSON-ready scalars, for logs."""
         return {
             "status": self.status.value,
             "cause": None if self.cause is None else self.cause.value,
@@ -516,14 +514,14 @@ class CheckResult:
 @dataclass(frozen=True, slots=True)
 class Freshness:
     """
-    How well a checker keeps up with its store.
+    How current a checker's catalog is, and how polling its store went.
 
     ``catalog_age`` is the time since the catalog was last read in full, None
-    before that and for indexes that were handed over. The others count and time
-    since the checker was made: how often the store was asked, how often that
-    failed, the seconds that the last time took, and how often the store had a
-    catalog that is refused, of an earlier generation than the one in use or
-    otherwise not to be used.
+    before that and for a checker of open indexes. The counts begin when the checker
+    is made. ``num_polls`` counts how often the store was asked, and
+    ``num_failed_polls`` how often that failed; ``last_poll_seconds`` is the time that
+    the last poll took. ``num_refused_polls`` counts the polls that found an unusable
+    catalog, or one of an earlier generation than the one in use.
     """
 
     catalog_age: timedelta | None = None
@@ -535,22 +533,22 @@ class Freshness:
 
 class ProblemKind(enum.Enum):
     """
-    What may be wrong with a checker.
+    The kinds of problem that a checker may have.
 
-    NOT_LOADED: no published set could be read yet, or nobody has asked for it.
+    NOT_LOADED: no published set could be read yet, or none was asked for.
     TOO_OLD: the set is older than ``max_catalog_age``.
     NOTHING_PUBLISHED: the set has no complete CRL.
     STALE, NOT_YET_VALID: a CRL is not in its time, and no policy waives that.
     IMAGE_UNAVAILABLE: the image of a CRL could not be loaded when it was needed.
-    PATH_UNDETERMINED: an issuer above those of a CRL cannot be judged.
-    CLEARS_NOBODY: no CRL clears anybody, though one is in its time: a newer one of its
-        issuer, for the same certificates, is stale, or it is for some reasons only.
-    STORE_FAILING: the last poll failed, or has not ended for long.
+    PATH_UNDETERMINED: an issuer above that of a CRL is UNDETERMINED.
+    CLEARS_NOBODY: no CRL clears any certificate, though one is in its time: it is for
+        some reasons only, or a newer one for the same certificates is stale.
+    STORE_FAILING: the last poll failed, or has been running for long.
     CATALOG_WENT_BACK: the store has an earlier generation than the one in use, or
-        another catalog of the same one: somebody put an old one back.
+        another catalog of the same one: an old one was put back.
     CATALOG_REFUSED: the store has a catalog that cannot be used.
-    UNVERIFIED_ISSUER: only the name and key ids of a published issuer say that it is
-        self-signed, and so ends paths: nobody could verify its signature.
+    UNVERIFIED_ISSUER: paths end at an issuer that counts as self-signed by its name and
+        key ids only, because its signature could not be verified.
     BACKGROUND_REFRESH: the thread could not be started; the checks ask instead.
     """
 
@@ -572,11 +570,11 @@ class ProblemKind(enum.Enum):
 @dataclass(frozen=True, slots=True)
 class StatusProblem:
     """
-    One thing that is wrong with a checker: its kind, and words for whoever is on call.
+    One problem of a checker: its kind, and a message for the person on call.
 
-    ``is_error`` tells that certificates are UNDETERMINED for it, ``scope`` of
-    which CRL where it is one's. Without it the answers are right as far as is
-    known, and will not stay so: a warning.
+    ``is_error`` tells that it makes certificates UNDETERMINED. Otherwise it is a
+    warning: answers are right so far, but may not stay so. ``scope`` is that of the CRL
+    concerned, if it concerns one.
     """
 
     kind: ProblemKind

@@ -38,7 +38,7 @@ def run_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
 @pytest.mark.parametrize("target", ["ca.crlx", "store"])
 @pytest.mark.parametrize(
     ("client", "sentence"),
-    [("good", "is not revoked"), ("revoked", "is revoked"), ("foreign", "cannot be judged")],
+    [("good", "is not revoked"), ("revoked", "is revoked"), ("foreign", "is undetermined")],
 )
 def test_a_certificate_gets_a_sentence_and_a_status(
     place: Place, capsys: pytest.CaptureFixture[str], target: str, client: str, sentence: str
@@ -105,7 +105,7 @@ def test_a_chain_is_judged_by_its_first_certificate(
     """
     chain = place.write("chain.pem", place.world.good.pem + place.world.authority.pem)
     assert main(["check", place["store"], chain]) == 0
-    assert "only the first of 2 certificates was judged" in capsys.readouterr().err
+    assert "only the first of 2 certificates was checked" in capsys.readouterr().err
 
 
 def test_a_store_without_the_image_is_a_failure(place: Place, tmp_path: Path) -> None:

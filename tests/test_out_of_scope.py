@@ -51,7 +51,7 @@ def detail_for(certificate: CertificateFacts, *scopes: bytes | None) -> str:
     coverage = ScopeTable(crls, [make_issuer()]).coverage(certificate)
     result = uncovered(certificate, coverage)
     assert result.cause is OUT_OF_SCOPE
-    return result.detail.removeprefix("certificate 4a3f issued by CN=CA cannot be judged: ")
+    return result.detail.removeprefix("certificate 4a3f issued by CN=CA is undetermined: ")
 
 
 def pointing_at(*names: bytes) -> CertificateFacts:

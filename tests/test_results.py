@@ -43,7 +43,7 @@ def test_what_cannot_be_had_is_undetermined() -> None:
     assert unavailable(CERTIFICATE, "no answer") == CheckResult(
         status=RevocationStatus.UNDETERMINED,
         cause=UndeterminedCause.STORE_UNAVAILABLE,
-        detail=f"{WHO} cannot be judged: no answer",
+        detail=f"{WHO} is undetermined: no answer",
         serial_number=0x4A3F,
         certificate=CERTIFICATE,
     )
@@ -71,7 +71,7 @@ def test_what_no_crl_covers_says_what_was_known(
         any_points=any_points,
     )
     detail = uncovered(CERTIFICATE, coverage).detail
-    assert detail.startswith(f"{WHO} cannot be judged: {words}")
+    assert detail.startswith(f"{WHO} is undetermined: {words}")
     assert num_crls or detail.endswith(words)
 
 

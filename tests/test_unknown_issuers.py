@@ -32,7 +32,7 @@ def said_of(
 def reason(result: CheckResult) -> str:
     """Why it is undetermined."""
     assert result.status is RevocationStatus.UNDETERMINED
-    return result.detail.removeprefix("certificate 4a3f issued by CN=CA cannot be judged: ")
+    return result.detail.removeprefix("certificate 4a3f issued by CN=CA is undetermined: ")
 
 
 NAMESAKES = "issuers of that name are trusted, but none of their keys is the one that issued it"

@@ -358,7 +358,7 @@ def test_what_no_crl_covers_is_undetermined(cause: str, key_id: bytes | None, re
     certificate = make_certificate(authority_key_id=key_id)
     result = uncovered(certificate, Coverage(cause=UndeterminedCause(cause)))
     assert (result.status, result.cause) == (UNDETERMINED, UndeterminedCause(cause))
-    assert result.detail == f"certificate 4a3f issued by CN=CA cannot be judged: {reason}"
+    assert result.detail == f"certificate 4a3f issued by CN=CA is undetermined: {reason}"
     assert (result.scope, result.this_update, result.certificate) == (None, None, certificate)
 
 
@@ -377,7 +377,9 @@ def test_odd_names_and_serial_numbers_are_told() -> None:
     """
     result = unavailable(make_certificate(issuer=b"\x30\x01", serial_number=-255), "no store")
     assert result.cause is UndeterminedCause.STORE_UNAVAILABLE
-    assert result.detail.startswith("certificate -ff issued by a malformed name (3001) cannot")
+    assert result.detail.startswith(
+        "certificate -ff issued by a malformed name (3001) is undetermined"
+    )
 
 
 def test_the_worst_of_a_path_decides() -> None:

@@ -27,13 +27,13 @@ HOLD_ONLY = Policy(hold=Rule.ALLOW)
 @pytest.mark.parametrize(
     ("times", "entry", "policy", "words"),
     [
-        (FUTURE, None, Policy(), "cannot be judged: it is not listed, but CRL 17 of CN=CA is not "
+        (FUTURE, None, Policy(), "is undetermined: it is not listed, but CRL 17 of CN=CA is not "
          "valid before 2026-03-02T00:00:00Z"),
-        (FUTURE, HOLD, HOLD_ONLY, "cannot be judged: it is on hold, which is waived, but CRL 17 of "
+        (FUTURE, HOLD, HOLD_ONLY, "is undetermined: it is on hold, which is waived, but CRL 17 of "
          "CN=CA is not valid before 2026-03-02T00:00:00Z"),
-        (STALE, None, Policy(), "cannot be judged: it is not listed, but CRL 17 of CN=CA has been "
+        (STALE, None, Policy(), "is undetermined: it is not listed, but CRL 17 of CN=CA has been "
          "stale since 2026-02-28T00:00:00Z"),
-        (STALE, HOLD, HOLD_ONLY, "cannot be judged: it is on hold, which is waived, but CRL 17 of "
+        (STALE, HOLD, HOLD_ONLY, "is undetermined: it is on hold, which is waived, but CRL 17 of "
          "CN=CA has been stale since 2026-02-28T00:00:00Z"),
         (STALE, None, ALLOW, "is not revoked (CRL 17 of CN=CA, stale since 2026-02-28T00:00:00Z "
          "and accepted within the grace period)"),
@@ -59,7 +59,7 @@ def test_what_is_said_of_an_expired_certificate() -> None:
     expired = make_certificate(not_after=NOW - DAY)
     result = decide(expired, [evidence], now=NOW, policy=Policy())
     assert result.detail == (
-        f"{WHO} cannot be judged: it expired on 2026-02-28T00:00:00Z and CRL 17 of CN=CA need not "
+        f"{WHO} is undetermined: it expired on 2026-02-28T00:00:00Z and CRL 17 of CN=CA need not "
         "list expired certificates"
     )
     waived = decide(expired, [evidence._replace(entry=HOLD)], now=NOW, policy=ALLOW)

@@ -46,6 +46,7 @@ class DecidingCrl:
     entry: RevokedEntry | None
 
     def revoked(self, entry: RevokedEntry) -> CheckResult:
+        """Return the result REVOKED by *entry*."""
         reason, date = entry.reason_code, entry.revocation_date
         words = "" if reason is None else f": {REASON_TEXTS[reason]}"
         since = "" if date is None else f"{',' if words else ''} since {time_text(date)}"
@@ -54,6 +55,7 @@ class DecidingCrl:
         return self._result(RevocationStatus.REVOKED, None, detail)
 
     def not_revoked(self, waived: tuple[UndeterminedCause, ...]) -> CheckResult:
+        """Return the result NOT_REVOKED, with what was waived for it."""
         until = time_text(self.metadata.next_update)
         if UndeterminedCause.STALE in waived:
             validity = f", stale since {until} and accepted within the grace period"
@@ -70,7 +72,8 @@ class DecidingCrl:
         return self._result(RevocationStatus.NOT_REVOKED, None, detail, waived)
 
     def undetermined(self, cause: UndeterminedCause, reason: str) -> CheckResult:
-        detail = f"{subject_text(self.certificate)} cannot be judged: {reason}"
+        """Return the result UNDETERMINED for *reason*."""
+        detail = f"{subject_text(self.certificate)} is undetermined: {reason}"
         return self._result(RevocationStatus.UNDETERMINED, cause, detail)
 
     def _result(
@@ -104,7 +107,7 @@ def undetermined(
     return CheckResult(
         status=RevocationStatus.UNDETERMINED,
         cause=cause,
-        detail=f"{subject_text(certificate)} cannot be judged: {reason}",
+        detail=f"{subject_text(certificate)} is undetermined: {reason}",
         serial_number=certificate.serial_number,
         certificate=certificate,
     )

@@ -1,9 +1,9 @@
 """
 The ``crlcheck`` command (extra ``[cli]``).
 
-Exit status: 0 not revoked, 1 revoked, 3 undetermined, 2 wrong usage, 4 anything
-else that failed. Nothing but a revoked certificate ever exits 1, so this module
-deals with every way in which a Python program can end.
+Exit status: 0 not revoked, 1 revoked, 3 undetermined, 2 wrong usage, 4 any other
+failure. Only a revoked certificate exits 1, so this module handles every way in
+which a Python program can end.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except _TerminatedError as error:
         return _abandoned(128 + error.signal_number)
     except BrokenPipeError:
-        # Whoever read the output has seen enough, as in ``| head``.
+        # The reader of the output has closed it, as in ``| head``.
         return _abandoned(EXIT_FAILED)
     except BaseException as error:  # noqa: BLE001 - the interpreter would exit 1, "revoked"
         if "--debug" in given:
@@ -84,11 +84,11 @@ def _run(arguments: list[str]) -> int:
         raise KeyboardInterrupt from error
 
 
-# ---- ends --------------------------------------------------------------------
+# ---- how a run ends --------------------------------------------------------------------
 
 
 class _TerminatedError(BaseException):
-    """A signal asked the process to end: temporary files are to be removed first."""
+    """A signal asked the process to end. Raised so that temporary files are removed first."""
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal_number)
@@ -97,7 +97,7 @@ class _TerminatedError(BaseException):
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP unwind the stack, unless somebody else has a say in them."""
+    """Let SIGTERM and SIGHUP unwind the stack, unless the program handles them already."""
 
     def terminate(number: int, _frame: FrameType | None) -> None:
         raise _TerminatedError(number)
@@ -117,7 +117,7 @@ def _terminable() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _logging() -> Iterator[None]:
-    """Show warnings as lines of the command's own, unless somebody else takes them."""
+    """Write logged warnings to standard error, unless the program has a log handler already."""
     logger = logging.getLogger()
     handler = LogLines(logging.WARNING)
     taken = not logger.handlers
@@ -131,7 +131,7 @@ def _logging() -> Iterator[None]:
 
 
 def _flushed(status: int) -> int:
-    """Make sure that the output is out while a failure can still change the status."""
+    """Flush the output while a failure can still change the status; return *status*."""
     if sys.stdout is not None:
         sys.stdout.flush()
     return status
@@ -139,10 +139,10 @@ def _flushed(status: int) -> int:
 
 def _abandoned(status: int) -> int:
     """
-    Drop output that cannot be written.
+    Drop output that cannot be written; return *status*.
 
-    The interpreter would try it again when it ends, and exit with a status of
-    its own.
+    The interpreter would try to write it again when it ends, and would exit with
+    another status.
     """
     try:
         _flushed(status)

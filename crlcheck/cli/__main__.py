@@ -1,4 +1,4 @@
-"""``python -m crlcheck.cli``, for where the script is not on the path."""
+"""Run ``crlcheck`` as ``python -m crlcheck.cli``, where the script is not on the path."""
 
 from __future__ import annotations
 

@@ -12,14 +12,14 @@ from crlcheck.publisher.operator import advance_generation
 @click.command("advance")
 @click.argument("store")
 @click.option(
-    "--above", type=int, required=True, metavar="N", help="The generation that services hold."
+    "--above", type=int, required=True, metavar="N", help="The generation that services use."
 )
 def advance_command(store: str, above: int) -> int:
     """
-    Bring STORE above a generation that services hold.
+    Raise the generation of STORE above N.
 
-    For a store that was put back: services refuse its catalog, but for denials,
-    until its generation is above the one that they have seen.
+    Use it after a store was restored from a backup. Services refuse its catalog,
+    except for denials, until its generation is above the one that they have seen.
     """
     with usage():
         generation = advance_generation(open_target(store), above=above)

@@ -1,4 +1,4 @@
-"""``crlcheck check``: verdicts on certificates, or on serial numbers alone."""
+"""``crlcheck check``: check certificates, or serial numbers alone."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _COLORS = {
     RevocationStatus.NOT_REVOKED: "green",
     RevocationStatus.UNDETERMINED: "yellow",
 }
-# One reading of the catalog serves a whole run.
+# The catalog is read once in a run.
 _NEVER = timedelta(days=1)
 
 
@@ -56,8 +56,8 @@ _NEVER = timedelta(days=1)
     type=click.Path(path_type=Path),
     multiple=True,
     metavar="CA",
-    help="An issuer certificate to trust besides those the store names; with --serial, whose "
-    "serial number it is.",
+    help="An issuer certificate to trust besides those in the store; with --serial, the "
+    "issuer of the serial number.",
 )
 @click.option(
     "--point",
@@ -82,16 +82,15 @@ def check_command(
     as_json: bool,
 ) -> int:
     """
-    Say of each CERT whether it is revoked.
+    Check whether each CERT is revoked.
 
-    CERT is a certificate as PEM or DER; of a chain the first one is judged. It
+    CERT is a certificate as PEM or DER; of a chain the first one is checked. It
     must already have been verified. The exit status is the worst of all: 1
-    over 4 over 3 over 0.
+    before 4 before 3 before 0.
 
-    A serial number is judged as its certificate would be. What is not said of
-    the certificate is not known: any CRL that may be its own revokes it, and it
-    is cleared where every certificate of that number would be, unless it has
-    expired.
+    A serial number is checked for all certificates that it may belong to. Any CRL
+    that may cover one of them revokes it. It is cleared only if all of them would
+    be, taken as not expired.
     """
     if bool(certificates) == bool(serials):
         raise click.UsageError("name certificates or --serial, one of the two")
@@ -110,7 +109,7 @@ def check_command(
 
 
 class _Answers:
-    """The verdicts of one run, told as they come or as one JSON document in the end."""
+    """Prints the results of one run, each at once or all as one JSON document at the end."""
 
     def __init__(self, kind: str, *, as_json: bool) -> None:
         self._kind = kind
@@ -118,15 +117,15 @@ class _Answers:
         self._statuses: list[int] = []
         self._members: list[dict[str, Any]] = []
 
-    def tell(self, subject: str, result: CheckResult) -> None:
-        """Tell the verdict on *subject*."""
+    def show(self, subject: str, result: CheckResult) -> None:
+        """Show the result for *subject*."""
         self._statuses.append(exit_status_of(result))
         self._members.append({self._kind: subject, **result.as_dict()})
         if not self._as_json:
             say(f"{subject}: {result}", color=_COLORS[result.status])
 
-    def tell_failure(self, subject: str, error: Exception) -> None:
-        """Tell why there is no verdict on *subject*; the others are judged all the same."""
+    def show_failure(self, subject: str, error: Exception) -> None:
+        """Show why *subject* could not be checked; the others are checked all the same."""
         message = describe(error)
         if not isinstance(error, OSError) or error.filename is None:
             message = f"{subject}: {message}"
@@ -148,7 +147,7 @@ class _Answers:
 def _check_certificates(
     target: str, certificates: Sequence[Path], issuers: Sequence[Path], *, as_json: bool
 ) -> int:
-    """Judge certificates in files; return the exit status."""
+    """Check certificates in files; return the exit status."""
     answers = _Answers("certificate", as_json=as_json)
     with _open_checker(target, issuers) as checker:
         for path in certificates:
@@ -157,9 +156,9 @@ def _check_certificates(
                 contents = path.read_bytes()
                 result = checker.check(contents)
             except Exception as error:  # noqa: BLE001 - the next one may be a revoked one
-                answers.tell_failure(str(path), error)
+                answers.show_failure(str(path), error)
             else:
-                answers.tell(str(path), result)
+                answers.show(str(path), result)
                 _note_others(path, contents)
     return answers.finish()
 
@@ -179,7 +178,7 @@ def _note_others(path: Path, contents: bytes) -> None:
     with contextlib.suppress(CertificateError):
         num_others = len(load_certificates(contents)) - 1
         if num_others:
-            report_error(f"{path}: only the first of {num_others + 1} certificates was judged")
+            report_error(f"{path}: only the first of {num_others + 1} certificates was checked")
 
 
 # ---- serial numbers ------------------------------------------------------------
@@ -195,7 +194,7 @@ def _check_serials(
     as_json: bool,
 ) -> int:
     """
-    Judge serial numbers of one issuer; return the exit status.
+    Check serial numbers of one issuer; return the exit status.
 
     *points* are the URIs of the certificates' distribution points and *is_ca*
     their kind, None where that is not known.
@@ -219,14 +218,14 @@ def _check_serials(
                 error.add_note(str(issuers[0] if issuers else target))
                 raise
             except Exception as error:  # noqa: BLE001 - the next one may be a revoked one
-                answers.tell_failure(serial, error)
+                answers.show_failure(serial, error)
             else:
-                answers.tell(serial, result)
+                answers.show(serial, result)
     return answers.finish()
 
 
 def _only_issuer(target: str) -> bytes:
-    """Return the Name of whose serial numbers there are, where there is one issuer."""
+    """Return the Name of the only issuer of *target*."""
     crls: list[ImageMetadata] = []
     trusted: Sequence[CertificateFacts] = ()
     if is_store(target):
@@ -241,7 +240,6 @@ def _only_issuer(target: str) -> bytes:
     issuers |= {(name_hash(one.subject), public_key_hash(one)): one.subject for one in trusted}
     if len(issuers) != 1:
         raise click.UsageError(
-            f"{target} has {count(len(issuers), 'issuer')}: say with --issuer "
-            "whose serial number it is"
+            f"{target} has {count(len(issuers), 'issuer')}: name the serial number's with --issuer"
         )
     return next(iter(issuers.values()))

@@ -1,4 +1,4 @@
-"""``crlcheck clean``: delete images that nothing names."""
+"""``crlcheck clean``: delete images that the catalog does not name."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from crlcheck.settings import read_duration
     metavar="DURATION",
     default="1h",
     show_default=True,
-    help="How long superseded images stay: longer than readers' refresh_after.",
+    help="How long superseded images are kept: longer than readers' refresh_after.",
 )
 def clean_command(store: str, grace: timedelta) -> int:
-    """Delete images of STORE that nothing has named for the grace period."""
+    """Delete images of STORE that no catalog has named for the grace period."""
     num_deleted, num_waiting = clean_up(open_target(store), grace=grace)
     say(f"{store}: {count(num_deleted, 'image')} deleted, {num_waiting} waiting")
     return 0

@@ -19,7 +19,11 @@ from crlcheck.cli.text import compiled_text, report_members, say, say_json, say_
 @click.argument("crl", type=click.Path(path_type=Path))
 @issuer_option
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), required=True, help="Where the image goes."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The file for the image.",
 )
 @click.option("--no-fsync", is_flag=True, help="Do not wait until the image is on the disk.")
 @compile_options
@@ -35,11 +39,11 @@ def compile_command(
     """
     Verify CRL and compile it into an image.
 
-    CRL is DER or PEM, "-" standard input. Nothing is written unless one of the
-    issuers signed it.
+    CRL is DER or PEM; "-" is standard input. The image is written only if one of
+    the issuers signed the CRL.
     """
     if output.exists() and not (output.is_file() or output.is_dir()):
-        # It would be replaced by the image, and a device is not easily had back.
+        # The image would replace it, and a device is hard to restore.
         raise FileExistsError(errno.EEXIST, "Not a regular file", str(output))
     with about(crl, crlcheck.CrlError), open_crl(crl) as source:
         report = crlcheck.compile_crl(

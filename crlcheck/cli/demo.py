@@ -1,4 +1,4 @@
-"""``crlcheck demo``: the whole path on this machine."""
+"""``crlcheck demo``: run upload, compilation, publication and authorization locally."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def demo_command(num_entries: int, directory: Path | None, as_json: bool) -> int
     """
     Show the whole path on this machine: upload, compile, publish, authorize.
 
-    S3 is a local server for the time being. Where nginx is installed, clients also
+    A local server stands in for S3. Where nginx is installed, clients also
     call by real mutual TLS. Then every CRL of NIST's PKITS is compiled or refused.
 
     It runs the Lambda functions, which are not installed with crlcheck: use make demo

@@ -1,4 +1,4 @@
-"""``crlcheck deny``: certificates denied by hand."""
+"""``crlcheck deny``: change and show the deny list."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PATH = click.Path(path_type=Path)
 
 @click.group("deny")
 def deny_group() -> None:
-    """Certificates denied by hand, before their CA publishes that they are revoked."""
+    """Deny certificates by hand, before their CA revokes them."""
 
 
 _certificate_argument = click.argument("certificate", type=_PATH, required=False)
@@ -53,7 +53,7 @@ def _named(certificate: Path | None, issuer: Path | None, serial: str | None) ->
     "lasting",
     type=read_duration,
     metavar="DURATION",
-    help="How long, such as 12h; else for good.",
+    help="How long, such as 12h; by default forever.",
 )
 @note_option
 def deny_add(
@@ -85,7 +85,7 @@ def deny_add(
 def deny_remove(
     store: str, certificate: Path | None, issuer: Path | None, serial: str | None
 ) -> int:
-    """Take CERTIFICATE, or --serial of --issuer, off the deny list; CRLs hold as before."""
+    """Take CERTIFICATE, or --serial of --issuer, off the deny list; CRLs count as before."""
     name, number = _named(certificate, issuer, serial)
     with usage():
         generation = lift_denial(open_target(store), name, number)

@@ -1,4 +1,4 @@
-"""``crlcheck diff``: what was newly revoked and what was lifted."""
+"""``crlcheck diff``: compare the revocations of two images or stores."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NOTHING = Listing(None)
 
 @dataclass(slots=True)
 class _Set:
-    """What one side of the comparison revokes, by scope; an image alone is one scope."""
+    """The listings of one side of the comparison, by scope; an image alone is one scope."""
 
     listings: dict[str, Listing] = field(default_factory=dict)
     titles: dict[str, str] = field(default_factory=dict)
@@ -45,13 +45,13 @@ class _Set:
 @click.argument("after", metavar="B")
 @json_option
 @click.option("--limit", type=click.IntRange(min=0), default=20, show_default=True,
-              help="How many certificates are listed of each kind; all are counted.")  # fmt: skip
+              help="How many certificates of each kind are listed; all are counted.")  # fmt: skip
 def diff_command(before: str, after: str, as_json: bool, limit: int) -> int:
     """
-    Say what B revokes that A does not, and the reverse.
+    List the certificates that B revokes and A does not, and the reverse.
 
-    A and B are images, or stores; STORE@GENERATION is a store as it was, as
-    long as its superseded images are there.
+    A and B are images, or stores; STORE@GENERATION is a store at an earlier
+    generation, as long as it still has that generation's images.
     """
     with contextlib.ExitStack() as stack:
         old, new = _open(before, stack), _open(after, stack)

@@ -26,18 +26,18 @@ from crlcheck.times import time_text
     "format_name",
     type=click.Choice(["sample-json"]),
     required=True,
-    help="Whose format it is.",
+    help="The format to write.",
 )
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), required=True, help="Where the file goes."
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="The file to write."
 )
 def export_command(store: str, format_name: str, output: Path) -> int:
     """
-    Write what STORE has published in another program's format.
+    Write the published CRL of STORE in another program's format.
 
-    sample-json is the cache file of AWS's sample for API Gateway: hexadecimal
-    serial numbers without their issuer and without times, so that it can stand
-    for one current CRL only. What operators denied by hand is in it.
+    sample-json is the cache file of AWS's sample for API Gateway. It has
+    hexadecimal serial numbers without issuers and times, so it can hold one
+    current CRL only. It includes the certificates that were denied by hand.
     """
     target, now = open_target(store), datetime.now(UTC)
     with about(store, StoreError):
@@ -63,7 +63,7 @@ def export_command(store: str, format_name: str, output: Path) -> int:
     if found:
         raise CrlCheckError(f"{store}: {found}, which {format_name} cannot say")
     with about(store, StoreError, IndexFileError):
-        # Opened as a checker does: what the catalog does not authenticate is refused.
+        # As a checker opens it: an image that the catalog does not authenticate is refused.
         snapshot = snapshot_of_catalog(catalog, stored.etag, target, Trust(), None)
         index = snapshot.images[0].index()
     serials = {hex(entry.serial_number): "" for entry in index.iter_entries()}

@@ -32,8 +32,8 @@ from crlcheck.x509.certificates import load_certificates
 )
 @issuer_option
 @max_crls_option
-@click.option("--allow-private", is_flag=True, help="Go to private addresses, too.")
-@click.option("--allow-shrink", is_flag=True, help="Publish though most entries are gone.")
+@click.option("--allow-private", is_flag=True, help="Allow private addresses.")
+@click.option("--allow-shrink", is_flag=True, help="Publish even if most entries are missing.")
 @compile_options
 @json_option
 def fetch_command(
@@ -49,7 +49,7 @@ def fetch_command(
     """
     Fetch CRLs over HTTP and publish them.
 
-    What has not changed since the last time is not fetched again.
+    A CRL that has not changed since the last time is not fetched again.
     """
     with usage():
         for url in urls:
@@ -80,7 +80,7 @@ def fetch_command(
 def _fetch_one(
     url: str, store: ObjectStore, limits: FetchLimits, publish_options: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
-    """Yield what became of each CRL that *url* answers with."""
+    """Yield the outcome of each CRL that *url* returns."""
     try:
         with fetch(url, store, limits) as fetched:
             if fetched is None:

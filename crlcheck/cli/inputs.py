@@ -24,7 +24,7 @@ STANDARD_INPUT = Path("-")
 
 @contextlib.contextmanager
 def usage() -> Iterator[None]:
-    """Turn what the library calls misuse into wrong usage of the command."""
+    """Report the library's ValueError as wrong usage of the command."""
     try:
         yield
     except ValueError as error:
@@ -51,9 +51,9 @@ def is_store(target: str) -> bool:
 @contextlib.contextmanager
 def open_crl(path: Path) -> Iterator[CrlSource]:
     """
-    Give what to compile: *path* itself, or standard input for ``-``.
+    Give the CRL to compile: *path* itself, or standard input for ``-``.
 
-    Where standard error is a terminal, it shows how much has been read.
+    On a terminal, standard error shows how much has been read.
     """
     watched = sys.stderr is not None and sys.stderr.isatty()
     if path == STANDARD_INPUT:
@@ -81,7 +81,7 @@ def _counted(file: BinaryIO, size: int | None, *, watched: bool) -> Iterator[Crl
 
 
 class _CountedReader:
-    """A binary file that tells how much of it was read."""
+    """A binary file that reports how much of it was read."""
 
     def __init__(self, file: BinaryIO, advance: Callable[[int], None]) -> None:
         self._file = file

@@ -1,4 +1,4 @@
-"""``crlcheck inspect``: what a CRL, an image or a store holds."""
+"""``crlcheck inspect``: show the contents of a CRL, an image or a store."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _UNVERIFIED = "not verified: nobody has checked the signature here"
 @json_option
 def inspect_command(target: str, as_json: bool) -> int:
     """
-    Show what a CRL, an image or a store holds.
+    Show the contents of a CRL, an image or a store.
 
     The signature of a CRL is not verified here.
     """
@@ -55,7 +55,7 @@ def inspect_command(target: str, as_json: bool) -> int:
 
 def _inspect(target: str, *, as_json: bool) -> None:
     """
-    Show what *target* is and holds.
+    Show the kind and the contents of *target*.
 
     Raises:
         CrlError: it is neither a store nor an image, and no CRL either.
@@ -120,7 +120,7 @@ def _storage(index: RevocationIndex) -> dict[str, object]:
 
 
 def _members(metadata: ImageMetadata) -> dict[str, Any]:
-    """Return the metadata as in an image, with the issuer in words."""
+    """Return the metadata as JSON has it, with the issuer in words."""
     return {
         "issuer_name": name_text(metadata.issuer),
         "verified": metadata.verified,
@@ -160,7 +160,7 @@ def _or_none(value: object) -> object:
 
 
 def _distribution(der: bytes | None) -> list[str] | None:
-    """Say what part of an issuer's certificates the CRL is for (RFC 5280 5.2.5)."""
+    """Return a line for each limit of the CRL's scope (RFC 5280 5.2.5)."""
     if der is None:
         return None
     idp = read_issuing_distribution_point(der)

@@ -1,4 +1,4 @@
-"""``crlcheck issuer``: whom a store trusts, and what operators did about that."""
+"""``crlcheck issuer``: list and change the issuers that a store trusts."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ _SHOWN = 16
 @click.group("issuer")
 def issuer_group() -> None:
     """
-    Whom a store trusts.
+    List and change the issuers that a store trusts.
 
-    ISSUER is the fingerprint of a certificate (SHA-256 in hex, or its beginning
-    where no other begins so), or a file with the certificate.
+    ISSUER is the fingerprint of a certificate (SHA-256 in hex, or a beginning that
+    no other has), or a file with the certificate.
     """
 
 
 def _fingerprint(issuer: str) -> str:
-    """Return what names an issuer: the text itself, or the fingerprint of a file's certificate."""
+    """Return the fingerprint: the text itself, or that of the certificate in a file."""
     path = Path(issuer)
     return IssuerRecord(load_certificate(path).der).fingerprint if path.is_file() else issuer
 
@@ -102,11 +102,11 @@ def _members(one: IssuerDescription) -> dict[str, Any]:
 @note_option
 def issuer_remove(store: str, issuer: str, note: str) -> int:
     """
-    Trust ISSUER no longer, and take its scopes out of STORE.
+    Stop trusting ISSUER, and remove its scopes from STORE.
 
-    No publication brings it back, whatever issuers that is given: "issuer
-    readmit" lets it back. Scopes stay for which another trusted certificate
-    carries the same name and key.
+    No publication adds it again, whatever issuers it is given, until "issuer
+    readmit". A scope stays if another trusted certificate has the same name and
+    key.
     """
     target = open_target(store)
     fingerprint = _fingerprint(issuer)
@@ -125,9 +125,9 @@ def issuer_remove(store: str, issuer: str, note: str) -> int:
 @_issuer_argument
 def issuer_readmit(store: str, issuer: str) -> int:
     """
-    Let the next publication bring ISSUER back, which was removed.
+    Let the next publication add ISSUER again after it was removed.
 
-    Its scopes come back with its CRLs, from the one on that was published.
+    Its scopes come back with its CRLs: the last published one or a newer one.
     """
     with usage():
         generation = readmit_issuer(open_target(store), _fingerprint(issuer))
@@ -140,7 +140,7 @@ def issuer_readmit(store: str, issuer: str) -> int:
 @_issuer_argument
 @_undo_option
 def issuer_anchor(store: str, issuer: str, undo: bool) -> int:
-    """Let paths end at ISSUER: nothing above it is checked."""
+    """Make ISSUER a trust anchor: paths end there, and nothing above it is checked."""
     with usage():
         generation = set_issuer(open_target(store), _fingerprint(issuer), is_anchor=not undo)
     what = "is no anchor" if undo else "is an anchor"
@@ -154,9 +154,9 @@ def issuer_anchor(store: str, issuer: str, undo: bool) -> int:
 @_undo_option
 def issuer_no_crl(store: str, issuer: str, undo: bool) -> int:
     """
-    Say that ISSUER publishes no CRL, so that its certificates pass without one.
+    Record that ISSUER publishes no CRL, so that its certificates pass without one.
 
-    Whoever it issues a certificate to is let through until it is denied by hand.
+    Every certificate that it issued passes until it is denied by hand.
     """
     with usage():
         generation = set_issuer(open_target(store), _fingerprint(issuer), publishes_no_crl=not undo)
@@ -166,7 +166,7 @@ def issuer_no_crl(store: str, issuer: str, undo: bool) -> int:
 
 
 def issuer_lines(catalog: Catalog) -> list[str]:
-    """Return a line for each trusted issuer, which tells those of one name apart."""
+    """Return a line for each trusted issuer; lines of one name differ in key id or fingerprint."""
     return [
         f"{one.subject} (key id {one.key_id or 'none'}, "
         f"fingerprint {one.record.fingerprint[:_SHOWN]})"

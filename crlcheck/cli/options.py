@@ -1,4 +1,4 @@
-"""Options that several commands have."""
+"""Define the options that several commands share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from crlcheck.compiler.source import DEFAULT_MAX_CRLS
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-note_option = click.option("--note", default="", help="Why, for whoever reads it later.")
+note_option = click.option("--note", default="", help="The reason, for later readers.")
 issuer_option = click.option(
     "--issuer",
     "issuers",
@@ -31,14 +31,19 @@ max_crls_option = click.option(
     default=DEFAULT_MAX_CRLS,
     show_default=True,
     metavar="N",
-    help="Publish at most so many CRLs of a PEM file; 0 publishes all.",
+    help="Publish at most this many CRLs of a PEM file; 0 publishes all.",
 )
 
 
 def compile_options(command: _Command) -> _Command:
-    """Add the options of ``CompileOptions``, handed over as those that were given."""
+    """Add the options of ``CompileOptions``; those that were not given are None."""
     flags = (
-        ("--no-attributes", "attributes", False, "Keep serial numbers only, no reasons and dates."),
+        (
+            "--no-attributes",
+            "attributes",
+            False,
+            "Keep serial numbers only.",
+        ),
         ("--allow-sha1", "allow_sha1", True, "Accept signatures over SHA-1."),
         (
             "--allow-small-rsa",
@@ -53,7 +58,7 @@ def compile_options(command: _Command) -> _Command:
             False,
             "Accept a CRL without nextUpdate, which never goes stale.",
         ),
-        ("--strict", "strict", True, "Refuse what is otherwise accepted with a warning."),
+        ("--strict", "strict", True, "Refuse CRLs that are otherwise accepted with a warning."),
     )
     for flag, name, value, help_text in reversed(flags):
         command = click.option(flag, name, flag_value=value, default=None, help=help_text)(command)
@@ -68,6 +73,6 @@ def compile_options(command: _Command) -> _Command:
 
 
 def given_options(options: dict[str, Any]) -> CompileOptions:
-    """Leave out what was not given, so that the library's defaults hold."""
+    """Leave out the options that were not given, so that the library's defaults apply."""
     given = {name: value for name, value in options.items() if value is not None}
     return cast(CompileOptions, given)

@@ -39,7 +39,7 @@ from crlcheck.types import PublishReport
 @click.option(
     "--to", "store", required=True, metavar="STORE", help="A directory or s3://bucket/prefix."
 )
-@click.option("--allow-shrink", is_flag=True, help="Publish though most entries are gone.")
+@click.option("--allow-shrink", is_flag=True, help="Publish even if most entries are missing.")
 @click.option(
     "--rebuild",
     is_flag=True,
@@ -59,12 +59,13 @@ def publish_command(
     **options: Any,
 ) -> int:
     """
-    Verify CRL, compile it and make it the published one of its scope.
+    Verify CRL, compile it and publish the image in its scope.
 
-    CRL is DER or PEM, "-" standard input; of a PEM file every CRL is published. A
-    CRL that is not newer than the published one is refused, and so is one that
-    lacks most of more than ten entries, or that is past its nextUpdate and would
-    replace a current one for nothing; the same one again changes nothing.
+    CRL is DER or PEM; "-" is standard input. Every CRL of a PEM file is published.
+    A CRL is refused if it is not newer than the published one, or if it lacks most
+    of more than ten entries. It is also refused if it is past its nextUpdate and
+    would replace a current one that revokes no less. Publishing the same CRL again
+    changes nothing.
     """
     target = open_target(store)
     with about(crl, crlcheck.CrlError), open_crl(crl) as source, _opened(source) as reader:
@@ -82,12 +83,12 @@ def publish_command(
         done = [result for _, result in results]
         if len(done) == 1 and isinstance(done[0], crlcheck.CrlError):
             raise done[0]
-    return _tell_published(crl, target.url, done, as_json=as_json)
+    return _show_published(crl, target.url, done, as_json=as_json)
 
 
 @contextlib.contextmanager
 def _opened(source: CrlSource) -> Iterator[BinaryReader]:
-    """Give *source*, as ``open_crl`` gave it, as an open file."""
+    """Give the *source* that ``open_crl`` gave as an open file."""
     if isinstance(source, Path):
         with source.open("rb", buffering=0) as file:
             yield file
@@ -96,10 +97,10 @@ def _opened(source: CrlSource) -> Iterator[BinaryReader]:
         yield source
 
 
-def _tell_published(
+def _show_published(
     crl: Path, store: str, done: list[PublishReport | crlcheck.CrlError], *, as_json: bool
 ) -> int:
-    """Tell what became of each CRL of a file; return the exit status."""
+    """Show the outcome of each CRL of a file; return the exit status."""
     members: list[dict[str, Any]] = []
     for number, result in enumerate(done, 1):
         if isinstance(result, crlcheck.CrlError):
@@ -114,8 +115,8 @@ def _tell_published(
             }
         )
         if not as_json:
-            what = "published" if result.published else "published already"
-            say(f"{store}: {what}: generation {result.generation}{changes_text(result)}")
+            outcome = "published" if result.published else "published already"
+            say(f"{store}: {outcome}: generation {result.generation}{changes_text(result)}")
             say(f"{result.image_name}: {compiled_text(result.compiled)}")
             say_warnings(result.compiled)
     if as_json:

@@ -31,8 +31,8 @@ def root() -> None:
     Certificates must already have been verified (chain, dates, possession of
     the key): crlcheck decides revocation only.
 
-    Exit status: 0 not revoked, 1 revoked, 3 undetermined, 2 wrong usage, 4
-    anything else that failed.
+    Exit status: 0 not revoked, 1 revoked, 3 undetermined, 2 wrong usage, 4 any
+    other failure.
     """
 
 

@@ -1,4 +1,4 @@
-"""``crlcheck scope``: what a store has published, and what was refused."""
+"""``crlcheck scope``: list and change the scopes of a store."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from crlcheck.times import time_text
 
 @click.group("scope")
 def scope_group() -> None:
-    """What a store has published, and what was refused."""
+    """List and change the scopes of a store."""
 
 
 @scope_group.command("list")
 @click.argument("store")
 @json_option
 def scope_list(store: str, as_json: bool) -> int:
-    """List the scopes of STORE, what operators did to them, and what was refused."""
+    """List the scopes of STORE, the removed and reset ones, and the refused CRLs."""
     target = open_target(store)
     catalog = read_published(target)
     with about(store, StoreError):
@@ -50,7 +50,7 @@ def scope_list(store: str, as_json: bool) -> int:
         )  # fmt: skip
         return 0
     now = datetime.now(UTC)
-    # Whoever removes a scope copies its whole key from here.
+    # The whole key, which the user copies in order to remove a scope.
     key_column = Column("scope", no_wrap=True, min_width=32)
     table = Table(key_column, "CRL", "entries", "nextUpdate", Column("source", overflow="fold"))
     for key, record in catalog.scopes.items():
@@ -101,11 +101,11 @@ def _tombstone(one: Tombstone) -> dict[str, Any]:
 @note_option
 def scope_remove(store: str, scope: str, note: str) -> int:
     """
-    Take SCOPE out of STORE.
+    Remove SCOPE from STORE.
 
-    Certificates that only it spoke for become undetermined. Where another CRL
-    speaks for them, such as that of a tied key, that one alone decides: what
-    only SCOPE listed passes then. Only a newer CRL brings it back.
+    Certificates that only its CRL covers become undetermined. If another CRL covers
+    them too, such as that of a tied key, that one alone decides: a certificate that
+    only SCOPE listed passes then. Only a newer CRL brings the scope back.
     """
     with usage():
         generation = remove_scope(open_target(store), scope, note=note)
@@ -119,9 +119,9 @@ def scope_remove(store: str, scope: str, note: str) -> int:
 @note_option
 def scope_reset(store: str, scope: str, note: str) -> int:
     """
-    Let SCOPE of STORE take any verified CRL next.
+    Let SCOPE of STORE accept any verified CRL next.
 
-    For a CA that numbers its CRLs anew. What is published stays until then.
+    For a CA that numbers its CRLs anew. The published CRL stays until then.
     """
     with usage():
         generation = reset_scope(open_target(store), scope, note=note)
@@ -132,13 +132,13 @@ def scope_reset(store: str, scope: str, note: str) -> int:
 @scope_group.command("cover")
 @click.argument("store")
 @click.argument("scope")
-@click.option("--undo", is_flag=True, help="Let it cover only those that name its point again.")
+@click.option("--undo", is_flag=True, help="Take that back.")
 def scope_cover(store: str, scope: str, undo: bool) -> int:
     """
     Let SCOPE of STORE cover certificates without distribution points.
 
     For a CA whose CRL names a distribution point and whose certificates name
-    none. Certificates that name another point are not meant. Later
+    none. It still does not cover certificates that name another point. Later
     publications keep the setting.
     """
     with usage():

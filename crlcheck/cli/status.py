@@ -1,4 +1,4 @@
-"""What a run ends with: exit statuses, and errors as one line."""
+"""Choose the exit status of a run, and write errors as one line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WORST_FIRST = (EXIT_REVOKED, EXIT_FAILED, EXIT_UNDETERMINED, EXIT_NOT_REVOKED)
 
 
 def exit_status_of(result: CheckResult) -> int:
-    """Return the exit status that a verdict stands for; a store that is down is a failure."""
+    """Return the exit status of a result; an unavailable store is a failure."""
     if result.status is RevocationStatus.REVOKED:
         return EXIT_REVOKED
     if result.status is RevocationStatus.NOT_REVOKED:
@@ -33,12 +33,12 @@ def exit_status_of(result: CheckResult) -> int:
 
 
 def worst_exit_status(statuses: Iterable[int]) -> int:
-    """Return the one that decides: revoked over failed over undetermined over not revoked."""
+    """Return the worst: revoked before failed before undetermined before not revoked."""
     return min(statuses, key=_WORST_FIRST.index)
 
 
 def describe(error: BaseException) -> str:
-    """Return what went wrong, for people: one line without a type name where none is needed."""
+    """Return an error as one line for the user, without its type where the message suffices."""
     if isinstance(error, CrlCheckError):
         return ": ".join([*getattr(error, "__notes__", ()), str(error)])
     if isinstance(error, ImportError):
@@ -54,7 +54,7 @@ def describe(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def about(subject: object, *kinds: type[CrlCheckError]) -> Iterator[None]:
-    """Let errors of these *kinds*, whose messages cannot know it, name *subject* first."""
+    """Put *subject* before the message of errors of these *kinds*."""
     try:
         yield
     except kinds as error:
@@ -76,7 +76,7 @@ def report_lines(text: str) -> None:
 
 
 class LogLines(logging.Handler):
-    """Writes the library's warnings as ``report_error`` does, where nobody else takes them."""
+    """Writes log records to standard error, as ``report_error`` does."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the message of one record."""
@@ -84,5 +84,5 @@ class LogLines(logging.Handler):
 
 
 def one_line(message: str) -> str:
-    """Return *message* on one line, with what does not print escaped."""
+    """Return *message* on one line, with unprintable characters escaped."""
     return printable(" ".join(message.split()))

@@ -1,4 +1,4 @@
-"""How values look: for people on standard output, or as one JSON document."""
+"""Write values to standard output, as text or as one JSON document."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ def say_fields(fields: Mapping[str, object]) -> None:
 
 def console(file: TextIO | None = None) -> Console:
     """
-    Return what draws tables and progress, on standard output unless *file* is given:
-    as wide as the terminal, or as fits a log.
+    Return a console for tables and progress, on standard output unless *file* is given.
+
+    It is as wide as the terminal, or as fits a log.
     """
     file = sys.stdout if file is None else file
     terminal = file is not None and file.isatty()
@@ -55,15 +56,15 @@ def console(file: TextIO | None = None) -> Console:
 
 
 class _Console(Console):
-    """Draws text with what does not print escaped, as ``say`` does."""
+    """Escapes unprintable characters, as ``say`` does."""
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Every string comes through here, also one in the cell of a table."""
+        """Escape a string. Every string passes here, those in cells of a table too."""
         return super().render_str(printable(text), **options)
 
 
 def published_members(report: PublishReport) -> dict[str, Any]:
-    """Return what a publication did as JSON has it, beside the CRL's own members."""
+    """Return the JSON members of a publication, without those of the CRL."""
     return {
         "published": report.published,
         "generation": report.generation,
@@ -80,7 +81,7 @@ def published_members(report: PublishReport) -> dict[str, Any]:
 
 
 def changes_text(report: PublishReport) -> str:
-    """Say what the publication changed; nothing where all is new, or it was not counted."""
+    """Return what a publication changed as text; "" if all is new or nothing was counted."""
     if not report.published or report.num_newly_revoked is None:
         return ""
     if not report.num_lifted and report.num_newly_revoked == report.compiled.num_entries:
@@ -89,12 +90,12 @@ def changes_text(report: PublishReport) -> str:
 
 
 def report_members(report: CompileReport) -> dict[str, Any]:
-    """Return a report as JSON has it, with the issuer in words; sizes are bytes."""
+    """Return the JSON members of a report, with the issuer in words; sizes are bytes."""
     return {**report.as_dict(), "issuer": name_text(report.issuer)}
 
 
 def compiled_text(report: CompileReport) -> str:
-    """Say what an image holds: entries, whose, and how large."""
+    """Return an image's contents as text: its number of entries, its CRL and its size."""
     kind = "CRL" if report.base_crl_number is None else "delta CRL"
     number = f"a {kind}" if report.crl_number is None else f"{kind} {report.crl_number}"
     return (
