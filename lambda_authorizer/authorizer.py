@@ -1,5 +1,5 @@
 """
-From an event to its answer: everything that one execution environment decides with.
+Decide on events, with the settings and the checker of one execution environment.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _LOG = logging.getLogger("lambda_authorizer")
 
 class Authorizer:
     """
-    Decides on requests as *settings* say, by what *checker* finds.
+    Decides on requests by *settings* and the results of *checker*.
 
     Raises:
         ValueError: the trust anchors, or the user's own rule, cannot be loaded.
@@ -63,14 +63,14 @@ class Authorizer:
         self._metrics = Recorder() if settings.metrics else None
 
     def answer(self, event: object) -> dict[str, object]:
-        """Return what the sender of *event* expects."""
+        """Return the answer in the form that the sender of *event* expects."""
         decision, request = self._decide_event(event)
         return render(decision, request, self._settings.response)
 
     def pass_on(self, target: Callable[[Any, Any], Any], event: Any, context: Any) -> Any:
         """
-        Return *target*'s answer to a load balancer's request that is allowed, and to
-        everything else what its sender expects.
+        Return *target*'s answer to a load balancer's request that is allowed, and the
+        authorizer's own answer to every other event.
         """
         decision, request = self._decide_event(event)
         if request is None or request.format is not EventFormat.ALB or not decision.allowed:
@@ -85,7 +85,7 @@ class Authorizer:
             decision = self._decide(request)
         except UntrustedChainError as error:
             decision = deny(UNTRUSTED_CHAIN, str(error))
-        except Exception as error:  # noqa: BLE001 - the one guard: whatever went wrong denies
+        except Exception as error:  # noqa: BLE001 - any failure denies, and this is the only guard
             decision = deny(ERROR, _describe(error))
         if self._settings.mode is Mode.OBSERVE and request is not None:
             decision = observe(decision)
@@ -114,7 +114,7 @@ class Authorizer:
         return decision if verdict else deny_by_rule(decision)
 
     def _log(self, decision: Decision, request: AuthorizerRequest | None) -> None:
-        """Write one line of JSON; by its level, errors stand out and what is allowed is quiet."""
+        """Log one line of JSON: errors as ERROR, denials as INFO, other decisions as DEBUG."""
         if decision.cause == ERROR:
             level = logging.ERROR
         else:

@@ -1,8 +1,8 @@
 """
-The client's certificate, from the one place that the settings name.
+Read the client's certificate from the one place that the settings name.
 
-A header is text that a client chose unless the service before this function
-sets it itself, so no place ever stands in for another.
+A client chooses the text of a header, unless the service before this function sets
+it. So no other place is read if the certificate is missing there.
 """
 
 from __future__ import annotations
@@ -20,30 +20,29 @@ if TYPE_CHECKING:
     from cryptography.x509.verification import PolicyBuilder
 
 _BEGIN = "-----BEGIN "
-# A TLS chain of more is nobody's, and each certificate costs a parse.
+# Real TLS chains are shorter, and each certificate costs a parse.
 _MAX_CHAIN = 10
 
 
 class UntrustedChainError(ValueError):
-    """A chain that nobody verified before does not lead to a trust anchor."""
+    """A chain that was passed through unverified does not lead to a trust anchor."""
 
 
 def presented_certificate(
     request: AuthorizerRequest, source: CertificateFrom, header: str | None
 ) -> str | None:
     """
-    Return the PEM that *source* has, None where it has none: the certificate of
-    the client, or from ALB_PASSTHROUGH its whole chain. *header* is the lower-case
-    name of the header to read.
+    Return the client's certificate as PEM, or with ALB_PASSTHROUGH its whole chain;
+    None if *source* has none. *header* is the lower-case name of the header to read.
 
     Raises:
-        MalformedEventError: what is there is not one certificate.
+        MalformedEventError: there is something else than one certificate.
     """
     if header is None:
         pem = _from_context(request)
     else:
         value = request.header(header)
-        # Not unquote_plus: "+" is a digit of base64, and nobody encodes a space so.
+        # Not unquote_plus: "+" is a digit of base64, and no service encodes a space so.
         pem = None if value is None else unquote(value, errors="strict")
     if pem and source is not CertificateFrom.ALB_PASSTHROUGH and pem.count(_BEGIN) > 1:
         raise MalformedEventError("found several certificates, expected the client's alone")
@@ -53,7 +52,7 @@ def presented_certificate(
 def what_to_configure(
     request: AuthorizerRequest, source: CertificateFrom, header: str | None
 ) -> str:
-    """Say why a request may have come without a certificate."""
+    """Return why a request may have no certificate, and which setting to change."""
     if request.format is EventFormat.TOKEN:
         return "an authorizer of type TOKEN is sent no certificate: make it of type REQUEST"
     if header is not None:
@@ -110,7 +109,7 @@ class ChainVerifier:
             Store,
         )
 
-        # Client certificates name devices and people: they need no DNS name.
+        # Client certificates name devices and people, so they need no DNS name.
         leaf = ExtensionPolicy.webpki_defaults_ee().may_be_present(
             x509.SubjectAlternativeName, Criticality.AGNOSTIC, None
         )
@@ -124,11 +123,11 @@ class ChainVerifier:
 
     def verified_leaf(self, pem: str, now: datetime) -> bytes:
         """
-        Return the first certificate of *pem* as DER, once the others lead from it
-        to an anchor (RFC 5280 6.1) and all are in their time at *now*.
+        Verify the chain *pem* (RFC 5280 6.1) at *now*, and return its first certificate
+        as DER.
 
         Raises:
-            UntrustedChainError: they do not, or it is no client's certificate.
+            UntrustedChainError: it leads to no anchor, or not from a client's certificate.
         """
         from cryptography.hazmat.primitives.serialization import Encoding
         from cryptography.x509.verification import VerificationError
@@ -140,7 +139,7 @@ class ChainVerifier:
             verifier = self._policy.time(now).build_client_verifier()
             verified = verifier.verify(chain[0], list(chain[1:])).chain[0]
         except (VerificationError, CertificateError, ValueError) as error:
-            # The verifier's own words may repeat a name of the certificate.
+            # The verifier's message may repeat a name of the certificate.
             raise UntrustedChainError("the chain leads to no trust anchor") from error
         return verified.public_bytes(Encoding.DER)
 
@@ -150,7 +149,7 @@ def _certificates(pem: bytes) -> list[x509.Certificate]:
     Return the certificates of a PEM text, in their order.
 
     Raises:
-        CertificateError, ValueError: there is none, or a block is not understood.
+        CertificateError, ValueError: there is none, or a block is malformed.
     """
     from cryptography import x509
 

@@ -19,7 +19,8 @@ from lambda_authorizer.settings import Settings
 if TYPE_CHECKING:
     from lambda_authorizer.authorizer import Authorizer
 
-# Lambda gives initialisation ten seconds; what is late is loaded at need.
+# Lambda ends an initialisation after ten seconds. Images that are not loaded by then are
+# loaded when they are first needed.
 _INIT_SECONDS = 6.0
 
 _LOG = logging.getLogger("lambda_authorizer")
@@ -48,7 +49,7 @@ def start() -> Authorizer:
     from lambda_authorizer.authorizer import Authorizer
 
     authorizer = Authorizer(settings, checker)
-    # Between invocations an environment stands still, and so would the thread.
+    # Between invocations the environment is frozen, and so would the thread be.
     loading.join(_INIT_SECONDS)
     _recheck_after_restore(checker)
     return authorizer
@@ -62,8 +63,8 @@ def _store(settings: Settings) -> str | crlcheck.ObjectStore:
 
 def _recheck_after_restore(checker: crlcheck.RevocationChecker) -> None:
     """
-    Have the store asked once an environment continues from a snapshot, which may
-    be days old. Only Lambda's SnapStart has such a thing.
+    Ask the store after the environment is restored from a snapshot by Lambda's
+    SnapStart, because the snapshot may be days old.
     """
     if os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") != "snap-start":
         return
@@ -75,5 +76,5 @@ def _recheck_after_restore(checker: crlcheck.RevocationChecker) -> None:
 def _recheck(checker: crlcheck.RevocationChecker) -> None:
     try:
         checker.refresh()
-    except Exception as error:  # noqa: BLE001 - whatever it is, requests must be answered
+    except Exception as error:  # noqa: BLE001 - requests must be answered in any case
         _LOG.warning("after the restore the store could not be asked: %s", error)

@@ -1,8 +1,7 @@
 """
-The events that reach an authorizer, told apart by their shape.
+Read the events that are sent to an authorizer, and recognise their kind by their shape.
 
-Which API a request is for is read here; the certificate is read by
-``lambda_authorizer.certificates``, from the one place that the settings name.
+``lambda_authorizer.certificates`` reads the certificate in them.
 """
 
 from __future__ import annotations
@@ -22,15 +21,15 @@ _RESOURCE_ARN = re.compile(
 
 
 class MalformedEventError(ValueError):
-    """The event is none that an authorizer is sent, or has a part that cannot be trusted."""
+    """The event is not one for an authorizer, or a part of it cannot be trusted."""
 
 
 class EventFormat(enum.Enum):
     """
     The shapes of an event.
 
-    TOKEN is that of a REST API's authorizer of type TOKEN, which carries no
-    certificate; ALB that of a load balancer's Lambda target.
+    TOKEN is sent to a REST API's authorizer of type TOKEN and has no certificate. ALB
+    is sent to a load balancer's Lambda target.
     """
 
     REST = "rest"
@@ -46,7 +45,7 @@ class AuthorizerRequest:
     One request to decide on.
 
     ``resource_arn`` is the API and stage of the request, ending in ``/*``; None
-    for a load balancer, which has no such thing. ``event`` is the whole event.
+    for a load balancer, which has none. ``event`` is the whole event.
     """
 
     resource_arn: str | None
@@ -54,7 +53,7 @@ class AuthorizerRequest:
     event: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def context(self) -> dict[str, Any]:
-        """``requestContext``, which the gateway fills and no client."""
+        """Return ``requestContext``, which the gateway fills and no client can."""
         return as_object(self.event.get("requestContext"), "requestContext")
 
     def header(self, name: str) -> str | None:
@@ -62,8 +61,8 @@ class AuthorizerRequest:
         Return the value of header *name*, None where there is none.
 
         Raises:
-            MalformedEventError: it came more than once, so that one of them may
-                be the client's own, or it is not a string.
+            MalformedEventError: it is not a string, or there are several, one of which may
+                be the client's own.
         """
         values = [
             *_values(self.event.get("headers"), "headers", name),
@@ -80,8 +79,7 @@ class AuthorizerRequest:
 
 def parse_request(event: object) -> AuthorizerRequest:
     """
-    Tell which API an event is for: a REST API's, an HTTP API's (format 1.0 or
-    2.0), or a load balancer's.
+    Read an event of a REST API, an HTTP API (format 1.0 or 2.0) or a load balancer.
 
     Raises:
         MalformedEventError: it is something else. The message names the member

@@ -1,5 +1,5 @@
 """
-The authorizer's entry point: ``lambda_authorizer.handler.handler``.
+Define the authorizer's entry point, ``lambda_authorizer.handler.handler``.
 
 Importing this module reads the settings and makes the checker, so that a bad setting
 stops the deployment and images are kept between invocations.
@@ -17,10 +17,10 @@ AUTHORIZER = start()
 
 def handler(event: object, _context: object) -> dict[str, object]:
     """
-    Answer one event: allow a certificate that is not revoked.
+    Answer one event: allow a certificate that is not revoked, and deny everything else.
 
-    Whoever ended TLS has verified the certificate (chain, dates, possession of
-    the key), or for a load balancer in passthrough mode its chain is verified
-    here; beyond that only revocation is decided. Everything unclear is denied.
+    The service that ended TLS must have verified the certificate (chain, dates,
+    possession of the key). Only for a load balancer in passthrough mode is its chain
+    verified here.
     """
     return AUTHORIZER.answer(event)

@@ -1,6 +1,6 @@
 """
-Metrics in CloudWatch's embedded format: lines of JSON on standard output, from
-which CloudWatch makes metrics without a call of its own.
+Write metrics in CloudWatch's embedded format: lines of JSON on standard output, which
+CloudWatch turns into metrics without any request by this function.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _UNITS = {
 
 
 class Recorder:
-    """Writes a line for each decision; remembers what has been counted already."""
+    """Writes a line for each decision, with the store's counts since the line before."""
 
     def __init__(self) -> None:
         self._is_first = True
@@ -38,8 +38,8 @@ class Recorder:
 
     def record(self, decision: Decision, freshness: crlcheck.Freshness, now: float) -> None:
         """
-        Write what there is to say of *decision*, made at *now* (seconds since 1970),
-        and of the store since the one before.
+        Write the metrics of *decision*, made at *now* (seconds since 1970), and those
+        of the store since the decision before.
         """
         print(json.dumps(self._line(decision, freshness, now)), file=sys.stdout, flush=True)
 

@@ -1,5 +1,5 @@
 """
-Protect a load balancer's Lambda target, which has no authorizer before it.
+Protect a load balancer's Lambda target, to which no authorizer can be attached.
 
 Importing this module reads no setting, so a protected function can be imported
 by a unit test.
@@ -19,12 +19,13 @@ Handler = Callable[[Any, Any], Any]
 
 def protect(target: Handler) -> Handler:
     """
-    Return a handler for a load balancer's Lambda target: what is allowed goes on to
-    *target*, with the decision's scalars as ``event["requestContext"]["authorizer"]``;
-    everything else is answered 403.
+    Return a handler for a load balancer's Lambda target.
 
-    Settings are read at once on Lambda, so that a bad one stops the deployment, and
-    elsewhere at the first request. *target* itself is ``__wrapped__``.
+    It passes an allowed request on to *target*, with the decision's scalars as
+    ``event["requestContext"]["authorizer"]``. It answers every other with 403.
+
+    On Lambda the settings are read at once, so that a bad one stops the deployment.
+    Elsewhere they are read at the first request. ``__wrapped__`` is *target* itself.
 
     Raises:
         ValueError: a setting is missing or wrong; the message names the variable.

@@ -1,4 +1,4 @@
-"""From a verdict to a decision, and from a decision to the answer; pure."""
+"""Turn a result into a decision, and a decision into the answer. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DENIED_BY_RULE = "denied_by_rule"
 """The cause of a denial by the user's own rule."""
 
 ERROR = "error"
-"""The cause of a denial where something failed that should not have."""
+"""The cause of a denial where something failed unexpectedly."""
 
 
 _FOR_THE_LOG = frozenset({"allowed", "detail", "seconds_to_next_update"})
@@ -38,9 +38,9 @@ class Decision:
     hexadecimal, the CRL number in decimal: both exceed what JSON readers keep
     exactly as a number. ``age_seconds`` counts from the CRL's thisUpdate;
     ``seconds_to_next_update`` is negative once that has passed. ``waived`` lists
-    the causes that the policy waived. ``observed`` is what would have been done,
-    ``"allow"`` or ``"deny"``, where everything is allowed. ``detail`` is a
-    sentence for the log, which the client never sees.
+    the causes that the policy waived. ``observed`` is the decision that
+    would have been made, ``"allow"`` or ``"deny"``, in a mode that allows everything.
+    ``detail`` is a sentence for the log, which the client never sees.
     """
 
     allowed: bool
@@ -60,12 +60,12 @@ class Decision:
         return not self.allowed or self.observed == "deny"
 
     def scalars(self) -> Scalars:
-        """All members that are known, as JSON scalars."""
+        """Return all members that are known, as JSON scalars."""
         values = ((name, getattr(self, name)) for name in self.__slots__)
         return {name: value for name, value in values if value is not None}
 
     def context(self) -> Scalars:
-        """What integrations and access logs may see as ``$context.authorizer``."""
+        """Return the scalars that integrations and access logs see as ``$context.authorizer``."""
         members = self.scalars()
         return {name: members[name] for name in members if name not in _FOR_THE_LOG}
 
@@ -90,19 +90,19 @@ def decide(result: CheckResult, now: datetime) -> Decision:
 
 
 def deny(cause: str, detail: str | None = None) -> Decision:
-    """Deny a request that no verdict could be asked for."""
+    """Deny a request whose certificate could not be checked."""
     verdict = RevocationStatus.UNDETERMINED.value
     return Decision(allowed=False, verdict=verdict, cause=cause, detail=detail)
 
 
 def deny_by_rule(decision: Decision) -> Decision:
-    """Deny what the user's own rule does not let pass."""
+    """Deny a request that the user's own rule denies."""
     detail = f"denied by CRLCHECK_DECIDE although: {decision.detail}"
     return replace(decision, allowed=False, cause=DENIED_BY_RULE, detail=detail)
 
 
 def observe(decision: Decision) -> Decision:
-    """Allow in any case, and remember what would have been done."""
+    """Allow in any case, and keep the decision as ``observed``."""
     return replace(decision, allowed=True, observed="allow" if decision.allowed else "deny")
 
 
@@ -110,12 +110,12 @@ def render(
     decision: Decision, request: AuthorizerRequest | None, response: ResponseKind
 ) -> dict[str, object]:
     """
-    Return what the sender of *request* expects, None where it was unreadable.
+    Return the answer to *request*, which is None if the event was unreadable.
 
-    A policy covers every method of the API's stage, since the decision rests on
+    A policy covers every method of the API's stage, because the decision depends on
     the certificate alone and API Gateway may reuse it for another method. The
-    resource ``*`` stands only in a denial. A load balancer has no authorizers:
-    its client gets 403, or 200 where nothing lies behind this function.
+    resource ``*`` is used in a denial only. A load balancer has no authorizers: its
+    client gets 403, or 200 if no function is protected.
     """
     if request is None and decision.allowed:
         raise ValueError("a request that could not be read cannot be allowed")
@@ -137,7 +137,7 @@ def render(
 
 
 def _http_response(decision: Decision) -> dict[str, object]:
-    """Return a load balancer's Lambda target response; it says nothing of the cause."""
+    """Return a load balancer's Lambda target response, without the cause."""
     status, words = (200, "OK") if decision.allowed else (403, "Forbidden")
     return {
         "statusCode": status,

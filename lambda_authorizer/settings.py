@@ -1,4 +1,4 @@
-"""The authorizer's settings: each field is a ``CRLCHECK_*`` environment variable."""
+"""Define the authorizer's settings: each field is a ``CRLCHECK_*`` environment variable."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from crlcheck.settings import LogLevel, read_seconds
 
 class CertificateFrom(enum.Enum):
     """
-    Who ended TLS, and so where the client's certificate is.
+    The service that ended TLS, which decides where the client's certificate is.
 
     API_GATEWAY: ``requestContext``, filled by API Gateway's mutual TLS.
     ALB_VERIFY: the header that a load balancer in verify mode sets.
     ALB_PASSTHROUGH: the header with the whole chain that a load balancer in
-    passthrough mode sets; nobody has verified it.
+    passthrough mode sets, unverified.
     CLOUDFRONT: the header that CloudFront's viewer mutual TLS sets.
     """
 
@@ -38,10 +38,10 @@ _HEADERS = {
 
 class ResponseKind(enum.Enum):
     """
-    What an HTTP API with payload format 2.0 expects back.
+    The form of answer that an HTTP API with payload format 2.0 expects.
 
-    SIMPLE goes with ``enableSimpleResponses``, which no event reveals. REST
-    APIs and format 1.0 always get an IAM policy, load balancers an HTTP response.
+    SIMPLE goes with ``enableSimpleResponses``, which events do not state. REST APIs and
+    format 1.0 always get an IAM policy, load balancers an HTTP response.
     """
 
     IAM = "iam"
@@ -49,7 +49,7 @@ class ResponseKind(enum.Enum):
 
 
 class Mode(enum.Enum):
-    """OBSERVE allows every request and tells what ENFORCE would have done."""
+    """OBSERVE allows every request and logs what ENFORCE would have decided."""
 
     ENFORCE = "enforce"
     OBSERVE = "observe"
@@ -73,19 +73,19 @@ class Settings:
     store: where the published images are, such as ``s3://bucket/published``, or
         the path of one image.
     certificate_from: see CertificateFrom.
-    certificate_header: the header to read, where the service before this
-        function was given another name for it.
+    certificate_header: the header to read, if the service before this function is
+        configured to use another than the usual one.
     trust_anchors: for ALB_PASSTHROUGH: the path of a PEM file with the
         certificates that a chain must lead to.
     response: see ResponseKind.
     mode: see Mode.
-    decide: ``module:function``, a rule of your own: called as
-        ``function(event, result)`` for what is about to be allowed, it returns
-        whether it is.
+    decide: ``module:function``, a rule of your own. It is called as
+        ``function(event, result)`` for a request that would be allowed, and returns
+        whether to allow it.
     refresh_seconds: how old the catalog in use may grow before a request asks
         whether it has changed; 0 asks at every request.
-    max_catalog_age: how long answers may rest on a catalog that the store has not
-        handed out again; beyond it every request is denied.
+    max_catalog_age: how long a catalog is used after the store last returned it;
+        after that every request is denied.
     load_seconds: how long reading an image from S3 may take; an HTTP API waits
         ten seconds for its authorizer.
     stale, stale_grace, unknown_issuer, no_distribution_point, path_depth, hold,
@@ -162,7 +162,7 @@ class Settings:
 
     @property
     def policy(self) -> Policy:
-        """What a verdict may waive."""
+        """The causes that a check may waive."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(Policy)}
         if self.unpublished_issuers is None:
             del values["unpublished_issuers"]

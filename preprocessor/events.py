@@ -1,8 +1,8 @@
 """
-What invokes the function, reduced to the objects it is about.
+Read the events that invoke the function, and find the objects that they name.
 
-Events arrive at least once and in any order, so each is only a hint that an
-object is worth looking at: what counts is the object as it is now.
+Events arrive at least once and in any order. So each is only a reason to read an
+object, and the object as it is now counts.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from urllib.parse import unquote_plus
 
 
 class MalformedEventError(ValueError):
-    """The event, or one record of it, is none that the function knows."""
+    """The event, or one record of it, is of an unknown form."""
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectEvent:
     """
-    What happened to one object. ``key`` is the key as S3 stores it.
+    A change of one object. ``key`` is the key as S3 stores it.
 
     ``allow_shrink`` and ``rebuild`` are as for ``crlcheck.publish_crl``: an
-    operator may ask for them, a notification never does.
+    operator may set them, a notification never does.
     """
 
     name: str
@@ -47,7 +47,7 @@ class ObjectEvent:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One object to look at, or why a record names none. ``message_id`` is its queue's."""
+    """One object to read, or the error of a record. ``message_id`` is that of its SQS message."""
 
     event: ObjectEvent | MalformedEventError
     message_id: str | None = None
@@ -58,10 +58,10 @@ class Request:
     """
     One invocation.
 
-    ``from_queue`` tells that SQS wants to know which messages failed.
-    ``rescan`` is bucket (None: the store's) and prefix to look at once more;
-    ``clean_up`` asks for superseded images to be deleted, ``fetch`` for the
-    URLs of the settings to be fetched.
+    ``from_queue`` tells that the answer must name the SQS messages that failed.
+    ``rescan`` is the bucket (None: the store's) and the prefix of objects to read again.
+    ``clean_up`` asks to delete superseded images, ``fetch`` to fetch the URLs of the
+    settings.
     """
 
     tasks: tuple[Task, ...] = ()
@@ -103,7 +103,7 @@ def _is_from_s3(event: Mapping[str, Any]) -> bool:
 
 def _from_s3(event: Mapping[str, Any]) -> list[ObjectEvent | MalformedEventError]:
     """Read a notification's records or EventBridge's event; an ``s3:TestEvent`` has none."""
-    # S3 sends this once, when a notification is configured.
+    # S3 sends this once when a notification is configured.
     if event.get("Event") == "s3:TestEvent":
         return []
     if "detail-type" in event:
@@ -149,7 +149,7 @@ def _parse_eventbridge(event: Mapping[str, Any]) -> ObjectEvent:
     source = _text(event, "source")
     if source != "aws.s3":
         raise MalformedEventError(f"source is {source!r}: expected 'aws.s3'")
-    # Unlike in notifications, the key stands there as it is.
+    # Unlike in notifications, the key is not encoded.
     return ObjectEvent(
         name=_text(event, "detail-type"),
         bucket=_text(event, "detail", "bucket", "name"),
@@ -177,7 +177,7 @@ def _is_message(record: object) -> bool:
 
 
 def _message(record: Mapping[str, Any]) -> list[Task]:
-    """Read the S3 event in a message. It cannot give orders: S3 is what writes to the queue."""
+    """Read the S3 event in a message. Direct invocations are not read: only S3 writes there."""
     message_id: str = record["messageId"]
     try:
         body = json.loads(_text(record, "body"))

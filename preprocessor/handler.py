@@ -1,9 +1,8 @@
 """
-The preprocessor's entry point: ``preprocessor.handler.handler``.
+Define the preprocessor's entry point, ``preprocessor.handler.handler``.
 
-An event comes in; every CRL it is about is verified, compiled and published.
-Settings are read when the module is imported, so that a bad setting stops the
-deployment.
+It verifies, compiles and publishes every CRL that an event names. Settings are read
+when the module is imported, so that a bad setting stops the deployment.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ if TYPE_CHECKING:
 _PRIVATE_CA_TEST_KEYS = ("acm-pca-permission-test-key", "acm-pca-permission-test-key-private")
 _AUDIT_REPORTS = "audit-report"
 
-# Of one attempt: a body that stalls fails, and what may pass is tried again.
+# For one attempt: a body that stalls fails, and a temporary failure is tried again.
 _CONNECT_SECONDS, _READ_SECONDS = 3, 20
 
 
@@ -92,19 +91,18 @@ ISSUERS = TrustedIssuers(
 
 def handler(event: object, _context: object) -> dict[str, Any]:
     """
-    Publish every CRL that an event is about.
+    Publish every CRL that an event names.
 
-    Each object is dealt with, whatever became of the others. Its outcome is
-    logged and, unless it came from a queue, returned: ``published``,
-    ``unchanged``, ``ignored``, ``missing`` (deleted since) or ``refused`` (the
-    CRL or the record is at fault, which no retry can mend).
+    Each object is processed, even if others fail. Its outcome is logged and, unless it
+    came from a queue, returned: ``published``, ``unchanged``, ``ignored``, ``missing``
+    (deleted since) or ``refused`` (the CRL or the record is faulty, so no retry helps).
 
     Raises:
-        ExceptionGroup: objects ``failed`` for reasons that may pass, such as an
-            unavailable store or a delta CRL that came before its complete CRL.
-            When Lambda tries again, what was published by then is found
-            unchanged. A queue is told which messages failed instead.
-        MalformedEventError: nothing of the event can be read.
+        ExceptionGroup: objects ``failed`` for temporary reasons, such as an unavailable
+            store or a delta CRL that came before its complete CRL. When Lambda tries
+            again, CRLs that were published by then are ``unchanged``. For a queue the
+            answer names the failed messages instead.
+        MalformedEventError: the event cannot be read at all.
     """
     request = parse_event(event)
     if request.clean_up:
@@ -132,9 +130,9 @@ def handler(event: object, _context: object) -> dict[str, Any]:
 
 def _withdraw_issuers() -> None:
     """
-    Trust no longer what was taken away from where the issuers are read.
+    Stop trusting the issuers that were taken away from where issuers are read.
 
-    Whatever failed is tried again, and this with it.
+    Only after a run without failures: a failed one is tried again, and this with it.
     """
     present = ISSUERS.all_read
     if present is None:
@@ -144,12 +142,12 @@ def _withdraw_issuers() -> None:
     except FileNotFoundError:
         return  # nothing is published yet
     except (CrlCheckError, OSError) as error:
-        # The next run does it: what was published in this one must not fail for it.
+        # The next run tries again: the CRLs published in this one must not fail for it.
         LOG.warning(json.dumps({"message": f"issuers were not withdrawn: {error}"}))
 
 
 def _outcomes(request: Request) -> Iterator[tuple[str | None, Outcome]]:
-    """Yield the queue's message and the outcome of every CRL."""
+    """Yield the outcome of every CRL, with the id of its SQS message if there is one."""
     for task in _tasks(request):
         for outcome in _process(task):
             yield task.message_id, outcome
@@ -185,7 +183,7 @@ def _process(task: Task) -> Iterator[Outcome]:
 
 
 def _guarded(url: str, results: Iterator[Outcome]) -> Iterator[Outcome]:
-    """Yield *results*, and what stopped them as one more."""
+    """Yield *results*, and the exception that ends them as one more outcome."""
     try:
         yield from results
     except Exception as error:  # noqa: BLE001 - raised again once every object is done
@@ -194,7 +192,7 @@ def _guarded(url: str, results: Iterator[Outcome]) -> Iterator[Outcome]:
 
 def _why_ignored(event: ObjectEvent) -> str | None:
     if not event.created:
-        # Deleting a CRL un-revokes nothing: what was published stays.
+        # Deleting a CRL un-revokes nothing: the published image stays.
         return f"{event.name} creates no object"
     if any(place.holds(event.bucket, event.key) for place in SETTINGS.own_locations):
         return "it lies among the images or the issuers"
@@ -211,14 +209,14 @@ def _why_ignored(event: ObjectEvent) -> str | None:
 
 
 def _publish_all(event: ObjectEvent) -> Iterator[Outcome]:
-    """Publish the CRLs of an object as it is now: one, or as many as a PEM file has."""
+    """Publish all CRLs of an object as it is now; a PEM file may have several."""
     doubted: set[str | None] = set()
     for outcome in _publish_once(event):
         if isinstance(outcome.error, CrlSignatureError) and ISSUERS.can_ask_again:
             doubted.add(outcome.object)
         else:
             yield outcome
-    # A CA that renewed its key at AWS Private CA signs with it at once.
+    # A CA that renewed its key at AWS Private CA signs with the new one at once.
     if doubted:
         ISSUERS.ask_again()
         for outcome in _publish_once(event):
@@ -227,8 +225,8 @@ def _publish_all(event: ObjectEvent) -> Iterator[Outcome]:
 
 
 def _publish_once(event: ObjectEvent) -> Iterator[Outcome]:
-    # Not the version that a record names: the object as it is now is never
-    # older, and one that arrives late or twice is then found unchanged.
+    # Not the version that a record names: the object as it is now is never older, and a
+    # record that arrives late or twice then changes nothing.
     try:
         body = S3.get_object(Bucket=event.bucket, Key=event.key)["Body"]
     except S3.exceptions.NoSuchKey:
@@ -276,11 +274,11 @@ def _publish_options() -> dict[str, Any]:
 
 
 def _outcomes_of(results: Iterator[tuple[str, PublishReport | CrlError]]) -> Iterator[Outcome]:
-    """Yield the outcome of each CRL that is published, or refused."""
+    """Yield the outcome of each CRL."""
     started = time.monotonic()
     for name, result in results:
         if isinstance(result, CrlBaseMissingError):
-            # Its complete CRL may be on the way: notifications come in any order.
+            # Its complete CRL may still come: notifications arrive in any order.
             yield outcomes.failed(name, result)
         elif isinstance(result, CrlError):
             yield outcomes.refused(name, result)

@@ -1,10 +1,9 @@
 """
-The trusted issuer certificates: from a prefix, a bundle or AWS Private CA, and
-from nowhere else.
+Read the trusted issuer certificates from a prefix, a bundle or AWS Private CA.
 
-Kept between invocations: objects are read again only where their ETag changed,
-certificate authorities asked again after an hour, or when a CRL has a signature
-that none of the known keys made.
+They are kept between invocations. An object is read again only when its ETag has
+changed. AWS Private CA is asked again after an hour, or when no known key verifies
+the signature of a CRL.
 """
 
 from __future__ import annotations
@@ -57,8 +56,7 @@ class TrustedIssuers:
 
     def certificates(self) -> list[CertificateFacts]:
         """
-        Return all of them. One that was taken away is trusted no longer: see
-        ``all_read``.
+        Return all that can be read; see ``all_read`` for those taken away.
 
         Raises:
             FileNotFoundError: there is none at all.
@@ -81,27 +79,27 @@ class TrustedIssuers:
 
     @property
     def places(self) -> str:
-        """Where they come from, as the catalog says who brought them."""
+        """The places that the certificates come from, as text for the catalog."""
         places = [self._bundle, self._prefix and self._prefix.url, *self._private_cas]
         return ", ".join(place for place in places if place)
 
     @property
     def all_read(self) -> tuple[CertificateFacts, ...] | None:
         """
-        All of them as they were last read, None where that failed or one could not be read.
+        All of them as they were last read; None if any could not be read.
 
-        What is missing from them was taken away. An object that cannot be read may hold
-        any certificate, so nothing is known to be missing while it is there.
+        A certificate that is missing from them was taken away. While an object cannot be
+        read, no certificate is known to be missing, because the object may hold it.
         """
         return self._certificates
 
     @property
     def can_ask_again(self) -> bool:
-        """Whether AWS Private CA has said something that may have changed since."""
+        """Whether AWS Private CA has given certificates, which may have changed since."""
         return bool(self._authorities)
 
     def ask_again(self) -> None:
-        """Forget what AWS Private CA said."""
+        """Forget the certificates that AWS Private CA gave."""
         self._authorities.clear()
 
     def _from_prefix(self, prefix: ObjectStore) -> list[CertificateFacts]:

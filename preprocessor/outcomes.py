@@ -1,6 +1,6 @@
 """
-What became of an object: one log line that explains itself, and one set of
-metrics in CloudWatch's embedded metric format.
+Describe the outcome of each object, in one log line and in metrics in CloudWatch's
+embedded metric format.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ _MEASURES = {
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """
-    What became of one object, or of one CRL of it.
+    The outcome of one object, or of one CRL of it.
 
-    ``object`` is its URL, None where an event names none; ``outcome`` is one of a few
-    words, ``message`` says the same in a sentence. ``error`` is why it is refused, or
-    why it failed, which may pass.
+    ``object`` is its URL, None if the event names none. ``outcome`` is one of a few
+    words, and ``message`` the same as a sentence. ``error`` is why it was refused or
+    failed.
     """
 
     object: str | None
@@ -83,8 +83,10 @@ class Outcome:
 
 def of_report(name: str, report: PublishReport, seconds: float, now: datetime) -> Outcome:
     """
-    Return what publishing did. ``age`` is the time since thisUpdate, ``time_left`` until
-    nextUpdate (below 0: stale), in seconds.
+    Return the outcome of a publication.
+
+    ``age`` is the time since thisUpdate, and ``time_left`` that until nextUpdate (below
+    0: stale), in seconds.
     """
     compiled, said = report.compiled, report.compiled.as_dict()
     left = None if compiled.next_update is None else (compiled.next_update - now).total_seconds()
@@ -134,22 +136,22 @@ def _sentence(report: PublishReport) -> str:
 
 
 def not_modified(url: str) -> Outcome:
-    """Return that a URL has nothing newer than what was fetched."""
+    """Return the outcome of a URL that has not changed since it was fetched."""
     return Outcome(url, "unchanged", "not modified since it was fetched")
 
 
 def ignored(url: str, reason: str) -> Outcome:
-    """Return that an object is none to be published."""
+    """Return the outcome of an object that is not to be published."""
     return Outcome(url, "ignored", f"ignored: {reason}", {"reason": reason})
 
 
 def missing(url: str) -> Outcome:
-    """Return that an object has been deleted since the event."""
+    """Return the outcome of an object that was deleted after the event."""
     return Outcome(url, "missing", "there is no such object any more")
 
 
 def refused(name: str | None, error: CrlError | MalformedEventError) -> Outcome:
-    """Return that a CRL or a record is at fault, which no retry can mend."""
+    """Return the outcome of a faulty CRL or record, for which no retry helps."""
     if isinstance(error, CrlError):
         message = f"the CRL is refused, and what was published before goes on serving: {error}"
     else:
@@ -158,7 +160,7 @@ def refused(name: str | None, error: CrlError | MalformedEventError) -> Outcome:
 
 
 def failed(name: str, error: Exception) -> Outcome:
-    """Return that something failed that may pass, so that it is tried again."""
+    """Return the outcome of a temporary failure, after which the object is tried again."""
     return Outcome(name, "failed", f"failed, and is tried again: {error}", _values(error), error)
 
 
@@ -167,7 +169,7 @@ def _values(error: Exception) -> dict[str, Value]:
 
 
 def cause_of(error: Exception) -> str:
-    """Return a stable word for what was wrong."""
+    """Return a stable word for the cause of *error*."""
     if isinstance(error, CrlCheckError):
         return rejection_cause(error)
     return "malformed_event" if isinstance(error, MalformedEventError) else "unavailable"

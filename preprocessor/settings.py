@@ -1,4 +1,4 @@
-"""The preprocessor's settings: each field is a ``CRLCHECK_*`` environment variable."""
+"""Define the preprocessor's settings: each field is a ``CRLCHECK_*`` environment variable."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class Settings:
     private_cas: ARNs of AWS Private CAs, separated by commas, whose current
         certificates are trusted too.
     crl_prefix: only objects whose key begins with it are CRLs.
-    max_crl_size: bytes; a longer CRL is refused; 0 accepts any.
-    max_crls: CRLs of the longest PEM file; what comes after them is refused; 0
+    max_crl_size: in bytes; a larger CRL is refused; 0 accepts any size.
+    max_crls: how many CRLs of a PEM file are published; the rest is refused; 0
         accepts any number.
     clock_skew: how far in the future a CRL's thisUpdate may lie.
     attributes, allow_sha1, allow_small_rsa, allow_v1, strict, require_next_update:
@@ -53,12 +53,12 @@ class Settings:
     fetch_urls: http:// and https:// URLs of CRLs, separated by commas, which the
         event ``{"fetch": true}`` fetches.
     fetch_private: whether they may lead to private addresses.
-    grace: how long superseded images stay; longer than readers go without
-        asking for a newer catalog.
-    compare_up_to: what is newly revoked and lifted is counted for CRLs of at
-        most so many entries; 0 never counts.
+    grace: how long superseded images are kept; it must be longer than readers wait
+        before they ask for a newer catalog.
+    compare_up_to: newly revoked and lifted certificates are counted for CRLs of at
+        most this many entries; 0 never counts.
     metrics_namespace: the CloudWatch namespace of the metrics.
-    log_level: ``info`` logs what became of every object.
+    log_level: ``info`` logs the outcome of every object.
     """
 
     store: str
@@ -86,7 +86,7 @@ class Settings:
             raise ValueError(
                 "neither CRLCHECK_ISSUERS nor CRLCHECK_PRIVATE_CAS is set: nobody would be trusted"
             )
-        # Who may publish must not thereby choose whom to trust, nor the reverse.
+        # The right to publish must not include the right to choose issuers, nor the reverse.
         for one, other in itertools.permutations(self.own_locations, 2):
             if one.holds(other.bucket, other.prefix):
                 raise ValueError(
@@ -96,7 +96,7 @@ class Settings:
 
     @property
     def own_locations(self) -> tuple[S3Location, ...]:
-        """Where no CRL is looked for, whatever its key: images and issuers lie there."""
+        """The places of images and issuers, where no CRL is looked for."""
         return tuple(
             S3Location.parse(url) for url in (self.store, self.issuers) if url and is_s3_url(url)
         )

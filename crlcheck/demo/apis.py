@@ -1,4 +1,4 @@
-"""The kinds of API that have authorizers: events in, answers out."""
+"""Define the kinds of API that have authorizers: their events and answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from crlcheck.demo.events import REST_RESOURCE, http_request, rest_request
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an authorizer made of one client: the decision, and what it rests on."""
+    """An authorizer's decision on one client, and the reason."""
 
     allowed: bool
     verdict: str
@@ -31,8 +31,8 @@ EXPECTED = {
 @dataclass(frozen=True, slots=True)
 class Api:
     """
-    A kind of API: the setting it needs, the event it sends for a client that asks
-    for a path, the answers it understands.
+    A kind of API: the setting it needs, the event it sends for a client's request
+    of a path, and how it reads answers.
     """
 
     name: str

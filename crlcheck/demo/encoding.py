@@ -1,8 +1,8 @@
 """
-DER, writing only: what a CRL for the demo, a test or a benchmark is made of.
+Write the DER of CRLs, for the demo, tests and benchmarks.
 
-``x509.CertificateRevocationListBuilder`` takes quadratic time and refuses much
-that a parser must be tried with, so CRLs are encoded here.
+``x509.CertificateRevocationListBuilder`` takes quadratic time, and it refuses many
+inputs that a parser must be tested with.
 """
 
 from __future__ import annotations

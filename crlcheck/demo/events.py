@@ -1,4 +1,4 @@
-"""The events that AWS would send, with the demo's own values."""
+"""Make the events that AWS would send, with the demo's values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HTTP_RESOURCE = f"arn:aws:execute-api:{REGION}:{ACCOUNT}:f6g7h8i9j0/$default"
 
 
 def object_created(bucket: str, key: str, *, size: int, etag: str) -> dict[str, Any]:
-    """Return the notification that S3 sends when an object was put."""
+    """Return the notification that S3 sends after an object was put."""
     identifier = uuid.uuid4().hex.upper()
     record = {
         "eventVersion": "2.6",
@@ -54,7 +54,7 @@ def object_created(bucket: str, key: str, *, size: int, etag: str) -> dict[str, 
 
 
 def rest_request(certificate: x509.Certificate, path: str = PATH) -> dict[str, Any]:
-    """Return what a REST API sends its REQUEST authorizer."""
+    """Return the event of a REST API for its REQUEST authorizer."""
     headers = {"accept": "application/json", "Host": _HOST}
     return {
         "type": "REQUEST",
@@ -96,7 +96,7 @@ def rest_request(certificate: x509.Certificate, path: str = PATH) -> dict[str, A
 
 
 def http_request(certificate: x509.Certificate, path: str = PATH) -> dict[str, Any]:
-    """Return what an HTTP API sends its authorizer, payload format 2.0."""
+    """Return the event of an HTTP API for its authorizer, in payload format 2.0."""
     return {
         "version": "2.0",
         "type": "REQUEST",

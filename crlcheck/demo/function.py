@@ -1,9 +1,8 @@
 """
-A Lambda function's execution environment, as small as it can be.
+Run a Lambda function in a minimal execution environment.
 
-``python -m crlcheck.demo.function preprocessor.handler.handler`` imports the
-handler, says how long that took, and answers each event (a line of JSON) with
-a line of JSON.
+``python -m crlcheck.demo.function preprocessor.handler.handler`` imports the handler,
+prints how long that took, and answers each event (a line of JSON) with a line of JSON.
 """
 
 from __future__ import annotations

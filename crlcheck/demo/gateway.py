@@ -1,6 +1,4 @@
-"""
-API Gateway as far as an authorizer sees it: events in, policies applied, an access log.
-"""
+"""Stand in for API Gateway: call the authorizer, apply its policy, keep an access log."""
 
 from __future__ import annotations
 
@@ -26,8 +24,8 @@ _AUTHORIZER = "lambda_authorizer.handler.handler"
 class Gateway:
     """
     An API whose clients come through a TLS terminator, with an authorizer whose
-    result is never cached. ``access_log`` has a record for each request, with what an
-    access log can show of ``$context.authorizer``.
+    result is never cached. ``access_log`` has a record for each request, with the
+    members of ``$context.authorizer`` that an access log can show.
     """
 
     url: str
@@ -35,7 +33,7 @@ class Gateway:
 
 
 def access_log_line(record: Mapping[str, Any]) -> str:
-    """Return what an access log in a usual format shows of a request; ``-`` is nothing."""
+    """Return a request's line in an access log of a usual format; ``-`` is nothing."""
     shown = (f"{name}={record.get(name, '-')}" for name in ("verdict", "cause", "crl_number"))
     return f"GET {record['path']} {record['status']} {' '.join(shown)}"
 
@@ -45,11 +43,11 @@ def gateway(
     api: Api, environ: Mapping[str, str], *, num_environments: int = 1
 ) -> Iterator[Gateway]:
     """
-    Run the gateway; its authorizer has so many execution environments, of which
-    *environ* are the environment variables.
+    Run the gateway. Its authorizer has that many execution environments, with the
+    environment variables *environ*.
 
     The terminator passes a client's certificate on in ``X-Client-Certificate``, as
-    escaped PEM. What lies behind the API answers with ``$context.authorizer``.
+    escaped PEM. The API's backend answers with ``$context.authorizer``.
     """
     with contextlib.ExitStack() as running:
         settings = {"CRLCHECK_RESPONSE": api.response, **environ}

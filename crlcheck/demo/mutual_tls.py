@@ -1,6 +1,7 @@
 """
-The demo's second half: real mutual TLS. nginx ends it, a gateway asks the authorizer,
-which runs under AWS's runtime client, and a new CRL counts from the next request on.
+Run the demo's second half: real mutual TLS. nginx ends it, and a gateway asks the
+authorizer, which runs under AWS's runtime client. A new CRL counts from the next
+request on.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from crlcheck.demo.tls import get, write_client
 @dataclass(frozen=True, slots=True)
 class Call:
     """
-    A request of one client: what it got, and what the access log has of it.
+    A request of one client: its answers, and its lines in the access log.
 
     ``answers`` and ``access_log`` have one member each, unless something went wrong.
     """
@@ -45,7 +46,7 @@ class Call:
 
     @property
     def detail(self) -> str:
-        """The line of the access log, and what should have come, if not this."""
+        """The line of the access log, and the expected one if that differs."""
         found = f"access log: {'; '.join(self.access_log) or 'nothing'}"
         wanted = f"{self.expected_status}, {self.expected.verdict}"
         return found if self.is_right else f"{found}; WRONG, expected {wanted}"
@@ -53,14 +54,14 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class MutualTlsReport:
-    """Everything that happened."""
+    """The calls of all clients."""
 
     steps: tuple[Step, ...]
     calls: tuple[Call, ...]
 
     @property
     def is_right(self) -> bool:
-        """Whether each client has called, the good one again when revoked, all rightly."""
+        """Whether each client called, the good one again once revoked, with the right answers."""
         clients = [call.client for call in self.calls]
         return clients == [*EXPECTED, "good"] and all(call.is_right for call in self.calls)
 
@@ -105,14 +106,14 @@ def _start(site: Site, program: str, running: contextlib.ExitStack) -> _Front:
 
 @dataclass(frozen=True, slots=True)
 class _Front:
-    """What clients reach: nginx at ``url``, before ``gateway``."""
+    """The address for clients: nginx at ``url``, before ``gateway``."""
 
     site: Site
     gateway: Gateway
     url: str
 
     def call(self, client: str, expected: Answer) -> Call:
-        """Ask as *client*, and see what the access log has of it."""
+        """Call as *client*, and return the answer with the lines of the access log."""
         num_before = len(self.gateway.access_log)
         started = time.perf_counter()
         status, _ = get(f"{self.url}{PATH}", self.site.directory, client)

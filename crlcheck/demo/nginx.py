@@ -1,5 +1,5 @@
 """
-nginx before a local server: it ends TLS and demands a client certificate.
+Run nginx before a local server: it ends TLS and demands a client certificate.
 
 ``python -m crlcheck.demo.nginx`` runs it for as long as standard input is open. The
 first line of output is its URL, as JSON.
@@ -21,7 +21,7 @@ from pathlib import Path
 from crlcheck.demo.process import ModuleProcess
 from crlcheck.demo.tls import server_certificate
 
-_PATIENCE = 20.0  # seconds to start, and to end after being told to
+_PATIENCE = 20.0  # seconds to start, and to end after a signal
 
 # Where distributions put it, which is not on every user's PATH.
 _DIRECTORIES = ("/usr/sbin", "/usr/local/sbin")

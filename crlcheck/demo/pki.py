@@ -1,7 +1,7 @@
 """
-A small certificate authority for the demo, the tests and the benchmarks.
+Make a small certificate authority, for the demo, the tests and the benchmarks.
 
-Nothing here is meant to guard keys that matter.
+Do not use it for real keys.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ class CertificateAuthority:
 
     @property
     def authority_key_identifier(self) -> x509.AuthorityKeyIdentifier:
-        """The extension by which certificates and CRLs of this authority name its key."""
+        """The authority key identifier extension of certificates and CRLs by this authority."""
         return x509.AuthorityKeyIdentifier.from_issuer_public_key(self.private_key.public_key())
 
     def signer(self, hash_name: str | None = None, *, salt_length: int | None = None) -> Signer:

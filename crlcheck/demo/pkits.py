@@ -1,4 +1,4 @@
-"""Real input: every CRL of NIST's Public Key Interoperability Test Suite."""
+"""Compile every CRL of NIST's Public Key Interoperability Test Suite (PKITS)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Refusal:
     """
     A CRL that was refused.
 
-    ``name`` is the file's, ``reason`` the error's own word for it (a rule, a
+    ``name`` is the file's, ``reason`` the error's stable word (a rule, a
     feature or a signature's flaw), ``message`` its sentence.
     """
 
@@ -34,7 +34,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class PkitsReport:
-    """What became of the CRLs. Every one is either compiled or refused."""
+    """The outcomes of the CRLs. Each one is either compiled or refused."""
 
     num_issuers: int
     compiled: tuple[str, ...]
@@ -58,7 +58,7 @@ def compile_all(directory: Path) -> PkitsReport:
     """
     Compile every CRL below *directory* against the issuer certificates there.
 
-    Anything that is raised but a CrlError is a defect, and comes out.
+    Any exception other than CrlError is a defect, and is raised.
     """
     issuers = _issuers(directory / "certs")
     started = time.perf_counter()
@@ -76,7 +76,7 @@ def compile_all(directory: Path) -> PkitsReport:
 
 
 def _issuers(directory: Path) -> list[bytes]:
-    """Return the certificates that issue anything: those of CAs and of CRL signers."""
+    """Return the certificates of CAs and CRL signers."""
     found = []
     for path in sorted(directory.iterdir()):
         try:

@@ -1,4 +1,4 @@
-"""Modules run in processes of their own, as servers and Lambda functions are."""
+"""Run modules in processes of their own, as servers and Lambda functions are."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
-_PATIENCE = 10.0  # seconds to end after being told to
+_PATIENCE = 10.0  # seconds to end after its input was closed
 
 
 class DemoError(Exception):
-    """A part of the demo did not run; the message holds what it wrote."""
+    """A part of the demo did not run; the message has its output."""
 
 
 class ModuleProcess:
     """
-    ``python -m <module> <arguments>``, which must write a line of JSON when it is
-    ready, answer each line with one, and end when its standard input is closed:
-    so it ends with this process, however that ends.
+    Runs ``python -m <module> <arguments>``.
+
+    The module must write a line of JSON when it is ready, and answer each line with
+    one. It must end when its standard input is closed, so that it ends with this
+    process, however that ends.
 
     Use it as a context manager. ``greeting`` is the first line.
     """

@@ -1,4 +1,4 @@
-"""What the demo shows: tables for people, members for JSON."""
+"""Show the demo's results, as tables or as JSON members."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CLIENTS = {
 
 
 def show_step(console: Console, step: Step) -> None:
-    """Print what happened, how long it took, and what came of it."""
+    """Print a step, how long it took, and its result."""
     console.print(f"{_milliseconds(step.seconds):>11}  {step.what}")
     console.print(f"{'':11}  {step.detail}", style="dim", soft_wrap=True)
 
@@ -52,7 +52,7 @@ def show_tour(console: Console, report: TourReport) -> None:
 
 
 def show_mutual_tls(console: Console, report: MutualTlsReport | None) -> None:
-    """Print whether the answers were right, or what is missing."""
+    """Print whether the answers were right, or that nginx is missing."""
     if report is None:
         console.print(
             "Left out: the same by real mutual TLS, for which nginx is missing "

@@ -32,7 +32,7 @@ _PATIENCE = 60.0  # seconds: a busy machine starts interpreters slowly
 
 @dataclass(frozen=True)
 class Answer:
-    """What the runtime client posted: to which path, and the JSON."""
+    """A post of the runtime client: its path and its JSON."""
 
     path: str
     payload: Any
@@ -95,10 +95,10 @@ class _Handler(BaseHTTPRequestHandler):
 
 class LambdaFunction:
     """
-    *handler*, such as ``"preprocessor.handler.handler"``, in its own process.
+    Runs *handler*, such as ``"preprocessor.handler.handler"``, in its own process.
 
     ``environ`` is the whole environment of the process, as Lambda's is. Use it
-    as a context manager; ``log`` is what the function wrote. *before_restore* is
+    as a context manager; ``log`` is the function's output. *before_restore* is
     called where SnapStart would continue from a snapshot.
     """
 
@@ -154,7 +154,7 @@ class LambdaFunction:
         return self.next_answer()
 
     def next_answer(self) -> Answer:
-        """Wait for what the runtime client posts next, such as an error at import."""
+        """Wait for the runtime client's next post, such as an error at import."""
         deadline = time.monotonic() + _PATIENCE
         while time.monotonic() < deadline:
             try:
@@ -166,7 +166,7 @@ class LambdaFunction:
 
     @property
     def log(self) -> str:
-        """All that the function has written so far."""
+        """The function's output so far."""
         # pread, because the process writes at the offset that a seek would move.
         descriptor = self._output.fileno()
         return os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode()

@@ -1,6 +1,6 @@
 """
-S3 on this machine: moto's server on a free port, for as long as standard input
-is open. The first line of output is the endpoint, as JSON.
+Run moto's S3 server on a free port of this machine, as long as standard input is
+open. The first line of output is the endpoint, as JSON.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping
 
 def clean_environment(inherited: Mapping[str, str]) -> dict[str, str]:
     """
-    Return what is *inherited* without all that could lead an AWS client
-    elsewhere: the user's own credentials, profiles, endpoints and proxies.
+    Return the environment *inherited* without the variables that could lead an AWS
+    client elsewhere: the user's credentials, profiles, endpoints and proxies.
     """
     return {
         name: value
@@ -27,7 +27,7 @@ def clean_environment(inherited: Mapping[str, str]) -> dict[str, str]:
 
 
 def aws_environment(endpoint: str) -> dict[str, str]:
-    """Return what makes AWS clients use *endpoint*, with credentials that are none."""
+    """Return the variables that make AWS clients use *endpoint*, with invalid credentials."""
     return {
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_ACCESS_KEY_ID": "demo",
@@ -41,7 +41,7 @@ def aws_environment(endpoint: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def environment(environ: Mapping[str, str]) -> Iterator[None]:
-    """Let *environ* be this process's environment for a while."""
+    """Use *environ* as this process's environment in the block."""
     kept = dict(os.environ)
     os.environ.clear()
     os.environ.update(environ)

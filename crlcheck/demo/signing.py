@@ -1,7 +1,7 @@
 """
-Keys of every kind that signs CRLs, and signatures over bytes that come in pieces.
+Make keys of every kind that signs CRLs, and sign bytes that come in pieces.
 
-Nothing here is meant to guard keys that matter.
+Do not use it for real keys.
 """
 
 from __future__ import annotations

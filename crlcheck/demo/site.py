@@ -1,4 +1,4 @@
-"""What the demo takes place on: S3 on this machine, and a preprocessor that publishes."""
+"""Set up the demo: S3 on this machine, and a preprocessor that publishes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FUNCTIONS = ("lambda_authorizer", "preprocessor")
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Something that happened, and how long it took."""
+    """One step of the demo, and how long it took."""
 
     what: str
     detail: str
@@ -64,7 +64,7 @@ def _has_handler(package: str) -> bool:
 @contextlib.contextmanager
 def open_site(num_entries: int, *, tell: Callable[[Step], None] = lambda _: None) -> Iterator[Site]:
     """
-    Start a site whose world has a CRL of *num_entries*; *tell* hears of each step.
+    Start a site whose world has a CRL of *num_entries*; *tell* is called with each step.
 
     Everything runs on this machine, in processes that end with this one.
 
@@ -85,7 +85,7 @@ class Site:
     S3, a preprocessor, and a world whose CRL has been published.
 
     ``environ`` leads AWS clients to this S3, ``directory`` is for temporary files;
-    ``image_size`` is bytes, ``steps`` are those so far.
+    ``image_size`` is in bytes; ``steps`` are those so far.
     """
 
     def __init__(
@@ -120,16 +120,16 @@ class Site:
         self.image_size = int(outcome["image_size"])
 
     def upload(self, crl: bytes) -> dict[str, Any]:
-        """Put a CRL where the preprocessor looks; return what S3 says of it."""
+        """Put a CRL where the preprocessor looks; return S3's notification."""
         put = self._client.put_object(Bucket=BUCKET, Key=CRL_KEY, Body=crl)
         return object_created(BUCKET, CRL_KEY, size=len(crl), etag=put["ETag"])
 
     def publish(self, event: object, what: str, *, expected: str = "published") -> dict[str, Any]:
         """
-        Let the preprocessor have *event*, as a step; return what it made of the CRL.
+        Send *event* to the preprocessor, as a step; return the outcome of the CRL.
 
         Raises:
-            DemoError: not what was expected.
+            DemoError: the CRL was not published.
         """
         with self.step(what) as notes:
             outcome: dict[str, Any]
@@ -150,14 +150,14 @@ class Site:
 
     @contextlib.contextmanager
     def step(self, what: str) -> Iterator[list[str]]:
-        """Time a step; the block adds what came of it."""
+        """Time a step; the block adds its result."""
         notes: list[str] = []
         started = time.perf_counter()
         yield notes
         self.add(Step(what, ", ".join(notes), time.perf_counter() - started))
 
     def add(self, step: Step) -> None:
-        """Add a step and tell of it."""
+        """Add a step and pass it to *tell*."""
         self.steps.append(step)
         self._tell(step)
 

@@ -1,4 +1,4 @@
-"""Both ends of TLS on this machine: a server's certificate, and a client."""
+"""Make a server's certificate for TLS on this machine, and connect as a client."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""
-The demo's first half: API Gateway events go in, and come out as allow or deny.
-"""
+"""Run the demo's first half: send API Gateway events to authorizers."""
 
 from __future__ import annotations
 
@@ -17,10 +15,10 @@ _APIS = (REST, HTTP)
 @dataclass(frozen=True, slots=True)
 class Decision:
     """
-    What an authorizer made of one client.
+    An authorizer's decision on one client.
 
-    ``answer`` is None where it could not be understood, or was another one when
-    the client came again, after ``seconds`` for the first time.
+    ``answer`` is None if it could not be read, or if a second call got another one.
+    ``seconds`` is the time of the first call.
     """
 
     api: str
@@ -37,7 +35,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class TourReport:
-    """Everything that happened; sizes are bytes."""
+    """The decisions and sizes of a tour; sizes are in bytes."""
 
     steps: tuple[Step, ...]
     decisions: tuple[Decision, ...]
@@ -71,7 +69,7 @@ def run_tour(site: Site) -> TourReport:
 
 
 def _authorize(api: Api, site: Site) -> Iterator[Decision]:
-    """Let the authorizer decide on each client, and again once it has all it needs."""
+    """Let the authorizer decide on each client, and again once its image is loaded."""
     settings = {"CRLCHECK_STORE": STORE, "CRLCHECK_RESPONSE": api.response}
     with site.step(f"the authorizer starts, for the {api.name} API") as notes:
         function = site.start_function("lambda_authorizer.handler.handler", settings)

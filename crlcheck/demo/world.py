@@ -1,4 +1,4 @@
-"""What the demo is about: an issuer, its CRL, and three clients."""
+"""Make the demo's issuer, its CRL and three clients."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class World:
         return _sign(self.authority, self.entries + entry, this_update, CRL_NUMBER + 1)
 
     def write_files(self, directory: Path) -> list[Path]:
-        """Write CA, CRL and clients to *directory*, which is made if need be."""
+        """Write CA, CRL and clients to *directory*, which is made if it does not exist."""
         directory.mkdir(parents=True, exist_ok=True)
         contents = {"ca.pem": self.authority.pem, "ca.crl": self.crl}
         contents |= {f"{name}.pem": client.pem for name, client in self.clients.items()}
