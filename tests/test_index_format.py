@@ -47,8 +47,8 @@ def fields_of(heading: str) -> dict[str, tuple[int, str]]:
 
 
 def size_of(kind: str) -> int:
-    """Octets of a type as the document and the header write it."""
-    if match := re.fullmatch(r"(\d+) octets", kind):
+    """Bytes of a type as the document and the header write it."""
+    if match := re.fullmatch(r"(\d+) (?:bytes|octets)", kind):
         return int(match[1])
     if match := re.fullmatch(r"(\d+) x \((.*)\)", kind):
         return int(match[1]) * sum(size_of(part.split()[0]) for part in match[2].split(", "))

@@ -8,7 +8,7 @@
 
 // The superblock, at offset 0.
 enum {
-    SUPERBLOCK_MAGIC = 0,               // 8 octets
+    SUPERBLOCK_MAGIC = 0,               // 8 bytes
     SUPERBLOCK_MAJOR_VERSION = 8,       // u16
     SUPERBLOCK_MINOR_VERSION = 10,      // u16
     SUPERBLOCK_FLAGS = 12,              // u32
@@ -74,7 +74,7 @@ enum {
     GROUP_UPPER_BITS = 0,       // u32
     GROUP_FIRST_RANK = 4,       // u32
     GROUP_OFFSET = 8,           // u64
-    GROUP_FIRST_CONTAINER = 16, // u32, then 4 zero octets
+    GROUP_FIRST_CONTAINER = 16, // u32, then 4 zero bytes
     GROUP_SIZE = 24
 };
 
