@@ -1,1 +1,1 @@
-"""Measurements against large CRLs, and the CRLs to measure with."""
+"""Measure crlcheck with large CRLs, and make those CRLs."""

@@ -1,5 +1,5 @@
 """
-The authorizer in processes of its own, over a local S3, and what it is held against.
+Run the authorizer, and what it is compared with, in processes of their own over a local S3.
 
 ``python -m benchmarks.authorizer memory HANDLER EVENT`` answers an event for each line
 of standard input and prints the most memory that the process ever had.
@@ -211,7 +211,7 @@ def conditional_get(environ: dict[str, str], store: str) -> Callable[[], None]:
 
 def peak_memory(handler: str, of: World) -> int:
     """
-    Return the most octets that were resident of a process that answers, sees the
+    Return the most bytes that were resident of a process that answers, sees the
     next CRL published, and answers by that.
     """
     process = subprocess.Popen(

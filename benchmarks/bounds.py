@@ -1,5 +1,5 @@
 """
-How small a set of serials can be, whatever stores it.
+Compute how small any representation of a set of serials can be.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-The memory of one process that compiles one CRL and does nothing else.
+Measure the memory of a process that compiles one CRL and does nothing else.
 
 ``python -m benchmarks.compile_memory CRL ISSUER`` compiles as a stream, without
 attributes, and prints the peak. Only crlcheck is imported: what measures the peers
@@ -18,7 +18,7 @@ import crlcheck
 
 def resident(process_id: int | str = "self", field: str = "VmRSS") -> int:
     """
-    Return the octets resident of a process, or with VmHWM the most there ever were.
+    Return the bytes resident of a process, or with VmHWM the most there ever were.
 
     Not getrusage: its peak is also that of the process that started this one.
     """

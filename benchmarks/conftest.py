@@ -1,5 +1,5 @@
 """
-Which sizes and contenders are measured, and on what machine.
+Choose the sizes and contenders to measure, and describe the machine.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(autouse=True)
 def _collected() -> None:
-    """Let no test pay for what the one before it left."""
+    """Collect garbage before each test, so that none pays for the one before."""
     gc.collect()
 
 

@@ -1,4 +1,4 @@
-"""Everyone who is measured, crlcheck first."""
+"""List all contenders, crlcheck first."""
 
 from __future__ import annotations
 

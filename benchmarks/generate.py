@@ -1,5 +1,5 @@
 """
-Large CRLs for benchmarks: 10 million entries in seconds, from a seed.
+Make large CRLs for benchmarks: 10 million entries in seconds, from a seed.
 
 ``python -m benchmarks.generate --kind random16 --entries 1000000 --out FILE --ca FILE``
 """

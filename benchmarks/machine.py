@@ -1,5 +1,5 @@
 """
-The machine that measures, and the versions of everything on it.
+Describe the machine, and the versions of the software on it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def describe(sizes: Sequence[int]) -> dict[str, Any]:
 
 
 def last_level_cache_size() -> int:
-    """Return the octets of the last cache before memory, as the system tells them."""
+    """Return the bytes of the last cache before memory, as the system tells them."""
     caches = sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"))
     text = caches[-1].read_text().strip() if caches else ""
     found = re.fullmatch(r"(\d+)([KM])", text)

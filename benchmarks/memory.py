@@ -1,5 +1,5 @@
 """
-The memory of one process that loads one CRL, from a process made for it.
+Measure the memory that loading one CRL takes, in a process of its own.
 
 ``python -m benchmarks.memory NAME CRL ISSUER SMALL_CRL`` has a contender load CRL and
 look up.

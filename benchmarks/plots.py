@@ -1,5 +1,5 @@
 """
-The plots of the report: what they show, and how they are drawn.
+Draw the plots of the report.
 
 They are SVG files that depend on the rows only, so that a new run shows in a
 diff and nothing else does.
@@ -41,7 +41,7 @@ def lookup_times(results: Results) -> dict[str, Points]:
 
 
 def memory(results: Results) -> dict[str, Points]:
-    """Return octets that a loaded CRL takes against entries; below 10 k that is the allocator's."""
+    """Return bytes that a loaded CRL takes against entries; below 10 k that is the allocator's."""
     rows = [
         row
         for row in results.select(measure="memory")

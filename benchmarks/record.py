@@ -1,5 +1,5 @@
 """
-How everything is measured, and what is kept of it.
+Measure calls, and keep the results.
 
 pytest-benchmark times the subject of a test; what it is compared with is timed
 in the same rounds, turn and turn about, so that a machine whose speed drifts

@@ -1,5 +1,5 @@
 """
-The report of one run or more: docs/benchmarks.md and its plots.
+Write the report of one run or more: docs/benchmarks.md and its plots.
 
 ``python -m benchmarks.report --output DIRECTORY RUN.json...``
 """

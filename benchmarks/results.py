@@ -1,5 +1,5 @@
 """
-What runs have measured, as rows, read from pytest-benchmark's JSON.
+Read the results of runs as rows, from pytest-benchmark's JSON.
 """
 
 from __future__ import annotations

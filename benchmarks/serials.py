@@ -1,5 +1,5 @@
 """
-Serial numbers of the habits that issuers have, by the million, from a seed.
+Make serial numbers like those of real issuers, by the million, from a seed.
 
 A set is one matrix of big-endian octets, so that making, packing and looking up
 serials needs no Python object for each.

@@ -1,5 +1,5 @@
 """
-The tables of the report, each from the rows of the runs, as Markdown.
+Make the tables of the report as Markdown, each from the rows of the runs.
 """
 
 from __future__ import annotations
@@ -217,7 +217,7 @@ def skewed(results: Results) -> str:
 
 
 def sizes(results: Results) -> str:
-    """Return octets an entry of every kind's largest image."""
+    """Return bytes an entry of every kind's largest image."""
     lines = []
     for kind in results.values("kind", measure="size"):
         row = results.select(measure="size", kind=kind)[-1]

@@ -1,5 +1,5 @@
 """
-What crlcheck sets out to reach, and whether a run has.
+Define crlcheck's targets, and decide whether a run met them.
 
 All but a few are ratios to what the same machine did in the same rounds, so that
 they hold on any machine.
@@ -181,7 +181,7 @@ def _polled(results: Results) -> Figure | None:
     return Figure((ours.median - bare.median) * 1e3, detail, ours.test)
 
 
-# ---- octets -----------------------------------------------------------------
+# ---- bytes ------------------------------------------------------------------
 
 
 def _compile_memory(results: Results) -> Figure | None:

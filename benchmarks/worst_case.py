@@ -427,7 +427,7 @@ CERTIFICATE_MAKERS: dict[str, Make] = {
 
 
 def read_certificate(data: bytes) -> None:
-    """Read a certificate and look for the CRLs that speak for it."""
+    """Read a certificate and look for the CRLs that cover it."""
     facts = load_certificate(data)
     _HELD.coverage(facts)
     read_name(facts.subject)

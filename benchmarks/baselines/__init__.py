@@ -1,3 +1,3 @@
 """
-What crlcheck is compared with: one module for each peer, one interface for all.
+Run the peers that crlcheck is compared with: one module for each, one interface for all.
 """

@@ -1,5 +1,5 @@
 """
-What the machine itself allows: nothing that reads a CRL can be faster.
+Measure the machine's own limits: no reader of a CRL can be faster.
 """
 
 from __future__ import annotations

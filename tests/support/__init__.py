@@ -1,1 +1,1 @@
-"""What test modules share: stand-ins for stores and servers."""
+"""Share code between test modules: stand-ins for stores and servers, and makers of input."""

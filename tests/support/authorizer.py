@@ -1,4 +1,4 @@
-"""What tests of the authorizer share: its settings, its events and how its answers are read."""
+"""Load the authorizer with settings and events, and read its answers."""
 
 from __future__ import annotations
 

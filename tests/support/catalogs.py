@@ -1,4 +1,4 @@
-"""Catalogs made to order."""
+"""Make catalogs and their records."""
 
 from __future__ import annotations
 

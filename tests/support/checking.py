@@ -1,4 +1,4 @@
-"""What tests of the checker share: a clock, stores that count, and what to check."""
+"""Make checkers for tests, with a set clock and stores that count."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CRLs made to order, and ways to feed them."""
+"""Make CRLs, and feed them in pieces."""
 
 from __future__ import annotations
 

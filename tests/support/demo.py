@@ -1,4 +1,4 @@
-"""Runs of ``crlcheck demo``, and what they leave behind."""
+"""Run ``crlcheck demo``, and find the processes that it leaves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the readers of images from docs/index-format.md share."""
+"""Read the fields that all readers of docs/index-format.md share."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-What store tests run in processes of their own, to count together or be killed.
+Use a store from a process of its own, for tests that count together or kill it.
 
     store_worker.py increment STORE NAME TIMES   add to the number in an object
     store_worker.py hold DIRECTORY               take the store's lock, say so, wait

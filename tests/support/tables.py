@@ -1,4 +1,4 @@
-"""Images of dense serials, and whether every way to look up agrees with a set."""
+"""Make images of dense serials, and compare every way to look up with a set."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-Certificates and image metadata made by hand, for tests of what decides on them.
+Make certificates and image metadata by hand, for tests of what decides on them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the vectors are made of: small CRLs and certificates, the same octets every time."""
+"""Make small CRLs and certificates for vectors, the same bytes every time."""
 
 from __future__ import annotations
 

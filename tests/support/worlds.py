@@ -162,7 +162,7 @@ class PolicySpec:
 class World:
     """
     ``steps`` are CRLs and removals in the order of their publication, ``leaves`` are
-    to be judged when ``days`` have passed since then. ``denied`` are certificates of
+    to be checked when ``days`` have passed since then. ``denied`` are certificates of
     authorities, or of leaves by their place among them; ``anchors`` are given to the
     checker, ``marked`` are the operator's; ``silent`` are authorities of which the
     operator says that they publish no CRL.
