@@ -12,6 +12,7 @@ from crlcheck.checker.scope import ScopeTable
 from crlcheck.types import (
     CertificateFacts,
     CheckResult,
+    ImageMetadata,
     Policy,
     RevocationStatus,
     Rule,
@@ -155,3 +156,16 @@ def test_a_key_that_only_crls_tell_of() -> None:
     assert describe(verifier_subject_key_id=None, authority_key_id=b"\x03") == "key id 03"
     bare = describe(verifier_subject_key_id=None, authority_key_id=None)
     assert bare == f"key {key_hash('CA key').hex()}"
+
+
+def test_only_a_crl_that_went_with_its_issuer_tells_of_a_removed_issuer() -> None:
+    """A removed CRL of a key that is still trusted does not, and hides no other's."""
+    client = make_certificate(authority_key_id=None)
+    alone, gone = make_metadata(key="CA key"), make_metadata(key="a removed key")
+
+    def removed(*crls: ImageMetadata) -> ImageMetadata | None:
+        return ScopeTable([], [make_issuer()], removed=crls).issuers.removed_crl(client)
+
+    assert removed(alone) is None
+    assert removed(gone) is gone
+    assert removed(alone, gone) is gone
