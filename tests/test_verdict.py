@@ -405,3 +405,12 @@ def test_a_path_that_passes_carries_all_that_was_waived() -> None:
     assert result.status is NOT_REVOKED
     assert result.waived == (UndeterminedCause.STALE,)
     assert worst([waived, waived]) is waived
+
+
+def test_what_was_waived_for_the_signer_of_a_crl_was_waived_for_the_certificate() -> None:
+    """The certificate is cleared by that CRL, so no more surely than its signer is."""
+    signer = decided(make_metadata(next_update=NOW - SECOND), policy=GRACE)
+    by_signer = evidence(make_metadata())._replace(signer=signer)
+    result = decide(make_certificate(), [by_signer], now=NOW, policy=GRACE)
+    assert result.status is NOT_REVOKED
+    assert result.waived == (UndeterminedCause.STALE,)
