@@ -214,6 +214,15 @@ def test_the_ways_out_are_named_where_the_certificate_has_no_point() -> None:
     )
 
 
+def test_points_that_are_not_known_are_said_to_be_so() -> None:
+    """Where a serial number alone is asked about, not that the certificate names none."""
+    crl = make_metadata(issuing_distribution_point=partition(flags=der(0x81, b"\xff")))
+    certificate = make_certificate(is_ca=True)
+    coverage = ScopeTable([crl], [make_issuer()]).coverage(certificate, any_points=True)
+    said = uncovered(certificate, coverage).detail
+    assert "covers it: the certificate's distribution points are not known; " in said
+
+
 # ---- a CRL that may only revoke ----------------------------------------------------------
 
 
