@@ -105,7 +105,7 @@ def test_a_failed_write_leaves_nothing(local: LocalStore, monkeypatch: pytest.Mo
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("crlcheck.stores._write_all", fail)
+    monkeypatch.setattr("crlcheck.stores.local._write_all", fail)
     with pytest.raises(OSError, match="No space") as failure:
         local.write(NAME, b"1")
     assert failure.value is error
@@ -206,7 +206,7 @@ def test_a_file_whose_size_changes_while_it_is_read_is_refused(
         os.truncate(Path(local.url) / IMAGE, size + change)
         return make_room(asked)
 
-    monkeypatch.setattr("crlcheck.stores.make_room", harm)
+    monkeypatch.setattr("crlcheck.stores.local.make_room", harm)
     with pytest.raises(StoreUnavailableError, match=f"expected {size} bytes, found") as failure:
         local.load(IMAGE)
     assert "changed while it was read" in str(failure.value)
