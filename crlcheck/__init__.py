@@ -64,6 +64,7 @@ if TYPE_CHECKING:
         UnsupportedCrlError as UnsupportedCrlError,
         UnsupportedIndexVersionError as UnsupportedIndexVersionError,
     )
+    from crlcheck.publisher.clean_up import clean_up as clean_up
     from crlcheck.publisher.fetch import (
         FetchLimits as FetchLimits,
         check_url as check_url,
@@ -79,7 +80,6 @@ if TYPE_CHECKING:
     from crlcheck.publisher.mirror import MirrorReport as MirrorReport, mirror_store as mirror_store
     from crlcheck.publisher.operator import (
         advance_generation as advance_generation,
-        clean_up as clean_up,
         deny_certificate as deny_certificate,
         lift_denial as lift_denial,
         override_scope as override_scope,
@@ -150,13 +150,13 @@ _HOMES = {
         "UnsupportedCrlError",
         "UnsupportedIndexVersionError",
     ),
+    "publisher.clean_up": ("clean_up",),
     "publisher.fetch": ("FetchLimits", "check_url", "fetch"),
     "image.index": ("RevocationIndex", "open_index"),
     "publisher.issuers": ("readmit_issuer", "remove_issuer", "set_issuer", "withdraw_issuers"),
     "publisher.mirror": ("MirrorReport", "mirror_store"),
     "publisher.operator": (
         "advance_generation",
-        "clean_up",
         "deny_certificate",
         "lift_denial",
         "override_scope",

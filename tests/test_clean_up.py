@@ -10,7 +10,7 @@ import pytest
 
 from crlcheck.checker.checker import RevocationChecker
 from crlcheck.errors import CrlError, StoreUnavailableError
-from crlcheck.publisher.operator import clean_up
+from crlcheck.publisher.clean_up import clean_up
 from crlcheck.publisher.publish import publish_crl
 from crlcheck.publisher.rejections import read_rejections
 from crlcheck.stores import LocalStore

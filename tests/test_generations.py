@@ -18,10 +18,10 @@ from crlcheck.catalog.catalog import CATALOG_NAME, Catalog
 from crlcheck.catalog.compare_and_swap import MARK_NAME
 from crlcheck.cli import main
 from crlcheck.errors import CatalogRollbackError, StoreUnavailableError
+from crlcheck.publisher.clean_up import clean_up
 from crlcheck.publisher.mirror import mirror_store
 from crlcheck.publisher.operator import (
     advance_generation,
-    clean_up,
     deny_certificate,
     lift_denial,
     override_scope,

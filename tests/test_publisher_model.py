@@ -25,7 +25,7 @@ from crlcheck.compiler.compile import CompiledImage, compile_to_temporary
 from crlcheck.demo.pki import CertificateAuthority
 from crlcheck.errors import CrlError, MalformedCrlError
 from crlcheck.publisher import publication
-from crlcheck.publisher.operator import clean_up
+from crlcheck.publisher.clean_up import clean_up
 from crlcheck.publisher.publication import Publication, PublishRules
 from crlcheck.publisher.publish import publish_crl
 from crlcheck.x509.certificates import load_certificates

@@ -14,7 +14,7 @@ import pytest
 from crlcheck.catalog.catalog import CATALOG_NAME, Catalog
 from crlcheck.demo.encoding import encode_extension
 from crlcheck.image.index import open_index
-from crlcheck.publisher.operator import clean_up
+from crlcheck.publisher.clean_up import clean_up
 from crlcheck.publisher.publish import publish_crl
 from crlcheck.stores import LocalStore, ObjectStore, S3Store
 from support.moto_server import S3Environment

@@ -9,7 +9,7 @@ import click
 from crlcheck.catalog.descriptions import count
 from crlcheck.cli.inputs import open_target
 from crlcheck.cli.text import say
-from crlcheck.publisher.operator import clean_up
+from crlcheck.publisher.clean_up import clean_up
 from crlcheck.settings import read_duration
 
 

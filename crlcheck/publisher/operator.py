@@ -1,6 +1,6 @@
 """
 What an operator does to a published set by hand: settings and removal of scopes,
-certificates denied at once, clean-up.
+and certificates denied at once.
 """
 
 from __future__ import annotations
@@ -8,15 +8,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from crlcheck.catalog.catalog import IMAGE_PREFIX, Catalog, Denial, Tombstone
+from crlcheck.catalog.catalog import Catalog, Denial, Tombstone
 from crlcheck.catalog.compare_and_swap import MAX_GENERATION, change_catalog
 from crlcheck.catalog.descriptions import count, crl_text
 from crlcheck.encoding.names import canonical_name, name_text
-from crlcheck.errors import CrlCheckError
-from crlcheck.publisher.publish import DEFAULT_GRACE
-from crlcheck.publisher.rejections import delete_old_rejections
 from crlcheck.stores import ObjectStore, open_store
 from crlcheck.times import given_time, time_text
 
@@ -199,44 +196,6 @@ def advance_generation(store: str | os.PathLike[str] | ObjectStore, *, above: in
         return None if catalog.generation > above else catalog.with_generation(above + 1)
 
     return change_store(store, f"brought above generation {above}", change)
-
-
-def clean_up(
-    store: str | os.PathLike[str] | ObjectStore,
-    *,
-    grace: timedelta = DEFAULT_GRACE,
-    now: datetime | None = None,
-) -> tuple[int, int]:
-    """
-    Delete images whose grace period is over, and note those that nobody published.
-
-    An image that no catalog names, left by a publisher that died, is noted
-    first, and deleted by a clean-up at least *grace* later. The status objects of
-    CRLs that were refused 30 days ago are deleted too. Returns how many images were
-    deleted and how many are waiting.
-
-    Raises: as ``override_scope``.
-    """
-    target, moment = open_store(store), moment_of(now)
-    deleted: set[str] = set()
-
-    def change(catalog: Catalog) -> Catalog | None:
-        stored = set(target.names(IMAGE_PREFIX))
-        for name in catalog.deletable(moment, grace):
-            if name not in deleted:
-                try:
-                    target.delete(name)
-                except (CrlCheckError, OSError) as error:
-                    _log.warning("%s was not deleted from %s: %s", name, target.url, error)
-                    continue
-                deleted.add(name)
-        abandoned = stored - catalog.image_names() - catalog.superseded.keys()
-        successor = catalog.with_superseded(abandoned, now=moment).without_superseded(deleted)
-        return None if successor.superseded == catalog.superseded else successor
-
-    catalog = change_catalog(target, "clean-up", change)
-    delete_old_rejections(target, moment)
-    return len(deleted), len(catalog.superseded)
 
 
 def change_store(
