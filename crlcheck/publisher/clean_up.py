@@ -24,7 +24,7 @@ def clean_up(
     now: datetime | None = None,
 ) -> tuple[int, int]:
     """
-    Delete images whose grace period is over, and note those that nobody published.
+    Delete images whose grace period is over, and note images that nobody published.
 
     An image that no catalog names, left by a publisher that died, is noted
     first, and deleted by a clean-up at least *grace* later. The status objects of

@@ -1,6 +1,7 @@
 """
-What a publication changes in its scope, by the images themselves: read where they
-are small enough, and only then.
+Compare the revocations of a scope before and after a publication, by its images.
+
+Images are read only where they are small enough.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ from crlcheck.stores import ObjectStore
 from crlcheck.types import ImageMetadata
 
 RECENT = timedelta(days=90)
-"""A revocation younger than this that is lifted is worth a warning."""
+"""A lifted revocation that is younger than this gets a warning."""
 
 _MAX_DELTA_ENTRIES = 100_000
-"""The entries of a larger delta CRL, which are kept as objects, are not compared."""
+"""A larger delta CRL is not compared, because its entries are kept as Python objects."""
 
 
 class Images:
     """
-    Images of a store, each opened once; the compiled one is read where it lies.
+    Opens images of a store, each once, and the compiled image from its file.
 
-    Raises, from each method: CrlCheckError or OSError where an image cannot be had.
+    Each method raises CrlCheckError or OSError where an image cannot be read.
     """
 
     def __init__(self, store: ObjectStore, compiled: CompiledImage, stack: ExitStack) -> None:
@@ -42,7 +43,7 @@ class Images:
         return self._open(self._compiled.digest, None)
 
     def listing(self, record: ScopeRecord) -> Listing:
-        """Return what a record's CRLs revoke together."""
+        """Return the revocations of a record's complete CRL and delta CRL together."""
         delta = None if record.delta is None else self.published(record.delta)
         return Listing(self.published(record.base), delta)
 
@@ -78,9 +79,10 @@ def difference(
     limit: int,
 ) -> Difference | None:
     """
-    Return what *after*, in which the compiled image is new, changes of *before*.
+    Return how the revocations of *after* differ from those of *before*.
 
-    None where a complete CRL has more than *limit* entries, or an image cannot be read.
+    The compiled image is the new one in *after*. Return None where a complete CRL has
+    more than *limit* entries, or an image cannot be read.
     """
     if not _is_small(limit, before, after):
         return None
@@ -105,10 +107,10 @@ def revokes_no_more(
     limit: int,
 ) -> bool:
     """
-    Whether the compiled CRL, with *delta* beside it, surely revokes nothing that *current*
-    does not.
+    Whether the compiled CRL, with *delta* beside it, revokes nothing more than *current*.
 
-    Where the images are too large or cannot be read, only an empty CRL does surely.
+    Where the images are too large or cannot be read, only an empty CRL without a delta
+    is known to revoke nothing more.
     """
     offered = compiled.metadata
     if _is_small(limit, current) and offered.num_entries <= limit:
@@ -127,7 +129,7 @@ def revokes_no_more(
 
 
 def speaking(record: ScopeRecord) -> ImageMetadata:
-    """Return the later CRL of a scope, which tells whether both are current (RFC 5280 6.3.3 a)."""
+    """Return the later CRL of a scope, whose time counts for both (RFC 5280 6.3.3 a)."""
     return (record.delta or record.base).metadata
 
 

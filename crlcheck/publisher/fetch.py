@@ -1,10 +1,10 @@
 """
-CRLs from CAs that publish over HTTP: fetched, verified and published.
+Fetch CRLs from CAs that publish over HTTP, verify and publish them.
 
-The URLs are the operator's, but what answers them may be anybody: other schemes
-are refused, and so are private addresses, which would let a name in the DNS
-point this program at its own network. The address that was checked is the one
-that is connected to, and every redirect is checked anew.
+The URLs are the operator's, but the server that answers may be anybody's. Schemes other
+than HTTP are refused. So are private addresses, because a name in the DNS could point
+this program at its own network. It connects only to an address that was checked, and it
+checks every redirect.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ from crlcheck.x509.certificates import CertificateSource
 _PREFIX = "fetch/"
 _MAX_REDIRECTS = 3
 _MAX_SECONDS = 3_153_600_000
-# What a path or query may have as it is; the rest is encoded, "%" never again.
+# These characters of a path or query stay as they are. "%" is one, so that nothing is
+# encoded twice.
 _SAFE = "%/:=&?~+!$,;'@()*[]"
 _PORTS = {"http": 80, "https": 443}
 
@@ -56,9 +57,12 @@ _PORTS = {"http": 80, "https": 443}
 @dataclass(frozen=True, slots=True)
 class FetchLimits:
     """
-    What a fetch may take: bytes, seconds to connect to one address, of silence, and
-    in all, from the look-up of the name to the last byte, redirects included; and
-    whether it may go to private addresses.
+    Limits the size and the time of a fetch, and the addresses that it connects to.
+
+    ``max_size`` is in bytes. ``connect_seconds`` is for one address, ``read_seconds`` for
+    the wait for the next bytes, and ``total_seconds`` for the whole fetch, from the look-up
+    of the name to the last byte, redirects included. ``allow_private`` lets it connect
+    to private addresses.
 
     Raises:
         ValueError: a time is not positive, or more than a hundred years.
@@ -78,7 +82,7 @@ class FetchLimits:
 
 
 class FetchedBody:
-    """The body of an answer, a binary file that is bounded in size and time."""
+    """Reads the body of an answer as a binary file, within limits of size and time."""
 
     def __init__(
         self, url: str, response: HTTPResponse, limits: FetchLimits, deadline: float
@@ -114,8 +118,10 @@ class FetchedBody:
 @dataclass(frozen=True, slots=True)
 class Fetched:
     """
-    An answer with a body. ``remember`` is called when all of it is published: the
-    next fetch then asks only for something newer.
+    An answer with a body.
+
+    Call ``remember`` when all of it is published. The next fetch then asks only for a
+    newer body.
     """
 
     url: str
@@ -134,7 +140,7 @@ class Fetched:
         Publish each CRL of the body, as ``crlcheck.publish_each`` does, to the store that
         was given to ``fetch``; remember the answer if none was refused.
         """
-        # What is fetched although it was remembered is so because it is gone or damaged.
+        # A body that was remembered is fetched again only if its image is gone or damaged.
         options["rebuild"] = True
         reports: list[PublishReport] = []
         all_published = True
@@ -158,14 +164,14 @@ class Fetched:
         """
         Keep the answer's ETag and Last-Modified in the store.
 
-        *reports* are those of all CRLs in the body: only while they are published
-        do the validators stand for anything, so without them nothing is asked by these.
+        *reports* are those of all CRLs in the body. The validators are used only while
+        these CRLs are published, so without reports they are never used.
         """
         crls = [
             {
                 "scope": report.scope,
                 "tbs_digest": report.compiled.tbs_digest,
-                # In hex, for it may exceed what JSON readers keep exactly as a number.
+                # In hex, because JSON readers do not keep large numbers exactly.
                 "crl_number": None
                 if report.compiled.crl_number is None
                 else f"{report.compiled.crl_number:x}",
@@ -185,16 +191,16 @@ def fetch(
     now: datetime | None = None,
 ) -> Iterator[Fetched | None]:
     """
-    Give what *url* answers, or None where that is what was remembered in *store*.
+    Fetch *url*; give its answer, or None where that has not changed since it was remembered.
 
-    It is asked for something newer only while all that was remembered is published
-    there, whole and in its time (*now* is the time, by default the clock's); otherwise
-    for everything, which ``publish_crl(rebuild=True)`` then puts right.
+    The request is conditional only while all the remembered CRLs are published in *store*,
+    undamaged and not past their nextUpdate. *now* is the time, by default the clock's.
+    Otherwise the whole body is fetched, and ``publish_crl(rebuild=True)`` mends the store.
 
     Raises:
         ValueError: it is no http:// or https:// URL, or has a user name.
-        FetchError: the server does not answer with a body as it should, or
-            where it is must not be asked.
+        FetchError: the server does not answer as it should, or its address is not
+            allowed.
     """
     limits = limits or FetchLimits()
     target = open_store(store)
@@ -244,7 +250,7 @@ def _redirected(location: str, response: HTTPResponse) -> str:
 
 
 def _addresses(host: str, port: int, deadline: float, *, allow_private: bool) -> list[str]:
-    """Return the addresses of a host; one that is not public makes all of them suspect."""
+    """Return the addresses of a host; refuse all of them where one is not public."""
     try:
         addresses = resolve(host, port, deadline)
     except TimeoutError:
@@ -281,7 +287,7 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 def _answer(
     location: str, headers: dict[str, str], limits: FetchLimits, deadline: float
 ) -> Iterator[HTTPResponse]:
-    """Ask once: the first address that takes the connection, and no other than those checked."""
+    """Send one request, to the first of the checked addresses that takes the connection."""
     parts = urlsplit(location)
     connection = HTTPConnection(parts.hostname or "")
     connection.auto_open = 0  # it would look the name up again
@@ -301,7 +307,7 @@ def _answer(
                 },
             )
             response = connection.getresponse()
-        except RemoteDisconnected as error:  # it has words, unlike its base class
+        except RemoteDisconnected as error:  # it has a message, unlike its base class
             raise _failure(f"{location}: {error}", location, limits, deadline) from error
         except (BadStatusLine, UnknownProtocol) as error:
             found = f"found {error!s:.40}, expected HTTP/1.1 and a status"
@@ -315,7 +321,7 @@ def _answer(
 
 
 def _connect(parts: SplitResult, limits: FetchLimits, deadline: float) -> TimedSocket:
-    """Connect to the first address that lets it; with TLS it must be the name's."""
+    """Connect to the first address that answers; with TLS, verify the host's name."""
     host = parts.hostname or ""
     port = parts.port or _PORTS[parts.scheme]
     failure: OSError = OSError("no address")
@@ -339,7 +345,7 @@ def _connect(parts: SplitResult, limits: FetchLimits, deadline: float) -> TimedS
 
 
 def _failure(message: str, url: str, limits: FetchLimits, deadline: float) -> FetchError:
-    """Return the error to raise: that time has run out, or else what *message* says."""
+    """Return the error to raise: the time has run out, or else *message*."""
     if time.monotonic() >= deadline:
         return FetchError(f"{url}: took more than {limits.total_seconds:g} seconds")
     return FetchError(message)
@@ -352,7 +358,7 @@ def _body(
         raise FetchError(f"{location}: was answered {response.status}, expected 200")
     encoding = ", ".join(response.headers.get_all("Content-Encoding", ["identity"]))
     if any(coding.strip().lower() != "identity" for coding in encoding.split(",")):
-        # Nobody asked for it, and what it unpacks to is not bounded.
+        # It was not requested, and its unpacked size has no limit.
         raise FetchError(f"{location}: the body has the encoding {encoding!r}, expected none")
     length = response.headers.get("Content-Length", "")
     if length and not re.fullmatch("[0-9]{1,18}", length):
@@ -367,11 +373,11 @@ def _name(url: str) -> str:
 
 
 def _conditions(store: ObjectStore, url: str, now: datetime) -> dict[str, str]:
-    """Return the headers that ask for something newer than what was remembered."""
+    """Return the headers that ask for a newer body than the remembered one."""
     try:
         state = members_of(parse_json(store.read(_name(url)).body), "the state")
     except (FileNotFoundError, ValueError):
-        return {}  # then it is fetched whole
+        return {}  # then the whole body is fetched
     if not _is_published(store, state.get("crls"), now):
         return {}
     names = {"etag": "If-None-Match", "last_modified": "If-Modified-Since"}
@@ -381,7 +387,7 @@ def _conditions(store: ObjectStore, url: str, now: datetime) -> dict[str, str]:
 
 def _is_published(store: ObjectStore, crls: object, now: datetime) -> bool:
     """
-    Whether each CRL that was remembered, or a newer one, is what its scope has.
+    Whether each remembered CRL, or a newer one, is published in its scope.
 
     It is not where an operator removed or reset the scope, where the image is gone or
     damaged, and where the CRL is past its nextUpdate, so that another one is due.

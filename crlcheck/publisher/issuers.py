@@ -1,6 +1,6 @@
 """
-What an operator does to the trusted issuers of a published set: take one back, let it in
-again, and say where paths end and which CA publishes no CRL.
+Change the trusted issuers of a published set by hand: remove and readmit them, mark
+anchors, and mark CAs that publish no CRL.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from crlcheck.x509.certificates import published_certificate
 _log = logging.getLogger(__name__)
 
 MIN_PREFIX = 8
-"""Hex digits of the shortest prefix of a fingerprint that names an issuer."""
+"""An issuer is named by its fingerprint, or by at least this many hex digits of it."""
 
 
 def remove_issuer(
@@ -35,7 +35,7 @@ def remove_issuer(
     now: datetime | None = None,
 ) -> int:
     """
-    Trust an issuer certificate no longer; return the catalog's generation.
+    Remove an issuer certificate from the trusted ones; return the catalog's generation.
 
     Args:
         store: as for ``publish_crl``.
@@ -44,11 +44,10 @@ def remove_issuer(
         note: why, for whoever reads it later.
         now: the time, UTC; by default the clock's.
 
-    Its scopes go with it: those of CRLs under its name that its key verified,
-    unless another trusted certificate of that name carries the key. What it issued
-    is UNDETERMINED then, trusted CAs included, unless they are marked as anchors. No
-    publication brings it back, whatever issuers that is given, until
-    ``readmit_issuer``.
+    The scopes whose CRLs have its name and were verified by its key are removed with it,
+    unless another trusted certificate of that name has the same key. The certificates
+    that it issued become UNDETERMINED, those of trusted CAs included, unless these are
+    marked as anchors. No publication adds it again until ``readmit_issuer`` is called.
 
     Raises:
         ValueError: no issuer has that fingerprint, or several have, or the note
@@ -77,10 +76,10 @@ def remove_issuer(
 
 def readmit_issuer(store: str | os.PathLike[str] | ObjectStore, issuer: str) -> int:
     """
-    Let the next publication bring a removed issuer back; return the catalog's generation.
+    Let the next publication add a removed issuer again; return the catalog's generation.
 
-    Its scopes come back with their next CRLs, or with the very same ones where no
-    delta CRL lay beside them.
+    Its scopes come back with their next CRLs, or with the same ones where there was no
+    delta CRL beside them.
 
     Raises: as ``remove_issuer``; ValueError where it was not removed.
     """
@@ -103,9 +102,9 @@ def set_issuer(
 
     Args:
         store, issuer: as for ``remove_issuer``.
-        is_anchor: paths end at this certificate: nothing above it is checked.
-        publishes_no_crl: the CA publishes no CRL, so its certificates pass
-            where none speaks for them.
+        is_anchor: paths end at this certificate, and no issuer above it is checked.
+        publishes_no_crl: the CA publishes no CRL, so its certificates pass where no CRL
+            covers them.
 
     Later publications keep the settings.
 
@@ -136,18 +135,18 @@ def withdraw_issuers(
     now: datetime | None = None,
 ) -> tuple[str, ...]:
     """
-    Trust no longer what *added_by* once brought and does not have any more.
+    Remove the issuers that *added_by* once added and does not have any more.
 
     Args:
         store: as for ``publish_crl``.
-        present: the certificates in DER that it has now, all of them.
-        added_by: what the catalog says of who brought an issuer.
+        present: all the certificates, in DER, that it has now.
+        added_by: the name under which the catalog has them (``issuers_from``).
         now: the time, UTC; by default the clock's.
 
-    As ``remove_issuer``, but a certificate that is brought again is trusted
-    again. Where *present* is empty, or one of its certificates has not been
-    published yet, nothing changes: whoever lost sight of all issuers is more
-    likely to be mistaken. Returns the fingerprints of those that went.
+    As ``remove_issuer``, but a later publication with the certificate adds it again.
+    Nothing changes where *present* is empty, or has a certificate that has not been
+    published yet, because a caller without any issuer is probably mistaken.
+    Returns the fingerprints of the removed issuers.
 
     Raises: as ``remove_issuer``, but for ValueError.
     """
@@ -180,7 +179,7 @@ def withdraw_issuers(
 
 @dataclass(frozen=True, slots=True)
 class IssuerDescription:
-    """A trusted issuer in words and keys; ``scopes`` are those that its key verified."""
+    """Describes a trusted issuer; ``scopes`` are those whose CRLs its key verified."""
 
     record: IssuerRecord
     subject: str
@@ -189,7 +188,7 @@ class IssuerDescription:
 
 
 def describe_issuers(catalog: Catalog) -> list[IssuerDescription]:
-    """Return what there is to say of each trusted issuer of a catalog, by name."""
+    """Return a description of each trusted issuer of a catalog, by name."""
     found: list[IssuerDescription] = []
     for record in catalog.issuers:
         facts = published_certificate(record.certificate)
@@ -204,7 +203,7 @@ def describe_issuers(catalog: Catalog) -> list[IssuerDescription]:
 
 def find_fingerprint(text: str, fingerprints: Iterable[str]) -> str:
     """
-    Return the fingerprint that *text* is, or is the beginning of.
+    Return the one fingerprint that begins with *text*.
 
     Raises:
         ValueError: there is none or more than one, or it is no hex or too short.
@@ -225,7 +224,7 @@ def find_fingerprint(text: str, fingerprints: Iterable[str]) -> str:
 def _removal(
     catalog: Catalog, gone: set[str], fingerprint: str, moment: datetime, note: str
 ) -> RemovedIssuer:
-    """Return the memory of an issuer that goes, with the scopes that go with it."""
+    """Return the catalog's record of a removed issuer and of the scopes removed with it."""
     facts = published_certificate(catalog.issuer(fingerprint).certificate)
     if facts is None:
         return RemovedIssuer(moment, b"", (), note)

@@ -1,4 +1,4 @@
-"""Copying a published set from one store to another, never half of it."""
+"""Copy a published set from one store to another, always as a whole."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MAX_TRIES = 5
 
 @dataclass(frozen=True, slots=True)
 class MirrorReport:
-    """What was copied: the catalog's generation, and how many images went over and were deleted."""
+    """Reports the generation of a copied catalog, and how many images were copied and deleted."""
 
     generation: int
     num_copied: int
@@ -39,11 +39,10 @@ def mirror_store(
     """
     Make *target* the same published set as *source*.
 
-    Images are verified and copied before the catalog, so that a reader of the
-    target always finds a whole set. What neither the new catalog nor the one
-    before needs is deleted. Nothing else may publish to the target. With
-    *rebuild* the images that the target has are read, too, and those that are
-    damaged copied again.
+    Images are verified and copied before the catalog, so that a reader of the target
+    always finds a whole set. Images that neither the new catalog nor the one before
+    needs are deleted. Nothing else may publish to the target. With *rebuild* the
+    target's own images are read too, and damaged ones are copied again.
 
     Raises:
         FileNotFoundError: the source has nothing published.
@@ -55,17 +54,19 @@ def mirror_store(
     for _ in range(_MAX_TRIES):
         stored = origin.read(CATALOG_NAME)
         catalog = Catalog.from_bytes(stored.body)
-        held, etag = read_catalog(copy)
-        catalog.check_successor(held)
+        previous, etag = read_catalog(copy)
+        catalog.check_successor(previous)
         try:
             num_copied = _copy_images(catalog, origin, copy, rebuild=rebuild)
         except FileNotFoundError:
             continue  # superseded and deleted since: there is a newer catalog
-        if catalog != held and not write_copy(copy, catalog, stored.body, etag):
+        if catalog != previous and not write_copy(copy, catalog, stored.body, etag):
             raise StoreError(
                 f"{copy.url}/{CATALOG_NAME} was changed meanwhile: a mirror has one writer"
             )
-        return MirrorReport(catalog.generation, num_copied, _delete_unneeded(catalog, held, copy))
+        return MirrorReport(
+            catalog.generation, num_copied, _delete_unneeded(catalog, previous, copy)
+        )
     raise StoreUnavailableError(f"{origin.url}: the catalog names images that are not there")
 
 
@@ -77,15 +78,15 @@ def _copy_images(catalog: Catalog, origin: ObjectStore, copy: ObjectStore, *, re
         if image.name not in present or (rebuild and not is_intact(copy, image))
     ]
     for image in missing:
-        octets = origin.load(image.name)
-        _check(image, octets, f"image {image.name} in {origin.url}")
-        copy.write(image.name, bytes(octets))
+        body = origin.load(image.name)
+        _check(image, body, f"image {image.name} in {origin.url}")
+        copy.write(image.name, bytes(body))
     return len(missing)
 
 
-def _check(image: PublishedImage, octets: bytes | bytearray | mmap.mmap, where: str) -> None:
+def _check(image: PublishedImage, body: bytes | bytearray | mmap.mmap, where: str) -> None:
     try:
-        opened = open_index(octets)
+        opened = open_index(body)
     except CorruptIndexError as error:
         raise CorruptIndexError(f"{where}: {error}") from error
     with opened as index:
@@ -95,9 +96,9 @@ def _check(image: PublishedImage, octets: bytes | bytearray | mmap.mmap, where: 
             raise CorruptIndexError(f"{where} is not the one that the catalog names")
 
 
-def _delete_unneeded(catalog: Catalog, held: Catalog, copy: ObjectStore) -> int:
-    # What the source keeps for readers of older catalogs, readers here may need too.
-    needed = catalog.image_names() | catalog.superseded.keys() | held.image_names()
+def _delete_unneeded(catalog: Catalog, previous: Catalog, copy: ObjectStore) -> int:
+    # Readers of the target may still use an older catalog, as those of the source do.
+    needed = catalog.image_names() | catalog.superseded.keys() | previous.image_names()
     unneeded = [name for name in copy.names(IMAGE_PREFIX) if name not in needed]
     for name in unneeded:
         copy.delete(name)

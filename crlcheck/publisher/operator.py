@@ -1,6 +1,6 @@
 """
-What an operator does to a published set by hand: settings and removal of scopes,
-and certificates denied at once.
+Change a published set by hand: set, remove and reset scopes, deny certificates, and
+advance the generation.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def override_scope(
     Args:
         store: as for ``publish_crl``.
         scope: the scope's key, as reports and ``crlcheck inspect`` show it.
-        covers_no_distribution_point: let the scope's CRL speak for certificates
-            without distribution points although it names one (RFC 5280 5.2.5
-            does not). For CAs that leave the extension out.
+        covers_no_distribution_point: let the scope's CRL cover certificates without
+            distribution points although it names one, which RFC 5280 5.2.5 does not.
+            It is for CAs that leave the extension out of their certificates.
 
     Later publications keep the setting.
 
@@ -69,12 +69,12 @@ def remove_scope(
     now: datetime | None = None,
 ) -> int:
     """
-    Take a scope out of the published set; return the catalog's generation.
+    Remove a scope from the published set; return the catalog's generation.
 
-    Certificates for which no other CRL speaks become UNDETERMINED; for the others
-    those alone decide, so that one that only this scope listed passes. A tombstone
-    keeps what was published, the time and *note*: only a newer CRL brings the
-    scope back.
+    A certificate that no other CRL covers becomes UNDETERMINED. For any other certificate
+    the other CRLs decide alone, so one that only this scope listed passes. The catalog
+    keeps a record of the removed CRLs, with the time and *note*. Only a newer CRL brings
+    the scope back.
 
     Raises: as ``override_scope``.
     """
@@ -97,9 +97,9 @@ def reset_scope(
     """
     Let a scope take any verified complete CRL next; return the catalog's generation.
 
-    For a CA that numbers its CRLs anew. What is published stays in use until
-    that CRL comes; from then on CRLs must be newer again. Whoever can upload in
-    between can take an old CRL back in, so publish the right one at once.
+    It is for a CA that numbers its CRLs anew. The published CRL stays in use until the
+    next one comes. From then on CRLs must be newer again. Until then anybody who can
+    upload can bring an old CRL back, so publish the right one at once.
 
     Raises: as ``override_scope``.
     """
@@ -120,7 +120,7 @@ def deny_certificate(
     now: datetime | None = None,
 ) -> int:
     """
-    Deny a certificate by hand, for the hours before its CA publishes that it is revoked.
+    Put a certificate on the deny list, for the hours before its CA's CRL lists it.
 
     Args:
         store: as for ``publish_crl``; something must be published in it.
@@ -130,9 +130,8 @@ def deny_certificate(
         note: why, for whoever reads the list.
         now: the time, UTC; by default the clock's.
 
-    Checkers find the certificate REVOKED from their next look at the catalog
-    on. A denial of the same certificate is replaced. Returns the catalog's
-    generation.
+    Checkers call the certificate REVOKED from their next poll of the catalog on. An
+    earlier denial of the same certificate is replaced. Returns the catalog's generation.
 
     Raises: as ``override_scope``, and ValueError for an *until* that is over and
         where *issuer* is no Name.
@@ -162,7 +161,7 @@ def lift_denial(
     """
     Take a certificate off the deny list; return the catalog's generation.
 
-    What CRLs say of it holds, as before.
+    CRLs then decide about it alone.
 
     Raises: as ``override_scope``, and ValueError where it is not denied.
     """
@@ -177,12 +176,13 @@ def lift_denial(
 
 def advance_generation(store: str | os.PathLike[str] | ObjectStore, *, above: int) -> int:
     """
-    Bring a store above a generation that services hold; return its generation.
+    Raise a store's generation above one that services have; return its generation.
 
-    For a store that was put back, from a backup for example: services that have
-    seen a later generation refuse its catalog until it is above that one, which
-    ``CheckerStatus.generation`` tells. What is published stays as it is, so
-    publish first what the backup lacks. A store that is above it is not changed.
+    It is for a store that was put back, for example from a backup. Services that have
+    seen a later generation refuse the catalog until its generation is above that one.
+    ``CheckerStatus.generation`` has the number. The published CRLs stay as they are, so
+    publish first those that the backup lacks. A store that is above already is not
+    changed.
 
     Raises: as ``override_scope``, and ValueError for an *above* that no catalog has.
     """
@@ -208,8 +208,8 @@ def change_store(
     """
     Change the catalog of a store, log *what* was done and return its generation.
 
-    *lost* tells which scopes went with the change: what they revoked is said, for
-    nobody is to be un-revoked in silence.
+    *lost* returns the scopes that the change removed. The log says how many revocations
+    went with them, so that none is lifted in silence.
 
     Raises: as ``override_scope``.
     """

@@ -1,5 +1,30 @@
 """
-One compiled CRL on its way into the catalog, and the checks that it must pass there.
+Publish one compiled CRL: check it against its scope, and swap the catalog.
+
+These are the steps of "One publication" in docs/design.md, by the same numbers. Section
+numbers are those of RFC 5280.
+
+1. The CRL alone. The compiler has checked its size, DER, issuer and signature. A delta
+   CRL must have a CRL number (5.2.3), and thisUpdate must not lie in the future.
+2. The CRL against its scope. It is published only if
+   - it was signed by the key of an issuer that no operator removed,
+   - it is newer than the published CRL, and than the last one where an operator removed
+     the scope. A delta CRL needs its complete CRL published (5.2.4),
+   - it does not lack most of the entries of the published CRL, unless that is allowed,
+   - it is not past its nextUpdate while the published CRL is current and revokes no less.
+3. The swap. The image is written under a name that no image had before, then the catalog
+   is swapped. Where another publication came first, step 2 is done again on its catalog,
+   with the image that is already written.
+4. What changed. ``publish`` compares the images before and after, and adds the warnings.
+5. Clean-up. An image that is published no longer is noted in the catalog with the time.
+   It is deleted once the grace period is over.
+6. Status. ``rejections`` keeps the reason why a CRL was refused.
+
+For example, CRL 17 is published and CRL 18 comes. It passes steps 1 and 2 and its image is
+written, but the swap fails: another publisher has published CRL 19 meanwhile. Step 2 is
+done again, now against CRL 19. CRL 18 is older, so it is refused with CrlRollbackError, and
+its image is deleted. Had the other publisher changed another scope, CRL 18 would pass
+step 2 again and the second swap would name the same image.
 """
 
 from __future__ import annotations
@@ -57,7 +82,7 @@ from crlcheck.x509.certificates import published_certificate
 MIN_LOST_ENTRIES = 10
 """A CRL that loses no more entries than this never counts as shrunk."""
 
-# How many superseded images one publication deletes, so that none takes long.
+# One publication deletes no more superseded images than this, so that it does not take long.
 _MAX_DELETED = 16
 
 _log = logging.getLogger(__name__)
@@ -66,10 +91,10 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishRules:
     """
-    What ``publish_crl`` was told about this one publication.
+    The arguments of ``publish_crl`` that one publication needs.
 
-    ``clock`` tells the time of each step: what is superseded is so from the swap
-    on, however long ago the publication began.
+    ``clock`` returns the time of each step. An image is superseded from the swap on,
+    however long ago the publication began.
     """
 
     clock: Callable[[], datetime]
@@ -82,12 +107,12 @@ class PublishRules:
     compare_up_to: int
 
 
-# ---- the checks ------------------------------------------------------------------
+# ---- the checks (steps 1 and 2) --------------------------------------------------
 
 
 def check_publishable(metadata: ImageMetadata, now: datetime, clock_skew: timedelta) -> None:
     """
-    Check what can be known without the store: whether it is supported and has begun.
+    Check that a CRL is supported and that its thisUpdate has come (step 1).
 
     Raises:
         UnsupportedCrlError: a delta CRL without a CRL number.
@@ -116,11 +141,11 @@ def check_no_rollback(
     same_number: bool = False,
 ) -> None:
     """
-    Refuse a CRL that is not newer than the one that its scope has, or had.
+    Refuse a CRL that is not newer than the one that its scope has, or had (step 2).
 
-    The CRL number rises strictly and thisUpdate never falls; where the
-    published CRL has no number, thisUpdate rises strictly. *state* says in
-    the message what became of that CRL; *same_number* lets its number do.
+    The CRL number must be higher, and thisUpdate must not be earlier. Where the
+    published CRL has no number, thisUpdate must be later. *state* is the word in the
+    message for the published CRL. With *same_number* an equal number is accepted.
 
     Raises:
         CrlRollbackError: the CRL is not newer.
@@ -137,12 +162,12 @@ def check_no_rollback(
 
 def check_follows_removed(offered: ImageMetadata, removed: Tombstone) -> None:
     """
-    Refuse a complete CRL that is older than what its scope had when it was removed, or the
-    same, unless the scope went with its issuer.
+    Refuse a complete CRL that is not newer than the last one of a removed scope (step 2).
 
-    It is newer than that complete CRL, and no older than the delta CRL beside
-    it: a complete and a delta CRL of one time share their number (RFC 5280
-    5.2.3), so the delta's own number will do.
+    It must be newer than that complete CRL, and no older than the delta CRL beside it.
+    The delta's own number is enough, because a complete and a delta CRL of one time
+    share their number (RFC 5280 5.2.3). The same CRL is accepted where the scope was
+    removed with its issuer and had no delta CRL.
 
     Raises:
         CrlRollbackError: the CRL is older.
@@ -159,7 +184,7 @@ def check_follows_removed(offered: ImageMetadata, removed: Tombstone) -> None:
 def _regression(
     offered: ImageMetadata, published: ImageMetadata, *, same_number: bool
 ) -> tuple[str, int | datetime | None, int | datetime] | None:
-    """Return in what *offered* falls behind and the two values compared, None if in nothing."""
+    """Return why *offered* is not newer, with the two values compared; None if it is newer."""
     number, last = offered.crl_number, published.crl_number
     if last is not None:
         if number is None:
@@ -179,10 +204,11 @@ def _regression(
 
 def check_no_shrink(offered: ImageMetadata, published: ImageMetadata) -> None:
     """
-    Hold back a complete CRL that lists less than half of what its predecessor did.
+    Refuse a complete CRL with less than half of the published CRL's entries (step 2).
 
-    CAs do publish empty lists by mistake, and each entry lost is a certificate
-    un-revoked. A few entries more or less are nothing, however few there were.
+    CAs do publish empty CRLs by mistake, and each entry that is lost lifts a
+    revocation. A loss of up to ``MIN_LOST_ENTRIES`` entries is accepted, however few
+    there were.
 
     Raises:
         CrlShrinkError: most entries are gone.
@@ -199,7 +225,7 @@ def check_no_shrink(offered: ImageMetadata, published: ImageMetadata) -> None:
 
 
 def _has_base(delta: ImageMetadata, base: ImageMetadata) -> bool:
-    """Whether *base* is new enough to be what *delta* changes."""
+    """Whether *base* has the number that *delta* builds on, or a later one (RFC 5280 5.2.4)."""
     assert delta.base_crl_number is not None, "a delta CRL has a BaseCRLNumber"
     return base.crl_number is not None and delta.base_crl_number <= base.crl_number
 
@@ -219,7 +245,7 @@ def check_signer(
     metadata: ImageMetadata, given: Sequence[CertificateFacts], catalog: Catalog
 ) -> None:
     """
-    Refuse a CRL whose key no issuer carries that an operator has not removed.
+    Refuse a CRL whose key only removed issuers have (step 2).
 
     Raises:
         CrlSignatureError: with reason ``"removed_issuer"``.
@@ -246,7 +272,7 @@ def check_signer(
 
 
 def is_signer(certificate: CertificateFacts, metadata: ImageMetadata) -> bool:
-    """Whether a certificate has the name and the key by which a CRL was verified."""
+    """Whether a certificate has the issuer name and the key that verified a CRL."""
     return (
         certificate.may_sign_crls
         and public_key_hash(certificate) == metadata.verifier_key_hash
@@ -256,7 +282,7 @@ def is_signer(certificate: CertificateFacts, metadata: ImageMetadata) -> bool:
 
 def is_intact(store: ObjectStore, image: PublishedImage) -> bool:
     """
-    Whether a published image is there and what the catalog says, to the last bit.
+    Whether a published image is in the store, undamaged and the one that the catalog names.
 
     Raises:
         StoreError: the store does not answer.
@@ -269,23 +295,22 @@ def is_intact(store: ObjectStore, image: PublishedImage) -> bool:
 
 
 def _sources(current: ScopeRecord | None) -> tuple[str, ...]:
-    """Return where the last CRLs of a scope came from, the latest at the end."""
+    """Return the sources of the last CRLs of a scope, the latest at the end."""
     if current is None or current.source is None:
         return ()
     return (*current.earlier_sources, current.source)[-MAX_EARLIER_SOURCES:]
 
 
-# ---- the publication -------------------------------------------------------------
+# ---- the publication (steps 2, 3 and 5) ------------------------------------------
 
 
 class Publication:
     """
-    One compiled CRL on its way into the catalog.
+    Publishes one compiled CRL in one store.
 
-    The catalog is read, checked and swapped; where another publication came
-    first all of that is done again, with the image written the first time.
-    ``before`` and ``after`` are afterwards the scope's records, ``catalog`` the
-    catalog with the latter, ``added_issuers`` the certificates that are new in it.
+    After ``run``, ``before`` and ``after`` are the scope's records, ``catalog`` is the
+    catalog that has ``after``, and ``added_issuers`` are the certificates that are new
+    in it.
     """
 
     def __init__(self, store: ObjectStore, compiled: CompiledImage, rules: PublishRules) -> None:
@@ -308,10 +333,10 @@ class Publication:
 
     def run(self) -> PublishReport:
         """
-        Publish, or find that it is published already.
+        Publish the CRL, unless it is published already.
 
         Raises:
-            CrlError: what the scope has does not let it in.
+            CrlError: the CRL is refused against its scope (step 2).
             StoreError: the store fails, or others came first too often.
         """
         for self._num_lost in range(MAX_SWAPS):
@@ -321,25 +346,25 @@ class Publication:
                 catalog, etag = self._read_catalog()
             current = catalog.scopes.get(self._scope)
             if self._image is not None and current and current.names(self._image):
-                # The swap reported as lost was ours: a request that was sent twice.
+                # The swap that was reported as lost succeeded: its request was sent twice.
                 return self._report(current, catalog, published=True)
             if self._image is not None and self._was_taken_for_abandoned(self._image, catalog):
                 self._image = None
-            record = self._successor_of(current, catalog)
+            record = self._successor_of(current, catalog)  # step 2
             issuers = self._issuer_records(catalog)
             self.before = current
             if record is current and not catalog.lacks(issuers):
                 return self._report(record, catalog, published=False)
             with self._timed("swap"):
-                gone = self._delete_superseded(catalog)
+                gone = self._delete_superseded(catalog)  # step 5
                 mark = read_mark(self._store)
                 successor = catalog.with_scope(
                     record, issuers, now=self._rules.clock()
                 ).without_superseded(gone)
-                written = self._swap(successor, etag, mark)
+                written = self._swap(successor, etag, mark)  # step 3
                 if written is not None:
-                    held = set(catalog.issuer_certificates())
-                    self.added_issuers = {one.certificate for one in issuers} - held
+                    known = set(catalog.issuer_certificates())
+                    self.added_issuers = {one.certificate for one in issuers} - known
                     return self._report(record, written, published=record is not current)
         raise StoreUnavailableError(
             f"{crl_text(self._compiled.metadata)} was not published: other publications to "
@@ -348,14 +373,19 @@ class Publication:
 
     def _read_catalog(self) -> tuple[Catalog, str | None]:
         catalog, etag = read_catalog(self._store)
-        # The generation that was tried is another writer's, unless there were more since:
-        # then one of them may have been ours, and a reader may be loading its image.
+        # The generation that this publication tried to write is another writer's. Only where
+        # later ones follow may it have been this one's, and a reader may load its image.
         if self._attempted_generation not in (None, catalog.generation):
             self._image_may_be_named = True
         return catalog, etag
 
     def _successor_of(self, current: ScopeRecord | None, catalog: Catalog) -> ScopeRecord:
-        """Return the scope's next record, or *current* if it is this very CRL already."""
+        """
+        Return the scope's next record, or *current* if the CRL changes nothing (step 2).
+
+        Raises:
+            CrlError: the CRL is refused.
+        """
         tombstone = catalog.tombstones.get(self._scope)
         try:
             check_signer(self._compiled.metadata, self._rules.issuers, catalog)
@@ -379,7 +409,7 @@ class Publication:
     def _kept_delta(
         self, current: ScopeRecord, tombstone: Tombstone | None
     ) -> PublishedImage | None:
-        """Return the delta that stays beside a new complete CRL: one that it does not reach."""
+        """Return the delta CRL that stays beside a new complete CRL, because it is later."""
         was_reset = tombstone is not None and tombstone.accepts_any
         delta = current.delta
         if delta is None or was_reset or not delta_fits(delta.metadata, self._compiled.metadata):
@@ -388,17 +418,17 @@ class Publication:
 
     def _check_not_expired(self, current: ScopeRecord, delta: PublishedImage | None) -> None:
         """
-        Hold back a CRL that would make a current scope stale, and revoke nothing for it.
+        Refuse a CRL that makes a current scope stale and revokes nothing more (step 2).
 
         Raises:
-            CrlExpiredError: the CRL, the later one of its scope, is past its nextUpdate.
+            CrlExpiredError: the CRL is past its nextUpdate, the published one is not.
         """
         now = self._rules.clock().replace(microsecond=0)
         serving, offered = speaking(current), self._compiled.metadata
         if serving.is_past(now) or not offered.is_past(now):
             return
         if delta is not None and not self._is_delta:
-            return  # the delta beside it says that the scope is current
+            return  # the delta CRL beside it decides whether the scope is current
         limit = self._rules.compare_up_to
         if revokes_no_more(self._store, self._compiled, current, delta, limit=limit):
             assert offered.next_update is not None, "a CRL without nextUpdate does not expire"
@@ -414,10 +444,10 @@ class Publication:
 
     def _is_newer(self, current: ScopeRecord | None, tombstone: Tombstone | None) -> bool:
         """
-        Whether the CRL takes a place in the scope; False if what is there says all of it.
+        Whether the CRL is to be published; False if it would add nothing (step 2).
 
         Raises:
-            CrlError: it must not.
+            CrlError: the CRL is refused.
         """
         offered = self._compiled.metadata
         if self._is_delta:
@@ -445,19 +475,20 @@ class Publication:
 
     def _issuer_records(self, catalog: Catalog) -> list[IssuerRecord]:
         """
-        Return the records of the issuers given, and completed ones of those that
-        the catalog has from a writer that did not tell who brought them or whether
-        they are self-signed.
+        Return the records of the given issuers that are new to the catalog.
+
+        Added are completed records of those issuers whose records in the catalog, by an
+        older writer, lack the source or whether they are self-signed.
         """
         moment = self._rules.clock().replace(microsecond=0)
-        held = {one.certificate: one for one in catalog.issuers}
+        published = {one.certificate: one for one in catalog.issuers}
         given = {one.der: one for one in self._rules.issuers}
         records = [
             IssuerRecord(der, moment, self._rules.issuers_from, self._self_signed(given[der]))
             for der in given
-            if der not in held
+            if der not in published
         ]
-        for der, record in held.items():
+        for der, record in published.items():
             if not record.added_by and der in given:
                 records.append(replace(record, added_by=self._rules.issuers_from))
             if record.self_signed is None:
@@ -477,18 +508,18 @@ class Publication:
         return self._known_self_signed[der]
 
     def _needs_rebuilding(self, published: PublishedImage) -> bool:
-        """Whether the image of this very CRL is another one by now, is gone, or is damaged."""
+        """Whether the published image of this CRL is missing, damaged, or differs from ours."""
         if published.digest != self._compiled.digest:
             return True
         return not is_intact(self._store, published)
 
     def _was_taken_for_abandoned(self, image: PublishedImage, catalog: Catalog) -> bool:
         """
-        Whether clean-up has noted the image, and deletes it or has done so.
+        Whether clean-up has noted the image as one that nobody published (step 5).
 
-        It leaves the catalog's list only once it is deleted. So an image that is
-        neither on the list nor gone was never noted, and noting it from here on
-        takes a swap, which fails ours.
+        A noted image leaves the catalog's list only after it is deleted. So an image that is
+        stored and not on the list was never noted. To note it later takes a swap,
+        after which this publication's swap fails.
         """
         return image.name in catalog.superseded or not self._is_stored(image)
 
@@ -496,7 +527,7 @@ class Publication:
         return image.name in self._store.names(image.name)
 
     def _stored_image(self) -> PublishedImage:
-        """Return the image in the store, written under a name of its own if it is not there yet."""
+        """Return the image in the store; write it, under a new name, the first time (step 3)."""
         if self._image is None:
             digest = self._compiled.digest
             image = PublishedImage(
@@ -511,14 +542,14 @@ class Publication:
         return self._image
 
     def _discard_image(self) -> None:
-        """Delete the image that will not be named after all; what stays is left to clean-up."""
+        """Delete the written image, unless a catalog may name it; then clean-up deletes it."""
         image, self._image = self._image, None
         if image is None or self._image_may_be_named:
             return
         self._try_to_delete(image.name)
 
     def _delete_superseded(self, catalog: Catalog) -> set[str]:
-        """Delete some of the images whose grace period is over; return those that are gone."""
+        """Delete images whose grace period is over (step 5); return those that are deleted."""
         for name in catalog.deletable(self._rules.clock(), self._rules.grace)[:_MAX_DELETED]:
             if name not in self._deleted and self._try_to_delete(name):
                 self._deleted.add(name)

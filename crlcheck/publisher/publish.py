@@ -1,6 +1,7 @@
 """
-From a CRL to the published set, in an order in which nothing unverified, unripe
-or older than what is published can get there.
+Publish CRLs: verify and compile each, publish its image, and report what changed.
+
+The steps of one publication are listed in ``publication``.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ DEFAULT_COMPARE_UP_TO = 1_000_000
 """
 Entries of the largest complete CRL that is compared with the one before it.
 
-It takes 0.3 s for a million entries, about as long as compiling them, and the image
+To compare a million entries takes 0.3 s, about as long as to compile them, and the image
 before has to be read.
 """
 
 DEFAULT_GRACE = timedelta(hours=1)
-"""How long a superseded image stays for readers that still have its catalog."""
+"""The time for which a superseded image stays, for readers that still use its catalog."""
 
 _log = logging.getLogger(__name__)
 
@@ -69,20 +70,20 @@ def publish_each(
     """
     Publish each CRL of a file, one of DER or as many as a PEM file has.
 
-    Yield, as each is done, its name and its report, or why it is refused: a CRL that
-    is refused keeps no other from being published. The first CRL has the name
-    *source_name*, the second that and ``#2``, and so on. The file is read as the CRLs
-    are asked for.
+    Yield the name of each CRL with its report, or with the error that refused it. A
+    refused CRL keeps no other from being published. The first CRL has the name
+    *source_name*, the second has ``#2`` after it, and so on. Each CRL is read and
+    published when the iterator is asked for it.
 
     Args:
         source: a binary file.
         max_crls: how many CRLs it may have, 0 for any; see ``split_crls``.
         store, issuer, source_name, options: as for ``publish_crl``. *max_source_size*
-            bounds the whole file.
+            limits the whole file.
 
     Raises:
         CertificateError: *issuer* holds something that is not a certificate.
-        StoreError: as for ``publish_crl``; what came before is published.
+        StoreError: as for ``publish_crl``; the CRLs before are published.
         OSError: from reading.
     """
     target = open_store(store)
@@ -124,32 +125,31 @@ def publish_crl(
             of them become known to the checkers of this store.
         now: the time, UTC; by default the clock's.
         clock_skew: how far in the future thisUpdate may lie.
-        source_name: where the CRL came from, kept in the catalog. Where the CRL
-            is refused, a status object in the store says so under this name until
-            another one of the same name is published.
-        issuers_from: where the issuer certificates came from, kept in the catalog
-            for those that are new to it; by default *source_name*.
+        source_name: a name for the place that the CRL came from, kept in the catalog. A
+            refused CRL leaves a status object of this name in the store, until a
+            CRL of the same name is published.
+        issuers_from: a name for the place that the issuer certificates came from, kept in
+            the catalog for those that are new to it; by default *source_name*.
         allow_shrink: publish although most entries of the published CRL are gone.
-        rebuild: where this very CRL is published already, write its image anew
-            if it is missing, damaged, or would be another one by now.
-        grace: how long superseded images stay. It must be longer than readers
+        rebuild: where this CRL is published already, write its image again if the
+            image is missing or damaged, or if this version writes another one.
+        grace: the time for which superseded images stay. It must be longer than readers
             use a catalog before they ask for a newer one.
-        compare_up_to: count what is newly revoked and what was lifted where
-            neither CRL has more entries than this; that reads the previous
-            image. 0 never counts.
+        compare_up_to: count the new and the lifted revocations where neither CRL has
+            more entries than this. That reads the previous image. 0 never counts.
 
-    A delta CRL (RFC 5280 5.2.4) is published beside the complete CRL of its
-    scope, whose number lies between its BaseCRLNumber and its own; one whose
-    number is not above that of the complete CRL adds nothing and is not
-    published. A newer complete CRL drops a delta whose number it has reached.
+    A delta CRL (RFC 5280 5.2.4) is published beside the complete CRL of its scope. The
+    complete CRL's number must not be below the delta's BaseCRLNumber. If it is not below
+    the delta's own number, the delta adds nothing and is not published. A newer
+    complete CRL removes the delta CRL whose number it has reached.
 
-    A CRL that is published already changes nothing but the issuers known. A
-    newer one that is past its nextUpdate is published where it revokes anything
-    that the published one does not, or where that one is past its own; the
-    report's ``warnings`` say so, and are logged.
+    A CRL that is published already changes only the trusted issuers. A newer CRL that is
+    past its nextUpdate is published if it revokes anything that the published one
+    does not, or if the published one is past its own nextUpdate. The report's
+    ``warnings`` say so, and are logged.
 
-    Whatever is raised, the store serves a whole set: the one before, or where
-    the store failed at the very last step perhaps the one after.
+    Whatever is raised, the store has one whole published set. It is the one before, or
+    perhaps the one after where the store failed at the last step.
 
     Raises:
         CrlError: the CRL is refused; as for ``compile_crl``, and
@@ -208,10 +208,10 @@ def _compile(
     source: CrlSource, issuers: tuple[CertificateFacts, ...], options: CompileOptions
 ) -> CompiledImage:
     """
-    Compile, and blame a CRL only for what was delivered whole.
+    Compile a CRL; where it is refused, read its source to the end (step 1).
 
-    A download tells at its end that it is damaged, when the damage has perhaps
-    been taken for a bad CRL already: reading on lets that error out instead.
+    A source finds only at its end that its download was damaged. The compiler may have
+    refused the damaged bytes before. Reading on raises the source's own error instead.
     """
     try:
         return compile_to_temporary(source, issuer=issuers, **options)
@@ -227,7 +227,7 @@ def _compile(
 def _with_changes(
     report: PublishReport, publication: Publication, compiled: CompiledImage, rules: PublishRules
 ) -> PublishReport:
-    """Add what the publication changed, as far as that is to be counted, and what is remarkable."""
+    """Add the counts of changed revocations and the warnings to a report (step 4)."""
     before, after, catalog = publication.before, publication.after, publication.catalog
     assert after is not None, "it has run"
     assert catalog is not None, "it has run"

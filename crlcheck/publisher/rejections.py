@@ -1,9 +1,9 @@
 """
-Status objects: for each source whose last CRL was refused, why, and what serves instead.
+Write and read status objects: each has the reason why a source's last CRL was refused.
 
-A source with several CRLs (``…#2`` and so on) has one, of the first that was refused.
-They lie under ``status/`` in the store, named by a digest of the source. They
-are for operators: nothing is decided by them.
+A source with several CRLs (``…#2`` and so on) has one status object, about the first CRL
+that was refused. The objects lie under ``status/`` in the store, named by a digest of the
+source. They are for operators. No publication and no check depends on them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from crlcheck.stores import ObjectStore, open_store
 from crlcheck.times import time_text
 
 KEPT = timedelta(days=30)
-"""How long the status of a source stays that has not been heard of since."""
+"""The age at which clean-up deletes a status object."""
 
 _PREFIX = "status/"
 _CAUSES: dict[type[CrlCheckError], str] = {
@@ -97,10 +97,10 @@ def read_rejections(store: str | os.PathLike[str] | ObjectStore) -> list[Rejecti
 
 
 def record_rejection(store: ObjectStore, source: str, error: Exception, now: datetime) -> None:
-    """Leave a status object. Where that fails it is logged: the error itself matters more."""
+    """Write a status object (step 6). A failure is only logged: *error* matters more."""
     try:
         if _number(source) > 1 and _recorded(store, source) is not None:
-            return  # of another CRL of the same object
+            return  # about another CRL of the same file
         catalog, _ = read_catalog(store)
         serving = [
             crl_text(image.metadata)
@@ -121,7 +121,11 @@ def record_rejection(store: ObjectStore, source: str, error: Exception, now: dat
 
 
 def clear_rejection(store: ObjectStore, source: str) -> None:
-    """Remove a source's status object, if there is one, and it is of no CRL after the first."""
+    """
+    Delete the status object of a source whose CRL was published (step 6).
+
+    It stays where it is about another CRL of the same file and this one is not the first.
+    """
     try:
         if _number(source) > 1 and _recorded(store, source) != source:
             return
@@ -131,7 +135,7 @@ def clear_rejection(store: ObjectStore, source: str) -> None:
 
 
 def delete_old_rejections(store: ObjectStore, now: datetime) -> None:
-    """Delete the status objects of ``KEPT`` ago, and those that cannot be read."""
+    """Delete the status objects older than ``KEPT``, and those that cannot be read."""
     for name in store.names(_PREFIX):
         try:
             is_old = now - _read(store.read(name).body).at > KEPT
@@ -144,7 +148,7 @@ def delete_old_rejections(store: ObjectStore, now: datetime) -> None:
 
 
 def _recorded(store: ObjectStore, source: str) -> str | None:
-    """Return the source that the status object of the same object is of, None for none."""
+    """Return the source in the status object for the same file, None if there is none."""
     try:
         return _read(store.read(_name(source)).body).source
     except (FileNotFoundError, ValueError):
@@ -155,7 +159,7 @@ _ONE_OF_SEVERAL = re.compile(r"#([1-9][0-9]{0,8})\Z")
 
 
 def _number(source: str) -> int:
-    """Return which CRL of its object a source is."""
+    """Return the number of a source's CRL in its file."""
     match = _ONE_OF_SEVERAL.search(source)
     return 1 if match is None else int(match[1])
 

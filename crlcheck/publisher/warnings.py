@@ -1,4 +1,4 @@
-"""What somebody should look at although a CRL was published."""
+"""Find the warnings of a publication: what an operator should look at in a published CRL."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def warnings_of(
     *,
     now: datetime,
 ) -> Iterator[PublishWarning]:
-    """Yield what is remarkable about a CRL and what it changed in its own scope."""
+    """Yield the warnings about a CRL and about what it changed in its own scope."""
     if offered.is_past(now):
         stale = speaking(after).is_past(now)
         effect = ": certificates that it does not list are STALE" if stale else ""
@@ -70,11 +70,11 @@ def _lifted(difference: Difference) -> str:
 
 def _alternates(difference: Difference, after: ScopeRecord) -> bool:
     """
-    Whether the CRL before this one seems to come from somebody who knew of other revocations.
+    Whether this CRL and the one before seem to come from two signers that take turns.
 
-    Entries come late with a CA's mistakes, and go with its house-keeping. Both at once is
-    strange where recent ones go, or where most of what is new is old; so is either where
-    sources take turns.
+    A CA may add an entry late by mistake, and it drops old entries. Both at once are
+    suspicious where recent entries are dropped, or where most of the new entries are
+    late. Either alone is suspicious where the sources of the last CRLs alternate.
     """
     if difference.num_late and difference.num_lifted_recently:
         return True
@@ -90,8 +90,10 @@ def warnings_of_issuers(
     given: Sequence[CertificateFacts], added: Collection[bytes], catalog: Catalog
 ) -> Iterator[PublishWarning]:
     """
-    Yield which of the issuers given are not trusted, and of which that were added,
-    by their certificates, something is not known.
+    Yield a warning for each given issuer that is not trusted because it was removed.
+
+    Of the issuers whose certificates are *added*, also yield those of which it could not
+    be verified whether they are self-signed.
     """
     records = {one.certificate: one for one in catalog.issuers if one.certificate in added}
     for certificate in {one.der: one for one in given}.values():
@@ -119,11 +121,11 @@ def warnings_of_neighbours(
     after: ScopeRecord, catalog: Catalog, given: Sequence[CertificateFacts], now: datetime
 ) -> Iterator[PublishWarning]:
     """
-    Yield the scopes of the same issuer where an expired CRL is newer than a current one.
+    Yield a warning for each scope of the same issuer where the newer CRL is expired.
 
-    The newest CRL that speaks for a certificate decides whether the answer is stale: after
-    a key rollover, the last CRL of the old key may outlive its time so. *given* are the
-    issuers of this publication.
+    The newest CRL that covers a certificate decides whether the answer is stale. After a
+    key rollover, the last CRL of the old key may be that CRL although it is past its
+    nextUpdate. *given* are the issuers of this publication.
     """
     own = speaking(after)
     name = name_key(own.issuer)
@@ -156,9 +158,9 @@ def warnings_of_neighbours(
 
 def _trusted(catalog: Catalog, given: Sequence[CertificateFacts]) -> Iterator[TrustedIssuer]:
     """
-    Yield all trusted certificates: tied keys may be certified by other names.
+    Yield all trusted certificates, because an issuer of another name may tie two keys.
 
-    Those *given* were read for this publication already.
+    Those that are *given* were parsed for this publication already.
     """
     facts = {one.der: one for one in given}
     for issuer in catalog.issuers:
@@ -169,7 +171,7 @@ def _trusted(catalog: Catalog, given: Sequence[CertificateFacts]) -> Iterator[Tr
 
 
 def _may_overlap(one: ImageMetadata, other: ImageMetadata) -> bool:
-    """Whether one certificate may be covered by both, as far as the extension tells."""
+    """Whether both may cover one certificate, going by their issuingDistributionPoints."""
     points = {one.issuing_distribution_point, other.issuing_distribution_point}
     return len(points) == 1 or None in points
 
