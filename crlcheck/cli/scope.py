@@ -15,7 +15,7 @@ from crlcheck.cli.options import json_option, note_option
 from crlcheck.cli.status import about
 from crlcheck.cli.text import console, say, say_json
 from crlcheck.errors import StoreError
-from crlcheck.publisher.comparison import speaking
+from crlcheck.publisher.comparison import later_crl
 from crlcheck.publisher.operator import override_scope, remove_scope, reset_scope
 from crlcheck.publisher.rejections import read_rejections
 from crlcheck.times import time_text
@@ -80,7 +80,7 @@ def _scope(record: ScopeRecord) -> dict[str, Any]:
         "crls": [crl_text(image.metadata) for image in record.images()],
         "num_entries": record.base.metadata.num_entries,
         "next_update": time_text(record.base.metadata.next_update),
-        "stale": speaking(record).is_past(datetime.now(UTC)),
+        "stale": later_crl(record).is_past(datetime.now(UTC)),
         "source": record.source,
     }
 

@@ -92,7 +92,7 @@ def difference(
                 images.listing(before),
                 images.listing(after),
                 recently=now - RECENT,
-                previous=speaking(before).this_update,
+                previous=later_crl(before).this_update,
             )
     except (CrlCheckError, OSError):
         return None  # it is published all the same
@@ -128,7 +128,7 @@ def revokes_no_more(
     return offered.num_entries == 0 and delta is None
 
 
-def speaking(record: ScopeRecord) -> ImageMetadata:
+def later_crl(record: ScopeRecord) -> ImageMetadata:
     """Return the later CRL of a scope, whose time counts for both (RFC 5280 6.3.3 a)."""
     return (record.delta or record.base).metadata
 

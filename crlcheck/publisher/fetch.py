@@ -36,7 +36,7 @@ from crlcheck.compiler.pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck.compiler.source import DEFAULT_MAX_CRLS
 from crlcheck.encoding.strict_json import members_of, parse_json
 from crlcheck.errors import CrlError, FetchError
-from crlcheck.publisher.comparison import speaking
+from crlcheck.publisher.comparison import later_crl
 from crlcheck.publisher.publication import is_intact
 from crlcheck.publisher.publish import PublishOptions, publish_each
 from crlcheck.stores import ObjectStore, open_store
@@ -402,7 +402,7 @@ def _is_published(store: ObjectStore, crls: object, now: datetime) -> bool:
         tombstone = catalog.tombstones.get(crl["scope"])
         if record is None or (tombstone is not None and tombstone.accepts_any):
             return False
-        if speaking(record).is_past(now):
+        if later_crl(record).is_past(now):
             return False
         standing = [image for image in record.images() if _stands_for(image.metadata, crl)]
         if not standing or not all(is_intact(store, image) for image in standing):

@@ -73,7 +73,7 @@ from crlcheck.errors import (
     UnsupportedCrlError,
 )
 from crlcheck.image.index import open_index
-from crlcheck.publisher.comparison import revokes_no_more, speaking
+from crlcheck.publisher.comparison import later_crl, revokes_no_more
 from crlcheck.stores import ObjectStore
 from crlcheck.times import time_text
 from crlcheck.types import CertificateFacts, ImageMetadata, PublishReport
@@ -424,7 +424,7 @@ class Publication:
             CrlExpiredError: the CRL is past its nextUpdate, the published one is not.
         """
         now = self._rules.clock().replace(microsecond=0)
-        serving, offered = speaking(current), self._compiled.metadata
+        serving, offered = later_crl(current), self._compiled.metadata
         if serving.is_past(now) or not offered.is_past(now):
             return
         if delta is not None and not self._is_delta:

@@ -10,7 +10,7 @@ from crlcheck.catalog.descriptions import count, crl_text
 from crlcheck.catalog.issuer_keys import IssuerKeys, TrustedIssuer
 from crlcheck.encoding.names import name_key, name_text
 from crlcheck.image.diff import Difference
-from crlcheck.publisher.comparison import RECENT, speaking
+from crlcheck.publisher.comparison import RECENT, later_crl
 from crlcheck.times import time_text
 from crlcheck.types import CertificateFacts, ImageMetadata, PublishWarning, PublishWarningKind
 from crlcheck.x509.certificates import published_certificate
@@ -26,7 +26,7 @@ def warnings_of(
 ) -> Iterator[PublishWarning]:
     """Yield the warnings about a CRL and about what it changed in its own scope."""
     if offered.is_past(now):
-        stale = speaking(after).is_past(now)
+        stale = later_crl(after).is_past(now)
         effect = ": certificates that it does not list are STALE" if stale else ""
         yield PublishWarning(
             PublishWarningKind.EXPIRED,
@@ -52,7 +52,7 @@ def warnings_of(
         yield PublishWarning(
             PublishWarningKind.ALTERNATING_SIGNERS,
             f"{crl_text(offered)} lists {count(difference.num_late, 'revocation')} made "
-            f"before {crl_text(speaking(before))} that it did not list, and lacks "
+            f"before {crl_text(later_crl(before))} that it did not list, and lacks "
             f"{difference.num_lifted:,} that it did: several signers, or sources, seem to take "
             f"turns in scope {after.key}",
         )
@@ -127,7 +127,7 @@ def warnings_of_neighbours(
     key rollover, the last CRL of the old key may be that CRL although it is past its
     nextUpdate. *given* are the issuers of this publication.
     """
-    own = speaking(after)
+    own = later_crl(after)
     name = name_key(own.issuer)
     others = [
         record
@@ -138,7 +138,7 @@ def warnings_of_neighbours(
         return
     keys = IssuerKeys(_trusted(catalog, given), (), None, trust_verifiers=False)
     for other in others:
-        theirs = speaking(other)
+        theirs = later_crl(other)
         older, newer = sorted((own, theirs), key=lambda one: one.this_update)
         if older.this_update == newer.this_update or older.is_past(now) or not newer.is_past(now):
             continue
