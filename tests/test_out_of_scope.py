@@ -151,7 +151,7 @@ def test_the_nearest_crl_is_one_that_could_be_meant() -> None:
         (partition(der(0x82, b"ca.test")), "820763612e74657374"),
         (der(0x30, der(0xA0, der(0xA1, der(0x30, bytes.fromhex("0603550403"), der(0x0C, b"x"))))),
          "a name relative to the issuer's"),
-        (b"\x30\x01\x00", "what cannot be read (300100)"),
+        (b"\x30\x01\x00", "an extension that cannot be read (300100)"),
     ],
 )  # fmt: skip
 def test_what_a_crl_is_for_is_said(scope: bytes, words: str) -> None:

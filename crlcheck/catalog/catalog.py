@@ -1,13 +1,13 @@
 """
-The catalog: what a store has published, as one small JSON object.
+Read and write the catalog, which lists all that a store has published in one JSON object.
 
-Pure values; ``crlcheck.publisher.publish``, ``crlcheck.publisher.operator`` and
-``crlcheck.checker.checker`` read and write them.
+A catalog is a value. ``crlcheck.publisher`` makes the next one from it, and
+``crlcheck.checker`` reads it.
 
-**Version rule.** ``format`` is an integer. A reader refuses a later one than its
-own. Members that a reader may pass over without giving a wrong answer can be
-added within a format: older versions ignore them and keep them when they
-rewrite the catalog. Anything else takes a new format.
+**Version rule.** ``format`` is an integer. A reader refuses a format later than its own.
+A member can be added within a format if a reader that ignores it gives no wrong
+answer. Older versions ignore such a member and keep it when they rewrite the catalog.
+Any other change takes a new format.
 """
 
 from __future__ import annotations
@@ -61,16 +61,16 @@ class Catalog:
     """
     One generation of the published set.
 
-    ``generation`` counts the changes since the store was empty (0, which is
-    never written). ``scopes`` has a record for each scope key; ``issuers`` are
-    the trusted issuer certificates, sorted by their DER. ``tombstones`` has what an
-    operator last did to a scope, ``denied`` the certificates denied by hand,
-    ``removed_issuers`` by fingerprint the issuers that an operator took out: none
-    of them is among ``issuers``, whoever wrote it there. ``superseded`` has images
-    that no catalog names from the time given on: a name in it is never published
-    again, so that deleting it hits nobody. ``whole_since`` is the first generation of
-    which no image has been deleted; None where an older version did not note that.
-    ``unknown`` is as in PublishedImage.
+    ``generation`` counts the changes since the store was empty (0, which is never
+    written). ``scopes`` has a record for each scope key. ``issuers`` are the trusted
+    issuer certificates, sorted by their DER. ``tombstones`` has the last change that an
+    operator made to each scope, and ``denied`` the certificates on the deny list.
+    ``removed_issuers`` has, by fingerprint, the issuers that an operator removed. None of
+    them is among ``issuers``, whoever wrote it there. ``superseded`` has the images that
+    are published no longer, with the time. A name in it is never published again, so the
+    image can be deleted safely. ``whole_since`` is the first generation of which no image
+    has been deleted, None where an older version did not note it. ``unknown`` is as in
+    PublishedImage.
     """
 
     generation: int
@@ -111,7 +111,7 @@ class Catalog:
         """
         Return the images that this or an earlier generation named.
 
-        Those that have been deleted since are not known any more: see ``whole_since``.
+        Images that have been deleted since are missing: see ``whole_since``.
         """
         found = {image.name for image in self.images() if image.since <= generation}
         gone = self.superseded.items()
@@ -146,7 +146,7 @@ class Catalog:
 
     def to_bytes(self) -> bytes:
         """
-        The canonical JSON: sorted keys, no spaces, ASCII.
+        Return the catalog as canonical JSON: sorted keys, no spaces, ASCII.
 
         Raises:
             ValueError: the generation is not positive.
@@ -183,14 +183,14 @@ class Catalog:
         self, record: ScopeRecord, issuers: Iterable[IssuerRecord], *, now: datetime
     ) -> Catalog:
         """
-        Return the next generation, with *record* in place of its scope's and
-        *issuers* added; *now* is noted for images that it replaces.
+        Return the next generation, with *record* for its scope and *issuers* added.
 
-        Of an issuer that is there already its record stays, and is completed.
+        *now* is noted for the images that it replaces. The record of an issuer that is
+        there already stays, and its missing fields are filled.
 
-        The operator's settings and unknown members of the replaced record stay:
-        they belong to the scope, not to the CRL. A reset is used up by a new
-        complete CRL.
+        The operator's settings and the unknown members of the replaced record stay,
+        because they belong to the scope and not to the CRL. A new complete CRL ends
+        a reset.
         """
         previous = self.scopes.get(record.key)
         if previous is not None:
@@ -214,7 +214,7 @@ class Catalog:
         )
 
     def lacks(self, issuers: Iterable[IssuerRecord]) -> bool:
-        """Whether *issuers* would add anything, as an issuer or to the record of one."""
+        """Whether *issuers* would add an issuer, or a field to the record of one."""
         offered = (one for one in issuers if one.fingerprint not in self.removed_issuers)
         return _merged((*self.issuers, *offered)) != self.issuers
 
@@ -232,7 +232,7 @@ class Catalog:
 
     def without_scope(self, key: str, *, now: datetime, note: str) -> Catalog:
         """
-        Return the next generation without a scope, but with the memory of it.
+        Return the next generation without a scope, and with a tombstone for it.
 
         Raises:
             ValueError: there is no such scope, or the note is too long.
@@ -246,7 +246,7 @@ class Catalog:
         """
         Return the next generation, in which a scope takes any complete CRL next.
 
-        What is published stays until that one comes.
+        The published CRL stays until that one comes.
 
         Raises:
             ValueError: there never was such a scope, or the note is too long.
@@ -268,17 +268,16 @@ class Catalog:
         publishes_no_crl: bool | None = None,
     ) -> Catalog:
         """
-        Return the next generation, with the operator's settings of an issuer
-        changed that are not None.
+        Return the next generation, with those settings of an issuer that are not None.
 
         Raises:
             ValueError: no issuer has that fingerprint.
         """
-        held = self.issuer(fingerprint)
+        record = self.issuer(fingerprint)
         changed = replace(
-            held,
-            is_anchor=held.is_anchor if is_anchor is None else is_anchor,
-            publishes_no_crl=held.publishes_no_crl
+            record,
+            is_anchor=record.is_anchor if is_anchor is None else is_anchor,
+            publishes_no_crl=record.publishes_no_crl
             if publishes_no_crl is None
             else publishes_no_crl,
         )
@@ -289,9 +288,10 @@ class Catalog:
         self, fingerprint: str, removed: RemovedIssuer, *, may_return: bool = False
     ) -> Catalog:
         """
-        Return the next generation without an issuer and the scopes of *removed*,
-        but with the memory of both; of the scopes alone where the issuer
-        *may_return* with any publication.
+        Return the next generation without an issuer and the scopes of *removed*.
+
+        It has a record of both. Where the issuer *may_return* with any publication, it has
+        one of the scopes alone.
 
         Raises:
             ValueError: no issuer has that fingerprint, or there is no such scope.
@@ -339,7 +339,7 @@ class Catalog:
         raise ValueError(f"issuer {fingerprint}: there is no such issuer in the catalog")
 
     def with_denial(self, denial: Denial) -> Catalog:
-        """Return the next generation, in which a certificate is denied; ended denials go."""
+        """Return the next generation with *denial*, and without the denials that have ended."""
         kept = [one for one in self.denied if one.key != denial.key and one.holds(denial.at)]
         return self._next(denied=(*kept, denial))
 
@@ -357,7 +357,7 @@ class Catalog:
         return self._next(denied=kept)
 
     def with_superseded(self, names: Iterable[str], *, now: datetime) -> Catalog:
-        """Return the next generation, in which images that nobody published are to be deleted."""
+        """Return the next generation, which notes images that nobody published for deletion."""
         noted = Superseded(_whole_seconds(now), 0, 0)
         fresh = {name: noted for name in names if name not in self.superseded}
         return self._next(superseded={**fresh, **self.superseded})
@@ -376,7 +376,7 @@ class Catalog:
         return [name for _, name in sorted(found)]
 
     def with_generation(self, generation: int) -> Catalog:
-        """Return the same under another, later generation, also for images that are new in it."""
+        """Return this catalog with a later generation, also in the records of its new images."""
         if generation == self.generation:
             return self
 
@@ -405,7 +405,7 @@ class Catalog:
     def _next_with_scopes(
         self, scopes: Mapping[str, ScopeRecord], *, now: datetime, **changes: Any
     ) -> Catalog:
-        """Return the next generation, with images noted that are published no longer."""
+        """Return the next generation, which notes the images that are published no longer."""
         named = {image.name for record in scopes.values() for image in record.images()}
         gone = {
             image.name: Superseded(_whole_seconds(now), image.since, self.generation)
@@ -432,9 +432,8 @@ class Catalog:
         Refuse to follow *previous* with this catalog unless it is later or the same.
 
         Raises:
-            CatalogRollbackError: the generation went backwards, or stayed
-                although the contents changed: someone put an old catalog back,
-                or wrote without comparing.
+            CatalogRollbackError: the generation went back, or stayed although the contents
+                changed. Somebody put an old catalog back, or wrote without comparing.
         """
         if self.generation < previous.generation:
             message = (
@@ -451,11 +450,11 @@ class Catalog:
 
 
 def _merged(issuers: Iterable[IssuerRecord]) -> tuple[IssuerRecord, ...]:
-    """Return *issuers* by their certificates, those of one certificate as one record."""
+    """Return *issuers* sorted, with one record for each certificate."""
     found: dict[bytes, IssuerRecord] = {}
     for one in issuers:
-        held = found.get(one.certificate)
-        found[one.certificate] = one if held is None else held.completed_by(one)
+        known = found.get(one.certificate)
+        found[one.certificate] = one if known is None else known.completed_by(one)
     return tuple(found[certificate] for certificate in sorted(found))
 
 
@@ -527,5 +526,5 @@ def _read_issuer(value: object, where: str, records: Mapping[str, object]) -> Is
     if not issuer:
         raise ValueError(f"{where}: expected a certificate, found no bytes")
     fingerprint = IssuerRecord(issuer).fingerprint
-    said = records.get(fingerprint, {})
-    return IssuerRecord.read(issuer, said, f"issuer_records.{fingerprint}")
+    members = records.get(fingerprint, {})
+    return IssuerRecord.read(issuer, members, f"issuer_records.{fingerprint}")

@@ -1,13 +1,13 @@
 """
-Compare-and-swap on the catalog: read, decide, write, and again when another came first.
+Change the catalog by compare-and-swap, and try again where another writer came first.
 
-Every writer goes through ``swap``, which keeps the generation rising even where
-the catalog itself was put back: what readers have seen must never be written
-again, for they refuse it. Three things tell of later generations: the catalog's
-own records, what this process has written, and the **mark**, a small object
-beside the catalog with the last generation written. The mark is written after
-the catalog. So it never names a generation that nobody wrote, and where a writer
-dies in between it lags behind by one until the next change.
+Every writer goes through ``swap``, which makes the generation rise even where an old
+catalog was put back. A generation that readers have seen must never be written again,
+because they refuse it. Later generations are known from three places: the records in
+the catalog, the last generation that this process has written, and the **mark**, a small
+object beside the catalog with the last generation written. The mark is written
+after the catalog. So it never names a generation that nobody wrote. Where a writer dies
+in between, it is one too low until the next change.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from crlcheck.errors import (
 from crlcheck.stores import ObjectStore
 
 MAX_SWAPS = 40
-"""How often a change is tried again after another one came first."""
+"""A change is tried this many times where others come first."""
 
 MARK_NAME = "generation.json"
 """The object with the last generation that was written."""
 
 MAX_GENERATION = 1 << 53
-"""No generation is as high: JSON readers keep integers exactly up to here."""
+"""Every generation is below this, because JSON readers keep integers exactly up to here."""
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def back_off(num_lost: int) -> None:
 
 def read_catalog(store: ObjectStore) -> tuple[Catalog, str | None]:
     """
-    Return the catalog and its etag, the empty one and None where there is none yet.
+    Return the catalog and its etag; an empty catalog and None where there is none yet.
 
     Raises:
         StoreError: it cannot be read, or the store does not answer.
@@ -64,13 +64,12 @@ def swap(
     store: ObjectStore, successor: Catalog, etag: str | None, mark: Mark | None = None
 ) -> Catalog | None:
     """
-    Replace the catalog of *etag* with *successor*; return what was written, None
-    where another catalog is there now.
+    Replace the catalog of *etag* with *successor*; return the catalog that was written.
 
-    Where later generations than that catalog's were written already, somebody
-    put an old one back: *successor* is written under a number above them all,
-    and a warning says so. *mark* is what ``read_mark`` gave: where *successor* has the
-    time of the swap in it, that is read before.
+    Return None where another catalog is there now. Where later generations were written
+    already, somebody put an old catalog back. Then *successor* is written with a
+    generation above them all, and a warning is logged. *mark* is the result of
+    ``read_mark``. A caller that has the time of the swap in *successor* reads it before.
 
     Raises:
         StoreUnavailableError: the store does not answer.
@@ -82,7 +81,7 @@ def swap(
         store.write(CATALOG_NAME, written.to_bytes(), if_match=etag, if_absent=etag is None)
     except PreconditionFailedError:
         return None
-    # Not before: another writer's mark may have been the later one.
+    # Warn only after the write. Where it fails, another writer wrote the later generation.
     if written.generation != successor.generation:
         before = successor.generation - 1
         _log.warning(
@@ -100,8 +99,9 @@ def swap(
 
 def write_copy(store: ObjectStore, catalog: Catalog, body: bytes, etag: str | None) -> bool:
     """
-    Replace the catalog of *etag* with that of another store, byte for byte; False
-    where another one is there now.
+    Replace the catalog of *etag* with that of another store, byte for byte.
+
+    Return False where another catalog is there now.
 
     Raises:
         CatalogRollbackError: a later generation was written here already.
@@ -127,10 +127,10 @@ def change_catalog(
     store: ObjectStore, what: str, change: Callable[[Catalog], Catalog | None]
 ) -> Catalog:
     """
-    Replace the catalog with what *change* makes of it, None for no change; return the new one.
+    Replace the catalog with the result of *change*; return the new catalog.
 
-    *change* is called again on the catalog that came first, if one did. *what*
-    names the change in messages.
+    *change* returns None for no change. Where another writer came first, it is called
+    again on that writer's catalog. *what* names the change in messages.
 
     Raises:
         FileNotFoundError: there is no catalog.
@@ -158,7 +158,7 @@ def change_catalog(
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """The last generation that was written, 0 where nothing tells; with the object's etag."""
+    """The last generation that was written, 0 if unknown, and the etag of the mark object."""
 
     generation: int
     etag: str | None
@@ -166,7 +166,7 @@ class Mark:
 
 def read_mark(store: ObjectStore) -> Mark:
     """
-    Return the last generation that was written to *store*, as far as the mark tells.
+    Return the last generation that was written to *store*, going by the mark.
 
     Raises:
         StoreError: the store does not answer.
@@ -182,13 +182,13 @@ def read_mark(store: ObjectStore) -> Mark:
             raise ValueError(f"{MARK_NAME}: found a generation that no catalog has")
         return Mark(generation, stored.etag)
     except (ValueError, RecursionError) as error:
-        # It only ever helps, so a broken one must not keep anything from being published.
+        # The mark only helps, so a broken one must not stop a publication.
         _log.warning("%s/%s cannot be read and is replaced: %s", store.url, MARK_NAME, error)
         return Mark(0, stored.etag)
 
 
 def _note_written(store: ObjectStore, mark: Mark, generation: int) -> None:
-    """Remember that *generation* was written; where that fails the next writer makes up for it."""
+    """Write the mark for *generation*; where that fails, the next writer mends it."""
     _WRITTEN.note(store, generation)
     body = canonical_json({"generation": generation})
     try:

@@ -75,7 +75,7 @@ def points_text(points: Sequence[DistributionPoint]) -> str:
 
 
 def scope_text(metadata: ImageMetadata) -> str:
-    """Return as part of a sentence which certificates of its issuer a CRL is for."""
+    """Return as part of a sentence which certificates of its issuer a CRL covers."""
     if metadata.is_delta:
         return "certificates of the complete CRL that it belongs to"
     der = metadata.issuing_distribution_point
@@ -83,7 +83,7 @@ def scope_text(metadata: ImageMetadata) -> str:
     if der is None:
         return "all certificates"
     if idp is None:
-        return f"what cannot be read ({_clipped(der.hex())})"
+        return f"an extension that cannot be read ({_clipped(der.hex())})"
     return _listed([*_point_names(idp.point), *restriction_texts(idp)]) or "all certificates"
 
 
@@ -95,7 +95,7 @@ def names_point(metadata: ImageMetadata) -> bool:
 
 
 def restriction_texts(idp: IssuingDistributionPoint) -> list[str]:
-    """Return to which of its issuer's certificates a CRL is restricted, apart from names."""
+    """Return the restrictions of a CRL to some of its issuer's certificates, except names."""
     restrictions = {
         "user certificates only": idp.only_contains_user_certs,
         "CA certificates only": idp.only_contains_ca_certs,

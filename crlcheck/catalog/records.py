@@ -1,7 +1,8 @@
 """
-What a catalog is made of: images, the record of each scope and of each trusted
-issuer, what an operator did to them, and certificates denied by hand. Values
-with their JSON.
+Read and write the records in a catalog, each a value with its JSON members.
+
+They are the published images, the scopes, the trusted issuers, an operator's changes to
+both, and the certificates on the deny list.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ from crlcheck.times import time_text
 from crlcheck.types import ImageMetadata
 
 IMAGE_PREFIX = "images/"
-"""What the name of every image in a store begins with."""
+"""The name of every image in a store begins with this."""
 
 MAX_NOTE = 500
 """Characters of the longest note that an operator may leave."""
 
 
 MAX_EARLIER_SOURCES = 2
-"""How many sources of earlier CRLs a scope remembers."""
+"""A scope's record keeps the sources of this many earlier CRLs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +39,13 @@ class PublishedImage:
     """
     An image in the store.
 
-    ``name`` is its object name, ``digest`` the hex digest that authenticates
-    it, ``size`` its octets, ``metadata`` what its header must say. ``since`` is
-    the first generation of the catalog that named it, 0 before. ``unknown`` and
-    ``unknown_metadata`` are JSON members of a later version, kept.
+    ``name`` is its object name, ``digest`` the hex digest that authenticates it, ``size``
+    its size in bytes, and ``metadata`` the metadata that its header must have. ``since``
+    is the first generation of the catalog that named it, 0 before. ``unknown`` and
+    ``unknown_metadata`` are JSON members of a later version, which are kept.
 
     Raises:
-        ValueError: a field is not what it should be.
+        ValueError: a field has a value that is not allowed.
     """
 
     name: str
@@ -81,10 +82,10 @@ class PublishedImage:
         digest = take(members, "digest", str, where)
         size = take(members, "size", int, where)
         since = typed(members.pop("since", 0), int, f"{where}.since")
-        said = take(members, "metadata", dict, where)
+        stated = take(members, "metadata", dict, where)
         try:
-            metadata = metadata_from_json(said)
-            rest = {name: said[name] for name in said.keys() - METADATA_MEMBERS}
+            metadata = metadata_from_json(stated)
+            rest = {name: stated[name] for name in stated.keys() - METADATA_MEMBERS}
             return cls(name, digest, size, metadata, since, members, rest)
         except (ValueError, CorruptIndexError) as error:
             raise ValueError(f"{where}: {error}") from error
@@ -93,17 +94,17 @@ class PublishedImage:
 @dataclass(frozen=True, slots=True)
 class ScopeRecord:
     """
-    What is published for one scope: a complete CRL's image, maybe a delta's.
+    The published images of one scope: a complete CRL's, and a delta CRL's if there is one.
 
-    ``key`` is the scope of both (``ImageMetadata.scope``), ``source`` says where
-    the base CRL came from. ``unknown`` is as in PublishedImage.
-    ``covers_no_distribution_point`` is the operator's: although the CRL names a
-    distribution point, it speaks for certificates without any.
-    ``earlier_sources`` are those of the last complete CRLs before this one.
+    ``key`` is the scope of both (``ImageMetadata.scope``). ``source`` names the place that
+    the complete CRL came from, ``earlier_sources`` those of the last complete CRLs before
+    it. ``covers_no_distribution_point`` is an operator's setting: the CRL covers
+    certificates without a distribution point although it names one. ``unknown`` is as
+    in PublishedImage.
 
     Raises:
-        ValueError: an image is of another scope, or in the other's role, or the
-            delta does not fit the base.
+        ValueError: an image is of another scope or of the other kind, or the delta CRL
+            does not fit the complete CRL.
     """
 
     key: str
@@ -140,7 +141,7 @@ class ScopeRecord:
             yield self.delta
 
     def published_in(self, generation: int) -> ScopeRecord:
-        """Return the record with that generation noted for images that are new in it."""
+        """Return the record with *generation* as ``since`` of the images that are new."""
 
         def noted(image: PublishedImage) -> PublishedImage:
             return image if image.since else replace(image, since=generation)
@@ -149,7 +150,7 @@ class ScopeRecord:
         return replace(self, base=noted(self.base), delta=delta)
 
     def names(self, image: PublishedImage) -> bool:
-        """Whether *image* is one of them, by the name that no other image ever has."""
+        """Whether *image* is one of the images, by its name, which no other image ever has."""
         return image.name in (one.name for one in self.images())
 
     def members(self) -> dict[str, Any]:
@@ -190,10 +191,10 @@ class ScopeRecord:
 
 def delta_fits(delta: ImageMetadata, base: ImageMetadata) -> bool:
     """
-    Whether a delta CRL may lie beside a complete CRL of its scope.
+    Whether a delta CRL and a complete CRL of one scope may be combined (RFC 5280 5.2.4).
 
-    RFC 5280 5.2.4: its BaseCRLNumber is not above the number of the complete
-    CRL, which is below its own.
+    The number of the complete CRL must not be below the delta's BaseCRLNumber, and must
+    be below the delta's own number.
     """
     if delta.base_crl_number is None or delta.crl_number is None:
         return False
@@ -205,9 +206,9 @@ def delta_fits(delta: ImageMetadata, base: ImageMetadata) -> bool:
 @dataclass(frozen=True, slots=True)
 class Superseded:
     """
-    Since when no catalog names an image, and the first and last generation that did.
+    The time when an image was superseded, and the first and last generation that named it.
 
-    Both are 0 for an image that nobody ever published.
+    Both generations are 0 for an image that nobody ever published.
     """
 
     at: datetime
@@ -224,7 +225,7 @@ class Superseded:
         where = f"superseded.{name}"
         check_name(name)
         if not name.startswith(IMAGE_PREFIX):
-            # What is listed here gets deleted: a stray name must not reach anything else.
+            # Every object that is listed here gets deleted, so it must be an image.
             raise ValueError(f"{where}: expected the name of an image")
         members = members_of(value, where)
         first, last = (take(members, name, int, where) for name in ("first", "last"))
@@ -234,18 +235,18 @@ class Superseded:
 @dataclass(frozen=True, slots=True)
 class IssuerRecord:
     """
-    A trusted issuer certificate, and what is known of it.
+    A trusted issuer certificate, with its source and the operator's settings.
 
-    ``certificate`` is its DER. ``added_at`` and ``added_by`` tell when and by
-    what it came into the catalog; None where it came before that was noted, and
-    whoever brings it then is taken for who did. ``self_signed`` tells whether its
-    signature holds under its own key: decided when it was published, None where
-    nobody could (an algorithm that is not supported, or an older writer), so that
-    names and key ids must do.
+    ``certificate`` is its DER. ``added_at`` and ``added_by`` are the time when it was added
+    and the source. Older versions did not note these. Then ``added_at`` is None,
+    and the next publication with the certificate counts as the source. ``self_signed`` is
+    whether its own key signed it. The publisher verifies that. It is None where that was
+    not possible (an algorithm that is not supported, or an older version), and then
+    names and key ids decide.
 
-    The operator's settings: at an ``is_anchor`` paths end;
-    ``publishes_no_crl`` lets certificates pass for which no CRL of this issuer
-    speaks. ``unknown`` is as in PublishedImage.
+    The operator's settings: paths end at a certificate that ``is_anchor``. With
+    ``publishes_no_crl``, certificates of this issuer that no CRL covers pass.
+    ``unknown`` is as in PublishedImage.
     """
 
     certificate: bytes = field(repr=False)
@@ -262,7 +263,7 @@ class IssuerRecord:
         return hashlib.sha256(self.certificate).hexdigest()
 
     def completed_by(self, other: IssuerRecord) -> IssuerRecord:
-        """Return this record with what only *other*, of the same certificate, knows."""
+        """Return this record with missing fields from *other*, of the same certificate."""
         found = other.self_signed if self.self_signed is None else self.self_signed
         added_by = self.added_by or other.added_by
         if (found, added_by) == (self.self_signed, self.added_by):
@@ -270,7 +271,7 @@ class IssuerRecord:
         return replace(self, self_signed=found, added_by=added_by)
 
     def members(self) -> dict[str, Any]:
-        """Return the JSON members beside the certificate, without those that say nothing."""
+        """Return the JSON members beside the certificate, without those that have no value."""
         members: dict[str, Any] = {
             "added_at": time_text(self.added_at),
             "added_by": self.added_by or None,
@@ -307,10 +308,10 @@ class IssuerRecord:
 @dataclass(frozen=True, slots=True)
 class RemovedIssuer:
     """
-    The memory of an issuer certificate that an operator took out of the catalog.
+    The record of an issuer certificate that an operator removed.
 
-    While it is there, no publication brings the certificate back. ``subject`` is
-    its whole Name as DER, ``scopes`` are those that went with it.
+    While the catalog has it, no publication adds the certificate again. ``subject`` is its
+    whole Name as DER, ``scopes`` are the scopes that were removed with it.
     """
 
     at: datetime
@@ -347,7 +348,7 @@ class RemovedIssuer:
 
 
 class ScopeAction(enum.Enum):
-    """What an operator can do to a scope by name."""
+    """An operator's change of a scope."""
 
     REMOVED = "removed"
     RESET = "reset"
@@ -356,13 +357,13 @@ class ScopeAction(enum.Enum):
 @dataclass(frozen=True, slots=True)
 class Tombstone:
     """
-    The last thing that an operator did to a scope, and what was published then.
+    The last change that an operator made to a scope, with the CRLs published then.
 
-    ``base`` and ``delta`` say of which CRLs: they stay the memory by which an
-    older CRL is known after the scope was removed. ``accepts_any`` tells that
-    the scope's next complete CRL need not be newer; it is used up by that CRL.
-    ``accepts_same`` tells that the scope went with its issuer: once that is trusted
-    again, the very same complete CRL may come back, where no delta lay beside it.
+    ``base`` and ``delta`` are the metadata of those CRLs. A removed scope accepts no CRL
+    that is older. With ``accepts_any`` the scope's next complete CRL need not be
+    newer, and that CRL ends the permission. With ``accepts_same`` the scope was removed
+    with its issuer. Once the issuer is trusted again, the same complete CRL is accepted
+    if there was no delta CRL beside it.
     """
 
     action: ScopeAction
@@ -414,22 +415,22 @@ class Tombstone:
             raise ValueError(f"{where}: {error}") from error
 
 
-# Of the longest serial number, as the catalog has it.
+# The catalog has no serial number with more hex digits.
 _MAX_SERIAL_DIGITS = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Denial:
     """
-    A certificate that an operator denies by hand, before its CA publishes that it is revoked.
+    A certificate on the deny list, where an operator put it before its CA revokes it.
 
-    It is named by its issuer's DER Name, in whatever spelling, and its serial
-    number; ``at`` is when it was denied, ``until`` when that ends (None: never).
+    ``issuer`` is its issuer's DER Name, in any spelling. ``at`` is the time when it was
+    denied, ``until`` the time when that ends (None: never).
 
     Raises:
         ValueError: the note is too long, the denial ends before it begins, or the
             serial number is longer than any that is read.
-        TypeError: the serial number is none.
+        TypeError: the serial number is not an int.
     """
 
     issuer: bytes
@@ -452,7 +453,7 @@ class Denial:
 
     @property
     def key(self) -> tuple[bytes, int]:
-        """What certificates are matched by: the canonical issuer and the serial number."""
+        """The canonical issuer and the serial number, by which certificates are found."""
         return name_key(self.issuer), self.serial_number
 
     def holds(self, now: datetime) -> bool:
