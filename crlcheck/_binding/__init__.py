@@ -1,8 +1,8 @@
 """
-The one place that touches the compiled module ``crlcheck._native``.
+Call the compiled module ``crlcheck._native``, which no other package imports.
 
-Everything here takes and returns plain Python values, and every status of the
-native core becomes an exception of ``crlcheck.errors``.
+All functions take and return Python values. Every error status of the native core becomes
+an exception of ``crlcheck.errors``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Certificates and distribution points."""
+"""Parse certificates and distribution points."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opened images."""
+"""Open images and look serial numbers up in them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_SERIAL: int = lib.CRLCHECK_MAX_SERIAL
 
 @dataclass(frozen=True, slots=True)
 class ImageLayout:
-    """Where the parts of an image lie, in octets."""
+    """The offsets and sizes of the parts of an image, in bytes."""
 
     header_size: int
     page_table_offset: int

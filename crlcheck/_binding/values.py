@@ -1,4 +1,4 @@
-"""C values as Python values, and native errors as exceptions."""
+"""Convert C values to Python values, and native errors to exceptions."""
 
 from __future__ import annotations
 

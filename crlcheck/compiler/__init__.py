@@ -1,1 +1,1 @@
-"""From a CRL to its image."""
+"""Verify a CRL and compile it into an image."""

@@ -1,4 +1,4 @@
-"""Writes roaring bitmaps, which the native core reads where they lie."""
+"""Serialize roaring bitmaps, which the native core reads in place."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ def serialize_bitmap(members: array[int]) -> bytes:
     """
     Return the portable 64-bit serialization of a roaring bitmap of *members*.
 
-    Optimised for runs, so that it depends on the members alone.
+    It is optimised for runs, so the same members always give the same bytes.
     """
     # Only here: few CRLs need it, and reading an image never does.
     from pyroaring import BitMap64

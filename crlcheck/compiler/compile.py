@@ -1,6 +1,7 @@
 """
-From a CRL to its image: verified, in one pass over the source, and written only
-when complete.
+Verify a CRL and compile it into an image, in one pass over the source.
+
+The image gets its name only when it is complete.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class CompiledImage:
 
     @property
     def metadata(self) -> ImageMetadata:
-        """What the image says of the CRL."""
+        """The metadata of the CRL in the image."""
         return self.report.metadata
 
     @property
@@ -70,8 +71,8 @@ def compile_crl(
 
     Args:
         source: a path, the bytes, or a binary file; DER, or PEM with one CRL.
-        output: where the image goes, replacing what is there at once and only
-            when complete; None to get it as ``report.image``.
+        output: the path of the image. A file that is there is replaced in one step, once
+            the image is complete. None to get the image as ``report.image``.
         issuer: trusted certificates; the one whose name and key verify is used.
         fsync: make sure the image is on the disk before it gets its name.
         options: see ``CompileOptions``.
@@ -80,7 +81,7 @@ def compile_crl(
         MalformedCrlError: not a DER CertificateList, with rule and offset.
         UnsupportedCrlError: a feature, algorithm or size outside what is accepted.
         CrlSignatureError: no certificate given verifies it.
-        CertificateError: *issuer* holds something else than certificates.
+        CertificateError: *issuer* holds something that is not a certificate.
         OSError: from reading or writing; nothing is left at *output*.
     """
     issuers = load_certificates(issuer)

@@ -1,5 +1,5 @@
 """
-A CRL on its way from source to image.
+Read, verify and write a CRL on two threads.
 
 One thread parses a chunk and keeps its entries, while a second hashes the same
 chunk for the signature and reads the next. Both sort. Then the first packs the image,
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
     from crlcheck.x509.signatures import TbsVerifier
 
 DEFAULT_MAX_SOURCE_SIZE = 1 << 30
-"""Octets of the largest source taken unless more is allowed."""
+"""Bytes of the largest source that is accepted unless more is allowed."""
 
 _PIECE_SIZE = 1 << 20
-# One chunk being read, one being hashed, one being parsed; so with pieces.
+# One chunk is being read, one hashed and one parsed. The same holds for pieces of the image.
 _NUM_BUFFERS = 3
 
 Chunk = bytes | memoryview
 
 Sink = Callable[[int, Chunk], None]
 """
-Takes octets of an image, in any order: their offset, and the octets themselves, which
-it does not keep. Several threads may call it at once.
+Takes pieces of an image in any order: the offset of a piece and its bytes, which it does
+not keep. Several threads may call it at once.
 """
 
 
@@ -68,7 +68,7 @@ class CompileOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """``CompileOptions`` with the defaults of those that were not given."""
+    """``CompileOptions`` with the defaults for the options that were not given."""
 
     attributes: bool = True
     max_source_size: int = DEFAULT_MAX_SOURCE_SIZE
@@ -84,7 +84,7 @@ def read_crl(
     source: CrlSource, issuers: tuple[CertificateFacts, ...] | None, options: Options
 ) -> Iterator[VerifiedCrl]:
     """
-    Parse *source* and verify it against *issuers*, or not at all where None.
+    Parse *source* and verify it against *issuers*; None verifies nothing.
 
     Raises:
         CrlError: the CRL is refused.
@@ -99,7 +99,7 @@ def read_crl(
 
 
 class VerifiedCrl:
-    """A CRL that holds, its entries in order, ready to be written as an image."""
+    """A verified CRL with its entries in order, ready to be written as an image."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class VerifiedCrl:
 
     def write(self, sink: Sink) -> CompileReport:
         """
-        Give the image to *sink*, the header last; whatever it raises ends that.
+        Give the image to *sink*, the header last. An exception of *sink* ends the writing.
         """
         image = self._entries.start_image(metadata_to_bytes(self.metadata), serialize_bitmap)
         pending: deque[tuple[Call[bytes], bytearray]] = deque()
@@ -145,12 +145,12 @@ class VerifiedCrl:
 
 
 def _free_buffers(pending: deque[tuple[Call[bytes], bytearray]]) -> Iterator[bytearray]:
-    """Yield buffers for pieces of the body, as the calls that use them end."""
+    """Yield buffers for pieces of the body, each once the call that used it has ended."""
     while True:
         if len(pending) < _NUM_BUFFERS:
             yield bytearray(_PIECE_SIZE)
             continue
-        # Where the worker lags behind, the last piece is written here meanwhile.
+        # Where the worker lags behind, this thread writes the last piece.
         call, buffer = pending.popleft() if pending[0][0].done else pending.pop()
         call.result_here()
         yield buffer
@@ -190,7 +190,7 @@ class _Reading:
         self._hashing: deque[Call[None]] = deque()
 
     def close(self) -> None:
-        """Give up what the hash keeps, after the worker is done with it."""
+        """Release what the hash keeps, once the worker is done with it."""
         self._worker.close()
         if self._hash is not None:
             self._hash.close()
@@ -201,20 +201,20 @@ class _Reading:
         early: list[tuple[int, bytes]] = []
         chunks = self._source.chunks()
         following = self._worker.submit(next, chunks, None)
-        # A worker that lags behind has not begun to read: then it is done here.
+        # Where the worker lags behind and has not begun to read, this thread reads.
         while (chunk := following.result_here()) is not None:
             following = self._worker.submit(next, chunks, None)
             if self._hash is not None:
                 self._hash_tbs(offset, chunk)
                 self._parser.feed(chunk)
             else:
-                # Which hash to use stands in the CRL itself, mostly in this chunk.
+                # The CRL itself names the hash, mostly in this chunk.
                 self._parser.feed(chunk)
                 early.append((offset, bytes(chunk)))
                 if self._parser.have_header:
                     self._hash = self._make_hash(self._parser.fields)
-                    for chunk_offset, octets in early:
-                        self._hash_tbs(chunk_offset, octets)
+                    for chunk_offset, piece in early:
+                        self._hash_tbs(chunk_offset, piece)
                     early.clear()
             offset += len(chunk)
         crl = self._parser.finish()
@@ -223,7 +223,7 @@ class _Reading:
         return crl
 
     def verified(self, crl: ParsedCrl) -> VerifiedCrl:
-        """Check what can be checked only now, the signature above all."""
+        """Verify the signature of a parsed CRL, and check it against the options."""
         fields = crl.fields
         assert self._hash is not None, "a finished CRL has a header"
         if self._options.require_next_update and fields.next_update is None:
@@ -260,7 +260,7 @@ class _Reading:
         return TbsVerifier(scheme, candidates, min_rsa_bits=min_rsa_bits)
 
     def _hash_tbs(self, offset: int, chunk: Chunk) -> None:
-        """Hash what of *chunk*, at *offset* of the source, belongs to the signed bytes."""
+        """Hash the signed bytes in *chunk*, which is at *offset* of the source."""
         assert self._hash is not None
         tbs_offset, tbs_size = self._parser.tbs_span
         start = max(tbs_offset - offset, 0)
@@ -268,7 +268,7 @@ class _Reading:
         if start < end:
             span = memoryview(chunk)[start:end]
             self._hashing.append(self._worker.submit(self._hash.update, span))
-            # The next chunk goes where that before the last one lies.
+            # The next chunk overwrites the one before the last.
             while len(self._hashing) >= _NUM_BUFFERS:
                 self._hashing.popleft().result()
 
@@ -313,7 +313,7 @@ class _Reading:
 
 
 def _algorithm(identifier: bytes) -> tuple[str, bool]:
-    """Name a signature algorithm, and say whether its hash is weak."""
+    """Return the name of a signature algorithm, and whether its hash is weak."""
     try:
         scheme = signature_scheme(identifier, allow_sha1=True)
     except UnsupportedCrlError:  # in a CRL that nobody verified

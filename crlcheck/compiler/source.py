@@ -1,5 +1,5 @@
 """
-The octets of a CRL in chunks, from a path, a buffer or a binary file, DER or PEM.
+Read a CRL in chunks, from a path, a buffer or a binary file, in DER or PEM.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Protocol, runtime_checkable
 from crlcheck.encoding.pem import CRL, PemDecoder, PemSplitter, looks_like_pem
 from crlcheck.errors import CrlError, MalformedCrlError, UnsupportedCrlError
 
-# Large enough that handing a chunk to another thread costs nothing beside
-# hashing it, small enough that it is still in the cache when it is parsed.
+# Large enough that to hand a chunk to another thread costs little beside hashing it, and
+# small enough that it is still in the cache when it is parsed.
 CHUNK_SIZE = 1 << 19
 
 DEFAULT_MAX_CRLS = 100
-"""CRLs of the longest file taken unless more are allowed."""
+"""A file may have this many CRLs unless more are allowed."""
 
-# Octets that tell text from DER.
+# This many bytes tell text from DER.
 _PREFIX_SIZE = 64
 
 
@@ -41,7 +41,7 @@ class SourceReader:
     """
     Reads a source once, from start to end.
 
-    ``size`` counts the octets taken from the source so far, PEM as it stands.
+    ``size`` is the number of bytes read from the source so far; of PEM, before decoding.
     """
 
     def __init__(self, source: CrlSource, *, num_buffers: int, max_size: int) -> None:
@@ -53,7 +53,7 @@ class SourceReader:
 
     def chunks(self) -> Iterator[bytes | memoryview]:
         """
-        Yield the DER octets. A chunk holds until ``num_buffers`` later ones came.
+        Yield the DER in chunks. A chunk is overwritten ``num_buffers`` chunks later.
 
         Raises:
             MalformedCrlError: PEM that is broken or has several CRLs.
@@ -133,12 +133,12 @@ def split_crls(
     """
     Yield each CRL of a binary file as a file of its own: one, or for PEM as many as it has.
 
-    They are read from *source* one after the other as it arrives, and each only
-    until the next is asked for. *max_size* is how many bytes *source* may have, and
-    *max_crls* how many CRLs, 0 for any: each costs a look at the store, however short
-    it is. What is wrong with a PEM file is raised by reading the CRL that it
-    concerns, as MalformedCrlError; too large a file, and the first CRL too many, as
-    UnsupportedCrlError.
+    They are read one after the other while *source* arrives. Each can be read only until
+    the next is asked for. *max_size* is how many bytes *source* may have, and *max_crls*
+    how many CRLs, 0 for any. CRLs are limited because each costs a read of the
+    store, however short it is. An error in a PEM file is raised by reading the CRL that
+    it concerns, as MalformedCrlError. A file that is too large, and the first CRL too
+    many, raise UnsupportedCrlError in the same way.
     """
     first = b""
     while len(first) < _PREFIX_SIZE and (chunk := source.read(CHUNK_SIZE)):
@@ -157,7 +157,7 @@ def split_crls(
 
 
 class _Resumed:
-    """A file of which the first octets have been read already."""
+    """A file whose first bytes have been read already."""
 
     def __init__(self, first: bytes, rest: BinaryReader) -> None:
         self._first = first
@@ -171,7 +171,7 @@ class _Resumed:
 
 
 class _TooMany:
-    """In place of the CRLs that a file has too many."""
+    """Stands for the first CRL above the limit: reading it raises the error."""
 
     def __init__(self, allowed: int) -> None:
         self._allowed = allowed
@@ -221,21 +221,21 @@ class _PemBlocks:
         while not self._pieces and not self._ended:
             self._fill()
         if self._pieces and self._pieces[0][0] == number:
-            _, octets = self._pieces.popleft()
-            if len(octets) > size:
-                self._pieces.appendleft((number, octets[size:]))
-            return octets[:size]
+            _, piece = self._pieces.popleft()
+            if len(piece) > size:
+                self._pieces.appendleft((number, piece[size:]))
+            return piece[:size]
         if not self._pieces and self._error is not None and self._broken == number:
             raise self._error
         return b""
 
     @property
     def _broken(self) -> int:
-        """The number of the CRL that the error concerns: what was done before it holds."""
+        """The number of the CRL that the error concerns. The CRLs before it are valid."""
         return self._splitter.next_block
 
     def _fill(self) -> None:
-        """Take the next chunk, and remember what is wrong with it for whom it concerns."""
+        """Read the next chunk; keep its error for the CRL that the error concerns."""
         chunk = self._source.read(CHUNK_SIZE)
         self._size += len(chunk or b"")
         try:

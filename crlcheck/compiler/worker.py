@@ -1,5 +1,5 @@
 """
-A second thread for work that a first one shares, where there is a core for it.
+Make calls on a second thread, where there is a core for it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Arguments = TypeVarTuple("Arguments")
 
 
 class Call(Generic[Result]):
-    """A call that a worker makes soon, or has made."""
+    """A call that was submitted to a worker."""
 
     def __init__(self, make: Callable[[], Result], executor: ThreadPoolExecutor | None) -> None:
         self._make = make
@@ -30,7 +30,7 @@ class Call(Generic[Result]):
         return self._future.done()
 
     def result(self) -> Result:
-        """Wait for the call; what it raised is raised here."""
+        """Wait for the call and return its result; raise its exception."""
         return self._future.result()
 
     def result_here(self) -> Result:

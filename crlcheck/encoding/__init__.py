@@ -1,1 +1,1 @@
-"""Between bytes and text: DER, names, serial numbers, PEM and strict JSON."""
+"""Read and write DER, names, serial numbers, PEM and JSON."""

@@ -1,4 +1,4 @@
-"""Find the elements of DER that a parser has read before: without checks of its own."""
+"""Find elements in DER that a parser has checked before."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ def contents_at(octets: bytes, offset: int) -> tuple[int, int]:
     """
     Return where the contents of the element at *offset* start and end.
 
-    X.690 8.1.3. Bounds are not checked: the certificate parser has read all that
-    this is asked about.
+    X.690 8.1.3. Bounds are not checked, because the certificate parser has checked them.
     """
     length = octets[offset + 1]
     start = offset + 2

@@ -1,8 +1,8 @@
 """
-X.501 Names: the canonical form that decides whether two match, and their text.
+Compare X.501 Names by their canonical form, and write them as text.
 
-RFC 5280 7.1 compares the strings of a Name by what they say, not by their type,
-case or spacing. The canonical form turns that into comparing octets.
+RFC 5280 7.1 compares the strings of two Names without regard to their type, case and
+spacing. Two Names match if and only if their canonical forms are the same octets.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-PEM (RFC 7468) in one pass, from bytes or from a stream: the one reader of it.
+Read PEM (RFC 7468) in one pass, from bytes or from a stream.
 
 Text before, between and after the blocks is allowed, as OpenSSL writes it with
 ``-text``, and a byte order mark at the very start. The rule for the rest:

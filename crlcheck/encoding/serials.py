@@ -1,5 +1,5 @@
 """
-Serial numbers between their three forms: ``int``, canonical octets, text.
+Convert serial numbers between ``int``, canonical octets and text.
 
 The canonical octets are the contents of a DER INTEGER: two's complement, big
 endian, as few octets as the value needs (X.690 8.3). So 255 is ``00ff`` and -1

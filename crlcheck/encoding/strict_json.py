@@ -1,7 +1,7 @@
 """
-Read JSON strictly: what is missing, ambiguous or of another kind is refused by name.
+Read JSON strictly: refuse members that are missing, ambiguous or of another type.
 
-Times are text in JSON; how they look there is how they look everywhere.
+The error names the member. Times are text in JSON, in the form that they have everywhere.
 """
 
 from __future__ import annotations

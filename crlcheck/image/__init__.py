@@ -1,1 +1,1 @@
-"""The .crlx file: what it says of itself, looking serial numbers up, and comparing two."""
+"""Read .crlx images: their metadata, their entries, and the difference of two."""

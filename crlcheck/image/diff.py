@@ -1,4 +1,4 @@
-"""What one CRL lists as revoked and another does not, each with the delta beside it."""
+"""Find the revocations in one CRL that another lacks, each with its delta CRL."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _Key = tuple[bytes, int]
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a complete CRL and the delta beside it revoke together; both stay the caller's."""
+    """The revocations of a complete CRL and its delta CRL together; the caller closes both."""
 
     base: RevocationIndex | None
     delta: RevocationIndex | None = None
@@ -31,7 +31,7 @@ class Listing:
         object.__setattr__(self, "_changed", changed)
 
     def find(self, entry: RevokedEntry) -> RevokedEntry | None:
-        """Return what revokes the certificate of *entry*, if anything does."""
+        """Return the entry that revokes the certificate of *entry*, None where none does."""
         key = _key(entry)
         return self._changed[key] if key in self._changed else self._in_base(entry)
 
@@ -70,7 +70,7 @@ def entries_missing(listing: Listing, other: Listing) -> Iterator[RevokedEntry]:
     """
     Yield the entries of *listing* that *other* does not revoke.
 
-    Only what the complete CRLs differ in, or a delta names, is looked at.
+    Only entries that one of the complete CRLs lacks, or that are in a delta, are read.
 
     Raises:
         IndexClosedError: an index was closed.
@@ -90,12 +90,11 @@ def entries_missing(listing: Listing, other: Listing) -> Iterator[RevokedEntry]:
 @dataclass(frozen=True, slots=True)
 class Difference:
     """
-    How many certificates two listings differ in.
+    The numbers of certificates in which two listings differ.
 
-    ``num_lifted_recently`` are those of ``num_lifted`` that had been revoked
-    since *recently*, for good and not on hold. ``num_late`` are those of
-    ``num_newly_revoked`` that had been revoked before *previous* already, so
-    that whoever made the listing before did not know of them.
+    ``num_lifted_recently`` are those of ``num_lifted`` that had been revoked since
+    *recently*, and not only put on hold. ``num_late`` are those of ``num_newly_revoked``
+    that had been revoked before *previous*, so the listing before should have had them.
     """
 
     num_newly_revoked: int
@@ -107,7 +106,7 @@ class Difference:
 def compare(
     before: Listing, after: Listing, *, recently: datetime, previous: datetime
 ) -> Difference:
-    """Count what is new in *after*, and what of *before* it does not revoke any more."""
+    """Count the new revocations in *after*, and those of *before* that it has no more."""
     num_new = num_late = num_lifted = num_recent = 0
     for entry in entries_missing(after, before):
         num_new += 1
@@ -123,8 +122,8 @@ def revokes_more(listing: Listing, other: Listing) -> bool:
     """Whether *listing* revokes anything that *other* does not, or has only on hold."""
     if next(entries_missing(listing, other), None) is not None:
         return True
-    held = (entry for entry in other.entries() if _is_hold(entry))
-    return any(not _is_hold(found) for entry in held if (found := listing.find(entry)) is not None)
+    holds = (entry for entry in other.entries() if _is_hold(entry))
+    return any(not _is_hold(found) for entry in holds if (found := listing.find(entry)) is not None)
 
 
 def _is_hold(entry: RevokedEntry | None) -> bool:

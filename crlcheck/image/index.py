@@ -1,8 +1,8 @@
 """
-An image opened for lookups: membership, entries, batches.
+Open an image and look serial numbers up in it, one by one or in batches.
 
-An index answers whether a serial number is listed. Whether that decides anything
-about a certificate (issuer, scope, time) is the checker's business.
+An index answers whether a serial number is listed. The checker decides what that means
+for a certificate, by its issuer, scope and time.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from crlcheck.errors import CorruptIndexError, IndexClosedError
 from crlcheck.image.metadata import metadata_from_bytes
 from crlcheck.types import ReasonCode, RevokedEntry
 
-# Serials that are compared at once.
+# This many serials are compared at once.
 _ROWS = 8192
 
 ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | mmap.mmap
@@ -44,15 +44,14 @@ def open_index(source: ImageSource, verify: bool = True) -> RevocationIndex:
     """
     Open an image.
 
-    With *verify* every page is compared with its digest, so that an index with
-    a single flipped bit is refused; without, only the structure is checked: a
-    damaged image may then answer wrongly, but never crash.
+    With *verify* every page is compared with its digest, so an image with a single flipped
+    bit is refused. Without it only the structure is checked. Then a damaged image may
+    answer wrongly, but never crash.
 
-    A path is mapped, not read, which takes less than a millisecond at any size.
-    The file is the caller's to keep: it is replaced by rename only. One that is
-    overwritten in place changes the answers of an index that is open, and one
-    that is truncated ends the process by SIGBUS. Where others may do that, give
-    the contents instead: ``open_index(Path(name).read_bytes())``.
+    A path is mapped and not read, which takes less than a millisecond at any size. The
+    file must be replaced by rename only. If it is overwritten in place, the answers of an
+    open index change. If it is truncated, the process ends by SIGBUS. Where others
+    may do that, give the contents: ``open_index(Path(name).read_bytes())``.
 
     Raises:
         CorruptIndexError: the image contradicts itself or its digests.
@@ -79,12 +78,12 @@ def _map(path: str | os.PathLike[str]) -> mmap.mmap | bytes:
 
 class RevocationIndex(Lookup):
     """
-    An opened image. Made by ``open_index``; usable from any number of threads.
+    An opened image, made by ``open_index``. Any number of threads may use it.
 
-    ``close`` may run while another thread looks up: that lookup finishes on the
-    old image, later ones raise ``IndexClosedError``.
+    ``close`` may run while another thread looks a serial number up. That lookup finishes,
+    and later ones raise ``IndexClosedError``.
 
-    ``serial_number in index`` tells whether a serial is listed: exact. It raises
+    ``serial_number in index`` is exact: whether the serial number is listed. It raises
     ``ValueError`` where the image has entries of several certificate issuers.
     """
 
@@ -107,7 +106,7 @@ class RevocationIndex(Lookup):
         self.close()
 
     def close(self) -> None:
-        """Let go of the image; it is unmapped when the last lookup has returned."""
+        """Close the image. It is unmapped when the last lookup has returned."""
         self._detach()
         self._image = None
 
@@ -294,9 +293,9 @@ class RevocationIndex(Lookup):
 
 def _merged(entry: RevokedEntry, duplicate: RevokedEntry) -> RevokedEntry:
     """
-    Return what two entries of one certificate come to, whatever their order:
-    the earliest dates and the most final reason, as table_sort.c merges
-    duplicates under one spelling.
+    Merge two entries of one certificate: the earliest dates and the most final reason.
+
+    The order does not matter. table_sort.c merges duplicates by the same rule.
     """
     entry, duplicate = sorted((entry, duplicate), key=_finality, reverse=True)
     reason = entry.reason_code

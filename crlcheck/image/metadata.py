@@ -1,6 +1,7 @@
 """
-Read and write what an image says of its CRL: the JSON object in its header, which the
-catalog repeats word for word (docs/index-format.md, "Metadata").
+Read and write the metadata of a CRL: the JSON object in the header of its image.
+
+The catalog has the same object (docs/index-format.md, "Metadata").
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from crlcheck.types import CrlWarning, ImageMetadata
 
 
 def metadata_to_json(metadata: ImageMetadata) -> dict[str, Any]:
-    """Return the object as it stands in the header: octets in hex, times in ISO 8601."""
+    """Return the metadata as the header has it: bytes in hex, times in ISO 8601."""
     return {name: _to_json(getattr(metadata, name)) for name in _READERS}
 
 

@@ -1,9 +1,7 @@
 """
-Where images and the catalog are kept: a directory or an S3 prefix.
+Open the store of the images and the catalog: a directory or an S3 prefix.
 
-Both give the same guarantees (see ObjectStore), so everything above this package
-works on either. The directory's half is in ``crlcheck.stores.local``, the S3 half in
-``crlcheck.stores.s3``.
+Both give the same guarantees (see ObjectStore), so all other packages work on either.
 """
 
 from __future__ import annotations
@@ -24,9 +22,8 @@ def open_store(target: str | os.PathLike[str] | ObjectStore) -> ObjectStore:
     Return the store that *target* names: ``"s3://bucket/prefix"``, the path of a
     directory, or a store, which is returned as it is.
 
-    A directory that does not exist yet is an empty store; the first write makes
-    it. A plain str with another scheme than ``s3://`` is refused rather than
-    taken for a path.
+    A directory that does not exist yet is an empty store, and the first write makes it.
+    A str with another scheme than ``s3://`` is refused. It is not taken for a path.
 
     Raises:
         ValueError: an empty path, an S3 URL without a bucket, or another scheme.

@@ -1,9 +1,9 @@
 """
-TCP and TLS connections that keep one deadline, whatever is read from them and by whom.
+Open TCP and TLS connections that keep one deadline over all their calls.
 
-A socket's own timeout begins anew with every octet that comes, so that whoever
-answers can hold a reader for ever: with a header without end, with answers that say
-"100 Continue", with trailers. Here it is set before each call to what is left.
+A socket's own timeout begins again with every byte that comes. So a server could keep a
+reader waiting for ever, with an endless header, with "100 Continue" answers or with
+trailers. Here the timeout is set before each call to the time that is left.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class TimedSocket(socket.socket):
     """
     A connection whose calls end at ``deadline``, a time of the monotonic clock, and
-    after ``silence`` seconds without an octet, with TimeoutError.
+    after ``silence`` seconds without a byte, with TimeoutError.
     """
 
     deadline: float = math.inf

@@ -35,9 +35,9 @@ class LocalStore:
     A store in a directory.
 
     An etag is the SHA-256 of the contents. Writers take a ``flock`` on a lock
-    file, which the system drops with the process that holds it, for no longer
-    than the check and the rename take; readers take no lock. The file system
-    must have ``flock`` and atomic rename (local ones and NFSv4 do).
+    file for the time of the check and the rename. The system releases it when the
+    process ends. Readers take no lock. The file system must have ``flock`` and atomic
+    rename (local ones and NFSv4 do).
 
     fsync: whether a write returns only once it would survive a power cut.
     """
@@ -73,9 +73,9 @@ class LocalStore:
         """
         As ObjectStore.load: read into memory of this process, never mapped.
 
-        What is mapped changes with its file: one that another program overwrites
-        would change what was verified already, and one that it truncates would
-        end the process by SIGBUS.
+        A mapping changes with its file. Another program that overwrites the file would
+        change bytes that were verified already. One that truncates it would end this
+        process by SIGBUS.
         """
         with self._open(name) as file:
             return _read_whole(file, f"{self._root / name}")

@@ -1,7 +1,7 @@
 """
-What a store is: the protocol, the value it hands out and the names it takes.
+Define the protocol of a store, the object that it returns, and the names of objects.
 
-The implementations are in ``crlcheck.stores`` and ``crlcheck.stores.s3``.
+The implementations are in ``crlcheck.stores.local`` and ``crlcheck.stores.s3``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-# In octets. A huge page has 2 MiB, of which the last one is not all used.
+# In bytes. A huge page has 2 MiB, and the last one is not all used.
 _HUGE_PAGES_FROM = 8 << 20
 
 # Control characters, and what UTF-8 cannot encode.

@@ -1,9 +1,9 @@
 """
-A store in S3.
+Keep a store under a prefix of an S3 bucket.
 
-It is read with signed GETs of our own where the environment allows that, and
-else by botocore, which is imported when it is needed and never before: it takes
-three times as long to import as everything that a check needs.
+It is read by ``s3_http`` where the environment allows that, else by botocore. Botocore is
+imported only when it is needed, because that takes three times as long as to import
+everything that a check needs.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ _CONNECT_TIMEOUT = 2
 _READ_TIMEOUT = 10
 _MAX_ATTEMPTS = 3
 
-# Of all attempts together, in seconds. A poll is part of a request that can be
-# answered from what is held; without anything held there is more time.
+# Of all attempts together, in seconds. A poll is part of a request that the published set
+# in use can answer. Without one there is more time.
 _POLL_SECONDS = 1.0
 _READ_SECONDS = 3.0
 DEFAULT_LOAD_SECONDS = 60.0
 
-# A large object is read in parts of so many octets, several at a time.
+# A large object is read in parts of this many bytes, several at a time.
 _PART = 8 << 20
 _MAX_READERS = 4
 
@@ -182,7 +182,7 @@ class S3Store:
             try:
                 return getter.get(key, deadline=deadline, **conditions)
             except S3RefusalError as refusal:
-                if refusal.status != 416:  # it has no first octet: it is empty
+                if refusal.status != 416:  # it has no first byte, because it is empty
                     raise
                 return getter.get(key, deadline=deadline, into=conditions.get("into"))
         except S3RefusalError as refusal:

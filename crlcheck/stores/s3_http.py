@@ -1,9 +1,9 @@
 """
-Signed GETs from one S3 bucket over the standard library alone.
+Send signed GETs to one S3 bucket, with the standard library alone.
 
-What reads at every cold start is this small part of S3: a GET with conditions
-and a range, under Signature Version 4. It serves environments that are as plain
-as Lambda's (keys and region in variables); all others get botocore's client.
+A cold start needs only this small part of S3: a GET with conditions and a range, under
+Signature Version 4. It works where the keys and the region are in variables, as in
+Lambda. All other environments get botocore's client.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class S3SilenceError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class S3Answer:
-    """``total`` is the octets of the whole object, of which ``body`` may be a range."""
+    """``total`` is the size in bytes of the whole object, ``body`` all of it or a range."""
 
     etag: str
     body: bytes
@@ -141,11 +141,11 @@ class S3Getter:
         into: Sink | None = None,
     ) -> S3Answer:
         """
-        Return the object, or the octets of it from *byte_range*, first and last.
+        Return the object, or its bytes from the first to the last of *byte_range*.
 
-        With *into* the octets go where it says, and the answer has none: it is
-        called with the size of the whole object and of what comes, once for each
-        attempt, and returns room for what comes; a ValueError refuses it.
+        With *into* the answer has no body. *into* is called once for each attempt, with the
+        size of the whole object and of the body, and returns memory for the body. It
+        refuses the body by a ValueError.
         *deadline* is a time of the monotonic clock for everything, repeated
         attempts included.
 
@@ -312,13 +312,13 @@ class S3Getter:
 
     def _key_for(self, scope: str) -> bytes:
         """Return the key that signs requests of one day and region, which *scope* names."""
-        held = self._signing_key
-        if held is None or held[0] != scope:
+        cached = self._signing_key
+        if cached is None or cached[0] != scope:
             key = f"AWS4{self._keys.secret_key}".encode()
             for part in scope.split("/"):
                 key = hmac.digest(key, part.encode(), "sha256")
-            self._signing_key = held = (scope, key)
-        return held[1]
+            self._signing_key = cached = (scope, key)
+        return cached[1]
 
 
 def _is_last(attempt: int, pause: float, deadline: float) -> bool:
@@ -342,7 +342,7 @@ def _has_ended(connection: HTTPConnection) -> bool:
 
 
 def _sizes(response: HTTPResponse) -> tuple[int, int]:
-    """Return the octets of the whole object and of what comes of it."""
+    """Return the size in bytes of the whole object and of the body."""
     size = 0 if response.length is None else response.length
     total = response.headers.get("Content-Range", "").rpartition("/")[2]
     return (int(total) if total.isdecimal() else size), size

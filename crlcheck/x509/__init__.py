@@ -1,1 +1,1 @@
-"""Certificates and signatures: reading, verifying, and what they say of keys and CRLs."""
+"""Read certificates and distribution points, and verify the signatures of CRLs."""

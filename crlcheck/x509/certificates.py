@@ -1,5 +1,5 @@
 """
-Certificates from wherever they are to ``CertificateFacts``.
+Read certificates from PEM, DER, a path or ``cryptography`` into ``CertificateFacts``.
 
 Nothing here verifies a certificate: whoever terminated TLS must have verified
 it (chain, dates, possession of the key) before it comes here.
@@ -124,7 +124,7 @@ def _loaded_before(facts: CertificateFacts) -> CertificateFacts:
 
 
 def _read(source: CertificateSource) -> tuple[str, list[bytes]]:
-    """Return what to call *source* in messages, and the DER of one or more certificates."""
+    """Return the name of *source* for messages, and the DER of one or more certificates."""
     name, contents = _contents(source)
     if not looks_like_pem(contents):
         return name, [contents]
@@ -140,7 +140,7 @@ def _read(source: CertificateSource) -> tuple[str, list[bytes]]:
 
 
 def _contents(source: CertificateSource) -> tuple[str, bytes]:
-    """Return what to call *source* in messages, and its octets."""
+    """Return the name of *source* for messages, and its bytes."""
     if isinstance(source, bytes | bytearray | memoryview):
         return _UNNAMED, bytes(source)
     if isinstance(source, str) and _is_text(source):

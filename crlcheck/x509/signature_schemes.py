@@ -1,7 +1,7 @@
 """
-Signature schemes, recognised by their AlgorithmIdentifier (RFC 4055, 5758, 8410, 9881).
+Recognise signature schemes by their AlgorithmIdentifier (RFC 4055, 5758, 8410, 9881).
 
-Nothing here does cryptography, so that reading what signed a CRL needs none.
+It needs no cryptography.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """
-The signature of a CRL: which scheme, which issuer, and whether it holds.
+Verify the signature of a CRL with the keys of its issuer.
 
-The signed bytes are hashed as they stream by and verified over the digest. The
-cryptography itself is that of the ``cryptography`` package.
+The signed bytes are hashed as they arrive, and the signature is verified over the digest.
+The ``cryptography`` package does the cryptography.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | PureKey
 MIN_RSA_BITS = 2048
 # The least that allow_small_rsa accepts: moduli of 829 bits have been factored.
 MIN_SMALL_RSA_BITS = 1024
-# The most of an Ed25519 or Ed448 CRL that is kept in memory, in octets.
+# A larger Ed25519 or Ed448 CRL is kept on disk and not in memory. In bytes.
 MAX_SPOOLED_IN_MEMORY = 16 << 20
 
 _HASHES: dict[str, hashes.HashAlgorithm] = {
@@ -183,7 +183,7 @@ class TbsVerifier:
         self.close()
 
     def close(self) -> None:
-        """Give up what was kept on disk; :meth:`verify` does so too."""
+        """Delete the CRL that was kept on disk; :meth:`verify` does so too."""
         if self._spool is not None:
             self._spool.close()
 
