@@ -18,7 +18,7 @@ from crlcheck.types import CrlWarning
 @dataclass(frozen=True, slots=True)
 class CrlFields:
     """
-    What the parser knows of a CRL outside its entries.
+    The fields of a CRL outside its entries.
 
     AlgorithmIdentifier, names and issuingDistributionPoint are whole DER
     elements. The fields behind the entries are set once the CRL is complete.
@@ -44,7 +44,7 @@ class CrlParser:
     """
     Parses a CRL that arrives in chunks, and keeps its entries.
 
-    What follows comes from it in a row: ``ParsedCrl``, ``SortedEntries``, ``ImageWriter``.
+    ``ParsedCrl``, ``SortedEntries`` and ``ImageWriter`` are made from it, in this order.
     Each belongs to one thread at a time; the GIL is free during each call.
     """
 

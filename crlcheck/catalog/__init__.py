@@ -1,1 +1,1 @@
-"""What is published: the catalog, its records, and how it is replaced."""
+"""Read, change and replace the catalog of a store, and describe its contents."""

@@ -96,7 +96,7 @@ class RevocationIndex(Lookup):
         self._numbers: dict[bytes, list[int]] | None = None
         self._num_entries = layout.num_entries
         self.metadata = metadata_from_bytes(layout.metadata)
-        """What the image says of its CRL."""
+        """The metadata of the CRL in the image."""
         self._attach(image, image.address, len(self._names))
 
     def __enter__(self) -> Self:

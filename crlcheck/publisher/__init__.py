@@ -1,1 +1,1 @@
-"""What changes a published set: publishing, fetching, and what an operator does."""
+"""Change a published set: publish and fetch CRLs, mirror, clean up, and change it by hand."""
