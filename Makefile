@@ -91,12 +91,12 @@ test-all: $(BUILT)
 
 # NIST's revocation tests, what they expect and what comes out.
 conformance: $(BUILT)
-	$(BIN)/python tests/conformance.py
+	PYTHONPATH=tests $(BIN)/python -m support.pkits
 
 # Random PKIs against the reference and OpenSSL, and how often each rule decided; the
 # tests try a few of them too.
 differential: $(BUILT)
-	WORLDS=$(WORLDS) $(PYTEST_ENV) $(BIN)/python -m pytest tests/test_differential.py tests/test_differential_serials.py \
+	WORLDS=$(WORLDS) $(PYTEST_ENV) $(BIN)/python -m pytest tests/conformance/test_differential.py tests/conformance/test_differential_serials.py \
 	    --hypothesis-show-statistics $(PYTEST_ARGS)
 
 $(VENV)/.mutation: $(BUILT)
@@ -105,7 +105,7 @@ $(VENV)/.mutation: $(BUILT)
 	touch $@
 
 # Small faults in the modules that decide, and which of them no test notices. An hour;
-# MODULES="scope _path" or MUTANTS_ARGS="--sample 100" is less, and after new tests
+# MODULES="scope path" or MUTANTS_ARGS="--sample 100" is less, and after new tests
 # MUTANTS_ARGS=--again tries what was left. The interpreter borrows every dependency
 # from .venv, but imports the mutated copy.
 mutants: $(VENV)/.mutation
@@ -129,7 +129,7 @@ load: $(BUILT)
 soak: $(BUILT)
 	CRLCHECK_MODEL_RUNS=5000 CRLCHECK_PARTITIONS=128 CRLCHECK_KILLS=100 $(PYTEST_ENV) \
 	    $(BIN)/python -m pytest --capture=no \
-	    tests/test_publisher_model.py tests/test_publisher_processes.py $(PYTEST_ARGS)
+	    tests/publisher/test_model.py tests/publisher/test_processes.py $(PYTEST_ARGS)
 
 # All C, Python's side of it included, is compiled by each of these that is there.
 LINT_COMPILERS ?= gcc $(CLANG)

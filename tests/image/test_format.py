@@ -15,7 +15,7 @@ from data import make_golden
 from support.format_fields import read_field
 from support.format_reader import BitmapTable, GapsTable, Image, Shape
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "index-format.md").read_text(encoding="utf-8")
 FORMAT_H = (ROOT / "native" / "src" / "image" / "format.h").read_text(encoding="utf-8")
 CRLCHECK_H = (ROOT / "native" / "include" / "crlcheck_values.h").read_text(encoding="utf-8")

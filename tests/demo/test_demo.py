@@ -355,7 +355,7 @@ def test_events_carry_the_certificate_where_api_gateway_puts_it() -> None:
     """
     certificate = make_world(1, now=datetime.now(UTC)).good.certificate
     for name, make in (("rest", rest_request), ("http_2_0", http_request)):
-        path = Path(__file__).parent / "events" / f"authorizer_{name}.json"
+        path = Path(__file__).parents[1] / "events" / f"authorizer_{name}.json"
         assert _shape(make(certificate)) == _shape(json.loads(path.read_text()))
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from crlcheck.demo.world import make_world
 
-README = Path(__file__).parents[1] / "README.md"
+README = Path(__file__).parents[2] / "README.md"
 TEXT = README.read_text(encoding="utf-8")
 
 # What differs from run to run: times, keys and what derives from them, the size

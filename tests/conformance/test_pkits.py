@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 
-import conformance
-from conformance import PkitsTest, load_tests, run
+from support import pkits
+from support.pkits import PkitsTest, load_tests, run
 
 
 @pytest.mark.parametrize("test", load_tests(), ids=lambda test: test.id)
@@ -47,12 +47,12 @@ def test_the_table_fails_where_anything_differs(
         dataclasses.replace(good, cause="stale"),
         dataclasses.replace(others[1], refused={"GoodCACRL": "bad_signature"}),
     ]
-    monkeypatch.setattr(conformance, "load_tests", lambda: [good, others[2]])
-    assert conformance.main() == 0
+    monkeypatch.setattr(pkits, "load_tests", lambda: [good, others[2]])
+    assert pkits.main() == 0
     assert "2 PKITS tests, 2 of them with a verdict: 0 not as expected" in capsys.readouterr().out
     for test in wrong:
-        monkeypatch.setattr(conformance, "load_tests", lambda test=test: [good, test])
-        assert conformance.main() == 1
+        monkeypatch.setattr(pkits, "load_tests", lambda test=test: [good, test])
+        assert pkits.main() == 1
         output = capsys.readouterr().out
         assert f"FAIL  {test.id}" in output
         assert "1 not as expected" in output

@@ -338,6 +338,7 @@ def test_an_index_closed_underneath_is_an_error() -> None:
         checker.check(GOOD)
 
 
+@pytest.mark.whole
 def test_a_check_needs_neither_cryptography_nor_boto3(tmp_path: Path) -> None:
     """
     What an authorizer loads for PEM and DER certificates stays small.

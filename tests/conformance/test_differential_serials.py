@@ -10,6 +10,7 @@ import os
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
@@ -34,6 +35,8 @@ from support.worlds import AUTHORITIES, DAY, NOW, World, WorldBytes, authority
 WORLDS = int(os.environ.get("WORLDS", "150"))
 
 REVOKED = RevocationStatus.REVOKED
+pytestmark = pytest.mark.whole
+
 NOT_REVOKED = RevocationStatus.NOT_REVOKED
 UNDETERMINED = RevocationStatus.UNDETERMINED
 

@@ -135,8 +135,8 @@ def test_a_claimed_size_costs_no_memory() -> None:
         import resource
         import sys
 
-        sys.path.insert(0, sys.argv[1])
-        from test_native_chunks import CLAIMS, HEADERS, claim_size, expected_rule
+        sys.path[:0] = sys.argv[1:]
+        from test_crl_chunks import CLAIMS, HEADERS, claim_size, expected_rule
 
         with open("/proc/self/statm") as file:
             now = int(file.read().split()[0]) * resource.getpagesize()
@@ -146,6 +146,7 @@ def test_a_claimed_size_costs_no_memory() -> None:
                 assert claim_size(header, claim) == expected_rule(header, claim), (header, claim)
         print("done")
     """
-    arguments = [sys.executable, "-P", "-c", textwrap.dedent(program), str(Path(__file__).parent)]
+    folders = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+    arguments = [sys.executable, "-P", "-c", textwrap.dedent(program), *folders]
     finished = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert (finished.stdout, finished.stderr) == ("done\n", "")

@@ -62,6 +62,8 @@ from support.worlds import (
     leaf_of,
 )
 
+pytestmark = pytest.mark.whole
+
 IS_QUICK = "WORLDS" not in os.environ
 WORLDS = int(os.environ.get("WORLDS", "800"))
 

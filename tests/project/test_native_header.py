@@ -14,7 +14,7 @@ import pytest
 from crlcheck._native import ffi, lib
 from crlcheck.types import CrlWarning
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 INCLUDE = ROOT / "native" / "include"
 # In the order in which CMakeLists.txt has them.
 HEADERS = tuple(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-NATIVE = Path(__file__).parents[1] / "native"
+NATIVE = Path(__file__).parents[2] / "native"
 
 # Types such as size_t and uint8_t are part of crlcheck_values.h's interface; what is
 # called is not. Some versions of Python.h bring string.h and stdlib.h, others do not.

@@ -201,7 +201,7 @@ def test_the_command_writes_crl_and_certificate(tmp_path: Path) -> None:
         [sys.executable, "-P", "-c", RUN_GENERATE, "--kind", "random20", "--entries", "100",
          "--out", crl_path, "--ca", ca_path],
         check=True,
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
         stdout=subprocess.PIPE,
     )  # fmt: skip
     certificate = x509.load_pem_x509_certificate(ca_path.read_bytes())

@@ -22,7 +22,7 @@ from support.pki import make_crl
 from support.publish_worker import publisher
 from support.publishing import CA
 
-pytestmark = pytest.mark.uninstrumented
+pytestmark = [pytest.mark.uninstrumented, pytest.mark.whole]
 
 NUM_PARTITIONS = int(os.environ.get("CRLCHECK_PARTITIONS", "16"))
 NUM_KILLS = int(os.environ.get("CRLCHECK_KILLS", "6"))

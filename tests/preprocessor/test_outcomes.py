@@ -187,7 +187,7 @@ def test_every_cause_has_its_line_and_is_documented() -> None:
     assert tested == {*rejections._CAUSES.values(), "malformed_event", "unavailable"}
     kinds = [*CrlError.__subclasses__(), CertificateError, StoreError, FetchError]
     assert all(issubclass(kind, tuple(rejections._CAUSES)) for kind in kinds)
-    page = Path(__file__).parents[1] / "docs" / "operations.md"
+    page = Path(__file__).parents[2] / "docs" / "operations.md"
     table = page.read_text(encoding="utf-8").partition("| cause |")[2].partition("\n\n")[0]
     assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == tested
 

@@ -11,7 +11,7 @@ import pytest
 
 from support.benchmark_package import bounds, plots, report, results, tables, targets
 
-RECORDED = Path(__file__).parent / "data" / "benchmark_run.json"
+RECORDED = Path(__file__).parents[1] / "data" / "benchmark_run.json"
 HASH_SECONDS = 0.02
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-SOURCES = Path(__file__).parents[1] / "native" / "src"
+SOURCES = Path(__file__).parents[2] / "native" / "src"
 
 # What each folder may include of the others, and the one unit that is in none.
 MAY_INCLUDE = {

@@ -29,7 +29,7 @@ from crlcheck.stores import LocalStore, StoredObject
 from support.authorizer import PKI, publish
 
 pytestmark = pytest.mark.uninstrumented
-EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "asgi_app.py"
+EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "asgi_app.py"
 EXPECTED = {"good": 200, "revoked": 403, "foreign": 403}
 
 

@@ -27,7 +27,7 @@ from crlcheck import (
 )
 from support.memory_store import MemoryStore
 
-DATA = Path(__file__).parent / "data" / "pkits.json"
+DATA = Path(__file__).parents[1] / "data" / "pkits.json"
 FILES = Path(cryptography_vectors.__file__).parent / "x509" / "PKITS_data"
 
 

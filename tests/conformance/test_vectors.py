@@ -29,7 +29,7 @@ from support.memory_store import MemoryStore
 from support.pki import NOW, make_authority, make_crl
 from vectors.make_vectors import README, all_vectors, listed_in
 
-PATHS = sorted((Path(__file__).parent / "vectors").glob("*.pem"))
+PATHS = sorted((Path(__file__).parents[1] / "vectors").glob("*.pem"))
 BYSTANDER = make_authority("Bystander CA")
 """Every store holds its CRL already, so that it is not the first CRL that makes a set."""
 

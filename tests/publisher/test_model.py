@@ -33,6 +33,8 @@ from support.interleaving import Actor, Command, SteppedStore
 from support.pki import NOW, delta_of, make_crl
 from support.publishing import CA, OTHER_CA
 
+pytestmark = pytest.mark.whole
+
 GRACE = timedelta(hours=1)
 NUM_RUNS = int(os.environ.get("CRLCHECK_MODEL_RUNS", "150"))
 INVALID = "invalid"

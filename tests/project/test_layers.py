@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import re
 from pathlib import Path
 
 import pytest
 
 import crlcheck
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 # The files and folders of crlcheck, from the ground up. Those of one floor know nothing
 # of each other.
@@ -112,6 +113,18 @@ def private_imports(module: str, source: str) -> list[str]:
 
 
 PUBLIC = {home_of(f"crlcheck.{name}") for name in crlcheck.__all__}
+
+
+def test_the_design_has_the_layers_that_are_enforced() -> None:
+    """
+    The layers of docs/design.md are those of the test that enforces them, in order.
+    """
+    text = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    table = re.search(r"^\| in `crlcheck/` .*\n\|-.*\n((?:\|.*\n)+)", text, re.MULTILINE)
+    assert table is not None
+    cells = [row.split("|")[1] for row in table[1].splitlines()]
+    named = [set(re.findall(r"`(\w+)`", cell)) for cell in cells]
+    assert named == [floor - {"__main__", "__version__", "_native"} for floor in FLOORS]
 
 
 @pytest.mark.parametrize("module", CORE)
