@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import ssl
 
+    _Socket = socket.socket
+else:
+    _Socket = object  # a plain or a TLS socket comes beside it
 
-class TimedSocket(socket.socket):
-    """
-    A connection whose calls end at ``deadline``, a time of the monotonic clock, and
-    after ``silence`` seconds without a byte, with TimeoutError.
-    """
+
+class _Timed(_Socket):
+    """Set the timeout to the time that is left, before each call of the class beside it."""
 
     deadline: float = math.inf
     silence: float = math.inf
@@ -34,7 +35,7 @@ class TimedSocket(socket.socket):
         return super().recv(*arguments)
 
     def recv_into(self, *arguments: Any) -> int:
-        """As ``socket.recv_into``: what http.client reads by."""
+        """As ``socket.recv_into``, which http.client uses."""
         _set_timeout(self)
         return super().recv_into(*arguments)
 
@@ -47,6 +48,13 @@ class TimedSocket(socket.socket):
         """As ``socket.sendall``."""
         _set_timeout(self)
         return super().sendall(*arguments)
+
+
+class TimedSocket(_Timed, socket.socket):
+    """
+    A connection whose calls end at ``deadline``, a time of the monotonic clock, and
+    after ``silence`` seconds without a byte, with TimeoutError.
+    """
 
 
 def resolve(host: str, port: int, deadline: float) -> list[str]:
@@ -118,27 +126,8 @@ def secure(
 def _timed_tls_socket() -> type[ssl.SSLSocket]:
     import ssl
 
-    class TimedTlsSocket(ssl.SSLSocket):
+    class TimedTlsSocket(_Timed, ssl.SSLSocket):
         """As TimedSocket."""
-
-        deadline: float = math.inf
-        silence: float = math.inf
-
-        def recv(self, *arguments: Any) -> bytes:
-            _set_timeout(self)
-            return super().recv(*arguments)
-
-        def recv_into(self, *arguments: Any) -> int:
-            _set_timeout(self)
-            return super().recv_into(*arguments)
-
-        def send(self, *arguments: Any) -> int:
-            _set_timeout(self)
-            return super().send(*arguments)
-
-        def sendall(self, *arguments: Any) -> None:
-            _set_timeout(self)
-            return super().sendall(*arguments)
 
     return TimedTlsSocket
 
