@@ -29,7 +29,6 @@ IMAGE_PREFIX = "images/"
 MAX_NOTE = 500
 """Characters of the longest note that an operator may leave."""
 
-
 MAX_EARLIER_SOURCES = 2
 """A scope's record keeps the sources of this many earlier CRLs."""
 

@@ -16,7 +16,7 @@ All of a check goes by one snapshot and one time. Section numbers are those of R
 6. The same is done for each issuer above, up to an anchor, to the policy's
    path_depth, or to an issuer that the operator trusted directly. The worst verdict
    on the path counts. Where an issuer has several certificates, the best of these
-   paths counts (``_best_path``). Beyond path_depth, only denials count.
+   paths counts (``best_path``). Beyond path_depth, only denials count.
 
 For example, a client certificate is issued by the key of CA 2, which has two trusted
 certificates: by CA 1, which has revoked it, and by the anchor R, whose CRL does not

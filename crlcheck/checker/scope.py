@@ -4,7 +4,7 @@ Find the CRLs that cover a certificate (RFC 5280 6.3.3 b).
 Pure: no input, output or clock. Section numbers are those of RFC 5280.
 
 1. Find the keys that may have issued the certificate, by its issuer name and
-   authority key id (``_issuers``). None: UNKNOWN_ISSUER. Several that are not tied:
+   authority key id (``catalog.issuer_keys``). None: UNKNOWN_ISSUER. Several that are not tied:
    AMBIGUOUS_ISSUER.
 2. Take the CRLs of that name that each of these keys, or a key tied to it, signed. A
    CRL that nobody verified, a delta CRL and one for attribute certificates only

@@ -1,7 +1,7 @@
 """
 Poll a store's catalog and keep the last good set in use.
 
-``_polling`` decides when the store is asked. This module handles its answers, its
+``polling`` decides when the store is asked. This module handles its answers, its
 failures and catalogs that are refused, and gives out no set that is too old.
 """
 

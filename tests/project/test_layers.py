@@ -184,7 +184,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
             ["preprocessor.handler"],
         ),
         ("crlcheck.demo.tour", "import preprocessor.handler, crlcheck.demo.pki", []),
-        ("crlcheck.cli", "from crlcheck.cli.commands import crlcheck\ncrlcheck.invoke()", []),
+        ("crlcheck.cli", "from crlcheck.cli.root import crlcheck\ncrlcheck.invoke()", []),
     ]
     + [
         ("crlcheck.image.index", source, [home_of("crlcheck.publish_crl")])
