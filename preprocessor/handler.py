@@ -33,6 +33,7 @@ from crlcheck import (
 )
 from crlcheck.settings import S3Location, is_s3_url, read_settings
 from preprocessor import outcomes
+from preprocessor.answers import answer
 from preprocessor.events import MalformedEventError, ObjectEvent, Request, Task, parse_event
 from preprocessor.issuers import TrustedIssuers
 from preprocessor.outcomes import Outcome
@@ -94,38 +95,29 @@ def handler(event: object, _context: object) -> dict[str, Any]:
     Publish every CRL that an event names.
 
     Each object is processed, even if others fail. Its outcome is logged and, unless it
-    came from a queue, returned: ``published``, ``unchanged``, ``ignored``, ``missing``
-    (deleted since) or ``refused`` (the CRL or the record is faulty, so no retry helps).
+    came from a queue or an S3 batch operation, returned: ``published``, ``unchanged``,
+    ``ignored``, ``missing`` (deleted since) or ``refused`` (the CRL is faulty, so no retry
+    helps). What failed, or cannot be read, is never acknowledged: for a queue the answer
+    names its messages, for an S3 batch operation the result of each task.
 
     Raises:
         ExceptionGroup: objects ``failed`` for temporary reasons, such as an unavailable
             store or a delta CRL that came before its complete CRL. When Lambda tries
-            again, CRLs that were published by then are ``unchanged``. For a queue the
-            answer names the failed messages instead.
+            again, CRLs that were published by then are ``unchanged``. Or a record cannot
+            be read, and is left to the on-failure destination.
         MalformedEventError: the event cannot be read at all.
     """
     request = parse_event(event)
     if request.clean_up:
         num_deleted, num_waiting = clean_up(STORE, grace=SETTINGS.grace)
         return {"num_deleted": num_deleted, "num_waiting": num_waiting}
-    done: list[dict[str, Any]] = []
-    failures: list[Exception] = []
-    failed_messages: dict[str, None] = {}
-    for message_id, outcome in _outcomes(request):
+    done: list[tuple[Task | None, Outcome]] = []
+    for task, outcome in _outcomes(request):
         outcomes.record(outcome, LOG, SETTINGS.metrics_namespace)
-        done.append(outcome.members())
-        if outcome.outcome == "failed":
-            assert outcome.error is not None, "what failed has an error"
-            failures.append(outcome.error)
-            if message_id is not None:
-                failed_messages[message_id] = None
-    if not failures:
+        done.append((task, outcome))
+    if not any(outcome.outcome == "failed" for _, outcome in done):
         _withdraw_issuers()
-    if request.from_queue:
-        return {"batchItemFailures": [{"itemIdentifier": one} for one in failed_messages]}
-    if failures:
-        raise ExceptionGroup(f"{len(failures)} of {len(done)} objects failed", failures)
-    return {"objects": done}
+    return answer(request, done)
 
 
 def _withdraw_issuers() -> None:
@@ -146,11 +138,11 @@ def _withdraw_issuers() -> None:
         LOG.warning(json.dumps({"message": f"issuers were not withdrawn: {error}"}))
 
 
-def _outcomes(request: Request) -> Iterator[tuple[str | None, Outcome]]:
-    """Yield the outcome of every CRL, with the id of its SQS message if there is one."""
+def _outcomes(request: Request) -> Iterator[tuple[Task | None, Outcome]]:
+    """Yield the outcome of every CRL, with the task that it belongs to if there is one."""
     for task in _tasks(request):
         for outcome in _process(task):
-            yield task.message_id, outcome
+            yield task, outcome
     for url in SETTINGS.fetch_urls if request.fetch else ():
         for outcome in _guarded(url, _fetch(url)):
             yield None, outcome
@@ -173,7 +165,7 @@ def _tasks(request: Request) -> Iterator[Task]:
 def _process(task: Task) -> Iterator[Outcome]:
     event = task.event
     if isinstance(event, MalformedEventError):
-        yield outcomes.refused(None, event)
+        yield outcomes.unreadable(event)
         return
     reason = _why_ignored(event)
     if reason is None:

@@ -71,6 +71,11 @@ class Outcome:
     values: Mapping[str, Value] = field(default_factory=dict)
     error: Exception | None = None
 
+    @property
+    def is_acknowledged(self) -> bool:
+        """Whether the event is done with, so that it need not come again."""
+        return self.outcome != "failed" and not isinstance(self.error, MalformedEventError)
+
     def members(self) -> dict[str, Value]:
         """Return the JSON object that is logged and returned."""
         return {
@@ -150,13 +155,21 @@ def missing(url: str) -> Outcome:
     return Outcome(url, "missing", "there is no such object any more")
 
 
-def refused(name: str | None, error: CrlError | MalformedEventError) -> Outcome:
-    """Return the outcome of a faulty CRL or record, for which no retry helps."""
-    if isinstance(error, CrlError):
-        message = f"the CRL is refused, and what was published before goes on serving: {error}"
-    else:
-        message = f"refused, and not tried again: {error}"
+def refused(name: str | None, error: CrlError) -> Outcome:
+    """Return the outcome of a faulty CRL, for which no retry helps."""
+    message = f"the CRL is refused, and what was published before goes on serving: {error}"
     return Outcome(name, "refused", message, _values(error), error)
+
+
+def unreadable(error: MalformedEventError) -> Outcome:
+    """
+    Return the outcome of a record that cannot be read.
+
+    Nobody knows which object it names, so it counts as refused, and is left to
+    whoever keeps what fails.
+    """
+    message = f"the event cannot be read, and is not acknowledged: {error}"
+    return Outcome(None, "refused", message, _values(error), error)
 
 
 def failed(name: str, error: Exception) -> Outcome:

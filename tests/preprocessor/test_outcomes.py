@@ -198,10 +198,11 @@ def test_a_record_that_cannot_be_read_says_so(
     """
     There is no object to name, but the member that was wrong.
     """
-    pipeline.invoke({"Records": [{"eventSource": "aws:sns"}]})
+    with pytest.raises(ExceptionGroup):
+        pipeline.invoke({"Records": [{"eventSource": "aws:kinesis"}]})
     (line,) = lines_of(caplog, "preprocessor")
     assert (line["object"], line["outcome"], line["cause"]) == (None, "refused", "malformed_event")
-    assert "eventSource is 'aws:sns'" in line["message"]
+    assert "eventSource is 'aws:kinesis'" in line["message"]
     assert metrics_of(capsys)[0]["cause"] == "malformed_event"
 
 

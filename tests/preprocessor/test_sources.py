@@ -53,7 +53,8 @@ def test_eventbridge_events_are_dealt_with(pipeline: Pipeline) -> None:
 
 def test_a_queue_is_told_which_messages_failed(pipeline: Pipeline) -> None:
     """
-    What a retry may mend comes again; what it cannot, and what worked, does not.
+    What a retry may mend comes again, and what cannot be read stays. A faulty CRL, and
+    what worked, does not.
     """
     good = pipeline.put("crl/ca.crl", PKI.crl())
     bad = pipeline.put("crl/bad.crl", b"no CRL")
@@ -62,7 +63,7 @@ def test_a_queue_is_told_which_messages_failed(pipeline: Pipeline) -> None:
         s3_event(gone, good), s3_event(bad), s3_event(good), "no JSON", s3_event(gone)
     )
     assert pipeline.invoke(event) == {
-        "batchItemFailures": [{"itemIdentifier": "message-0"}, {"itemIdentifier": "message-4"}]
+        "batchItemFailures": [{"itemIdentifier": f"message-{number}"} for number in (0, 3, 4)]
     }
     assert pipeline.verdict("revoked") == "revoked"
 

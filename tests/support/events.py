@@ -79,3 +79,69 @@ def sqs_event(*bodies: object) -> dict[str, Any]:
             for number, body in enumerate(bodies)
         ]
     }
+
+
+def sqs_message(body: object, **members: object) -> dict[str, Any]:
+    """Return one message as Lambda sends it, with *members* changed."""
+    (record,) = sqs_event(body)["Records"]
+    return {**record, **members}
+
+
+def received_message(body: object) -> dict[str, Any]:
+    """Return one message as SQS's ReceiveMessage gives it to whoever moves it."""
+    text = body if isinstance(body, str) else json.dumps(body)
+    return {"MessageId": "received-0", "ReceiptHandle": "AQEB", "MD5OfBody": "0", "Body": text}
+
+
+def sns_event(message: object) -> dict[str, Any]:
+    """Return what a topic invokes a function with; str as it is."""
+    event: dict[str, Any] = json.loads((EVENTS / "sns_notification.json").read_text())
+    text = message if isinstance(message, str) else json.dumps(message)
+    event["Records"][0]["Sns"]["Message"] = text
+    return event
+
+
+def sns_notification(message: object) -> dict[str, Any]:
+    """Return what a topic sends to a queue without raw message delivery."""
+    notification: dict[str, Any] = sns_event(message)["Records"][0]["Sns"]
+    # The two spell these members differently.
+    notification["SigningCertURL"] = notification.pop("SigningCertUrl")
+    notification["UnsubscribeURL"] = notification.pop("UnsubscribeUrl")
+    return notification
+
+
+def destination_record(payload: object) -> dict[str, Any]:
+    """Return what Lambda sends to the on-failure destination of a function."""
+    record: dict[str, Any] = json.loads((EVENTS / "lambda_destination.json").read_text())
+    record["requestPayload"] = payload
+    return record
+
+
+def destination_on_a_bus(payload: object) -> dict[str, Any]:
+    """Return what EventBridge makes of it where a bus is the destination."""
+    return {
+        **eventbridge_event("b", "k"),
+        "detail-type": "Lambda Function Invocation Result - Failure",
+        "source": "lambda",
+        "detail": destination_record(payload),
+    }
+
+
+def batch_event(version: str, *objects: tuple[str, str]) -> dict[str, Any]:
+    """
+    Return an invocation by an S3 batch operation with a task for each (bucket, key).
+
+    Its tasks are ``task-0`` and so on. S3 sends one in each invocation, but the form
+    allows several.
+    """
+    name = f"s3_batch_{version.replace('.', '_')}.json"
+    event: dict[str, Any] = json.loads((EVENTS / name).read_text())
+    (task,) = event["tasks"]
+    event["tasks"] = [
+        {
+            name: value.replace("BUCKET", bucket).replace("KEY", quote_plus(key, safe="/"))
+            for name, value in {**task, "taskId": f"task-{number}"}.items()
+        }
+        for number, (bucket, key) in enumerate(objects)
+    ]
+    return event
