@@ -27,32 +27,36 @@ from collections.abc import Iterator
 CERTIFICATE = "CERTIFICATE"
 CRL = "X509 CRL"
 
-_KEYS_AND_PARAMETERS = frozenset(
-    {
-        "ANY PRIVATE KEY",
-        "DSA PRIVATE KEY",
-        "EC PRIVATE KEY",
-        "ENCRYPTED PRIVATE KEY",
-        "OPENSSH PRIVATE KEY",
-        "PRIVATE KEY",
-        "RSA PRIVATE KEY",
-        "TSS2 PRIVATE KEY",
-        "EC PUBLIC KEY",
-        "PUBLIC KEY",
-        "RSA PUBLIC KEY",
-        "DH PARAMETERS",
-        "DSA PARAMETERS",
-        "EC PARAMETERS",
-        "PARAMETERS",
-        "X9.42 DH PARAMETERS",
-    }
+
+def _labels(*labels: str) -> frozenset[bytes]:
+    """Return the labels as they stand in a file."""
+    return frozenset(label.encode("ascii") for label in labels)
+
+
+_KEYS_AND_PARAMETERS = _labels(
+    "ANY PRIVATE KEY",
+    "DSA PRIVATE KEY",
+    "EC PRIVATE KEY",
+    "ENCRYPTED PRIVATE KEY",
+    "OPENSSH PRIVATE KEY",
+    "PRIVATE KEY",
+    "RSA PRIVATE KEY",
+    "TSS2 PRIVATE KEY",
+    "EC PUBLIC KEY",
+    "PUBLIC KEY",
+    "RSA PUBLIC KEY",
+    "DH PARAMETERS",
+    "DSA PARAMETERS",
+    "EC PARAMETERS",
+    "PARAMETERS",
+    "X9.42 DH PARAMETERS",
 )
 _OLD_CERTIFICATE = "X509 CERTIFICATE"
 # RFC 7468 5.1 lets the old label be read, as OpenSSL does; 6 the one for CRLs not.
-_READ = {CERTIFICATE: frozenset({CERTIFICATE, _OLD_CERTIFICATE}), CRL: frozenset({CRL})}
+_READ = {CERTIFICATE: _labels(CERTIFICATE, _OLD_CERTIFICATE), CRL: _labels(CRL)}
 _PASSED_OVER = {
-    CERTIFICATE: _KEYS_AND_PARAMETERS | {CRL},
-    CRL: _KEYS_AND_PARAMETERS | {CERTIFICATE, _OLD_CERTIFICATE, "TRUSTED CERTIFICATE"},
+    CERTIFICATE: _KEYS_AND_PARAMETERS | _labels(CRL),
+    CRL: _KEYS_AND_PARAMETERS | _labels(CERTIFICATE, _OLD_CERTIFICATE, "TRUSTED CERTIFICATE"),
 }
 
 _REMEDIES = {
@@ -186,8 +190,8 @@ class _Scanner:
 
     def __init__(self, label: str) -> None:
         self._label = label
-        self._read = {one.encode("ascii") for one in _READ[label]}
-        self._passed_over = {one.encode("ascii") for one in _PASSED_OVER[label]}
+        self._read = _READ[label]
+        self._passed_over = _PASSED_OVER[label]
         self.num_blocks = 0
         self.is_reading = False
         self._open_label: bytes | None = None  # of the block that was begun last
@@ -259,6 +263,8 @@ class _Scanner:
 
     def _refuse_in_text(self, text: bytes, start: int, stop: int) -> None:
         """Refuse what shows that a boundary was not understood."""
+        if start == stop:
+            return
         # In UTF-16, a boundary would be none.
         null = text.find(b"\0", start, stop)
         if null >= 0:
