@@ -93,6 +93,32 @@ def test_images_are_deleted_oldest_first() -> None:
     assert left.generation == found.generation
 
 
+def test_the_first_generation_that_is_whole_rises_with_what_is_deleted() -> None:
+    """
+    It is the one after the last that named a deleted image, and it never goes back.
+    An image that nobody published changes nothing; nor does one that is not there.
+    """
+    found = catalog().with_scope(record(9), [], now=NOW)  # 3: the first image is superseded
+    found = found.with_superseded(["images/orphan.crlx"], now=NOW)
+    found = found.with_scope(record(11), [], now=NOW)  # 5: and the next one
+    first, second = image(7).name, image(9).name
+    assert found.superseded[first].last == 2
+    assert found.superseded[second].last == 4
+
+    def whole_since(*deleted: str, before: int | None = 1) -> int | None:
+        held = dataclasses.replace(found, whole_since=before)
+        return held.without_superseded(deleted).whole_since
+
+    assert whole_since(first) == 3
+    assert whole_since(first, second) == 5
+    assert whole_since(first, before=4) == 4
+    assert whole_since(first, before=None) == 3
+    for before in (1, None):
+        assert whole_since(before=before) == before
+        assert whole_since("images/x", before=before) == before
+        assert whole_since("images/orphan.crlx", before=before) == before
+
+
 # ---- generations -----------------------------------------------------------------
 
 
