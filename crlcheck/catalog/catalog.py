@@ -467,19 +467,19 @@ def _whole_seconds(moment: datetime) -> datetime:
 
 def _read_catalog(value: object) -> Catalog:
     members = members_of(value, "the catalog")
-    found = take(members, "format", int, "")
+    found = take(members, "format", int)
     if found != CATALOG_FORMAT:
         raise ValueError(
             f"format: expected {CATALOG_FORMAT}, found {found}"
             + (", written by a later crlcheck" if found > CATALOG_FORMAT else "")
         )
-    generation = take(members, "generation", int, "")
+    generation = take(members, "generation", int)
     if generation <= 0:
         raise ValueError(f"generation: expected a positive integer, found {generation}")
     records = members_of(members.pop("issuer_records", {}), "issuer_records")
     issuers = [
         _read_issuer(issuer, f"issuers[{i}]", records)
-        for i, issuer in enumerate(take(members, "issuers", list, ""))
+        for i, issuer in enumerate(take(members, "issuers", list))
     ]
     removed_issuers = {
         key: RemovedIssuer.read(one, f"removed_issuers.{key}")
@@ -487,7 +487,7 @@ def _read_catalog(value: object) -> Catalog:
     }
     scopes = {
         key: ScopeRecord.read(key, record, f"scopes.{key}")
-        for key, record in take(members, "scopes", dict, "").items()
+        for key, record in take(members, "scopes", dict).items()
     }
     tombstones = {
         key: Tombstone.read(one, f"tombstones.{key}")

@@ -58,9 +58,11 @@ def canonical_json(value: object) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii")
 
 
-def take(members: dict[str, Any], name: str, kind: type[_Kind], where: str) -> _Kind:
+def take(members: dict[str, Any], name: str, kind: type[_Kind], where: str = "") -> _Kind:
     """
     Remove a required member and return it; what is left in the end is unknown.
+
+    *where* is the place of the object, none for the outermost one.
 
     Raises:
         ValueError: it is missing or of another kind; the message has the place.

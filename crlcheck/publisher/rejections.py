@@ -173,9 +173,9 @@ def _name(source: str) -> str:
 def _read(body: bytes) -> Rejection:
     members = members_of(parse_json(body), "the status")
     return Rejection(
-        source=take(members, "source", str, ""),
-        cause=take(members, "cause", str, ""),
-        detail=take(members, "detail", str, ""),
+        source=take(members, "source", str),
+        cause=take(members, "cause", str),
+        detail=take(members, "detail", str),
         at=take_time(members, "at", ""),
-        serving=tuple(str(one) for one in take(members, "serving", list, "")),
+        serving=tuple(str(one) for one in take(members, "serving", list)),
     )
