@@ -5,7 +5,8 @@ Text before, between and after the blocks is allowed, as OpenSSL writes it with
 ``-text``, and a byte order mark at the very start. The rule for the rest:
 
 - A boundary is a line of its own: ``-----BEGIN label-----`` or its END, with nothing
-  before it, and behind it only blanks and a line end (LF or CRLF).
+  before it, and behind it only blanks and a line end (LF or CRLF). It has at most
+  256 bytes, so that it is the same line in however many chunks it comes.
 - A line that holds a boundary and anything else, or one that is written wrong,
   is an error. So is an END without its BEGIN, or another BEGIN before the END.
 - A block of what is asked for is read: base64 and white space, nothing else.
@@ -84,8 +85,10 @@ _DASHES = re.compile(
 _BODY = re.compile(rb"(?<![A-Za-z0-9+/=])MI[G-T][A-Za-z0-9+/]{45}")
 # RFC 7468 section 3: labelchar *( ["-" / SP] labelchar ).
 _BOUNDARY = re.compile(rb"-----(BEGIN|END) ([!-,.-~](?:[- ]?[!-,.-~])*)-----")
-# An unfinished line is kept for the next chunk only while it may be a boundary.
+# A line with a boundary may have this many octets, and so many of an unfinished line
+# are kept for the next chunk.
 _MAX_LINE = 256
+_ALONE = "expected a line that is a PEM boundary by itself, or none"
 _NO_BASE64 = re.compile(rb"[^A-Za-z0-9+/= \t\r\n]")
 _SHOWN = 40  # of a line, which may have much of a certificate
 
@@ -108,13 +111,10 @@ def pem_blocks(data: bytes, label: str) -> list[bytes]:
         ValueError: the text breaks the rule above; the message has the line number.
     """
     scanner = _Scanner(label)
-    blocks: list[bytearray] = []
-    for number, octets in scanner.scan(data):
-        if number > len(blocks):
-            blocks.append(bytearray())
-        blocks[number - 1] += octets
+    # A block comes in one piece where the text does.
+    blocks = [octets for _, octets in scanner.scan(data)]
     scanner.end()
-    return [bytes(block) for block in blocks]
+    return blocks
 
 
 class PemDecoder:
@@ -188,6 +188,11 @@ class PemSplitter:
 class _Scanner:
     """Finds the blocks of one label and decodes them, in pieces as they come."""
 
+    # Of the block that is read; each begins with them anew.
+    _at_line_start: bool
+    _is_empty: bool
+    _padded: bool
+
     def __init__(self, label: str) -> None:
         self._label = label
         self._read = _READ[label]
@@ -197,11 +202,7 @@ class _Scanner:
         self._open_label: bytes | None = None  # of the block that was begun last
         self._line = 1  # number of the first line that is not done with
         self._carry = b""  # an unfinished line, or its end if it is long
-        self._in_long_line = False
-        self._at_line_start = True  # within a block that is read
-        self._is_empty = True
         self._quantum = b""  # base64 characters that do not make up three octets yet
-        self._padded = False
 
     def scan(self, chunk: bytes) -> Iterator[tuple[int, bytes]]:
         """Yield the number of a block, from 1, and its next octets."""
@@ -230,36 +231,38 @@ class _Scanner:
 
     def _pass_text(self, text: bytes, position: int) -> int:
         """Go on to the next boundary and take it, or to the end; return where to read on."""
-        found = _next_boundary(text, position)
-        if found < 0:
+        boundary = _next_boundary(text, position)
+        if boundary is None:
             return self._keep_last_line(text, position)
-        start = text.rfind(b"\n", position, found) + 1 or position
-        newline = text.find(b"\n", found)
-        began_before = self._in_long_line and start == position
+        # *position* follows a line end, if it does not begin the text.
+        start = text.rfind(b"\n", 0, boundary.start()) + 1
         self._refuse_in_text(text, position, start)
         self._line += text.count(b"\n", position, start)
-        line = text[start : len(text) if newline < 0 else newline]
-        if began_before or (newline < 0 and len(line) > _MAX_LINE):
-            raise self._not_alone(line)
-        self._in_long_line = False
-        if newline < 0:
-            self._carry = line
+        line = self._whole_line(text, start, _ALONE)
+        if line is None:
             return len(text)
         self._take_boundary(line)
         self._line += 1
-        return newline + 1
+        return start + len(line) + 1
 
     def _keep_last_line(self, text: bytes, position: int) -> int:
         """Pass over the lines of *text* that are whole, and keep what may become a boundary."""
         self._refuse_in_text(text, position, len(text))
-        start = text.rfind(b"\n", position) + 1
-        if start:
-            self._line += text.count(b"\n", position, start)
-            self._in_long_line = False
-        rest = text[start or position :]
-        self._in_long_line = self._in_long_line or len(rest) > _MAX_LINE
-        self._carry = rest[-_MAX_LINE:]
+        self._line += text.count(b"\n", position)
+        last = text[text.rfind(b"\n") + 1 :]
+        self._carry = last[-_MAX_LINE:]
         return len(text)
+
+    def _whole_line(self, text: bytes, start: int, expected: str) -> bytes | None:
+        """Return the line at *start* with a boundary; None, and keep it, until it is whole."""
+        line, newline, _ = text[start : start + _MAX_LINE + 1].partition(b"\n")
+        if newline:
+            return line
+        if len(line) > _MAX_LINE:
+            found = f"found {_shown(line)} in a line of more than {_MAX_LINE} bytes"
+            raise self._error(found, expected)
+        self._carry = line
+        return None
 
     def _refuse_in_text(self, text: bytes, start: int, stop: int) -> None:
         """Refuse what shows that a boundary was not understood."""
@@ -308,15 +311,13 @@ class _Scanner:
 
     def _close(self, text: bytes, position: int) -> int:
         """Take the END line at *position*; return where to read on."""
-        newline = text.find(b"\n", position)
-        line = text[position : len(text) if newline < 0 else newline]
         end = b"-----END " + (self._open_label or b"") + b"-----"
         expected = f"expected base64 or {end.decode()}"
+        line = self._whole_line(text, position, expected)
+        if line is None:
+            return len(text)
         if not self._at_line_start:
             raise self._error(f"found {_shown(line)} inside a line", expected)
-        if newline < 0 and len(line) <= _MAX_LINE:
-            self._carry = line
-            return len(text)
         if line.rstrip(_BLANKS) != end:
             raise self._error(f"found {_shown(line)}", expected)
         if self._quantum:
@@ -326,7 +327,7 @@ class _Scanner:
         self.is_reading = False
         self._open_label = None
         self._line += 1
-        return newline + 1
+        return position + len(line) + 1
 
     def _decode(self, body: bytes) -> bytes:
         """Decode the next piece of a block's body."""
@@ -349,20 +350,17 @@ class _Scanner:
     # ---- errors --------------------------------------------------------------
 
     def _not_alone(self, line: bytes) -> ValueError:
-        return self._error(
-            f"found {_shown(line)}", "expected a line that is a PEM boundary by itself, or none"
-        )
+        return self._error(f"found {_shown(line)}", _ALONE)
 
     def _error(self, found: str, expected: str) -> ValueError:
         return ValueError(f"PEM line {self._line}: {found}, {expected}")
 
 
-def _next_boundary(text: bytes, position: int) -> int:
-    """Return where the next boundary is, well written or not; below 0 where there is none."""
-    match = _HYPHENS.search(text, position)
-    stop = len(text) if match is None else match.start()
-    match = _DASHES.search(text, position, stop) or match
-    return -1 if match is None else match.start()
+def _next_boundary(text: bytes, position: int) -> re.Match[bytes] | None:
+    """Return the next boundary, well written or not; None where there is none."""
+    hyphens = _HYPHENS.search(text, position)
+    stop = len(text) if hyphens is None else hyphens.start()
+    return _DASHES.search(text, position, stop) or hyphens
 
 
 def _shown(line: bytes) -> str:

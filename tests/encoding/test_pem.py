@@ -182,6 +182,26 @@ def test_a_boundary_that_is_no_line_by_itself_is_an_error(
             decode_in_chunks(data, size)
 
 
+@pytest.mark.parametrize("dash", "\u2010\u2011\u2012\u2013\u2014\u2015\u2212")
+@pytest.mark.parametrize("label", ["X509 CRL", "CERTIFICATE", "PRIVATE KEY"])
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_a_block_between_lines_of_dashes_is_not_passed_over(
+    label: str, dash: str, count: int
+) -> None:
+    """
+    A word processor changes the hyphens of both boundaries; such a block is short
+    enough to have no line that begins as every CRL does.
+    """
+    changed = block(b"first", label=label).replace(b"-----", (dash * count).encode())
+    for data in (changed + block(b"second"), block(b"second") + changed):
+        line = 4 - 3 * data.startswith(changed)
+        with pytest.raises(ValueError, match=f"PEM line {line}: found "):
+            pem_blocks(data, LABEL)
+        for size in (1, 7, 1000):
+            with pytest.raises(ValueError, match=f"PEM line {line}: found "):
+                decode_in_chunks(data, size)
+
+
 @pytest.mark.parametrize(
     "line",
     [

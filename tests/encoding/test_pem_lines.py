@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from crlcheck.encoding.pem import PemDecoder, pem_blocks
+from crlcheck.encoding.pem import CERTIFICATE, PemSplitter, pem_blocks
 from support.pem import BEGIN, END, KEY, LABEL, block, decode_in_chunks
 
 
@@ -21,6 +21,8 @@ def line_of_error(data: bytes, size: int) -> int:
 
 LONG = b"x" * 600
 BAD = b"see -----END X509 CRL-----\n"
+DASHES = "\u2013\u2013\u2013END X509 CRL\u2013\u2013\u2013\n".encode()
+BASE64 = b"MIIB" + b"A" * 60 + b"\n"
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 255, 256, 257, 258, 300, 599, 600, 601, 10_000])
@@ -44,6 +46,12 @@ BAD = b"see -----END X509 CRL-----\n"
         (BEGIN + b"QUJD\n" * 200 + b"-----END CRL-----\n", 202),
         (b"a\n" + LONG + b"\n\0\n", 3),
         (b"a\n\0\n" + BAD, 2),
+        (b"a\n\0\n\0\n", 2),
+        (block(b"crl") + b"a\n\0\n", 5),
+        (block(b"crl") + b"a\n" + BASE64, 5),
+        (b"a\n" + BASE64 + BASE64, 2),
+        (BAD + DASHES, 1),
+        (DASHES + BAD, 1),
     ],
 )
 def test_an_error_names_its_line_however_the_text_is_cut(data: bytes, line: int, size: int) -> None:
@@ -53,24 +61,51 @@ def test_an_error_names_its_line_however_the_text_is_cut(data: bytes, line: int,
     assert line_of_error(data, size) == line
 
 
-@pytest.mark.parametrize("length", [256, 257])
-@pytest.mark.parametrize("boundary", [BEGIN, END], ids=["BEGIN", "END"])
-def test_a_boundary_is_waited_for_up_to_256_octets(length: int, boundary: bytes) -> None:
+def with_blanks(boundary: bytes, length: int, newline: bytes = b"\n") -> bytes:
+    """A block with blanks behind one of its boundaries, up to that many octets."""
+    return block(b"crl").replace(boundary, boundary.rstrip(b"\n").ljust(length) + newline)
+
+
+SIZES = [1, 100, 255, 256, 257, 10_000]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    "data",
+    [with_blanks(BEGIN, 256), with_blanks(END, 256), with_blanks(END, 256, b"")],
+    ids=["BEGIN", "END", "END at the end"],
+)
+def test_a_boundary_may_have_256_bytes(data: bytes, size: int) -> None:
     """
-    Blanks behind it may come in a chunk without the line's end; no more than that
-    is held back.
+    With the blanks behind it, however the text is cut.
     """
-    padded = boundary.rstrip(b"\n").ljust(length)
-    before, after = block(b"crl").split(boundary)
-    decoder = PemDecoder(LABEL)
-    octets = decoder.feed(before)
-    if length > 256:
-        with pytest.raises(ValueError, match="PEM line"):
-            decoder.feed(padded)
-        return
-    octets += decoder.feed(padded) + decoder.feed(b"\n" + after)
-    decoder.finish()
-    assert octets == b"crl"
+    assert pem_blocks(data, LABEL) == [b"crl"]
+    assert decode_in_chunks(data, size) == (b"crl", 1)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (with_blanks(BEGIN, 257), "line 1: found b'-----BEGIN X509 CRL-----' in"),
+        (with_blanks(BEGIN, 600, b""), "line 1: found b'-----BEGIN X509 CRL-----' in"),
+        (with_blanks(END, 257), "line 3: found b'-----END X509 CRL-----' in"),
+        (with_blanks(END, 257, b""), "line 3: found b'-----END X509 CRL-----' in"),
+        (with_blanks(END, 600, b""), "line 3: found b'-----END X509 CRL-----' in"),
+    ],
+)
+def test_a_longer_line_with_a_boundary_is_refused(data: bytes, message: str, size: int) -> None:
+    """
+    However the text is cut; and what stands before it is not read twice.
+    """
+    splitter = PemSplitter(LABEL)
+    found = b""
+    with pytest.raises(ValueError, match=f"PEM {message} a line of more than 256 bytes, expected"):
+        for start in range(0, len(data), size):
+            for _, octets in splitter.feed(data[start : start + size]):
+                found += octets
+                assert b"crl".startswith(found)
+        splitter.finish()
 
 
 @pytest.mark.parametrize(
@@ -108,6 +143,14 @@ def test_a_line_that_is_no_boundary_by_itself_is_shown(line: bytes, shown: bytes
         (BEGIN + b"QU@D\n" + END, "line 2: the base64 is broken, expected RFC 4648 base64"),
         (END, "line 1: found b'-----END X509 CRL-----', expected its BEGIN before it"),
         (b"\0", "line 1: found a NUL, expected text"),
+        (BASE64, "line 1: found what begins like a certificate or CRL in base64 outside a block, "
+         "expected a line -----BEGIN X509 CRL----- before it"),
+        (KEY.replace(b"END", b"END EC"), "line 3: found b'-----END EC PRIVATE KEY-----', expected "
+         "-----END PRIVATE KEY-----"),
+        (KEY + KEY.replace(b"END", b"BEGIN"), "line 6: found b'-----BEGIN PRIVATE KEY-----', "
+         "expected -----END PRIVATE KEY-----"),
+        (block(b"x", label="CMS"), "line 1: found b'-----BEGIN CMS-----', expected -----BEGIN X509 "
+         "CRL-----"),
     ],
 )  # fmt: skip
 def test_an_error_says_what_was_found_and_what_was_expected(data: bytes, message: str) -> None:
@@ -117,3 +160,22 @@ def test_an_error_says_what_was_found_and_what_was_expected(data: bytes, message
     with pytest.raises(ValueError, match="PEM") as caught:
         pem_blocks(data, LABEL)
     assert str(caught.value) == f"PEM {message}"
+
+
+@pytest.mark.parametrize(
+    ("label", "remedy"),
+    [
+        ("TRUSTED CERTIFICATE", ": `openssl x509` writes it so"),
+        ("PKCS7", ": `openssl pkcs7 -print_certs` writes its certificates so"),
+        ("CERTIFICATE REQUEST", ""),
+    ],
+)
+def test_a_refused_label_comes_with_its_remedy(label: str, remedy: str) -> None:
+    """
+    The command that writes what is expected, where there is one.
+    """
+    with pytest.raises(ValueError, match="PEM") as caught:
+        pem_blocks(block(b"x", label=label), CERTIFICATE)
+    assert str(caught.value) == (
+        f"PEM line 1: found b'-----BEGIN {label}-----', expected -----BEGIN CERTIFICATE-----{remedy}"
+    )
