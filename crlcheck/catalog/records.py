@@ -115,23 +115,27 @@ class ScopeRecord:
     unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        for role, image in (("base", self.base), ("delta", self.delta)):
-            if image is None:
-                continue
-            if image.metadata.scope != self.key:
-                raise ValueError(
-                    f"{role}: expected an image of scope {self.key}, "
-                    f"found one of {image.metadata.scope}"
-                )
-            if image.metadata.is_delta != (role == "delta"):
-                found = "a delta CRL" if image.metadata.is_delta else "a complete CRL"
-                raise ValueError(f"{role}: found the image of {found}")
-        if self.delta is not None and not delta_fits(self.delta.metadata, self.base.metadata):
+        self._check("base", self.base)
+        if self.delta is None:
+            return
+        self._check("delta", self.delta)
+        if not delta_fits(self.delta.metadata, self.base.metadata):
             raise ValueError(
                 f"delta: CRL number {self.delta.metadata.crl_number} with base "
                 f"{self.delta.metadata.base_crl_number} does not fit base CRL number "
                 f"{self.base.metadata.crl_number}"
             )
+
+    def _check(self, role: str, image: PublishedImage) -> None:
+        """Refuse the image of another scope, or of the other kind of CRL."""
+        if image.metadata.scope != self.key:
+            raise ValueError(
+                f"{role}: expected an image of scope {self.key}, "
+                f"found one of {image.metadata.scope}"
+            )
+        if image.metadata.is_delta != (role == "delta"):
+            found = "a delta CRL" if image.metadata.is_delta else "a complete CRL"
+            raise ValueError(f"{role}: found the image of {found}")
 
     def images(self) -> Iterator[PublishedImage]:
         """Yield the base and, where there is one, the delta."""
@@ -181,7 +185,7 @@ class ScopeRecord:
         override = typed(members.pop("covers_no_distribution_point", False), bool, place)
         place = f"{where}.earlier_sources"
         sources = typed(members.pop("earlier_sources", []), list, place)
-        earlier = tuple(typed(one, str, place) for one in sources)
+        earlier = tuple(typed(one, str, f"{place}[{i}]") for i, one in enumerate(sources))
         try:
             return cls(key, base, delta, source, override, earlier, members)
         except ValueError as error:

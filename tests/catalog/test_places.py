@@ -6,6 +6,7 @@ is wrong.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import re
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ DEFAULTS: dict[str, object] = {
     "covers_no_distribution_point": False,
     "delta": None,
     "denied": [],
+    "earlier_sources": [],
     "is_anchor": False,
     "issuer_records": {},
     "publishes_no_crl": False,
@@ -56,7 +58,8 @@ def full() -> Catalog:
     found = found.without_scope(record(issuer="B").key, now=NOW, note="retired")
     gone = RemovedIssuer(NOW, NAME, (record(issuer="C").key,), "key lost")
     found = found.without_issuer(issuer("other").fingerprint, gone)
-    found = found.with_scope(record(9, delta=True), [], now=NOW)
+    moved = dataclasses.replace(record(9, delta=True), earlier_sources=("s3://in/crl/old.crl",))
+    found = found.with_scope(moved, [], now=NOW)
     return found.with_denial(Denial(NAME, 0x0F, NOW, NOW + timedelta(hours=1), "stolen"))
 
 
@@ -121,9 +124,26 @@ def test_an_optional_member_has_a_default(place: str) -> None:
     """One that is not there says the least that it could."""
     way = PLACES[place]
     found = Catalog.from_bytes(put(way))
-    assert found == Catalog.from_bytes(put(way, DEFAULTS[way[-1]]))
+    assert found.to_bytes() == Catalog.from_bytes(put(way, DEFAULTS[way[-1]])).to_bytes()
     if held(way) is not None:
         assert json.loads(found.to_bytes()) != VALUE
+
+
+TIMES = [place for place, way in PLACES.items() if way[-1] in ("added_at", "at", "until")]
+
+
+@pytest.mark.parametrize("place", TIMES)
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("yesterday", "a time in ISO 8601"), ("2026-11-02T00:00:00+01:00", "a time in UTC")],
+)
+def test_a_text_that_is_no_time_is_refused_at_its_place(
+    place: str, text: str, expected: str
+) -> None:
+    """Nor is one in another zone than UTC."""
+    message = f"cannot be read: {re.escape(place)}: expected {expected}, found '{re.escape(text)}'"
+    with pytest.raises(StoreError, match=message):
+        Catalog.from_bytes(put(PLACES[place], text))
 
 
 REQUIRED = [
