@@ -61,6 +61,7 @@ if TYPE_CHECKING:
         PreconditionFailedError as PreconditionFailedError,
         StoreError as StoreError,
         StoreUnavailableError as StoreUnavailableError,
+        UnsafeStoreError as UnsafeStoreError,
         UnsupportedCrlError as UnsupportedCrlError,
         UnsupportedIndexVersionError as UnsupportedIndexVersionError,
     )
@@ -99,6 +100,7 @@ if TYPE_CHECKING:
         StoredObject as StoredObject,
         open_store as open_store,
     )
+    from crlcheck.stores.probe import probe_store as probe_store
     from crlcheck.types import (
         CertificateFacts as CertificateFacts,
         CheckResult as CheckResult,
@@ -147,6 +149,7 @@ _HOMES = {
         "PreconditionFailedError",
         "StoreError",
         "StoreUnavailableError",
+        "UnsafeStoreError",
         "UnsupportedCrlError",
         "UnsupportedIndexVersionError",
     ),
@@ -166,6 +169,7 @@ _HOMES = {
     "publisher.publish": ("publish_crl", "publish_each"),
     "publisher.rejections": ("Rejection", "read_rejections", "rejection_cause"),
     "stores": ("LocalStore", "ObjectStore", "S3Store", "StoredObject", "open_store"),
+    "stores.probe": ("probe_store",),
     "types": (
         "CertificateFacts",
         "CheckResult",

@@ -185,6 +185,18 @@ class StoreUnavailableError(StoreError):
     """The store did not answer, or not in time; trying again may help."""
 
 
+class UnsafeStoreError(StoreError):
+    """
+    The store passes over conditions of a write, so that concurrent publications lose CRLs.
+
+    ``found`` says which condition, and what the store did.
+    """
+
+    def __init__(self, message: str, *, found: str) -> None:
+        super().__init__(message)
+        self.found = found
+
+
 class CatalogRollbackError(StoreError):
     """
     A catalog is refused because a later one is in use, or another one of its generation.

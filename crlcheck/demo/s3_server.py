@@ -11,7 +11,8 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 
 def clean_environment(inherited: Mapping[str, str]) -> dict[str, str]:
@@ -59,7 +60,14 @@ def main() -> None:
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     application = DomainDispatcherApplication(create_backend_app)
-    server = make_server("127.0.0.1", 0, application, threaded=True)
+    one_at_a_time = threading.Lock()
+
+    def serve(environ: Any, start_response: Callable[..., Any]) -> Any:
+        # S3 checks a condition and stores in one step, moto in two.
+        with one_at_a_time:
+            return application(environ, start_response)
+
+    server = make_server("127.0.0.1", 0, serve, threaded=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(json.dumps(f"http://127.0.0.1:{server.port}"), flush=True)
     sys.stdin.read()

@@ -13,6 +13,9 @@ from crlcheck.publisher.operator import moment_of
 from crlcheck.publisher.publish import DEFAULT_GRACE
 from crlcheck.publisher.rejections import delete_old_rejections
 from crlcheck.stores import ObjectStore, open_store
+from crlcheck.stores.probe import PROBE_PREFIX, probe_time
+
+_PROBE_TIME = timedelta(hours=1)
 
 _log = logging.getLogger(__name__)
 
@@ -28,8 +31,8 @@ def clean_up(
 
     An image that no catalog names, left by a publisher that died, is noted
     first, and deleted by a clean-up at least *grace* later. The status objects of
-    CRLs that were refused 30 days ago are deleted too. Returns how many images were
-    deleted and how many are waiting.
+    CRLs that were refused 30 days ago are deleted too, and throw-away objects of a probe
+    that died. Returns how many images were deleted and how many are waiting.
 
     Raises: as ``override_scope``.
     """
@@ -52,4 +55,16 @@ def clean_up(
 
     catalog = change_catalog(target, "clean-up", change)
     delete_old_rejections(target, moment)
+    _delete_abandoned_probes(target, moment)
     return len(deleted), len(catalog.superseded)
+
+
+def _delete_abandoned_probes(store: ObjectStore, moment: datetime) -> None:
+    """Delete throw-away objects that are older than any probe takes."""
+    for name in store.names(PROBE_PREFIX):
+        made = probe_time(name)
+        if made is not None and moment - made > _PROBE_TIME:
+            try:
+                store.delete(name)
+            except (CrlCheckError, OSError) as error:
+                _log.warning("%s was not deleted from %s: %s", name, store.url, error)

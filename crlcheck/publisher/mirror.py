@@ -17,6 +17,7 @@ from crlcheck.errors import (
 from crlcheck.image.index import open_index
 from crlcheck.publisher.publication import is_intact
 from crlcheck.stores import ObjectStore, open_store
+from crlcheck.stores.probe import probe_store
 
 _MAX_TRIES = 5
 
@@ -55,6 +56,8 @@ def mirror_store(
         stored = origin.read(CATALOG_NAME)
         catalog = Catalog.from_bytes(stored.body)
         previous, etag = read_catalog(copy)
+        if etag is None:
+            probe_store(copy)
         catalog.check_successor(previous)
         try:
             num_copied = _copy_images(catalog, origin, copy, rebuild=rebuild)

@@ -12,9 +12,10 @@ numbers are those of RFC 5280.
      the scope. A delta CRL needs its complete CRL published (5.2.4),
    - it does not lack most of the entries of the published CRL, unless that is allowed,
    - it is not past its nextUpdate while the published CRL is current and revokes no less.
-3. The swap. The image is written under a name that no image had before, then the catalog
-   is swapped. Where another publication came first, step 2 is done again on its catalog,
-   with the image that is already written.
+3. The swap. A store without a catalog is tried first: one that does not compare and swap is
+   refused (``crlcheck.stores.probe``). The image is written under a name that no image had
+   before, then the catalog is swapped. Where another publication came first, step 2 is done
+   again on its catalog, with the image that is already written.
 4. What changed. ``publish`` compares the images before and after, and adds the warnings.
 5. Clean-up. An image that is published no longer is noted in the catalog with the time.
    It is deleted once the grace period is over.
@@ -75,6 +76,7 @@ from crlcheck.errors import (
 from crlcheck.image.index import open_index
 from crlcheck.publisher.comparison import later_crl, revokes_no_more
 from crlcheck.stores import ObjectStore
+from crlcheck.stores.probe import probe_store
 from crlcheck.times import time_text
 from crlcheck.types import CertificateFacts, ImageMetadata, PublishReport
 from crlcheck.x509.certificates import published_certificate
@@ -329,6 +331,7 @@ class Publication:
         self._image_may_be_named = False
         self._deleted: set[str] = set()
         self._num_lost = 0
+        self._is_probed = False
         self._known_self_signed: dict[bytes, bool | None] = {}
 
     def run(self) -> PublishReport:
@@ -373,6 +376,9 @@ class Publication:
 
     def _read_catalog(self) -> tuple[Catalog, str | None]:
         catalog, etag = read_catalog(self._store)
+        if etag is None and not self._is_probed:
+            probe_store(self._store)
+            self._is_probed = True
         # The generation that this publication tried to write is another writer's. Only where
         # later ones follow may it have been this one's, and a reader may load its image.
         if self._attempted_generation not in (None, catalog.generation):

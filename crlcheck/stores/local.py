@@ -25,7 +25,7 @@ from crlcheck.stores.object_store import (
     make_room,
 )
 
-_LOCK_NAME = ".lock"
+LOCK_NAME = ".lock"
 _TEMPORARY_PREFIX = ".tmp-"
 _COPY_SIZE = 1 << 20
 
@@ -41,6 +41,9 @@ class LocalStore:
 
     fsync: whether a write returns only once it would survive a power cut.
     """
+
+    # Each write compares under a lock. A file system without locks fails it.
+    is_known_to_swap = True
 
     def __init__(self, path: str | os.PathLike[str], *, fsync: bool = True) -> None:
         if not os.fspath(path):
@@ -152,7 +155,7 @@ class LocalStore:
         # The lock has a file of its own, which stays: a lock on a file that gets
         # replaced or deleted would let a second holder in. Each call opens it
         # anew, because flock excludes descriptions and so threads as well.
-        descriptor = os.open(self._root / _LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = os.open(self._root / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             try:

@@ -47,6 +47,10 @@ class ObjectStore(Protocol):
 
     Every method may raise StoreUnavailableError or StoreError, and an
     implementation over files also the system's own ``OSError``.
+
+    A store whose own code checks the conditions of ``write`` says so by a class
+    attribute ``is_known_to_swap = True``. All others are tried before the first
+    publication (see ``crlcheck.stores.probe``).
     """
 
     @property

@@ -81,12 +81,12 @@ class S3Store:
         self, url: str, *, client: Any = None, load_seconds: float = DEFAULT_LOAD_SECONDS
     ) -> None:
         self._location = S3Location.parse(url)
-        self._bucket = bucket = self._location.bucket
+        self.bucket = bucket = self._location.bucket
         self._prefix = self._location.prefix
         self._load_seconds = load_seconds
-        self._getter = None if client is not None else S3Getter.from_environment(bucket, os.environ)
+        self.getter = None if client is not None else S3Getter.from_environment(bucket, os.environ)
         self._is_given = client is not None
-        self._made: Any = _new_client() if client is None and self._getter is None else client
+        self._made: Any = _new_client() if client is None and self.getter is None else client
 
     def __repr__(self) -> str:
         return f"S3Store({self.url!r})"
@@ -99,10 +99,10 @@ class S3Store:
     def read(self, name: str) -> StoredObject:
         """As ObjectStore.read."""
         check_name(name)
-        if self._getter is None:
+        if self.getter is None:
             # Not _READ_SECONDS: whoever reads first may have to find credentials.
             return self._get(name, None if self._is_given else self._load_seconds)
-        answer = self._fetch(self._getter, name, time.monotonic() + _READ_SECONDS)
+        answer = self._fetch(self.getter, name, time.monotonic() + _READ_SECONDS)
         return StoredObject(answer.body, answer.etag)
 
     def read_if_changed(self, name: str, etag: str | None) -> StoredObject | None:
@@ -111,9 +111,9 @@ class S3Store:
             return self.read(name)
         check_name(name)
         try:
-            if self._getter is not None:
+            if self.getter is not None:
                 answer = self._fetch(
-                    self._getter, name, time.monotonic() + _POLL_SECONDS, if_none_match=etag
+                    self.getter, name, time.monotonic() + _POLL_SECONDS, if_none_match=etag
                 )
                 return StoredObject(answer.body, answer.etag)
             return self._get(name, None if self._is_given else _POLL_SECONDS, IfNoneMatch=etag)
@@ -123,22 +123,26 @@ class S3Store:
     def load(self, name: str) -> bytes | bytearray | mmap.mmap:
         """As ObjectStore.load; a large object is read in parts, all of one state."""
         check_name(name)
-        if self._getter is None:
+        if self.getter is None:
             return self._get(name, self._load_seconds).body
         deadline = time.monotonic() + self._load_seconds
-        return self._load_parts(self._getter, name, deadline)
+        return self._load_parts(self.getter, name, deadline)
 
     def _load_parts(self, getter: S3Getter, name: str, deadline: float) -> bytearray | mmap.mmap:
         """Read the first part, which tells how many there are, then the others at once."""
         whole: bytearray | mmap.mmap = bytearray()
+        position = 0
 
         def first_room(total: int, size: int) -> memoryview:
-            nonlocal whole
-            whole = make_room(total)
+            nonlocal whole, position
+            if size > total:
+                raise ValueError(f"found {size} bytes of an object of {total}")
+            whole, position = make_room(total), size
             return memoryview(whole)[:size]
 
         first = self._fetch(getter, name, deadline, byte_range=(0, _PART - 1), into=first_room)
-        starts = iter(range(_PART, first.total, _PART))
+        # A server that passes over the range has sent all of it.
+        starts = iter(range(position, first.total, _PART))
         taking = threading.Lock()
         failures: list[Exception] = []
 
@@ -161,7 +165,7 @@ class S3Store:
                 except Exception as error:  # noqa: BLE001 - raised again by who waits
                     failures.append(error)
 
-        num_others = min(_MAX_READERS, -(-first.total // _PART) - 1) - 1
+        num_others = min(_MAX_READERS, -(-(first.total - position) // _PART)) - 1
         readers: list[threading.Thread] = []
         with contextlib.suppress(RuntimeError):  # no more threads: those there are read it all
             for _ in range(num_others):
@@ -182,7 +186,7 @@ class S3Store:
             try:
                 return getter.get(key, deadline=deadline, **conditions)
             except S3RefusalError as refusal:
-                if refusal.status != 416:  # it has no first byte, because it is empty
+                if not _may_be_about_the_range(refusal, conditions):
                     raise
                 return getter.get(key, deadline=deadline, into=conditions.get("into"))
         except S3RefusalError as refusal:
@@ -193,8 +197,9 @@ class S3Store:
             raise StoreUnavailableError(f"{self.url}/{name}: {silence}") from silence
 
     @property
-    def _client(self) -> Any:
-        """The client that does everything else; threads may at worst make it twice."""
+    def client(self) -> Any:
+        """The botocore client that writes, and reads where ``getter`` is None."""
+        # Threads may at worst make it twice.
         if self._made is None:
             self._made = _new_client()
         return self._made
@@ -207,7 +212,7 @@ class S3Store:
 
         check_write(name, body, if_match, if_absent)
         write_id = secrets.token_hex(16)
-        request: dict[str, Any] = {**self._object(name), "Metadata": {_WRITE_ID: write_id}}
+        request: dict[str, Any] = {**self.object_of(name), "Metadata": {_WRITE_ID: write_id}}
         if if_match is not None:
             request["IfMatch"] = if_match
         elif if_absent:
@@ -217,7 +222,7 @@ class S3Store:
             content = body if isinstance(body, bytes) else stack.enter_context(body.open("rb"))
             stack.enter_context(self._translated(name))
             try:
-                etag: str = self._client.put_object(Body=content, **request)["ETag"]
+                etag: str = self.client.put_object(Body=content, **request)["ETag"]
                 return etag
             except ClientError as error:
                 if not _is_failed_precondition(error, if_match, if_absent):
@@ -235,7 +240,7 @@ class S3Store:
         """As ObjectStore.delete. In a versioned bucket the older versions stay."""
         check_name(name)
         with self._translated(name):
-            self._client.delete_object(**self._object(name))
+            self.client.delete_object(**self.object_of(name))
 
     def names(self, prefix: str) -> Iterator[str]:
         """As ObjectStore.names; keys that are no object names are passed over."""
@@ -244,8 +249,8 @@ class S3Store:
 
     def _names(self, prefix: str) -> Iterator[str]:
         with self._translated(prefix):
-            pages = self._client.get_paginator("list_objects_v2").paginate(
-                Bucket=self._bucket, Prefix=self._prefix + prefix
+            pages = self.client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=self._prefix + prefix
             )
             for page in pages:
                 for entry in page.get("Contents", ()):
@@ -253,8 +258,9 @@ class S3Store:
                     if is_object_name(name):
                         yield name
 
-    def _object(self, name: str) -> dict[str, str]:
-        return {"Bucket": self._bucket, "Key": self._prefix + name}
+    def object_of(self, name: str) -> dict[str, str]:
+        """Return the parameters that name an object to ``client``."""
+        return {"Bucket": self.bucket, "Key": self._prefix + name}
 
     def _get(self, name: str, seconds: float | None, **conditions: str) -> StoredObject:
         """GET an object by botocore, within *seconds* unless that is None."""
@@ -284,7 +290,7 @@ class S3Store:
 
         with self._translated(name):
             try:
-                response = self._client.get_object(**self._object(name), **conditions)
+                response = self.client.get_object(**self.object_of(name), **conditions)
             except ClientError as error:
                 # Only the status is dependable; the code of a 304 has no body to come from.
                 if _status(error) == 304 and "IfNoneMatch" in conditions:
@@ -303,11 +309,17 @@ class S3Store:
         from botocore.exceptions import ClientError
 
         try:
-            found = self._client.head_object(**self._object(name))
+            etag, found = self.write_id(name)
         except ClientError:
             return None  # it cannot be shown to be ours, so the caller reads again
-        etag: str = found["ETag"]
-        return etag if found["Metadata"].get(_WRITE_ID) == write_id else None
+        return etag if found == write_id else None
+
+    def write_id(self, name: str) -> tuple[str, str | None]:
+        """Return an object's ETag, and the metadata that tells whose write it is."""
+        found = self.client.head_object(**self.object_of(name))
+        # Some servers change the case of metadata, which are header names (RFC 9110 5.1).
+        metadata = {name.lower(): value for name, value in found.get("Metadata", {}).items()}
+        return found.get("ETag", ""), metadata.get(_WRITE_ID)
 
     @contextlib.contextmanager
     def _translated(self, name: str) -> Iterator[None]:
@@ -328,7 +340,7 @@ class S3Store:
     def _refused(self, name: str, operation: str, status: int, code: str) -> Exception:
         place = f"{self.url}/{name}"
         if code == "NoSuchBucket":
-            return StoreError(f"{place}: the bucket {self._bucket} does not exist")
+            return StoreError(f"{place}: the bucket {self.bucket} does not exist")
         if status == 404:
             return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), place)
         message = f"{place}: {operation} was answered {status} {code}"
@@ -336,8 +348,21 @@ class S3Store:
             message += "; without s3:ListBucket that is also what S3 says of a missing object"
         # 304: to a question without a condition, from a cache that is stuck.
         # 412: it was replaced while it was read.
-        lasts = status not in (304, 403, 412, 429) and status < 500 and code not in _TRANSIENT_CODES
+        # 501: it lacks what was asked for, and will.
+        may_pass = status in (304, 403, 412, 429) or (status >= 500 and status != 501)
+        lasts = not may_pass and code not in _TRANSIENT_CODES
         return StoreError(message) if lasts else StoreUnavailableError(message)
+
+
+def _may_be_about_the_range(refusal: S3RefusalError, conditions: dict[str, Any]) -> bool:
+    """
+    Whether a first part was refused because the object ends before it does.
+
+    S3 answers 416 where an object is empty, and has no first byte. Some servers answer
+    400 to a range that goes past the end.
+    """
+    is_first = "byte_range" in conditions and "if_match" not in conditions
+    return is_first and refusal.status in (400, 416)
 
 
 def _exactly(room: memoryview) -> Sink:

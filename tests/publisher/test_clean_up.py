@@ -194,3 +194,18 @@ def test_one_publication_deletes_no_more_than_sixteen_images() -> None:
     assert len(catalog_of(store).superseded) == 4
     publish(store, make_crl(CA, 22), now=NOW + DAY)
     assert set(images_of(store)).isdisjoint(names[:-1])
+
+
+def test_throw_away_objects_of_a_dead_probe_go() -> None:
+    """A clean-up deletes those that are over an hour old, and leaves a running probe's."""
+    store = MemoryStore()
+    publish(store, make_crl(CA, 1))
+    times = {"dead": NOW - 2 * HOUR, "alive": NOW - HOUR / 2}
+    for name, moment in times.items():
+        store.write(f"probe/{moment:%Y%m%dT%H%M%SZ}-{name}-0", b"")
+    store.write("probe/notes", b"somebody's own")
+    clean_up(store, now=NOW)
+    assert [name.rpartition("-")[0] for name in store.names("probe/")] == [
+        f"probe/{times['alive']:%Y%m%dT%H%M%SZ}-alive",
+        "",
+    ]

@@ -24,6 +24,8 @@ class MemoryStore:
     have another writer come first.
     """
 
+    is_known_to_swap = True
+
     def __init__(self, before: Callable[[str, str], None] | None = None) -> None:
         self.before = before
         self._objects: dict[str, StoredObject] = {}

@@ -167,7 +167,7 @@ def test_a_large_object_is_read_in_parts(
     monkeypatch.setattr(s3_module, "_PART", 1000)
     monkeypatch.setattr(object_store, "_HUGE_PAGES_FROM", huge_pages_from)
     store = S3Store(f"s3://{s3.bucket}/p")
-    assert store._getter is not None
+    assert store.getter is not None
     body = bytes(number * 7 % 251 for number in range(size))
     s3.client.put_object(Bucket=s3.bucket, Key="p/image", Body=body)
     assert bytes(store.load("image")) == body
@@ -267,7 +267,7 @@ def test_a_slow_body_is_left_in_time(
     if by == "botocore":
         monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "false")
         store = S3Store(behind.url, load_seconds=1.0)
-        assert store._getter is None
+        assert store.getter is None
         store.read("image")  # imports what it needs
     monkeypatch.setattr(s3_module, "_READ_SECONDS", 1.0)
     proxy.always = SLOW_BODY

@@ -58,7 +58,7 @@ def remote(
     monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
     store = S3Store(url)
     store._made = faulty[1]  # for what is not read
-    assert store._getter is not None
+    assert store.getter is not None
     return store
 
 
