@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
+from crlcheck.cli.command import command
 from crlcheck.cli.inputs import open_target, usage
-from crlcheck.cli.text import say
+from crlcheck.cli.text import answer, say
 from crlcheck.publisher.operator import advance_generation
 
 
-@click.command("advance")
+@command("advance", examples=["crlcheck advance s3://crls/published --above 1207"])
 @click.argument("store")
 @click.option(
     "--above", type=int, required=True, metavar="N", help="The generation that services use."
@@ -23,5 +24,6 @@ def advance_command(store: str, above: int) -> int:
     """
     with usage():
         generation = advance_generation(open_target(store), above=above)
+    answer({"store": store, "generation": generation})
     say(f"{store}: generation {generation}")
     return 0

@@ -13,17 +13,17 @@ import click
 from crlcheck.catalog.descriptions import count
 from crlcheck.checker.checker import RevocationChecker
 from crlcheck.checker.scope import public_key_hash
+from crlcheck.cli.command import VERDICT, command
 from crlcheck.cli.inputs import is_store, open_target, read_published
-from crlcheck.cli.options import json_option
 from crlcheck.cli.status import (
     EXIT_FAILED,
     about,
-    describe,
     exit_status_of,
-    report_error,
+    report_failure,
+    warn,
     worst_exit_status,
 )
-from crlcheck.cli.text import say, say_json
+from crlcheck.cli.text import answer, say
 from crlcheck.encoding.names import name_hash
 from crlcheck.encoding.serials import parse_serial_text
 from crlcheck.errors import CertificateError, IndexFileError, StoreError
@@ -40,7 +40,15 @@ _COLORS = {
 _NEVER = timedelta(days=1)
 
 
-@click.command("check")
+@command(
+    "check",
+    exit_statuses=VERDICT,
+    examples=[
+        "crlcheck check ca.crlx client.pem",
+        "crlcheck check s3://crls/published client.pem other.pem --json",
+        "crlcheck check ca.crlx --serial 4a:31:07",
+    ],
+)
 @click.argument("target", metavar="INDEX_OR_STORE")
 @click.argument("certificates", metavar="[CERT]...", type=click.Path(path_type=Path), nargs=-1)
 @click.option(
@@ -71,7 +79,6 @@ _NEVER = timedelta(days=1)
     type=click.Choice(["user", "ca"]),
     help="With --serial: what the certificates are.",
 )
-@json_option
 def check_command(
     target: str,
     certificates: tuple[Path, ...],
@@ -79,7 +86,6 @@ def check_command(
     issuers: tuple[Path, ...],
     points: tuple[str, ...],
     kind: str | None,
-    as_json: bool,
 ) -> int:
     """
     Check whether each CERT is revoked.
@@ -101,19 +107,17 @@ def check_command(
             issuers,
             points=points or None,
             is_ca=None if kind is None else kind == "ca",
-            as_json=as_json,
         )
     if points or kind:
         raise click.UsageError("--point and --kind go with --serial: a certificate says both")
-    return _check_certificates(target, certificates, issuers, as_json=as_json)
+    return _check_certificates(target, certificates, issuers)
 
 
 class _Answers:
     """Prints the results of one run, each at once or all as one JSON document at the end."""
 
-    def __init__(self, kind: str, *, as_json: bool) -> None:
+    def __init__(self, kind: str) -> None:
         self._kind = kind
-        self._as_json = as_json
         self._statuses: list[int] = []
         self._members: list[dict[str, Any]] = []
 
@@ -121,34 +125,27 @@ class _Answers:
         """Show the result for *subject*."""
         self._statuses.append(exit_status_of(result))
         self._members.append({self._kind: subject, **result.as_dict()})
-        if not self._as_json:
-            say(f"{subject}: {result}", color=_COLORS[result.status])
+        say(f"{subject}: {result}", color=_COLORS[result.status])
 
     def show_failure(self, subject: str, error: Exception) -> None:
         """Show why *subject* could not be checked; the others are checked all the same."""
-        message = describe(error)
-        if not isinstance(error, OSError) or error.filename is None:
-            message = f"{subject}: {message}"
         self._statuses.append(EXIT_FAILED)
-        self._members.append({self._kind: subject, "status": None, "error": message})
-        report_error(message)
+        failure = report_failure(error, subject)
+        self._members.append({self._kind: subject, "status": None, **failure})
 
     def finish(self) -> int:
         """Return the exit status of the run."""
         status = worst_exit_status(self._statuses)
-        if self._as_json:
-            say_json({"exit_status": status, "results": self._members})
+        answer({"exit_status": status, "results": self._members})
         return status
 
 
 # ---- certificates --------------------------------------------------------------
 
 
-def _check_certificates(
-    target: str, certificates: Sequence[Path], issuers: Sequence[Path], *, as_json: bool
-) -> int:
+def _check_certificates(target: str, certificates: Sequence[Path], issuers: Sequence[Path]) -> int:
     """Check certificates in files; return the exit status."""
-    answers = _Answers("certificate", as_json=as_json)
+    answers = _Answers("certificate")
     with _open_checker(target, issuers) as checker:
         for path in certificates:
             try:
@@ -178,7 +175,7 @@ def _note_others(path: Path, contents: bytes) -> None:
     with contextlib.suppress(CertificateError):
         num_others = len(load_certificates(contents)) - 1
         if num_others:
-            report_error(f"{path}: only the first of {num_others + 1} certificates was checked")
+            warn(f"{path}: only the first of {num_others + 1} certificates was checked")
 
 
 # ---- serial numbers ------------------------------------------------------------
@@ -191,7 +188,6 @@ def _check_serials(
     *,
     points: Sequence[str] | None = None,
     is_ca: bool | None = None,
-    as_json: bool,
 ) -> int:
     """
     Check serial numbers of one issuer; return the exit status.
@@ -205,7 +201,7 @@ def _check_serials(
         raise click.BadParameter(str(error), param_hint="--serial") from error
     if len(issuers) > 1:
         raise click.UsageError("a serial number has one issuer: give --issuer once")
-    answers = _Answers("serial", as_json=as_json)
+    answers = _Answers("serial")
     with _open_checker(target, ()) as checker:
         # Once only: it may be a pipe.
         issuer = issuers[0].read_bytes() if issuers else _only_issuer(target)

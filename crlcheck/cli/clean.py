@@ -7,13 +7,16 @@ from datetime import timedelta
 import click
 
 from crlcheck.catalog.descriptions import count
+from crlcheck.cli.command import command
 from crlcheck.cli.inputs import open_target
-from crlcheck.cli.text import say
+from crlcheck.cli.text import answer, say
 from crlcheck.publisher.clean_up import clean_up
 from crlcheck.settings import read_duration
 
 
-@click.command("clean")
+@command(
+    "clean", examples=["crlcheck clean published", "crlcheck clean s3://crls/published --grace 24h"]
+)
 @click.argument("store")
 @click.option(
     "--grace",
@@ -26,5 +29,6 @@ from crlcheck.settings import read_duration
 def clean_command(store: str, grace: timedelta) -> int:
     """Delete images of STORE that no catalog has named for the grace period."""
     num_deleted, num_waiting = clean_up(open_target(store), grace=grace)
+    answer({"store": store, "num_deleted": num_deleted, "num_waiting": num_waiting})
     say(f"{store}: {count(num_deleted, 'image')} deleted, {num_waiting} waiting")
     return 0

@@ -9,13 +9,14 @@ from typing import Any
 import click
 
 import crlcheck
+from crlcheck.cli.command import command
 from crlcheck.cli.inputs import open_crl
-from crlcheck.cli.options import compile_options, given_options, issuer_option, json_option
+from crlcheck.cli.options import compile_options, given_options, issuer_option
 from crlcheck.cli.status import about
-from crlcheck.cli.text import compiled_text, report_members, say, say_json, say_warnings
+from crlcheck.cli.text import answer, compiled_text, report_members, say, say_warnings
 
 
-@click.command("compile")
+@command("compile", examples=["crlcheck compile ca.crl --issuer ca.pem -o ca.crlx"])
 @click.argument("crl", type=click.Path(path_type=Path))
 @issuer_option
 @click.option(
@@ -27,13 +28,11 @@ from crlcheck.cli.text import compiled_text, report_members, say, say_json, say_
 )
 @click.option("--no-fsync", is_flag=True, help="Do not wait until the image is on the disk.")
 @compile_options
-@json_option
 def compile_command(
     crl: Path,
     issuers: tuple[Path, ...],
     output: Path,
     no_fsync: bool,
-    as_json: bool,
     **options: Any,
 ) -> int:
     """
@@ -49,9 +48,7 @@ def compile_command(
         report = crlcheck.compile_crl(
             source, output, issuer=issuers, fsync=not no_fsync, **given_options(options)
         )
-    if as_json:
-        say_json({"output": str(output), **report_members(report)})
-        return 0
+    answer({"output": str(output), **report_members(report)})
     say(f"{output}: {compiled_text(report)}")
     say_warnings(report)
     return 0

@@ -7,12 +7,17 @@ from pathlib import Path
 
 import click
 
-from crlcheck.cli.options import json_option
+from crlcheck.cli.command import command
+from crlcheck.cli.output import output
 from crlcheck.cli.status import EXIT_FAILED
-from crlcheck.cli.text import console, say, say_json
+from crlcheck.cli.text import answer, console, say
 
 
-@click.command("demo", short_help="Show the whole path on this machine.")
+@command(
+    "demo",
+    short_help="Show the whole path on this machine.",
+    examples=["crlcheck demo", "crlcheck demo --files . --entries 1000"],
+)
 @click.option(
     "--entries",
     "num_entries",
@@ -29,8 +34,7 @@ from crlcheck.cli.text import console, say, say_json
     metavar="DIRECTORY",
     help="Only write the CA, its CRL and the three certificates there.",
 )
-@json_option
-def demo_command(num_entries: int, directory: Path | None, as_json: bool) -> int:
+def demo_command(num_entries: int, directory: Path | None) -> int:
     """
     Show the whole path on this machine: upload, compile, publish, authorize.
 
@@ -43,19 +47,19 @@ def demo_command(num_entries: int, directory: Path | None, as_json: bool) -> int
     if directory is not None:
         _write_files(directory, num_entries)
         return 0
-    return 0 if _run(num_entries, as_json=as_json) else EXIT_FAILED
+    return 0 if _run(num_entries) else EXIT_FAILED
 
 
-def _run(num_entries: int, *, as_json: bool) -> bool:
+def _run(num_entries: int) -> bool:
     """Run the demo and show it; return whether every verdict was the right one."""
     from crlcheck.demo import mutual_tls, report, site, tour
     from crlcheck.demo.pkits import compile_all, pkits_directory
 
-    if as_json:
+    if output().as_json:
         with site.open_site(num_entries) as opened:
             events, calls = tour.run_tour(opened), mutual_tls.run_mutual_tls(opened)
         members = report.to_members(events, calls, compile_all(pkits_directory()))
-        say_json(members)
+        answer(members)
         return bool(members["right"])
     screen = console()
     with site.open_site(num_entries, tell=lambda step: report.show_step(screen, step)) as opened:
@@ -73,5 +77,7 @@ def _write_files(directory: Path, num_entries: int) -> None:
     """Write the demo's CA, CRL and certificates to *directory* and name them."""
     from crlcheck.demo.world import make_world
 
-    for path in make_world(num_entries, now=datetime.now(UTC)).write_files(directory):
+    paths = make_world(num_entries, now=datetime.now(UTC)).write_files(directory)
+    for path in paths:
         say(str(path))
+    answer({"files": [str(path) for path in paths]})

@@ -9,9 +9,10 @@ from typing import Any
 import click
 
 from crlcheck.catalog.catalog import Denial
+from crlcheck.cli.command import group
 from crlcheck.cli.inputs import open_target, read_published, usage
-from crlcheck.cli.options import json_option, note_option
-from crlcheck.cli.text import say, say_json
+from crlcheck.cli.options import note_option
+from crlcheck.cli.text import answer, say
 from crlcheck.encoding.names import name_text
 from crlcheck.encoding.serials import parse_serial_text
 from crlcheck.publisher.operator import deny_certificate, lift_denial
@@ -22,7 +23,10 @@ from crlcheck.x509.certificates import load_certificate
 _PATH = click.Path(path_type=Path)
 
 
-@click.group("deny")
+@group(
+    "deny",
+    examples=["crlcheck deny add published stolen.pem --for 12h", "crlcheck deny list published"],
+)
 def deny_group() -> None:
     """Deny certificates by hand, before their CA revokes them."""
 
@@ -43,7 +47,13 @@ def _named(certificate: Path | None, issuer: Path | None, serial: str | None) ->
     raise click.UsageError("name a certificate, or --issuer and --serial, one of the two")
 
 
-@deny_group.command("add")
+@deny_group.command(
+    "add",
+    examples=[
+        "crlcheck deny add published stolen.pem --for 12h --note stolen",
+        "crlcheck deny add published --issuer ca.pem --serial 4a:31:07",
+    ],
+)
 @click.argument("store")
 @_certificate_argument
 @_issuer_option
@@ -72,12 +82,13 @@ def deny_add(
         generation = deny_certificate(
             open_target(store), name, number, until=until, note=note, now=now
         )
+    answer({**_names(store, name, number, generation), "until": time_text(until)})
     end = "" if until is None else f" until {time_text(until)}"
     say(f"{store}: {number:x} of {name_text(name)} is denied{end}: generation {generation}")
     return 0
 
 
-@deny_group.command("remove")
+@deny_group.command("remove", examples=["crlcheck deny remove published found.pem"])
 @click.argument("store")
 @_certificate_argument
 @_issuer_option
@@ -89,25 +100,32 @@ def deny_remove(
     name, number = _named(certificate, issuer, serial)
     with usage():
         generation = lift_denial(open_target(store), name, number)
+    answer(_names(store, name, number, generation))
     say(f"{store}: {number:x} of {name_text(name)} is off the list: generation {generation}")
     return 0
 
 
-@deny_group.command("list")
+@deny_group.command("list", examples=["crlcheck deny list published"])
 @click.argument("store")
-@json_option
-def deny_list(store: str, as_json: bool) -> int:
+def deny_list(store: str) -> int:
     """List the certificates that are denied by hand."""
     catalog, now = read_published(open_target(store)), datetime.now(UTC)
-    if as_json:
-        say_json([{**_denial(one), "holds": one.holds(now)} for one in catalog.denied])
-        return 0
+    answer([{**_denial(one), "holds": one.holds(now)} for one in catalog.denied])
     for one in catalog.denied:
         end = "for good" if one.until is None else f"until {time_text(one.until)}"
         over = "" if one.holds(now) else " (over)"
         note = f": {one.note}" if one.note else ""
         say(f"{one.serial_number:x} of {name_text(one.issuer)}, {end}{over}{note}")
     return 0
+
+
+def _names(store: str, issuer: bytes, serial_number: int, generation: int) -> dict[str, Any]:
+    return {
+        "store": store,
+        "generation": generation,
+        "issuer": name_text(issuer),
+        "serial_number": f"{serial_number:x}",
+    }
 
 
 def _denial(one: Denial) -> dict[str, Any]:

@@ -13,10 +13,10 @@ import click
 
 from crlcheck.catalog.catalog import CATALOG_NAME, Catalog
 from crlcheck.catalog.descriptions import count, crl_text
+from crlcheck.cli.command import command
 from crlcheck.cli.inputs import is_store, open_target
-from crlcheck.cli.options import json_option
 from crlcheck.cli.status import about
-from crlcheck.cli.text import say, say_json
+from crlcheck.cli.text import answer, say
 from crlcheck.encoding.names import name_text
 from crlcheck.errors import IndexFileError, StoreError
 from crlcheck.image.diff import Listing, entries_missing
@@ -40,13 +40,18 @@ class _Set:
         return _Set({"image": listing}, {"image": title})
 
 
-@click.command("diff")
+@command(
+    "diff",
+    examples=[
+        "crlcheck diff old.crlx new.crlx",
+        "crlcheck diff published@41 published --limit 100",
+    ],
+)
 @click.argument("before", metavar="A")
 @click.argument("after", metavar="B")
-@json_option
 @click.option("--limit", type=click.IntRange(min=0), default=20, show_default=True,
               help="How many certificates of each kind are listed; all are counted.")  # fmt: skip
-def diff_command(before: str, after: str, as_json: bool, limit: int) -> int:
+def diff_command(before: str, after: str, limit: int) -> int:
     """
     List the certificates that B revokes and A does not, and the reverse.
 
@@ -60,9 +65,7 @@ def diff_command(before: str, after: str, as_json: bool, limit: int) -> int:
         done = [
             _compare(scope, old, new, limit) for scope in sorted({*old.listings, *new.listings})
         ]
-    if as_json:
-        say_json({"scopes": [members for members, _ in done]})
-        return 0
+    answer({"scopes": [members for members, _ in done]})
     for members, lines in done:
         only = f" (only in {members['only_in']})" if members["only_in"] else ""
         newly_revoked = count(members["num_newly_revoked"], "newly revoked certificate")

@@ -11,15 +11,19 @@ import click
 from crlcheck.catalog.catalog import CATALOG_NAME, Catalog
 from crlcheck.catalog.descriptions import count
 from crlcheck.checker.snapshot import Trust, snapshot_of_catalog
+from crlcheck.cli.command import command
 from crlcheck.cli.inputs import open_target
 from crlcheck.cli.status import about
-from crlcheck.cli.text import say
+from crlcheck.cli.text import answer, say
 from crlcheck.encoding.names import names_match
 from crlcheck.errors import CrlCheckError, IndexFileError, StoreError
 from crlcheck.times import time_text
 
 
-@click.command("export")
+@command(
+    "export",
+    examples=["crlcheck export published --format sample-json -o crl-cache.json"],
+)
 @click.argument("store")
 @click.option(
     "--format",
@@ -69,5 +73,6 @@ def export_command(store: str, format_name: str, output: Path) -> int:
     serials = {hex(entry.serial_number): "" for entry in index.iter_entries()}
     serials |= {hex(denial.serial_number): "" for denial in denied}
     output.write_text(json.dumps(serials), encoding="ascii")
+    answer({"output": str(output), "format": format_name, "num_serials": len(serials)})
     say(f"{output}: {count(len(serials), 'serial number')}")
     return 0

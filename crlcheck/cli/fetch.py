@@ -8,16 +8,16 @@ from typing import Any
 
 import click
 
+from crlcheck.cli.command import command
 from crlcheck.cli.inputs import open_target, usage
 from crlcheck.cli.options import (
     compile_options,
     given_options,
     issuer_option,
-    json_option,
     max_crls_option,
 )
 from crlcheck.cli.status import EXIT_FAILED, describe, report_error
-from crlcheck.cli.text import published_members, say, say_json
+from crlcheck.cli.text import answer, published_members, say
 from crlcheck.compiler.pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck.errors import CrlError, FetchError, StoreError
 from crlcheck.publisher.fetch import FetchLimits, check_url, fetch
@@ -25,7 +25,10 @@ from crlcheck.stores import ObjectStore
 from crlcheck.x509.certificates import load_certificates
 
 
-@click.command("fetch")
+@command(
+    "fetch",
+    examples=["crlcheck fetch http://crl.example/ca.crl --issuer ca.pem --to published"],
+)
 @click.argument("urls", metavar="URL...", nargs=-1, required=True)
 @click.option(
     "--to", "store", required=True, metavar="STORE", help="A directory or s3://bucket/prefix."
@@ -35,7 +38,6 @@ from crlcheck.x509.certificates import load_certificates
 @click.option("--allow-private", is_flag=True, help="Allow private addresses.")
 @click.option("--allow-shrink", is_flag=True, help="Publish even if most entries are missing.")
 @compile_options
-@json_option
 def fetch_command(
     urls: tuple[str, ...],
     store: str,
@@ -43,7 +45,6 @@ def fetch_command(
     max_crls: int,
     allow_private: bool,
     allow_shrink: bool,
-    as_json: bool,
     **options: Any,
 ) -> int:
     """
@@ -70,10 +71,9 @@ def fetch_command(
         if one["outcome"] in ("failed", "refused"):
             named = one["detail"].startswith(one["url"])
             report_error(one["detail"] if named else f"{one['url']}: {one['detail']}")
-        elif not as_json:
+        else:
             say(f"{one['url']}: {one['outcome']}")
-    if as_json:
-        say_json(done)
+    answer(done)
     return EXIT_FAILED if any(one["outcome"] in ("failed", "refused") for one in done) else 0
 
 

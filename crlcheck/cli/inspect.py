@@ -16,15 +16,15 @@ from crlcheck.catalog.descriptions import (
     general_name_text,
     restriction_texts,
 )
+from crlcheck.cli.command import command
 from crlcheck.cli.inputs import is_store, open_target
 from crlcheck.cli.issuer import issuer_lines
-from crlcheck.cli.options import json_option
 from crlcheck.cli.status import about
 from crlcheck.cli.text import (
+    answer,
     console,
     say,
     say_fields,
-    say_json,
 )
 from crlcheck.compiler.compile import compile_unverified_crl
 from crlcheck.encoding.names import name_text
@@ -40,20 +40,21 @@ _IMAGE_MAGIC = b"\x89CRLX\r\n\x1a"
 _UNVERIFIED = "not verified: nobody has checked the signature here"
 
 
-@click.command("inspect")
+@command(
+    "inspect", examples=["crlcheck inspect ca.crl", "crlcheck inspect s3://crls/published --json"]
+)
 @click.argument("target", metavar="CRL_OR_INDEX_OR_STORE")
-@json_option
-def inspect_command(target: str, as_json: bool) -> int:
+def inspect_command(target: str) -> int:
     """
     Show the contents of a CRL, an image or a store.
 
     The signature of a CRL is not verified here.
     """
-    _inspect(target, as_json=as_json)
+    _inspect(target)
     return 0
 
 
-def _inspect(target: str, *, as_json: bool) -> None:
+def _inspect(target: str) -> None:
     """
     Show the kind and the contents of *target*.
 
@@ -66,24 +67,22 @@ def _inspect(target: str, *, as_json: bool) -> None:
         store = open_target(target)
         with about(target, StoreError):
             catalog = Catalog.from_bytes(store.read(CATALOG_NAME).body)
-        _show_store(store.url, catalog, as_json=as_json)
+        _show_store(store.url, catalog)
         return
     path = Path(target)
     with path.open("rb") as file:
         is_image = file.read(len(_IMAGE_MAGIC)) == _IMAGE_MAGIC
     inspect = _inspect_image if is_image else _inspect_crl
     with about(target, IndexFileError, CrlError):
-        inspect(path, as_json=as_json)
+        inspect(path)
 
 
-def _inspect_crl(path: Path, *, as_json: bool) -> None:
+def _inspect_crl(path: Path) -> None:
     report = compile_unverified_crl(path, allow_v1=True, require_next_update=False)
     assert report.image is not None, "no output was named"
     with open_index(report.image, verify=False) as index:
         sizes = {"source_size": report.source_size, "image_size": report.image_size}
-        if as_json:
-            say_json({"kind": "crl", "path": str(path), **sizes, **_members(index.metadata)})
-            return
+        answer({"kind": "crl", "path": str(path), **sizes, **_members(index.metadata)})
         say(f"{path}: a CRL; {_UNVERIFIED}", color="yellow")
         say_fields(
             {
@@ -93,12 +92,10 @@ def _inspect_crl(path: Path, *, as_json: bool) -> None:
         )
 
 
-def _inspect_image(path: Path, *, as_json: bool) -> None:
+def _inspect_image(path: Path) -> None:
     with open_index(path) as index:
-        if as_json:
-            members = {"digest": index.digest, "stats": index.stats, **_members(index.metadata)}
-            say_json({"kind": "image", "path": str(path), **members})
-            return
+        members = {"digest": index.digest, "stats": index.stats, **_members(index.metadata)}
+        answer({"kind": "image", "path": str(path), **members})
         verified = "a verified CRL" if index.metadata.verified else f"a CRL {_UNVERIFIED}"
         say(f"{path}: the image of {verified}")
         say_fields({**_fields(index.metadata), **_storage(index)})
@@ -175,19 +172,17 @@ def _distribution(der: bytes | None) -> list[str] | None:
 # ---- stores --------------------------------------------------------------------
 
 
-def _show_store(url: str, catalog: Catalog, *, as_json: bool) -> None:
+def _show_store(url: str, catalog: Catalog) -> None:
     issuers = [one.subject for one in describe_issuers(catalog)]
-    if as_json:
-        say_json(
-            {
-                "kind": "store",
-                "store": url,
-                "generation": catalog.generation,
-                "issuers": issuers,
-                "scopes": {key: _record(record) for key, record in catalog.scopes.items()},
-            }
-        )
-        return
+    answer(
+        {
+            "kind": "store",
+            "store": url,
+            "generation": catalog.generation,
+            "issuers": issuers,
+            "scopes": {key: _record(record) for key, record in catalog.scopes.items()},
+        }
+    )
     say(f"{url}: generation {catalog.generation}, {count(len(catalog.scopes), 'CRL')}")
     console().print(_catalog_table(catalog.scopes))
     for line in issuer_lines(catalog):

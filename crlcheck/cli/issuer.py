@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 from crlcheck.catalog.catalog import Catalog, IssuerRecord
+from crlcheck.cli.command import group
 from crlcheck.cli.inputs import open_target, read_published, usage
-from crlcheck.cli.options import json_option, note_option
-from crlcheck.cli.text import say, say_json
+from crlcheck.cli.options import note_option
+from crlcheck.cli.text import answer, say
 from crlcheck.encoding.names import name_text
 from crlcheck.publisher.issuers import (
     IssuerDescription,
@@ -27,7 +28,10 @@ _issuer_argument = click.argument("issuer")
 _SHOWN = 16
 
 
-@click.group("issuer")
+@group(
+    "issuer",
+    examples=["crlcheck issuer list published", "crlcheck issuer remove published old-ca.pem"],
+)
 def issuer_group() -> None:
     """
     List and change the issuers that a store trusts.
@@ -43,23 +47,20 @@ def _fingerprint(issuer: str) -> str:
     return IssuerRecord(load_certificate(path).der).fingerprint if path.is_file() else issuer
 
 
-@issuer_group.command("list")
+@issuer_group.command("list", examples=["crlcheck issuer list published"])
 @click.argument("store")
-@json_option
-def issuer_list(store: str, as_json: bool) -> int:
+def issuer_list(store: str) -> int:
     """List the issuers that STORE trusts, who added them, and those that were removed."""
     catalog = read_published(open_target(store))
     described = describe_issuers(catalog)
-    if as_json:
-        removed = {
-            key: {
-                **one.members(),
-                "subject": name_text(one.subject) if one.subject else None,
-            }
-            for key, one in catalog.removed_issuers.items()
+    removed = {
+        key: {
+            **one.members(),
+            "subject": name_text(one.subject) if one.subject else None,
         }
-        say_json({"issuers": [_members(one) for one in described], "removed": removed})
-        return 0
+        for key, one in catalog.removed_issuers.items()
+    }
+    answer({"issuers": [_members(one) for one in described], "removed": removed})
     for one in described:
         record = one.record
         known = {
@@ -96,7 +97,9 @@ def _members(one: IssuerDescription) -> dict[str, Any]:
     }
 
 
-@issuer_group.command("remove")
+@issuer_group.command(
+    "remove", examples=["crlcheck issuer remove published old-ca.pem --note 'key lost'"]
+)
 @click.argument("store")
 @_issuer_argument
 @note_option
@@ -114,13 +117,15 @@ def issuer_remove(store: str, issuer: str, note: str) -> int:
     with usage():
         generation = remove_issuer(target, fingerprint, note=note)
     after = read_published(target)
+    gone = sorted(before.scopes.keys() - after.scopes.keys())
+    answer({**_changed(store, fingerprint, generation), "scopes": gone})
     say(f"{store}: issuer {issuer} removed: generation {generation}")
-    for scope in sorted(before.scopes.keys() - after.scopes.keys()):
+    for scope in gone:
         say(f"{store}: scope {scope} went with it")
     return 0
 
 
-@issuer_group.command("readmit")
+@issuer_group.command("readmit", examples=["crlcheck issuer readmit published old-ca.pem"])
 @click.argument("store")
 @_issuer_argument
 def issuer_readmit(store: str, issuer: str) -> int:
@@ -129,26 +134,30 @@ def issuer_readmit(store: str, issuer: str) -> int:
 
     Its scopes come back with its CRLs: the last published one or a newer one.
     """
+    fingerprint = _fingerprint(issuer)
     with usage():
-        generation = readmit_issuer(open_target(store), _fingerprint(issuer))
+        generation = readmit_issuer(open_target(store), fingerprint)
+    answer(_changed(store, fingerprint, generation))
     say(f"{store}: issuer {issuer} may come back: generation {generation}")
     return 0
 
 
-@issuer_group.command("anchor")
+@issuer_group.command("anchor", examples=["crlcheck issuer anchor published issuing-ca.pem"])
 @click.argument("store")
 @_issuer_argument
 @_undo_option
 def issuer_anchor(store: str, issuer: str, undo: bool) -> int:
     """Make ISSUER a trust anchor: paths end there, and nothing above it is checked."""
+    fingerprint = _fingerprint(issuer)
     with usage():
-        generation = set_issuer(open_target(store), _fingerprint(issuer), is_anchor=not undo)
+        generation = set_issuer(open_target(store), fingerprint, is_anchor=not undo)
+    answer({**_changed(store, fingerprint, generation), "is_anchor": not undo})
     what = "is no anchor" if undo else "is an anchor"
     say(f"{store}: issuer {issuer} {what}: generation {generation}")
     return 0
 
 
-@issuer_group.command("no-crl")
+@issuer_group.command("no-crl", examples=["crlcheck issuer no-crl published root.pem"])
 @click.argument("store")
 @_issuer_argument
 @_undo_option
@@ -158,11 +167,17 @@ def issuer_no_crl(store: str, issuer: str, undo: bool) -> int:
 
     Every certificate that it issued passes until it is denied by hand.
     """
+    fingerprint = _fingerprint(issuer)
     with usage():
-        generation = set_issuer(open_target(store), _fingerprint(issuer), publishes_no_crl=not undo)
+        generation = set_issuer(open_target(store), fingerprint, publishes_no_crl=not undo)
+    answer({**_changed(store, fingerprint, generation), "publishes_no_crl": not undo})
     what = "publishes CRLs" if undo else "publishes no CRL"
     say(f"{store}: issuer {issuer} {what}: generation {generation}")
     return 0
+
+
+def _changed(store: str, fingerprint: str, generation: int) -> dict[str, Any]:
+    return {"store": store, "fingerprint": fingerprint, "generation": generation}
 
 
 def issuer_lines(catalog: Catalog) -> list[str]:

@@ -5,29 +5,26 @@ from __future__ import annotations
 import click
 
 from crlcheck.catalog.descriptions import count
+from crlcheck.cli.command import command
 from crlcheck.cli.inputs import open_target
-from crlcheck.cli.options import json_option
-from crlcheck.cli.text import say, say_json
+from crlcheck.cli.text import answer, say
 from crlcheck.publisher.mirror import mirror_store
 
 
-@click.command("mirror")
+@command("mirror", examples=["crlcheck mirror s3://crls/published /var/lib/crlcheck"])
 @click.argument("source", metavar="FROM")
 @click.argument("target", metavar="TO")
 @click.option("--rebuild", is_flag=True, help="Read what TO has, and copy damaged images again.")
-@json_option
-def mirror_command(source: str, target: str, rebuild: bool, as_json: bool) -> int:
+def mirror_command(source: str, target: str, rebuild: bool) -> int:
     """Make the store TO the same published set as the store FROM."""
     report = mirror_store(open_target(source), open_target(target), rebuild=rebuild)
-    if as_json:
-        say_json(
-            {
-                "generation": report.generation,
-                "num_copied": report.num_copied,
-                "num_deleted": report.num_deleted,
-            }
-        )
-        return 0
+    answer(
+        {
+            "generation": report.generation,
+            "num_copied": report.num_copied,
+            "num_deleted": report.num_deleted,
+        }
+    )
     say(
         f"{target}: generation {report.generation}: {count(report.num_copied, 'image')} copied, "
         f"{report.num_deleted} deleted"

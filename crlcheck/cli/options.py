@@ -14,7 +14,6 @@ from crlcheck.compiler.source import DEFAULT_MAX_CRLS
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 note_option = click.option("--note", default="", help="The reason, for later readers.")
 issuer_option = click.option(
     "--issuer",

@@ -10,22 +10,22 @@ from typing import Any
 import click
 
 import crlcheck
+from crlcheck.cli.command import command
 from crlcheck.cli.inputs import STANDARD_INPUT, open_crl, open_target
 from crlcheck.cli.options import (
     compile_options,
     given_options,
     issuer_option,
-    json_option,
     max_crls_option,
 )
-from crlcheck.cli.status import EXIT_FAILED, about, describe, report_error
+from crlcheck.cli.status import EXIT_FAILED, about, report_failure
 from crlcheck.cli.text import (
+    answer,
     changes_text,
     compiled_text,
     published_members,
     report_members,
     say,
-    say_json,
     say_warnings,
 )
 from crlcheck.compiler.compile import BinaryReader, CrlSource
@@ -33,7 +33,14 @@ from crlcheck.publisher.publish import publish_each
 from crlcheck.types import PublishReport
 
 
-@click.command("publish", short_help="Verify CRL, compile it and publish the image.")
+@command(
+    "publish",
+    short_help="Verify CRL, compile it and publish the image.",
+    examples=[
+        "crlcheck publish ca.crl --issuer ca.pem --to published",
+        "curl -s http://crl.example/ca.crl | crlcheck publish - --issuer ca.pem --to s3://crls/published",
+    ],
+)
 @click.argument("crl", type=click.Path(path_type=Path))
 @issuer_option
 @click.option(
@@ -47,7 +54,6 @@ from crlcheck.types import PublishReport
 )
 @max_crls_option
 @compile_options
-@json_option
 def publish_command(
     crl: Path,
     issuers: tuple[Path, ...],
@@ -55,7 +61,6 @@ def publish_command(
     allow_shrink: bool,
     rebuild: bool,
     max_crls: int,
-    as_json: bool,
     **options: Any,
 ) -> int:
     """
@@ -83,7 +88,7 @@ def publish_command(
         done = [result for _, result in results]
         if len(done) == 1 and isinstance(done[0], crlcheck.CrlError):
             raise done[0]
-    return _show_published(crl, target.url, done, as_json=as_json)
+    return _show_published(crl, target.url, done)
 
 
 @contextlib.contextmanager
@@ -97,15 +102,12 @@ def _opened(source: CrlSource) -> Iterator[BinaryReader]:
         yield source
 
 
-def _show_published(
-    crl: Path, store: str, done: list[PublishReport | crlcheck.CrlError], *, as_json: bool
-) -> int:
+def _show_published(crl: Path, store: str, done: list[PublishReport | crlcheck.CrlError]) -> int:
     """Show the outcome of each CRL of a file; return the exit status."""
     members: list[dict[str, Any]] = []
     for number, result in enumerate(done, 1):
         if isinstance(result, crlcheck.CrlError):
-            report_error(f"{crl}#{number}: {describe(result)}")
-            members.append({"store": store, "error": describe(result)})
+            members.append({"store": store, **report_failure(result, f"{crl}#{number}")})
             continue
         members.append(
             {
@@ -114,11 +116,9 @@ def _show_published(
                 **report_members(result.compiled),
             }
         )
-        if not as_json:
-            outcome = "published" if result.published else "published already"
-            say(f"{store}: {outcome}: generation {result.generation}{changes_text(result)}")
-            say(f"{result.image_name}: {compiled_text(result.compiled)}")
-            say_warnings(result.compiled)
-    if as_json:
-        say_json(members[0] if len(members) == 1 else {"crls": members})
+        outcome = "published" if result.published else "published already"
+        say(f"{store}: {outcome}: generation {result.generation}{changes_text(result)}")
+        say(f"{result.image_name}: {compiled_text(result.compiled)}")
+        say_warnings(result.compiled)
+    answer(members[0] if len(members) == 1 else {"crls": members})
     return EXIT_FAILED if any(isinstance(one, crlcheck.CrlError) for one in done) else 0

@@ -8,6 +8,7 @@ import crlcheck
 from crlcheck.cli.advance import advance_command
 from crlcheck.cli.check import check_command
 from crlcheck.cli.clean import clean_command
+from crlcheck.cli.command import VERDICT, group
 from crlcheck.cli.compile import compile_command
 from crlcheck.cli.demo import demo_command
 from crlcheck.cli.deny import deny_group
@@ -21,8 +22,16 @@ from crlcheck.cli.publish import publish_command
 from crlcheck.cli.scope import scope_group
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("--debug", is_flag=True, expose_value=False, help="Print an error's traceback.")
+@group(
+    "crlcheck",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    exit_statuses=VERDICT,
+    examples=[
+        "crlcheck publish ca.crl --issuer ca.pem --to published",
+        "crlcheck check published client.pem",
+        "crlcheck check --help",
+    ],
+)
 @click.version_option(crlcheck.__version__, message="crlcheck %(version)s")
 def root() -> None:
     """
@@ -30,9 +39,6 @@ def root() -> None:
 
     Certificates must already have been verified (chain, dates, possession of
     the key): crlcheck decides revocation only.
-
-    Exit status: 0 not revoked, 1 revoked, 3 undetermined, 2 wrong usage, 4 any
-    other failure.
     """
 
 

@@ -10,10 +10,11 @@ from rich.table import Column, Table
 
 from crlcheck.catalog.catalog import ScopeRecord, Tombstone
 from crlcheck.catalog.descriptions import crl_text
+from crlcheck.cli.command import group
 from crlcheck.cli.inputs import open_target, read_published, usage
-from crlcheck.cli.options import json_option, note_option
+from crlcheck.cli.options import note_option
 from crlcheck.cli.status import about
-from crlcheck.cli.text import console, say, say_json
+from crlcheck.cli.text import answer, console, say
 from crlcheck.errors import StoreError
 from crlcheck.publisher.comparison import later_crl
 from crlcheck.publisher.operator import override_scope, remove_scope, reset_scope
@@ -21,34 +22,31 @@ from crlcheck.publisher.rejections import read_rejections
 from crlcheck.times import time_text
 
 
-@click.group("scope")
+@group("scope", examples=["crlcheck scope list published"])
 def scope_group() -> None:
     """List and change the scopes of a store."""
 
 
-@scope_group.command("list")
+@scope_group.command("list", examples=["crlcheck scope list published"])
 @click.argument("store")
-@json_option
-def scope_list(store: str, as_json: bool) -> int:
+def scope_list(store: str) -> int:
     """List the scopes of STORE, the removed and reset ones, and the refused CRLs."""
     target = open_target(store)
     catalog = read_published(target)
     with about(store, StoreError):
         rejections = read_rejections(target)
-    if as_json:
-        say_json(
-            {
-                "generation": catalog.generation,
-                "scopes": {key: _scope(record) for key, record in catalog.scopes.items()},
-                "tombstones": {key: _tombstone(one) for key, one in catalog.tombstones.items()},
-                "rejections": [
-                    {"source": one.source, "cause": one.cause, "detail": one.detail,
-                     "at": time_text(one.at), "serving": list(one.serving)}
-                    for one in rejections
-                ],
-            }
-        )  # fmt: skip
-        return 0
+    answer(
+        {
+            "generation": catalog.generation,
+            "scopes": {key: _scope(record) for key, record in catalog.scopes.items()},
+            "tombstones": {key: _tombstone(one) for key, one in catalog.tombstones.items()},
+            "rejections": [
+                {"source": one.source, "cause": one.cause, "detail": one.detail,
+                 "at": time_text(one.at), "serving": list(one.serving)}
+                for one in rejections
+            ],
+        }
+    )  # fmt: skip
     now = datetime.now(UTC)
     # The whole key, which the user copies in order to remove a scope.
     key_column = Column("scope", no_wrap=True, min_width=32)
@@ -95,7 +93,7 @@ def _tombstone(one: Tombstone) -> dict[str, Any]:
     }
 
 
-@scope_group.command("remove")
+@scope_group.command("remove", examples=["crlcheck scope remove published SCOPE"])
 @click.argument("store")
 @click.argument("scope")
 @note_option
@@ -109,11 +107,12 @@ def scope_remove(store: str, scope: str, note: str) -> int:
     """
     with usage():
         generation = remove_scope(open_target(store), scope, note=note)
+    answer({"store": store, "scope": scope, "generation": generation})
     say(f"{store}: {scope} removed: generation {generation}")
     return 0
 
 
-@scope_group.command("reset")
+@scope_group.command("reset", examples=["crlcheck scope reset published SCOPE"])
 @click.argument("store")
 @click.argument("scope")
 @note_option
@@ -125,11 +124,12 @@ def scope_reset(store: str, scope: str, note: str) -> int:
     """
     with usage():
         generation = reset_scope(open_target(store), scope, note=note)
+    answer({"store": store, "scope": scope, "generation": generation})
     say(f"{store}: {scope} takes any verified CRL next: generation {generation}")
     return 0
 
 
-@scope_group.command("cover")
+@scope_group.command("cover", examples=["crlcheck scope cover published SCOPE"])
 @click.argument("store")
 @click.argument("scope")
 @click.option("--undo", is_flag=True, help="Take that back.")
@@ -145,6 +145,7 @@ def scope_cover(store: str, scope: str, undo: bool) -> int:
         generation = override_scope(
             open_target(store), scope, covers_no_distribution_point=not undo
         )
+    answer({"store": store, "scope": scope, "generation": generation})
     covers = "does not cover" if undo else "covers"
     say(
         f"{store}: {scope} {covers} certificates without distribution points: "

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from crlcheck.catalog.descriptions import printable
+from crlcheck.cli.output import library_level, output
 from crlcheck.errors import CrlCheckError
 from crlcheck.types import CheckResult, RevocationStatus, UndeterminedCause
 
@@ -17,6 +20,7 @@ EXIT_USAGE = 2
 EXIT_UNDETERMINED = 3
 EXIT_FAILED = 4
 EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
 
 _WORST_FIRST = (EXIT_REVOKED, EXIT_FAILED, EXIT_UNDETERMINED, EXIT_NOT_REVOKED)
 
@@ -43,6 +47,8 @@ def describe(error: BaseException) -> str:
         return ": ".join([*getattr(error, "__notes__", ()), str(error)])
     if isinstance(error, ImportError):
         return str(error)
+    if hasattr(error, "format_message"):  # click's, which may not be installed
+        return str(error.format_message())
     if isinstance(error, OSError) and error.strerror:
         # The system's message, without the number that str() puts before it.
         where = "" if error.filename is None else f"{error.filename}: "
@@ -62,6 +68,45 @@ def about(subject: object, *kinds: type[CrlCheckError]) -> Iterator[None]:
         raise
 
 
+def error_members(error: BaseException) -> dict[str, Any]:
+    """
+    Return the JSON members of an error.
+
+    ``error`` is the message, ``kind`` the name of the exception's class, ``attributes``
+    what the exception tells besides, ``remedy`` what to do, where it tells that.
+    """
+    attributes: dict[str, Any] = {}
+    if isinstance(error, CrlCheckError):
+        attributes = error.as_dict()
+    elif isinstance(error, OSError):
+        filename = None if error.filename is None else str(error.filename)
+        attributes = {"errno": error.errno, "filename": filename}
+    remedy = attributes.pop("remedy", None)
+    members = {"error": describe(error), "kind": type(error).__name__, "attributes": attributes}
+    return members if remedy is None else {**members, "remedy": remedy}
+
+
+def report_failure(error: BaseException, subject: str = "") -> dict[str, Any]:
+    """
+    Report the error of one of several things that a run does; return its JSON members.
+
+    It is a line on standard error that names the *subject*. In a run with ``--json``
+    it is not: there the caller puts the members into the document.
+    """
+    members = error_members(error)
+    if subject and not (isinstance(error, OSError) and error.filename is not None):
+        members["error"] = f"{subject}: {members['error']}"
+    if not output().as_json:
+        report_error(members["error"])
+    return members
+
+
+def warn(message: str) -> None:
+    """Write what the user should know to standard error as one line, but not in a quiet run."""
+    if not output().quiet:
+        report_error(message)
+
+
 def report_error(message: str) -> None:
     """Write *message* to standard error as one line; where that fails, say nothing."""
     report_lines(f"crlcheck: {one_line(message)}")
@@ -75,12 +120,38 @@ def report_lines(text: str) -> None:
                 print(printable(line), file=sys.stderr, flush=True)
 
 
+def say_json(value: object) -> None:
+    """Write *value* as one JSON document."""
+    output().answered = True
+    # JSON escapes every control and direction character but DEL, which is ASCII.
+    text = json.dumps(_strict(value), indent=2, allow_nan=False).replace("\x7f", "\\u007f")
+    if sys.stdout is not None:
+        print(text)
+
+
+def _strict(value: object) -> object:
+    """Return *value* with escapes for lone surrogates, which not every JSON reader takes."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, Mapping):
+        return {_strict(name): _strict(member) for name, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(member) for member in value]
+    return value
+
+
 class LogLines(logging.Handler):
-    """Writes log records to standard error, as ``report_error`` does."""
+    """Writes the log records that the run shows to standard error, as ``report_error`` does."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the message of one record."""
-        report_error(record.getMessage())
+        if output().shows_log(record.name, record.levelno):
+            report_error(record.getMessage())
+
+
+def set_log_level() -> None:
+    """Let crlcheck log as much as this run shows."""
+    logging.getLogger("crlcheck").setLevel(library_level(output()))
 
 
 def one_line(message: str) -> str:

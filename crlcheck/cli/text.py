@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from typing import Any, TextIO
@@ -12,21 +11,41 @@ from rich.console import Console
 from rich.text import Text
 
 from crlcheck.catalog.descriptions import count, printable
+from crlcheck.cli.output import output
+from crlcheck.cli.status import say_json
 from crlcheck.encoding.names import name_text
 from crlcheck.types import CompileReport, PublishReport
+
+__all__ = [
+    "answer",
+    "changes_text",
+    "compiled_text",
+    "console",
+    "published_members",
+    "report_members",
+    "say",
+    "say_fields",
+    "say_json",
+    "say_warnings",
+]
 
 _WIDTH_OF_FILES = 120
 
 
 def say(text: str, *, color: str | None = None) -> None:
-    """Write one line to standard output; *color* is for terminals."""
-    click.echo(click.style(printable(text), fg=color))
+    """
+    Write one line to standard output; *color* is for terminals.
+
+    Nothing is written in a quiet run, nor in one with ``--json``.
+    """
+    if output().shows_text:
+        click.echo(click.style(printable(text), fg=color))
 
 
-def say_json(value: object) -> None:
-    """Write *value* as one JSON document."""
-    # JSON escapes every control and direction character but DEL, which is ASCII.
-    click.echo(json.dumps(value, indent=2).replace("\x7f", "\\u007f"))
+def answer(document: object) -> None:
+    """Give the run's JSON document, which is written if ``--json`` asks for it."""
+    if output().as_json:
+        say_json(document)
 
 
 def say_fields(fields: Mapping[str, object]) -> None:
@@ -42,12 +61,15 @@ def console(file: TextIO | None = None) -> Console:
     """
     Return a console for tables and progress, on standard output unless *file* is given.
 
-    It is as wide as the terminal, or as fits a log.
+    It is as wide as the terminal, or as fits a log. On standard output it writes nothing
+    where ``say`` would not.
     """
+    silent = file is None and not output().shows_text
     file = sys.stdout if file is None else file
     terminal = file is not None and file.isatty()
     return _Console(
         file=file,
+        quiet=silent,
         width=None if terminal else _WIDTH_OF_FILES,
         markup=False,
         highlight=False,

@@ -1,0 +1,236 @@
+"""What every command has in common: its options, its help, its answers as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from crlcheck.cli import main
+from crlcheck.cli.command import Command
+from crlcheck.cli.root import root
+from crlcheck.encoding.strict_json import parse_json
+from support.command_line import Place, make_place
+
+COMMAND = [sys.executable, "-P", "-m", "crlcheck.cli"]
+
+
+def commands(
+    command: click.Command = root, path: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Yield every command and group with the words that call it."""
+    yield path, command
+    if isinstance(command, click.Group):
+        for name, below in command.commands.items():
+            yield from commands(below, (*path, name))
+
+
+COMMANDS = dict(commands())
+LEAVES = {path for path, command in COMMANDS.items() if not isinstance(command, click.Group)}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """The demo's files, an image and a store."""
+    return make_place(tmp_path)
+
+
+# ---- the tree ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_command_has_the_common_options(path: tuple[str, ...]) -> None:
+    """
+    Each takes --json, -q, -v, --debug and --help, so that no command need be looked up.
+    """
+    command = COMMANDS[path]
+    context = click.Context(command, info_name=" ".join(path))
+    found = {name for parameter in command.get_params(context) for name in parameter.opts}
+    assert found >= {"--json", "-q", "--quiet", "-v", "--verbose", "--debug", "--help"}
+    assert isinstance(command, Command)
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_help_has_exit_statuses_and_examples(
+    path: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    An example is a line that the command's parser takes; a status is one that it has.
+    """
+    assert main([*path, "--help"]) == 0
+    shown = capsys.readouterr().out
+    statuses = shown.split("\nExit status:\n")[1].split("\n\n")[0].splitlines()
+    assert [int(line.split()[0]) for line in statuses][:1] == [0]
+    assert {int(line.split()[0]) for line in statuses} <= {0, 1, 2, 3, 4}
+    examples = shown.split("\nExamples:\n")[1].splitlines()
+    assert examples
+    for example in examples:
+        words = shlex.split(example.rpartition("| ")[2])
+        assert words[: 1 + len(path)] == ["crlcheck", *path]
+        _parse(root, words[1:])
+
+
+def _parse(command: click.Command, words: list[str]) -> None:
+    """Parse *words* as the command does, without running anything."""
+    if "--help" in words:
+        return
+    with click.Context(command, info_name="crlcheck") as context:
+        rest = command.parse_args(context, words)
+        if isinstance(command, click.Group):
+            _name, below, words = command.resolve_command(
+                context, [*context._protected_args, *context.args]
+            )
+            assert below is not None, rest
+            _parse(below, words)
+
+
+# ---- answers as JSON -----------------------------------------------------------------
+
+# What each command needs to end well, in this order, after the command that stands before it.
+_RUNS: dict[tuple[str, ...], list[str]] = {
+    ("compile",): ["ca.crl", "--issuer", "ca.pem", "-o", "new.crlx"],
+    ("publish",): ["ca.crl", "--issuer", "ca.pem", "--to", "other"],
+    ("check",): ["store", "good.pem"],
+    ("inspect",): ["store"],
+    ("demo",): ["--files", "files", "--entries", "10"],
+    ("deny", "add"): ["store", "good.pem"],
+    ("deny", "list"): ["store"],
+    ("deny", "remove"): ["store", "good.pem"],
+    ("issuer", "list"): ["store"],
+    ("issuer", "anchor"): ["store", "ca.pem"],
+    ("issuer", "no-crl"): ["store", "ca.pem"],
+    ("scope", "list"): ["store"],
+    ("scope", "cover"): ["store", "SCOPE"],
+    ("scope", "reset"): ["store", "SCOPE"],
+    ("mirror",): ["store", "copy"],
+    ("clean",): ["store"],
+    ("advance",): ["store", "--above", "99"],
+    ("export",): ["copy", "--format", "sample-json", "-o", "out.json"],
+    ("diff",): ["ca.crlx", "new.crlx"],
+    ("scope", "remove"): ["store", "SCOPE"],
+    ("issuer", "remove"): ["store", "ca.pem"],
+    ("issuer", "readmit"): ["store", "ca.pem"],
+}
+# These need a server: the tests of fetching hold their documents.
+_ELSEWHERE = {("fetch",), ("doctor",)}
+
+
+def test_every_command_answers_with_one_json_document(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    Standard output is one document in strict JSON and nothing else, standard error empty;
+    a quiet run of the same command writes nothing, with the same exit status.
+    """
+    assert set(_RUNS) == LEAVES - _ELSEWHERE
+    monkeypatch.chdir(place.path)
+    assert main(["scope", "list", "store", "--json"]) == 0
+    (scope,) = json.loads(capsys.readouterr().out)["scopes"]
+    for path, arguments in _RUNS.items():
+        given = [scope if one == "SCOPE" else one for one in arguments]
+        status = main([*path, *given, "--json"])
+        out, err = capsys.readouterr()
+        if path[-1] not in ("remove", "readmit"):  # which cannot be done twice
+            assert main([*path, *given, "--quiet"]) == status
+            assert capsys.readouterr() == ("", ""), path
+        assert (status, err) == (0, ""), path
+        assert isinstance(parse_json(out.encode()), dict | list), path
+
+
+@pytest.mark.parametrize("path", sorted(LEAVES), ids=" ".join)
+def test_every_command_reports_wrong_usage_as_json(
+    path: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    Also where --json stands after what cannot be parsed, or before the command.
+    """
+    for arguments in ([*path, "--frobnicate", "--json"], ["--json", *path, "--frobnicate"]):
+        assert main(arguments) == 2
+        out, err = capsys.readouterr()
+        found: Any = parse_json(out.encode())
+        assert (found["kind"], found["exit_status"], err) == ("NoSuchOption", 2, "")
+        assert "--frobnicate" in found["error"]
+        assert found["remedy"] == f"crlcheck {' '.join(path)} --help"
+
+
+def test_an_error_as_json_has_its_attributes(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    The members are the exception's name, its message and its attributes; the status is that
+    of the text.
+    """
+    damaged = place.write("damaged.crl", place.world.crl[:-1])
+    arguments = ["compile", damaged, "--issuer", place["ca.pem"], "-o", place["x"], "--json"]
+    assert main(arguments) == 4
+    out, err = capsys.readouterr()
+    found: Any = parse_json(out.encode())
+    assert err == ""
+    assert set(found) == {"error", "kind", "attributes", "exit_status"}
+    assert (found["kind"], found["exit_status"]) == ("MalformedCrlError", 4)
+    assert set(found["attributes"]) >= {"rule", "offset"}
+    assert main(["compile", place["nope"], *arguments[2:]]) == 4
+    found = parse_json(capsys.readouterr().out.encode())
+    assert found["kind"] == "FileNotFoundError"
+    assert found["attributes"] == {"errno": 2, "filename": place["nope"]}
+
+
+def test_names_that_are_no_text_are_strict_json(place: Place) -> None:
+    """
+    A name with bytes that are no UTF-8 is escaped, for a reader refuses half a character.
+    """
+    name = os.fsencode(place.path) + b"/\xff.pem"
+    Path(os.fsdecode(name)).write_bytes(place.world.good.pem)
+    command = [*COMMAND, "check", place["store"], name, "--json"]
+    run = subprocess.run(command, capture_output=True, check=False)
+    found: Any = parse_json(run.stdout)
+    assert found["results"][0]["certificate"].endswith("/\\udcff.pem")
+    assert b"\\udcff" in run.stdout.replace(b"\\\\", b"\\")
+    assert run.returncode == 0
+
+
+def test_json_of_a_missing_extra() -> None:
+    """
+    Without click, which would read the options, the error is JSON all the same.
+    """
+    program = "import sys; sys.modules['click'] = None\nfrom crlcheck.cli import main\n"
+    program += "sys.exit(main(['check', 'store', 'x.pem', '--json']))"
+    run = subprocess.run(
+        [sys.executable, "-P", "-c", program], capture_output=True, text=True, check=False
+    )
+    found: Any = parse_json(run.stdout.encode())
+    assert (run.returncode, run.stderr) == (4, "")
+    assert (found["kind"], found["remedy"]) == ("ImportError", "pip install 'crlcheck[cli]'")
+
+
+# ---- quiet and verbose ---------------------------------------------------------------
+
+
+def test_a_quiet_run_writes_errors_only(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    The verdict is the exit status; a file that cannot be read is named, a warning is not.
+    """
+    assert main(["check", place["store"], place["revoked.pem"], "-q"]) == 1
+    chain = place.write("chain.pem", place.world.good.pem + place.world.authority.pem)
+    assert main(["--quiet", "check", place["store"], chain]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert main(["check", "-q", place["store"], place["nope"]]) == 4
+    out, err = capsys.readouterr()
+    assert (out, len(err.splitlines())) == ("", 1)
+
+
+def test_quiet_and_verbose_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    Wherever they stand.
+    """
+    for arguments in (["check", "-q", "-v", "store"], ["-q", "check", "-v", "store", "x"]):
+        assert main(arguments) == 2
+        assert "exclude each other" in capsys.readouterr().err
