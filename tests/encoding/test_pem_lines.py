@@ -66,6 +66,17 @@ def with_blanks(boundary: bytes, length: int, newline: bytes = b"\n") -> bytes:
     return block(b"crl").replace(boundary, boundary.rstrip(b"\n").ljust(length) + newline)
 
 
+def read_once(data: bytes, size: int) -> None:
+    """Read the text in chunks of that size, which has one block."""
+    splitter = PemSplitter(LABEL)
+    found = b""
+    for start in range(0, len(data), size):
+        for _, octets in splitter.feed(data[start : start + size]):
+            found += octets
+            assert b"crl".startswith(found)
+    splitter.finish()
+
+
 SIZES = [1, 100, 255, 256, 257, 10_000]
 
 
@@ -98,14 +109,8 @@ def test_a_longer_line_with_a_boundary_is_refused(data: bytes, message: str, siz
     """
     However the text is cut; and what stands before it is not read twice.
     """
-    splitter = PemSplitter(LABEL)
-    found = b""
     with pytest.raises(ValueError, match=f"PEM {message} a line of more than 256 bytes, expected"):
-        for start in range(0, len(data), size):
-            for _, octets in splitter.feed(data[start : start + size]):
-                found += octets
-                assert b"crl".startswith(found)
-        splitter.finish()
+        read_once(data, size)
 
 
 @pytest.mark.parametrize(
@@ -176,6 +181,5 @@ def test_a_refused_label_comes_with_its_remedy(label: str, remedy: str) -> None:
     """
     with pytest.raises(ValueError, match="PEM") as caught:
         pem_blocks(block(b"x", label=label), CERTIFICATE)
-    assert str(caught.value) == (
-        f"PEM line 1: found b'-----BEGIN {label}-----', expected -----BEGIN CERTIFICATE-----{remedy}"
-    )
+    expected = f"expected -----BEGIN CERTIFICATE-----{remedy}"
+    assert str(caught.value) == f"PEM line 1: found b'-----BEGIN {label}-----', {expected}"
