@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from support.fault_proxy import FaultProxy, fault_proxy
 from support.moto_server import S3Environment, environment_variables, make_client, moto_server
 
 # A busy machine is slow, and no test is about that: benchmarks/ is.
@@ -33,3 +34,10 @@ def s3(s3_server: tuple[str, Any], monkeypatch: pytest.MonkeyPatch) -> S3Environ
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     return S3Environment(endpoint, client, bucket, variables)
+
+
+@pytest.fixture(scope="module")
+def proxy(s3_server: tuple[str, Any]) -> Iterator[FaultProxy]:
+    """A proxy before moto, to give faults to."""
+    with fault_proxy(s3_server[0]) as started:
+        yield started

@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import queue
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import unquote
 
 from cryptography import x509
 
 from crlcheck.demo.apis import Api
+from crlcheck.demo.loopback import serving, url_of
 from crlcheck.demo.runtime_api import LambdaFunction
 
 _AUTHORIZER = "lambda_authorizer.handler.handler"
@@ -79,13 +79,5 @@ def gateway(
             def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
                 pass
 
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        started = Gateway(f"http://127.0.0.1:{server.server_port}")
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield started
-        finally:
-            server.shutdown()
-            thread.join()
-            server.server_close()
+        started = Gateway(url_of(running.enter_context(serving(Handler))))
+        yield started

@@ -9,7 +9,7 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
@@ -28,7 +28,6 @@ from support.fault_proxy import (
     SLOW_BODY,
     Fault,
     FaultProxy,
-    fault_proxy,
 )
 from support.moto_server import S3Environment
 
@@ -36,13 +35,6 @@ WHOLE = Fault(part=1)
 GOOD = authorizer_event("http_2_0", PKI.client("good"))
 REVOKED = authorizer_event("http_2_0", PKI.client("revoked"))
 SERIALS = [client.certificate.serial_number for client in (PKI.good, PKI.revoked)]
-
-
-@pytest.fixture(scope="module")
-def proxy(s3_server: tuple[str, Any]) -> Iterator[FaultProxy]:
-    """A proxy with faults."""
-    with fault_proxy(s3_server[0]) as started:
-        yield started
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ import pytest
 
 from crlcheck import split_crls
 from crlcheck.cli import main
+from crlcheck.demo.loopback import serving, url_of
 from crlcheck.demo.pki import pem_block
 from crlcheck.errors import FetchError, StoreUnavailableError
 from crlcheck.publisher import fetch as fetcher_module
@@ -76,14 +77,9 @@ def site() -> Iterator[Site]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             """Keep the test's output to itself."""
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    yield made
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Handler) as server:
+        made.url = url_of(server)
+        yield made
 
 
 def read_all(url: str, limits: FetchLimits = LOCAL) -> bytes:

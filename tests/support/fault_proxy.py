@@ -13,8 +13,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import urlsplit
+
+from crlcheck.demo.loopback import serving, url_of
 
 
 @dataclass(frozen=True)
@@ -120,17 +122,12 @@ def fault_proxy(server: str) -> Iterator[FaultProxy]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             """Keep the test's output to itself."""
 
-    listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    proxy = FaultProxy(f"http://127.0.0.1:{listener.server_port}")
-    thread = threading.Thread(target=listener.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        yield proxy
-    finally:
-        ended.set()
-        listener.shutdown()
-        thread.join()
-        listener.server_close()
+    with serving(Handler) as listener:
+        proxy = FaultProxy(url_of(listener))
+        try:
+            yield proxy
+        finally:
+            ended.set()
 
 
 def _send(

@@ -17,13 +17,14 @@ from typing import Any, ClassVar
 
 import pytest
 
+from crlcheck.demo.loopback import serving, url_of
 from crlcheck.demo.tls import server_certificate
 from crlcheck.errors import StoreUnavailableError
 from crlcheck.stores import S3Store, object_store, s3_http
 from crlcheck.stores import s3 as s3_module
 from crlcheck.stores.s3_http import S3Getter, S3RefusalError, S3SilenceError
 from support.attacks import ATTACKS, Attack, attacking, seconds_of
-from support.fault_proxy import SLOW_BODY, Fault, FaultProxy, fault_proxy
+from support.fault_proxy import SLOW_BODY, Fault, FaultProxy
 from support.moto_server import S3Environment, make_client
 
 PLAIN = {
@@ -198,13 +199,6 @@ def test_where_no_more_threads_can_be_had_fewer_read_the_parts(
     assert len(started) == num_threads
 
 
-@pytest.fixture(scope="module")
-def proxy(s3_server: tuple[str, Any]) -> Iterator[FaultProxy]:
-    """A proxy with faults."""
-    with fault_proxy(s3_server[0]) as started:
-        yield started
-
-
 @pytest.fixture
 def behind(proxy: FaultProxy, s3: S3Environment, monkeypatch: pytest.MonkeyPatch) -> S3Store:
     """A store whose reads go through the proxy, with an image of 9,001 octets."""
@@ -332,14 +326,8 @@ def keep_alive() -> Iterator[ThreadingHTTPServer]:
     """A server that keeps connections, unless ``_KeepAlive.hang_up``."""
     _KeepAlive.connections = set()
     _KeepAlive.hang_up = False
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _KeepAlive)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(_KeepAlive) as server:
+        yield server
 
 
 def test_a_connection_is_used_again(keep_alive: ThreadingHTTPServer) -> None:
@@ -347,7 +335,7 @@ def test_a_connection_is_used_again(keep_alive: ThreadingHTTPServer) -> None:
     Polls share one connection; one that the server has closed is noticed before
     it is used.
     """
-    own = getter(AWS_ENDPOINT_URL=f"http://127.0.0.1:{keep_alive.server_port}")
+    own = getter(AWS_ENDPOINT_URL=url_of(keep_alive))
     assert own is not None
     for _ in range(3):
         assert own.get("a", deadline=far()).body == b"ok"
@@ -365,7 +353,7 @@ def test_a_fork_shares_no_connection(keep_alive: ThreadingHTTPServer) -> None:
     """
     Two processes that answer on one connection would read each other's answers.
     """
-    own = getter(AWS_ENDPOINT_URL=f"http://127.0.0.1:{keep_alive.server_port}")
+    own = getter(AWS_ENDPOINT_URL=url_of(keep_alive))
     assert own is not None
     own.get("a", deadline=far())
     own._owner -= 1  # as in a child, whose process id is another one
