@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from crlcheck.demo.apis import EXPECTED
-from crlcheck.demo.mutual_tls import MutualTlsReport
+from crlcheck.demo.mutual_tls import Call, MutualTlsReport
 from crlcheck.demo.pkits import PkitsReport
 from crlcheck.demo.site import Step
 from crlcheck.demo.tour import Decision, TourReport
@@ -42,13 +43,7 @@ def show_tour(console: Console, report: TourReport) -> None:
         f"The image of {report.num_entries:,} entries has {report.image_size:,} bytes, "
         f"{share:.0%} of the CRL's {report.crl_size:,}."
     )
-    wrong = sum(not decision.is_right for decision in report.decisions)
-    console.print(
-        f"All {len(report.decisions)} verdicts are right."
-        if report.is_right
-        else f"{wrong} of {len(report.decisions)} verdicts are WRONG.",
-        style="green" if report.is_right else "bold red",
-    )
+    _show_whether_right(console, "verdicts", report.decisions)
 
 
 def show_mutual_tls(console: Console, report: MutualTlsReport | None) -> None:
@@ -60,13 +55,7 @@ def show_mutual_tls(console: Console, report: MutualTlsReport | None) -> None:
             style="yellow",
         )
         return
-    wrong = sum(not call.is_right for call in report.calls)
-    console.print(
-        f"All {len(report.calls)} answers through nginx are right."
-        if report.is_right
-        else f"{wrong} of {len(report.calls)} answers through nginx are WRONG.",
-        style="green" if report.is_right else "bold red",
-    )
+    _show_whether_right(console, "answers through nginx", report.calls)
 
 
 def show_pkits(console: Console, report: PkitsReport) -> None:
@@ -125,6 +114,14 @@ def _cells(decision: Decision) -> tuple[str, ...]:
         *times,
         "right" if decision.is_right else f"WRONG, expected {EXPECTED[decision.client].verdict}",
     )
+
+
+def _show_whether_right(console: Console, what: str, found: Sequence[Decision | Call]) -> None:
+    wrong = sum(not each.is_right for each in found)
+    if wrong:
+        console.print(f"{wrong} of {len(found)} {what} are WRONG.", style="bold red")
+    else:
+        console.print(f"All {len(found)} {what} are right.", style="green")
 
 
 def _milliseconds(seconds: float) -> str:
