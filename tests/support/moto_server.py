@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,10 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+
+from crlcheck.demo.s3_server import aws_environment
+
+_REGION = "us-east-1"  # the one in which a bucket is made without naming a region
 
 
 @dataclass(frozen=True)
@@ -33,15 +36,7 @@ class S3Environment:
 
 def environment_variables(endpoint: str) -> dict[str, str]:
     """What must be in the environment for AWS clients to use *endpoint* and no other."""
-    return {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-    }
+    return {**aws_environment(endpoint), "AWS_DEFAULT_REGION": _REGION}
 
 
 def make_client(endpoint: str, service: str = "s3") -> Any:
@@ -54,7 +49,7 @@ def make_client(endpoint: str, service: str = "s3") -> Any:
         endpoint_url=endpoint,
         aws_access_key_id="test",
         aws_secret_access_key="test",
-        region_name="us-east-1",
+        region_name=_REGION,
     )
 
 
