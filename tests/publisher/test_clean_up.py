@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from crlcheck.catalog.catalog import CATALOG_NAME
 from crlcheck.checker.checker import RevocationChecker
 from crlcheck.errors import CrlError, StoreUnavailableError
 from crlcheck.publisher.clean_up import clean_up
@@ -88,6 +90,17 @@ def test_clean_up_deletes_what_nobody_published() -> None:
     assert catalog_of(store).generation == generation
 
 
+def before_catalog(store: MemoryStore, act: Callable[[], object]) -> None:
+    """Let *act* happen once, when the images are written and the catalog is next."""
+
+    def before(operation: str, name: str) -> None:
+        if operation == "write" and name == CATALOG_NAME:
+            store.before = None
+            act()
+
+    store.before = before
+
+
 def test_an_image_taken_for_abandoned_is_never_published() -> None:
     """
     A publisher so slow that clean-up has noted its image writes it anew: a delete
@@ -96,12 +109,7 @@ def test_an_image_taken_for_abandoned_is_never_published() -> None:
     store = MemoryStore()
     publish(store, make_crl(OTHER_CA), OTHER_CA.pem)
 
-    def before(operation: str, name: str) -> None:
-        if operation == "write" and name == "catalog.json":
-            store.before = None
-            clean_up(store, now=NOW)
-
-    store.before = before
+    before_catalog(store, lambda: clean_up(store, now=NOW))
     report = publish(store, make_crl(CA, 1))
     catalog = catalog_of(store)
     assert len(catalog.superseded) == 1
@@ -118,14 +126,15 @@ def test_an_image_deleted_as_abandoned_is_written_anew() -> None:
     store = MemoryStore()
     publish(store, make_crl(OTHER_CA), OTHER_CA.pem)
 
-    def before(operation: str, name: str) -> None:
-        if operation == "write" and name == "catalog.json":
-            store.before = None
-            clean_up(store, now=NOW)
-            assert clean_up(store, now=NOW + HOUR) == (1, 0)
+    deleted: list[tuple[int, int]] = []
 
-    store.before = before
+    def clean_up_twice() -> None:
+        clean_up(store, now=NOW)
+        deleted.append(clean_up(store, now=NOW + HOUR))
+
+    before_catalog(store, clean_up_twice)
     report = publish(store, make_crl(CA, 1, [7]))
+    assert deleted == [(1, 0)]
     assert report.image_name in images_of(store)
     assert (
         RevocationChecker(store, clock=lambda: NOW).check(make_client(CA, 7)).status

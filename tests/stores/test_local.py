@@ -17,7 +17,7 @@ import pytest
 from crlcheck.errors import PreconditionFailedError, StoreUnavailableError
 from crlcheck.stores import LocalStore
 from crlcheck.stores.object_store import make_room
-from support.store_worker import worker
+from support.store_worker import increment_together, worker
 
 NAME = "catalog.json"
 IMAGE = "images/0f-1.crlx"
@@ -33,10 +33,7 @@ def local(tmp_path: Path) -> LocalStore:
 
 def test_processes_lose_no_update(local: LocalStore) -> None:
     """Processes that increment one object by compare-and-swap arrive at their total."""
-    processes = [worker("increment", local.url, NAME, 25) for _ in range(3)]
-    for process in processes:
-        process.communicate(timeout=60)
-        assert process.returncode == 0
+    increment_together(local.url, NAME, processes=3, times=25)
     assert local.read(NAME).body == b"75"
 
 

@@ -23,6 +23,14 @@ def worker(*arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
+def increment_together(url: str, name: str, *, processes: int, times: int) -> None:
+    """Add *processes* times *times* to the number in an object, in that many processes."""
+    workers = [worker("increment", url, name, times) for _ in range(processes)]
+    for process in workers:
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+
+
 def increment(store: ObjectStore, name: str, times: int) -> None:
     """Add 1 to the number in the object, *times* times, by compare-and-swap."""
     for _ in range(times):

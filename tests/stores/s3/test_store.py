@@ -17,7 +17,7 @@ from crlcheck.stores import open_store
 from crlcheck.stores.s3 import S3Store, _new_client
 from support.fault_proxy import BROKEN_BODY, LOST_ANSWER, Fault, FaultProxy, fault_proxy
 from support.moto_server import S3Environment, environment_variables, make_client
-from support.store_worker import worker
+from support.store_worker import increment_together
 
 NAME = "catalog.json"
 IMAGE = "images/0f-1.crlx"
@@ -66,10 +66,7 @@ def test_processes_lose_no_update(s3: S3Environment) -> None:
     """Processes with clients of their own making increment one object to their total."""
     store = S3Store(f"s3://{s3.bucket}/p", client=s3.client)
     store.write(NAME, b"0")
-    processes = [worker("increment", store.url, NAME, 5) for _ in range(2)]
-    for process in processes:
-        process.communicate(timeout=60)
-        assert process.returncode == 0
+    increment_together(store.url, NAME, processes=2, times=5)
     assert store.read(NAME).body == b"10"
 
 
