@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from cryptography import x509
@@ -14,11 +14,15 @@ from pyasn1.codec.der import decoder as der_decoder
 from pyasn1.codec.der import encoder as der_encoder
 from pyasn1_modules import rfc5280
 
-from crlcheck.demo.pki import CertificateAuthority, encode_entry, sign_crl
+from crlcheck.demo.encoding import der, der_oid
+from crlcheck.demo.pki import CertificateAuthority, KeyType, encode_entry, sign_crl
 from crlcheck.errors import CrlSignatureError
 from crlcheck.types import CertificateFacts
 from crlcheck.x509.signatures import TbsVerifier, candidate_issuers, signature_scheme
 
+KEY_TYPES: tuple[KeyType, ...] = get_args(KeyType)
+NULL = der(0x05)
+PSS_OID = der_oid("1.2.840.113549.1.1.10")
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 

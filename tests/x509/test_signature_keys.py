@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import get_args
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from crlcheck.demo.encoding import der, der_oid, encode_pss_algorithm
-from crlcheck.demo.pki import CertificateAuthority, KeyType
+from crlcheck.demo.pki import CertificateAuthority
 from crlcheck.errors import CrlSignatureError
 from crlcheck.types import CertificateFacts
 from crlcheck.x509.signatures import (
@@ -19,23 +18,16 @@ from crlcheck.x509.signatures import (
     is_self_signed,
     signature_scheme,
 )
-from support.signed_crl import SignedCrl, facts_of, make_crl, public_key_info, refusal
-
-KEY_TYPES: tuple[KeyType, ...] = get_args(KeyType)
-NULL = der(0x05)
-PSS_OID = der_oid("1.2.840.113549.1.1.10")
-
-
-@pytest.fixture(scope="module")
-def authorities() -> dict[str, CertificateAuthority]:
-    """One authority of each kind of key, all of one name."""
-    return {kind: CertificateAuthority.create("Test CA", key_type=kind) for kind in KEY_TYPES}
-
-
-@pytest.fixture(scope="module")
-def authority(authorities: dict[str, CertificateAuthority]) -> CertificateAuthority:
-    """An authority with a P-256 key."""
-    return authorities["ec-p256"]
+from support.signed_crl import (
+    KEY_TYPES,
+    NULL,
+    PSS_OID,
+    SignedCrl,
+    facts_of,
+    make_crl,
+    public_key_info,
+    refusal,
+)
 
 
 def with_key(issuer: CertificateFacts, public_key_info: bytes) -> CertificateFacts:

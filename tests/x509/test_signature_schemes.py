@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -11,23 +11,13 @@ from pyasn1.codec.der import decoder as der_decoder
 from pyasn1_modules import rfc4055, rfc5280
 
 from crlcheck.demo.encoding import HASH_OIDS, der, der_integer, der_oid, encode_pss_algorithm
-from crlcheck.demo.pki import CertificateAuthority, KeyType
+from crlcheck.demo.pki import CertificateAuthority
 from crlcheck.demo.signing import Signer, default_hash_name
 from crlcheck.errors import UnsupportedCrlError
 from crlcheck.x509.signatures import SignatureScheme, TbsVerifier, signature_scheme
-from support.signed_crl import SignedCrl, facts_of, make_crl, refusal
+from support.signed_crl import KEY_TYPES, NULL, PSS_OID, SignedCrl, facts_of, make_crl, refusal
 
-KEY_TYPES: tuple[KeyType, ...] = get_args(KeyType)
-NULL = der(0x05)
-PSS_OID = der_oid("1.2.840.113549.1.1.10")
 MGF1_OID = der_oid("1.2.840.113549.1.1.8")
-
-
-@pytest.fixture(scope="module")
-def authorities() -> dict[str, CertificateAuthority]:
-    """Authorities whose schemes use a hash."""
-    kinds: tuple[KeyType, ...] = ("rsa", "rsa-pss", "ec-p256")
-    return {kind: CertificateAuthority.create("Test CA", key_type=kind) for kind in kinds}
 
 
 def pss_identifier(

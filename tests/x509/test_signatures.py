@@ -7,7 +7,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import cryptography_vectors
 import pytest
@@ -15,29 +15,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import mldsa
 from cryptography.x509.oid import NameOID
 
-from crlcheck.demo.encoding import der, der_oid
-from crlcheck.demo.pki import CertificateAuthority, KeyType
+from crlcheck.demo.pki import CertificateAuthority
 from crlcheck.errors import UnsupportedCrlError
 from crlcheck.x509 import signatures as signature_module
 from crlcheck.x509.signatures import TbsVerifier, candidate_issuers, signature_scheme
-from support.signed_crl import SignedCrl, facts_of, make_crl, refusal
+from support.signed_crl import KEY_TYPES, SignedCrl, facts_of, make_crl, refusal
 
-KEY_TYPES: tuple[KeyType, ...] = get_args(KeyType)
 VECTORS = Path(next(iter(cryptography_vectors.__path__))) / "x509"
-NULL = der(0x05)
-PSS_OID = der_oid("1.2.840.113549.1.1.10")
-
-
-@pytest.fixture(scope="module")
-def authorities() -> dict[str, CertificateAuthority]:
-    """One authority of each kind of key, all of one name."""
-    return {kind: CertificateAuthority.create("Test CA", key_type=kind) for kind in KEY_TYPES}
-
-
-@pytest.fixture(scope="module")
-def authority(authorities: dict[str, CertificateAuthority]) -> CertificateAuthority:
-    """An authority with a P-256 key."""
-    return authorities["ec-p256"]
 
 
 # ---- verification -----------------------------------------------------------
