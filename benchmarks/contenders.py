@@ -9,7 +9,7 @@ import crlcheck
 from benchmarks.baselines.asn1crypto_ import Asn1Crypto
 from benchmarks.baselines.cryptography_ import Cryptography
 from benchmarks.baselines.go import Go
-from benchmarks.baselines.interface import Contender, InContainer, Lookups, installed
+from benchmarks.baselines.interface import Contender, InContainer, Lookups
 from benchmarks.baselines.java import Java
 from benchmarks.baselines.openssl import OpenSsl
 from benchmarks.baselines.pyasn1_ import Pyasn1
@@ -25,10 +25,7 @@ class Crlcheck(Contender):
     name = "crlcheck"
     title = "crlcheck"
     how = "`compile_crl` to a new file, `open_index`; `serial in index`"
-
-    def version(self) -> str:
-        """Return the library's version."""
-        return installed("crlcheck")
+    distribution = "crlcheck"
 
     def load(self, crl: Path, issuer: Path) -> Lookups:
         """Verify, compile and open."""

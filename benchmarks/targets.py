@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from benchmarks.results import Results, Row
 
@@ -50,6 +50,13 @@ class Target:
         return figure.value >= self.limit
 
 
+def _pair(results: Results, other: str, **wanted: Any) -> tuple[Row, Row] | None:
+    """Return crlcheck's row and the *other* contender's; None unless both were measured."""
+    ours = results.find(contender="crlcheck", **wanted)
+    theirs = results.find(contender=other, **wanted)
+    return None if ours is None or theirs is None else (ours, theirs)
+
+
 # ---- times ------------------------------------------------------------------
 
 
@@ -57,11 +64,12 @@ def _compile_ratio(
     num_entries: int, variant: str = "attributes, 2 cores"
 ) -> Callable[[Results], Figure | None]:
     def compute(results: Results) -> Figure | None:
-        wanted = {"measure": "compile", "num_entries": num_entries, "variant": variant}
-        ours = results.find(contender="crlcheck", **wanted)
-        limit = results.find(contender="read_and_hash", **wanted)
-        if ours is None or limit is None:
+        pair = _pair(
+            results, "read_and_hash", measure="compile", num_entries=num_entries, variant=variant
+        )
+        if pair is None:
             return None
+        ours, limit = pair
         detail = f"{ours.median * 1e3:.1f} ms against {limit.median * 1e3:.1f} ms"
         return Figure(ours.median / limit.median, detail, ours.test)
 
@@ -103,11 +111,10 @@ def _open_rate(results: Results) -> Figure | None:
 
 def _against_set(num_entries: int) -> Callable[[Results], Figure | None]:
     def compute(results: Results) -> Figure | None:
-        wanted = {"measure": "against_set", "num_entries": num_entries}
-        ours = results.find(contender="crlcheck", **wanted)
-        reference = results.find(contender="python_set", **wanted)
-        if ours is None or reference is None:
+        pair = _pair(results, "python_set", measure="against_set", num_entries=num_entries)
+        if pair is None:
             return None
+        ours, reference = pair
         detail = f"{ours.each:.0f} ns against {reference.each:.0f} ns"
         return Figure(ours.each / reference.each, detail, ours.test)
 
@@ -115,15 +122,16 @@ def _against_set(num_entries: int) -> Callable[[Results], Figure | None]:
 
 
 def _packed_time(results: Results) -> Figure | None:
-    wanted = {
-        "measure": "batch",
-        "num_entries": 10_000_000,
-        "variant": "contains_packed, 1 thread",
-    }
-    ours = results.find(contender="crlcheck", **wanted)
-    access = results.find(contender="memory_access", **wanted)
-    if ours is None or access is None:
+    pair = _pair(
+        results,
+        "memory_access",
+        measure="batch",
+        num_entries=10_000_000,
+        variant="contains_packed, 1 thread",
+    )
+    if pair is None:
         return None
+    ours, access = pair
     detail = f"an independent access to memory took {access.each:.1f} ns in the same rounds"
     return Figure(ours.each, detail, ours.test)
 

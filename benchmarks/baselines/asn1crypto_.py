@@ -7,7 +7,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks.baselines.interface import Contender, InContainer, Lookups, installed
+from benchmarks.baselines.interface import Contender, InContainer, Lookups
 from benchmarks.baselines.signed_bytes import verify
 
 
@@ -17,16 +17,13 @@ class Asn1Crypto(Contender):
     name = "asn1crypto"
     title = "asn1crypto"
     how = "`CertificateList.load`, verified by `cryptography`, serials into a `set`"
+    distribution = "asn1crypto"
     max_entries = 1_000_000
     has_own_lookup = False
 
     def absent(self) -> str | None:
         """Say whether the package is missing."""
         return None if find_spec("asn1crypto") else "the package is not installed"
-
-    def version(self) -> str:
-        """Return the package's version."""
-        return installed("asn1crypto")
 
     def load(self, crl: Path, issuer: Path) -> Lookups:
         """Parse, verify and fill a set."""

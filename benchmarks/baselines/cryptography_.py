@@ -9,7 +9,7 @@ from typing import Any
 
 from cryptography import x509
 
-from benchmarks.baselines.interface import Contender, InContainer, Lookups, installed
+from benchmarks.baselines.interface import Contender, InContainer, Lookups
 
 
 class Cryptography(Contender):
@@ -21,11 +21,8 @@ class Cryptography(Contender):
         "`load_der_x509_crl`, `is_signature_valid`;"
         " `get_revoked_certificate_by_serial_number`, a linear search"
     )
+    distribution = "cryptography"
     num_queries = 10
-
-    def version(self) -> str:
-        """Return the package's version."""
-        return installed("cryptography")
 
     def load(self, crl: Path, issuer: Path) -> Lookups:
         """Parse and verify."""

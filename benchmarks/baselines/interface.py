@@ -68,7 +68,8 @@ class Contender(ABC):
     A way to answer "is this serial on that CRL?".
 
     ``name`` stands in test ids, ``title`` in tables; ``how`` says what loading
-    and looking up consist of. Where even one round of a larger CRL would take
+    and looking up consist of; ``distribution`` is the Python package that does the
+    work, where one does. Where even one round of a larger CRL would take
     minutes, ``max_entries`` ends it. ``num_queries`` are timed in one round.
     ``kind`` are the serials of its CRLs. One that has no lookup of its own ends
     as a Python set, and is measured up to there. Only of those that run in this
@@ -78,6 +79,7 @@ class Contender(ABC):
     name: ClassVar[str]
     title: ClassVar[str]
     how: ClassVar[str]
+    distribution: ClassVar[str]
     max_entries: ClassVar[int] = 10_000_000
     num_queries: ClassVar[int] = 100_000
     kind: ClassVar[str] = "random16"
@@ -88,9 +90,9 @@ class Contender(ABC):
         """Say why this contender cannot run here, None where it can."""
         return None
 
-    @abstractmethod
     def version(self) -> str:
-        """Return name and version of what does the work."""
+        """Return name and version of what does the work: of *distribution*, unless overridden."""
+        return installed(self.distribution)
 
     @abstractmethod
     def load(self, crl: Path, issuer: Path) -> Lookups:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks.baselines.interface import Contender, InContainer, Lookups, installed
+from benchmarks.baselines.interface import Contender, InContainer, Lookups
 from benchmarks.baselines.signed_bytes import verify
 
 
@@ -17,6 +17,7 @@ class Pyasn1(Contender):
     name = "pyasn1"
     title = "pyasn1 (up to 100 k)"
     how = "`der.decoder.decode`, verified by `cryptography`, serials into a `set`"
+    distribution = "pyasn1"
     max_entries = 100_000
     has_own_lookup = False
 
@@ -24,10 +25,6 @@ class Pyasn1(Contender):
         """Say whether the package is missing."""
         found = find_spec("pyasn1") and find_spec("pyasn1_modules")
         return None if found else "the package is not installed"
-
-    def version(self) -> str:
-        """Return the package's version."""
-        return installed("pyasn1")
 
     def load(self, crl: Path, issuer: Path) -> Lookups:
         """Parse, verify and fill a set."""

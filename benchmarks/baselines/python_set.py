@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.baselines.cryptography_ import load_verified
-from benchmarks.baselines.interface import Contender, InContainer, Lookups, installed
+from benchmarks.baselines.interface import Contender, InContainer, Lookups
 
 
 class PythonSet(Contender):
@@ -16,10 +16,7 @@ class PythonSet(Contender):
     name = "python_set"
     title = "Python set"
     how = "`cryptography`'s entries into a `set` of int; `serial in set`"
-
-    def version(self) -> str:
-        """Return the version of what parses."""
-        return installed("cryptography")
+    distribution = "cryptography"
 
     def load(self, crl: Path, issuer: Path) -> Lookups:
         """Parse, verify and fill the set."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from pyroaring import BitMap64
 
 from benchmarks.baselines.cryptography_ import load_verified
-from benchmarks.baselines.interface import Contender, InContainer, Lookups, installed
+from benchmarks.baselines.interface import Contender, InContainer, Lookups
 
 FITTING_KINDS = ("random8", "dense1", "dense2", "dense4", "dense8", "dense16", "dense64", "runs")
 """The kinds whose serials are below 2^64."""
@@ -21,12 +21,9 @@ class Roaring(Contender):
     name = "roaring"
     title = "roaring (dense serials)"
     how = "`cryptography`'s entries into a `BitMap64`, run-optimised; `serial in bitmap`"
+    distribution = "pyroaring"
     kind = "dense16"  # random ones of 16 octets do not fit
     max_entries = 1_000_000
-
-    def version(self) -> str:
-        """Return the package's version."""
-        return installed("pyroaring")
 
     def load(self, crl: Path, issuer: Path) -> Lookups:
         """Parse, verify and fill the bitmap."""

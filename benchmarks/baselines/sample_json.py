@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 from benchmarks.baselines.cryptography_ import load_verified
-from benchmarks.baselines.interface import Contender, InContainer, Lookups, installed
+from benchmarks.baselines.interface import Contender, InContainer, Lookups
 
 
 class SampleJson(Contender):
@@ -23,10 +23,7 @@ class SampleJson(Contender):
         "`cryptography`'s entries into a dict with `hex()` keys, `json.dumps`, and back"
         " with `json.loads`; `hex(serial) in dict`"
     )
-
-    def version(self) -> str:
-        """Return the version of what parses."""
-        return installed("cryptography")
+    distribution = "cryptography"
 
     def load(self, crl: Path, issuer: Path) -> Lookups:
         """Do what the sample's preprocessor does, then what its authorizer does."""

@@ -8,7 +8,7 @@ from bisect import bisect_left
 from pathlib import Path
 
 from benchmarks.baselines.cryptography_ import load_verified
-from benchmarks.baselines.interface import Contender, InContainer, Lookups, installed
+from benchmarks.baselines.interface import Contender, InContainer, Lookups
 
 
 class SortedArray(Contender):
@@ -17,10 +17,7 @@ class SortedArray(Contender):
     name = "sorted_array"
     title = "sorted array + bisect"
     how = "`cryptography`'s entries into a sorted list of int; `bisect_left`"
-
-    def version(self) -> str:
-        """Return the version of what parses."""
-        return installed("cryptography")
+    distribution = "cryptography"
 
     def load(self, crl: Path, issuer: Path) -> Lookups:
         """Parse, verify and sort."""
