@@ -4,6 +4,7 @@
 # native/fuzz/corpus/NAME; an input that fails is left in build/fuzz/failures.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+. native/fuzz/run_logged.sh
 
 name=$1
 seconds=$2
@@ -14,12 +15,7 @@ if [ -d "native/fuzz/corpus/$name" ]; then
     corpora+=("native/fuzz/corpus/$name")
 fi
 
-if "build/fuzz/$name" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 \
-    -dict=native/fuzz/der.dict -print_final_stats=1 -artifact_prefix="build/fuzz/failures/$name-" \
-    "${corpora[@]}" >"$log" 2>&1; then
-    printf '%s: no failure; %s\n' "$name" "$(grep '^Done ' "$log")"
-else
-    tail -n 60 "$log"
-    printf '%s: FAILED, see %s\n' "$name" "$log" >&2
-    exit 1
-fi
+run_logged "$name" "$log" "build/fuzz/$name" -max_total_time="$seconds" -timeout=10 \
+    -rss_limit_mb=1024 -dict=native/fuzz/der.dict -print_final_stats=1 \
+    -artifact_prefix="build/fuzz/failures/$name-" \
+    "${corpora[@]}"

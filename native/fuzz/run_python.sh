@@ -3,6 +3,7 @@
 # input that fails is left in build/fuzz/failures.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+. native/fuzz/run_logged.sh
 
 python=$1
 name=$2
@@ -10,14 +11,8 @@ seconds=$3
 log=build/fuzz/python-$name.log
 sanitizers=$("$python" -P -c 'import atheris; print(atheris.path())')/asan_with_fuzzer.so
 
-if LD_PRELOAD=$sanitizers PYTHONMALLOC=malloc PYTHONPATH=tests PYTHONSAFEPATH=1 \
-    ASAN_OPTIONS=detect_leaks=0 "$python" tests/fuzz_python.py "$name" \
+run_logged "$name" "$log" env LD_PRELOAD="$sanitizers" PYTHONMALLOC=malloc \
+    PYTHONPATH=tests PYTHONSAFEPATH=1 ASAN_OPTIONS=detect_leaks=0 "$python" tests/fuzz_python.py "$name" \
     -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=4096 \
     -print_final_stats=1 -artifact_prefix="build/fuzz/failures/python-$name-" \
-    "build/fuzz/python/$name" >"$log" 2>&1; then
-    printf '%s: no failure; %s\n' "$name" "$(grep '^Done ' "$log")"
-else
-    tail -n 60 "$log"
-    printf '%s: FAILED, see %s\n' "$name" "$log" >&2
-    exit 1
-fi
+    "build/fuzz/python/$name"
