@@ -106,7 +106,7 @@ class Bitmap:
                     return self._rank(container, key & 0xFFFF) if self._ranks else 0
         return None
 
-    def members(self) -> Iterator[int]:
+    def in_order(self) -> Iterator[int]:
         """All keys in order; every number in the directories is checked."""
         rank = num_containers = 0
         for number, (_, first_rank, _, first_container) in enumerate(self._groups):

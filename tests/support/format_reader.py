@@ -259,48 +259,43 @@ class BucketTable(Table):
         return read_field(self._remainders, rank * self.remainder_bits, self.remainder_bits)
 
 
-class BitmapTable(Table):
+class OrderedTable(Table):
+    """A table whose entries stand in the order of their keys, of kind 1 or 2."""
+
+    keys: Bitmap | Gaps
+
+    def __init__(self, image: Image, descriptor: bytes) -> None:
+        super().__init__(image, descriptor)
+        require(self.bucket_bits == 0, "an ordered table has no buckets")
+        require(self.shape.key_bits <= 64, "the keys of an ordered table have up to 64 bits")
+
+    def find(self, serial: bytes) -> Entry | None:
+        """Look a serial up: the steps for a bitmap, or those for gaps."""
+        key = self.shape.ordered_key(serial)
+        rank = None if key is None else self.keys.find(key)
+        return None if rank is None else self._describe(serial, rank)
+
+    def entries(self) -> Iterator[tuple[tuple[int, int], Entry]]:
+        """Every entry by rank, with its key before mixing."""
+        for rank, key in enumerate(self.keys.in_order()):
+            require(rank < self.num_entries, "every key has an entry")
+            yield (key, 0), self._describe(self.shape.ordered_serial(key), rank)
+
+
+class BitmapTable(OrderedTable):
     """A table of kind 1."""
 
     def __init__(self, image: Image, descriptor: bytes) -> None:
         super().__init__(image, descriptor)
-        require(self.bucket_bits == 0, "a bitmap has no buckets")
-        require(self.shape.key_bits <= 64, "a bitmap's keys have up to 64 bits")
-        self.bitmap = Bitmap(*self.sections[:3])
-
-    def find(self, serial: bytes) -> Entry | None:
-        """Look a serial up: the steps for a bitmap."""
-        key = self.shape.ordered_key(serial)
-        rank = None if key is None else self.bitmap.find(key)
-        return None if rank is None else self._describe(serial, rank)
-
-    def entries(self) -> Iterator[tuple[tuple[int, int], Entry]]:
-        """Every entry by rank, with its key before mixing."""
-        for rank, key in enumerate(self.bitmap.members()):
-            require(rank < self.num_entries, "every member has an entry")
-            yield (key, 0), self._describe(self.shape.ordered_serial(key), rank)
+        self.keys = self.bitmap = Bitmap(*self.sections[:3])
 
 
-class GapsTable(Table):
+class GapsTable(OrderedTable):
     """A table of kind 2."""
 
     def __init__(self, image: Image, descriptor: bytes) -> None:
         super().__init__(image, descriptor)
-        require(self.bucket_bits == 0, "a table of gaps has no buckets")
-        require(self.shape.key_bits <= 64, "the keys of gaps have up to 64 bits")
-        self.gaps = Gaps(descriptor, *self.sections[:3])
-
-    def find(self, serial: bytes) -> Entry | None:
-        """Look a serial up: the steps for gaps."""
-        key = self.shape.ordered_key(serial)
-        rank = None if key is None else self.gaps.find(key)
-        return None if rank is None else self._describe(serial, rank)
-
-    def entries(self) -> Iterator[tuple[tuple[int, int], Entry]]:
-        """Every entry by rank, with its key before mixing."""
-        for rank, key in enumerate(self.gaps.keys()):
-            require(rank < self.num_entries, "every key has an entry")
-            yield (key, 0), self._describe(self.shape.ordered_serial(key), rank)
+        self.keys = self.gaps = Gaps(descriptor, *self.sections[:3])
 
 
 def open_table(image: Image, descriptor: bytes) -> Table:

@@ -39,7 +39,7 @@ class Gaps:
         values = self.values(block)
         return self._first_rank(block) + values.index(wanted) if wanted in values else None
 
-    def keys(self) -> Iterator[int]:
+    def in_order(self) -> Iterator[int]:
         """Every key by rank."""
         rank = 0
         for block in range(self.num_blocks):
