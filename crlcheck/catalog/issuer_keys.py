@@ -86,6 +86,10 @@ class IssuerCertificate:
 
     __slots__ = ("ends_path", "facts", "is_self_signed", "is_verified", "issuers")
 
+    # Both are set once all keys are known.
+    ends_path: bool
+    issuers: tuple[IssuerKey, ...]
+
     def __init__(self, trusted: TrustedIssuer) -> None:
         self.facts = trusted.certificate
         is_decided = trusted.self_signed is not None
@@ -95,8 +99,6 @@ class IssuerCertificate:
             else looks_self_signed(self.facts)
         )
         self.is_verified = is_decided or not is_self_issued(self.facts)
-        self.ends_path = True
-        self.issuers: tuple[IssuerKey, ...] = ()
 
 
 class IssuerKey:
