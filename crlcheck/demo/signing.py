@@ -17,8 +17,9 @@ from crlcheck.demo.encoding import der, der_oid, encode_pss_algorithm
 
 BytesLike = bytes | bytearray | memoryview
 KeyType = Literal[
-    "ec-p256", "ec-p384", "ec-p521", "rsa", "rsa-pss", "ed25519", "ed448",
-    "ml-dsa-44", "ml-dsa-65", "ml-dsa-87",
+    "ec-p256", "ec-p384", "ec-p521",
+    "ec-brainpool-p256", "ec-brainpool-p384", "ec-brainpool-p512",
+    "rsa", "rsa-pss", "ed25519", "ed448", "ml-dsa-44", "ml-dsa-65", "ml-dsa-87",
 ]  # fmt: skip
 PrivateKey = (
     ec.EllipticCurvePrivateKey
@@ -37,6 +38,14 @@ HASHES: dict[str, hashes.HashAlgorithm] = {
     "sha256": hashes.SHA256(),
     "sha384": hashes.SHA384(),
     "sha512": hashes.SHA512(),
+}
+_CURVES: dict[str, ec.EllipticCurve] = {
+    "ec-p256": ec.SECP256R1(),
+    "ec-p384": ec.SECP384R1(),
+    "ec-p521": ec.SECP521R1(),
+    "ec-brainpool-p256": ec.BrainpoolP256R1(),
+    "ec-brainpool-p384": ec.BrainpoolP384R1(),
+    "ec-brainpool-p512": ec.BrainpoolP512R1(),
 }
 _RSA_OIDS = {
     "md5": "1.2.840.113549.1.1.4",
@@ -57,13 +66,9 @@ _ECDSA_OIDS = {
 
 def generate_key(key_type: KeyType) -> PrivateKey:
     """Return a new private key; RSA keys have 2048 bits."""
+    if key_type in _CURVES:
+        return ec.generate_private_key(_CURVES[key_type])
     match key_type:
-        case "ec-p256":
-            return ec.generate_private_key(ec.SECP256R1())
-        case "ec-p384":
-            return ec.generate_private_key(ec.SECP384R1())
-        case "ec-p521":
-            return ec.generate_private_key(ec.SECP521R1())
         case "rsa" | "rsa-pss":
             return rsa.generate_private_key(public_exponent=65537, key_size=2048)
         case "ed25519":
@@ -82,7 +87,7 @@ def generate_key(key_type: KeyType) -> PrivateKey:
 def default_hash_name(key: PrivateKey) -> str:
     """Return the hash that suits *key*; keys that sign the message itself ignore it."""
     if isinstance(key, ec.EllipticCurvePrivateKey):
-        return {256: "sha256", 384: "sha384", 521: "sha512"}[key.key_size]
+        return {256: "sha256", 384: "sha384"}.get(key.key_size, "sha512")
     return "sha256"
 
 

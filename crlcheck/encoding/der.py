@@ -1,6 +1,8 @@
-"""Find elements in DER that a parser has checked before."""
+"""Find elements in DER that a parser has checked before, and show object identifiers."""
 
 from __future__ import annotations
+
+_MAX_DOTTED = 32
 
 
 def contents_at(octets: bytes, offset: int) -> tuple[int, int]:
@@ -15,3 +17,22 @@ def contents_at(octets: bytes, offset: int) -> tuple[int, int]:
         return start, start + length
     start += length & 0x7F
     return start, start + int.from_bytes(octets[offset + 2 : start], "big")
+
+
+def oid_text(contents: bytes) -> str:
+    """
+    Return an object identifier as dotted text, or in hex where it has no sane one.
+
+    *contents* are the octets of the element, at least one (X.690 8.19).
+    """
+    if contents[-1] & 0x80 or len(contents) > _MAX_DOTTED:
+        return f"OID.{contents.hex()}"
+    arcs: list[int] = []
+    arc = 0
+    for octet in contents:
+        arc = arc << 7 | octet & 0x7F
+        if not octet & 0x80:
+            arcs.append(arc)
+            arc = 0
+    first = min(arcs[0] // 40, 2)
+    return ".".join(map(str, (first, arcs[0] - 40 * first, *arcs[1:])))

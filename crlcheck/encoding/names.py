@@ -15,13 +15,14 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
+from crlcheck.encoding.der import oid_text
+
 _OBJECT_IDENTIFIER = 0x06
 _UTF8_STRING = 0x0C
 _SEQUENCE = 0x30
 _SET = 0x31
 _DIRECTORY_NAME = 0xA4
 _URI = 0x86
-_MAX_DOTTED = 32
 _MAX_REMEMBERED = 1024
 
 _MAX_RUN = 30
@@ -286,7 +287,7 @@ def _is_combining(character: str) -> bool:
 
 
 def _format_attribute(oid: bytes, tag: int, value: bytes) -> str:
-    dotted = _dotted(oid)
+    dotted = oid_text(oid)
     text = _text(tag, value)
     if text is None:
         return f"{_SHORT_NAMES.get(dotted, dotted)}=#{_element(tag, value).hex()}"
@@ -306,21 +307,6 @@ def _escape(text: str) -> str:
         else:
             escaped.extend(f"\\{octet:02X}" for octet in character.encode("utf-8"))
     return "".join(escaped)
-
-
-def _dotted(oid: bytes) -> str:
-    """Return an object identifier as dotted text, or in hex where it has no sane one."""
-    if oid[-1] & 0x80 or len(oid) > _MAX_DOTTED:
-        return f"OID.{oid.hex()}"
-    arcs: list[int] = []
-    arc = 0
-    for octet in oid:
-        arc = arc << 7 | octet & 0x7F
-        if not octet & 0x80:
-            arcs.append(arc)
-            arc = 0
-    first = min(arcs[0] // 40, 2)
-    return ".".join(map(str, (first, arcs[0] - 40 * first, *arcs[1:])))
 
 
 # ---- DER ---------------------------------------------------------------------

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from crlcheck.encoding.der import contents_at
 from crlcheck.errors import UnsupportedCrlError
+from crlcheck.x509.algorithm_names import signature_name, signature_oid
 
 BytesLike = bytes | bytearray | memoryview
 
@@ -92,14 +93,11 @@ def _pss_patterns() -> dict[str, re.Pattern[bytes]]:
 _SCHEMES = _known_schemes()
 _PSS_PATTERNS = _pss_patterns()
 _PSS_OID = bytes.fromhex("06092a864886f70d01010a")
-# Known by name so that a refusal can say what it refused.
-_REFUSED = {
-    "2a864886f70d010102": ("md2WithRSAEncryption", "md2_signature"),
-    "2a864886f70d010104": ("md5WithRSAEncryption", "md5_signature"),
-    "2a864886f70d01010e": ("sha224WithRSAEncryption", "signature_algorithm"),
-    "2a8648ce3d040301": ("ecdsa-with-SHA224", "signature_algorithm"),
-    "2a8648ce380403": ("dsa-with-SHA1", "signature_algorithm"),
-    "608648016503040302": ("dsa-with-SHA256", "signature_algorithm"),
+_ACCEPTED_OIDS = {signature_oid(identifier) for identifier in _SCHEMES}
+_FEATURES = {
+    "1.2.840.113549.1.1.2": "md2_signature",
+    "1.2.840.113549.1.1.4": "md5_signature",
+    "1.3.14.3.2.3": "md5_signature",
 }
 
 
@@ -187,13 +185,13 @@ def check_rsa_key(subject_public_key_info: bytes, scheme: SignatureScheme) -> No
 
 
 def _unsupported(algorithm_identifier: bytes) -> UnsupportedCrlError:
-    size = algorithm_identifier[3] if len(algorithm_identifier) > 3 else 0
-    oid = algorithm_identifier[4 : 4 + size].hex()
-    name, feature = _REFUSED.get(oid, (None, "signature_algorithm"))
-    encoded = algorithm_identifier[:64].hex()
+    oid = signature_oid(algorithm_identifier)
+    name = signature_name(algorithm_identifier)
+    if oid in _ACCEPTED_OIDS:
+        name += " with parameters that it does not take"
     return UnsupportedCrlError(
-        f"CRL signature algorithm is {encoded if name is None else f'{name} ({encoded})'}: "
-        "expected RSA, RSASSA-PSS or ECDSA with SHA-256, SHA-384 or SHA-512, Ed25519, Ed448 or "
-        "ML-DSA, with parameters as RFC 4055, 5758, 8410 and 9881 write them",
-        feature=feature,
+        f"CRL signature algorithm is {name}: expected RSA, RSASSA-PSS or ECDSA with SHA-256, "
+        "SHA-384 or SHA-512, Ed25519, Ed448 or ML-DSA, with parameters as RFC 4055, 5758, 8410 "
+        "and 9881 write them",
+        feature=_FEATURES.get(oid or "", "signature_algorithm"),
     )

@@ -24,6 +24,7 @@ from crlcheck.encoding.der import contents_at
 from crlcheck.encoding.names import name_key, name_text, names_match
 from crlcheck.errors import CrlSignatureError, UnsupportedCrlError
 from crlcheck.types import CertificateFacts
+from crlcheck.x509.algorithm_names import has_explicit_curve, key_name
 from crlcheck.x509.signature_schemes import (
     BytesLike,
     SignatureScheme,
@@ -56,7 +57,11 @@ _HASHES: dict[str, hashes.HashAlgorithm] = {
     "sha384": hashes.SHA384(),
     "sha512": hashes.SHA512(),
 }
-_CURVES = ("secp256r1", "secp384r1", "secp521r1")
+# The NIST curves, and those of RFC 5639 that cryptography has.
+_CURVES = (
+    "secp256r1", "secp384r1", "secp521r1",
+    "brainpoolP256r1", "brainpoolP384r1", "brainpoolP512r1",
+)  # fmt: skip
 _PURE_KEYS: dict[str, type[PureKey]] = {
     "Ed25519": ed25519.Ed25519PublicKey,
     "Ed448": ed448.Ed448PublicKey,
@@ -387,18 +392,27 @@ def _load_key(subject_public_key_info: bytes, scheme: SignatureScheme) -> Public
     Raises:
         ValueError: saying why the key cannot be used.
     """
+    # cryptography takes some for the named curve that they look like.
+    if has_explicit_curve(subject_public_key_info):
+        raise ValueError(
+            "its key has explicit curve parameters, which RFC 5480 2.1.1 forbids: "
+            "expected a named curve"
+        )
+    name = key_name(subject_public_key_info)
     try:
         key = load_der_public_key(subject_public_key_info)
-    except (ValueError, UnsupportedAlgorithm):
-        raise ValueError("its public key cannot be read") from None
+    except UnsupportedAlgorithm:
+        raise ValueError(f"its key is {name}, which is not supported") from None
+    except ValueError:
+        raise ValueError(f"its public key cannot be read ({name})") from None
     if isinstance(key, rsa.RSAPublicKey) and scheme.key_kind == "RSA":
         check_rsa_key(subject_public_key_info, scheme)
         return key
     if isinstance(key, ec.EllipticCurvePublicKey) and scheme.key_kind == "EC":
         if key.curve.name not in _CURVES:
-            raise ValueError(f"its curve is {key.curve.name}, not one of {', '.join(_CURVES)}")
+            raise ValueError(f"its key is {name}: expected one of {', '.join(_CURVES)}")
         return key
     kind = _PURE_KEYS.get(scheme.key_kind)
     if kind is not None and isinstance(key, kind):
         return key
-    raise ValueError(f"its key is no {scheme.key_kind} key")
+    raise ValueError(f"its key is {name}, no {scheme.key_kind} key")
