@@ -100,6 +100,8 @@ if TYPE_CHECKING:
         StoredObject as StoredObject,
         open_store as open_store,
     )
+    from crlcheck.stores.doctor import examine_store as examine_store
+    from crlcheck.stores.examination import StoreCheck as StoreCheck
     from crlcheck.stores.probe import probe_store as probe_store
     from crlcheck.types import (
         CertificateFacts as CertificateFacts,
@@ -169,6 +171,8 @@ _HOMES = {
     "publisher.publish": ("publish_crl", "publish_each"),
     "publisher.rejections": ("Rejection", "read_rejections", "rejection_cause"),
     "stores": ("LocalStore", "ObjectStore", "S3Store", "StoredObject", "open_store"),
+    "stores.doctor": ("examine_store",),
+    "stores.examination": ("StoreCheck",),
     "stores.probe": ("probe_store",),
     "types": (
         "CertificateFacts",

@@ -13,6 +13,7 @@ from crlcheck.cli.compile import compile_command
 from crlcheck.cli.demo import demo_command
 from crlcheck.cli.deny import deny_group
 from crlcheck.cli.diff import diff_command
+from crlcheck.cli.doctor import doctor_command
 from crlcheck.cli.export import export_command
 from crlcheck.cli.fetch import fetch_command
 from crlcheck.cli.inspect import inspect_command
@@ -57,5 +58,6 @@ for _command in (
     fetch_command,
     export_command,
     diff_command,
+    doctor_command,
 ):
     root.add_command(_command)

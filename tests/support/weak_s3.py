@@ -46,6 +46,9 @@ class WeakS3:
     answers: the status for a PUT with a condition, whatever the object's state.
     skew: the seconds by which its clock is ahead.
     versioning: "Enabled", "Suspended" or "".
+    expires: whether a lifecycle rule removes noncurrent versions.
+    missing: the status for a GET of an object that does not exist.
+    drops_metadata: user metadata are not kept.
     """
 
     endpoint: str = ""
@@ -68,6 +71,9 @@ class WeakS3:
     answers: int = 0
     skew: float = 0.0
     versioning: str = ""
+    expires: bool = False
+    missing: int = 404
+    drops_metadata: bool = False
     objects: dict[str, tuple[bytes, str, dict[str, str]]] = field(default_factory=dict)
     before: dict[str, tuple[bytes, str, dict[str, str]]] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
@@ -143,7 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
                 200, f"<VersioningConfiguration>{inner}</VersioningConfiguration>".encode()
             )
         elif "lifecycle" in query:
-            self._refuse(404, "NoSuchLifecycleConfiguration")
+            self._answer_lifecycle()
         else:
             self._get()
 
@@ -180,7 +186,7 @@ class _Handler(BaseHTTPRequestHandler):
         metadata = {
             name: value
             for name, value in self.headers.items()
-            if name.lower().startswith("x-amz-meta-")
+            if name.lower().startswith("x-amz-meta-") and not weak.drops_metadata
         }
         if not refused or weak.stores_refused:
             if before is not None:
@@ -203,7 +209,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(weak.gets, "InvalidRequest")
             return
         if found is None:
-            self._refuse(404, "NoSuchKey")
+            self._refuse(weak.missing, "NoSuchKey" if weak.missing == 404 else "AccessDenied")
             return
         body, etag, metadata = found
         headers = {"ETag": self._etag(etag)}
@@ -231,6 +237,17 @@ class _Handler(BaseHTTPRequestHandler):
             headers["Content-Range"] = f"bytes {start}-{end}/{len(body)}"
             self._answer(206, body[start : end + 1], headers)
 
+    def _answer_lifecycle(self) -> None:
+        if not self.weak.expires:
+            self._refuse(404, "NoSuchLifecycleConfiguration")
+            return
+        rule = (
+            "<ID>a</ID><Status>Enabled</Status><NoncurrentVersionExpiration>"
+            "<NoncurrentDays>7</NoncurrentDays></NoncurrentVersionExpiration>"
+        )
+        body = f"<LifecycleConfiguration><Rule>{rule}</Rule></LifecycleConfiguration>"
+        self._answer(200, body.encode())
+
     def _list(self, query: dict[str, list[str]]) -> None:
         bucket = urlsplit(self.path).path.strip("/")
         prefix = f"{bucket}/{query.get('prefix', [''])[0]}"
@@ -249,8 +266,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _is_denied(self) -> bool:
         self.weak.requests.append(f"{self.command} {self.path}")
-        is_list = self.command == "GET" and "list-type" in self.path
-        if ("LIST" if is_list else self.command) not in self.weak.denied:
+        kind = self.command
+        for question, name in (("list-type", "LIST"), ("versioning", "VERSIONING")):
+            if f"?{question}" in self.path or f"&{question}" in self.path:
+                kind = name
+        if kind not in self.weak.denied:
             return False
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self._refuse(403, "AccessDenied")

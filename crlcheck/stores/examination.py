@@ -1,0 +1,72 @@
+"""Run one check of a store, and say what it found and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from crlcheck.errors import CrlCheckError, UnsafeStoreError
+
+OK, WARNING, FAILED = "ok", "warning", "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCheck:
+    """
+    One thing that was tried: ``outcome`` is ``"ok"``, ``"warning"`` or ``"failed"``.
+
+    ``found`` says what was seen, and ``remedy`` what to do; "" where nothing is.
+    """
+
+    name: str
+    outcome: str
+    found: str
+    remedy: str = ""
+
+
+Result = str | StoreCheck
+"""What a check returns: what it found, if that is well, or what ``problem`` makes."""
+
+
+def attempt(name: str, remedy: str, check: Callable[[], Result]) -> StoreCheck:
+    """Run one check; *remedy* is for a failure that does not have its own."""
+    remedy = remedy or "do what the error says, and run this again"
+    try:
+        result = check()
+    except UnsafeStoreError as error:
+        return StoreCheck(name, FAILED, error.found, remedy)
+    except (CrlCheckError, OSError) as error:
+        return StoreCheck(name, FAILED, str(error), remedy)
+    except Exception as error:  # noqa: BLE001 - an answer may break a client in any way
+        return StoreCheck(name, FAILED, f"{type(error).__name__}: {error}", remedy)
+    if isinstance(result, str):
+        return StoreCheck(name, OK, result)
+    return replace(result, name=name, remedy=result.remedy or remedy)
+
+
+def warning(found: str, remedy: str) -> StoreCheck:
+    """Return what a check returns that found something which is worth to know."""
+    return StoreCheck("", WARNING, found, remedy)
+
+
+def failure(found: str, remedy: str = "") -> StoreCheck:
+    """Return what a check returns that found something wrong."""
+    return StoreCheck("", FAILED, found, remedy)
+
+
+NOT_SAFE = "use a store that compares and swaps (docs/stores.md); publish nothing here"
+
+
+def clock_check(skew: float, whose: str) -> Result:
+    """Judge by how many seconds the clock of a store is ahead of this machine's."""
+    if abs(skew) <= 60:
+        return f"the clock of {whose} and this machine's agree within a minute"
+    found = (
+        f"the clock of {whose} is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} this "
+        "machine's"
+    )
+    remedy = (
+        "set the clocks by NTP: the times of a CRL are compared with this machine's, and S3 "
+        "refuses requests that are a quarter of an hour off"
+    )
+    return warning(found, remedy) if abs(skew) <= 300 else failure(found, remedy)
