@@ -1,5 +1,5 @@
 """
-Random worlds of authorities, CRLs and certificates, judged by the library, by
+Random worlds of authorities, CRLs and certificates, checked by the library, by
 the reference in support/reference and by OpenSSL.
 
 ``make differential WORLDS=20000`` tries that many worlds, and prints how often
@@ -96,8 +96,8 @@ class ReferenceWorld:
             return self.store.remove(read_crl(self._octets.crls[step.crl]))
         return self.store.publish(read_crl(crl_of(step)), NOW)
 
-    def judge(self) -> Reference:
-        """What judges by what the store holds at the end."""
+    def reference(self) -> Reference:
+        """The reference, with what the store holds at the end."""
         policy, anchors = self._world.policy, self._world.anchors
         return Reference(
             self.store,
@@ -115,7 +115,7 @@ class ReferenceWorld:
 
     def answers(self) -> list[Answer]:
         """What it says of each certificate, walking up and along the given path."""
-        reference = self.judge()
+        reference = self.reference()
         return [
             answer
             for spec, leaf in zip(self._world.leaves, self._octets.leaves, strict=True)
@@ -205,7 +205,7 @@ class LibraryWorld:
         try:
             report = publish_crl(crl_of(step), self.store, issuer=self._octets.issuers, now=NOW)
         except CrlExpiredError:
-            return Outcome.HELD_BACK
+            return Outcome.NOT_PUBLISHED
         except CrlError:
             return Outcome.REFUSED
         self._scopes[AUTHORITIES[step.authority].key] = report.scope
@@ -283,24 +283,24 @@ def test_verdicts_agree_with_the_reference(capsys: pytest.CaptureFixture[str]) -
 
     @settings(quietly, max_examples=WORLDS)
     @given(world=even_worlds() if IS_QUICK else even_worlds() | worlds())
-    def judge(world: World) -> None:
+    def compare(world: World) -> None:
         octets = WorldBytes(world)
         expected = ReferenceWorld(world, octets)
         reached.update(["worlds", *rules_that_decide(world, octets, expected)])
         library = LibraryWorld(world, octets)
         assert library.outcomes == expected.outcomes
         if not library.has_catalog:
-            return  # There is no set to judge by.
+            return  # There is no set to check against.
         checker = library.checker()
         answers = iter(expected.answers())
-        reference = expected.judge()
+        reference = expected.reference()
         for spec, leaf in zip(world.leaves, octets.leaves, strict=True):
             check_agreement(checker.check(leaf), next(answers))
             check_agreement(checker.check_chain([leaf, *given_path(spec, world)]), next(answers))
             check_serial_number(checker, reference, leaf, None)
             check_serial_number(checker, reference, leaf, authority(spec.authority).der)
 
-    judge()
+    compare()
     if not IS_QUICK:
         with capsys.disabled():
             print(table_of(reached, reached["worlds"]))
@@ -372,7 +372,7 @@ def test_verdicts_agree_with_openssl(
     issuers = list(map(read_certificate, octets.issuers))
     library, held = LibraryWorld(world, octets), ReferenceWorld(world, octets).store
     if not held.scopes:
-        return  # There is no set to judge by.
+        return  # There is no set to check against.
     verified = openssl.verify(
         tmp_path_factory.getbasetemp(),
         octets.leaves,

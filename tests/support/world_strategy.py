@@ -447,7 +447,7 @@ class _Drawer:
         crls: Sequence[CrlSpec],
         waives_holds: tuple[bool, ...] = (False, False, True),
     ) -> World:
-        """A world that is judged after days, by a policy on time and holds."""
+        """A world that is checked after days, by a policy on time and holds."""
         return World(
             authorities,
             (CrlSpec("root", 1, next_update=100), *crls),

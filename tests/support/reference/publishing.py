@@ -30,7 +30,7 @@ class Outcome(enum.Enum):
 
     PUBLISHED = "published"
     UNCHANGED = "unchanged"
-    HELD_BACK = "held back"
+    NOT_PUBLISHED = "not published"
     REFUSED = "refused"
 
 
@@ -123,7 +123,7 @@ class ReferenceStore:
         if not _is_newer(crl, held.base if held.delta is None else held.delta):
             return Outcome.REFUSED
         if self._adds_nothing(crl, held, now):
-            return Outcome.HELD_BACK
+            return Outcome.NOT_PUBLISHED
         held.delta = crl
         return Outcome.PUBLISHED
 
@@ -140,7 +140,7 @@ class ReferenceStore:
         if not _is_newer(crl, held.base):
             return Outcome.REFUSED
         if self._adds_nothing(crl, held, now):
-            return Outcome.HELD_BACK
+            return Outcome.NOT_PUBLISHED
         self.scopes[scope] = Held(crl)
         if held.outlives(crl):
             self.scopes[scope].delta = held.delta

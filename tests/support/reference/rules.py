@@ -14,11 +14,11 @@ RULES = {
     "denied: the certificate": "A certificate that is denied is REVOKED.",
     "denied: an issuer": (
         "A denied certificate of a key denies every path through that key. "
-        "Without: it counts only where it is judged itself."
+        "Without: it counts only where that certificate is checked itself."
     ),
     "denied: where a path ends": "So does one of an anchor's key, or of a key that ends the path.",
     "denied: a twin": "So does one beside which the key has other certificates.",
-    "denied: beyond the path depth": "So does one above the issuers that are judged.",
+    "denied: beyond the path depth": "So does one above the issuers that are checked.",
     # Where paths lead.
     "end: self-signed by signature": (
         "An anchor is what its own key verifies. Without: what names itself as its issuer, "
@@ -50,7 +50,7 @@ RULES = {
         "A CRL's authority key id says nothing of which key its signer is. "
         "Without: a signer that states none goes by it."
     ),
-    "tied": "A CRL speaks for keys that are tied to its signer's.",
+    "tied": "A CRL covers what the keys tied to its signer's have issued.",
     "unknown issuer: by name": (
         "The waiver for unknown issuers holds for names that nobody trusted has."
     ),

@@ -21,7 +21,7 @@ Name = tuple[frozenset[tuple[str, str]], ...]
 """RDNs, each a set of attribute type and prepared value (RFC 5280 7.1)."""
 
 GeneralName = tuple[str, Any]
-"""Its kind, and a Name or the octets of whatever else it is."""
+"""Its kind, and a Name or the bytes of whatever else it is."""
 
 ALL_REASONS = frozenset(range(1, 9))
 """The bits of ReasonFlags that are in use (RFC 5280 4.2.1.13)."""
@@ -217,7 +217,7 @@ def _entries(listed: Any, issuer: Name) -> Any:
 
 
 def _extensions(extensions: Any, octets: dict[Any, bytes] | None = None) -> dict[Any, Any]:
-    """Return the values of extensions by OID; their octets go to *octets*."""
+    """Return the values of extensions by OID; their bytes go to *octets*."""
     found: dict[Any, Any] = {}
     for extension in extensions if extensions.isValue else ():
         oid = extension["extnID"]

@@ -33,7 +33,7 @@ NOT_REVOKED = "not_revoked"
 UNDETERMINED = "undetermined"
 
 DENIALS_ONLY = -1
-"""A path depth at which not even the certificate asked for is judged."""
+"""A path depth at which not even the certificate asked for is checked."""
 
 HOLD_FLAG = 6
 """The bit of certificateHold in ReasonFlags (RFC 5280 4.2.1.13)."""
@@ -43,7 +43,7 @@ HOLD_FLAG = 6
 class Leave:
     """
     What may be waived: ``unpublished`` are the keys of issuers that publish no
-    CRL, ``path_depth`` is how many issuers above a certificate are judged.
+    CRL, ``path_depth`` is how many issuers above a certificate are checked.
     """
 
     hold: bool = False
@@ -109,7 +109,7 @@ class _Evidence:
 
 class Reference:
     """
-    Judges certificates by what a store holds, at one time. ``anchors`` are
+    Checks certificates against what a store holds, at one time. ``anchors`` are
     subjects and keys; where none are given the self-signed issuers are anchors.
     """
 
@@ -128,7 +128,7 @@ class Reference:
         self._denied = store.denied
         self._now = now
         self._leave = Leave() if leave is None else leave
-        self._judged_depth = self._leave.path_depth
+        self._checked_depth = self._leave.path_depth
         self._unpublished = store.unpublished | self._leave.unpublished
         self._rules = Rulebook() if rules is None else rules
         self._anchors = set()
@@ -176,7 +176,7 @@ class Reference:
             keys: frozenset[bytes] | Answer = self._issuer_keys(certificate)
             if position + 1 < len(path):
                 keys = frozenset({path[position + 1].key})
-            answers.append(self._judge(certificate, keys, frozenset()))
+            answers.append(self._by_crls(certificate, keys, frozenset()))
         for position, certificate in enumerate(path):
             ends = position == len(below)
             is_denied = self._is_denied(certificate)
@@ -224,48 +224,48 @@ class Reference:
 
     def _whole_path(self, leaf: Certificate, keys: frozenset[bytes] | Answer) -> Answer:
         """
-        What is judged, as far up as the policy says; and what denials make of all of
-        it, so that no depth of judging excuses one.
+        The worse of two answers: that of the CRLs, as far up as the policy's path depth,
+        and that of the denials on the whole path, whatever the depth.
         """
         if self._is_denied(leaf):
             return BAD
-        judged = self._path(leaf, keys, frozenset(), frozenset(), 0)
-        return _worst([judged, self._denials_above(leaf, keys)])
+        checked = self._path(leaf, keys, frozenset(), frozenset(), 0)
+        return _worst([checked, self._denials_above(leaf, keys)])
 
     def _path(
         self,
         certificate: Certificate,
         keys: frozenset[bytes] | Answer,
-        climbed: frozenset[Key],
+        visited: frozenset[Key],
         signers: frozenset[Key],
         height: int,
     ) -> Answer:
-        """Judge a certificate, so many issuers above the one asked for, and all above it."""
+        """Check a certificate, *height* issuers above the one asked for, and all above it."""
         depth = self._leave.path_depth
-        is_judged = depth is None or height <= depth
+        is_checked = depth is None or height <= depth
         if isinstance(keys, Answer):
-            if is_judged:
+            if is_checked:
                 return dataclasses.replace(keys, leads_on=False)
-            if self._judged_depth is None or height <= self._judged_depth:
-                # It is judged beside this walk of denials.
+            if self._checked_depth is None or height <= self._checked_depth:
+                # It is checked apart from this walk, which looks for denials only.
                 return Answer(NOT_REVOKED, leads_on=False)
-            # Whichever it was of keys that are not tied, none may be denied.
+            # Any of these keys, which are not tied, may be its issuer's: none may be denied.
             keys = self._candidates(certificate)
             if not keys:
                 return Answer(NOT_REVOKED, leads_on=False)
-        answers = [self._judge(certificate, keys, signers)] if is_judged else []
-        # Whichever of them it was, none may be in disorder.
+        answers = [self._by_crls(certificate, keys, signers)] if is_checked else []
+        # Any of these keys may be its issuer's: the worst answer above them counts.
         answers += [
-            self._climb(certificate.issuer, key, climbed, signers, height + 1)
+            self._path_above(certificate.issuer, key, visited, signers, height + 1)
             for key in sorted(keys)
         ]
         return _worst(answers)
 
-    def _climb(
+    def _path_above(
         self,
         name: Name,
         key: bytes,
-        climbed: frozenset[Key],
+        visited: frozenset[Key],
         signers: frozenset[Key],
         height: int,
     ) -> Answer:
@@ -277,15 +277,15 @@ class Reference:
         certificates = self._certificates(name, key)
         if not certificates or any(map(self._is_anchor, certificates)):
             return GOOD
-        if (name, key) in climbed:
-            # Beyond the depth it speaks against nothing that is below it.
+        if (name, key) in visited:
+            # Beyond the depth, a circle changes no answer below it.
             return GOOD if beyond and depth != DENIALS_ONLY else CIRCLE
-        return self._best_way(certificates, climbed | {(name, key)}, signers, height)
+        return self._best_way(certificates, visited | {(name, key)}, signers, height)
 
     def _best_way(
         self,
         certificates: list[Certificate],
-        climbed: frozenset[Key],
+        visited: frozenset[Key],
         signers: frozenset[Key],
         height: int,
     ) -> Answer:
@@ -296,7 +296,7 @@ class Reference:
         """
         ends = [certificate for certificate in certificates if self._ends_a_path(certificate)]
         ways = [
-            self._path(one, self._issuer_keys(one), climbed, signers, height)
+            self._path(one, self._issuer_keys(one), visited, signers, height)
             for one in certificates
             if one not in ends
         ]
@@ -316,8 +316,8 @@ class Reference:
 
     def _signer(self, name: Name, key: bytes, signers: frozenset[Key]) -> Answer:
         """
-        Judge who signed a CRL, but not again within that. Its own certificate is
-        judged whatever the path depth, which counts from there (6.3.3 f).
+        Check the signer of a CRL, but not again while that signer is being checked. Its own
+        certificate is checked whatever the path depth, which counts from there (6.3.3 f).
         """
         if self._is_key_denied(name, key):
             return BAD
@@ -436,7 +436,7 @@ class Reference:
 
     # ---- one certificate -----------------------------------------------------
 
-    def _judge(
+    def _by_crls(
         self,
         certificate: Certificate,
         keys: frozenset[bytes] | Answer,
@@ -456,7 +456,7 @@ class Reference:
             if not applies:
                 continue
             offered |= clears
-            # The certificate's own issuer is judged as its path is.
+            # The certificate's own issuer is checked as a part of its path.
             own = issuer == certificate.issuer and keys == {key}
             signer = GOOD if own else self._signer(issuer, key, signers)
             if signer.status == REVOKED:
@@ -556,9 +556,9 @@ class Reference:
 
     def _is_lifted(self, hold: _Evidence, evidence: list[_Evidence]) -> bool:
         """
-        Whether a hold on an expired CRL is over: a current one, whose signer is good and
-        which speaks for holds, does not list the certificate. It must be newer, for
-        what an older one does not list may have come since.
+        Whether a hold on an expired CRL is over: a current CRL that covers the reason
+        certificateHold, and whose signer is good, does not list the certificate. It must
+        be newer, because an entry may have been added since an older one.
         """
         current = [
             one
@@ -577,14 +577,14 @@ class Reference:
 
     def _clears(self, evidence: list[_Evidence], reason: int) -> bool:
         """
-        Whether the certificate is not revoked for a reason: a CRL that speaks for that
-        reason is in order, and the newest of those that speak for it, and have begun,
-        is not stale. Of two of the same time one that is current is enough.
+        Whether the certificate is not revoked for a reason: a CRL that covers that reason
+        is in order, and the newest of those that cover it, and have begun, is not stale.
+        Of two of the same time one that is current is enough.
         """
-        speaking = [one for one in evidence if reason in one.clears]
-        if all(one.causes for one in speaking):
+        covering = [one for one in evidence if reason in one.clears]
+        if all(one.causes for one in covering):
             return False
-        begun = [one for one in speaking if one.has_begun]
+        begun = [one for one in covering if one.has_begun]
         newest = max(one.this_update for one in begun)
         is_stale = all(one.is_stale for one in begun if one.this_update == newest)
         return not is_stale or "fresh: newest decides" not in self._rules
@@ -595,7 +595,7 @@ class Reference:
         self, certificate: Certificate, crl: Crl, by_own_issuer: bool
     ) -> tuple[bool, frozenset[int]]:
         """
-        Whether a CRL speaks for a certificate, and for which reasons it may clear it
+        Whether a CRL covers a certificate, and for which reasons it may clear it
         (6.3.3 b and d).
         """
         scope = crl.scope
