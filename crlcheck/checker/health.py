@@ -53,7 +53,7 @@ def examine(
     problems = [*store_problems, *of_crls]
     if snapshot.catalog is not None:
         for issuer in snapshot.table.issuers.unverified():
-            detail = f"nobody verified that {name_text(issuer.subject)} is self-signed"
+            detail = f"it was not verified that {name_text(issuer.subject)} is self-signed"
             problems.append(StatusProblem(ProblemKind.UNVERIFIED_ISSUER, detail))
     may_answer = not any(one.is_error for one in store_problems)
     problems.sort(key=lambda one: not one.is_error)

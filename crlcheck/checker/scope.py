@@ -7,7 +7,7 @@ Pure: no input, output or clock. Section numbers are those of RFC 5280.
    authority key id (``catalog.issuer_keys``). None: UNKNOWN_ISSUER. Several that are not tied:
    AMBIGUOUS_ISSUER.
 2. Take the CRLs of that name that each of these keys, or a key tied to it, signed. A
-   CRL that nobody verified, a delta CRL and one for attribute certificates only
+   CRL that was not verified, a delta CRL and one for attribute certificates only
    cover nothing.
 3. Of these, take those that fit the certificate's distribution points (6.3.3 b 2 i):
    a. A CRL that names no distribution point fits every certificate.
@@ -569,7 +569,7 @@ class _CrlGroup:
 
 
 def _num_common(point: PointKey, other: PointKey) -> int:
-    """Return how many octets two distribution points begin with in common."""
+    """Return how many bytes two distribution points begin with in common."""
     if point[0] is not other[0]:
         return -1
     pairs = itertools.takewhile(

@@ -102,7 +102,7 @@ def snapshot_of_indexes(indexes: Sequence[RevocationIndex], trust: Trust) -> Sna
     Beside each complete CRL is the newest delta that fits it.
 
     Raises:
-        IndexFileError: nobody verified the CRL of one of them.
+        IndexFileError: the CRL of one of them was not verified.
     """
     for number, index in enumerate(indexes):
         _require_verified(index.metadata, f"index {number}")
@@ -235,4 +235,4 @@ def _published(
 
 def _require_verified(metadata: ImageMetadata, where: str) -> None:
     if not metadata.verified:
-        raise IndexFileError(f"{where} is refused: nobody verified the signature of its CRL")
+        raise IndexFileError(f"{where} is refused: the signature of its CRL was not verified")

@@ -94,7 +94,7 @@ def _check(image: PublishedImage, body: bytes | bytearray | mmap.mmap, where: st
         raise CorruptIndexError(f"{where}: {error}") from error
     with opened as index:
         if not index.metadata.verified:
-            raise IndexFileError(f"{where} is refused: nobody verified the signature of its CRL")
+            raise IndexFileError(f"{where} is refused: the signature of its CRL was not verified")
         if (index.digest, index.metadata) != (image.digest, image.metadata):
             raise CorruptIndexError(f"{where} is not the one that the catalog names")
 

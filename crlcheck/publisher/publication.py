@@ -219,8 +219,9 @@ def check_no_shrink(offered: ImageMetadata, published: ImageMetadata) -> None:
     if lost > MIN_LOST_ENTRIES and 2 * lost > published.num_entries:
         raise CrlShrinkError(
             f"{crl_text(offered)} has {count(offered.num_entries, 'entry', 'entries')}, the "
-            f"published {crl_text(published)} has {published.num_entries:,}: held back, for most "
-            "of them are gone at once; allow it for this CRL (allow_shrink) if its CA confirms it",
+            f"published {crl_text(published)} has {published.num_entries:,}: not published, "
+            "because most of them are gone at once; allow it for this CRL (allow_shrink) if its CA "
+            "confirms it",
             offered=offered.num_entries,
             published=published.num_entries,
         )
@@ -441,8 +442,8 @@ class Publication:
             raise CrlExpiredError(
                 f"{crl_text(offered)} has nextUpdate {time_text(offered.next_update)}, before "
                 f"{time_text(now)}, and revokes nothing that the published {crl_text(serving)} "
-                "does not: held back, for it would make the certificates that it does not list "
-                "stale; publish the CA's next CRL",
+                "does not: not published, because the certificates that it does not list would "
+                "become stale; publish the CA's next CRL",
                 next_update=offered.next_update,
                 published_next_update=serving.next_update,
                 now=now,

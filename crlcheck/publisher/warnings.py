@@ -149,7 +149,7 @@ def warnings_of_neighbours(
         yield PublishWarning(
             PublishWarningKind.NEWER_EXPIRED_CRL,
             f"{crl_text(newer)} (scope {stale.key}) is past its nextUpdate and newer than "
-            f"{crl_text(older)} (scope {current.key}): certificates for which both speak are "
+            f"{crl_text(older)} (scope {current.key}): certificates that both cover are "
             f"STALE; where its key is retired, 'crlcheck scope remove' takes {stale.key} out, and "
             "its revocations with it",
             (stale.key, current.key),

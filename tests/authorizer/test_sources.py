@@ -125,7 +125,7 @@ def test_a_load_balancer_is_told_what_to_set(
     assert "CRLCHECK_CERTIFICATE_FROM" in context_of(caplog)["detail"]
 
 
-# ---- chains that nobody verified ---------------------------------------------
+# ---- chains that are not verified ---------------------------------------------
 
 ROOT = CertificateAuthority.create("Root")
 ISSUING = CertificateAuthority.create("Issuing", parent=ROOT)

@@ -183,7 +183,7 @@ def test_a_uri_is_compared_in_lower_case_up_to_its_path() -> None:
 
 def test_a_directory_name_is_told_from_names_of_other_kinds() -> None:
     """
-    So that no octets of one can be those of the other.
+    So that no bytes of one can be those of the other.
     """
     names = (uri("HTTP://ca/A"), der(0x82, b"ca.test"), directory(make_name("CA")))
     keys = list(point_keys(DistributionPoint(names), b""))

@@ -275,7 +275,7 @@ def test_an_unverified_image_in_a_catalog_is_refused() -> None:
     )
     checker = make_checker(store)
     assert verdict(checker.check(GOOD)) == (UNDETERMINED, STORE_UNAVAILABLE)
-    with pytest.raises(IndexFileError, match="nobody verified"):
+    with pytest.raises(IndexFileError, match="was not verified"):
         checker.refresh()
 
 

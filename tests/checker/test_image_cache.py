@@ -23,7 +23,7 @@ INDEX = make_index()
 
 
 def held(cache: ImageCache, size: int = 10) -> CachedImage:
-    """An image of that many octets, as far as the cache knows."""
+    """An image of that many bytes, as far as the cache knows."""
     return CachedImage(INDEX.metadata, lambda: INDEX, size, cache)
 
 

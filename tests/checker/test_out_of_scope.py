@@ -174,7 +174,7 @@ def test_a_certificate_that_names_another_crl_issuer_is_told_so() -> None:
 
 def test_names_are_cut_short_and_escaped() -> None:
     """
-    A certificate may have a thousand names of a thousand octets, with control
+    A certificate may have a thousand names of a thousand bytes, with control
     and direction characters in them; what is said of them is one short line.
     """
     hostile = uri("http://ca/\x1b[31m\n\x07" + "x" * 1000)

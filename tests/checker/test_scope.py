@@ -136,7 +136,7 @@ def test_names_match_in_canonical_form() -> None:
 
 def test_a_malformed_name_matches_only_itself() -> None:
     """
-    Octets that are no Name have no canonical form: they match octet for octet.
+    Bytes that are no Name have no canonical form: they match byte for byte.
     """
     malformed = b"\x30\x03\x31\x01\x00"
     table = ScopeTable([], [make_issuer(subject=malformed)])
@@ -173,7 +173,7 @@ def test_an_inapplicable_crl_takes_nothing_away(inapplicable: ImageMetadata) -> 
 
 def test_an_unverified_crl_never_counts() -> None:
     """
-    A CRL that nobody verified neither covers a certificate nor makes an
+    A CRL that was not verified neither covers a certificate nor makes an
     issuer known.
     """
     crl = make_metadata(key=None)

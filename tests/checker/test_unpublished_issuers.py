@@ -116,9 +116,9 @@ def test_a_crl_belies_that_an_issuer_publishes_none() -> None:
 @pytest.mark.parametrize("when", ["crls", "removed"])
 def test_which_crls_may_be_of_an_issuer(crl: ImageMetadata, expected: bool, when: str) -> None:
     """
-    One of its key, of a key tied to it, and of one that nobody knows any more or
-    nobody verified; not a namesake's, nor one of another name. So with those that
-    were removed.
+    One by its key, by a key tied to it, by a key that is not known any more, and one
+    that was not verified; none by a namesake's key or of another name. The same holds
+    for those that were removed.
     """
     own = make_issuer()
     rollover = make_issuer(key="rollover", subject_key_id=b"rollover")

@@ -117,13 +117,13 @@ def test_an_unverified_image_is_refused(
     place: Place, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """
-    No verdict rests on a CRL that nobody verified.
+    No verdict rests on a CRL that was not verified.
     """
     image = tmp_path / "unverified.crlx"
     crlcheck.compile_unverified_crl(place.world.crl, image)
     assert main(["check", str(image), place["good.pem"]]) == 4
     assert main(["check", str(image), "--serial", place.serial("good")]) == 4
-    assert capsys.readouterr().err.count("nobody verified") == 2
+    assert capsys.readouterr().err.count("was not verified") == 2
 
 
 # ---- how a process ends ----------------------------------------------------------

@@ -168,7 +168,7 @@ def test_what_a_crl_lifts_and_that_it_is_stale_are_said(
     late = place.crl("late.crl", crl_number=9, this_update=NOW, next_update=NOW)
     capsys.readouterr()
     assert main(["publish", late, *command]) == 4
-    assert "held back" in capsys.readouterr().err
+    assert "not published" in capsys.readouterr().err
     fewer = place.crl("fewer.crl", crl_number=8)
     assert main(["publish", fewer, *command, "--allow-shrink"]) == 0
     assert "(0 newly revoked, 19 lifted)" in capsys.readouterr().out

@@ -303,7 +303,7 @@ def test_the_test_event_does_nothing(pipeline: Pipeline) -> None:
 
 def test_a_crl_over_the_size_limit_is_refused(pipeline: Pipeline) -> None:
     """
-    The limit that is set is the one that is enforced, on the very octet.
+    The limit that is set is the one that is enforced, on the very byte.
     """
     crl = PKI.crl()
     pipeline.start(max_crl_size=str(len(crl) - 1))

@@ -360,7 +360,7 @@ def test_a_damaged_download_is_no_verdict_on_the_crl(
 
 def test_a_slow_download_is_waited_for(proxied: tuple[Pipeline, FaultProxy]) -> None:
     """
-    As long as octets come, however slowly, the CRL is compiled while it arrives.
+    As long as bytes come, however slowly, the CRL is compiled while it arrives.
     """
     pipeline, proxy = proxied
     proxy.concerns, proxy.faults = _is_crl, deque([Fault(part=1, seconds=0.3)])

@@ -299,7 +299,7 @@ def test_a_body_that_does_not_say_how_long_it_is_is_bounded(site: Site) -> None:
 
 def test_a_trickle_ends_in_time(site: Site) -> None:
     """
-    Octets that keep coming one by one do not keep a fetch going for ever.
+    Bytes that keep coming one by one do not keep a fetch going for ever.
     """
     stop = threading.Event()
 

@@ -268,7 +268,7 @@ def test_a_denial_must_end_after_it_begins() -> None:
     ("before", "after", "held"),
     [(100, 0, True), (100, 49, True), (100, 50, False), (11, 0, True), (10, 0, False)],
 )
-def test_a_crl_that_lost_most_entries_is_held_back(before: int, after: int, held: bool) -> None:
+def test_a_crl_that_lost_most_entries_is_not_published(before: int, after: int, held: bool) -> None:
     """
     An empty list by mistake un-revokes everybody: the operator must allow it.
     """

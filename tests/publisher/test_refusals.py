@@ -163,7 +163,7 @@ def test_a_delta_without_its_base_says_what_it_needs(
         (5, 500, False),
     ],
 )
-def test_a_crl_that_loses_most_of_its_entries_is_held_back(
+def test_a_crl_that_loses_most_of_its_entries_is_not_published(
     before: int, after: int, refused: bool
 ) -> None:
     """More than ten, and more than half; both counts are in the error."""
@@ -176,7 +176,7 @@ def test_a_crl_that_loses_most_of_its_entries_is_held_back(
         check_no_shrink(new, old)
     assert (caught.value.offered, caught.value.published) == (after, before)
     assert str(caught.value).startswith(
-        f"CRL 18 of CN=CA has {after} entries, the published CRL 17 of CN=CA has {before:,}: held "
+        f"CRL 18 of CN=CA has {after} entries, the published CRL 17 of CN=CA has {before:,}: not "
     )
 
 

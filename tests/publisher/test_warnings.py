@@ -64,7 +64,7 @@ def test_an_expired_crl_does_not_replace_a_current_one_for_nothing() -> None:
     """
     store = MemoryStore()
     first = publish(store, make_crl(CA, 1, [5, 6]))
-    with pytest.raises(CrlExpiredError, match="held back") as caught:
+    with pytest.raises(CrlExpiredError, match="not published") as caught:
         publish(store, make_crl(CA, 2, [6], next_update=EXPIRED))
     times = f"{time_text(EXPIRED)}, before {time_text(caught.value.now)}, and revokes nothing"
     assert f"has nextUpdate {times} that the published CRL 1 of" in str(caught.value)

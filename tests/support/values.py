@@ -105,7 +105,7 @@ def make_metadata(
     expired_certs_on_crl: datetime | None = None,
     tbs_digest: str = "sha256:00",
 ) -> ImageMetadata:
-    """What an image says of its CRL; *key* is that of the issuer, None where nobody verified."""
+    """The metadata of an image; *key* is its issuer's, None where it was not verified."""
     name = make_name(issuer) if isinstance(issuer, str) else issuer
     return ImageMetadata(
         version=2,
