@@ -21,7 +21,7 @@ def information_bound(serials: SerialSet) -> float:
     log2 C(2^b, n); mixed lengths are the sum over the lengths, each a set of its
     own. Counted serials are told from all sets of their size between their first
     and last number, and two prefixes count as two ranges of 2^64. Of runs and
-    sequential octets more could be known, so what uses that may be below.
+    sequential bytes more could be known, so what uses that may be below.
     """
     count = len(serials)
     if serials.kind.startswith(_SPANNING):
@@ -30,7 +30,7 @@ def information_bound(serials: SerialSet) -> float:
     if serials.kind == "two_prefixes":
         return log2_binomial(2 << 64, count)
     lengths, counts = np.unique(serials.lengths, return_counts=True)
-    # The first octet is 1 to 127: not zero, and without the sign bit.
+    # The first byte is 1 to 127: not zero, and without the sign bit.
     return sum(
         log2_binomial(127 << 8 * (int(length) - 1), int(of_length))
         for length, of_length in zip(lengths, counts, strict=True)

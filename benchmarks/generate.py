@@ -50,7 +50,7 @@ class GeneratedCrl:
     """
     A CRL and what is in it.
 
-    ``der`` is None where the CRL was written to ``path``. ``size`` is in octets.
+    ``der`` is None where the CRL was written to ``path``. ``size`` is in bytes.
     """
 
     authority: CertificateAuthority
@@ -183,12 +183,12 @@ class _EntryEncoder:
         entries = np.empty((len(which), len(template)), np.uint8)
         entries[:] = template
         rows = self._serials.rows
-        # Headers of two octets each stand before the entry, the serial and the date.
+        # Headers of two bytes each stand before the entry, the serial and the date.
         entries[:, 4 : 4 + length] = rows[which, rows.shape[1] - length :]
         date_end = 4 + length + 2 + 13
         entries[:, date_end - 13 : date_end] = self._utc_times[attributes.dates[which]]
         if has_reason:
-            # Its octet ends an Extension of 12, the first after the header of the list.
+            # Its byte ends an Extension of 12, the first after the header of the list.
             entries[:, date_end + 2 + 11] = attributes.reasons[which]
         if attributes.invalidity_dates is not None:
             times = self._generalized_times[attributes.invalidity_dates[which]]
@@ -220,7 +220,7 @@ def main() -> None:
         invalidity_dates=arguments.invalidity_dates,
     )
     arguments.ca.write_bytes(crl.authority.pem)
-    print(f"{arguments.out}: {arguments.entries} entries, {crl.size} octets")
+    print(f"{arguments.out}: {arguments.entries} entries, {crl.size} bytes")
 
 
 if __name__ == "__main__":

@@ -117,7 +117,7 @@ def draw(results: Results, directory: Path) -> list[str]:
             "One lookup in a warm loop, half hits",
             "nanoseconds",
         ),
-        ("memory", memory(results), "Memory of a loaded CRL", "octets"),
+        ("memory", memory(results), "Memory of a loaded CRL", "bytes"),
     )
     drawn = []
     for name, lines, heading, unit in against_entries:
@@ -194,7 +194,7 @@ def _draw_sizes(rows: Sequence[Row]) -> Any:
         each = [row.figures.get(figure_name, float("nan")) / count for row in rows]
         axes.bar([place + offset for place in places], each, 0.27, color=colour, label=label)
     axes.set_yscale("log")
-    axes.set_ylabel("octets an entry (logarithmic)")
+    axes.set_ylabel("bytes an entry (logarithmic)")
     axes.set_xticks(list(places), [row.kind for row in rows], rotation=45, ha="right")
     figure.legend(loc="outside right upper", fontsize=8)
     return figure

@@ -64,7 +64,7 @@ _SECTIONS: tuple[tuple[str, str, str, Callable[[Results], str]], ...] = (
     (
         "Size",
         "size",
-        "Octets an entry, without attributes unless said; of each kind the largest CRL measured.",
+        "Bytes an entry, without attributes unless said; of each kind the largest CRL measured.",
         tables.sizes,
     ),
     ("Memory", "memory", "What a loaded CRL adds to its process.", tables.memory),
@@ -149,8 +149,8 @@ def _runs(runs: list[Run]) -> str:
             run.commit,
             f"`{_command(run)}`",
             f"{run.machine['processor']}, {run.machine['cores']} cores,"
-            f" last-level cache {units.octets(run.machine['last_level_cache'])},"
-            f" memory {units.octets(run.machine['memory'])}",
+            f" last-level cache {units.size(run.machine['last_level_cache'])},"
+            f" memory {units.size(run.machine['memory'])}",
             run.machine["kernel"],
             ", ".join([run.machine["python"], *run.machine["tools"]]),
         ]

@@ -35,7 +35,7 @@ class Row:
     ``seconds`` are those of each round, and ``operations`` what a round does.
     ``test`` is the test that made it, by which it can be repeated; what was
     measured beside something else has the same. ``figures`` are not times:
-    octets, mostly. ``percentiles`` map a percentage to nanoseconds.
+    bytes, mostly. ``percentiles`` map a percentage to nanoseconds.
     """
 
     measure: str

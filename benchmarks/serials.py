@@ -1,7 +1,7 @@
 """
 Make serial numbers like those of real issuers, by the million, from a seed.
 
-A set is one matrix of big-endian octets, so that making, packing and looking up
+A set is one matrix of big-endian bytes, so that making, packing and looking up
 serials needs no Python object for each.
 """
 
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 Octets = npt.NDArray[np.uint8]
 Numbers = npt.NDArray[np.uint64]
-# Draws rows of octets: what all serials of a set share from the first generator,
+# Draws rows of bytes: what all serials of a set share from the first generator,
 # what tells them apart from the second.
 Maker = Callable[[np.random.Generator, np.random.Generator, int], Octets]
 
@@ -32,7 +32,7 @@ class SerialSet:
     Distinct positive serial numbers, in the order in which a CRL lists them.
 
     ``rows`` holds one a row, big-endian and padded with zeros in front to at
-    least 8 octets; ``lengths`` the octets of each one's INTEGER.
+    least 8 bytes; ``lengths`` the bytes of each one's INTEGER.
     """
 
     kind: str
@@ -115,7 +115,7 @@ def _layout(seed: int) -> np.random.Generator:
 
 
 def _random(rng: np.random.Generator, count: int, width: int) -> Octets:
-    # The first octet leaves the sign bit clear and is not zero, so that the
+    # The first byte leaves the sign bit clear and is not zero, so that the
     # INTEGER has exactly *width* octets.
     rows = rng.integers(0, 256, size=(count, width), dtype=np.uint8)
     rows[:, 0] = rng.integers(1, 128, size=count, dtype=np.uint8)
@@ -193,7 +193,7 @@ def _number_rows(numbers: Numbers) -> Octets:
 
 
 def _tails(rows: Octets) -> Numbers:
-    """Return the last 8 octets of each row as a number."""
+    """Return the last 8 bytes of each row as a number."""
     return np.ascontiguousarray(rows[:, -8:]).view(">u8").astype(np.uint64).reshape(len(rows))
 
 
@@ -205,7 +205,7 @@ def _is_in(numbers: Numbers, ordered: Numbers) -> npt.NDArray[np.bool_]:
 
 
 def _lengths(rows: Octets) -> Octets:
-    """Return the octets of each row's minimal INTEGER; no row is zero."""
+    """Return the bytes of each row's minimal INTEGER; no row is zero."""
     lengths = np.empty(len(rows), np.uint8)
     for start in range(0, len(rows), _ROWS_A_STEP):
         step = rows[start : start + _ROWS_A_STEP]

@@ -226,7 +226,7 @@ def sizes(results: Results) -> str:
         lines.append(
             [
                 f"{kind}, {units.entries(count)}",
-                units.octets(figures["image_size"]),
+                units.size(figures["image_size"]),
                 f"{figures['image_size'] / count:.3f}",
                 f"{bound / count:.3f}",
                 # A gap of 1 throughout leaves nothing to tell.
@@ -248,7 +248,7 @@ def memory(results: Results) -> str:
     def cell(row: Row) -> str:
         steady, peak = row.figures["steady"], row.figures["peak"]
         each = steady / row.num_entries
-        return f"{units.octets(steady)}, {each:.0f} B an entry (peak {units.octets(peak)})"
+        return f"{units.size(steady)}, {each:.0f} B an entry (peak {units.size(peak)})"
 
     return by_size(results, results.select(measure="memory"), cell)
 
@@ -258,7 +258,7 @@ def compile_memory(results: Results) -> str:
 
     def cell(row: Row) -> str:
         peak, image = row.figures["peak"], row.figures["image_size"]
-        return f"{units.octets(peak)} for {units.octets(image)}"
+        return f"{units.size(peak)} for {units.size(image)}"
 
     return by_size(results, results.select(measure="compile_memory"), cell)
 
@@ -268,8 +268,8 @@ def limits(results: Results) -> str:
     lines = [
         [
             title(results, row.contender),
-            f"{row.each:.2f} ns an {row.kind}",
-            f"{1 / row.each:.2f} GB/s" if row.kind == "octet" else "",
+            f"{row.each:.2f} ns for each {row.kind}",
+            f"{1 / row.each:.2f} GB/s" if row.kind == "byte" else "",
             row.run.label,
             f"`{row.test}`",
         ]
@@ -296,7 +296,7 @@ def publishing(results: Results) -> str:
                 units.entries(row.num_entries),
                 *(units.seconds(each.median) for each in (row, compiling, transfer)),
                 f"{(row.median - transfer.median) / compiling.median:.2f}",
-                f"{units.octets(peak)} for {units.octets(image)}",
+                f"{units.size(peak)} for {units.size(image)}",
                 row.run.label,
                 f"`{row.test}`",
             ]
@@ -332,8 +332,8 @@ def authorizer_memory(results: Results) -> str:
             [
                 title(results, row.contender),
                 units.entries(row.num_entries),
-                units.octets(peak),
-                units.octets(size),
+                units.size(peak),
+                units.size(size),
                 f"`{selector(row)}`",
             ]
         )

@@ -260,7 +260,7 @@ _BESIDE = "medians of alternating rounds, after a warm-up"
 TARGETS = (
     Target(
         "T1",
-        "verified compile of 1 M random serials of 16 octets, two cores",
+        "verified compile of 1 M random serials of 16 bytes, two cores",
         2.0,
         "times read+SHA-256",
         f"compile_crl with attributes to a new file, over reading and hashing the CRL; {_BESIDE}",
@@ -341,15 +341,15 @@ TARGETS = (
     ),
     Target(
         "T7",
-        "image without attributes, random serials of 16 and 20 octets, from 10 k",
+        "image without attributes, random serials of 16 and 20 bytes, from 10 k",
         1.02,
         "times bound",
         "image less 2 KiB and page digests, over log2 C(2^b, n); the worst of all",
         _random_size("random16", "random20"),
     ),
     Target(
-        "T7, 8 octets",
-        "the same for serials of 8 octets",
+        "T7, 8 bytes",
+        "the same for serials of 8 bytes",
         1.05,
         "times bound",
         "as T7",
@@ -368,7 +368,7 @@ TARGETS = (
         "single lookups of serials with habits, from 1 M",
         1.1,
         "times random",
-        f"the worst kind over random serials of 16 octets; {_BESIDE}",
+        f"the worst kind over random serials of 16 bytes; {_BESIDE}",
         _skew,
     ),
     Target(

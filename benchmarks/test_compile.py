@@ -25,7 +25,7 @@ CORES = (1, 2) if len(os.sched_getaffinity(0)) > 1 else (1,)
 @pytest.mark.parametrize("cores", CORES)
 def test_compile(benchmark: Any, num_entries: int, cores: int, attributes: bool) -> None:
     """
-    Compile random serials of 16 octets, beside reading and hashing the same file.
+    Compile random serials of 16 bytes, beside reading and hashing the same file.
 
     No verification can do with less than the latter. Every round writes a file
     of a new name; the one before is removed in between, untimed.

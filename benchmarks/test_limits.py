@@ -11,7 +11,7 @@ from benchmarks.baselines import limits
 from benchmarks.record import measure
 from benchmarks.workloads import SEED
 
-_OCTETS = 1 << 26
+_SIZE = 1 << 26
 _ACCESSES = 500_000
 
 
@@ -29,11 +29,11 @@ def test_hash(benchmark: Any) -> None:
     """
     SHA-256 of 64 MiB in memory.
     """
-    octets = np.random.default_rng(SEED).bytes(_OCTETS)
+    data = np.random.default_rng(SEED).bytes(_SIZE)
     measure(
         benchmark,
-        _row("hash_in_memory", _OCTETS, "octet"),
-        lambda: partial(limits.hash_in_memory, octets),
+        _row("hash_in_memory", _SIZE, "byte"),
+        lambda: partial(limits.hash_in_memory, data),
         rounds=7,
     )
 
@@ -42,10 +42,10 @@ def test_copy(benchmark: Any) -> None:
     """
     Copying 64 MiB to memory that was touched before.
     """
-    source, target = np.ones(_OCTETS, np.uint8), np.zeros(_OCTETS, np.uint8)
+    source, target = np.ones(_SIZE, np.uint8), np.zeros(_SIZE, np.uint8)
     measure(
         benchmark,
-        _row("memory_copy", _OCTETS, "octet"),
+        _row("memory_copy", _SIZE, "byte"),
         lambda: partial(limits.copy, source, target),
         rounds=7,
     )

@@ -85,7 +85,7 @@ def test_against_set(benchmark: Any, num_entries: int) -> None:
 @pytest.mark.parametrize("kind", SKEWED_KINDS)
 def test_skewed(benchmark: Any, largest: int, kind: str) -> None:
     """
-    Look up serials of issuers with habits, beside random ones of 16 octets.
+    Look up serials of issuers with habits, beside random ones of 16 bytes.
     """
     images = [make_workload(each, largest).compile_image() for each in (kind, "random16")]
     with (

@@ -1,4 +1,4 @@
-"""Octets of images of every kind of serials, beside the bound and roaring."""
+"""Bytes of images of every kind of serials, beside the bound and roaring."""
 
 from __future__ import annotations
 

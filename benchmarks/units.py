@@ -11,7 +11,7 @@ def seconds(value: float) -> str:
     return f"{_digits(value * 1e9)} ns"
 
 
-def octets(value: float) -> str:
+def size(value: float) -> str:
     """Return an amount of memory or disk in binary units, with three digits."""
     for shift, unit in ((30, "GiB"), (20, "MiB"), (10, "KiB")):
         if abs(value) >= 1 << shift:

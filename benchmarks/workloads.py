@@ -43,7 +43,7 @@ class Workload:
 
     @property
     def crl_size(self) -> int:
-        """Octets of the CRL."""
+        """Bytes of the CRL."""
         return self.crl.stat().st_size
 
     @property
@@ -73,7 +73,7 @@ class Workload:
         return integers(self.query_rows(rng, count, answers))
 
     def query_rows(self, rng: np.random.Generator, count: int, answers: Answers) -> Octets:
-        """Return what :meth:`queries` does as rows of octets."""
+        """Return what :meth:`queries` does as rows of bytes."""
         num_hits = num_listed(count, answers)
         hits = self.serials.member_rows(rng, num_hits)
         if num_hits == count:

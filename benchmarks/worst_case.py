@@ -67,7 +67,7 @@ _ATTEMPTS = 2
 _BEYOND = 8  # times the size that a kind is tried with at first
 
 Make = Callable[[int], bytes]
-"""Makes an input of about so many octets."""
+"""Makes an input of about so many bytes."""
 
 Read = Callable[[bytes], object]
 """Reads an input as the library would; what it refuses is no failure."""
@@ -85,7 +85,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Growth:
-    """Sizes in octets, seconds for each, and how the one grows with the other."""
+    """Sizes in bytes, seconds for each, and how the one grows with the other."""
 
     maker: str
     asked: list[int]
@@ -103,7 +103,7 @@ class Growth:
         return above / sum((a - mean_x) ** 2 for a in x)
 
     @property
-    def seconds_for_each_octet(self) -> float:
+    def seconds_for_each_byte(self) -> float:
         """At the largest size."""
         return self.seconds[-1] / self.sizes[-1]
 
@@ -652,7 +652,7 @@ def read_s3_answer(data: bytes) -> None:
 
 _GOOD_CRL = pem_block("X509 CRL", make_crl([]))
 _GOOD_CERTIFICATE = pem_block("CERTIFICATE", encode_certificate())
-_ELEMENT = 1 << 20  # octets of the longest element that is taken
+_ELEMENT = 1 << 20  # bytes of the longest element that is taken
 
 KINDS = [
     Kind("name", read_name, NAME_MAKERS),
@@ -698,7 +698,7 @@ def main() -> int:
                 print(_line(kind.name, one), flush=True)
         steep = [one for one in found if one.exponent > MAX_EXPONENT]
         too_large += [(kind.name, one) for one in steep]
-        slowest = max(found, key=lambda one: one.seconds_for_each_octet)
+        slowest = max(found, key=lambda one: one.seconds_for_each_byte)
         if not arguments.all:
             for one in [slowest, *(one for one in steep if one is not slowest)]:
                 print(_line(kind.name, one), flush=True)

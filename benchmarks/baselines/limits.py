@@ -27,9 +27,9 @@ def read_and_hash(path: Path) -> bytes:
     return digest.digest()
 
 
-def hash_in_memory(octets: bytes) -> bytes:
+def hash_in_memory(data: bytes) -> bytes:
     """Return the SHA-256 of what is in memory already."""
-    return hashlib.sha256(octets).digest()
+    return hashlib.sha256(data).digest()
 
 
 def copy(source: npt.NDArray[np.uint8], target: npt.NDArray[np.uint8]) -> None:

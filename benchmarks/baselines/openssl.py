@@ -135,7 +135,7 @@ def _decode(decoder: Callable[..., Any], encoded: bytes) -> int:
     octets = ctypes.c_char_p(encoded)
     address: int | None = decoder(None, ctypes.addressof(octets), len(encoded))
     if not address:
-        raise ValueError(f"{len(encoded)} octets were refused by libcrypto")
+        raise ValueError(f"{len(encoded)} bytes were refused by libcrypto")
     return address
 
 

@@ -2,8 +2,8 @@
 Peers in other languages: a small program that is asked over a pipe.
 
 A question is one line: ``load CRL CERTIFICATE`` reads and verifies, ``queries
-FILE WIDTH`` takes rows of unsigned big-endian octets, ``lookup`` looks all of
-them up and answers with the hits, ``memory`` answers with the octets alive. An
+FILE WIDTH`` takes rows of unsigned big-endian bytes, ``lookup`` looks all of
+them up and answers with the hits, ``memory`` answers with the bytes alive. An
 answer is ``ok NUMBER`` or ``error`` and why.
 """
 

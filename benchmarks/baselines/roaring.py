@@ -22,7 +22,7 @@ class Roaring(Contender):
     title = "roaring (dense serials)"
     how = "`cryptography`'s entries into a `BitMap64`, run-optimised; `serial in bitmap`"
     distribution = "pyroaring"
-    kind = "dense16"  # random ones of 16 octets do not fit
+    kind = "dense16"  # random ones of 16 bytes do not fit
     max_entries = 1_000_000
 
     def load(self, crl: Path, issuer: Path) -> Lookups:
