@@ -8,7 +8,7 @@ whatever their order. What cannot be read is an error that names them, and never
 passes for an event without objects.
 
 The data classes of aws_lambda_powertools are not used: they read without checking,
-and replace the octets of a key that are not UTF-8, which then names another object.
+and replace the bytes of a key that are not UTF-8, which then names another object.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 Fuzz what users call, from Python, with libFuzzer through atheris: ``make fuzz-python``.
 
-Each target takes octets and calls one public entry point. Whatever it raises that its
+Each target takes bytes and calls one public entry point. Whatever it raises that its
 documentation does not name ends the run, and leaves the input in
 build/fuzz/failures. The seeds are those that ``make fuzz`` starts from, and texts.
 

@@ -26,7 +26,7 @@ def parse_certificate(der: bytes) -> CertificateFacts:
     """
     certificate = ffi.new("crlcheck_certificate *")
     error = ffi.new("crlcheck_error *")
-    # The slices point into this buffer, so it is held until all are copied.
+    # The slices point into this buffer, so it is kept until all are copied.
     buffer = ffi.from_buffer("uint8_t[]", der)
     if lib.crlcheck_certificate_parse(certificate, error, buffer, len(buffer)):
         raise_for_certificate(error)

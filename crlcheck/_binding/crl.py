@@ -69,13 +69,13 @@ class CrlParser:
 
     def feed(self, chunk: bytes | memoryview) -> None:
         """
-        Parse the next octets of the source and keep their entries.
+        Parse the next bytes of the source and keep their entries.
 
         Raises:
-            MalformedCrlError, UnsupportedCrlError: the CRL is refused; for good.
+            MalformedCrlError, UnsupportedCrlError: the CRL is refused.
         """
-        # CPython crashes when its collector finds a memoryview that somebody still
-        # exports, as a traceback would keep it, so the export ends right here.
+        # CPython's collector crashes on a memoryview that is still exported, and a
+        # traceback would keep it exported. So the export ends here.
         with ffi.from_buffer("uint8_t[]", chunk) as octets:
             refused = lib.crlcheck_compile_chunk(
                 self._parser, self._builder, self._error, octets, len(octets)
@@ -85,7 +85,7 @@ class CrlParser:
 
     def finish(self) -> ParsedCrl:
         """
-        Return the CRL, whose source ends here; the parser takes nothing more.
+        End the source and return the CRL; the parser cannot be used any more.
 
         Raises:
             MalformedCrlError, UnsupportedCrlError: the CRL is refused.
@@ -174,11 +174,11 @@ class SortedEntries:
         """
         Begin the image.
 
-        *serialize_bitmap* returns the bitmap of numbers in ascending order: in the
-        portable 64-bit form, optimised for runs.
+        *serialize_bitmap* is called with numbers in ascending order and returns their
+        roaring bitmap, in the portable 64-bit form, optimised for runs.
 
         Raises:
-            ValueError: it returned another one.
+            ValueError: it returned something else.
         """
         for table, members in self._bitmap_tables():
             self._set_bitmap(table, serialize_bitmap(members))
@@ -210,7 +210,7 @@ class SortedEntries:
             self._builder, self._error, table, bitmap, len(bitmap)
         )
         if status == lib.CRLCHECK_MALFORMED:
-            raise ValueError(f"{len(bitmap)} octets are not the bitmap of table {table}")
+            raise ValueError(f"{len(bitmap)} bytes are not the bitmap of table {table}")
         if status:
             raise_for_crl(self._error)
 
@@ -236,8 +236,8 @@ class ImageWriter:
 
     def body(self, buffers: Iterable[bytearray]) -> Iterator[tuple[bytearray, int]]:
         """
-        Put the image's body into *buffers*, one after the other, and yield each with
-        how much of it is filled: whole pages, but in the last.
+        Write the image's body into *buffers*, one after the other, and yield each with
+        the number of bytes that are filled. All but the last hold whole pages only.
         """
         length = ffi.new("size_t *")
         begun = b""  # a page that the last buffer did not take whole

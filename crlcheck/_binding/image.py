@@ -35,7 +35,7 @@ class NativeImage:
     """
     An opened image and the buffer it lies in, which live and die together.
 
-    Serials are given as canonical octets. Any number of threads may look up at
+    Serials are given as canonical bytes. Any number of threads may look up at
     once. A caller keeps a reference of its own for the length of a call.
     """
 
@@ -43,7 +43,7 @@ class NativeImage:
         """
         Check the structure of *buffer*, not its digests.
 
-        No memoryview: CPython's collector cannot take one apart that is exported.
+        It is no memoryview, because CPython's collector crashes on one that is exported.
 
         Raises:
             CorruptIndexError: it is no image, or contradicts itself.
@@ -94,7 +94,7 @@ class NativeImage:
         return _found_entry(found)
 
     def contains_packed(self, issuer: int, rows: Any, width: int) -> bytearray:
-        """Whether each row of *width* octets, read as an unsigned integer, is listed."""
+        """Whether each row of *width* bytes, read as an unsigned integer, is listed."""
         with ffi.from_buffer("uint8_t[]", rows) as octets:
             num_rows = len(octets) // width
             results = bytearray(num_rows)
@@ -104,7 +104,7 @@ class NativeImage:
         return results
 
     def contains_rows(self, issuer: int, rows: Any, width: int) -> bytearray:
-        """Whether each row, a canonical serial of *width* octets, is listed."""
+        """Whether each row, a canonical serial of *width* bytes, is listed."""
         with ffi.from_buffer("uint8_t[]", rows) as octets:
             num_rows = len(octets) // width
             results = bytearray(num_rows)
@@ -120,10 +120,10 @@ class NativeImage:
 
     def serials(self, table: int, first: int, count: int, width: int) -> bytearray:
         """
-        The canonical serials of entries of a table, end to end, of *width* octets each.
+        The canonical serials of entries of a table, end to end, of *width* bytes each.
 
         Raises:
-            CorruptIndexError: the image contradicts itself, or has not so many.
+            CorruptIndexError: the image contradicts itself, or has no such entry.
         """
         rows = bytearray(count * width)
         octets = ffi.from_buffer("uint8_t[]", rows)
@@ -138,7 +138,7 @@ class NativeImage:
         The entry at a position of a table.
 
         Raises:
-            CorruptIndexError: the image contradicts itself, or has not so many.
+            CorruptIndexError: the image contradicts itself, or has no such entry.
         """
         return self._read_entry(ffi.new("crlcheck_found *"), table, position)
 

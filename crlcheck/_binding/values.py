@@ -73,7 +73,7 @@ def raise_for_crl(error: Any) -> NoReturn:
 
     Raises:
         MalformedCrlError: it breaks DER or RFC 5280.
-        UnsupportedCrlError: it is well-formed, but outside our profile or limits.
+        UnsupportedCrlError: it is well-formed, but outside the supported profile or limits.
         MemoryError: memory ran out.
     """
     if error.status == lib.CRLCHECK_NO_MEMORY:

@@ -316,7 +316,7 @@ def _algorithm(identifier: bytes) -> tuple[str, bool]:
     """Return the name of a signature algorithm, and whether its hash is weak."""
     try:
         scheme = signature_scheme(identifier, allow_sha1=True)
-    except UnsupportedCrlError:  # in a CRL that nobody verified
+    except UnsupportedCrlError:  # in a CRL that is not verified
         return f"unknown:{identifier.hex()}", True
     return scheme.name, scheme.has_weak_hash
 
@@ -331,7 +331,7 @@ def _issuer_hash(issuer: bytes) -> bytes:
 
 
 class _UnverifiedTbs:
-    """Identifies a CRL that nobody verifies: hashes its signed bytes with SHA-256."""
+    """Identifies a CRL that is not verified: hashes its signed bytes with SHA-256."""
 
     def __init__(self) -> None:
         self._digest = hashlib.sha256()

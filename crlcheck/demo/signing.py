@@ -97,7 +97,7 @@ class Signer:
 
     *salt_length* makes an RSA key sign with RSASSA-PSS instead of PKCS #1 v1.5.
     RSA and ECDSA keys sign a digest; the others need the whole message, which is
-    kept. ``algorithm_identifier`` is DER; ``signature_size`` is in octets, and
+    kept. ``algorithm_identifier`` is DER; ``signature_size`` is in bytes, and
     the largest where signatures differ in size (ECDSA).
     """
 

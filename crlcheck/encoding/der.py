@@ -21,7 +21,7 @@ def contents_at(octets: bytes, offset: int) -> tuple[int, int]:
 
 def oid_text(contents: bytes) -> str:
     """
-    Return an object identifier as dotted text, or in hex where it has no sane one.
+    Return an object identifier as dotted text, or in hex where it is broken or too long.
 
     *contents* are the octets of the element, at least one (X.690 8.19).
     """

@@ -2,7 +2,7 @@
 Compare X.501 Names by their canonical form, and write them as text.
 
 RFC 5280 7.1 compares the strings of two Names without regard to their type, case and
-spacing. Two Names match if and only if their canonical forms are the same octets.
+spacing. Two Names match if and only if their canonical forms are the same bytes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MAX_RUN = 30
 # in a few of its own.
 _COMBINING_RUN = re.compile(rb"[^\0]{9}")
 _RUN = re.compile(rb"[^\0]+")
-# These are no combining characters, but decompose into nothing else.
+# These are not combining characters themselves, but decompose into such only.
 _HIDDEN = "\u0f73\u0f75\u0f81\uff9e\uff9f"
 
 # The string types that RFC 5280 7.1 lets stand for one another. TeletexString is
@@ -68,13 +68,13 @@ _SHORT_NAMES = {
 
 def canonical_name(der: bytes) -> bytes:
     """
-    Return the canonical form of a Name: equal octets if and only if names match.
+    Return the canonical form of a Name: equal bytes if and only if names match.
 
     The form is itself a DER Name. Every string is a UTF8String of the NFKC and
     case-folded characters, without white space at the ends and with one space
     for each run of it inside; the attributes of each RDN are sorted. A value
-    that is not a string, or whose octets do not fit its string type, is kept
-    octet for octet.
+    that is not a string, or whose bytes do not fit its string type, is kept
+    byte for byte.
 
     Raises:
         ValueError: *der* is not exactly one Name.
@@ -108,9 +108,9 @@ def name_hash(der: bytes) -> bytes:
 
 def name_key(der: bytes) -> bytes:
     """
-    Return what two Names share exactly when they match (RFC 5280 7.1).
+    Return a key that two Names share exactly when they match (RFC 5280 7.1).
 
-    Octets that have no canonical form match themselves only.
+    Bytes that have no canonical form match themselves only.
     """
     # A name of the usual size is remembered; remembering huge ones would let whoever
     # sends them fill the memory.
@@ -118,7 +118,7 @@ def name_key(der: bytes) -> bytes:
 
 
 def names_match(name: bytes, other: bytes) -> bool:
-    """Whether two DER Names are the same name (RFC 5280 7.1): as octets, or in canonical form."""
+    """Whether two DER Names are the same name (RFC 5280 7.1): as bytes, or in canonical form."""
     return name == other or name_key(name) == name_key(other)
 
 
@@ -127,8 +127,8 @@ def extended_names(der: bytes, relative_names: Iterable[bytes]) -> Iterator[byte
     Yield the ``name_key`` of a Name with each of *relative_names* behind it.
 
     These are the contents of RDNs, as in nameRelativeToCRLIssuer (RFC 5280
-    4.2.1.13). The work for each does not grow with the Name: certificates with
-    thousands of such names exist to make verifiers run out of memory.
+    4.2.1.13). The work for each does not grow with the size of the Name: attackers
+    put thousands of such names into a certificate to use up a verifier's memory.
 
     Raises:
         ValueError: one of them is no RDN, or *der* is not exactly one Name.
@@ -241,9 +241,9 @@ def _canonical_text(text: str) -> str:
         folded = _decomposed("NFD", text).casefold()
         folded = _decomposed("NFKD", folded).casefold()
         decomposed = _decomposed("NFKD", folded)
-        # No script has such runs (UAX #15, Stream-Safe Text), and the library's time for
-        # one is quadratic. What matches has the same run, so that leaving it as it is
-        # here keeps matching exact.
+        # No script has such runs (UAX #15, Stream-Safe Text), and the library takes
+        # quadratic time for one. Two names that match have the same run, so a run that
+        # is left as it is changes no comparison.
         if _longest_run(decomposed) > _MAX_RUN:
             folded = decomposed
         else:
@@ -252,7 +252,7 @@ def _canonical_text(text: str) -> str:
 
 
 def _decomposed(form: Literal["NFD", "NFKD"], text: str) -> str:
-    """Return a string in the form, in linear time, as the library's is only without long runs."""
+    """Return *text* in normal form *form*, in linear time for long runs too."""
     if not _may_have_long_run(text):
         return unicodedata.normalize(form, text)
     # Unicode 3.11: decompose each character, then order each run by combining class.
@@ -313,7 +313,7 @@ def _escape(text: str) -> str:
 
 
 def _relative_names(der: bytes) -> Iterator[list[tuple[bytes, int, bytes]]]:
-    """Yield each RDN of a Name as its (type, value tag, value octets) triples."""
+    """Yield each RDN of a Name as its (type, value tag, value bytes) triples."""
     tag, contents, end = _next(der, 0)
     if tag != _SEQUENCE or end != len(der):
         raise ValueError(f"Name: found {der[:8].hex()}…, expected exactly one SEQUENCE")
@@ -347,7 +347,7 @@ def _all(octets: bytes, tag: int) -> Iterator[bytes]:
 def _contents(element: bytes) -> bytes:
     _, contents, end = _next(element, 0)
     if end != len(element):
-        raise ValueError(f"Name: found octets behind the element {element[:8].hex()}…")
+        raise ValueError(f"Name: found bytes behind the element {element[:8].hex()}…")
     return contents
 
 

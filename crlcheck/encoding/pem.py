@@ -53,7 +53,7 @@ _KEYS_AND_PARAMETERS = _labels(
     "X9.42 DH PARAMETERS",
 )
 _OLD_CERTIFICATE = "X509 CERTIFICATE"
-# RFC 7468 5.1 lets the old label be read, as OpenSSL does; 6 the one for CRLs not.
+# RFC 7468 5.1 allows the old label of certificates; section 6 no other for CRLs.
 _READ = {CERTIFICATE: _labels(CERTIFICATE, _OLD_CERTIFICATE), CRL: _labels(CRL)}
 _PASSED_OVER = {
     CERTIFICATE: _KEYS_AND_PARAMETERS | _labels(CRL),
@@ -68,7 +68,7 @@ _REMEDIES = {
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BLANKS = b" \t\r"
 _WHITE_SPACE = b" \t\r\n"
-# No DER certificate or CRL is without one of these in its first octets: the tags
+# No DER certificate or CRL is without one of these in its first bytes: the tags
 # of INTEGER, OBJECT IDENTIFIER and BIT STRING are among them.
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 _PREFIX_SIZE = 64
@@ -80,22 +80,22 @@ _DASHES = re.compile(
     rb"\xe2(?:\x80[\x90-\x95]|\x88\x92)(?:-|\xe2\x80[\x90-\x95]|\xe2\x88\x92){0,4}"
     rb"[ \t]{0,4}(?:BEGIN|END)\b"
 )
-# Base64 of a SEQUENCE of more than 127 octets, as far as one line mostly has it, and
-# further than that of a SHA-256 hash goes, which may stand in a comment.
+# How the base64 of a SEQUENCE of more than 127 bytes begins: 48 characters, of which a
+# line has more as a rule. The base64 of a SHA-256 hash, as in a comment, has fewer.
 _BODY = re.compile(rb"(?<![A-Za-z0-9+/=])MI[G-T][A-Za-z0-9+/]{45}")
 # RFC 7468 section 3: labelchar *( ["-" / SP] labelchar ).
 _BOUNDARY = re.compile(rb"-----(BEGIN|END) ([!-,.-~](?:[- ]?[!-,.-~])*)-----")
-# A line with a boundary may have this many octets, and so many of an unfinished line
+# A line with a boundary may have this many bytes, and so many of an unfinished line
 # are kept for the next chunk.
 _MAX_LINE = 256
 _ALONE = "expected a line that is a PEM boundary by itself, or none"
 _NO_BASE64 = re.compile(rb"[^A-Za-z0-9+/= \t\r\n]")
-_SHOWN = 40  # of a line, which may have much of a certificate
+_SHOWN = 40  # characters of a line, which may be part of a certificate
 
 
 def looks_like_pem(prefix: bytes) -> bool:
     """
-    Tell text from DER by the first octets of a source.
+    Tell text from DER by the first bytes of a source.
 
     The BEGIN line may still be far ahead: OpenSSL's ``-text`` output comes
     first, and for a large CRL that is most of the file.
@@ -105,7 +105,7 @@ def looks_like_pem(prefix: bytes) -> bool:
 
 def pem_blocks(data: bytes, label: str) -> list[bytes]:
     """
-    Return the octets of every block of *label*: CERTIFICATE or CRL.
+    Return the bytes of every block of *label*: CERTIFICATE or CRL.
 
     Raises:
         ValueError: the text breaks the rule above; the message has the line number.
@@ -134,7 +134,7 @@ class PemDecoder:
 
     def feed(self, chunk: bytes) -> bytes:
         """
-        Take the next octets of the source; return what they add to the first block.
+        Take the next bytes of the source; return what they add to the first block.
 
         Raises:
             ValueError: the text breaks the rule; the message has the line number.
@@ -170,7 +170,7 @@ class PemSplitter:
 
     def feed(self, chunk: bytes) -> Iterator[tuple[int, bytes]]:
         """
-        Take the next octets of the source; yield the number of a block, from 1, and
+        Take the next bytes of the source; yield the number of a block, from 1, and
         what they add to it.
 
         Raises:
@@ -200,12 +200,12 @@ class _Scanner:
         self.num_blocks = 0
         self.is_reading = False
         self._open_label: bytes | None = None  # of the block that was begun last
-        self._line = 1  # number of the first line that is not done with
+        self._line = 1  # number of the first line that was not read
         self._carry = b""  # an unfinished line, or its end if it is long
-        self._quantum = b""  # base64 characters that do not make up three octets yet
+        self._quantum = b""  # base64 characters that do not make up three bytes yet
 
     def scan(self, chunk: bytes) -> Iterator[tuple[int, bytes]]:
-        """Yield the number of a block, from 1, and its next octets."""
+        """Yield the number of a block, from 1, and its next bytes."""
         text = self._carry + chunk
         self._carry = b""
         position = 0
@@ -268,7 +268,7 @@ class _Scanner:
         """Refuse what shows that a boundary was not understood."""
         if start == stop:
             return
-        # In UTF-16, a boundary would be none.
+        # In UTF-16, no boundary would be found.
         null = text.find(b"\0", start, stop)
         if null >= 0:
             self._line += text.count(b"\n", start, null)

@@ -1,9 +1,9 @@
 """
-Convert serial numbers between ``int``, canonical octets and text.
+Convert serial numbers between ``int``, canonical bytes and text.
 
-The canonical octets are the contents of a DER INTEGER: two's complement, big
-endian, as few octets as the value needs (X.690 8.3). So 255 is ``00ff`` and -1
-is ``ff``, and two serials are equal exactly when their octets are.
+The canonical bytes are the contents of a DER INTEGER: two's complement, big
+endian, as few bytes as the value needs (X.690 8.3). So 255 is ``00ff`` and -1
+is ``ff``, and two serials are equal exactly when their bytes are.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ _COLON_HEX = re.compile(r"(-?)([0-9a-fA-F]{1,2}(?::[0-9a-fA-F]{2})+)")
 
 
 def canonical_serial(value: int) -> bytes:
-    """Return the minimal two's complement octets of *value*, as DER writes them."""
-    # ~value drops the sign, so that -128 fits in one octet as X.690 wants.
+    """Return the minimal two's complement bytes of *value*, as DER writes them."""
+    # ~value drops the sign, so that -128 fits in one byte as X.690 wants.
     magnitude = value if value >= 0 else ~value
     return value.to_bytes(magnitude.bit_length() // 8 + 1, "big", signed=True)
 
@@ -26,10 +26,10 @@ def serial_from_octets(octets: bytes) -> int:
     Return the integer that *octets*, the contents of an INTEGER, stand for.
 
     Raises:
-        ValueError: there are no octets (X.690 8.3.1).
+        ValueError: there are no bytes (X.690 8.3.1).
     """
     if not octets:
-        raise ValueError("serial number: found no octets, expected at least one")
+        raise ValueError("serial number: found no bytes, expected at least one")
     return int.from_bytes(octets, "big", signed=True)
 
 
@@ -37,7 +37,7 @@ def parse_serial_text(text: str) -> int:
     """
     Read a serial number as tools print it: hexadecimal, always.
 
-    Bare (``1A2b``), with a ``0x`` prefix or with colons between octets
+    Bare (``1A2b``), with a ``0x`` prefix or with colons between bytes
     (``1a:2b``); of any length and case, with or without leading zeros; a minus
     sign in front makes it negative, as in OpenSSL's output. The digits are the
     magnitude, not two's complement: ``ff`` is 255.

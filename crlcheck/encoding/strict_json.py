@@ -20,9 +20,9 @@ _Kind = TypeVar("_Kind", int, str, bool, list[Any], dict[str, Any])
 
 # Ours nest ten levels. Whatever walks a value, as repr() does, recurses as deep as it is.
 _MAX_DEPTH = 64
-# A serial number of 64 octets has 154 digits. Python prints no number of many thousands.
+# A serial number of 64 bytes has 154 digits. Python prints no number of many thousands.
 _MAX_DIGITS = 400
-# One without an end reaches to the end, so that no octet is looked at twice.
+# One without an end reaches to the end, so that no byte is looked at twice.
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
 _STEP = [1 if octet in b"[{" else -1 for octet in range(256)]

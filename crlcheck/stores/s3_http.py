@@ -84,11 +84,11 @@ class _Keys:
 
 
 _Recent = tuple[tuple[str, str], float, tuple[str, str, str, dict[str, str]]]
-"""Key and region, the time, and what was made for them: see ``S3Getter._request``."""
+"""Key and region, when the request for them was signed, and that request."""
 
 
 class S3Getter:
-    """GETs from *bucket*. Threads may share it, and so may a fork's two processes."""
+    """Reads objects of *bucket*. Threads may share it, and so may both processes after a fork."""
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ class S3Getter:
 
     @classmethod
     def from_environment(cls, bucket: str, environ: Mapping[str, str]) -> S3Getter | None:
-        """Return one for *bucket*, None where the environment is none of the plain ones."""
+        """Return one for *bucket*; None where the environment asks for more than it can do."""
         region = environ.get("AWS_DEFAULT_REGION") or environ.get("AWS_REGION") or ""
         endpoint = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL")
         access_key = environ.get("AWS_ACCESS_KEY_ID")
@@ -187,7 +187,7 @@ class S3Getter:
                 if response.length != 0:
                     chunks = _chunks(response)
                     if is_refusal:
-                        body = next(chunks, b"")  # its code comes first, and nobody waits for more
+                        body = next(chunks, b"")  # the code is in the first part
                     elif into is None:
                         body = b"".join(chunks)
                     else:
@@ -214,7 +214,7 @@ class S3Getter:
             connection.close()
 
     def _note_region(self, response: HTTPResponse) -> None:
-        # S3 tells in which region a bucket is to who asked in another one.
+        # S3 names the region of a bucket to a client that asked in another region.
         if response.status in (301, 307, 400) and self._endpoint is None:
             self._region = response.headers.get("x-amz-bucket-region") or self._region
 
@@ -222,8 +222,8 @@ class S3Getter:
         """
         Return scheme, host and path of a GET, and the headers that sign it.
 
-        What is polled again and again is signed anew every few seconds only: S3
-        takes a signature for a quarter of an hour, and conditions are not signed.
+        They are used again for a few seconds, for whoever polls: S3 accepts a
+        signature for a quarter of an hour, and conditions are not signed.
         """
         now, recent = time.time(), self._recent
         if (
@@ -247,7 +247,7 @@ class S3Getter:
 
     def _connection(self, scheme: str, host: str, deadline: float) -> HTTPConnection:
         if self._owner != os.getpid():
-            # What a fork has left to both processes is the other one's.
+            # This is a child after a fork: the connections belong to its parent.
             idle, self._idle, self._owner = self._idle, deque(), os.getpid()
             for _, connection in idle:
                 connection.close()
@@ -265,7 +265,7 @@ class S3Getter:
                 return connection
             connection.close()
         connection = HTTPConnection(host)
-        connection.auto_open = 0  # it would open one without limits, and without TLS
+        connection.auto_open = 0  # http.client knows neither limits nor TLS settings
         connection.sock = self._connected(scheme, host, deadline)
         return connection
 
@@ -335,7 +335,7 @@ def _has_config_file(environ: Mapping[str, str]) -> bool:
 
 
 def _has_ended(connection: HTTPConnection) -> bool:
-    """Whether a connection without a request has something to read: its end, or nonsense."""
+    """Whether a connection without a request has something to read, which makes it useless."""
     ready = select.poll()
     ready.register(connection.sock, select.POLLIN)
     return bool(ready.poll(0))
@@ -349,7 +349,7 @@ def _sizes(response: HTTPResponse) -> tuple[int, int]:
 
 
 def _chunks(response: HTTPResponse) -> Iterator[bytes]:
-    """Yield the whole body; a server that sends it drop by drop is left at the deadline."""
+    """Yield the whole body; the deadline ends it, however slowly a server sends."""
     missing = response.length
     while not response.isclosed():
         chunk = response.read1(_CHUNK)

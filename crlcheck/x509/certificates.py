@@ -19,7 +19,7 @@ from crlcheck.errors import CertificateError
 from crlcheck.types import CertificateFacts
 
 _BEGIN = f"-----BEGIN {CERTIFICATE}-----"
-# A certificate's DER in base64: a SEQUENCE of 256 octets or more.
+# A certificate's DER in base64: a SEQUENCE of 256 bytes or more.
 _BASE64 = re.compile(r"MII[A-Za-z0-9+/]{250}")
 _UNNAMED = "certificate"
 

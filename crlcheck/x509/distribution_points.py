@@ -110,6 +110,6 @@ def _key(general_name: bytes) -> PointKey:
     uri = uniform_resource_identifier(general_name)
     if uri is not None:
         return False, b"uri:" + comparable_uri(uri)
-    # Names of other kinds must be equal octet for octet. Their first octet is the tag, which
+    # Names of other kinds must be equal byte for byte. Their first byte is the tag, which
     # is never "u".
     return False, general_name

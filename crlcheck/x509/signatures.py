@@ -46,7 +46,7 @@ PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | PureKey
 
 # NIST SP 800-131A disallows shorter RSA keys.
 MIN_RSA_BITS = 2048
-# The least that allow_small_rsa accepts: moduli of 829 bits have been factored.
+# The shortest RSA key that allow_small_rsa accepts: moduli of 829 bits have been factored.
 MIN_SMALL_RSA_BITS = 1024
 # A larger Ed25519 or Ed448 CRL is kept on disk and not in memory. In bytes.
 MAX_SPOOLED_IN_MEMORY = 16 << 20
@@ -87,7 +87,7 @@ def candidate_issuers(
         CrlSignatureError: if there is none, with reason ``"no_issuer"`` or
             ``"key_usage"``.
     """
-    name = name_key(crl_issuer)  # once: whoever sends a CRL chooses how long it is
+    name = name_key(crl_issuer)  # made once, because the name may be very long
     named = [issuer for issuer in issuers if name_key(issuer.subject) == name]
     if not named:
         names = list(dict.fromkeys(name_text(issuer.subject) for issuer in issuers))
@@ -108,7 +108,7 @@ def candidate_issuers(
 
 
 def _mismatch(candidate: CertificateFacts, authority_key_id: bytes | None) -> int:
-    """Return how little a CRL's authority key id points at a certificate, from 0 for exactly."""
+    """Return 0 where a CRL's authority key id names *candidate*, and more the less likely it is."""
     if authority_key_id is None or candidate.subject_key_id == authority_key_id:
         return 0
     return 1 if candidate.subject_key_id is None else 2
@@ -126,7 +126,7 @@ class TbsVerifier:
     Verifies the signature over a tbsCertList that comes in pieces.
 
     *candidates* are certificates of the CRL's issuer, as :func:`candidate_issuers`
-    finds them. Give every octet of the tbsCertList, its header
+    finds them. Give every byte of the tbsCertList, its header
     included, to :meth:`update`, then call :meth:`verify` once. RSA and ECDSA need
     the digest only, ML-DSA its external mu (FIPS 204 6.2); a CRL signed with
     Ed25519 or Ed448 is kept, on disk where it is large, until :meth:`verify` or
@@ -164,7 +164,7 @@ class TbsVerifier:
                 f"({'; '.join(self._unusable) or 'none was given'})",
                 reason="bad_signature",
             )
-        # Where others might have signed, only the signature tells whether a short key did.
+        # Where a longer key may have signed, only the signature tells whether a short one did.
         if all(self._is_too_small(key) for key in self._keys.values()):
             self._refuse_small_key(self._candidates[0])
         self._digest = hashlib.new(scheme.hash_name or "sha256")
@@ -194,7 +194,7 @@ class TbsVerifier:
 
     def update(self, chunk: BytesLike) -> None:
         """
-        Take the next octets of the tbsCertList. Large chunks are hashed without the GIL.
+        Take the next bytes of the tbsCertList. Large chunks are hashed without the GIL.
 
         Raises:
             OSError: if a CRL that must be kept cannot be.
@@ -208,7 +208,7 @@ class TbsVerifier:
     @property
     def tbs_digest(self) -> str:
         """
-        What identifies the CRL: algorithm and hex digest of the octets so far.
+        Identifies the CRL: the algorithm and the hex digest of the bytes so far.
 
         The algorithm is the signature's own hash, SHA-256 where it has none.
         """
@@ -218,10 +218,10 @@ class TbsVerifier:
         """
         Return the first candidate whose key verifies *signature*.
 
-        *signature* is the octets inside the BIT STRING. *authority_key_id*, where
-        the CRL has one, tells which candidates are tried first, and no more: there
-        are several ways to make one of a key (RFC 5280 4.2.1.2, RFC 7093), so a CA
-        certificate may state another one than the CRLs of its key.
+        *signature* is the bytes inside the BIT STRING. *authority_key_id*, where the
+        CRL has one, decides only which candidates are tried first: there are several
+        ways to make a key id from a key (RFC 5280 4.2.1.2, RFC 7093), so a CA
+        certificate may state another one than the CRLs that its key signs.
 
         Raises:
             CrlSignatureError: with reason ``"bad_signature"``, ``"key_id"`` where no
@@ -298,7 +298,7 @@ class TbsVerifier:
 
     @contextmanager
     def _message(self) -> Iterator[BytesLike]:
-        """Lend what was kept of the CRL, mapped where it is on disk."""
+        """Give the CRL that was kept for the time of the block; a file is mapped."""
         if self._spool is None:
             yield b""
             return
@@ -323,9 +323,9 @@ def is_self_signed(certificate: CertificateFacts) -> bool | None:
     Whether a certificate's signature verifies under its own key (RFC 5280 3.2).
 
     One whose issuer is another name is not self-signed, nor is a self-issued
-    one that another key signed, as in a key rollover. None where nobody can
-    tell: the algorithm or the key is not supported, such as MD5. SHA-1 and
-    short RSA keys do: a certificate is trusted for where it came from, and its
+    one that another key signed, as in a key rollover. None where the algorithm,
+    such as MD5, or the key is not supported. SHA-1 and short RSA keys are
+    accepted: a certificate is trusted because of where it came from, and its
     signature only tells which key made it.
     """
     if not names_match(certificate.subject, certificate.issuer):
@@ -364,7 +364,7 @@ def _signed_parts(der: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 def _key_kind(key: object) -> str | None:
-    """Return the kind of a key, as schemes name it; None for one that none takes."""
+    """Return the kind of a key, as schemes name it; None for a kind that no scheme takes."""
     kinds: dict[str, type] = {
         "RSA": rsa.RSAPublicKey,
         "EC": ec.EllipticCurvePublicKey,

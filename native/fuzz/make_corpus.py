@@ -154,7 +154,7 @@ def plain_entries() -> Iterator[bytes]:
 
 
 def write_corpus(directory: Path) -> None:
-    """Write every seed under the hash of its octets."""
+    """Write every seed under the hash of its bytes."""
     crls = {*vectors("X509 CRL", ("*.crl", "*crl*.der")), *unusual_crls()}
     seeds = {
         "fuzz_builder": set(instructions()),

@@ -292,7 +292,7 @@ def test_json_that_is_no_object(value: object) -> None:
 
 @given(st.data())
 def test_any_damage_is_a_store_error_or_a_catalog(data: st.DataObject) -> None:
-    """Whatever octets a catalog holds, reading ends in a catalog or in StoreError."""
+    """Whatever bytes a catalog holds, reading ends in a catalog or in StoreError."""
     body = bytearray(catalog().to_bytes())
     for _ in range(data.draw(st.integers(1, 3))):
         start = data.draw(st.integers(0, len(body)))

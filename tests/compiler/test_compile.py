@@ -50,7 +50,7 @@ def test_the_report_says_what_was_found() -> None:
 @pytest.mark.parametrize("as_pem", [False, True], ids=["der", "pem"])
 def test_every_kind_of_source_gives_the_same_image(tmp_path: Path, as_pem: bool) -> None:
     """
-    Path, bytes, bytearray, memoryview and file give the same octets, as DER or
+    Path, bytes, bytearray, memoryview and file give the same bytes, as DER or
     PEM, and so does running it again: images are reproducible.
     """
     der = make_crl(range(1, 4000))

@@ -229,7 +229,7 @@ def test_text_of_any_name_is_one_printable_line(name: bytes) -> None:
 @given(NAMES, st.data())
 def test_broken_names_raise_value_error_only(name: bytes, data: st.DataObject) -> None:
     """
-    Any octets either are a Name or raise ValueError.
+    Any bytes either are a Name or raise ValueError.
     """
     broken = bytearray(name)
     for _ in range(data.draw(st.integers(min_value=1, max_value=3))):
@@ -264,7 +264,7 @@ def test_broken_names_raise_value_error_only(name: bytes, data: st.DataObject) -
 )
 def test_what_is_not_exactly_one_name_is_refused(octets: bytes) -> None:
     """
-    Truncation, trailing octets, empty RDNs and lengths that are not DER are errors.
+    Truncation, trailing bytes, empty RDNs and lengths that are not DER are errors.
     """
     for function in (canonical_name, name_hash, format_name):
         with pytest.raises(ValueError, match="Name"):

@@ -292,7 +292,7 @@ def test_a_source_without_a_block_is_an_error_at_its_end() -> None:
 
 def test_a_line_without_end_is_not_kept() -> None:
     """
-    What is held back between chunks stays bounded, however long a line is.
+    What is kept between chunks stays bounded, however long a line is.
     """
     decoder = PemDecoder(LABEL)
     for _ in range(100):
@@ -303,7 +303,7 @@ def test_a_line_without_end_is_not_kept() -> None:
 
 def test_a_block_on_one_line_is_decoded_as_it_comes() -> None:
     """
-    Base64 without line breaks is handed out with each chunk, not held back.
+    Base64 without line breaks is handed out with each chunk, not kept.
     """
     decoder = PemDecoder(LABEL)
     assert decoder.feed(BEGIN) == b""
@@ -328,12 +328,12 @@ def test_a_block_on_one_line_is_decoded_as_it_comes() -> None:
 )
 def test_text_is_told_from_der(prefix: bytes, expected: bool) -> None:
     """
-    The first octets decide between text and DER, though the block may come later.
+    The first bytes decide between text and DER, though the block may come later.
     """
     assert looks_like_pem(prefix) is expected
 
 
-# A SEQUENCE of 300 octets, as every certificate and CRL begins.
+# A SEQUENCE of 300 bytes, as every certificate and CRL begins.
 BODY = block(b"\x30\x82\x01\x2c" + bytes(range(256)) + bytes(44))
 
 
@@ -439,7 +439,7 @@ PIECES = [
 )
 def test_two_readers_of_the_rule_agree(pieces: list[bytes], drops: list[int], size: int) -> None:
     """
-    Blocks, boundaries and what may stand in their way in any order, with an octet
+    Blocks, boundaries and what may stand in their way in any order, with a byte
     missing here and there: both find the same blocks, or both refuse.
     """
     data = b"".join(pieces)

@@ -62,7 +62,7 @@ def test_an_error_names_its_line_however_the_text_is_cut(data: bytes, line: int,
 
 
 def with_blanks(boundary: bytes, length: int, newline: bytes = b"\n") -> bytes:
-    """A block with blanks behind one of its boundaries, up to that many octets."""
+    """A block with blanks behind one of its boundaries, up to that many bytes."""
     return block(b"crl").replace(boundary, boundary.rstrip(b"\n").ljust(length) + newline)
 
 
@@ -124,7 +124,7 @@ def test_a_longer_line_with_a_boundary_is_refused(data: bytes, message: str, siz
 )
 def test_a_line_that_is_no_boundary_by_itself_is_shown(line: bytes, shown: bytes) -> None:
     """
-    Its first 40 octets, without the blanks at its end and with all others.
+    Its first 40 bytes, without the blanks at its end and with all others.
     """
     with pytest.raises(ValueError, match="PEM") as caught:
         pem_blocks(b"text\n" + line, LABEL)

@@ -1,4 +1,4 @@
-"""Serial numbers between int, canonical octets and text."""
+"""Serial numbers between int, canonical bytes and text."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from crlcheck.encoding.serials import canonical_serial, parse_serial_text, seria
 )
 def test_canonical_octets_are_those_of_der(value: int, octets: str) -> None:
     """
-    The octets are minimal two's complement, so -1 and 255 differ (X.690 8.3).
+    The bytes are minimal two's complement, so -1 and 255 differ (X.690 8.3).
     """
     assert canonical_serial(value).hex() == octets
 
@@ -35,7 +35,7 @@ def test_canonical_octets_are_those_of_der(value: int, octets: str) -> None:
 @given(st.integers(min_value=-(1 << 600), max_value=1 << 600))
 def test_octets_lead_back_to_the_value(value: int) -> None:
     """
-    No two values share octets, and no octet of them could be left out.
+    No two values share bytes, and no byte of them could be left out.
     """
     octets = canonical_serial(value)
     assert serial_from_octets(octets) == value
@@ -46,7 +46,7 @@ def test_no_octets_are_no_serial() -> None:
     """
     An INTEGER without contents is an error, not zero.
     """
-    with pytest.raises(ValueError, match="no octets"):
+    with pytest.raises(ValueError, match="no bytes"):
         serial_from_octets(b"")
 
 

@@ -103,7 +103,7 @@ def _other_bitmaps(members: Sequence[int]) -> Iterable[bytes]:
 
 def test_other_bitmaps_are_refused() -> None:
     """
-    Octets that are not the bitmap of a table's entries are refused, and the table
+    Bytes that are not the bitmap of a table's entries are refused, and the table
     can still be written.
     """
     entries = _sorted([*range(1000, 3000), *(70_000 + i + i // 50 * 30 for i in range(30_000))])

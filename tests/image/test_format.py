@@ -202,7 +202,7 @@ def test_keys_are_those_of_the_document() -> None:
 
 
 def dumped(kind: str = "dump") -> Iterator[tuple[int, bytes]]:
-    """Offset and octets of every line of the document's dumps."""
+    """Offset and bytes of every line of the document's dumps."""
     for block in re.findall(rf"^```{kind}\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL):
         repeated: tuple[int, bytes] | None = None
         offset, octets = 0, b""
@@ -224,7 +224,7 @@ def dumped(kind: str = "dump") -> Iterator[tuple[int, bytes]]:
 
 def test_the_example_is_the_golden_image() -> None:
     """
-    The octets that the document shows are the golden image, all of it, but for
+    The bytes that the document shows are the golden image, all of it, but for
     the zeros that fill its header up.
     """
     golden = (make_golden.DIRECTORY / "example.crlx").read_bytes()
@@ -242,7 +242,7 @@ def test_the_example_is_the_golden_image() -> None:
 
 def test_the_bitmap_of_the_example_is_the_golden_one() -> None:
     """
-    The octets that the document shows of a bitmap are those of the golden image,
+    The bytes that the document shows of a bitmap are those of the golden image,
     all of its body, and the rank that it computes is right.
     """
     golden = (make_golden.DIRECTORY / "runs.crlx").read_bytes()
@@ -259,7 +259,7 @@ def test_the_bitmap_of_the_example_is_the_golden_one() -> None:
 
 def test_the_gaps_of_the_example_are_the_golden_ones() -> None:
     """
-    The octets that the document shows of gaps are those of the golden image, and the
+    The bytes that the document shows of gaps are those of the golden image, and the
     block that it reads has the bits, values and rank told.
     """
     golden = (make_golden.DIRECTORY / "gaps.crlx").read_bytes()
@@ -314,7 +314,7 @@ def test_the_example_walks_as_it_says() -> None:
 @pytest.mark.parametrize("name", make_golden.GOLDEN)
 def test_golden_images_are_still_made(name: str) -> None:
     """
-    Compiling a committed CRL gives exactly the octets of the committed image.
+    Compiling a committed CRL gives exactly the bytes of the committed image.
     """
     golden = (make_golden.DIRECTORY / f"{name}.crlx").read_bytes()
     assert make_golden.compiled_image(name) == golden

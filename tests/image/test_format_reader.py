@@ -219,7 +219,7 @@ def refused(octets: bytes) -> tuple[bool, bool]:
 
 
 def near(octet: int) -> set[int]:
-    """Other values of an octet: a bit off, one off, and some that are often wrong."""
+    """Other values of a byte: a bit off, one off, and some that are often wrong."""
     values = {octet ^ 1 << bit for bit in range(8)} | {octet + 1, octet - 1, 0, 15, 64, 255}
     return {value & 0xFF for value in values} - {octet}
 
@@ -228,7 +228,7 @@ def near(octet: int) -> set[int]:
 def test_readers_refuse_the_same_octets(name: str) -> None:
     """
     The checks on opening that the document demands are those that the native
-    reader makes, no more and no fewer: for every octet in front of the metadata.
+    reader makes, no more and no fewer: for every byte in front of the metadata.
     """
     golden = (make_golden.DIRECTORY / f"{name}.crlx").read_bytes()
     outcomes: Counter[bool] = Counter()
@@ -244,7 +244,7 @@ def test_readers_refuse_the_same_octets(name: str) -> None:
 @pytest.mark.parametrize("name", ["indirect", "patterns", "dense"])
 def test_readers_refuse_the_same_headers(name: str) -> None:
     """
-    They agree where several octets are wrong at once, too.
+    They agree where several bytes are wrong at once, too.
     """
     golden = (make_golden.DIRECTORY / f"{name}.crlx").read_bytes()
     metadata = golden.index(b'{"attributes"')
@@ -263,7 +263,7 @@ def test_readers_refuse_the_same_headers(name: str) -> None:
 @pytest.mark.parametrize("name", ["example", "indirect"])
 def test_readers_refuse_the_same_truncations(name: str) -> None:
     """
-    Neither reader opens an image that lacks octets or has some behind it.
+    Neither reader opens an image that lacks bytes or has some behind it.
     """
     golden = (make_golden.DIRECTORY / f"{name}.crlx").read_bytes()
     for size in range(len(golden)):

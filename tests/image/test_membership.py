@@ -18,7 +18,7 @@ from crlcheck.image.index import RevocationIndex
 from support.crls import REVOKED_ON, ChunkedFile, authority, make_crl
 from support.values import PRINTABLE_STRING, make_name
 
-# Every length from 1 to 20 octets, both signs, zero, and what lies at the ends.
+# Every length from 1 to 20 bytes, both signs, zero, and what lies at the ends.
 SERIALS = st.one_of(
     st.integers(-(2**159), 2**159 - 1),
     st.integers(-300, 300),

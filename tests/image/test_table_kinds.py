@@ -119,7 +119,7 @@ def _ordered_keys(table: Table) -> list[int]:
 
 
 def _bitmap_size(keys: list[int]) -> int:
-    """Octets of pyroaring's serialization and our group directory."""
+    """Bytes of pyroaring's serialization and our group directory."""
     num_groups = len({key >> 32 for key in keys})
     return _rounded(len(serialize_bitmap(array("Q", keys)))) + 24 * num_groups * (num_groups > 1)
 
@@ -144,7 +144,7 @@ def _smallest(table: Table) -> tuple[int, int]:
 @example(listed={(1 << 40) + i * 0x10001 for i in range(300)})
 def test_the_smallest_kind_is_chosen(listed: set[int]) -> None:
     """
-    A table is of the kind that takes the fewest octets, gaps only if they save a
+    A table is of the kind that takes the fewest bytes, gaps only if they save a
     twelfth of a bucket table, and takes as many as it should.
     """
     octets = image_of(listed)

@@ -132,7 +132,7 @@ def test_dense_serials_have_their_mean_gap(mean_gap: int) -> None:
 
 def test_skewed_kinds_are_skewed() -> None:
     """
-    Prefixes are shared and low octets are sequential where the kind says so,
+    Prefixes are shared and low bytes are sequential where the kind says so,
     among members and non-members alike.
     """
     rng = np.random.default_rng(5)

@@ -201,7 +201,7 @@ def test_the_bound_counts_subsets(universe: int, count: int) -> None:
 
 def test_publishing_is_what_s3_and_compiling_leave_over(document: Any, tmp_path: Path) -> None:
     """
-    What publishing takes beyond giving and taking the octets is told as a multiple
+    What publishing takes beyond giving and taking the bytes is told as a multiple
     of compiling; memory beside the image.
     """
     recorded = document["benchmarks"][0]

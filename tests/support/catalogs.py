@@ -52,7 +52,7 @@ def record(number: int = 7, *, issuer: str = "A", delta: bool = False) -> ScopeR
 
 
 def issuer(text: str) -> IssuerRecord:
-    """The bare record of a certificate with these octets."""
+    """The bare record of a certificate with these bytes."""
     return IssuerRecord(text.encode())
 
 

@@ -45,7 +45,7 @@ def make_crl(
 
 
 class ChunkedFile:
-    """A binary file that hands out its octets in pieces of given sizes, repeated."""
+    """A binary file that hands out its bytes in pieces of given sizes, repeated."""
 
     def __init__(self, octets: bytes, sizes: Iterable[int]) -> None:
         self._octets = octets

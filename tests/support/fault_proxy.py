@@ -28,7 +28,7 @@ class Fault:
     Otherwise it is forwarded, and of the answer only the first *part* (0 to 1)
     of its body comes back; nothing at all where *part* is None. *seconds* is how
     long the body takes, which then comes in small pieces. *change* makes other
-    octets of the body. *reset* ends the connection as a crash would.
+    bytes of the body. *reset* ends the connection as a crash would.
     """
 
     status: int | None = None

@@ -20,5 +20,5 @@ def read_field(stream: bytes, bit: int, width: int) -> int:
 
 
 def stream_size(num_bits: int) -> int:
-    """Octets of a bit stream: whole words of eight."""
+    """Bytes of a bit stream: whole words of eight."""
     return (num_bits + 63) // 64 * 8

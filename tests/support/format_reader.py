@@ -360,7 +360,7 @@ class Image:
         return None
 
     def section(self, descriptor: bytes, number: int) -> bytes:
-        """The octets of a section of a table."""
+        """The bytes of a section of a table."""
         offset, size = struct.unpack_from("<QQ", descriptor, 32 + 16 * number)
         if size == 0:
             return b""

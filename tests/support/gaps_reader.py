@@ -89,7 +89,7 @@ class GapsPlan(NamedTuple):
     num_bits: int
 
     def size(self, *, attributes: bool = False) -> int:
-        """Octets of the sections 0 to 2."""
+        """Bytes of the sections 0 to 2."""
         return stream_size(self.num_bits) + self.num_rows * (64 + 56 * attributes)
 
 

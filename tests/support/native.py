@@ -13,7 +13,7 @@ _PIECE_SIZE = 1 << 16
 
 
 class Entry(NamedTuple):
-    """A revoked certificate: its serial's octets, its issuer's number, seconds since 1970."""
+    """A revoked certificate: its serial's bytes, its issuer's number, seconds since 1970."""
 
     serial: bytes
     issuer: int = 0
@@ -151,14 +151,14 @@ def _write_image(builder: Any, error: Any, issuers: Sequence[bytes]) -> bytes:
 
 
 def contains(image: NativeImage, issuer: int, serial: bytes) -> bool:
-    """Look a serial up by its octets, whatever they are."""
+    """Look a serial up by its bytes, whatever they are."""
     handle = ffi.cast("crlcheck_image *", image.address)
     listed: bool = lib.crlcheck_image_contains(handle, issuer, serial, len(serial))
     return listed
 
 
 def contains_many(image: NativeImage, issuer: int, serials: Sequence[bytes]) -> list[bool]:
-    """Look serials up by their octets, in one native call."""
+    """Look serials up by their bytes, in one native call."""
     handle = ffi.cast("crlcheck_image *", image.address)
     results = ffi.new("uint8_t[]", len(serials))
     lengths = bytes(map(len, serials))

@@ -21,7 +21,7 @@ def block(octets: bytes, width: int = 64, newline: str = "\n", label: str = LABE
 
 
 def decode_in_chunks(data: bytes, size: int) -> tuple[bytes, int]:
-    """The first block and the number of blocks, from chunks of *size* octets."""
+    """The first block and the number of blocks, from chunks of *size* bytes."""
     decoder = PemDecoder(LABEL)
     found = b"".join(
         decoder.feed(data[start : start + size]) for start in range(0, len(data), size)

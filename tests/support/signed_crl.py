@@ -56,7 +56,7 @@ class SignedCrl:
         )
 
     def verify(self, issuers: Sequence[CertificateFacts], chunk_size: int = 17) -> CertificateFacts:
-        """Verify as a compiler does: the key id is known only after the last octet."""
+        """Verify as a compiler does: the key id is known only after the last byte."""
         scheme = signature_scheme(self.algorithm_identifier, allow_sha1=False)
         named = candidate_issuers(issuers, crl_issuer=self.issuer)
         with TbsVerifier(scheme, named) as verifier:

@@ -287,7 +287,7 @@ SCOPES = {
 }
 """IssuingDistributionPoints of CRLs."""
 
-# ---- octets ------------------------------------------------------------------
+# ---- bytes ------------------------------------------------------------------
 
 
 class WorldBytes:
@@ -479,5 +479,5 @@ def _common_name(name: str) -> bytes:
 
 @functools.cache
 def _respelled(name: str) -> bytes:
-    """The same name (RFC 5280 7.1) in other octets: a PrintableString of other case and spaces."""
+    """The same name (RFC 5280 7.1) in other bytes: a PrintableString of other case and spaces."""
     return encode_name(encode_attribute(f" {name.upper().replace(' ', '  ')}", tag=0x13))

@@ -72,7 +72,7 @@ def general_names() -> list[Vector]:
 
 
 def scopes() -> list[Vector]:
-    """Which CRL speaks for a certificate."""
+    """Which CRL covers a certificate."""
     shard = crl(UNSPECIFIC, extensions=[scope(named(URI))])
     empty_shard = crl(extensions=[scope(named(URI))])
     namesake = authority(CA.certificate.subject.rfc4514_string()[3:], "another key")

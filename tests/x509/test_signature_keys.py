@@ -46,7 +46,7 @@ def test_unusable_keys_are_skipped_and_named(authority: CertificateAuthority) ->
     """
     A candidate whose key cannot be read, is on another curve or of
     another kind does not stand in the way of a good one; alone, it is refused
-    before a single octet is hashed, and the message says why.
+    before a single byte is hashed, and the message says why.
     """
     issuer = facts_of(authority.certificate)
     crl = SignedCrl.parse(make_crl(authority))
@@ -177,7 +177,7 @@ def test_a_self_signed_certificate_of_each_kind(
     """Its signature holds under its own key; one bit further it does not."""
     issuer = facts_of(authorities[kind].certificate)
     assert is_self_signed(issuer) is True
-    # Of a DER integer or a raw signature alike, the last octet is a part of the value.
+    # Of a DER integer or a raw signature alike, the last byte is a part of the value.
     forged = dataclasses.replace(issuer, der=issuer.der[:-1] + bytes([issuer.der[-1] ^ 1]))
     assert is_self_signed(forged) is False
 

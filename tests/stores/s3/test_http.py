@@ -201,7 +201,7 @@ def test_where_no_more_threads_can_be_had_fewer_read_the_parts(
 
 @pytest.fixture
 def behind(proxy: FaultProxy, s3: S3Environment, monkeypatch: pytest.MonkeyPatch) -> S3Store:
-    """A store whose reads go through the proxy, with an image of 9,001 octets."""
+    """A store whose reads go through the proxy, with an image of 9,001 bytes."""
     proxy.faults.clear()
     proxy.always = Fault(part=1)
     s3.client.put_object(Bucket=s3.bucket, Key="p/image", Body=bytes(9001))
