@@ -23,6 +23,7 @@ Pure: no input, output or clock. Section numbers are those of RFC 5280.
    iv).
 6. Leave out those that share no reason with the distribution point that leads to
    them (6.3.3 d, e).
+   One that is for no reason of RFC 5280 at all may only revoke.
 7. None left: OUT_OF_SCOPE.
 
 For example, a CA publishes CRL A for CA certificates only, without the name of a
@@ -413,8 +414,8 @@ class _Fit(NamedTuple):
 
     def within(self, reasons: int) -> _Fit | None:
         """Return the part of it that a CRL for *reasons* covers, None where there is none."""
-        if self is _MAY_REVOKE:
-            return self if reasons else None
+        if not reasons or self is _MAY_REVOKE:
+            return _MAY_REVOKE
         fit = _Fit(self.reasons & reasons, self.waived, self.unsure_reasons & reasons)
         return fit if fit.reasons | fit.unsure_reasons else None
 

@@ -294,12 +294,8 @@ def test_what_a_crl_covers_anyway_is_not_waived() -> None:
 def test_a_crl_for_some_reasons_called_by_its_issuers_name() -> None:
     """
     Where it may clear, it does so for its own reasons only; with
-    onlyContainsCACerts, or for no reason that there is, it says nothing of a
-    client at all.
+    onlyContainsCACerts it says nothing of a client at all.
     """
-    for_none = make_metadata(issuing_distribution_point=idp(der(0x83, b"\x07\x80"), names=(OWN,)))
-    for certificate in (make_certificate(), pointing_at(ELSEWHERE), pointing_at(OWN)):
-        assert crls_for(certificate, for_none) == ()
     some = make_metadata(issuing_distribution_point=idp(SOME_REASONS[OTHERS], names=(OWN,)))
     for certificate, reasons in ((make_certificate(), OTHERS), (pointing_at(ELSEWHERE), 0)):
         (applied,) = ScopeTable([some], [make_issuer()]).coverage(certificate).applicable
@@ -436,6 +432,31 @@ def test_reasons_are_those_of_both_sides() -> None:
         certificate = make_certificate(distribution_points=(point,))
         coverage = ScopeTable([crl], [make_issuer()]).coverage(certificate)
         assert [crl.reasons for crl in coverage.applicable] == expected
+
+
+@pytest.mark.parametrize("bits", [b"\x07\x80", b"\x06\x00\x40"], ids=["unused", "later"])
+@pytest.mark.parametrize("names", [(), (OWN,), (ELSEWHERE,)], ids=["all", "own", "named"])
+def test_a_crl_for_no_reason_that_is_known_may_only_revoke(
+    bits: bytes, names: tuple[bytes, ...]
+) -> None:
+    """
+    With bit 0 alone, which is unused, or one behind the last: a revocation in it counts,
+    whatever else covers the certificate, and it clears nobody.
+    """
+    crl = make_metadata(issuing_distribution_point=idp(der(0x83, bits), names=names))
+    complete = make_metadata(issuing_distribution_point=None)
+    another = indirect(INDIRECT)
+    for certificate in (make_certificate(), pointing_at(OWN), pointing_at(ELSEWHERE)):
+        if names == (ELSEWHERE,) and certificate != pointing_at(ELSEWHERE):
+            continue
+        for crls in ([crl], [crl, complete], [crl, another], [crl, another, complete]):
+            table = ScopeTable(crls, [make_issuer(), CRL_ISSUER])
+            for any_points in (False, True):
+                coverage = table.coverage(certificate, any_points=any_points)
+                reasons = {crls[one.position]: one.reasons for one in coverage.applicable}
+                assert reasons[crl] == 0
+                assert reasons.get(complete, ALL_REASONS) == ALL_REASONS
+                assert all(one.unsure_reasons in (0, ALL_REASONS) for one in coverage.applicable)
 
 
 def test_distribution_points_of_one_crl_add_their_reasons() -> None:
