@@ -491,6 +491,19 @@ def indirect(*parts: bytes, **names: Any) -> ImageMetadata:
     )
 
 
+def test_what_covers_others_hides_no_indirect_crl() -> None:
+    """
+    The answer for a certificate without distribution points is not taken for the next one
+    of its issuer, whose distribution point leads to an indirect CRL as well.
+    """
+    table = ScopeTable([make_metadata(), indirect(INDIRECT)], [make_issuer(), CRL_ISSUER])
+    point = DistributionPoint(crl_issuers=(directory(make_name("CRL issuer")),))
+    led = make_certificate(distribution_points=(point,))
+    for _ in range(2):
+        assert table.coverage(make_certificate()).crls == (0,)
+        assert table.coverage(led).crls == (0, 1)
+
+
 def test_an_indirect_crl_speaks_where_the_certificate_names_its_issuer() -> None:
     """
     cRLIssuer leads to the CRLs of that issuer that are indirect, and to no

@@ -223,6 +223,24 @@ def test_a_known_issuer_certificate_settles_the_key() -> None:
     assert table.coverage(make_certificate(authority_key_id=b"odd"), issuer).crls == (0,)
 
 
+def test_keys_that_are_known_say_nothing_of_other_certificates() -> None:
+    """
+    Of two certificates that state one issuer and key id, whoever knows the key of one
+    gets the CRL of that key, whatever was asked before.
+    """
+    other = make_metadata(key="other", verifier_subject_key_id=b"o", authority_key_id=b"o")
+    table = ScopeTable(
+        [make_metadata(), other], [make_issuer(), make_issuer(key="other", subject_key_id=b"o")]
+    )
+    certificate = make_certificate()
+    (first,) = table.issuers.identified(certificate.issuer, b"CA key")
+    (second,) = table.issuers.identified(certificate.issuer, b"o")
+    for _ in range(2):
+        assert table.coverage(certificate, keys=(second,)).crls == (1,)
+        assert table.coverage(certificate, keys=(first,)).crls == (0,)
+        assert table.coverage(certificate).crls == (0,)
+
+
 def test_an_untrusted_issuer_certificate_is_unknown() -> None:
     """
     A path through a key that is not among the trusted ones is not checked by a
