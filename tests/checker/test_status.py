@@ -28,6 +28,7 @@ from support.checking import (
     make_index,
     publish,
 )
+from support.issuers import world
 from support.pki import DAY, NOW, delta_of, make_authority, make_client, make_crl
 from support.publishing import catalog_of
 from support.publishing import publish as publish_bytes
@@ -300,6 +301,29 @@ def test_the_status_loads_nothing() -> None:
     status = checker.status()
     assert not status.answering
     assert kinds(status) == [ProblemKind.IMAGE_UNAVAILABLE, ProblemKind.PATH_UNDETERMINED]
+
+
+def test_an_image_that_is_loaded_counts_with_all_that_it_lists() -> None:
+    """
+    Where it lists the signer of the CRL above, nobody below is cleared, and the status
+    says so as soon as the image is there.
+    """
+    root = make_authority("Root CA")
+    middle, crl_key = (make_authority("Middle CA", root) for _ in range(2))
+    issuing = make_authority("Issuing CA", middle)
+    revoked = [crl_key.certificate.serial_number]
+    store = world(
+        (root, revoked), (crl_key, []), (issuing, []), issuers=[root, middle, crl_key, issuing]
+    )
+    checker = make_checker(store)
+    checker.refresh()
+    assert checker.status().problems == ()
+    checker.preload()
+    result = checker.check(make_client(issuing, 1))
+    assert result.cause is UndeterminedCause.CRL_SIGNER_REVOKED
+    (problem,) = checker.status().problems
+    assert problem.kind is ProblemKind.PATH_UNDETERMINED
+    assert "CN=Issuing CA" in problem.detail
 
 
 def test_an_older_crl_in_its_time_answers_nobody_where_a_newer_one_hides_it() -> None:
