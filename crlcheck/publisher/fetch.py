@@ -5,6 +5,9 @@ The URLs are the operator's, but the server that answers may be anybody's. Schem
 than HTTP are refused. So are private addresses, because a name in the DNS could point
 this program at its own network. It connects only to an address that was checked, and it
 checks every redirect.
+
+Where the environment names a proxy, the proxy looks the name up and connects. What this
+machine can look up is checked as before; what it cannot, the proxy's own rules decide.
 """
 
 from __future__ import annotations
@@ -37,6 +40,7 @@ from crlcheck.compiler.source import DEFAULT_MAX_CRLS
 from crlcheck.encoding.strict_json import members_of, parse_json
 from crlcheck.errors import CrlError, FetchError
 from crlcheck.publisher.comparison import later_crl
+from crlcheck.publisher.proxies import Proxy, open_tunnel, proxy_for, remedy_for
 from crlcheck.publisher.publication import is_intact
 from crlcheck.publisher.publish import PublishOptions, publish_each
 from crlcheck.stores import ObjectStore, open_store
@@ -52,6 +56,22 @@ _MAX_SECONDS = 3_153_600_000
 # encoded twice.
 _SAFE = "%/:=&?~+!$,;'@()*[]"
 _PORTS = {"http": 80, "https": 443}
+_BY_LDAP = (
+    "read the attribute certificateRevocationList;binary with ldapsearch, and give the file to "
+    "'crlcheck publish'"
+)
+_BY_CURL = "get the file with curl, and give it to 'crlcheck publish'"
+_OTHER_SCHEMES = {
+    "ldap": _BY_LDAP,
+    "ldaps": _BY_LDAP,
+    "ldapi": _BY_LDAP,
+    "ftp": _BY_CURL,
+    "ftps": _BY_CURL,
+    "sftp": _BY_CURL,
+    "file": "give the file to 'crlcheck publish'",
+    "s3": "copy the object with 'aws s3 cp', and give the file to 'crlcheck publish'",
+}
+_NO_CODINGS = ("", "identity", "none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +82,7 @@ class FetchLimits:
     ``max_size`` is in bytes. ``connect_seconds`` is for one address, ``read_seconds`` for
     the wait for the next bytes, and ``total_seconds`` for the whole fetch, from the look-up
     of the name to the last byte, redirects included. ``allow_private`` lets it connect
-    to private addresses.
+    to private addresses. ``use_proxy`` asks through the proxy that the environment names.
 
     Raises:
         ValueError: a time is not positive, or more than a hundred years.
@@ -73,6 +93,7 @@ class FetchLimits:
     read_seconds: float = 20.0
     total_seconds: float = 600.0
     allow_private: bool = False
+    use_proxy: bool = True
 
     def __post_init__(self) -> None:
         for name in ("connect_seconds", "read_seconds", "total_seconds"):
@@ -228,6 +249,12 @@ def check_url(url: str) -> str:
         ValueError: it is no http:// or https:// URL, or has a user name.
     """
     parts = urlsplit(url)
+    if parts.scheme in _OTHER_SCHEMES:
+        # Not all of it, because it may have a password.
+        raise ValueError(
+            f"{parts.scheme}://{parts.hostname or ''}{parts.path}: expected an http:// or "
+            f"https:// URL; {_OTHER_SCHEMES[parts.scheme]}"
+        )
     if parts.scheme not in _PORTS or not parts.hostname:
         raise ValueError(f"{url!r}: expected an http:// or https:// URL")
     if parts.username is not None or parts.password is not None:
@@ -257,13 +284,18 @@ def _addresses(host: str, port: int, deadline: float, *, allow_private: bool) ->
         raise
     except (OSError, UnicodeError) as error:
         raise FetchError(f"{host}: no address: {error}") from error
+    if not allow_private:
+        _check_public(host, addresses)
+    return addresses
+
+
+def _check_public(host: str, addresses: list[str]) -> None:
     for address in addresses:
-        if not allow_private and not _is_public(address):
+        if not _is_public(address):
             raise FetchError(
                 f"{host}: has the address {address}, which is not a public one: "
                 "allow private addresses if it is meant (allow_private)"
             )
-    return addresses
 
 
 def _is_public(text: str) -> bool:
@@ -289,45 +321,113 @@ def _answer(
 ) -> Iterator[HTTPResponse]:
     """Send one request, to the first of the checked addresses that takes the connection."""
     parts = urlsplit(location)
+    proxy = proxy_for(parts) if limits.use_proxy else None
     connection = HTTPConnection(parts.hostname or "")
     connection.auto_open = 0  # it would look the name up again
+    path = quote(parts.path or "/", safe=_SAFE)
+    path += f"?{quote(parts.query, safe=_SAFE)}" if parts.query else ""
+    via: dict[str, str] = {}
+    if proxy is not None and parts.scheme == "http":
+        path, via = f"http://{parts.netloc}{path}", proxy.headers
     try:
         try:
-            connection.sock = _connect(parts, limits, deadline)
+            if proxy is None:
+                connection.sock = _connect(parts, limits, deadline)
+            else:
+                connection.sock = _connect_by(proxy, parts, limits, deadline)
             connection.request(
                 "GET",
-                quote(parts.path or "/", safe=_SAFE)
-                + (f"?{quote(parts.query, safe=_SAFE)}" if parts.query else ""),
+                path,
                 headers={
                     "Host": parts.netloc,
                     "User-Agent": "crlcheck",
                     "Accept-Encoding": "identity",
                     "Connection": "close",
                     **headers,
+                    **via,
                 },
             )
             response = connection.getresponse()
-        except RemoteDisconnected as error:  # it has a message, unlike its base class
-            raise _failure(f"{location}: {error}", location, limits, deadline) from error
-        except (BadStatusLine, UnknownProtocol) as error:
-            found = f"found {error!s:.40}, expected HTTP/1.1 and a status"
-            raise _failure(f"{location}: {found}", location, limits, deadline) from error
         except (HTTPException, OSError, ValueError) as error:
-            raise _failure(f"{location}: {error}", location, limits, deadline) from error
+            message = f"{location}: {_what(error)}{_by(proxy)}"
+            raise _failure(message, location, limits, deadline) from error
+        if proxy is not None and response.status == 407:
+            raise FetchError(
+                f"{location}: {proxy} answered 407, expected 200{remedy_for(response.status)}"
+            )
         with response:
             yield response
     finally:
         connection.close()
 
 
+def _what(error: Exception) -> str:
+    """Return what went wrong with an answer."""
+    # RemoteDisconnected has a message, unlike its base class.
+    if isinstance(error, BadStatusLine | UnknownProtocol) and not isinstance(
+        error, RemoteDisconnected
+    ):
+        return f"found {error!s:.40}, expected HTTP/1.1 and a status"
+    return str(error)
+
+
+def _by(proxy: Proxy | None) -> str:
+    return "" if proxy is None else f" (by way of {proxy})"
+
+
 def _connect(parts: SplitResult, limits: FetchLimits, deadline: float) -> TimedSocket:
-    """Connect to the first address that answers; with TLS, verify the host's name."""
-    host = parts.hostname or ""
-    port = parts.port or _PORTS[parts.scheme]
+    """Connect to a checked address of the host; with TLS, verify the host's name."""
+    host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+    addresses = _addresses(host, port, deadline, allow_private=limits.allow_private)
+    connected = _connect_to(addresses, port, limits, deadline)
+    return connected if parts.scheme == "http" else _secured(connected, host, limits)
+
+
+def _connect_by(
+    proxy: Proxy, parts: SplitResult, limits: FetchLimits, deadline: float
+) -> TimedSocket:
+    """Connect to the proxy; with TLS, to the host through it, and verify the host's name."""
+    host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+    if not limits.allow_private:
+        _check_proxied(host, port, min(deadline, time.monotonic() + limits.connect_seconds))
+    addresses = _addresses(proxy.host, proxy.port, deadline, allow_private=True)
+    connected = _connect_to(addresses, proxy.port, limits, deadline)
+    if parts.scheme == "http":
+        return connected
+    try:
+        open_tunnel(connected, proxy, host, port)
+    except BaseException:
+        connected.close()
+        raise
+    return _secured(connected, host, limits)
+
+
+def _check_proxied(host: str, port: int, deadline: float) -> None:
+    """
+    Refuse a host whose address is known to be private, before a proxy is asked for it.
+
+    Behind a proxy names often cannot be looked up. Then the proxy's rules decide.
+    """
+    try:
+        addresses = resolve(host, port, deadline)
+    except (OSError, UnicodeError):
+        return
+    _check_public(host, addresses)
+
+
+def _secured(connected: TimedSocket, host: str, limits: FetchLimits) -> TimedSocket:
+    context = ssl.create_default_context()
+    return secure(connected, context, host, seconds=limits.read_seconds)
+
+
+def _connect_to(
+    addresses: list[str], port: int, limits: FetchLimits, deadline: float
+) -> TimedSocket:
+    """Connect to the first address that answers."""
     failure: OSError = OSError("no address")
-    for address in _addresses(host, port, deadline, allow_private=limits.allow_private):
+    for address in addresses:
         try:
-            connected = connect(
+            return connect(
                 address,
                 port,
                 deadline=deadline,
@@ -336,11 +436,6 @@ def _connect(parts: SplitResult, limits: FetchLimits, deadline: float) -> TimedS
             )
         except OSError as error:
             failure = error
-            continue
-        if parts.scheme == "http":
-            return connected
-        context = ssl.create_default_context()
-        return secure(connected, context, host, seconds=limits.read_seconds)
     raise failure
 
 
@@ -356,8 +451,9 @@ def _body(
 ) -> FetchedBody:
     if response.status != 200:
         raise FetchError(f"{location}: was answered {response.status}, expected 200")
-    encoding = ", ".join(response.headers.get_all("Content-Encoding", ["identity"]))
-    if any(coding.strip().lower() != "identity" for coding in encoding.split(",")):
+    encoding = ", ".join(response.headers.get_all("Content-Encoding", []))
+    # "none" is no registered coding (RFC 9110 8.4.1), but servers mean the right thing by it.
+    if any(coding.strip().lower() not in _NO_CODINGS for coding in encoding.split(",")):
         # It was not requested, and its unpacked size has no limit.
         raise FetchError(f"{location}: the body has the encoding {encoding!r}, expected none")
     length = response.headers.get("Content-Length", "")

@@ -358,7 +358,9 @@ def test_what_is_no_http_is_told_as_such(octets: bytes, found: str) -> None:
     assert str(caught.value).endswith(", expected HTTP/1.1 and a status")
 
 
-@pytest.mark.parametrize("coding", ["identity", "Identity", "identity, identity"])
+@pytest.mark.parametrize(
+    "coding", ["identity", "Identity", "identity, identity", "none", "None", "", " , none"]
+)
 def test_the_coding_identity_is_none(site: Site, coding: str) -> None:
     """
     RFC 9110 8.4.1: names of codings have no case.
@@ -436,6 +438,25 @@ def test_only_http_is_fetched(url: str) -> None:
     with pytest.raises(ValueError, match="URL|[Pp]ort") as caught:
         read_all(url)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "remedy"),
+    [
+        ("ldap://ca.test/cn=CA", "ldapsearch"),
+        ("LDAPS://me:secret@ca.test/cn=CA?certificateRevocationList;binary", "ldapsearch"),
+        ("ldap:///CN=CA,CN=CDP?certificateRevocationList?base", "ldapsearch"),
+        ("ftp://me:secret@ca.test/ca.crl", "curl"),
+        ("file:///srv/ca.crl", "give the file to 'crlcheck publish'"),
+        ("s3://bucket/ca.crl", "aws s3 cp"),
+    ],
+)
+def test_other_schemes_are_refused_with_what_to_do(url: str, remedy: str) -> None:
+    """CAs name LDAP in their certificates; other tools read it."""
+    with pytest.raises(ValueError, match=remedy) as caught:
+        read_all(url)
+    assert "secret" not in str(caught.value)
+    assert str(caught.value).startswith(url.split(":", maxsplit=1)[0].lower() + "://")
 
 
 @pytest.mark.parametrize(
