@@ -538,10 +538,10 @@ class ProblemKind(enum.Enum):
     NOT_LOADED: no published set could be read yet, or none was asked for.
     TOO_OLD: the set is older than ``max_catalog_age``.
     NOTHING_PUBLISHED: the set has no complete CRL.
-    STALE, NOT_YET_VALID: a CRL is not in its time, and no policy waives that.
+    STALE, NOT_YET_VALID: a CRL is not current, and no policy waives that.
     IMAGE_UNAVAILABLE: the image of a CRL could not be loaded when it was needed.
     PATH_UNDETERMINED: an issuer above that of a CRL is UNDETERMINED.
-    CLEARS_NOBODY: no CRL clears any certificate, though one is in its time: it is for
+    CLEARS_NOBODY: no CRL clears any certificate, though one is current: it is for
         some reasons only, or a newer one for the same certificates is stale.
     STORE_FAILING: the last poll failed, or has been running for long.
     CATALOG_WENT_BACK: the store has an earlier generation than the one in use, or

@@ -220,7 +220,7 @@ def _forms_of(value: _Value) -> list[_Form]:
 
 
 def _unknown(what: str, through: _Through) -> MalformedEventError:
-    """Return the error for what no form fits, with what to change where it came from."""
+    """Return the error for an event of no known form; it says what to change at its sender."""
     if not through:
         return MalformedEventError(what)
     return MalformedEventError(f"{what}: {_REMEDIES.get(through[-1].kind, _UNCHANGED)}")

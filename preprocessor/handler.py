@@ -155,7 +155,7 @@ def _tasks(request: Request) -> Iterator[Task]:
     bucket, prefix = request.rescan
     if bucket is None:
         if not is_s3_url(SETTINGS.store):
-            raise MalformedEventError("rescan needs a bucket, for the store has none")
+            raise MalformedEventError("rescan needs a bucket, because the store has none")
         bucket = S3Location.parse(SETTINGS.store).bucket
     for page in S3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for entry in page.get("Contents", ()):

@@ -79,7 +79,7 @@ class CheckerStatus:
 
     ``answering`` tells whether any certificate could be decided now, rather than be
     UNDETERMINED. For that there must be a set that is not older than
-    ``max_catalog_age``. At least one complete CRL in it must be in its time, or in the
+    ``max_catalog_age``. At least one complete CRL in it must be current, or in the
     policy's grace, and so must those of the issuers above; and it must clear a
     certificate that it does not list. A health endpoint should go by this: a store
     that fails while the last set is in use is no outage. ``problems`` has all that is
@@ -347,7 +347,7 @@ class RevocationChecker:
         return result
 
     def _check(self, certificates: Sequence[CertificateFacts]) -> list[CheckResult]:
-        """Check certificates and the issuers above them, by one snapshot at one time."""
+        """Check certificates and the issuers above them, against one snapshot, at one time."""
         path_checker = self._path_checker()
         if isinstance(path_checker, str):
             return [unavailable(certificate, path_checker) for certificate in certificates]

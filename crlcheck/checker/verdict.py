@@ -6,7 +6,7 @@ Pure: no input, output or clock. Section numbers are those of RFC 5280.
 1. Read each complete CRL and the delta beside it as one (5.2.4, 6.3.3 i to k): an entry
    in either counts, a final one before a hold. removeFromCRL in the delta lifts a
    hold, while the delta is current. The delta, once it is valid, says whether the
-   two are in their time.
+   two are current.
 2. Decide by each CRL alone:
    a. A CRL whose signer is revoked decides nothing: CRL_SIGNER_REVOKED.
    b. An entry is REVOKED, whatever the time. A hold is too, unless the policy
@@ -29,7 +29,7 @@ Pure: no input, output or clock. Section numbers are those of RFC 5280.
       none, it is REASONS_NOT_COVERED.
 
 For example, a CA has CRL A for key compromise and CRL B for all other reasons, and
-neither lists the certificate. While both are in their time, they cover all reasons
+neither lists the certificate. While both are current, they cover all reasons
 together: NOT_REVOKED. After A's nextUpdate A says STALE and B alone covers too
 little (5 c), so the answer is UNDETERMINED(STALE), by 5 d. As soon as either CRL
 lists the certificate it is REVOKED, stale or not (2 b, 5 a).
@@ -132,13 +132,13 @@ def _ends_hold(current: _Finding, on_hold: _Finding) -> bool:
     """
     Whether *current* ends the hold that *on_hold* lists (step 4).
 
-    *on_hold* must have expired. *current* must be newer, in its time, of a signer
-    that is not in doubt, and cover the reason certificateHold. If *current* lists
-    the certificate too, it decides so by itself. A final revocation stays.
+    *on_hold* must have expired. *current* must be newer and current, its signer must
+    not be in doubt, and it must cover the reason certificateHold. If *current* lists
+    the certificate too, its own entry decides. A final revocation stays.
 
     For example, after a rollover the old key's last CRL lists a hold of 1 March and
     ends on 8 March. The new key's CRL of 9 March does not list it: the hold is over.
-    A CRL of 28 February that is in its time on 9 March ends nothing.
+    A CRL of 28 February that is current on 9 March ends nothing.
     """
     since = max(on_hold.reading.latest.this_update, on_hold.reading.listed_by.this_update)
     return (
@@ -213,17 +213,17 @@ def _lateness(findings: Iterable[_Finding]) -> tuple[int, int]:
     Return the reasons whose newest CRL is past its nextUpdate: beyond what the
     policy waives, and within its grace.
 
-    RFC 5280 would take any CRL that is in its time. But then an attacker who holds
+    RFC 5280 would take any CRL that is current. But then an attacker who holds
     back new CRLs could use an old one of another scope whose nextUpdate is far off.
     So each reason is as current as the newest CRL that covers it, by thisUpdate. A
-    newer CRL in its time makes up for an older one that is not, never the reverse;
+    newer, current CRL makes up for an older one that is not, never the reverse;
     CRLs of one thisUpdate make up for each other. CRLs that are not valid yet, or
     whose signer is revoked, are not counted. A complete CRL and its delta count by
     the delta.
 
     For example, today's CRL for the reasons a and b is stale, and yesterday's for b
-    and c is in its time. Then c is cleared by yesterday's, a and b by none. With a
-    third CRL for b, newer than both and in its time, b is cleared too.
+    and c is current. Then c is cleared by yesterday's, a and b by none. With a
+    third CRL for b, newer than both and current, b is cleared too.
 
     A CRL that may cover the certificate, or may not, makes its reasons stale,
     because it may be the newest. It makes up for no other.
@@ -249,7 +249,7 @@ def _lateness(findings: Iterable[_Finding]) -> tuple[int, int]:
 def _hidden_by_stale(
     findings: Sequence[_Finding], passing: Sequence[_Finding], stale: int
 ) -> CheckResult:
-    """Return the verdict where a stale CRL is newer than the one in its time for a reason."""
+    """Return the verdict where a stale CRL is newer than the current one for a reason."""
     newest = next(
         finding
         for finding in findings
@@ -406,8 +406,8 @@ class Reading(NamedTuple):
 
     ``entry`` is the entry that counts, None where the certificate is not listed.
     ``listed_by`` is the CRL of the two that has it, else the complete one. ``latest``
-    is the delta if it is valid already, else the complete CRL: whether the two are
-    in their time goes by that one (RFC 5280 6.3.3 a).
+    is the delta if it is valid already, else the complete CRL: its
+    times decide whether the two are current (RFC 5280 6.3.3 a).
     """
 
     evidence: Evidence
@@ -446,7 +446,7 @@ def is_hold(entry: RevokedEntry) -> bool:
     return entry.reason_code is ReasonCode.CERTIFICATE_HOLD
 
 
-# ---- whether CRLs are in their time ----------------------------------------------
+# ---- whether CRLs are current --------------------------------------------------
 
 
 class Lateness(enum.Enum):
@@ -473,7 +473,7 @@ def untimely(
 ) -> tuple[UndeterminedCause, ImageMetadata] | None:
     """
     Return why a complete CRL and the delta beside it clear nobody at *now*, and which
-    of the two it is; None where both are in their time.
+    of the two it is; None where both are current.
     """
     latest = latest_of(base, delta, now, policy)
     if not has_begun(latest, now, policy):

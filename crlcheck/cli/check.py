@@ -149,7 +149,7 @@ def _check_certificates(target: str, certificates: Sequence[Path], issuers: Sequ
     with _open_checker(target, issuers) as checker:
         for path in certificates:
             try:
-                # Once only: it may be a pipe.
+                # It is read only once, because it may be a pipe.
                 contents = path.read_bytes()
                 result = checker.check(contents)
             except Exception as error:  # noqa: BLE001 - the next one may be a revoked one
@@ -203,7 +203,7 @@ def _check_serials(
         raise click.UsageError("a serial number has one issuer: give --issuer once")
     answers = _Answers("serial")
     with _open_checker(target, ()) as checker:
-        # Once only: it may be a pipe.
+        # It is read only once, because it may be a pipe.
         issuer = issuers[0].read_bytes() if issuers else _only_issuer(target)
         for serial, number in zip(serials, numbers, strict=True):
             try:

@@ -92,7 +92,7 @@ def main(program: str, upstream: str, directory: str) -> None:
     configuration.write_text(
         _CONFIGURATION.format(directory=directory, port=port, upstream=upstream)
     )
-    # Without -e, which versions before 1.19.5 do not know.
+    # There is no -e, because nginx before 1.19.5 does not know it.
     command = [program, "-p", directory, "-c", str(configuration)]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:

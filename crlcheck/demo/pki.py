@@ -102,8 +102,8 @@ class CertificateAuthority:
         """
         Create an authority, self-signed or certified by *parent*.
 
-        Authorities created with one name and different keys are siblings; with
-        one *private_key* they are certificates of one issuer. The dates default
+        Two authorities of one name are two issuers, unless they get the same
+        *private_key*: then they are two certificates of one issuer. The dates default
         to a day before *now* and ten years after it.
         """
         now = datetime.now(UTC) if now is None else now

@@ -118,7 +118,7 @@ def name_key(der: bytes) -> bytes:
 
 
 def names_match(name: bytes, other: bytes) -> bool:
-    """Whether two DER Names are the same name (RFC 5280 7.1): as bytes, or in canonical form."""
+    """Whether two DER Names are equal, byte for byte or in canonical form (RFC 5280 7.1)."""
     return name == other or name_key(name) == name_key(other)
 
 

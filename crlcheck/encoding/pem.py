@@ -108,7 +108,7 @@ def pem_blocks(data: bytes, label: str) -> list[bytes]:
     Return the bytes of every block of *label*: CERTIFICATE or CRL.
 
     Raises:
-        ValueError: the text breaks the rule above; the message has the line number.
+        ValueError: the text breaks a rule of this module; the message has the line number.
     """
     scanner = _Scanner(label)
     # A block comes in one piece where the text does.
@@ -137,7 +137,7 @@ class PemDecoder:
         Take the next bytes of the source; return what they add to the first block.
 
         Raises:
-            ValueError: the text breaks the rule; the message has the line number.
+            ValueError: the text breaks a rule of this module; the message has the line number.
         """
         return b"".join(octets for number, octets in self._splitter.feed(chunk) if number == 1)
 
@@ -174,7 +174,7 @@ class PemSplitter:
         what they add to it.
 
         Raises:
-            ValueError: the text breaks the rule, in ``next_block`` or before it.
+            ValueError: the text breaks a rule of this module, in ``next_block`` or before it.
         """
         return self._scanner.scan(chunk)
 

@@ -112,9 +112,9 @@ def _delete(store: ObjectStore, name: str) -> Result:
 
 _S3_REMEDIES = {
     "put": "grant s3:PutObject on the objects under the prefix, and kms:GenerateDataKey where "
-    "the bucket has a key of its own; then run this again, for the other checks need it",
+    "the bucket has a key of its own; then run this again, because the other checks need it",
     "get": "grant s3:GetObject on the objects under the prefix, and kms:Decrypt where the bucket "
-    "has a key of its own; then run this again, for the other checks need it",
+    "has a key of its own; then run this again, because the other checks need it",
     "missing": "grant s3:ListBucket on the bucket: without it S3 answers 403 where an object is "
     "missing, and a first publication fails",
     "list": "grant s3:ListBucket on the bucket, with the prefix as condition",

@@ -131,7 +131,7 @@ class LocalStore:
             if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 return file
             file.close()
-        # A directory, a named pipe, or a file where the name has one, is not an object either.
+        # A directory or a named pipe is no object, and neither is a name below a file.
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from cause
 
     def _check_state(self, name: str, if_match: str | None, if_absent: bool) -> None:

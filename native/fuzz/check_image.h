@@ -52,7 +52,7 @@ static inline void set_bitmaps(crlcheck_builder *builder, choices *choice) {
     }
 }
 
-// append_body appends the next octets of the body, by way of memory that ends where
+// append_body appends the next bytes of the body, by way of memory that ends where
 // its capacity ends, and returns how many.
 static inline size_t append_body(uint8_t **image, size_t *size, crlcheck_builder *builder,
                                  choices *choice) {

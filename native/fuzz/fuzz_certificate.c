@@ -1,4 +1,4 @@
-// fuzz_certificate.c: any octets as a certificate, as distribution points and as an
+// fuzz_certificate.c: any bytes as a certificate, as distribution points and as an
 // issuingDistributionPoint. What is accepted must be safe to use: every slice lies
 // in the input, and whatever the parser has checked can be walked without an error.
 

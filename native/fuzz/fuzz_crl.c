@@ -1,4 +1,4 @@
-// fuzz_crl.c: any octets as a CRL, all the way to lookups in its image.
+// fuzz_crl.c: any bytes as a CRL, all the way to lookups in its image.
 //
 // The input is parsed twice, in one chunk and in chunks of any size, which must
 // make no difference. Its entries go into an image, which must open, hold exactly

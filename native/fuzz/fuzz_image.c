@@ -1,4 +1,4 @@
-// fuzz_image.c: any octets as an image. What opens must be safe to ask anything,
+// fuzz_image.c: any bytes as an image. What opens must be safe to ask anything,
 // however wrong the answers are.
 
 #include <stdlib.h>

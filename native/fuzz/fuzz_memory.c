@@ -1,4 +1,4 @@
-// fuzz_memory.c: any octets as a CRL, while one allocation fails, or that one and
+// fuzz_memory.c: any bytes as a CRL, while one allocation fails, or that one and
 // all behind it. Each failure must come out as CRLCHECK_NO_MEMORY and leave
 // everything fit to be freed. The linker sends the core's allocations here.
 

@@ -17,7 +17,7 @@ static inline void require(bool held) {
 }
 
 // copy_exactly gives a copy that ends where its memory ends, so that
-// AddressSanitizer sees a read of one octet too many. No input is one octet of
+// AddressSanitizer sees a read of one byte too many. No input is one byte of
 // which none may be read.
 static inline uint8_t *copy_exactly(const uint8_t *data, size_t size) {
     require(size <= PTRDIFF_MAX);

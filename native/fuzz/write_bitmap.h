@@ -105,7 +105,7 @@ static inline uint8_t *write_group(uint8_t *out, const uint64_t *keys,
     return out;
 }
 
-// write_bitmap returns how many octets it wrote.
+// write_bitmap returns how many bytes it wrote.
 static inline size_t write_bitmap(uint8_t *out, const uint64_t *keys, uint64_t num_keys) {
     uint8_t *place = out + 8;
     uint64_t num_groups = 0;

@@ -228,7 +228,7 @@ def test_base_and_delta_speak_together(
 def test_an_expired_delta_keeps_its_revocations_only() -> None:
     """
     It lifts no hold any more, and who is not listed is STALE although the base
-    is in its time.
+    is current.
     """
     past: dict[str, Any] = {"next_update": NOW - SECOND}
     assert decided(None, ReasonCode.KEY_COMPROMISE, **past) == (REVOKED, None, 18)

@@ -114,7 +114,7 @@ def test_the_newest_crl_decides_whether_the_answer_is_stale(
     evidence: tuple[Evidence, ...], expected: UndeterminedCause | None
 ) -> None:
     """
-    A CRL in its time does not stand in for a newer one that has run out, whose
+    A current CRL does not stand in for a newer one that has expired, whose
     successors somebody withholds. One that is not used, or not valid yet, or
     could not clear anybody, is not that newer one; one that perhaps applies may be.
     """
@@ -293,7 +293,7 @@ def test_an_old_crl_that_is_uploaded_ends_no_staleness(make: Any) -> None:
 def test_the_message_names_the_two_crls_that_matter() -> None:
     """
     The newest that is past its nextUpdate for a reason that nothing excuses, and
-    the one in its time that covers that reason.
+    the current one that covers that reason.
     """
     excused, excuse = crl(3, -2, reasons=A), crl(3, 5, reasons=A)
     stale = crl(4, -1, reasons=B)

@@ -192,7 +192,7 @@ def test_a_hold_of_an_expired_crl_is_over_where_a_current_one_has_none(
 )  # fmt: skip
 def test_nothing_else_ends_a_hold(evidence: list[Evidence]) -> None:
     """
-    Not being listed lifts a hold only on a newer CRL that is in its time, of a
+    Not being listed lifts a hold only on a newer CRL that is current, of a
     signer in order, and covers holds of this certificate.
     """
     assert verdict(decided(*evidence)) == (REVOKED, None)

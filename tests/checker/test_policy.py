@@ -250,7 +250,7 @@ def test_crls_for_some_reasons_are_combined() -> None:
 
 def test_the_example_of_the_rules() -> None:
     """
-    Two CRLs clear a certificate together while both are in their time. A stale one
+    Two CRLs clear a certificate together while both are current. A stale one
     clears nothing, and revokes all the same.
     """
     past = NOW - timedelta(seconds=1)

@@ -164,7 +164,7 @@ def test_one_of_several_crls_has_expired() -> None:
 
 def test_a_delta_keeps_an_expired_complete_crl_current() -> None:
     """
-    The later of the two says whether they are in their time, for verdicts and status.
+    The later of the two says whether they are current, for verdicts and status.
     """
     store, clock = CountingStore(), Clock()
     until(store, 1)
@@ -269,7 +269,7 @@ class Hierarchy:
 
 def test_a_root_whose_crl_has_expired_takes_all_below_it() -> None:
     """
-    The issuing CA's own CRL is in its time, and yet none of its clients is cleared:
+    The issuing CA's own CRL is current, and yet none of its clients is cleared:
     the status says so, and follows the policy's depth.
     """
     world, clock = Hierarchy(root_days=1), Clock()
@@ -402,7 +402,7 @@ def test_an_issuer_that_nobody_verified() -> None:
 
 def test_indexes_that_were_handed_over() -> None:
     """
-    They answer as long as one of them is in its time.
+    They answer as long as one of them is current.
     """
     clock = Clock()
     indexes = [make_index(next_update=NOW + DAY), make_index(OTHER_CA, next_update=NOW + 3 * DAY)]

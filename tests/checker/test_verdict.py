@@ -246,7 +246,7 @@ def test_not_revoked_means_in_time_or_waived(
     metadata: ImageMetadata, now: datetime, not_after: datetime, policy: Policy
 ) -> None:
     """
-    NOT_REVOKED comes only from a CRL in its time, or past it with STALE among
+    NOT_REVOKED comes only from a current CRL, or from a stale one with STALE among
     the waived, and only for a certificate that such a CRL still lists.
     """
     result = decided(metadata, now=now, policy=policy, not_after=not_after)

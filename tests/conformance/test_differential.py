@@ -395,7 +395,7 @@ def test_verdicts_agree_with_openssl(
             continue
         expected = "not_revoked"
         if not errors and result.cause is UndeterminedCause.STALE and has_a_choice(held):
-            event("OpenSSL chose an older CRL that is in its time")
+            event("OpenSSL chose an older CRL that is current")
             continue
         if errors:
             expected = "revoked" if openssl.REVOKED in errors else "undetermined"

@@ -152,7 +152,7 @@ static bool open_wrapper(bool *out_entered, crlcheck_crl_parser *parser,
 }
 
 // read_one reads one element off `window`. `*out_need` is 0 when it did, else how
-// many octets the window must hold before a new try; `*out_is_entry` tells that
+// many bytes the window must hold before a new try; `*out_is_entry` tells that
 // `out_entry` was filled.
 static bool read_one(crlcheck_crl_parser *parser, size_t *out_need, bool *out_is_entry,
                      crlcheck_entry *out_entry, der_reader *window,
@@ -199,7 +199,7 @@ static bool read_one(crlcheck_crl_parser *parser, size_t *out_need, bool *out_is
            leave_ended(parser, out_error);
 }
 
-// stash appends octets to a carry buffer.
+// stash appends bytes to a carry buffer.
 static bool stash(carry_buffer *carry, const uint8_t *data, size_t len) {
     if (len > carry->capacity - carry->len) {
         size_t capacity = carry->capacity * 2 > carry->len + len ? carry->capacity * 2
@@ -217,7 +217,7 @@ static bool stash(carry_buffer *carry, const uint8_t *data, size_t len) {
 }
 
 // complete_carried finishes the element that the last chunk broke off, taking
-// from `chunk` only as many octets as it lacks, so the carry ends up empty.
+// from `chunk` only as many bytes as it lacks, so the carry ends up empty.
 static bool complete_carried(crlcheck_crl_parser *parser, bool *out_is_entry,
                              crlcheck_entry *out_entry, der_reader *chunk,
                              crlcheck_error *out_error) {

@@ -36,12 +36,12 @@ enum {
     TABLE_NUM_ENTRIES = 8,         // u64
     TABLE_BUCKET_BITS = 16,        // u8
     TABLE_BLOCK_BITS = 17,         // u8
-    TABLE_GAP_BITS = 18,           // u8, then 1 zero octet
+    TABLE_GAP_BITS = 18,           // u8, then 1 zero byte
     TABLE_LEAST_GAP = 20,          // u32
     TABLE_FIRST_KEY = 24,          // u64
     TABLE_SECTIONS = 32,           // 6 x (u64 offset, u64 size)
-    TABLE_CONSTANT_VALUE = 128,    // 64 octets
-    TABLE_CONSTANT_MASK = 192,     // 64 octets
+    TABLE_CONSTANT_VALUE = 128,    // 64 bytes
+    TABLE_CONSTANT_MASK = 192,     // 64 bytes
     TABLE_SIZE = 256
 };
 

@@ -65,7 +65,7 @@ static inline bool find_in_short_bucket(const image_table *table, unsigned num_h
     }
     found &= !empty;
     bool listed = found & high_words_agree(table, num_high, found_bit + num_bits, key);
-    // If only the low words agree, all words of another entry may.
+    // Where only the low words agree, another entry may agree in all words.
     return found == listed ? listed : find_in_bucket(&rank, table, span, key);
 }
 
