@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from crlcheck.catalog.catalog import CATALOG_NAME
+from crlcheck.catalog.compare_and_swap import MARK_NAME
 from crlcheck.checker.checker import RevocationChecker
 from crlcheck.errors import CrlError, StoreUnavailableError
 from crlcheck.publisher.clean_up import clean_up
@@ -54,7 +55,12 @@ def test_a_reader_with_a_catalog_of_the_grace_period_can_load_all_it_names() -> 
     assert reader.status().scopes[0].loaded
 
 
-def test_a_publisher_that_slept_supersedes_when_it_swaps(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("at", "where"), [("write", "images/"), ("read", MARK_NAME)], ids=["image", "mark"]
+)
+def test_a_publisher_that_slept_supersedes_when_it_swaps(
+    monkeypatch: pytest.MonkeyPatch, at: str, where: str
+) -> None:
     """
     The grace period begins with the swap, also where the machine slept before it and
     the monotonic clock with it.
@@ -64,7 +70,7 @@ def test_a_publisher_that_slept_supersedes_when_it_swaps(monkeypatch: pytest.Mon
     true_time = time.clock_gettime
 
     def sleep(operation: str, name: str) -> None:
-        if operation == "write" and name.startswith("images/"):
+        if operation == at and name.startswith(where):
             monkeypatch.setattr(time, "clock_gettime", lambda clock: true_time(clock) + 7200)
 
     store.before = sleep

@@ -4,12 +4,13 @@ What an operator does to the trusted issuers of a store.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from crlcheck import RevocationChecker, RevocationStatus, UndeterminedCause
-from crlcheck.catalog.catalog import IssuerRecord
+from crlcheck.catalog.catalog import CATALOG_NAME, IssuerRecord
 from crlcheck.errors import CrlRollbackError, CrlSignatureError
 from crlcheck.publisher.issuers import (
     describe_issuers,
@@ -86,6 +87,7 @@ def test_a_removed_issuer_stays_out_whatever_bundle_is_given(store: MemoryStore)
         with pytest.raises(CrlSignatureError, match="an operator removed the issuer") as caught:
             publish(store, make_crl(CA, number), BOTH)
         assert caught.value.reason == "removed_issuer"
+        assert f"({fingerprint(CA.der)[:16]}… on 2026-03-01T00:00:00Z)" in str(caught.value)
     assert catalog_of(store) == before
     assert before.issuer_certificates() == (OTHER_CA.der,)
 
@@ -126,6 +128,15 @@ def test_scopes_stay_while_another_certificate_carries_the_key(store: MemoryStor
     assert publish(store, make_crl(CA, 3), [CA.der, renewed.der]).published
     remove_issuer(store, fingerprint(renewed.der), now=NOW)
     assert verdict(store) is UndeterminedCause.UNKNOWN_ISSUER
+
+
+def test_a_key_is_trusted_while_the_catalog_has_a_certificate_of_it(store: MemoryStore) -> None:
+    """Whoever gives only the removed one to verify its CRL need not have the other."""
+    renewed = type(CA).create("Example CA", private_key=CA.private_key, now=NOW)
+    publish(store, make_crl(CA, 2), [CA.der, renewed.der])
+    remove_issuer(store, fingerprint(CA.der), now=NOW)
+    assert publish(store, make_crl(CA, 3), CA.der).published
+    assert catalog_of(store).issuer_certificates() == tuple(sorted((renewed.der, OTHER_CA.der)))
 
 
 def test_a_namesake_that_was_added_by_mistake_is_taken_out() -> None:
@@ -235,6 +246,31 @@ def test_settings_are_kept_by_later_publications(store: MemoryStore) -> None:
     assert (record.added_at, record.added_by) == (NOW, "bundle.pem")
     set_issuer(store, name, is_anchor=False)
     assert not catalog_of(store).issuer(name).is_anchor
+
+
+def without_records(store: MemoryStore) -> None:
+    """Leave of the issuers their certificates only, as a version before did."""
+    body = json.loads(store.read(CATALOG_NAME).body)
+    del body["issuer_records"]
+    store.write(CATALOG_NAME, json.dumps(body).encode())
+
+
+def test_what_an_older_version_did_not_note_is_found_out(store: MemoryStore) -> None:
+    """
+    Whether an issuer is self-signed, for each that is trusted; where it came from, only
+    for those that are given, since nobody knows it of the others.
+    """
+    without_records(store)
+    assert {one.self_signed for one in catalog_of(store).issuers} == {None}
+    publish(store, make_crl(OTHER_CA, 2), OTHER_CA.der, issuers_from="other.pem")
+    found = {one.certificate: one for one in catalog_of(store).issuers}
+    assert {der: one.self_signed for der, one in found.items()} == {
+        CA.der: True,
+        OTHER_CA.der: True,
+    }
+    assert found[OTHER_CA.der].added_by == "other.pem"
+    assert not found[CA.der].added_by
+    assert withdraw_issuers(store, [OTHER_CA.der], added_by="other.pem", now=NOW) == ()
 
 
 # ---- what follows a place -----------------------------------------------------------------

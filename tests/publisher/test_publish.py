@@ -139,6 +139,7 @@ def test_a_crl_becomes_the_image_of_its_scope(tmp_path: Path) -> None:
     assert re.fullmatch(r"images/[0-9a-f]{64}-[0-9a-f]{32}\.crlx", report.image_name)
     assert (report.published, report.generation) == (True, 1)
     assert (report.compiled.crl_number, report.compiled.num_entries) == (7, 1)
+    assert report.issuer_name == "CN=Example CA"
     catalog = catalog_of(store)
     record = catalog.scopes[report.scope]
     assert (record.base.name, record.source) == (report.image_name, "crl/ca.crl")

@@ -51,9 +51,13 @@ class LostAnswerStore(MemoryStore):
     the write was done: what a repeated request sees whose first answer was lost.
     """
 
-    def __init__(self, then: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, then: Callable[[], object] | None = None) -> None:
         super().__init__()
-        self._then: Callable[[], object] | None = then
+        self._then = then
+
+    def lose_next(self, then: Callable[[], object] = lambda: None) -> None:
+        """Lose the answer to the next write of the catalog, and do something before."""
+        self._then = then
 
     def write(self, name: str, body: bytes | Path, **conditions: Any) -> str:
         etag = super().write(name, body, **conditions)
@@ -163,7 +167,7 @@ def test_a_swap_whose_answer_was_lost_is_recognised() -> None:
     """
     A catalog that names our own image is ours, whatever the answer said.
     """
-    store = LostAnswerStore()
+    store = LostAnswerStore(then=lambda: None)
     report = publish(store, make_crl(CA))
     assert (report.published, report.generation) == (True, 1)
     assert images_of(store) == [report.image_name]
@@ -178,6 +182,51 @@ def test_an_image_that_a_catalog_may_have_named_is_not_removed() -> None:
     with pytest.raises(CrlRollbackError):
         publish(store, make_crl(CA, 1))
     assert len(images_of(store)) == 2
+
+
+def test_an_image_of_a_generation_that_is_gone_is_not_removed() -> None:
+    """
+    The same where the catalog was put back meanwhile, which then does not know of the
+    image: whoever has read the generation that named it still needs it.
+    """
+    store = LostAnswerStore()
+    publish(store, make_crl(OTHER_CA), OTHER_CA.pem)
+    before = store.read(CATALOG_NAME).body
+    written: list[str] = []
+
+    def put_back() -> None:
+        written.extend(image.name for image in catalog_of(store).images())
+        publish(store, make_crl(OTHER_CA, 2), OTHER_CA.pem)
+        store.write(CATALOG_NAME, before)
+        publish(store, make_crl(CA, 2))
+
+    store.lose_next(put_back)
+    with pytest.raises(CrlRollbackError):
+        publish(store, make_crl(CA, 1))
+    assert not set(written) <= {image.name for image in catalog_of(store).images()}
+    assert not set(written) & set(catalog_of(store).superseded)
+    assert set(written) <= set(images_of(store))
+
+
+def test_each_try_but_the_first_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that publishers who meet spread out; the wait grows with how often one lost."""
+    waits: list[int] = []
+    monkeypatch.setattr(publication, "back_off", waits.append)
+    store = MemoryStore()
+    store.before = Interference(lambda: publish(store, make_crl(OTHER_CA), OTHER_CA.pem))
+    assert publish(store, make_crl(CA, 1)).num_lost_swaps == 1
+    assert waits == [1]
+    num_swaps = 0
+
+    def before(operation: str, name: str) -> None:
+        nonlocal num_swaps
+        if operation == "write" and name == CATALOG_NAME and num_swaps < 3:
+            num_swaps += 1
+            raise PreconditionFailedError("another one came first", name=name)
+
+    store.before = before
+    assert publish(store, make_crl(CA, 2)).num_lost_swaps == 3
+    assert waits == [1, 1, 2, 3]
 
 
 def test_publishers_at_once_all_get_through(tmp_path: Path) -> None:

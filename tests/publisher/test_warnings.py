@@ -13,7 +13,7 @@ import pytest
 from crlcheck.demo.pki import CertificateAuthority, encode_entry, sign_crl
 from crlcheck.errors import CrlExpiredError, CrlShrinkError
 from crlcheck.publisher.operator import reset_scope
-from crlcheck.times import time_text
+from crlcheck.times import Moment, time_text
 from crlcheck.types import PublishReport, PublishWarning
 from crlcheck.types import PublishWarningKind as Kind
 from support.memory_store import MemoryStore
@@ -73,6 +73,22 @@ def test_an_expired_crl_does_not_replace_a_current_one_for_nothing() -> None:
     assert caught.value.now >= NOW
     assert catalog_of(store).scopes[first.scope].base.name == first.image_name
     assert len(list(store.names("images/"))) == 1
+
+
+def test_a_crl_is_not_expired_within_the_second_of_its_next_update(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The time in a CRL has no fractions, so that second belongs to it whole."""
+    monkeypatch.setattr(Moment, "age_by_machine", lambda _: 0.0)
+    end = NOW + DAY
+    store = MemoryStore()
+    publish(store, make_crl(CA, 1, [5]))
+    late = timedelta(microseconds=999_999)
+    assert publish(store, make_crl(CA, 2, [5], next_update=end), now=end + late).published
+    other = MemoryStore()
+    publish(other, make_crl(CA, 1, [5]))
+    with pytest.raises(CrlExpiredError):
+        publish(other, make_crl(CA, 2, [5], next_update=end), now=end + timedelta(seconds=1))
 
 
 @pytest.mark.parametrize("limit", [0, 1, 100])
