@@ -316,10 +316,13 @@ class Publication:
     in it.
     """
 
+    # ``run`` sets these.
+    before: ScopeRecord | None
+    after: ScopeRecord
+    catalog: Catalog
+    _num_lost: int
+
     def __init__(self, store: ObjectStore, compiled: CompiledImage, rules: PublishRules) -> None:
-        self.before: ScopeRecord | None = None
-        self.after: ScopeRecord | None = None
-        self.catalog: Catalog | None = None
         self.added_issuers: set[bytes] = set()
         self.seconds: dict[str, float] = {}
         self.store = self._store = store
@@ -331,7 +334,6 @@ class Publication:
         self._attempted_generation: int | None = None
         self._image_may_be_named = False
         self._deleted: set[str] = set()
-        self._num_lost = 0
         self._is_probed = False
         self._known_self_signed: dict[bytes, bool | None] = {}
 
@@ -403,7 +405,8 @@ class Publication:
         except CrlError:
             self._discard_image()
             raise
-        if current is not None and not is_newer:
+        if not is_newer:
+            assert current is not None, "the first CRL of a scope is always newer"
             self._discard_image()
             return current
         if current is not None and self._is_delta:
@@ -499,7 +502,7 @@ class Publication:
             if not record.added_by and der in given:
                 records.append(replace(record, added_by=self._rules.issuers_from))
             if record.self_signed is None:
-                certificate = given.get(der) or published_certificate(der)
+                certificate = published_certificate(der)
                 if certificate is not None:
                     records.append(replace(record, self_signed=self._self_signed(certificate)))
         return records

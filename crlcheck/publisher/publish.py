@@ -229,8 +229,6 @@ def _with_changes(
 ) -> PublishReport:
     """Add the counts of changed revocations and the warnings to a report (step 4)."""
     before, after, catalog = publication.before, publication.after, publication.catalog
-    assert after is not None, "it has run"
-    assert catalog is not None, "it has run"
     now = rules.clock()
     found: Difference | None = None
     if report.published and before is None:
