@@ -129,7 +129,7 @@ class TrustedIssuers:
         if client is None:
             client = self._clients[region] = self._new_client(region)
         answer = client.get_certificate_authority_certificate(CertificateAuthorityArn=arn)
-        # Only its own: who is above it was not configured as trusted.
+        # Only its own certificate: the CAs above it were not configured as trusted.
         certificates = self._load(arn, answer["Certificate"].encode())
         self._authorities[arn] = self._clock(), certificates
         return certificates

@@ -43,7 +43,7 @@ class Snapshot:
     denied: Mapping[tuple[bytes, int], Denial] = field(default_factory=dict)
 
     def denial_of(self, certificate: CertificateFacts, now: datetime) -> Denial | None:
-        """Return the denial of *certificate* that holds now, however its issuer is spelled."""
+        """Return the denial of *certificate* that applies now, however its issuer is spelled."""
         if not self.denied:
             return None
         denial = self.denied.get((name_key(certificate.issuer), certificate.serial_number))
