@@ -34,13 +34,18 @@ class MalformedCrlError(CrlError):
     The bytes are not a DER CertificateList as RFC 5280 defines it.
 
     ``rule`` names the broken rule (such as ``"non_minimal_integer"``). ``offset`` is the
-    place in the DER source, in bytes.
+    place in the DER source, in bytes. ``found`` names what the bytes are instead (such as
+    ``"gzip"`` or ``"certificate"``), None where that is not known.
     """
 
-    def __init__(self, message: str, *, rule: str, offset: int) -> None:
+    found: str | None = None
+
+    def __init__(self, message: str, *, rule: str, offset: int, found: str | None = None) -> None:
         super().__init__(message)
         self.rule = rule
         self.offset = offset
+        if found is not None:
+            self.found = found
 
 
 class UnsupportedCrlError(CrlError):
@@ -148,12 +153,25 @@ class FetchError(CrlCheckError):
 
 
 class CertificateError(CrlCheckError):
-    """The bytes given as a certificate are not one; ``rule`` and ``offset`` as for CRLs."""
+    """
+    What was given as a certificate is none; the attributes are as for MalformedCrlError.
+    """
 
-    def __init__(self, message: str, *, rule: str = "not_a_certificate", offset: int = 0) -> None:
+    found: str | None = None
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        rule: str = "not_a_certificate",
+        offset: int = 0,
+        found: str | None = None,
+    ) -> None:
         super().__init__(message)
         self.rule = rule
         self.offset = offset
+        if found is not None:
+            self.found = found
 
 
 class IndexFileError(CrlCheckError):
@@ -161,7 +179,18 @@ class IndexFileError(CrlCheckError):
 
 
 class CorruptIndexError(IndexFileError):
-    """The image contradicts itself, its digests or its catalog entry."""
+    """
+    The image contradicts itself, its digests or its catalog entry, or is none.
+
+    ``found`` names what was given instead (such as ``"crl"``), None where that is not known.
+    """
+
+    found: str | None = None
+
+    def __init__(self, message: str, *, found: str | None = None) -> None:
+        super().__init__(message)
+        if found is not None:
+            self.found = found
 
 
 class UnsupportedIndexVersionError(IndexFileError):
@@ -169,7 +198,8 @@ class UnsupportedIndexVersionError(IndexFileError):
 
     def __init__(self, message: str, *, found: int, supported: int) -> None:
         super().__init__(message)
-        self.found = found
+        if found is not None:
+            self.found = found
         self.supported = supported
 
 
@@ -194,7 +224,8 @@ class UnsafeStoreError(StoreError):
 
     def __init__(self, message: str, *, found: str) -> None:
         super().__init__(message)
-        self.found = found
+        if found is not None:
+            self.found = found
 
 
 class CatalogRollbackError(StoreError):

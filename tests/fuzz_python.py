@@ -21,11 +21,13 @@ with atheris.instrument_imports(include=["crlcheck"]):
     import crlcheck
     from crlcheck.catalog.catalog import Catalog
     from crlcheck.checker.scope import ScopeTable
-    from crlcheck.demo.encoding import der
+    from crlcheck.demo.encoding import der, der_integer, der_oid
     from crlcheck.demo.pki import pem_block
     from crlcheck.encoding import names as name_module
     from crlcheck.encoding import pem as pem_module
     from crlcheck.encoding import strict_json
+    from crlcheck.encoding.kinds import recognise
+    from crlcheck.encoding.signed_data import read_bundle
     from crlcheck.x509.certificates import load_certificate, load_certificates
     from crlcheck.x509.distribution_points import read_issuing_distribution_point
 
@@ -94,10 +96,23 @@ def _in_chunks(data: bytes, label: str, size: int) -> list[bytes] | None:
                 if number > len(blocks):
                     blocks.append(bytearray())
                 blocks[number - 1] += octets
-        splitter.finish()
-    except ValueError as error:
-        return [] if "found" in str(error) and not blocks and "no line" in str(error) else None
+        blocks += [bytearray(octets) for _, octets in splitter.finish()]
+    except pem_module.NoBlockError:
+        return []
+    except ValueError:
+        return None
     return list(map(bytes, blocks))
+
+
+def kind(data: bytes) -> None:
+    """The kind of a file: a name, or none; of a bundle also what is in it."""
+    found = recognise(data)
+    assert found is None or (found.name and found.text.isprintable())
+    with contextlib.suppress(ValueError):
+        bundle = read_bundle(data)
+        assert all(member in data for member in (*bundle.certificates, *bundle.crls))
+        assert found is not None
+        assert found.name == "pkcs7"
 
 
 def name(data: bytes) -> None:
@@ -119,8 +134,16 @@ def json(data: bytes) -> None:
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     one.__name__: one
-    for one in (compile_unverified_crl, certificate, open_index, catalog, pem, name, json)
+    for one in (compile_unverified_crl, certificate, open_index, catalog, pem, kind, name, json)
 }
+
+
+def _bundle(certificate: bytes, crl: bytes) -> bytes:
+    """A PKCS #7 bundle of the two."""
+    members = der(0xA0, certificate), der(0xA1, crl)
+    contents = der(0x30, der_oid("1.2.840.113549.1.7.1"))
+    signed_data = der(0x30, der_integer(1), der(0x31), contents, *members, der(0x31))
+    return der(0x30, der_oid("1.2.840.113549.1.7.2"), der(0xA0, signed_data))
 
 
 def write_seeds(directory: Path) -> None:
@@ -139,6 +162,7 @@ def write_seeds(directory: Path) -> None:
         "open_index": [image],
         "catalog": [published],
         "pem": [*texts, b"".join(texts)],
+        "kind": [*texts, crl, issued, image, published, _bundle(issued, crl)],
         "name": [ISSUER, der(0x30, der(0xA0, der(0xA0, der(0x86, b"http://ca/"))))],
         "json": [published, b'{"a":[1,-2.5e3,"\\ud800",null,true]}'],
     }

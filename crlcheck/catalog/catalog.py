@@ -138,11 +138,11 @@ class Catalog:
         try:
             value = parse_json(body)
         except ValueError as error:
-            raise StoreError(f"{CATALOG_NAME} is not JSON: {error}") from error
+            raise StoreError(f"{CATALOG_NAME} is not JSON: {_reason(body, error)}") from error
         try:
             return _read_catalog(value)
         except (ValueError, CorruptIndexError) as error:
-            raise StoreError(f"{CATALOG_NAME} cannot be read: {error}") from error
+            raise StoreError(f"{CATALOG_NAME} cannot be read: {_reason(body, error)}") from error
 
     def to_bytes(self) -> bytes:
         """
@@ -463,6 +463,15 @@ def _whole_seconds(moment: datetime) -> datetime:
 
 
 # ---- reading -------------------------------------------------------------------
+
+
+def _reason(body: bytes, error: Exception) -> str:
+    """Return why *body* is no catalog: what it is instead, or the error."""
+    # Only here, because a catalog that is one does without it.
+    from crlcheck.encoding.kinds import found_text, mistaken
+
+    kind = mistaken(body, "catalog", "json", "text")
+    return str(error) if kind is None else found_text(kind, "a catalog")
 
 
 def _read_catalog(value: object) -> Catalog:

@@ -270,7 +270,7 @@ class RevocationChecker:
             CertificateError: one of them is not a certificate.
             IndexClosedError: the checker is closed.
         """
-        path = load_certificates(certificates)
+        path = load_certificates(certificates, in_order=True)
         if not path:
             raise ValueError("a path of no certificates cannot be checked")
         for position, (issued, issuer) in enumerate(itertools.pairwise(path)):

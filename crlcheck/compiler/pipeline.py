@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, TypedDict
 
 from crlcheck._binding import PAGE_SIZE, CrlFields, CrlParser, ParsedCrl, SortedEntries
 from crlcheck.compiler.bitmap import serialize_bitmap
-from crlcheck.compiler.source import CrlSource, SourceReader
+from crlcheck.compiler.source import CrlSource, SourceReader, refuse_mistaken
 from crlcheck.compiler.worker import Call, Worker
+from crlcheck.encoding.kinds import LOOKED_AT
 from crlcheck.encoding.names import name_hash
-from crlcheck.errors import MalformedCrlError, UnsupportedCrlError
+from crlcheck.errors import CrlError, MalformedCrlError, UnsupportedCrlError
 from crlcheck.image.metadata import metadata_to_bytes
 from crlcheck.types import CertificateFacts, CompileReport, CrlWarning, ImageMetadata
 from crlcheck.x509.signature_schemes import signature_scheme
@@ -209,18 +210,51 @@ class _Reading:
                 self._parser.feed(chunk)
             else:
                 # The CRL itself names the hash, mostly in this chunk.
-                self._parser.feed(chunk)
                 early.append((offset, bytes(chunk)))
+                try:
+                    self._parser.feed(chunk)
+                except (MalformedCrlError, UnsupportedCrlError) as error:
+                    self._name_source(error, early, following, chunks)
+                    raise
                 if self._parser.have_header:
                     self._hash = self._make_hash(self._parser.fields)
                     for chunk_offset, piece in early:
                         self._hash_tbs(chunk_offset, piece)
                     early.clear()
             offset += len(chunk)
-        crl = self._parser.finish()
+        try:
+            crl = self._parser.finish()
+        except MalformedCrlError as error:
+            self._name_source(error, early, following, chunks)
+            raise
         for call in self._hashing:
             call.result()
         return crl
+
+    def _name_source(
+        self,
+        error: MalformedCrlError | UnsupportedCrlError,
+        early: list[tuple[int, bytes]],
+        following: Call[Chunk | None],
+        chunks: Iterator[Chunk],
+    ) -> None:
+        """
+        Say what the source is where the parser has refused it before its entries.
+
+        Raises:
+            MalformedCrlError: it is something else than a CRL that has a name.
+        """
+        if self._parser.have_header:
+            return
+        head = b"".join(piece for _, piece in early)
+        with contextlib.suppress(CrlError, OSError):  # of what comes behind
+            while len(head) < LOOKED_AT and (chunk := following.result_here()) is not None:
+                head += bytes(chunk)
+                following = self._worker.submit(next, chunks, None)
+        if isinstance(error, MalformedCrlError):
+            refuse_mistaken(head, error, rule=error.rule, offset=error.offset)
+        else:
+            refuse_mistaken(head, error, rule=error.feature, offset=0)
 
     def verified(self, crl: ParsedCrl) -> VerifiedCrl:
         """Verify the signature of a parsed CRL, and check it against the options."""

@@ -1,16 +1,20 @@
 """
-Read a CRL in chunks, from a path, a buffer or a binary file, in DER or PEM.
+Read a CRL in chunks, from a path, a buffer or a binary file: in DER, in PEM, or in a
+PKCS #7 bundle.
 """
 
 from __future__ import annotations
 
+import io
 import os
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from crlcheck.encoding.pem import CRL, PemDecoder, PemSplitter, looks_like_pem
+from crlcheck.encoding.kinds import LOOKED_AT, found_text, mistaken
+from crlcheck.encoding.pem import CRL, NoBlockError, PemDecoder, PemSplitter, looks_like_pem
+from crlcheck.encoding.signed_data import MAX_BUNDLE_SIZE, is_signed_data, read_bundle
 from crlcheck.errors import CrlError, MalformedCrlError, UnsupportedCrlError
 
 # Large enough that to hand a chunk to another thread costs little beside hashing it, and
@@ -56,7 +60,7 @@ class SourceReader:
         Yield the DER in chunks. A chunk is overwritten ``num_buffers`` chunks later.
 
         Raises:
-            MalformedCrlError: PEM that is broken or has several CRLs.
+            MalformedCrlError: PEM or PKCS #7 that is broken or does not have one CRL.
             UnsupportedCrlError: the source is larger than allowed.
             OSError: from reading.
         """
@@ -66,8 +70,12 @@ class SourceReader:
             first = bytes(first) + chunk if first else chunk
             if len(first) >= _PREFIX_SIZE:  # a pipe may deliver less at first
                 break
-        if looks_like_pem(bytes(first[:_PREFIX_SIZE])):
+        prefix = bytes(first[:_PREFIX_SIZE])
+        if looks_like_pem(prefix):
             yield from self._decoded(first, raw)
+            return
+        if is_signed_data(prefix):
+            yield self._only_of_bundle(first, raw)
             return
         yield first
         yield from raw
@@ -111,14 +119,15 @@ class SourceReader:
     def _decoded(
         self, first: bytes | memoryview, rest: Iterator[bytes | memoryview]
     ) -> Iterator[bytes]:
+        head = bytes(first[:LOOKED_AT])
         decoder = PemDecoder(CRL)
         try:
             yield decoder.feed(bytes(first))
             for chunk in rest:
                 yield decoder.feed(bytes(chunk))
-            decoder.finish()
+            yield decoder.finish()
         except ValueError as error:
-            raise MalformedCrlError(f"CRL refused: {error}", rule="bad_pem", offset=0) from error
+            raise _bad_pem(error, b"" if decoder.num_blocks else head) from error
         if decoder.num_blocks > 1:
             raise MalformedCrlError(
                 f"the PEM file holds {decoder.num_blocks} CRLs, expected one: split it first",
@@ -126,12 +135,95 @@ class SourceReader:
                 offset=0,
             )
 
+    def _only_of_bundle(
+        self, first: bytes | memoryview, rest: Iterator[bytes | memoryview]
+    ) -> bytes:
+        collected = bytearray(first)
+        for chunk in rest:
+            collected += chunk
+            if len(collected) > MAX_BUNDLE_SIZE:
+                break  # which the reader of the bundle refuses
+        crls = _crls_of_bundle(bytes(collected))
+        if len(crls) > 1:
+            raise MalformedCrlError(
+                f"the PKCS #7 bundle holds {len(crls)} CRLs, expected one: split it first",
+                rule="several_crls",
+                offset=0,
+            )
+        return crls[0]
+
+
+def refuse_mistaken(
+    head: bytes, error: Exception, *, rule: str, offset: int, has_ended: bool = False
+) -> None:
+    """
+    Say what a refused source is, of which *head* is the beginning.
+
+    Of *has_ended* no CRL can follow any more.
+
+    Raises:
+        MalformedCrlError: it is something else than a CRL, and has a name.
+    """
+    kind = mistaken(head, "crl")
+    if kind is None or (kind.may_continue and not has_ended):
+        return
+    remedy = _REMEDIES.get(kind.name)
+    raise MalformedCrlError(
+        f"CRL refused: {found_text(kind, 'a CRL', remedy)}",
+        rule=rule,
+        offset=offset,
+        found=kind.name,
+    ) from error
+
+
+_REMEDIES = {
+    "certificate": "certificates of issuers are given with --issuer",
+    "image": "it is compiled already; `crlcheck check` takes it as it is",
+}
+
+
+def _bad_pem(error: ValueError, head: bytes) -> MalformedCrlError:
+    """Return the error for text that is no PEM with a CRL; *head* is empty if there was one."""
+    try:
+        if head:
+            has_ended = isinstance(error, NoBlockError)
+            refuse_mistaken(head, error, rule="bad_pem", offset=0, has_ended=has_ended)
+    except MalformedCrlError as named:
+        return named
+    return MalformedCrlError(f"CRL refused: {error}", rule="bad_pem", offset=0)
+
+
+def _crls_of_bundle(der: bytes) -> tuple[bytes, ...]:
+    """
+    Return the CRLs of a PKCS #7 bundle, of which there is at least one.
+
+    Raises:
+        MalformedCrlError: it has none, or is no such bundle.
+        UnsupportedCrlError: it is too large.
+    """
+    if len(der) > MAX_BUNDLE_SIZE:
+        raise UnsupportedCrlError(
+            f"PKCS #7 is larger than the {MAX_BUNDLE_SIZE} bytes allowed: "
+            "`openssl pkcs7 -print_certs` writes what is in it as PEM",
+            feature="source_too_large",
+        )
+    try:
+        bundle = read_bundle(der)
+    except ValueError as error:
+        raise MalformedCrlError(
+            f"CRL refused: found {error}", rule="bad_pkcs7", offset=0, found="pkcs7"
+        ) from error
+    if not bundle.crls:
+        refuse_mistaken(der, ValueError("no CRL"), rule="bad_pkcs7", offset=0)
+    return bundle.crls
+
 
 def split_crls(
     source: BinaryReader, *, max_size: int = 0, max_crls: int = DEFAULT_MAX_CRLS
 ) -> Iterator[BinaryReader]:
     """
-    Yield each CRL of a binary file as a file of its own: one, or for PEM as many as it has.
+    Yield each CRL of a binary file as a file of its own: one, or for PEM and PKCS #7 as many
+    as it has.
 
     They are read one after the other while *source* arrives. Each can be read only until
     the next is asked for. *max_size* is how many bytes *source* may have, and *max_crls*
@@ -143,6 +235,9 @@ def split_crls(
     first = b""
     while len(first) < _PREFIX_SIZE and (chunk := source.read(CHUNK_SIZE)):
         first += chunk
+    if is_signed_data(first[:_PREFIX_SIZE]):
+        yield from _split_bundle(_Resumed(first, source), max_size, max_crls)
+        return
     if not looks_like_pem(first[:_PREFIX_SIZE]):
         yield _Resumed(first, source)
         return
@@ -150,10 +245,43 @@ def split_crls(
     number = 1
     while blocks.has(number):
         if 0 < max_crls < number:
-            yield _TooMany(max_crls)
+            yield _Refused(_too_many(max_crls))
             return
         yield _PemBlock(blocks, number)
         number += 1
+
+
+def _split_bundle(source: BinaryReader, max_size: int, max_crls: int) -> Iterator[BinaryReader]:
+    """Yield the CRLs of a PKCS #7 bundle, which is read as a whole."""
+    collected = bytearray()
+    limit = min(max_size or MAX_BUNDLE_SIZE, MAX_BUNDLE_SIZE)
+    try:
+        while len(collected) <= limit and (chunk := source.read(CHUNK_SIZE)):
+            collected += chunk
+        if max_size and len(collected) > max_size:
+            raise _too_large(max_size)
+        crls = _crls_of_bundle(bytes(collected))
+    except CrlError as error:
+        yield _Refused(error)
+        return
+    for number, crl in enumerate(crls, 1):
+        if 0 < max_crls < number:
+            yield _Refused(_too_many(max_crls))
+            return
+        yield io.BytesIO(crl)
+
+
+def _too_large(allowed: int) -> UnsupportedCrlError:
+    return UnsupportedCrlError(
+        f"the file is larger than the {allowed} bytes allowed", feature="source_too_large"
+    )
+
+
+def _too_many(allowed: int) -> UnsupportedCrlError:
+    return UnsupportedCrlError(
+        f"the file has more CRLs than the {allowed} allowed: split it, or allow more (max_crls)",
+        feature="too_many_crls",
+    )
 
 
 class _Resumed:
@@ -170,18 +298,14 @@ class _Resumed:
         return self._rest.read(size)
 
 
-class _TooMany:
-    """Stands for the first CRL above the limit: reading it raises the error."""
+class _Refused:
+    """Stands for a CRL that cannot be read, or for the first above the limit."""
 
-    def __init__(self, allowed: int) -> None:
-        self._allowed = allowed
+    def __init__(self, error: CrlError) -> None:
+        self._error = error
 
     def read(self, _size: int, /) -> bytes:
-        raise UnsupportedCrlError(
-            f"the file has more CRLs than the {self._allowed} allowed: split it, or allow more "
-            "(max_crls)",
-            feature="too_many_crls",
-        )
+        raise self._error
 
 
 class _PemBlock:
@@ -199,6 +323,7 @@ class _PemBlocks:
     """The CRLs of a PEM file while it arrives, in order."""
 
     def __init__(self, first: bytes, source: BinaryReader, max_size: int) -> None:
+        self._head = first[:LOOKED_AT]
         self._source = _Resumed(first, source)
         self._splitter = PemSplitter(CRL)
         self._max_size = max_size
@@ -240,18 +365,15 @@ class _PemBlocks:
         self._size += len(chunk or b"")
         try:
             if self._max_size and self._size > self._max_size:
-                raise UnsupportedCrlError(
-                    f"the file is larger than the {self._max_size} bytes allowed",
-                    feature="source_too_large",
-                )
+                raise _too_large(self._max_size)
             if chunk:
                 self._pieces.extend(piece for piece in self._splitter.feed(chunk) if piece[1])
             else:
                 self._ended = True
-                self._splitter.finish()
+                self._pieces.extend(self._splitter.finish())
         except CrlError as error:
             self._error, self._ended = error, True
         except ValueError as error:
-            message = f"CRL refused: {error}"
-            self._error = MalformedCrlError(message, rule="bad_pem", offset=0)
+            head = b"" if self._splitter.num_blocks else self._head
+            self._error = _bad_pem(error, head)
             self._ended = True

@@ -1,8 +1,9 @@
-"""Find elements in DER that a parser has checked before, and show object identifiers."""
+"""Find elements in DER, and show object identifiers."""
 
 from __future__ import annotations
 
 _MAX_DOTTED = 32
+_MAX_LENGTH_OCTETS = 8
 
 
 def contents_at(octets: bytes, offset: int) -> tuple[int, int]:
@@ -36,3 +37,25 @@ def oid_text(contents: bytes) -> str:
             arc = 0
     first = min(arcs[0] // 40, 2)
     return ".".join(map(str, (first, arcs[0] - 40 * first, *arcs[1:])))
+
+
+def header_at(octets: bytes, offset: int) -> tuple[int, int, int | None] | None:
+    """
+    Return the tag of the element at *offset*, and where its contents start and end.
+
+    The end is None for a BER element of indefinite length (X.690 8.1.3.6), and may lie
+    behind the last octet. The whole is None where the octets end inside the header, and for
+    a tag or a length that no certificate, CRL or key has.
+    """
+    if offset + 2 > len(octets) or octets[offset] & 0x1F == 0x1F:
+        return None
+    tag, length, start = octets[offset], octets[offset + 1], offset + 2
+    if length == 0x80:
+        return tag, start, None
+    if length > 0x80:
+        num_octets = length & 0x7F
+        if num_octets > _MAX_LENGTH_OCTETS or start + num_octets > len(octets):
+            return None
+        start += num_octets
+        length = int.from_bytes(octets[start - num_octets : start], "big")
+    return tag, start, start + length

@@ -10,6 +10,8 @@ Text before, between and after the blocks is allowed, as OpenSSL writes it with
 - A line that holds a boundary and anything else, or one that is written wrong,
   is an error. So is an END without its BEGIN, or another BEGIN before the END.
 - A block of what is asked for is read: base64 and white space, nothing else.
+- A block of PKCS #7 is read as a bundle: what is asked for in it counts as if each had a
+  block of its own there, and the rest of it is passed over.
 - A block that cannot hold what is asked for (private keys, parameters, a CRL
   among certificates) is passed over by its label. Every other label is an error.
 - Text that begins as every certificate and CRL does in base64 is an error: it is a
@@ -24,6 +26,8 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Iterator
+
+from crlcheck.encoding.signed_data import MAX_BUNDLE_SIZE, read_bundle
 
 CERTIFICATE = "CERTIFICATE"
 CRL = "X509 CRL"
@@ -53,8 +57,13 @@ _KEYS_AND_PARAMETERS = _labels(
     "X9.42 DH PARAMETERS",
 )
 _OLD_CERTIFICATE = "X509 CERTIFICATE"
+# RFC 7468 sections 8 and 9, and what OpenSSL reads beside it.
+_BUNDLES = _labels("PKCS7", "CMS", "PKCS #7 SIGNED DATA")
 # RFC 7468 5.1 allows the old label of certificates; section 6 no other for CRLs.
-_READ = {CERTIFICATE: _labels(CERTIFICATE, _OLD_CERTIFICATE), CRL: _labels(CRL)}
+_READ = {
+    CERTIFICATE: _labels(CERTIFICATE, _OLD_CERTIFICATE) | _BUNDLES,
+    CRL: _labels(CRL) | _BUNDLES,
+}
 _PASSED_OVER = {
     CERTIFICATE: _KEYS_AND_PARAMETERS | _labels(CRL),
     CRL: _KEYS_AND_PARAMETERS | _labels(CERTIFICATE, _OLD_CERTIFICATE, "TRUSTED CERTIFICATE"),
@@ -62,7 +71,9 @@ _PASSED_OVER = {
 
 _REMEDIES = {
     b"TRUSTED CERTIFICATE": ": `openssl x509` writes it so",
-    b"PKCS7": ": `openssl pkcs7 -print_certs` writes its certificates so",
+    b"CERTIFICATE REQUEST": ": a CA answers the request with it",
+    b"NEW CERTIFICATE REQUEST": ": a CA answers the request with it",
+    b"PKCS12": ": `openssl pkcs12 -nokeys` writes its certificates so",
 }
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -93,6 +104,10 @@ _NO_BASE64 = re.compile(rb"[^A-Za-z0-9+/= \t\r\n]")
 _SHOWN = 40  # characters of a line, which may be part of a certificate
 
 
+class NoBlockError(ValueError):
+    """The text has no block of what is asked for."""
+
+
 def looks_like_pem(prefix: bytes) -> bool:
     """
     Tell text from DER by the first bytes of a source.
@@ -110,11 +125,20 @@ def pem_blocks(data: bytes, label: str) -> list[bytes]:
     Raises:
         ValueError: the text breaks a rule of this module; the message has the line number.
     """
+    return pem_contents(data, label)[0]
+
+
+def pem_contents(data: bytes, label: str) -> tuple[list[bytes], int]:
+    """
+    Return the blocks as ``pem_blocks`` does, and how many are in the largest PKCS #7 bundle.
+
+    That is 0 where there is no bundle. What is in one has no order.
+    """
     scanner = _Scanner(label)
     # A block comes in one piece where the text does.
     blocks = [octets for _, octets in scanner.scan(data)]
-    scanner.end()
-    return blocks
+    blocks += [octets for _, octets in scanner.end()]
+    return blocks, scanner.largest_bundle
 
 
 class PemDecoder:
@@ -141,14 +165,15 @@ class PemDecoder:
         """
         return b"".join(octets for number, octets in self._splitter.feed(chunk) if number == 1)
 
-    def finish(self) -> None:
+    def finish(self) -> bytes:
         """
-        State that the source ends here.
+        State that the source ends here; return what that adds to the first block.
 
         Raises:
-            ValueError: there was no block, or the last one has no END line.
+            NoBlockError: there was no block.
+            ValueError: the last one has no END line.
         """
-        self._splitter.finish()
+        return b"".join(octets for number, octets in self._splitter.finish() if number == 1)
 
 
 class PemSplitter:
@@ -166,7 +191,8 @@ class PemSplitter:
     @property
     def next_block(self) -> int:
         """The number of the block that is open; between blocks, that of the next one."""
-        return self._scanner.num_blocks + (not self._scanner.is_reading)
+        is_counted = self._scanner.is_reading and self._scanner.bundle is None
+        return self._scanner.num_blocks + (not is_counted)
 
     def feed(self, chunk: bytes) -> Iterator[tuple[int, bytes]]:
         """
@@ -178,11 +204,16 @@ class PemSplitter:
         """
         return self._scanner.scan(chunk)
 
-    def finish(self) -> None:
-        """State that the source ends here. Raises: as PemDecoder.finish."""
-        self._scanner.end()
+    def finish(self) -> list[tuple[int, bytes]]:
+        """
+        State that the source ends here; return what ``feed`` would yield yet.
+
+        Raises: as PemDecoder.finish.
+        """
+        last = self._scanner.end()
         if not self.num_blocks:
-            raise ValueError(f"PEM: no line -----BEGIN {self._label}----- found")
+            raise NoBlockError(f"PEM: no line -----BEGIN {self._label}----- found")
+        return last
 
 
 class _Scanner:
@@ -199,6 +230,8 @@ class _Scanner:
         self._passed_over = _PASSED_OVER[label]
         self.num_blocks = 0
         self.is_reading = False
+        self.bundle: bytearray | None = None  # while a block of PKCS #7 is read
+        self.largest_bundle = 0
         self._open_label: bytes | None = None  # of the block that was begun last
         self._line = 1  # number of the first line that was not read
         self._carry = b""  # an unfinished line, or its end if it is long
@@ -216,16 +249,26 @@ class _Scanner:
             hyphen = text.find(b"-", position)
             stop = len(text) if hyphen < 0 else hyphen
             if position < stop:
-                yield self.num_blocks, self._decode(text[position:stop])
+                octets = self._decode(text[position:stop])
+                if self.bundle is None:
+                    yield self.num_blocks, octets
+                else:
+                    self._keep(octets)
             position = self._close(text, stop) if stop < len(text) else stop
+            if self.bundle is not None and self._open_label is None:
+                yield from self._unpack()
 
-    def end(self) -> None:
-        """Take the last line, which may lack its newline, and require that no block is open."""
-        for _ in self.scan(b"\n"):
-            pass
+    def end(self) -> list[tuple[int, bytes]]:
+        """
+        Take the last line, which may lack its newline, and require that no block is open.
+
+        A bundle that ends with it is what is returned.
+        """
+        last = list(self.scan(b"\n"))
         if self._open_label is not None:
             expected = f"expected -----END {self._open_label.decode()}-----"
             raise self._error("the input ends inside a block", expected)
+        return last
 
     # ---- outside the blocks that are read ------------------------------------
 
@@ -300,7 +343,10 @@ class _Scanner:
             self._open_label = label
             self.is_reading = self._at_line_start = self._is_empty = True
             self._padded = False
-            self.num_blocks += 1
+            if label in _BUNDLES:
+                self.bundle = bytearray()
+            else:
+                self.num_blocks += 1
         elif label in self._passed_over:
             self._open_label = label
         else:
@@ -346,6 +392,29 @@ class _Scanner:
         self._at_line_start = body.endswith(b"\n")
         self._line += body.count(b"\n")
         return octets
+
+    # ---- PKCS #7 ---------------------------------------------------------------
+
+    def _keep(self, octets: bytes) -> None:
+        assert self.bundle is not None, "the block is one of PKCS #7"
+        self.bundle += octets
+        if len(self.bundle) > MAX_BUNDLE_SIZE:
+            raise self._error("PKCS #7 is too large", f"expected {MAX_BUNDLE_SIZE} bytes at most")
+
+    def _unpack(self) -> Iterator[tuple[int, bytes]]:
+        """Yield what is asked for from the bundle that has just ended."""
+        assert self.bundle is not None, "the block was one of PKCS #7"
+        try:
+            bundle = read_bundle(bytes(self.bundle))
+        except ValueError as error:
+            expected = "expected a bundle of certificates and CRLs"
+            raise self._error(f"the block before it is {error}", expected) from error
+        self.bundle = None
+        members = bundle.certificates if self._label == CERTIFICATE else bundle.crls
+        self.largest_bundle = max(self.largest_bundle, len(members))
+        for member in members:
+            self.num_blocks += 1
+            yield self.num_blocks, member
 
     # ---- errors --------------------------------------------------------------
 

@@ -35,6 +35,8 @@ from crlcheck.types import ReasonCode, RevokedEntry
 
 # This many serials are compared at once.
 _ROWS = 8192
+# So much of what is no image tells what it is.
+_LOOKED_AT = 1 << 14
 
 ImageSource = str | os.PathLike[str] | bytes | bytearray | memoryview | mmap.mmap
 """A path, which is mapped, or the bytes of an image; those of a memoryview are copied."""
@@ -88,7 +90,11 @@ class RevocationIndex(Lookup):
     """
 
     def __init__(self, buffer: bytes | bytearray | mmap.mmap, *, verify: bool) -> None:
-        image = NativeImage(buffer)
+        try:
+            image = NativeImage(buffer)
+        except CorruptIndexError as error:
+            _refuse_mistaken(bytes(buffer[:_LOOKED_AT]), error)
+            raise
         layout = image.layout
         self._image: NativeImage | None = image
         self._digest = _check_digests(memoryview(buffer), layout, pages=verify)
@@ -289,6 +295,23 @@ class RevocationIndex(Lookup):
             invalidity_date=found.invalidity_date,
             certificate_issuer=issuer,
         )
+
+
+def _refuse_mistaken(head: bytes, error: Exception) -> None:
+    """
+    Say what was given instead of an image, by its beginning.
+
+    Raises:
+        CorruptIndexError: it is something else, and has a name.
+    """
+    # Only here, because images that open do without it.
+    from crlcheck.encoding.kinds import found_text, mistaken
+
+    kind = mistaken(head, "image", "later_image")
+    if kind is not None:
+        remedy = "compile it first, or publish it to a store" if kind.name == "crl" else None
+        message = f"no image: {found_text(kind, 'an image', remedy)}"
+        raise CorruptIndexError(message, found=kind.name) from error
 
 
 def _merged(entry: RevokedEntry, duplicate: RevokedEntry) -> RevokedEntry:

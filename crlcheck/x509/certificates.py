@@ -14,13 +14,16 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from crlcheck._binding import parse_certificate
-from crlcheck.encoding.pem import CERTIFICATE, looks_like_pem, pem_blocks
+from crlcheck.encoding.pem import CERTIFICATE, looks_like_pem, pem_contents
+from crlcheck.encoding.signed_data import is_signed_data, read_bundle
 from crlcheck.errors import CertificateError
 from crlcheck.types import CertificateFacts
 
 _BEGIN = f"-----BEGIN {CERTIFICATE}-----"
 # A certificate's DER in base64: a SEQUENCE of 256 bytes or more.
 _BASE64 = re.compile(r"MII[A-Za-z0-9+/]{250}")
+# What is surely a path: neither base64 nor a token ends so.
+_PATH = re.compile(r"[\w ./-]{1,250}\.(?:pem|crt|cer|cert|der|p7b|p7c|txt)")
 _UNNAMED = "certificate"
 
 
@@ -61,7 +64,8 @@ def load_certificate(source: CertificateSource) -> CertificateFacts:
     boundary or several lines, else a path, as is any ``os.PathLike``; a
     ``cryptography`` certificate is taken as it is, and so is what was loaded
     before, which costs nothing. Of several PEM certificates the first counts: in a
-    chain that is the leaf. In PEM, private keys, parameters and CRLs are passed
+    chain that is the leaf. A PKCS #7 bundle must have one certificate only, because what is
+    in it has no order. In PEM, private keys, parameters and CRLs are passed
     over; any other block that is no CERTIFICATE is an error, and so is a boundary
     that is not a line of its own (RFC 7468).
 
@@ -70,22 +74,32 @@ def load_certificate(source: CertificateSource) -> CertificateFacts:
 
     Raises:
         CertificateError: there is no certificate, or it is not strict DER as
-            RFC 5280 4.1 defines it.
+            RFC 5280 4.1 defines it. So is a str that is neither PEM nor the path of a
+            file; the message does not repeat it.
         OSError: the file cannot be read.
     """
     if isinstance(source, CertificateFacts):
         return _loaded_before(source)
-    name, ders = _read(source)
+    name, ders, largest_bundle = _read(source)
+    if largest_bundle > 1:
+        raise CertificateError(
+            f"{name}: found PKCS #7 with {largest_bundle} certificates, expected one: they have no "
+            "order, so none is the first",
+            rule="several_certificates",
+            found="pkcs7",
+        )
     return _parse(ders[0], name)
 
 
 def load_certificates(
-    source: CertificateSource | Iterable[CertificateSource],
+    source: CertificateSource | Iterable[CertificateSource], *, in_order: bool = False
 ) -> tuple[CertificateFacts, ...]:
     """
     Read every certificate of a source, or of several sources, in their order.
 
-    A single source is as for ``load_certificate``, but all PEM blocks count.
+    A single source is as for ``load_certificate``, but all PEM blocks count, and all
+    certificates of a PKCS #7 bundle. Those have no order (RFC 5652 5.1), so a bundle is
+    refused with *in_order*, which a path of certificates needs.
     As there, the certificates must already have been verified, or be trusted
     for another reason (an issuer from the operator's configuration).
 
@@ -94,9 +108,9 @@ def load_certificates(
         OSError: a file cannot be read; IsADirectoryError for a directory.
     """
     if isinstance(source, _SOURCE_TYPES):
-        return _load_all(source)
+        return _load_all(source, in_order=in_order)
     if isinstance(source, Iterable):
-        return tuple(facts for one in source for facts in _load_all(one))
+        return tuple(facts for one in source for facts in _load_all(one, in_order=in_order))
     raise _wrong_type(source)
 
 
@@ -108,10 +122,17 @@ def published_certificate(der: bytes) -> CertificateFacts | None:
         return None
 
 
-def _load_all(source: CertificateSource) -> tuple[CertificateFacts, ...]:
+def _load_all(source: CertificateSource, *, in_order: bool) -> tuple[CertificateFacts, ...]:
     if isinstance(source, CertificateFacts):
         return (_loaded_before(source),)
-    name, ders = _read(source)
+    name, ders, largest_bundle = _read(source)
+    if in_order and largest_bundle:
+        raise CertificateError(
+            f"{name}: found PKCS #7, expected certificates in their order, which it does not have: "
+            "give them as PEM, or one by one",
+            rule="several_certificates",
+            found="pkcs7",
+        )
     if len(ders) == 1:
         return (_parse(ders[0], name),)
     return tuple(_parse(der, f"{name}, number {number}") for number, der in enumerate(ders, 1))
@@ -123,36 +144,114 @@ def _loaded_before(facts: CertificateFacts) -> CertificateFacts:
     return facts
 
 
-def _read(source: CertificateSource) -> tuple[str, list[bytes]]:
-    """Return the name of *source* for messages, and the DER of one or more certificates."""
+def _read(source: CertificateSource) -> tuple[str, list[bytes], int]:
+    """
+    Return the name of *source* for messages, the DER of one or more certificates, and how
+    many of them come from one PKCS #7 bundle, which has no order.
+    """
     name, contents = _contents(source)
+    if is_signed_data(contents):
+        ders = _read_bundle(contents, name)
+        return name, ders, len(ders)
     if not looks_like_pem(contents):
-        return name, [contents]
+        return name, [contents], 0
     try:
-        blocks = pem_blocks(contents, CERTIFICATE)
+        blocks, largest_bundle = pem_contents(contents, CERTIFICATE)
     except ValueError as error:
+        _refuse_mistaken(contents, name, error, rule="bad_pem")
         raise CertificateError(f"{name}: {error}", rule="bad_pem") from error
     if not blocks:
+        _refuse_mistaken(contents, name, None, rule="bad_pem", has_ended=True)
         raise CertificateError(
             f"{name}: found text without a certificate, expected a line {_BEGIN}", rule="bad_pem"
         )
-    return name, blocks
+    return name, blocks, largest_bundle
+
+
+def _read_bundle(der: bytes, name: str) -> list[bytes]:
+    """Return the certificates of a PKCS #7 bundle, of which there is at least one."""
+    try:
+        bundle = read_bundle(der)
+    except ValueError as error:
+        raise CertificateError(f"{name}: found {error}", rule="bad_pkcs7", found="pkcs7") from error
+    if not bundle.certificates:
+        _refuse_mistaken(der, name, None, rule="bad_pkcs7")
+    return list(bundle.certificates)
+
+
+def _refuse_mistaken(
+    contents: bytes,
+    name: str,
+    error: Exception | None,
+    *,
+    rule: str,
+    offset: int = 0,
+    has_ended: bool = False,
+) -> None:
+    """
+    Say what was given instead of a certificate.
+
+    Raises:
+        CertificateError: it is something else, and has a name.
+    """
+    # Only here, because certificates that are accepted do without it.
+    from crlcheck.encoding.kinds import found_text, mistaken
+
+    kind = mistaken(contents, "certificate")
+    if kind is None or (kind.may_continue and not has_ended):
+        return
+    message = f"{name}: {found_text(kind, 'a certificate', _REMEDIES.get(kind.name))}"
+    raise CertificateError(message, rule=rule, offset=offset, found=kind.name) from error
+
+
+_REMEDIES = {"crl": "CRLs are published, with `crlcheck publish`"}
 
 
 def _contents(source: CertificateSource) -> tuple[str, bytes]:
-    """Return the name of *source* for messages, and its bytes."""
+    """
+    Return the name of *source* for messages, and its bytes.
+
+    Raises:
+        CertificateError: it is text that is neither PEM nor a path of anything.
+        OSError: the file cannot be read.
+    """
     if isinstance(source, bytes | bytearray | memoryview):
         return _UNNAMED, bytes(source)
     if isinstance(source, str) and _is_text(source):
         # What UTF-8 cannot have is no PEM either, and the reader refuses it there.
         return _UNNAMED, source.encode("utf-8", "backslashreplace")
-    if isinstance(source, str | os.PathLike):
+    if isinstance(source, str):
+        return source, _read_named(source)
+    if isinstance(source, os.PathLike):
         return os.fspath(source), Path(source).read_bytes()
     if isinstance(source, CryptographyCertificate):
         from cryptography.hazmat.primitives.serialization import Encoding
 
         return _UNNAMED, source.public_bytes(Encoding.DER)
     raise _wrong_type(source)
+
+
+def _read_named(path: str) -> bytes:
+    """
+    Read the file that a str names, if there is one.
+
+    No error repeats a str that names nothing: it may be the text of a certificate or a
+    key that was not understood.
+    """
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        if _PATH.fullmatch(path) is not None or os.path.exists(path):  # noqa: PTH110 - any str
+            what, reason = repr(path), error.strerror
+        else:
+            what, reason = f"a str of {len(path)} characters", "there is no such file"
+    except ValueError:
+        what, reason = f"a str of {len(path)} characters", "no path has a NUL"
+    raise CertificateError(
+        f"{_UNNAMED}: found {what}, expected PEM or the path of a file: {reason}; "
+        "give contents as bytes, and a path as pathlib.Path",
+        rule="not_a_path",
+    )
 
 
 def _is_text(source: str) -> bool:
@@ -164,6 +263,7 @@ def _parse(der: bytes, name: str) -> CertificateFacts:
     try:
         return parse_certificate(der)
     except CertificateError as error:
+        _refuse_mistaken(der, name, error, rule=error.rule, offset=error.offset)
         if name == _UNNAMED:
             raise
         raise CertificateError(f"{name}: {error}", rule=error.rule, offset=error.offset) from error

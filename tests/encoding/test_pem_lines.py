@@ -154,8 +154,8 @@ def test_a_line_that_is_no_boundary_by_itself_is_shown(line: bytes, shown: bytes
          "-----END PRIVATE KEY-----"),
         (KEY + KEY.replace(b"END", b"BEGIN"), "line 6: found b'-----BEGIN PRIVATE KEY-----', "
          "expected -----END PRIVATE KEY-----"),
-        (block(b"x", label="CMS"), "line 1: found b'-----BEGIN CMS-----', expected -----BEGIN X509 "
-         "CRL-----"),
+        (block(b"x", label="DATA"), "line 1: found b'-----BEGIN DATA-----', expected -----BEGIN "
+         "X509 CRL-----"),
     ],
 )  # fmt: skip
 def test_an_error_says_what_was_found_and_what_was_expected(data: bytes, message: str) -> None:
@@ -171,8 +171,9 @@ def test_an_error_says_what_was_found_and_what_was_expected(data: bytes, message
     ("label", "remedy"),
     [
         ("TRUSTED CERTIFICATE", ": `openssl x509` writes it so"),
-        ("PKCS7", ": `openssl pkcs7 -print_certs` writes its certificates so"),
-        ("CERTIFICATE REQUEST", ""),
+        ("PKCS12", ": `openssl pkcs12 -nokeys` writes its certificates so"),
+        ("CERTIFICATE REQUEST", ": a CA answers the request with it"),
+        ("ATTRIBUTE CERTIFICATE", ""),
     ],
 )
 def test_a_refused_label_comes_with_its_remedy(label: str, remedy: str) -> None:

@@ -26,5 +26,5 @@ def decode_in_chunks(data: bytes, size: int) -> tuple[bytes, int]:
     found = b"".join(
         decoder.feed(data[start : start + size]) for start in range(0, len(data), size)
     )
-    decoder.finish()
+    found += decoder.finish()
     return found, decoder.num_blocks

@@ -175,7 +175,7 @@ def test_errors_of_the_file_system_stay_themselves(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         load_certificate(tmp_path / "missing")
     with pytest.raises(IsADirectoryError):
-        load_certificates(str(tmp_path))
+        load_certificates(tmp_path)
 
 
 @pytest.mark.parametrize("source", [None, 1, 1.5, object()])
