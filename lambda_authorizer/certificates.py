@@ -135,7 +135,7 @@ class ChainVerifier:
         if pem.count(_BEGIN) > _MAX_CHAIN:
             raise UntrustedChainError(f"found more than {_MAX_CHAIN} certificates")
         try:
-            chain = _certificates(pem.encode())
+            chain = _certificates(pem.encode(), in_order=True)
             verifier = self._policy.time(now).build_client_verifier()
             verified = verifier.verify(chain[0], list(chain[1:])).chain[0]
         except (VerificationError, CertificateError, ValueError) as error:
@@ -144,7 +144,7 @@ class ChainVerifier:
         return verified.public_bytes(Encoding.DER)
 
 
-def _certificates(pem: bytes) -> list[x509.Certificate]:
+def _certificates(pem: bytes, *, in_order: bool = False) -> list[x509.Certificate]:
     """
     Return the certificates of a PEM text, in their order.
 
@@ -154,4 +154,5 @@ def _certificates(pem: bytes) -> list[x509.Certificate]:
     from cryptography import x509
 
     # Not cryptography's own reader, which passes over blocks of other labels.
-    return [x509.load_der_x509_certificate(facts.der) for facts in load_certificates(pem)]
+    found = load_certificates(pem, in_order=in_order)
+    return [x509.load_der_x509_certificate(facts.der) for facts in found]
