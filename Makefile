@@ -14,6 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TOOLCHAIN := $(VENV)/.toolchain
 BUILT := $(VENV)/.built
+FILES := $(VENV)/.files
 
 # cmake and ninja come from the virtual environment where the system has none.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -32,7 +33,7 @@ FUZZ_VENV := build/fuzz/venv
 PYTEST_ENV := PYTHONSAFEPATH=1
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test test-all e2e load soak conformance differential mutants lint format bench bench-large worst-case fuzz fuzz-python sanitize clean
+.PHONY: FORCE build demo test test-all e2e load soak conformance differential mutants lint format bench bench-large worst-case fuzz fuzz-python sanitize clean
 .DELETE_ON_ERROR:
 
 build: $(BUILT)
@@ -48,7 +49,15 @@ $(TOOLCHAIN): pyproject.toml
 	$(BIN)/python -m pip install --quiet --requirement $(VENV)/requires.txt
 	touch $@
 
-$(BUILT): $(TOOLCHAIN) $(NATIVE) crlcheck/__init__.py tests/install_functions.py
+# The package's files by name. An editable installation remembers where each module lies,
+# so it is made anew when one comes, goes or moves. The list changes only then.
+$(FILES): FORCE | $(TOOLCHAIN)
+	@find crlcheck -name __pycache__ -prune -o -name '[!.]*' -type f -print | LC_ALL=C sort > $@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+
+FORCE:
+
+$(BUILT): $(TOOLCHAIN) $(NATIVE) $(FILES) crlcheck/__init__.py tests/install_functions.py
 	$(BIN)/python -m pip install --quiet --no-build-isolation \
 	    --config-settings=build-dir=build/editable --editable '.[dev]'
 	$(BIN)/python tests/install_functions.py
