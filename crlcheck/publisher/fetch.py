@@ -351,11 +351,11 @@ def _answer(
         except (HTTPException, OSError, ValueError) as error:
             message = f"{location}: {_what(error)}{_by(proxy)}"
             raise _failure(message, location, limits, deadline) from error
-        if proxy is not None and response.status == 407:
-            raise FetchError(
-                f"{location}: {proxy} answered 407, expected 200{remedy_for(response.status)}"
-            )
         with response:
+            if proxy is not None and response.status == 407:
+                raise FetchError(
+                    f"{location}: {proxy} answered 407, expected 200{remedy_for(response.status)}"
+                )
             yield response
     finally:
         connection.close()
