@@ -309,6 +309,8 @@ class PublishWarningKind(enum.Enum):
     """Several signers or sources seem to alternate in the scope."""
     NEWER_EXPIRED_CRL = "newer_expired_crl"
     """An expired CRL of the same issuer is newer than a current one, so certificates are STALE."""
+    EXPIRED_REPLACED = "expired_replaced"
+    """An expired CRL of the same issuer is replaced by a newer one of another scope."""
     REMOVED_ISSUER = "removed_issuer"
     """A given issuer certificate is not trusted, because an operator removed it."""
     UNVERIFIED_SELF_SIGNED = "unverified_self_signed"
@@ -539,6 +541,8 @@ class ProblemKind(enum.Enum):
     TOO_OLD: the set is older than ``max_catalog_age``.
     NOTHING_PUBLISHED: the set has no complete CRL.
     STALE, NOT_YET_VALID: a CRL is not current, and no policy waives that.
+    EXPIRED_REPLACED: a CRL is past its nextUpdate, and a newer one of another scope that
+        covers all that it covers is not: no certificate is STALE for it.
     IMAGE_UNAVAILABLE: the image of a CRL could not be loaded when it was needed.
     PATH_UNDETERMINED: an issuer above that of a CRL is UNDETERMINED.
     CLEARS_NOBODY: no CRL clears any certificate, though one is current: it is for
@@ -557,6 +561,7 @@ class ProblemKind(enum.Enum):
     NOTHING_PUBLISHED = "nothing_published"
     STALE = "stale"
     NOT_YET_VALID = "not_yet_valid"
+    EXPIRED_REPLACED = "expired_replaced"
     IMAGE_UNAVAILABLE = "image_unavailable"
     PATH_UNDETERMINED = "path_undetermined"
     CLEARS_NOBODY = "clears_nobody"

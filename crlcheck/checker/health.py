@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import cached_property
 
 from crlcheck.catalog.descriptions import crl_text
+from crlcheck.catalog.neighbours import Neighbours, replaced_text
 from crlcheck.checker.image_cache import CachedImage
 from crlcheck.checker.path import PathChecker
 from crlcheck.checker.scope import IssuerKey
@@ -64,6 +65,7 @@ def _of_crls(snapshot: Snapshot, now: datetime, policy: Policy) -> tuple[list[St
     """Return what is wrong with the CRLs, and whether one of them clears any certificate."""
     path_checker = PathChecker(snapshot, policy, now, loads=False)
     prober = _Prober(path_checker, snapshot)
+    neighbours = _neighbours(snapshot, now)
     problems: list[StatusProblem] = []
     unclear: StatusProblem | None = None
     undecided: dict[IssuerKey, StatusProblem | None] = {}
@@ -72,7 +74,7 @@ def _of_crls(snapshot: Snapshot, now: datetime, policy: Policy) -> tuple[list[St
         if base.metadata.is_delta:  # an open index that is also beside its complete CRL
             continue
         num_complete += 1
-        found = list(_of_scope(base, delta, now, policy))
+        found = list(_of_scope(base, delta, neighbours, now, policy))
         problems += found
         key = snapshot.table.issuers.key(
             base.metadata.issuer, base.metadata.verifier_key_hash or b""
@@ -169,25 +171,40 @@ def _above(path_checker: PathChecker, key: IssuerKey, image: CachedImage) -> Sta
 
 
 def _of_scope(
-    base: CachedImage, delta: CachedImage | None, now: datetime, policy: Policy
+    base: CachedImage,
+    delta: CachedImage | None,
+    neighbours: Neighbours,
+    now: datetime,
+    policy: Policy,
 ) -> Iterator[StatusProblem]:
     """Yield why a complete CRL and the delta beside it clear nobody."""
     found = untimely(base.metadata, None if delta is None else delta.metadata, now, policy)
     if found is not None:
         cause, metadata = found
-        if cause is UndeterminedCause.STALE:
-            kind, since = (
-                ProblemKind.STALE,
-                f"has been stale since {time_text(metadata.next_update)}",
-            )
-        else:
+        replacement = None
+        if cause is UndeterminedCause.NOT_YET_VALID:
             kind = ProblemKind.NOT_YET_VALID
-            since = f"is not valid before {time_text(metadata.this_update)}"
-        detail = f"{crl_text(metadata)} {since}"
-        yield StatusProblem(kind, detail, is_error=True, scope=base.scope)
+            said = f"is not valid before {time_text(metadata.this_update)}"
+        elif (replacement := neighbours.replacement_of(metadata)) is not None:
+            kind = ProblemKind.EXPIRED_REPLACED
+            said = replaced_text(f"{crl_text(replacement[1])} (scope {replacement[0]})")
+        else:
+            kind = ProblemKind.STALE
+            said = f"has been stale since {time_text(metadata.next_update)}"
+        detail = f"{crl_text(metadata)} {said}"
+        yield StatusProblem(kind, detail, is_error=replacement is None, scope=base.scope)
     for image in (base, delta):
         if image is not None and image.error is not None and not image.is_open:
             detail = f"the image of {crl_text(image.metadata)} could not be loaded: {image.error}"
             yield StatusProblem(
                 ProblemKind.IMAGE_UNAVAILABLE, detail, is_error=True, scope=base.scope
             )
+
+
+def _neighbours(snapshot: Snapshot, now: datetime) -> Neighbours:
+    later = {
+        base.scope: (delta or base).metadata
+        for base, delta in zip(snapshot.images, snapshot.deltas, strict=True)
+        if not base.metadata.is_delta
+    }
+    return Neighbours(later, snapshot.table.issuers, now)

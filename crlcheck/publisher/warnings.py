@@ -7,13 +7,17 @@ from datetime import datetime
 
 from crlcheck.catalog.catalog import Catalog, IssuerRecord, ScopeRecord
 from crlcheck.catalog.descriptions import count, crl_text
-from crlcheck.catalog.issuer_keys import IssuerKeys, TrustedIssuer
+from crlcheck.catalog.neighbours import (
+    issuer_keys_of,
+    makes_stale,
+    replaced_text,
+    replaces,
+)
 from crlcheck.encoding.names import name_key, name_text
 from crlcheck.image.diff import Difference
 from crlcheck.publisher.comparison import RECENT, later_crl
 from crlcheck.times import time_text
 from crlcheck.types import CertificateFacts, ImageMetadata, PublishWarning, PublishWarningKind
-from crlcheck.x509.certificates import published_certificate
 
 
 def warnings_of(
@@ -121,11 +125,11 @@ def warnings_of_neighbours(
     after: ScopeRecord, catalog: Catalog, given: Sequence[CertificateFacts], now: datetime
 ) -> Iterator[PublishWarning]:
     """
-    Yield a warning for each scope of the same issuer where the newer CRL is expired.
+    Yield a warning for each scope of the same issuer beside which an expired CRL stands.
 
-    The newest CRL that covers a certificate decides whether the answer is stale. After a
-    key rollover, the last CRL of the old key may be that CRL although it is past its
-    nextUpdate. *given* are the issuers of this publication.
+    After a key rollover the last CRL of the old key may make the certificates stale that
+    the new key's CRL covers, or it may be replaced by that one. *given* are the issuers of
+    this publication.
     """
     own = later_crl(after)
     name = name_key(own.issuer)
@@ -136,51 +140,23 @@ def warnings_of_neighbours(
     ]
     if not others:
         return
-    keys = IssuerKeys(_trusted(catalog, given), (), None, trust_verifiers=False)
+    keys = issuer_keys_of(catalog, given)
     for other in others:
-        theirs = later_crl(other)
-        older, newer = sorted((own, theirs), key=lambda one: one.this_update)
-        if older.this_update == newer.this_update or older.is_past(now) or not newer.is_past(now):
-            continue
-        if not _may_overlap(own, theirs) or not _are_of_one_issuer(own, theirs, keys):
-            continue
-        stale = after if newer is own else other
-        current = other if newer is own else after
-        yield PublishWarning(
-            PublishWarningKind.NEWER_EXPIRED_CRL,
-            f"{crl_text(newer)} (scope {stale.key}) is past its nextUpdate and newer than "
-            f"{crl_text(older)} (scope {current.key}): certificates that both cover are "
-            f"STALE; where its key is retired, 'crlcheck scope remove' takes {stale.key} out, and "
-            "its revocations with it",
-            (stale.key, current.key),
-        )
-
-
-def _trusted(catalog: Catalog, given: Sequence[CertificateFacts]) -> Iterator[TrustedIssuer]:
-    """
-    Yield all trusted certificates, because an issuer of another name may tie two keys.
-
-    Those that are *given* were parsed for this publication already.
-    """
-    facts = {one.der: one for one in given}
-    for issuer in catalog.issuers:
-        der = issuer.certificate
-        certificate = facts.get(der) or published_certificate(der)
-        if certificate is not None:
-            yield TrustedIssuer(certificate, issuer.self_signed)
-
-
-def _may_overlap(one: ImageMetadata, other: ImageMetadata) -> bool:
-    """Whether both may cover one certificate, going by their issuingDistributionPoints."""
-    points = {one.issuing_distribution_point, other.issuing_distribution_point}
-    return len(points) == 1 or None in points
-
-
-def _are_of_one_issuer(one: ImageMetadata, other: ImageMetadata, keys: IssuerKeys) -> bool:
-    if one.verifier_key_hash is None or other.verifier_key_hash is None:
-        return False
-    if one.verifier_key_hash == other.verifier_key_hash:
-        return True
-    mine = keys.key(one.issuer, one.verifier_key_hash)
-    theirs = keys.key(other.issuer, other.verifier_key_hash)
-    return mine is not None and theirs is not None and mine.is_authoritative_for(theirs)
+        for old, new in ((after, other), (other, after)):
+            older, newer = later_crl(old), later_crl(new)
+            if makes_stale(newer, older, keys, now):
+                yield PublishWarning(
+                    PublishWarningKind.NEWER_EXPIRED_CRL,
+                    f"{crl_text(newer)} (scope {new.key}) is past its nextUpdate and newer than "
+                    f"{crl_text(older)} (scope {old.key}): certificates that both cover are "
+                    f"STALE; where its key is retired, 'crlcheck scope remove' takes {new.key} "
+                    "out, and its revocations with it",
+                    (new.key, old.key),
+                )
+            elif older.is_past(now) and replaces(newer, older, keys, now):
+                yield PublishWarning(
+                    PublishWarningKind.EXPIRED_REPLACED,
+                    f"{crl_text(older)} (scope {old.key}) "
+                    + replaced_text(f"{crl_text(newer)} (scope {new.key})"),
+                    (old.key, new.key),
+                )

@@ -466,3 +466,33 @@ def test_answering_is_what_a_good_client_gets(is_down: bool, age: timedelta) -> 
     checker.check(BAD)
     store.is_down, clock.now = is_down, NOW + age
     assert is_cleared(checker) is checker.status().answering
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_an_expired_crl_that_is_replaced_is_a_warning(replaced: bool) -> None:
+    """
+    It makes nobody stale, as the verdicts say: a retired key's CRL that is older than its
+    successor's. One that is newer still makes all of them stale.
+    """
+    old = make_authority("Rolling CA")
+    new = make_authority("Rolling CA", parent=old)
+    store, clock = CountingStore(), Clock()
+    issuers = [old.der, new.der]
+    last = make_crl(old, 5 if replaced else 90, next_update=NOW + HOUR)
+    retired = publish_bytes(store, last, issuers).scope
+    current = publish_bytes(store, make_crl(new, 10), issuers).scope
+    checker = make_checker(store, clock=clock)
+    checker.preload()
+    assert checker.status().problems == ()
+    clock.now = NOW + 2 * HOUR
+    assert is_cleared(checker, make_client(new, 7)) is replaced
+    assert is_cleared(checker, make_client(old, 7)) is replaced
+    status = checker.status()
+    assert status.answering is replaced
+    problem = next(one for one in status.problems if one.scope == retired)
+    assert problem.is_error is not replaced
+    if replaced:
+        assert kinds(status) == [ProblemKind.EXPIRED_REPLACED]
+        assert f"replaced by the newer CRL 10 of CN=Rolling CA (scope {current})" in problem.detail
+    else:
+        assert problem.kind is ProblemKind.STALE

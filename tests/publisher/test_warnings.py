@@ -309,13 +309,48 @@ def test_a_newer_expired_crl_of_a_retired_key_is_named(retired_first: bool) -> N
     assert f"scope remove' takes {metadata[90]} out" in str(warning)
 
 
+@pytest.mark.parametrize("retired_first", [True, False])
+def test_an_older_expired_crl_of_a_retired_key_is_replaced(retired_first: bool) -> None:
+    """
+    The warning names both scopes whichever comes last, and says what stays revoked.
+    """
+    old, new = _rollover()
+    store, issuers = MemoryStore(), [old.der, new.der]
+    retired, current = make_crl(old, 5, next_update=EXPIRED), make_crl(new, 10)
+    offers = (retired, current) if retired_first else (current, retired)
+    publish(store, offers[0], issuers)
+    report = publish(store, offers[1], issuers)
+    warning = the_warning(report, Kind.EXPIRED_REPLACED)
+    keys = {one.base.metadata.crl_number: key for key, one in catalog_of(store).scopes.items()}
+    assert warning.scopes == (keys[5], keys[10])
+    assert f"(scope {keys[5]}) has expired and is replaced by the newer CRL 10" in str(warning)
+    assert "stays revoked" in str(warning)
+    assert Kind.NEWER_EXPIRED_CRL not in kinds(report)
+
+
+@pytest.mark.parametrize("shape", ["namesake", "narrower", "expired too", "in its time"])
+def test_what_does_not_replace_an_expired_crl(shape: str) -> None:
+    """Another issuer's, one for fewer certificates, one past its own time; nor is one needed."""
+    old, new = _rollover()
+    namesake = make_authority("Rolling CA")
+    store, issuers = MemoryStore(), [old.der, new.der, namesake.der]
+    options: dict[str, Any] = {} if shape == "in its time" else {"next_update": EXPIRED}
+    publish(store, make_crl(old, 5, **options), issuers)
+    crl = {
+        "namesake": lambda: make_crl(namesake, 10),
+        "narrower": lambda: make_crl(new, 10, extensions=[ONLY_USER_CERTIFICATES]),
+        "expired too": lambda: make_crl(new, 10, next_update=EXPIRED),
+        "in its time": lambda: make_crl(new, 10),
+    }[shape]()
+    assert Kind.EXPIRED_REPLACED not in kinds(publish(store, crl, issuers))
+
+
 def test_another_issuers_expired_crl_is_nothing_to_this_one() -> None:
-    """A namesake's key that is not tied, an older CRL, and one for other certificates."""
+    """A namesake's key that is not tied, and one for other certificates."""
     namesake = make_authority("Rolling CA")
     old, new = _rollover()
     store, issuers = MemoryStore(), [old.der, new.der, namesake.der]
     publish(store, make_crl(namesake, 90, next_update=EXPIRED), issuers)
-    publish(store, make_crl(old, 5, next_update=EXPIRED), issuers)
     assert not publish(store, make_crl(new, 10), issuers).warnings
     publish(store, make_crl(new, 95, extensions=[ONLY_USER_CERTIFICATES]), issuers)
     assert not publish(store, make_crl(new, 11), issuers).warnings
