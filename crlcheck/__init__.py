@@ -93,6 +93,7 @@ if TYPE_CHECKING:
         read_rejections as read_rejections,
         rejection_cause as rejection_cause,
     )
+    from crlcheck.remedies import remedy_of as remedy_of
     from crlcheck.stores import (
         LocalStore as LocalStore,
         ObjectStore as ObjectStore,
@@ -170,6 +171,7 @@ _HOMES = {
     ),
     "publisher.publish": ("publish_crl", "publish_each"),
     "publisher.rejections": ("Rejection", "read_rejections", "rejection_cause"),
+    "remedies": ("remedy_of",),
     "stores": ("LocalStore", "ObjectStore", "S3Store", "StoredObject", "open_store"),
     "stores.doctor": ("examine_store",),
     "stores.examination": ("StoreCheck",),

@@ -14,7 +14,7 @@ from typing import Literal
 
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
-from crlcheck import CrlCheckError, CrlError, PublishReport, rejection_cause
+from crlcheck import CrlCheckError, CrlError, PublishReport, rejection_cause, remedy_of
 from preprocessor.events import MalformedEventError
 
 Value = str | int | float | None
@@ -178,7 +178,7 @@ def failed(name: str, error: Exception) -> Outcome:
 
 
 def _values(error: Exception) -> dict[str, Value]:
-    return {"cause": cause_of(error), **describe(error)}
+    return {"cause": cause_of(error), "remedy": remedy_of(error), **describe(error)}
 
 
 def cause_of(error: Exception) -> str:

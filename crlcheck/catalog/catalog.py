@@ -34,6 +34,7 @@ from crlcheck.catalog.records import (
 )
 from crlcheck.encoding.strict_json import canonical_json, members_of, parse_json, take, typed
 from crlcheck.errors import CatalogRollbackError, CorruptIndexError, StoreError
+from crlcheck.times import time_text
 
 __all__ = [
     "CATALOG_FORMAT",
@@ -416,7 +417,12 @@ class Catalog:
 
     def _record(self, key: str) -> ScopeRecord:
         if key not in self.scopes:
-            raise ValueError(f"scope {key}: there is no such scope in the catalog")
+            gone = self.tombstones.get(key)
+            was = "" if gone is None else f", it was {gone.action.value} {time_text(gone.at)}"
+            raise ValueError(
+                f"scope {key}: there is no such scope in the catalog{was}; crlcheck scope list "
+                "shows those that there are"
+            )
         return self.scopes[key]
 
     def _tombstone(self, key: str, action: ScopeAction, now: datetime, note: str) -> Tombstone:

@@ -71,9 +71,11 @@ class DecidingCrl:
         )
         return self._result(RevocationStatus.NOT_REVOKED, None, detail, waived)
 
-    def undetermined(self, cause: UndeterminedCause, reason: str) -> CheckResult:
-        """Return the result UNDETERMINED for *reason*."""
-        detail = f"{subject_text(self.certificate)} is undetermined: {reason}"
+    def undetermined(
+        self, cause: UndeterminedCause, reason: str, remedy: str | None = None
+    ) -> CheckResult:
+        """Return the result UNDETERMINED for *reason*; *remedy* is as for ``undetermined``."""
+        detail = _undetermined_text(self.certificate, cause, reason, remedy)
         return self._result(RevocationStatus.UNDETERMINED, cause, detail)
 
     def _result(
@@ -101,16 +103,34 @@ class DecidingCrl:
 
 
 def undetermined(
-    certificate: CertificateFacts, cause: UndeterminedCause, reason: str
+    certificate: CertificateFacts,
+    cause: UndeterminedCause,
+    reason: str,
+    remedy: str | None = None,
 ) -> CheckResult:
-    """Return a verdict that no CRL decided."""
+    """
+    Return a verdict that no CRL decided.
+
+    *remedy* says what can be done, None for what ``crlcheck.remedies`` says of the cause,
+    "" where *reason* says it already.
+    """
     return CheckResult(
         status=RevocationStatus.UNDETERMINED,
         cause=cause,
-        detail=f"{subject_text(certificate)} is undetermined: {reason}",
+        detail=_undetermined_text(certificate, cause, reason, remedy),
         serial_number=certificate.serial_number,
         certificate=certificate,
     )
+
+
+def _undetermined_text(
+    certificate: CertificateFacts, cause: UndeterminedCause, reason: str, remedy: str | None
+) -> str:
+    # Only here, because most certificates are determined.
+    from crlcheck.remedies import REMEDIES, with_remedy
+
+    text = f"{subject_text(certificate)} is undetermined: {reason}"
+    return with_remedy(text, REMEDIES.get(cause) if remedy is None else remedy)
 
 
 # ---- by no CRL ---------------------------------------------------------------
@@ -123,8 +143,9 @@ def uncovered(
     cause = coverage.cause
     if cause is None:
         raise ValueError("the certificate is covered: decide by what the CRLs say")
+    remedy: str | None = None
     if cause is UndeterminedCause.UNKNOWN_ISSUER:
-        reason = _unknown_issuer(certificate, coverage)
+        reason, remedy = _unknown_issuer(certificate, coverage)
         # Where the name is or was trusted, the certificate is not some other operator's.
         is_known = bool(coverage.namesakes) or coverage.removed is not None
         if policy is not None and policy.unknown_issuer is Rule.ALLOW and not is_known:
@@ -135,23 +156,47 @@ def uncovered(
         keys = f": {_keys_text(coverage.issuers)}" if coverage.issuers else ""
         reason = f"several issuer keys have that name and {which}{keys}"
     else:
-        reason = out_of_scope_text(
+        return out_of_scope(
             certificate,
             coverage.num_inapplicable,
             coverage.nearest,
             any_points=coverage.any_points,
         )
-    return undetermined(certificate, cause, reason)
+    return undetermined(certificate, cause, reason, remedy)
 
 
-def out_of_scope_text(
+def out_of_scope(
+    certificate: CertificateFacts,
+    num_crls: int,
+    nearest: ImageMetadata | None,
+    *,
+    any_points: bool,
+) -> CheckResult:
+    """
+    Return the verdict on a certificate that none of its issuer's *num_crls* CRLs covers.
+
+    *nearest* is the one whose scope is most like the certificate. *any_points* tells that
+    the certificate's distribution points are not known.
+    """
+    reason = _out_of_scope_text(certificate, num_crls, nearest, any_points=any_points)
+    remedy = None
+    may_lack_points = not any_points and not certificate.distribution_points
+    if nearest is not None and may_lack_points and names_point(nearest):
+        remedy = (
+            "if the CA leaves the extension out of certificates that this CRL covers, let it "
+            f"cover them: crlcheck scope set STORE {nearest.scope} --covers-no-distribution-point "
+            "(crlcheck.override_scope), or Policy.no_distribution_point for all CRLs"
+        )
+    return undetermined(certificate, UndeterminedCause.OUT_OF_SCOPE, reason, remedy)
+
+
+def _out_of_scope_text(
     certificate: CertificateFacts,
     num_crls: int,
     nearest: ImageMetadata | None,
     *,
     any_points: bool,
 ) -> str:
-    """Return why none of the issuer's CRLs covers a certificate, and what to do about it."""
     points = certificate.distribution_points
     if any_points:
         named = "the certificate's distribution points are not known"
@@ -167,44 +212,36 @@ def out_of_scope_text(
         return reason
     crl, scope = crl_text(nearest), scope_text(nearest)
     found = f"{crl} is for {scope}" if num_crls == 1 else f"the nearest is {crl}, for {scope}"
-    reason = f"{reason}; {found}"
-    if any_points or points or not names_point(nearest):
-        return reason
-    return (
-        f"{reason}. If the CA leaves the extension out of certificates that this CRL covers, let "
-        f"it cover them: crlcheck scope cover STORE {nearest.scope} (crlcheck.override_scope), or "
-        "Policy.no_distribution_point for all CRLs"
-    )
+    return f"{reason}; {found}"
 
 
-def _unknown_issuer(certificate: CertificateFacts, coverage: Coverage) -> str:
+def _unknown_issuer(certificate: CertificateFacts, coverage: Coverage) -> tuple[str, str | None]:
+    """Return why the issuer is unknown, and what can be done (None: as for any such)."""
     key_id, removed = certificate.authority_key_id, coverage.removed
     if not coverage.namesakes and removed is None:
-        return "no trusted issuer has that name" + (
-            "" if key_id is None else f" and key id {key_id.hex()}"
-        )
+        words = "" if key_id is None else f" and key id {key_id.hex()}"
+        return f"no trusted issuer has that name{words}", None
     said = "it has no authority key id"
     if key_id is not None:
         said = f"its authority key id is {key_id.hex()}"
-    ways_out = "publish with the issuer's certificate, too"
+    remedy = "publish with the issuer's certificate, too (crlcheck publish --issuer)"
     if not coverage.namesakes:
-        ways_out = "`crlcheck issuer readmit` lets it back"
+        remedy = "let its issuer back (crlcheck issuer readmit)"
     if certificate.is_ca and certificate.der:
         fingerprint = hashlib.sha256(certificate.der).hexdigest()
-        ways_out += (
-            ", or mark this certificate as an anchor (`crlcheck issuer anchor STORE "
-            f"{fingerprint}`, or trust_anchors=) where it was trusted directly"
+        remedy += (
+            ", or mark this certificate as an anchor (crlcheck issuer anchor STORE "
+            f"{fingerprint}, or trust_anchors=) where it was trusted directly"
         )
     if not coverage.namesakes:
         assert removed is not None
         return (
-            f"its issuer was removed, and {crl_text(removed)} with it, which may revoke it: "
-            f"{said}; {ways_out}"
-        )
+            f"its issuer was removed, and {crl_text(removed)} with it, which may revoke it: {said}"
+        ), remedy
     return (
         f"issuers of that name are trusted, but none of their keys is the one that issued it: "
-        f"{said}, theirs are {_keys_text(coverage.namesakes)}; {ways_out}"
-    )
+        f"{said}, theirs are {_keys_text(coverage.namesakes)}"
+    ), remedy
 
 
 def _keys_text(keys: Sequence[IssuerKey]) -> str:
@@ -235,7 +272,11 @@ def unpublished(certificate: CertificateFacts, *, may_have_crl: bool) -> CheckRe
     if not may_have_crl:
         return _waived(certificate, UndeterminedCause.OUT_OF_SCOPE, said)
     reason = f"{said}, but a CRL that may be of that issuer is held, or was until it was removed"
-    return undetermined(certificate, UndeterminedCause.OUT_OF_SCOPE, reason)
+    remedy = (
+        "publish the CRL that covers it (crlcheck publish), and take back that there is none "
+        "(crlcheck issuer no-crl --undo, or Policy.unpublished_issuers)"
+    )
+    return undetermined(certificate, UndeterminedCause.OUT_OF_SCOPE, reason, remedy)
 
 
 def denied(certificate: CertificateFacts, *, note: str, until: datetime | None) -> CheckResult:

@@ -47,7 +47,7 @@ from typing import NamedTuple
 from crlcheck.catalog.descriptions import crl_text
 from crlcheck.checker.results import (
     DecidingCrl,
-    out_of_scope_text,
+    out_of_scope,
     undetermined,
     with_waived,
     worst,
@@ -163,8 +163,7 @@ def _combine(certificate: CertificateFacts, findings: Sequence[_Finding]) -> Che
     if not any(finding.reading.evidence.reasons for finding in findings):
         crls = [finding.reading.evidence for finding in findings]
         any_points = any(crl.unsure_reasons for crl in crls)
-        reason = out_of_scope_text(certificate, len(crls), crls[0].metadata, any_points=any_points)
-        return undetermined(certificate, UndeterminedCause.OUT_OF_SCOPE, reason)
+        return out_of_scope(certificate, len(crls), crls[0].metadata, any_points=any_points)
     on_hold = any(
         finding.reading.is_hold and finding.result.cause is not UndeterminedCause.CRL_SIGNER_REVOKED
         for finding in findings
@@ -263,7 +262,7 @@ def _hidden_by_stale(
         return result
     return dataclasses.replace(
         result,
-        detail=f"{result.detail}, in scope {scope}; {crl_text(older.reading.latest)}, in scope "
+        detail=f"{result.detail}. Its scope is {scope}; {crl_text(older.reading.latest)}, in scope "
         f"{older.reading.evidence.scope}, is older and does not stand in for it. If no CRL of "
         f"scope {scope} is to come any more, remove it and all that it revokes: "
         f"crlcheck scope remove STORE {scope}",
@@ -345,7 +344,9 @@ def _decide_by_crl(
     # c. The signer is in doubt.
     if signer is not None and signer.cause is not None:
         return crl.undetermined(
-            signer.cause, f"the signer of {crl_text(metadata)} is in doubt ({signer.detail})"
+            signer.cause,
+            f"the signer of {crl_text(metadata)} is in doubt ({signer.detail})",
+            remedy="",  # the signer's detail has it
         )
     crl.metadata = reading.latest
     return _decide_unlisted(crl, evidence, now, policy, waived)

@@ -12,6 +12,7 @@ from typing import Any
 from crlcheck.catalog.descriptions import printable
 from crlcheck.cli.output import library_level, output
 from crlcheck.errors import CrlCheckError
+from crlcheck.remedies import remedy_of, with_remedy
 from crlcheck.types import CheckResult, RevocationStatus, UndeterminedCause
 
 EXIT_NOT_REVOKED = 0
@@ -42,9 +43,14 @@ def worst_exit_status(statuses: Iterable[int]) -> int:
 
 
 def describe(error: BaseException) -> str:
-    """Return an error as one line for the user, without its type where the message suffices."""
+    """
+    Return an error as one line for the user, without its type where the message suffices.
+
+    It says what can be done, too.
+    """
     if isinstance(error, CrlCheckError):
-        return ": ".join([*getattr(error, "__notes__", ()), str(error)])
+        said = ": ".join([*getattr(error, "__notes__", ()), str(error)])
+        return with_remedy(said, remedy_of(error))
     if isinstance(error, ImportError):
         return str(error)
     if hasattr(error, "format_message"):  # click's, which may not be installed
@@ -81,7 +87,7 @@ def error_members(error: BaseException) -> dict[str, Any]:
     elif isinstance(error, OSError):
         filename = None if error.filename is None else str(error.filename)
         attributes = {"errno": error.errno, "filename": filename}
-    remedy = attributes.pop("remedy", None)
+    remedy = attributes.pop("remedy", None) or remedy_of(error)
     members = {"error": describe(error), "kind": type(error).__name__, "attributes": attributes}
     return members if remedy is None else {**members, "remedy": remedy}
 

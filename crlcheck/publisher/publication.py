@@ -220,8 +220,7 @@ def check_no_shrink(offered: ImageMetadata, published: ImageMetadata) -> None:
         raise CrlShrinkError(
             f"{crl_text(offered)} has {count(offered.num_entries, 'entry', 'entries')}, the "
             f"published {crl_text(published)} has {published.num_entries:,}: not published, "
-            "because most of them are gone at once; allow it for this CRL (allow_shrink) if its CA "
-            "confirms it",
+            "because most of them are gone at once",
             offered=offered.num_entries,
             published=published.num_entries,
         )
@@ -268,8 +267,7 @@ def check_signer(
         removed.append(f"{fingerprint[:16]}… on {at}")
     raise CrlSignatureError(
         f"{crl_text(metadata)}: an operator removed the issuer whose key signed it "
-        f"({', '.join(dict.fromkeys(removed))}), so that it is not trusted any more; "
-        "'crlcheck issuer readmit' lets it back",
+        f"({', '.join(dict.fromkeys(removed))}), so that it is not trusted any more",
         reason="removed_issuer",
     )
 
@@ -446,7 +444,7 @@ class Publication:
                 f"{crl_text(offered)} has nextUpdate {time_text(offered.next_update)}, before "
                 f"{time_text(now)}, and revokes nothing that the published {crl_text(serving)} "
                 "does not: not published, because the certificates that it does not list would "
-                "become stale; publish the CA's next CRL",
+                "become stale",
                 next_update=offered.next_update,
                 published_next_update=serving.next_update,
                 now=now,

@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 
 from crlcheck.catalog.compare_and_swap import read_catalog
 from crlcheck.catalog.descriptions import crl_text
-from crlcheck.encoding.strict_json import members_of, parse_json, take, take_time
+from crlcheck.encoding.strict_json import members_of, parse_json, take, take_time, typed
 from crlcheck.errors import (
     CertificateError,
     CrlBaseMissingError,
@@ -33,6 +33,7 @@ from crlcheck.errors import (
     StoreError,
     UnsupportedCrlError,
 )
+from crlcheck.remedies import remedy_of
 from crlcheck.stores import ObjectStore, open_store
 from crlcheck.times import time_text
 
@@ -62,7 +63,8 @@ class Rejection:
     Why the last CRL of a source was refused.
 
     ``cause`` is a stable word, such as ``"rollback"``; ``serving`` names the
-    CRLs of the same source that go on being used.
+    CRLs of the same source that go on being used. ``remedy`` says what can be done, ""
+    where there is nothing to say.
     """
 
     source: str
@@ -70,6 +72,7 @@ class Rejection:
     detail: str
     at: datetime
     serving: tuple[str, ...]
+    remedy: str = ""
 
 
 def rejection_cause(error: Exception) -> str:
@@ -112,6 +115,7 @@ def record_rejection(store: ObjectStore, source: str, error: Exception, now: dat
             "source": source,
             "cause": rejection_cause(error),
             "detail": str(error),
+            "remedy": remedy_of(error) or "",
             "at": time_text(now.astimezone(UTC).replace(microsecond=0)),
             "serving": serving,
         }
@@ -178,4 +182,5 @@ def _read(body: bytes) -> Rejection:
         detail=take(members, "detail", str),
         at=take_time(members, "at", ""),
         serving=tuple(str(one) for one in take(members, "serving", list)),
+        remedy=typed(members.pop("remedy", ""), str, "remedy"),
     )

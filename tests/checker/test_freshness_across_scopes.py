@@ -299,7 +299,7 @@ def test_the_message_names_the_two_crls_that_matter() -> None:
     stale = crl(4, -1, reasons=B)
     result = decided(excused, excuse, stale, CURRENT_OLD)
     assert verdict(result) == (UNDETERMINED, STALE)
-    assert f", in scope {stale.scope}; " in result.detail
+    assert f". Its scope is {stale.scope}; " in result.detail
     assert f", in scope {CURRENT_OLD.scope}, is older" in result.detail
     assert result.detail.endswith(f"crlcheck scope remove STORE {stale.scope}")
 

@@ -23,7 +23,11 @@ from crlcheck.types import (
     UndeterminedCause,
 )
 from support.certificate_der import ISSUER
-from support.checking import make_checker, verdict
+from support.checking import (
+    make_checker,
+    verdict,
+    without_remedy,
+)
 from support.memory_store import MemoryStore
 from support.pki import DAY, NOW, make_authority, make_client, make_crl
 from support.publishing import publish
@@ -46,7 +50,12 @@ def partition(*names: bytes, flags: bytes = b"") -> bytes:
 
 
 def detail_for(certificate: CertificateFacts, *scopes: bytes | None) -> str:
-    """What is said of a certificate where the CA has CRLs of these scopes."""
+    """Why a certificate is not covered where the CA has CRLs of these scopes."""
+    return without_remedy(said_of(certificate, *scopes))
+
+
+def said_of(certificate: CertificateFacts, *scopes: bytes | None) -> str:
+    """Why it is not covered, and what can be done."""
     crls = [make_metadata(issuing_distribution_point=scope) for scope in scopes]
     coverage = ScopeTable(crls, [make_issuer()]).coverage(certificate)
     result = uncovered(certificate, coverage)
@@ -129,9 +138,9 @@ def test_the_nearest_crl_is_one_that_could_be_meant() -> None:
     point = partition(uri("http://ca/1"))
     for_cas = partition(uri("http://ca/2"), flags=der(0x82, b"\xff"))
     attributes = partition(flags=der(0x85, b"\xff"))
-    nearest = "the nearest is CRL 17 of CN=CA, for http://ca/1. If the CA leaves"
+    nearest = "the nearest is CRL 17 of CN=CA, for http://ca/1. What to do: if the CA leaves"
     for scopes in ((attributes, point), (for_cas, point), (point, for_cas)):
-        assert nearest in detail_for(make_certificate(), *scopes)
+        assert nearest in said_of(make_certificate(), *scopes)
     elsewhere = pointing_at(uri("http://ca"))
     both = partition(uri("http://ca/3"), flags=der(0x81, b"\xff"))
     twin = partition(uri("http://ca/3"), flags=der(0x82, b"\xff"))
@@ -201,15 +210,15 @@ def test_the_ways_out_are_named_where_the_certificate_has_no_point() -> None:
     """
     scope = partition(uri("https://ca/crl"), flags=der(0x81, b"\xff"))
     key = make_metadata(issuing_distribution_point=scope).scope
-    assert detail_for(make_certificate(), scope) == (
+    assert said_of(make_certificate(), scope) == (
         "none of the 1 CRL(s) held for that issuer covers it: the certificate names no "
         "distribution point; CRL 17 of CN=CA is for https://ca/crl, user certificates only. "
-        "If the CA leaves the extension out of certificates that this CRL covers, let it cover "
-        f"them: crlcheck scope cover STORE {key} (crlcheck.override_scope), or "
-        "Policy.no_distribution_point for all CRLs"
+        "What to do: if the CA leaves the extension out of certificates that this CRL covers, let "
+        f"it cover them: crlcheck scope set STORE {key} --covers-no-distribution-point "
+        "(crlcheck.override_scope), or Policy.no_distribution_point for all CRLs"
     )
-    assert "override_scope" not in detail_for(pointing_at(uri("http://x")), scope)
-    assert "override_scope" not in detail_for(
+    assert "override_scope" not in said_of(pointing_at(uri("http://x")), scope)
+    assert "override_scope" not in said_of(
         make_certificate(is_ca=True), partition(flags=der(0x81, b"\xff"))
     )
 
@@ -299,6 +308,9 @@ def test_a_crl_called_by_its_issuers_name_revokes_and_does_not_clear() -> None:
     assert verdict(checker.check(client(3))) == (NOT_REVOKED, None)
 
 
+SETTING = "--covers-no-distribution-point"
+
+
 # ---- what can be done ---------------------------------------------------------------------
 
 
@@ -317,13 +329,13 @@ def test_a_scope_covers_certificates_without_points_where_an_operator_says_so(
     for certificate in (listed, other):
         result = checker.check(certificate)
         assert verdict(result) == (UNDETERMINED, OUT_OF_SCOPE)
-        assert f"crlcheck scope cover STORE {scope} " in result.detail
+        assert f"crlcheck scope set STORE {scope} {SETTING} " in result.detail
     waiving = make_checker(store, policy=Policy(no_distribution_point=Rule.ALLOW))
     assert verdict(waiving.check(other)) == (NOT_REVOKED, None)
-    assert main(["scope", "cover", str(tmp_path), scope]) == 0
+    assert main(["scope", "set", str(tmp_path), scope, SETTING]) == 0
     assert "covers certificates without distribution points" in capsys.readouterr().out
     assert verdict(checker.check(listed)) == (REVOKED, None)
     assert verdict(checker.check(other)) == (NOT_REVOKED, None)
-    assert main(["scope", "cover", str(tmp_path), scope, "--undo"]) == 0
+    assert main(["scope", "set", str(tmp_path), scope, SETTING, "--undo"]) == 0
     assert verdict(checker.check(other)) == (UNDETERMINED, OUT_OF_SCOPE)
-    assert main(["scope", "cover", str(tmp_path), "no such scope"]) == 2
+    assert main(["scope", "set", str(tmp_path), "no such scope", SETTING]) == 2

@@ -8,7 +8,9 @@ import pytest
 
 from crlcheck.checker.results import denied, severity, unavailable, uncovered, with_waived, worst
 from crlcheck.checker.scope import Coverage
+from crlcheck.remedies import REMEDIES
 from crlcheck.types import CheckResult, RevocationStatus, UndeterminedCause
+from support.checking import without_remedy
 from support.values import NOW, make_certificate, make_metadata
 
 CERTIFICATE = make_certificate()
@@ -40,10 +42,11 @@ def test_a_denial_is_told_with_its_note_and_its_end(
 
 def test_what_cannot_be_had_is_undetermined() -> None:
     """With the reason that is given."""
+    cause = UndeterminedCause.STORE_UNAVAILABLE
     assert unavailable(CERTIFICATE, "no answer") == CheckResult(
         status=RevocationStatus.UNDETERMINED,
-        cause=UndeterminedCause.STORE_UNAVAILABLE,
-        detail=f"{WHO} is undetermined: no answer",
+        cause=cause,
+        detail=f"{WHO} is undetermined: no answer. What to do: {REMEDIES[cause]}",
         serial_number=0x4A3F,
         certificate=CERTIFICATE,
     )
@@ -70,7 +73,7 @@ def test_what_no_crl_covers_says_what_was_known(
         nearest=make_metadata() if num_crls else None,
         any_points=any_points,
     )
-    detail = uncovered(CERTIFICATE, coverage).detail
+    detail = without_remedy(uncovered(CERTIFICATE, coverage).detail)
     assert detail.startswith(f"{WHO} is undetermined: {words}")
     assert num_crls or detail.endswith(words)
 

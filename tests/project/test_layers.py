@@ -19,7 +19,7 @@ FLOORS = (
     {"__version__", "_native", "times"},
     {"errors"},
     {"types"},
-    {"settings", "encoding"},
+    {"settings", "encoding", "remedies"},
     {"_binding"},
     {"x509", "stores", "image"},
     {"compiler", "catalog"},

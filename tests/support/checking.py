@@ -82,3 +82,13 @@ def make_index(
 def verdict(result: CheckResult) -> tuple[RevocationStatus, UndeterminedCause | None]:
     """Return status and cause."""
     return result.status, result.cause
+
+
+def without_remedy(text: str) -> str:
+    """Return what a verdict says, without what can be done about it."""
+    return text.partition(". What to do: ")[0]
+
+
+def remedy_in(text: str) -> str:
+    """Return what a verdict says can be done, "" where it says nothing."""
+    return text.partition(". What to do: ")[2]

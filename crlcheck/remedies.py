@@ -1,0 +1,144 @@
+"""
+Say what can be done about an undetermined certificate and about a refused CRL.
+
+This is the only table of remedies. The checker puts them into its verdicts; the command,
+the status objects in a store and the preprocessor's log put them beside an error. A remedy
+names commands (``crlcheck scope set``), options (``--allow-sha1``), settings of a function
+(``CRLCHECK_ALLOW_SHA1``), fields of a policy (``Policy.stale``) and sections of documents
+(``docs/operations.md#by-hand``). A test looks each of them up.
+
+A cause that is not in ``REMEDIES`` is in ``WITHOUT_REMEDY``, with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from crlcheck import errors
+from crlcheck.types import UndeterminedCause
+
+Cause = UndeterminedCause | type[errors.CrlCheckError]
+
+NEXT_CRL = "publish the CA's next CRL (crlcheck publish, crlcheck fetch)"
+
+REMEDIES: Mapping[Cause, str] = MappingProxyType(
+    {
+        # ---- verdicts --------------------------------------------------------------------
+        UndeterminedCause.UNKNOWN_ISSUER: "if its issuer is to be trusted, publish the issuer's "
+        "CRL with the issuer's certificate (crlcheck publish --issuer); Policy.unknown_issuer "
+        "lets certificates of all unknown issuers pass",
+        UndeterminedCause.AMBIGUOUS_ISSUER: "trust a certificate that ties the keys, or stop "
+        "trusting the key that is no longer used (crlcheck issuer list, crlcheck issuer remove); "
+        "docs/supported-crls.md#which-crls-cover-a-certificate says which keys are tied",
+        UndeterminedCause.OUT_OF_SCOPE: "publish the CRL that covers it (crlcheck publish); "
+        "crlcheck scope list shows those that there are. If its CA publishes none, "
+        "crlcheck issuer no-crl or Policy.unpublished_issuers says so",
+        UndeterminedCause.STALE: f"{NEXT_CRL}; Policy.stale and Policy.stale_grace allow a grace "
+        "period",
+        UndeterminedCause.NOT_YET_VALID: "compare this machine's clock with that of the CA; "
+        "Policy.clock_skew allows a larger difference",
+        UndeterminedCause.REASONS_NOT_COVERED: "publish the CA's CRLs for the other reasons too "
+        "(crlcheck publish); crlcheck scope list shows those that there are",
+        UndeterminedCause.CERTIFICATE_EXPIRED: "use a certificate that is in its time; "
+        "Policy.expired_certificate lets expired ones pass",
+        UndeterminedCause.CRL_SIGNER_REVOKED: "publish a CRL that a key of the CA signed which "
+        "is not revoked (crlcheck publish)",
+        UndeterminedCause.STORE_UNAVAILABLE: "find out whether the store can be read "
+        "(crlcheck scope list); where an image is missing or damaged, publish its CRL again "
+        "(crlcheck publish --rebuild)",
+        # ---- refused CRLs ----------------------------------------------------------------
+        errors.MalformedCrlError: "ask the CA for a CRL that follows RFC 5280, or fetch it "
+        "again: a page or a file of another kind in its place is the usual reason; "
+        "docs/supported-crls.md#extensions says what is accepted with a warning",
+        errors.UnsupportedCrlError: "docs/supported-crls.md says what is accepted; ask the CA for "
+        "such a CRL",
+        errors.CrlSignatureError: "give the certificate of the key that signed the CRL "
+        "(crlcheck publish --issuer)",
+        errors.CrlNotYetValidError: "compare this machine's clock with that of the CA; "
+        "CRLCHECK_CLOCK_SKEW and the argument clock_skew allow a larger difference",
+        errors.CrlRollbackError: "nothing, if a cache on the way handed out an old CRL; if the CA "
+        "numbers its CRLs anew, let the scope take any CRL next (crlcheck scope reset)",
+        errors.CrlBaseMissingError: "publish the complete CRL first (crlcheck publish), then this "
+        "one again",
+        errors.CrlShrinkError: "ask the CA whether so many revocations have ended; if so, "
+        "allow it for this CRL (crlcheck publish --allow-shrink, or allow_shrink)",
+        errors.CrlExpiredError: NEXT_CRL,
+        errors.CertificateError: "give a certificate as PEM or DER, and the issuers that are "
+        "trusted with crlcheck publish --issuer",
+        errors.FetchError: "try the URL again; for a CA in a network of your own allow private "
+        "addresses (crlcheck fetch --allow-private, CRLCHECK_FETCH_PRIVATE)",
+        # ---- stores and images -----------------------------------------------------------
+        errors.IndexFileError: "make the image again from its CRL (crlcheck compile, "
+        "crlcheck publish --rebuild)",
+        errors.UnsupportedIndexVersionError: "read the image by the version that wrote it or a "
+        "later one; docs/index-format.md has the rule for versions",
+        errors.StoreUnavailableError: "try again; if it stays, look at the store and at the "
+        "rights that docs/security.md lists",
+        errors.StoreError: "look at the store; a catalog that cannot be read is dealt with in "
+        "docs/operations.md#a-store-that-was-put-back",
+        errors.CatalogRollbackError: "publish the current CRLs, then bring the store above "
+        "the generation in use (crlcheck advance); see "
+        "docs/operations.md#a-store-that-was-put-back",
+        errors.PreconditionFailedError: "try again: another publication came first",
+    }
+)
+
+REMEDIES_BY_REASON: Mapping[str, str] = MappingProxyType(
+    {
+        # ---- CrlSignatureError.reason ----------------------------------------------------
+        "no_issuer": "give the certificate of the CRL's issuer (crlcheck publish --issuer, "
+        "CRLCHECK_ISSUERS), and all of them in a rollover",
+        "key_id": "give the certificate of the key that signed the CRL (crlcheck publish "
+        "--issuer, CRLCHECK_ISSUERS): the CA has another key than the certificates given",
+        "key_usage": "give the CA's certificate whose keyUsage has cRLSign "
+        "(crlcheck publish --issuer, CRLCHECK_ISSUERS)",
+        "small_rsa_key": "ask the CA for a key of 2048 bits; --allow-small-rsa and "
+        "CRLCHECK_ALLOW_SMALL_RSA accept 1024 bits and more",
+        "removed_issuer": "if the issuer is to be trusted again, let it back "
+        "(crlcheck issuer readmit)",
+        "bad_signature": "get the CRL again, or ask the CA: it was changed, or damaged on its way",
+        # ---- UnsupportedCrlError.feature -------------------------------------------------
+        "sha1_signature": "ask the CA to sign with SHA-256; --allow-sha1 and CRLCHECK_ALLOW_SHA1 "
+        "accept SHA-1",
+        "version_1": "ask the CA for version 2 CRLs; --allow-v1 and CRLCHECK_ALLOW_V1 accept "
+        "version 1",
+        "no_next_update": "ask the CA for nextUpdate; --allow-no-next-update and "
+        "CRLCHECK_REQUIRE_NEXT_UPDATE accept CRLs without it, which never go stale",
+        "source_too_large": "if the CRL is meant to be so large, raise --max-source-size or "
+        "CRLCHECK_MAX_CRL_SIZE",
+        "too_many_crls": "if the file is meant to have so many CRLs, raise --max-crls or "
+        "CRLCHECK_MAX_CRLS",
+    }
+)
+"""What is said instead for errors that have this ``reason`` or ``feature``."""
+
+WITHOUT_REMEDY: Mapping[Cause, str] = MappingProxyType(
+    {
+        UndeterminedCause.CERTIFICATE_HOLD: "it is only ever waived (Policy.hold); without that "
+        "the certificate is REVOKED",
+        errors.CrlCheckError: "it is the base of the other errors",
+        errors.CrlError: "it is the base of the errors by which CRLs are refused",
+        errors.IndexClosedError: "it is a mistake of the program that closed the index",
+    }
+)
+"""Causes about which nobody can do anything, and why."""
+
+
+def remedy_of(error: BaseException) -> str | None:
+    """Return what can be done about an error, None where there is nothing to say."""
+    for name in ("reason", "feature"):
+        found = REMEDIES_BY_REASON.get(str(getattr(error, name, "")))
+        if found is not None:
+            return found
+    for kind in type(error).__mro__:
+        if kind in WITHOUT_REMEDY:
+            return None
+        if kind in REMEDIES:
+            return REMEDIES[kind]
+    return None
+
+
+def with_remedy(text: str, remedy: str | None) -> str:
+    """Return *text*, which ends without a full stop, and what can be done about it."""
+    return f"{text}. What to do: {remedy}" if remedy else text
