@@ -108,7 +108,7 @@ _RUNS: dict[tuple[str, ...], list[str]] = {
     ("issuer", "anchor"): ["store", "ca.pem"],
     ("issuer", "no-crl"): ["store", "ca.pem"],
     ("scope", "list"): ["store"],
-    ("scope", "cover"): ["store", "SCOPE"],
+    ("scope", "set"): ["store", "SCOPE", "--covers-no-distribution-point"],
     ("scope", "reset"): ["store", "SCOPE"],
     ("mirror",): ["store", "copy"],
     ("clean",): ["store"],
@@ -174,7 +174,7 @@ def test_an_error_as_json_has_its_attributes(
     out, err = capsys.readouterr()
     found: Any = parse_json(out.encode())
     assert err == ""
-    assert set(found) == {"error", "kind", "attributes", "exit_status"}
+    assert set(found) == {"error", "kind", "attributes", "remedy", "exit_status"}
     assert (found["kind"], found["exit_status"]) == ("MalformedCrlError", 4)
     assert set(found["attributes"]) >= {"rule", "offset"}
     assert main(["compile", place["nope"], *arguments[2:]]) == 4
