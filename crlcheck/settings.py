@@ -4,7 +4,8 @@ Read settings strictly from ``CRLCHECK_*`` environment variables.
 A settings class is a frozen dataclass: its field ``image_memory`` is the
 variable ``CRLCHECK_IMAGE_MEMORY``, and a field without a default must be set.
 Unclear values are refused when the settings are read, so that a typing error stops a
-deployment instead of weakening it.
+deployment instead of weakening it. ``read_policy`` reads the rules of a policy the same
+way from texts.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import dataclasses
 import enum
 import re
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from types import NoneType
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from crlcheck.types import Policy, StaleRule
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -92,8 +95,57 @@ def read_settings(cls: type[SettingsT], environ: Mapping[str, str]) -> SettingsT
             message names every such variable.
         TypeError: a field of *cls* has a type that cannot be read.
     """
+    return _read_fields(cls, environ, lambda name: PREFIX + name.upper(), _unknown_variables)
+
+
+def read_policy(rules: Iterable[str]) -> Policy:
+    """
+    Return the policy that texts such as ``hold=allow`` describe; the rest of it denies.
+
+    Each is a field of ``Policy`` and its value, read by the type of the field as
+    ``read_settings`` reads it. ``stale=grace:24h`` stands for ``stale=grace`` and
+    ``stale_grace=24h``. Dashes in names count as underscores.
+
+    Raises:
+        ValueError: a rule is malformed, unknown or given twice, or a value is. The message
+            names every such rule.
+    """
+    given: dict[str, str] = {}
+    for rule in rules:
+        name, equals, value = rule.partition("=")
+        name = name.strip().replace("-", "_")
+        if not equals:
+            raise ValueError(f"{rule!r}: expected a rule and its value, such as hold=allow")
+        read = {name: value}
+        if name == "stale" and ":" in value:
+            read["stale"], _, read["stale_grace"] = value.partition(":")
+        twice = sorted(given.keys() & read.keys())
+        if twice:
+            raise ValueError(f"{twice[0]} is given twice")
+        given |= read
+    policy = _read_fields(Policy, given, str, _unknown_rules)
+    if (policy.stale is StaleRule.GRACE) != (policy.stale_grace > timedelta(0)):
+        raise ValueError(
+            f"stale is {policy.stale.value!r} and stale_grace is {policy.stale_grace}: expected "
+            "both, as in stale=grace:24h, or neither"
+        )
+    return policy
+
+
+def _read_fields(
+    cls: type[SettingsT],
+    given: Mapping[str, str],
+    spelled: Callable[[str], str],
+    unknown: Callable[[Mapping[str, str], Collection[str]], list[str]],
+) -> SettingsT:
+    """
+    Return *cls* filled from texts.
+
+    *spelled* turns a field's name into that of its text, and *unknown* returns what is
+    wrong with texts that belong to no field.
+    """
     hints = typing.get_type_hints(cls)
-    fields = {PREFIX + field.name.upper(): field for field in dataclasses.fields(cls)}
+    fields = {spelled(field.name): field for field in dataclasses.fields(cls)}
     readers = {
         name: field.metadata.get("read") or _reader(hints[field.name])
         for name, field in fields.items()
@@ -102,13 +154,13 @@ def read_settings(cls: type[SettingsT], environ: Mapping[str, str]) -> SettingsT
     problems: list[str] = []
     for name, field in fields.items():
         try:
-            if name in environ:
-                values[field.name] = _read(environ[name], readers[name])
+            if name in given:
+                values[field.name] = _read(given[name], readers[name])
             elif _is_required(field):
                 raise ValueError("is not set and has no default")
         except ValueError as error:
             problems.append(f"{name} {error}")
-    problems += _unknown_names(environ, fields)
+    problems += unknown(given, fields)
     if problems:
         raise ValueError("; ".join(problems))
     return cls(**values)
@@ -129,17 +181,24 @@ def _is_required(field: dataclasses.Field[Any]) -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
-def _unknown_names(environ: Mapping[str, str], known: Mapping[str, object]) -> list[str]:
+def _unknown_variables(environ: Mapping[str, str], known: Collection[str]) -> list[str]:
     unknown = sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
-    if not unknown:
-        return []
+    return [f"{name} is not a setting{_near(name, known)}" for name in unknown]
+
+
+def _unknown_rules(given: Mapping[str, str], known: Collection[str]) -> list[str]:
+    unknown = sorted(given.keys() - set(known))
+    return [
+        f"{name!r} is no rule of the policy{_near(name, known)} (there are {', '.join(known)})"
+        for name in unknown
+    ]
+
+
+def _near(name: str, known: Collection[str]) -> str:
     import difflib
 
-    problems = []
-    for name in unknown:
-        near = difflib.get_close_matches(name, known, n=1)
-        problems.append(f"{name} is not a setting" + (f": did you mean {near[0]}?" if near else ""))
-    return problems
+    near = difflib.get_close_matches(name, known, n=1)
+    return f": did you mean {near[0]}?" if near else ""
 
 
 def _reader(hint: Any) -> Callable[[str], Any]:

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from crlcheck.times import time_text
@@ -419,7 +420,7 @@ class Policy:
     stale: StaleRule = StaleRule.DENY
     stale_grace: timedelta = timedelta(0)
     unknown_issuer: Rule = Rule.DENY
-    unpublished_issuers: Any = ()
+    unpublished_issuers: Any = field(default=(), metadata={"read": Path})
     no_distribution_point: Rule = Rule.DENY
     path_depth: int | None = None
     hold: Rule = Rule.DENY

@@ -6,7 +6,7 @@ import dataclasses
 import enum
 import itertools
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -46,6 +46,8 @@ CertificateSources: TypeAlias = CertificateSource | Iterable[CertificateSource]
 
 DEFAULT_IMAGE_MEMORY = 512 << 20
 """How many bytes of a store's images a checker keeps loaded by default."""
+
+_SERIALS_BY_ONE_SET = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,27 +326,57 @@ class RevocationChecker:
             TypeError: *serial_number* is no integer, or a point is neither text nor a point.
             IndexClosedError: the checker is closed.
         """
-        name, known = read_issuer(issuer)
-        any_points = distribution_points is None
-        certificates = possible_certificates(
-            name,
-            serial_number,
-            distribution_points=read_points(distribution_points or ()),
+        (result,) = self.check_serials(
+            issuer,
+            (serial_number,),
+            distribution_points=distribution_points,
             not_after=not_after,
             is_ca=is_ca,
         )
-        path_checker = self._path_checker()
-        if isinstance(path_checker, str):
-            result = unavailable(certificates[0], path_checker)
-        else:
-            result = worst(
-                path_checker.check_path(certificate, known, any_points=any_points)
-                for certificate in certificates
-            )
-        decided = result.certificate
-        if any(decided is certificate for certificate in certificates):
-            return dataclasses.replace(result, certificate=None)
         return result
+
+    def check_serials(
+        self,
+        issuer: CertificateSource,
+        serial_numbers: Iterable[int],
+        *,
+        distribution_points: Iterable[DistributionPoint | str] | None = None,
+        not_after: datetime | None = None,
+        is_ca: bool | None = None,
+    ) -> Iterator[CheckResult]:
+        """
+        Yield what ``check_serial`` returns for each of *serial_numbers*, as they come.
+
+        Nothing is kept of what was yielded, so there may be any number of them. The
+        store is asked for a newer set once in a thousand numbers.
+
+        Raises: as ``check_serial``, when the first result or that of a number is taken.
+        """
+        name, known = read_issuer(issuer)
+        any_points = distribution_points is None
+        points = read_points(distribution_points or ())
+        path_checker: PathChecker | str = ""
+        for position, serial_number in enumerate(serial_numbers):
+            certificates = possible_certificates(
+                name,
+                serial_number,
+                distribution_points=points,
+                not_after=not_after,
+                is_ca=is_ca,
+            )
+            if position % _SERIALS_BY_ONE_SET == 0:
+                path_checker = self._path_checker()
+            if isinstance(path_checker, str):
+                result = unavailable(certificates[0], path_checker)
+            else:
+                result = worst(
+                    path_checker.check_path(certificate, known, any_points=any_points)
+                    for certificate in certificates
+                )
+            decided = result.certificate
+            if any(decided is certificate for certificate in certificates):
+                result = dataclasses.replace(result, certificate=None)
+            yield result
 
     def _check(self, certificates: Sequence[CertificateFacts]) -> list[CheckResult]:
         """Check certificates and the issuers above them, against one snapshot, at one time."""

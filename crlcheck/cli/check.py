@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -14,21 +13,39 @@ from crlcheck.catalog.descriptions import count
 from crlcheck.checker.checker import RevocationChecker
 from crlcheck.checker.scope import public_key_hash
 from crlcheck.cli.command import VERDICT, command
-from crlcheck.cli.inputs import is_store, open_target, read_published
+from crlcheck.cli.inputs import (
+    STANDARD_INPUT,
+    files_of,
+    input_name,
+    is_store,
+    issuer_sources,
+    open_input,
+    open_target,
+    read_input,
+    read_published,
+)
 from crlcheck.cli.status import (
     EXIT_FAILED,
+    JsonArray,
     about,
     exit_status_of,
     report_failure,
     warn,
     worst_exit_status,
 )
-from crlcheck.cli.text import answer, say
+from crlcheck.cli.text import say
 from crlcheck.encoding.names import name_hash
 from crlcheck.encoding.serials import parse_serial_text
-from crlcheck.errors import CertificateError, IndexFileError, StoreError
+from crlcheck.errors import CertificateError, CrlCheckError, IndexFileError, StoreError
 from crlcheck.image.index import open_index
-from crlcheck.types import CertificateFacts, CheckResult, ImageMetadata, RevocationStatus
+from crlcheck.settings import read_policy
+from crlcheck.types import (
+    CertificateFacts,
+    CheckResult,
+    ImageMetadata,
+    Policy,
+    RevocationStatus,
+)
 from crlcheck.x509.certificates import load_certificates
 
 _COLORS = {
@@ -38,6 +55,8 @@ _COLORS = {
 }
 # The catalog is read once in a run.
 _NEVER = timedelta(days=1)
+# In bytes. A serial number has 20, or a few more.
+_MAX_LINE = 4096
 
 
 @command(
@@ -47,6 +66,7 @@ _NEVER = timedelta(days=1)
         "crlcheck check ca.crlx client.pem",
         "crlcheck check s3://crls/published client.pem other.pem --json",
         "crlcheck check ca.crlx --serial 4a:31:07",
+        "crlcheck check published --serials-from serials.txt --policy stale=grace:24h",
     ],
 )
 @click.argument("target", metavar="INDEX_OR_STORE")
@@ -56,7 +76,16 @@ _NEVER = timedelta(days=1)
     "serials",
     multiple=True,
     metavar="HEX",
-    help="A serial number instead of a certificate; may be repeated.",
+    help='A serial number instead of a certificate; may be repeated. "-" reads them from '
+    "standard input, one a line.",
+)
+@click.option(
+    "--serials-from",
+    "lists",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help='A file with serial numbers, one a line; may be repeated. "-" is standard input.',
 )
 @click.option(
     "--issuer",
@@ -64,8 +93,8 @@ _NEVER = timedelta(days=1)
     type=click.Path(path_type=Path),
     multiple=True,
     metavar="CA",
-    help="An issuer certificate to trust besides those in the store; with --serial, the "
-    "issuer of the serial number.",
+    help="An issuer certificate to trust besides those in the store, or a directory of them; "
+    "with --serial, the issuer of the serial number.",
 )
 @click.option(
     "--point",
@@ -79,38 +108,54 @@ _NEVER = timedelta(days=1)
     type=click.Choice(["user", "ca"]),
     help="With --serial: what the certificates are.",
 )
+@click.option(
+    "--policy",
+    "rules",
+    multiple=True,
+    metavar="RULE=VALUE",
+    help="Try a rule of the policy, such as stale=grace:24h or hold=allow; may be repeated.",
+)
 def check_command(
     target: str,
     certificates: tuple[Path, ...],
     serials: tuple[str, ...],
+    lists: tuple[Path, ...],
     issuers: tuple[Path, ...],
     points: tuple[str, ...],
     kind: str | None,
+    rules: tuple[str, ...],
 ) -> int:
     """
     Check whether each CERT is revoked.
 
-    CERT is a certificate as PEM or DER; of a chain the first one is checked. It
-    must already have been verified. The exit status is the worst of all: 1
-    before 4 before 3 before 0.
+    CERT is a certificate as PEM or DER, "-" for standard input, or a directory, whose
+    files are checked; of a chain the first certificate is checked. It must already
+    have been verified. The exit status is the worst of all: 1 before 4 before 3
+    before 0.
 
     A serial number is checked for all certificates that it may belong to. Any CRL
     that may cover one of them revokes it. It is cleared only if all of them would
-    be, taken as not expired.
+    be, taken as not expired. In a list, empty lines and what follows "#" do not
+    count, and a line that is no serial number fails alone.
+
+    --policy waives for this run what the authorizer's settings of the same names
+    waive: stale, stale_grace, unknown_issuer, unpublished_issuers (a file),
+    no_distribution_point, path_depth, hold, expired_certificate and clock_skew.
     """
-    if bool(certificates) == bool(serials):
+    if bool(certificates) == bool(serials or lists):
         raise click.UsageError("name certificates or --serial, one of the two")
-    if serials:
-        return _check_serials(
-            target,
-            serials,
-            issuers,
-            points=points or None,
-            is_ca=None if kind is None else kind == "ca",
-        )
-    if points or kind:
-        raise click.UsageError("--point and --kind go with --serial: a certificate says both")
-    return _check_certificates(target, certificates, issuers)
+    try:
+        policy = read_policy(rules)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--policy") from error
+    if certificates:
+        if points or kind:
+            raise click.UsageError("--point and --kind go with --serial: a certificate says both")
+        return _check_certificates(target, certificates, issuers, policy)
+    is_ca = None if kind is None else kind == "ca"
+    return _check_serials(
+        target, serials, lists, issuers, policy, points=points or None, is_ca=is_ca
+    )
 
 
 class _Answers:
@@ -118,53 +163,80 @@ class _Answers:
 
     def __init__(self, kind: str) -> None:
         self._kind = kind
-        self._statuses: list[int] = []
-        self._members: list[dict[str, Any]] = []
+        self._status: int | None = None
+        self._members = JsonArray()
+
+    def __enter__(self) -> _Answers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._members.close()
 
     def show(self, subject: str, result: CheckResult) -> None:
         """Show the result for *subject*."""
-        self._statuses.append(exit_status_of(result))
-        self._members.append({self._kind: subject, **result.as_dict()})
+        self._count(exit_status_of(result))
+        self._members.add({self._kind: subject, **result.as_dict()})
         say(f"{subject}: {result}", color=_COLORS[result.status])
 
-    def show_failure(self, subject: str, error: Exception) -> None:
-        """Show why *subject* could not be checked; the others are checked all the same."""
-        self._statuses.append(EXIT_FAILED)
-        failure = report_failure(error, subject)
-        self._members.append({self._kind: subject, "status": None, **failure})
+    def show_failure(
+        self, subject: str, error: Exception, *, named: bool = False, **where: int
+    ) -> None:
+        """
+        Show why *subject* could not be checked; the others are checked all the same.
+
+        *named* tells that the message says of what it is.
+        """
+        self._count(EXIT_FAILED)
+        failure = report_failure(error, "" if named else subject)
+        self._members.add({self._kind: subject, "status": None, **failure, **where})
+
+    def _count(self, status: int) -> None:
+        known = status if self._status is None else self._status
+        self._status = worst_exit_status((known, status))
 
     def finish(self) -> int:
-        """Return the exit status of the run."""
-        status = worst_exit_status(self._statuses)
-        answer({"exit_status": status, "results": self._members})
-        return status
+        """Return the exit status of the run. There is no status of nothing."""
+        if self._status is None:
+            raise CrlCheckError(f"nothing was checked: expected a {self._kind}")
+        self._members.answer("results", {"exit_status": self._status})
+        return self._status
 
 
 # ---- certificates --------------------------------------------------------------
 
 
-def _check_certificates(target: str, certificates: Sequence[Path], issuers: Sequence[Path]) -> int:
+def _check_certificates(
+    target: str, certificates: Sequence[Path], issuers: Sequence[Path], policy: Policy
+) -> int:
     """Check certificates in files; return the exit status."""
-    answers = _Answers("certificate")
-    with _open_checker(target, issuers) as checker:
-        for path in certificates:
+    with (
+        _Answers("certificate") as answers,
+        _open_checker(target, issuer_sources(issuers), policy) as checker,
+    ):
+        for path in files_of(certificates):
             try:
                 # It is read only once, because it may be a pipe.
-                contents = path.read_bytes()
+                contents = read_input(path)
                 result = checker.check(contents)
+            except click.UsageError:
+                raise
             except Exception as error:  # noqa: BLE001 - the next one may be a revoked one
-                answers.show_failure(str(path), error)
+                answers.show_failure(input_name(path), error)
             else:
-                answers.show(str(path), result)
+                answers.show(input_name(path), result)
                 _note_others(path, contents)
-    return answers.finish()
+        return answers.finish()
 
 
-def _open_checker(target: str, issuers: Sequence[Path]) -> RevocationChecker:
+def _open_checker(
+    target: str, issuers: Sequence[Path | bytes], policy: Policy
+) -> RevocationChecker:
     if not is_store(target):
         with about(target, IndexFileError):
-            return RevocationChecker(open_index(target), issuers=issuers)
-    checker = RevocationChecker(open_target(target), issuers=issuers, refresh_after=_NEVER)
+            return RevocationChecker(open_index(target), issuers=issuers, policy=policy)
+    checker = RevocationChecker(
+        open_target(target), issuers=issuers, policy=policy, refresh_after=_NEVER
+    )
     # A store that cannot be read is one failure, not one for each certificate.
     with about(target, StoreError, IndexFileError):
         checker.refresh()
@@ -175,16 +247,98 @@ def _note_others(path: Path, contents: bytes) -> None:
     with contextlib.suppress(CertificateError):
         num_others = len(load_certificates(contents)) - 1
         if num_others:
-            warn(f"{path}: only the first of {num_others + 1} certificates was checked")
+            warn(f"{input_name(path)}: only the first of {num_others + 1} certificates was checked")
 
 
 # ---- serial numbers ------------------------------------------------------------
 
 
+class _Serials:
+    """
+    The serial numbers of a run, as they come: those of the command line, then lists.
+
+    ``subject`` is the text of the number whose result came last.
+    """
+
+    def __init__(self, serials: Sequence[str], lists: Sequence[Path], answers: _Answers) -> None:
+        self.subject = ""
+        self._answers = answers
+        self._num_taken = 0
+        self._given: list[tuple[str, int]] = []
+        self._lists = [*lists, *(STANDARD_INPUT for text in serials if text == "-")]
+        try:
+            self._given = [(text, parse_serial_text(text)) for text in serials if text != "-"]
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--serial") from error
+
+    def results(
+        self, check: Callable[[Iterator[int]], Iterator[CheckResult]]
+    ) -> Iterator[CheckResult]:
+        """
+        Yield what *check* returns for each number.
+
+        Whatever fails for one of them is shown, and the others are checked all the same:
+        the next one may be a revoked one.
+        """
+        numbers = self._numbers()
+        results = check(numbers)
+        while True:
+            before = self._num_taken
+            try:
+                result = next(results, None)
+            except (CertificateError, click.ClickException):
+                raise
+            except Exception as error:
+                if self._num_taken == before:
+                    raise  # it is no number's
+                self._answers.show_failure(self.subject, error)
+                results = check(numbers)  # goes on with the next number
+                continue
+            if result is None:
+                return
+            yield result
+
+    def _numbers(self) -> Iterator[int]:
+        """Yield each number; what is none in a list, or cannot be read, is a failure."""
+        for text, number in self._given:
+            self.subject = text
+            self._num_taken += 1
+            yield number
+        for path in self._lists:
+            try:
+                for number in self._listed(path):
+                    self._num_taken += 1
+                    yield number
+            except OSError as error:
+                self._answers.show_failure(input_name(path), error)
+
+    def _listed(self, path: Path) -> Iterator[int]:
+        with open_input(path) as file:
+            for place, line in enumerate(iter(lambda: file.readline(_MAX_LINE), b""), 1):
+                text = line.decode("utf-8-sig" if place == 1 else "utf-8", "backslashreplace")
+                self.subject = text.partition("#")[0].strip()
+                try:
+                    if len(line) == _MAX_LINE:
+                        while len(file.readline(_MAX_LINE)) == _MAX_LINE:
+                            pass
+                        self.subject = f"{self.subject:.40}..."
+                        raise ValueError(f"expected less than {_MAX_LINE} bytes in a line")
+                    if not self.subject:
+                        continue
+                    number = parse_serial_text(self.subject)
+                except ValueError as error:
+                    found = CrlCheckError(f"{input_name(path)}, line {place}: {error}")
+                    self._answers.show_failure(self.subject, found, named=True, line=place)
+                else:
+                    yield number
+
+
 def _check_serials(
     target: str,
     serials: Sequence[str],
+    lists: Sequence[Path],
     issuers: Sequence[Path],
+    policy: Policy,
     *,
     points: Sequence[str] | None = None,
     is_ca: bool | None = None,
@@ -195,29 +349,23 @@ def _check_serials(
     *points* are the URIs of the certificates' distribution points and *is_ca*
     their kind, None where that is not known.
     """
-    try:
-        numbers = [parse_serial_text(serial) for serial in serials]
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--serial") from error
     if len(issuers) > 1:
         raise click.UsageError("a serial number has one issuer: give --issuer once")
-    answers = _Answers("serial")
-    with _open_checker(target, ()) as checker:
-        # It is read only once, because it may be a pipe.
-        issuer = issuers[0].read_bytes() if issuers else _only_issuer(target)
-        for serial, number in zip(serials, numbers, strict=True):
-            try:
-                result = checker.check_serial(
-                    issuer, number, distribution_points=points, is_ca=is_ca
+    with _Answers("serial") as answers:
+        numbers = _Serials(serials, lists, answers)
+        with _open_checker(target, (), policy) as checker:
+            # It is read only once, because it may be a pipe.
+            issuer = read_input(issuers[0]) if issuers else _only_issuer(target)
+
+            def check(numbers: Iterator[int]) -> Iterator[CheckResult]:
+                return checker.check_serials(
+                    issuer, numbers, distribution_points=points, is_ca=is_ca
                 )
-            except CertificateError as error:
-                error.add_note(str(issuers[0] if issuers else target))
-                raise
-            except Exception as error:  # noqa: BLE001 - the next one may be a revoked one
-                answers.show_failure(serial, error)
-            else:
-                answers.show(serial, result)
-    return answers.finish()
+
+            with about(issuers[0] if issuers else target, CertificateError):
+                for result in numbers.results(check):
+                    answers.show(numbers.subject, result)
+        return answers.finish()
 
 
 def _only_issuer(target: str) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,13 +13,14 @@ import click
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from crlcheck.catalog.catalog import CATALOG_NAME, Catalog
-from crlcheck.cli.status import about
+from crlcheck.cli.status import about, warn
 from crlcheck.cli.text import console
 from crlcheck.compiler.compile import CrlSource
 from crlcheck.errors import StoreError
 from crlcheck.stores import ObjectStore, open_store
 
 STANDARD_INPUT = Path("-")
+_READ_ALREADY = "crlcheck.standard_input_read"
 
 
 @contextlib.contextmanager
@@ -43,6 +44,81 @@ def read_published(store: ObjectStore) -> Catalog:
         return Catalog.from_bytes(store.read(CATALOG_NAME).body)
 
 
+def read_input(path: Path) -> bytes:
+    """
+    Return the contents of a file, or of standard input for ``-``.
+
+    It is read at once, for it may be a pipe.
+    """
+    return _standard_input().read() if path == STANDARD_INPUT else path.read_bytes()
+
+
+@contextlib.contextmanager
+def open_input(path: Path) -> Iterator[BinaryIO]:
+    """Give a file, or standard input for ``-``, to read it bit by bit."""
+    if path == STANDARD_INPUT:
+        yield _standard_input()
+    else:
+        with path.open("rb") as file:
+            yield file
+
+
+def input_name(path: Path) -> str:
+    """Return what *path* is called in messages."""
+    return "standard input" if path == STANDARD_INPUT else str(path)
+
+
+def _standard_input() -> BinaryIO:
+    if sys.stdin is None:
+        raise OSError("standard input is closed")
+    meta = click.get_current_context().meta
+    if meta.get(_READ_ALREADY):
+        raise click.UsageError('standard input is read once: "-" stands for one file only')
+    meta[_READ_ALREADY] = True
+    return sys.stdin.buffer
+
+
+def files_of(paths: Iterable[Path]) -> list[Path]:
+    """
+    Return *paths* with the files of each directory in its place, ordered by name.
+
+    A directory is read one level deep. What is not read there is named in a warning:
+    directories, hidden files, and what is no file. Nothing tells a file that does not
+    belong there from a damaged one, so every other file must be what the command takes.
+
+    Raises:
+        click.UsageError: a directory has no file to read.
+        OSError: a directory cannot be read.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            found.append(path)
+            continue
+        inside = sorted(path.iterdir())
+        files = [one for one in inside if one.is_file() and not one.name.startswith(".")]
+        for other in inside:
+            if other not in files:
+                warn(f"{other}: not read: {_why_not(other)}")
+        if not files:
+            raise click.UsageError(f"{path}: there is no file to read in this directory")
+        found += files
+    return found
+
+
+def _why_not(path: Path) -> str:
+    if path.is_dir():
+        return "it is a directory in a directory, which is named by itself if it is meant"
+    if path.is_symlink() and not path.exists():
+        return "it is a link to nothing"
+    return "it is hidden" if path.name.startswith(".") else "it is no regular file"
+
+
+def issuer_sources(paths: Iterable[Path]) -> list[Path | bytes]:
+    """Return the issuer certificates that files, directories and standard input hold."""
+    return [read_input(path) if path == STANDARD_INPUT else path for path in files_of(paths)]
+
+
 def is_store(target: str) -> bool:
     """Whether *target* is a store's URL or directory, rather than a file."""
     return "://" in target or Path(target).is_dir()
@@ -57,9 +133,7 @@ def open_crl(path: Path) -> Iterator[CrlSource]:
     """
     watched = sys.stderr is not None and sys.stderr.isatty()
     if path == STANDARD_INPUT:
-        if sys.stdin is None:
-            raise OSError("standard input is closed")
-        with _counted(sys.stdin.buffer, None, watched=watched) as source:
+        with _counted(_standard_input(), None, watched=watched) as source:
             yield source
     elif watched:
         with path.open("rb", buffering=0) as file:

@@ -6,6 +6,8 @@ import contextlib
 import json
 import logging
 import sys
+import tempfile
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -129,10 +131,54 @@ def report_lines(text: str) -> None:
 def say_json(value: object) -> None:
     """Write *value* as one JSON document."""
     output().answered = True
-    # JSON escapes every control and direction character but DEL, which is ASCII.
-    text = json.dumps(_strict(value), indent=2, allow_nan=False).replace("\x7f", "\\u007f")
+    _write(_json_text(value), "\n")
+
+
+class JsonArray:
+    """
+    Collects the members of an array of the JSON document, of which there may be millions.
+
+    Beyond some megabytes they are kept on the disk. Without ``--json`` nothing is kept.
+    """
+
+    _MEMORY = 16 << 20
+
+    def __init__(self) -> None:
+        self._file = tempfile.SpooledTemporaryFile(  # noqa: SIM115 - ``close`` does
+            self._MEMORY, "w+", encoding="ascii"
+        )
+
+    def close(self) -> None:
+        """Forget the members."""
+        self._file.close()
+
+    def add(self, member: object) -> None:
+        """Add a member at the end."""
+        if output().as_json:
+            before = ",\n" if self._file.tell() else "\n"
+            self._file.write(before + textwrap.indent(_json_text(member), "    "))
+
+    def answer(self, name: str, members: Mapping[str, object]) -> None:
+        """Give the run's document: *members*, and under *name* this array."""
+        if not output().as_json:
+            return
+        output().answered = True
+        end = "\n  ]\n}" if self._file.tell() else "]\n}"
+        _write(_json_text(dict(members)).removesuffix("\n}"), f',\n  "{name}": [')
+        self._file.seek(0)
+        while chunk := self._file.read(1 << 16):
+            _write(chunk)
+        _write(end, "\n")
+
+
+def _write(*texts: str) -> None:
     if sys.stdout is not None:
-        print(text)
+        sys.stdout.writelines(texts)
+
+
+def _json_text(value: object) -> str:
+    # JSON escapes every control and direction character but DEL, which is ASCII.
+    return json.dumps(_strict(value), indent=2, allow_nan=False).replace("\x7f", "\\u007f")
 
 
 def _strict(value: object) -> object:

@@ -187,8 +187,8 @@ def test_names_that_are_no_text_are_strict_json(place: Place) -> None:
     """
     A name with bytes that are no UTF-8 is escaped, for a reader refuses half a character.
     """
-    name = os.fsencode(place.path) + b"/\xff.pem"
-    Path(os.fsdecode(name)).write_bytes(place.world.good.pem)
+    name = os.fsdecode(os.fsencode(place.path) + b"/\xff.pem")
+    Path(name).write_bytes(place.world.good.pem)
     command = [*COMMAND, "check", place["store"], name, "--json"]
     run = subprocess.run(command, capture_output=True, check=False)
     found: Any = parse_json(run.stdout)
@@ -209,6 +209,16 @@ def test_json_of_a_missing_extra() -> None:
     found: Any = parse_json(run.stdout.encode())
     assert (run.returncode, run.stderr) == (4, "")
     assert (found["kind"], found["remedy"]) == ("ImportError", "pip install 'crlcheck[cli]'")
+
+
+@pytest.mark.parametrize("module", ["crlcheck", "crlcheck.cli"])
+def test_python_runs_it_as_a_module(module: str) -> None:
+    """
+    Where the script is not on the path.
+    """
+    command = [sys.executable, "-P", "-m", module, "--version"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout.split()[0], run.stderr) == (0, "crlcheck", "")
 
 
 # ---- quiet and verbose ---------------------------------------------------------------

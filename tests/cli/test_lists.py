@@ -1,0 +1,226 @@
+"""Lists of serial numbers, directories and several files, standard input, and tried policies."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import crlcheck
+from crlcheck import Policy
+from crlcheck.cli import main
+from crlcheck.settings import read_policy
+from support.command_line import NOW, WEEK, Place, make_place
+
+COMMAND = [sys.executable, "-P", "-m", "crlcheck"]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """The demo's files, an image and a store."""
+    return make_place(tmp_path)
+
+
+def run(
+    arguments: list[str], stdin: bytes = b"", **options: Any
+) -> subprocess.CompletedProcess[bytes]:
+    """Run the command as a process."""
+    return subprocess.run(
+        [*COMMAND, *arguments], input=stdin, capture_output=True, check=False, **options
+    )
+
+
+# ---- lists of serial numbers -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("source", ["--serial -", "--serials-from -", "--serials-from FILE"])
+def test_a_list_of_serial_numbers(place: Place, source: str) -> None:
+    """
+    One a line, in every form; empty lines, comments, a byte order mark and CRLF do not
+    count; each has its verdict and the exit status is the worst.
+    """
+    good, revoked = place.serial("good"), place.serial("revoked")
+    octets = re.findall("..", revoked.rjust(len(revoked) + len(revoked) % 2, "0"))
+    lines = ["\ufeff# ours", good, "", "  ", f"  0x{good}  # the good one", good.upper()]
+    text = "\r\n".join([*lines, ":".join(octets)]).encode()
+    path = place.write("list", text)
+    arguments = ["check", place["store"], *source.replace("FILE", path).split()]
+    ran = run(arguments, text)
+    found = [line.split(b" is ")[1][:11] for line in ran.stdout.splitlines()]
+    assert found == [b"not revoked"] * 3 + [b"revoked: ke"]
+    assert (ran.returncode, ran.stderr) == (1, b"")
+    document = json.loads(run([*arguments, "--json"], text).stdout)
+    assert document["exit_status"] == 1
+    assert [one["status"] for one in document["results"]] == ["not_revoked"] * 3 + ["revoked"]
+    assert document["results"][1]["serial"] == f"0x{good}"
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (b"xyz", "serial number 'xyz': expected hexadecimal digits"),
+        (b"1" * 5000, "expected less than 4096 bytes in a line"),
+        (b"\xff\x00", "expected hexadecimal digits"),
+        (b"1a 2b", "expected hexadecimal digits"),
+    ],
+)
+def test_a_line_that_is_no_serial_number_fails_alone(
+    place: Place, bad: bytes, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    The error has the line's number, the numbers behind it are checked, and a revoked one
+    still decides the exit status.
+    """
+    good, revoked = place.serial("good").encode(), place.serial("revoked").encode()
+    path = place.write("list", b"\n".join([good, b"#", bad, good]))
+    assert main(["check", place["store"], "--serials-from", path]) == 4
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 2
+    assert err.startswith(f"crlcheck: {path}, line 3: ")
+    assert words in err
+    path = place.write("list", b"\n".join([bad, revoked]))
+    assert main(["check", place["store"], "--serials-from", path, "--json"]) == 1
+    first, second = json.loads(capsys.readouterr().out)["results"]
+    assert (first["line"], first["status"], second["status"]) == (1, None, "revoked")
+
+
+def test_an_unforeseen_error_hides_no_later_number(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    Whatever fails about one number, those behind it are checked; what fails before any
+    number is one failure.
+    """
+    check = crlcheck.RevocationChecker.check_serials
+    failures = iter([False, True])
+
+    def failing(*given: Any, **options: Any) -> Iterator[Any]:
+        for result in check(*given, **options):
+            if next(failures, False):
+                raise RuntimeError("unforeseen")
+            yield result
+
+    monkeypatch.setattr(crlcheck.RevocationChecker, "check_serials", failing)
+    path = place.write("list", "\n".join(["1", "2", place.serial("revoked")]).encode())
+    assert main(["check", place["store"], "--serials-from", path]) == 1
+    out, err = capsys.readouterr()
+    assert (len(out.splitlines()), err) == (2, "crlcheck: 2: RuntimeError: unforeseen\n")
+    assert main(["check", place["store"], "--serial", "1", "--point", "http://ü"]) == 4
+
+
+@pytest.mark.parametrize("text", [b"", b"# none\n\n"])
+def test_an_empty_list_is_no_verdict(
+    place: Place, text: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    Nothing was checked, so nothing is "not revoked".
+    """
+    path = place.write("list", text)
+    assert main(["check", place["store"], "--serials-from", path]) == 4
+    assert "nothing was checked" in capsys.readouterr().err
+    assert main(["check", place["store"], "--serials-from", place["nope"], "--serial", "1"]) == 4
+
+
+def test_a_long_list_needs_no_more_memory(place: Place) -> None:
+    """
+    Results are not kept: a hundred thousand need no more than one, also as JSON.
+    """
+    numbers = b"\n".join(b"%x" % number for number in range(1, 100_001))
+
+    def measured(text: bytes) -> tuple[int, bytes]:
+        program = (
+            "import resource, sys\nfrom crlcheck.cli import main\n"
+            f"status = main(['check', {place['store']!r}, '--serial', '-', '--json'])\n"
+            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)\n"
+            "sys.exit(status)"
+        )
+        ran = subprocess.run(
+            [sys.executable, "-P", "-c", program], input=text, capture_output=True, check=False
+        )
+        assert ran.returncode == 0
+        return int(ran.stderr), ran.stdout
+
+    scale = 1 if sys.platform != "darwin" else 1024
+    one, many = measured(b"1"), measured(numbers)
+    assert len(json.loads(many[1])["results"]) == 100_000
+    assert (many[0] - one[0]) / scale < 48 << 10
+    assert len(many[1]) > 40 << 20
+
+
+# ---- the policy ------------------------------------------------------------------------
+
+
+def test_a_policy_is_tried(
+    place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    A stale CRL's verdict under a grace, for certificates and serial numbers, says what
+    was waived.
+    """
+    crl = place.crl("stale.crl", this_update=NOW - 2 * WEEK, next_update=NOW - WEEK)
+    store = str(tmp_path / "stale")
+    assert main(["publish", crl, "--issuer", place["ca.pem"], "--to", store]) == 0
+    for subject in ([place["good.pem"]], ["--serial", place.serial("good")]):
+        capsys.readouterr()
+        check = ["check", store, *subject]
+        assert main(check) == 3
+        assert main([*check, "--policy", "stale=grace:24h"]) == 3
+        capsys.readouterr()
+        assert main([*check, "--policy", "stale=grace:8d", "--json"]) == 0
+        (result,) = json.loads(capsys.readouterr().out)["results"]
+        assert result["waived"] == ["stale"]
+        assert main([*check, "--policy", "stale=grace", "--policy", "stale-grace=8d"]) == 0
+    assert main(["check", store, place["revoked.pem"], "--policy", "stale=grace:8d"]) == 1
+    foreign = ["check", place["store"], place["foreign.pem"]]
+    assert (main(foreign), main([*foreign, "--policy", "unknown_issuer=allow"])) == (3, 0)
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ("stail=grace:24h", "'stail' is no rule of the policy: did you mean stale?"),
+        ("frob=allow", "there are stale, stale_grace, unknown_issuer, unpublished_issuers"),
+        ("hold", "'hold': expected a rule and its value"),
+        ("hold=perhaps", "hold is 'perhaps': expected one of "),
+        ("hold=", "hold is empty"),
+        ("stale=grace", "expected both, as in stale=grace:24h, or neither"),
+        ("stale_grace=3h", "expected both"),
+        ("stale=grace:soon", "expected a number and its unit"),
+        ("path_depth=-1", "expected a whole number"),
+    ],
+)
+def test_a_policy_that_is_not_clear_is_wrong_usage(
+    place: Place, rule: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    What is unknown is named with what exists; a verdict is not given by half a policy.
+    """
+    assert main(["check", place["store"], place["good.pem"], "--policy", rule]) == 2
+    err = " ".join(capsys.readouterr().err.split())
+    assert words in err
+
+
+def test_the_policy_has_every_rule(place: Place) -> None:
+    """
+    Each field of Policy is read, and a rule that is given twice is refused.
+    """
+    values = {
+        "stale": "grace", "stale_grace": "3h", "unknown_issuer": "allow",
+        "unpublished_issuers": place["ca.pem"], "no_distribution_point": "allow",
+        "path_depth": "2", "hold": "ALLOW", "expired_certificate": "allow", "clock_skew": "7m",
+    }  # fmt: skip
+    policy = read_policy(f"{name}={value}" for name, value in values.items())
+    assert values.keys() == {field.name for field in dataclasses.fields(Policy)}
+    assert all(getattr(policy, name) != getattr(Policy(), name) for name in values)
+    assert read_policy([]) == Policy()
+    with pytest.raises(ValueError, match="hold is given twice"):
+        read_policy(["hold=allow", "hold=deny"])
+    with pytest.raises(ValueError, match="stale_grace is given twice"):
+        read_policy(["stale_grace=1h", "stale=grace:3h"])
