@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import os
 import re
 import typing
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -48,6 +49,126 @@ def is_s3_url(text: str) -> bool:
     return text[:5].lower() == "s3://"
 
 
+# Spellings that begin like a URL or an ARN, but for what is no store, or is one spelt wrong.
+_S3_SCHEME = re.compile(r"[\"']?s3[an]?(?:[:;]+[/\\]*|//+|\\+)", re.IGNORECASE)
+_S3_ARN = re.compile(r"arn:aws[a-z-]*:s3:::([^/:*]+)(/[^*]*)?")
+_ACCESS_POINT = re.compile(r"arn:aws[a-z-]*:s3[a-z-]*:.*accesspoint")
+_S3_HOST = re.compile(
+    r"(?:https?:/+|s3:/+)?(?:([a-z0-9][a-z0-9.-]{0,62})\.)?s3[a-z0-9.-]*\.amazonaws\.com(?:\.cn)?"
+    r"(?::[0-9]+)?(?:/(.*))?",
+    re.IGNORECASE | re.DOTALL,
+)
+_S3_CONSOLE = re.compile(
+    r"https?://[a-z0-9.-]*console\.(?:aws\.amazon\.com|amazonaws\.cn)/s3/buckets/([^/?#]+)"
+    r"(?:\?(?:.*&)?prefix=([^&#]*))?.*",
+    re.IGNORECASE | re.DOTALL,
+)
+_FILE_URL = re.compile(r"file:(?://(?:localhost)?)?(/.*)", re.IGNORECASE | re.DOTALL)
+_OTHER_CLOUD = re.compile(
+    r"(?:gs|gcs|az|azure|abfss?|wasbs?|adl|oss|cos|b2|r2|swift):", re.IGNORECASE
+)
+_URL = re.compile(r"[a-z][a-z0-9+.-]*:(?:/|\\)", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_EXPECTED_STORE = "expected a path or s3://bucket/prefix"
+
+
+def check_store_name(text: str) -> None:
+    """
+    Refuse the name of a store that looks like a URL, an ARN or a path that the shell
+    should have expanded, and is none that can be opened.
+
+    A directory that has such a name is given by its absolute path, or with ``./`` before it.
+
+    Raises:
+        ValueError: it is refused; the message says what was probably meant.
+    """
+    refusal = _refusal(text)
+    if refusal is not None:
+        name = repr(text) if text.isprintable() else f"of {len(text)} characters"
+        raise ValueError(f"store {name}: {refusal}")
+
+
+def read_store_name(text: str) -> str:
+    """
+    Read a setting that is the name of a store, or the path of a file in its place.
+
+    Raises:
+        ValueError: as ``check_store_name``.
+    """
+    refusal = _refusal(text)
+    if refusal is not None:
+        raise ValueError(refusal)
+    return text
+
+
+def looks_like_store(text: str) -> bool:
+    """Whether *text* is meant as a store's URL, perhaps a mistyped one, rather than a path."""
+    return not _is_explicit(text) and (text.startswith("s3://") or _why_no_store(text) is not None)
+
+
+def _is_explicit(text: str) -> bool:
+    return text.startswith(("/", "./", "../"))
+
+
+def _refusal(text: str) -> str | None:
+    """Return what was expected instead of *text*, what was found, and what was meant."""
+    is_explicit = _is_explicit(text)
+    if "\0" in text or (not is_explicit and _CONTROL.search(text) is not None):
+        return f"{_EXPECTED_STORE}, found a control character"
+    if text != text.strip():
+        if is_explicit and os.path.isdir(text):  # noqa: PTH112 - pathlib is slow to import
+            return None
+        return f"{_EXPECTED_STORE}, found white space around it{_meant(text.strip())}"
+    reason = None if is_explicit else _why_no_store(text)
+    if reason is None:
+        return None
+    if _S3_SCHEME.match(text) is not None:
+        return f"expected s3://bucket/prefix, {reason}"
+    return f"{_EXPECTED_STORE}, {reason} (a directory of that name is ./{text})"
+
+
+def _meant(url: str) -> str:
+    return f": did you mean {url}?"
+
+
+def _why_no_store(text: str) -> str | None:
+    """Return why *text* is no name of a store; None for a path or a URL of S3."""
+    place = text.removeprefix("s3://")
+    arn = _S3_ARN.fullmatch(place)
+    if arn is not None:
+        return "found the ARN of a bucket" + _meant(f"s3://{arn[1]}{arn[2] or ''}")
+    if _ACCESS_POINT.match(place) is not None:
+        return "found the ARN of an access point: give its alias, as in s3://alias/prefix"
+    if place.startswith("arn:"):
+        return "found an ARN"
+    for pattern in (_S3_CONSOLE, _S3_HOST):
+        found = pattern.fullmatch(place)
+        if found is not None:
+            location = "/".join(part for part in found.groups() if part)
+            return "found a URL of S3 for browsers" + _meant(f"s3://{location}")
+    if text.lower().startswith("s3://s3:"):
+        return "found the scheme twice" + _meant(text[5:])
+    if _S3_SCHEME.match(text) is not None and re.match("s3://[^/]", text) is None:
+        location = _S3_SCHEME.sub("", text, count=1).strip("\"'").replace("\\", "/").lstrip("/")
+        return "found a URL that is spelt wrong" + _meant(f"s3://{location or 'bucket/prefix'}")
+    return _why_no_path(text)
+
+
+def _why_no_path(text: str) -> str | None:
+    if text.startswith("s3://"):
+        return None
+    file = _FILE_URL.fullmatch(text)
+    if file is not None:
+        return "found the URL of a file" + _meant(file[1])
+    if _OTHER_CLOUD.match(text) is not None:
+        return "found a store of another service than S3, which is not supported"
+    if _URL.match(text) is not None:
+        return "found a URL or a path of another system"
+    if text.startswith("~"):
+        return "found a ~ that the shell did not expand: give the path of the home directory"
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class S3Location:
     """A bucket and the part of it whose keys begin with ``prefix``, which ends with ``/``."""
@@ -61,8 +182,9 @@ class S3Location:
         Read ``s3://bucket/prefix``.
 
         Raises:
-            ValueError: it has another scheme or no bucket.
+            ValueError: it has another scheme or no bucket, or is spelt wrong.
         """
+        check_store_name(url)
         scheme, _, location = url.partition("://")
         bucket, _, prefix = location.partition("/")
         if scheme != "s3" or not bucket:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from crlcheck import Policy, Rule, StaleRule
-from crlcheck.settings import LogLevel, read_seconds
+from crlcheck.settings import LogLevel, read_seconds, read_store_name
 
 
 class CertificateFrom(enum.Enum):
@@ -101,7 +101,7 @@ class Settings:
         format.
     """
 
-    store: str
+    store: str = field(metadata={"read": read_store_name})
     certificate_from: CertificateFrom = CertificateFrom.API_GATEWAY
     certificate_header: str | None = field(default=None, metadata={"read": _header_name})
     trust_anchors: str | None = None

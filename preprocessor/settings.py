@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from crlcheck import check_url
-from crlcheck.settings import LogLevel, S3Location, is_s3_url
+from crlcheck.settings import LogLevel, S3Location, is_s3_url, read_store_name
 
 
 def _key_prefix(text: str) -> str:
@@ -61,8 +61,8 @@ class Settings:
     log_level: ``info`` logs the outcome of every object.
     """
 
-    store: str
-    issuers: str | None = None
+    store: str = field(metadata={"read": read_store_name})
+    issuers: str | None = field(default=None, metadata={"read": read_store_name})
     private_cas: tuple[str, ...] = field(default=(), metadata={"read": _arns})
     crl_prefix: str = field(default="crl/", metadata={"read": _key_prefix})
     max_crl_size: int = 1 << 30

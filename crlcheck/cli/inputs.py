@@ -17,6 +17,7 @@ from crlcheck.cli.status import about, warn
 from crlcheck.cli.text import console
 from crlcheck.compiler.compile import CrlSource
 from crlcheck.errors import StoreError
+from crlcheck.settings import looks_like_store
 from crlcheck.stores import ObjectStore, open_store
 
 STANDARD_INPUT = Path("-")
@@ -121,7 +122,7 @@ def issuer_sources(paths: Iterable[Path]) -> list[Path | bytes]:
 
 def is_store(target: str) -> bool:
     """Whether *target* is a store's URL or directory, rather than a file."""
-    return "://" in target or Path(target).is_dir()
+    return looks_like_store(target) or Path(target).is_dir()
 
 
 @contextlib.contextmanager

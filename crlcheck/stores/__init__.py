@@ -7,9 +7,8 @@ Both give the same guarantees (see ObjectStore), so all other packages work on e
 from __future__ import annotations
 
 import os
-import re
 
-from crlcheck.settings import is_s3_url
+from crlcheck.settings import check_store_name, is_s3_url
 from crlcheck.stores.local import LocalStore
 from crlcheck.stores.object_store import ObjectStore, StoredObject
 from crlcheck.stores.s3 import S3Store
@@ -23,20 +22,21 @@ def open_store(target: str | os.PathLike[str] | ObjectStore) -> ObjectStore:
     directory, or a store, which is returned as it is.
 
     A directory that does not exist yet is an empty store, and the first write makes it.
-    A str with another scheme than ``s3://`` is refused. It is not taken for a path.
+    What looks like another URL, an ARN or an unexpanded ``~`` is refused, and the message
+    says what was probably meant. A directory of such a name is given by its absolute path,
+    or as a str with ``./`` before it.
 
     Raises:
-        ValueError: an empty path, an S3 URL without a bucket, or another scheme.
+        ValueError: an empty path, an S3 URL without a bucket, or a name that is refused.
         ImportError: an S3 URL where the ``[aws]`` extra is not installed.
         NotADirectoryError: the path is not a directory's.
     """
     if isinstance(target, str):
-        if is_s3_url(target):
-            return S3Store(target)
-        if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", target):
-            raise ValueError(f"store {target!r}: expected a path or s3://bucket/prefix")
-        return LocalStore(target)
+        check_store_name(target)
+        return S3Store(target) if is_s3_url(target) else LocalStore(target)
     if isinstance(target, os.PathLike):
+        # A path has lost the second slash of s3://, so it may be meant for a URL as well.
+        check_store_name(os.fspath(target))
         return LocalStore(target)
     if isinstance(target, ObjectStore):
         return target
