@@ -10,7 +10,7 @@ import click
 
 import crlcheck
 from crlcheck.cli.command import command
-from crlcheck.cli.inputs import open_crl
+from crlcheck.cli.inputs import issuer_sources, open_crl
 from crlcheck.cli.options import compile_options, given_options, issuer_option
 from crlcheck.cli.status import about
 from crlcheck.cli.text import answer, compiled_text, report_members, say, say_warnings
@@ -44,9 +44,10 @@ def compile_command(
     if output.exists() and not (output.is_file() or output.is_dir()):
         # The image would replace it, and a device is hard to restore.
         raise FileExistsError(errno.EEXIST, "Not a regular file", str(output))
+    trusted = issuer_sources(issuers)
     with about(crl, crlcheck.CrlError), open_crl(crl) as source:
         report = crlcheck.compile_crl(
-            source, output, issuer=issuers, fsync=not no_fsync, **given_options(options)
+            source, output, issuer=trusted, fsync=not no_fsync, **given_options(options)
         )
     answer({"output": str(output), **report_members(report)})
     say(f"{output}: {compiled_text(report)}")

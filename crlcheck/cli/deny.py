@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,16 @@ import click
 
 from crlcheck.catalog.catalog import Denial
 from crlcheck.cli.command import group
-from crlcheck.cli.inputs import open_target, read_published, usage
+from crlcheck.cli.inputs import (
+    STANDARD_INPUT,
+    files_of,
+    open_target,
+    read_input,
+    read_published,
+    usage,
+)
 from crlcheck.cli.options import note_option
+from crlcheck.cli.status import each_of
 from crlcheck.cli.text import answer, say
 from crlcheck.encoding.names import name_text
 from crlcheck.encoding.serials import parse_serial_text
@@ -31,20 +40,57 @@ def deny_group() -> None:
     """Deny certificates by hand, before their CA revokes them."""
 
 
-_certificate_argument = click.argument("certificate", type=_PATH, required=False)
+_certificates_argument = click.argument(
+    "certificates", metavar="[CERTIFICATE]...", type=_PATH, nargs=-1
+)
 _issuer_option = click.option("--issuer", type=_PATH, help="The certificate's issuer.")
 _serial_option = click.option("--serial", metavar="HEX", help="Its serial number.")
 
 
-def _named(certificate: Path | None, issuer: Path | None, serial: str | None) -> tuple[bytes, int]:
-    """Return issuer name and serial number of the certificate that the command names."""
-    if certificate is not None and issuer is None and serial is None:
-        facts = load_certificate(certificate)
-        return facts.issuer, facts.serial_number
-    if certificate is None and issuer is not None and serial is not None:
-        with usage():
-            return load_certificate(issuer).subject, parse_serial_text(serial)
-    raise click.UsageError("name a certificate, or --issuer and --serial, one of the two")
+class _Named:
+    """A certificate that a command names: by a file, or by issuer and serial number."""
+
+    def __init__(self, path: Path, serial: str | None = None) -> None:
+        self._path = path
+        self._serial = serial
+
+    def __str__(self) -> str:
+        return str(self._path)
+
+    def read(self) -> tuple[bytes, int]:
+        """Return its issuer's name and its serial number."""
+        is_input = self._path == STANDARD_INPUT
+        facts = load_certificate(read_input(self._path) if is_input else self._path)
+        if self._serial is None:
+            return facts.issuer, facts.serial_number
+        return facts.subject, parse_serial_text(self._serial)
+
+
+def _named(certificates: tuple[Path, ...], issuer: Path | None, serial: str | None) -> list[_Named]:
+    """Return the certificates that the command names."""
+    if certificates and issuer is None and serial is None:
+        return [_Named(path) for path in files_of(certificates)]
+    if not certificates and issuer is not None and serial is not None:
+        return [_Named(issuer, serial)]
+    raise click.UsageError("name certificates, or --issuer and --serial, one of the two")
+
+
+def _change(store: str, named: list[_Named], change: Callable[[bytes, int], dict[str, Any]]) -> int:
+    """Change the deny list for each certificate and answer; return the exit status."""
+
+    def one(certificate: _Named) -> dict[str, Any]:
+        name, number = certificate.read()
+        return {
+            "store": store,
+            **change(name, number),
+            "issuer": name_text(name),
+            "serial_number": f"{number:x}",
+        }
+
+    with usage():
+        done, status = each_of(named, one)
+    answer(done[0] if len(done) == 1 else {"certificates": done})
+    return status
 
 
 @deny_group.command(
@@ -55,7 +101,7 @@ def _named(certificate: Path | None, issuer: Path | None, serial: str | None) ->
     ],
 )
 @click.argument("store")
-@_certificate_argument
+@_certificates_argument
 @_issuer_option
 @_serial_option
 @click.option(
@@ -68,41 +114,48 @@ def _named(certificate: Path | None, issuer: Path | None, serial: str | None) ->
 @note_option
 def deny_add(
     store: str,
-    certificate: Path | None,
+    certificates: tuple[Path, ...],
     issuer: Path | None,
     serial: str | None,
     lasting: timedelta | None,
     note: str,
 ) -> int:
-    """Deny CERTIFICATE, or --serial of --issuer, at once."""
-    name, number = _named(certificate, issuer, serial)
+    """
+    Deny each CERTIFICATE, or --serial of --issuer, at once.
+
+    CERTIFICATE is PEM or DER; "-" is standard input, and of a directory each file is
+    one. Of several, one that cannot be read keeps no other from being denied.
+    """
+    named, target = _named(certificates, issuer, serial), open_target(store)
     now = datetime.now(UTC).replace(microsecond=0)
     until = None if lasting is None else now + lasting
-    with usage():
-        generation = deny_certificate(
-            open_target(store), name, number, until=until, note=note, now=now
-        )
-    answer({**_names(store, name, number, generation), "until": time_text(until)})
     end = "" if until is None else f" until {time_text(until)}"
-    say(f"{store}: {number:x} of {name_text(name)} is denied{end}: generation {generation}")
-    return 0
+
+    def deny(name: bytes, number: int) -> dict[str, Any]:
+        generation = deny_certificate(target, name, number, until=until, note=note, now=now)
+        say(f"{store}: {number:x} of {name_text(name)} is denied{end}: generation {generation}")
+        return {"generation": generation, "until": time_text(until)}
+
+    return _change(store, named, deny)
 
 
 @deny_group.command("remove", examples=["crlcheck deny remove published found.pem"])
 @click.argument("store")
-@_certificate_argument
+@_certificates_argument
 @_issuer_option
 @_serial_option
 def deny_remove(
-    store: str, certificate: Path | None, issuer: Path | None, serial: str | None
+    store: str, certificates: tuple[Path, ...], issuer: Path | None, serial: str | None
 ) -> int:
-    """Take CERTIFICATE, or --serial of --issuer, off the deny list; CRLs count as before."""
-    name, number = _named(certificate, issuer, serial)
-    with usage():
-        generation = lift_denial(open_target(store), name, number)
-    answer(_names(store, name, number, generation))
-    say(f"{store}: {number:x} of {name_text(name)} is off the list: generation {generation}")
-    return 0
+    """Take each CERTIFICATE, or --serial of --issuer, off the deny list; CRLs count as before."""
+    named, target = _named(certificates, issuer, serial), open_target(store)
+
+    def lift(name: bytes, number: int) -> dict[str, Any]:
+        generation = lift_denial(target, name, number)
+        say(f"{store}: {number:x} of {name_text(name)} is off the list: generation {generation}")
+        return {"generation": generation}
+
+    return _change(store, named, lift)
 
 
 @deny_group.command("list", examples=["crlcheck deny list published"])
@@ -117,15 +170,6 @@ def deny_list(store: str) -> int:
         note = f": {one.note}" if one.note else ""
         say(f"{one.serial_number:x} of {name_text(one.issuer)}, {end}{over}{note}")
     return 0
-
-
-def _names(store: str, issuer: bytes, serial_number: int, generation: int) -> dict[str, Any]:
-    return {
-        "store": store,
-        "generation": generation,
-        "issuer": name_text(issuer),
-        "serial_number": f"{serial_number:x}",
-    }
 
 
 def _denial(one: Denial) -> dict[str, Any]:

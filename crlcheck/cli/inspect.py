@@ -17,9 +17,16 @@ from crlcheck.catalog.descriptions import (
     restriction_texts,
 )
 from crlcheck.cli.command import command
-from crlcheck.cli.inputs import is_store, open_target
+from crlcheck.cli.inputs import (
+    STANDARD_INPUT,
+    files_of,
+    input_name,
+    is_store,
+    open_target,
+    read_input,
+)
 from crlcheck.cli.issuer import issuer_lines
-from crlcheck.cli.status import about
+from crlcheck.cli.status import about, each_of
 from crlcheck.cli.text import (
     answer,
     console,
@@ -43,20 +50,31 @@ _UNVERIFIED = "not verified: nobody has checked the signature here"
 @command(
     "inspect", examples=["crlcheck inspect ca.crl", "crlcheck inspect s3://crls/published --json"]
 )
-@click.argument("target", metavar="CRL_OR_INDEX_OR_STORE")
-def inspect_command(target: str) -> int:
+@click.argument("targets", metavar="CRL_OR_INDEX_OR_STORE...", nargs=-1, required=True)
+def inspect_command(targets: tuple[str, ...]) -> int:
     """
-    Show the contents of a CRL, an image or a store.
+    Show the contents of CRLs, images and stores.
 
-    The signature of a CRL is not verified here.
+    "-" is a CRL or an image on standard input. Of a directory that is no store, each
+    file is shown. The signature of a CRL is not verified here.
     """
-    _inspect(target)
-    return 0
+    named = [one for target in targets for one in _files_or_store(target)]
+    done, status = each_of(named, _inspect)
+    answer(done[0] if len(done) == 1 else {"targets": done})
+    return status
 
 
-def _inspect(target: str) -> None:
+def _files_or_store(target: str) -> list[str]:
+    path = Path(target)
+    is_one = not path.is_dir() or (path / CATALOG_NAME).exists()
+    if is_one or not any(map(Path.is_file, path.iterdir())):
+        return [target]
+    return [str(file) for file in files_of([path])]
+
+
+def _inspect(target: str) -> dict[str, Any]:
     """
-    Show the kind and the contents of *target*.
+    Show the kind and the contents of *target*; return its JSON members.
 
     Raises:
         CrlError: it is neither a store nor an image, and no CRL either.
@@ -67,38 +85,42 @@ def _inspect(target: str) -> None:
         store = open_target(target)
         with about(target, StoreError):
             catalog = Catalog.from_bytes(store.read(CATALOG_NAME).body)
-        _show_store(store.url, catalog)
-        return
+        return _show_store(store.url, catalog)
     path = Path(target)
-    with path.open("rb") as file:
-        is_image = file.read(len(_IMAGE_MAGIC)) == _IMAGE_MAGIC
-    inspect = _inspect_image if is_image else _inspect_crl
-    with about(target, IndexFileError, CrlError):
-        inspect(path)
+    source: Path | bytes = path
+    if path == STANDARD_INPUT:
+        source = read_input(path)
+        start = source[: len(_IMAGE_MAGIC)]
+    else:
+        with path.open("rb") as file:
+            start = file.read(len(_IMAGE_MAGIC))
+    inspect = _inspect_image if start == _IMAGE_MAGIC else _inspect_crl
+    with about(input_name(path), IndexFileError, CrlError):
+        return inspect(source, input_name(path))
 
 
-def _inspect_crl(path: Path) -> None:
-    report = compile_unverified_crl(path, allow_v1=True, require_next_update=False)
+def _inspect_crl(source: Path | bytes, name: str) -> dict[str, Any]:
+    report = compile_unverified_crl(source, allow_v1=True, require_next_update=False)
     assert report.image is not None, "no output was named"
     with open_index(report.image, verify=False) as index:
         sizes = {"source_size": report.source_size, "image_size": report.image_size}
-        answer({"kind": "crl", "path": str(path), **sizes, **_members(index.metadata)})
-        say(f"{path}: a CRL; {_UNVERIFIED}", color="yellow")
+        say(f"{name}: a CRL; {_UNVERIFIED}", color="yellow")
         say_fields(
             {
                 **_fields(index.metadata),
                 "size": f"{report.source_size:,} bytes",
             }
         )
+        return {"kind": "crl", "path": name, **sizes, **_members(index.metadata)}
 
 
-def _inspect_image(path: Path) -> None:
-    with open_index(path) as index:
+def _inspect_image(source: Path | bytes, name: str) -> dict[str, Any]:
+    with open_index(source) as index:
         members = {"digest": index.digest, "stats": index.stats, **_members(index.metadata)}
-        answer({"kind": "image", "path": str(path), **members})
         verified = "a verified CRL" if index.metadata.verified else f"a CRL {_UNVERIFIED}"
-        say(f"{path}: the image of {verified}")
+        say(f"{name}: the image of {verified}")
         say_fields({**_fields(index.metadata), **_storage(index)})
+        return {"kind": "image", "path": name, **members}
 
 
 def _storage(index: RevocationIndex) -> dict[str, object]:
@@ -172,21 +194,19 @@ def _distribution(der: bytes | None) -> list[str] | None:
 # ---- stores --------------------------------------------------------------------
 
 
-def _show_store(url: str, catalog: Catalog) -> None:
+def _show_store(url: str, catalog: Catalog) -> dict[str, Any]:
     issuers = [one.subject for one in describe_issuers(catalog)]
-    answer(
-        {
-            "kind": "store",
-            "store": url,
-            "generation": catalog.generation,
-            "issuers": issuers,
-            "scopes": {key: _record(record) for key, record in catalog.scopes.items()},
-        }
-    )
     say(f"{url}: generation {catalog.generation}, {count(len(catalog.scopes), 'CRL')}")
     console().print(_catalog_table(catalog.scopes))
     for line in issuer_lines(catalog):
         say(f"trusted issuer: {line}")
+    return {
+        "kind": "store",
+        "store": url,
+        "generation": catalog.generation,
+        "issuers": issuers,
+        "scopes": {key: _record(record) for key, record in catalog.scopes.items()},
+    }
 
 
 def _record(record: ScopeRecord) -> dict[str, Any]:

@@ -22,7 +22,7 @@ issuer_option = click.option(
     multiple=True,
     required=True,
     metavar="CA",
-    help="A trusted issuer certificate, PEM or DER; may be repeated.",
+    help="A trusted issuer certificate, PEM or DER, or a directory of them; may be repeated.",
 )
 max_crls_option = click.option(
     "--max-crls",

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import click
 
-import crlcheck
 from crlcheck.cli.command import command
-from crlcheck.cli.inputs import STANDARD_INPUT, open_crl, open_target
+from crlcheck.cli.inputs import (
+    STANDARD_INPUT,
+    files_of,
+    issuer_sources,
+    open_crl,
+    open_target,
+)
 from crlcheck.cli.options import (
     compile_options,
     given_options,
@@ -29,19 +35,23 @@ from crlcheck.cli.text import (
     say_warnings,
 )
 from crlcheck.compiler.compile import BinaryReader, CrlSource
+from crlcheck.errors import CrlBaseMissingError, CrlCheckError, CrlError
 from crlcheck.publisher.publish import publish_each
+from crlcheck.stores import ObjectStore
 from crlcheck.types import PublishReport
+from crlcheck.x509.certificates import load_certificates
 
 
 @command(
     "publish",
-    short_help="Verify CRL, compile it and publish the image.",
+    short_help="Verify CRLs, compile them and publish the images.",
     examples=[
         "crlcheck publish ca.crl --issuer ca.pem --to published",
+        "crlcheck publish crls/ --issuer issuers/ --to published",
         "curl -s http://crl.example/ca.crl | crlcheck publish - --issuer ca.pem --to s3://crls/published",
     ],
 )
-@click.argument("crl", type=click.Path(path_type=Path))
+@click.argument("crls", metavar="CRL...", type=click.Path(path_type=Path), nargs=-1, required=True)
 @issuer_option
 @click.option(
     "--to", "store", required=True, metavar="STORE", help="A directory or s3://bucket/prefix."
@@ -55,40 +65,79 @@ from crlcheck.types import PublishReport
 @max_crls_option
 @compile_options
 def publish_command(
-    crl: Path,
+    crls: tuple[Path, ...],
     issuers: tuple[Path, ...],
     store: str,
+    max_crls: int,
     allow_shrink: bool,
     rebuild: bool,
-    max_crls: int,
     **options: Any,
 ) -> int:
     """
-    Verify CRL, compile it and publish the image in its scope.
+    Verify each CRL, compile it and publish the image in its scope.
 
-    CRL is DER or PEM; "-" is standard input. Every CRL of a PEM file is published.
+    CRL is DER or PEM; "-" is standard input, and of a directory each file is
+    published. Every CRL of a PEM file is published. One that is refused keeps no
+    other from being published, and a delta CRL waits for its base.
+
     A CRL is refused if it is not newer than the published one, or if it lacks most
     of more than ten entries. It is also refused if it is past its nextUpdate and
     would replace a current one that revokes no less. Publishing the same CRL again
     changes nothing.
     """
-    target = open_target(store)
-    with about(crl, crlcheck.CrlError), open_crl(crl) as source, _opened(source) as reader:
-        results = publish_each(
-            reader,
-            target,
-            issuer=issuers,
-            source_name=None if crl == STANDARD_INPUT else str(crl),
-            issuers_from=", ".join(map(str, issuers)),
-            max_crls=max_crls,
-            allow_shrink=allow_shrink,
-            rebuild=rebuild,
-            **given_options(options),
-        )
-        done = [result for _, result in results]
-        if len(done) == 1 and isinstance(done[0], crlcheck.CrlError):
+    target, sources = open_target(store), files_of(crls)
+    publish = functools.partial(
+        _publish_file,
+        store=target,
+        issuer=load_certificates(issuer_sources(issuers)),
+        issuers_from=", ".join(map(str, issuers)),
+        max_crls=max_crls,
+        allow_shrink=allow_shrink,
+        rebuild=rebuild,
+        **given_options(options),
+    )
+    members: list[dict[str, Any]] = []
+    failed = False
+    for path, done in _each_after_its_base(sources, publish):
+        if len(sources) == len(done) == 1 and isinstance(done[0], Exception):
             raise done[0]
-    return _show_published(crl, target.url, done)
+        members += _show_published(path, target.url, done)
+        failed = failed or any(isinstance(one, Exception) for one in done)
+    answer(members[0] if len(members) == 1 else {"crls": members})
+    return EXIT_FAILED if failed else 0
+
+
+_Outcomes: TypeAlias = Sequence[PublishReport | Exception]
+"""What became of each CRL of a file; one error where the file could not be read."""
+
+
+def _each_after_its_base(
+    sources: Sequence[Path], publish: Callable[[Path], _Outcomes]
+) -> Iterator[tuple[Path, _Outcomes]]:
+    """Publish each file; one with a delta CRL whose base is missing again after the others."""
+    waiting = []
+    for path in sources:
+        done = publish(path)
+        lacks_base = any(isinstance(one, CrlBaseMissingError) for one in done)
+        if lacks_base and len(sources) > 1 and path != STANDARD_INPUT:
+            waiting.append(path)
+        else:
+            yield path, done
+    for path in waiting:
+        yield path, publish(path)
+
+
+def _publish_file(path: Path, *, store: ObjectStore, **options: Any) -> _Outcomes:
+    """Publish each CRL of a file."""
+    name = None if path == STANDARD_INPUT else str(path)
+    try:
+        with about(path, CrlError), open_crl(path) as source, _opened(source) as reader:
+            done = [one for _, one in publish_each(reader, store, source_name=name, **options)]
+            if len(done) == 1 and isinstance(done[0], CrlError):
+                raise done[0]
+            return done
+    except (CrlCheckError, OSError) as error:
+        return [error]
 
 
 @contextlib.contextmanager
@@ -102,23 +151,18 @@ def _opened(source: CrlSource) -> Iterator[BinaryReader]:
         yield source
 
 
-def _show_published(crl: Path, store: str, done: list[PublishReport | crlcheck.CrlError]) -> int:
-    """Show the outcome of each CRL of a file; return the exit status."""
+def _show_published(crl: Path, store: str, done: _Outcomes) -> list[dict[str, Any]]:
+    """Show the outcome of each CRL of a file; return the JSON members."""
     members: list[dict[str, Any]] = []
     for number, result in enumerate(done, 1):
-        if isinstance(result, crlcheck.CrlError):
-            members.append({"store": store, **report_failure(result, f"{crl}#{number}")})
+        named = {"store": store, "source": str(crl)}
+        if isinstance(result, Exception):
+            subject = f"{crl}#{number}" if len(done) > 1 else ""
+            members.append({**named, **report_failure(result, subject)})
             continue
-        members.append(
-            {
-                "store": store,
-                **published_members(result),
-                **report_members(result.compiled),
-            }
-        )
+        members.append({**named, **published_members(result), **report_members(result.compiled)})
         outcome = "published" if result.published else "published already"
         say(f"{store}: {outcome}: generation {result.generation}{changes_text(result)}")
         say(f"{result.image_name}: {compiled_text(result.compiled)}")
         say_warnings(result.compiled)
-    answer(members[0] if len(members) == 1 else {"crls": members})
-    return EXIT_FAILED if any(isinstance(one, crlcheck.CrlError) for one in done) else 0
+    return members

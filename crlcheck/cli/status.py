@@ -8,8 +8,8 @@ import logging
 import sys
 import tempfile
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from crlcheck.catalog.descriptions import printable
 from crlcheck.cli.output import library_level, output
@@ -24,6 +24,8 @@ EXIT_UNDETERMINED = 3
 EXIT_FAILED = 4
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
+
+_Subject = TypeVar("_Subject")
 
 _WORST_FIRST = (EXIT_REVOKED, EXIT_FAILED, EXIT_UNDETERMINED, EXIT_NOT_REVOKED)
 
@@ -107,6 +109,27 @@ def report_failure(error: BaseException, subject: str = "") -> dict[str, Any]:
     if not output().as_json:
         report_error(members["error"])
     return members
+
+
+def each_of(
+    subjects: Sequence[_Subject], act: Callable[[_Subject], dict[str, Any]]
+) -> tuple[list[dict[str, Any]], int]:
+    """
+    Do *act* for each of *subjects*; return the JSON members and the exit status.
+
+    Of several, one that fails is reported and keeps no other from being done. The
+    failure of a single one is raised.
+    """
+    if len(subjects) == 1:
+        return [act(subjects[0])], 0
+    done, status = [], 0
+    for subject in subjects:
+        try:
+            done.append(act(subject))
+        except (CrlCheckError, OSError, ValueError) as error:
+            done.append({"source": str(subject), **report_failure(error)})
+            status = EXIT_FAILED
+    return done, status
 
 
 def warn(message: str) -> None:

@@ -16,6 +16,7 @@ import pytest
 import crlcheck
 from crlcheck import Policy
 from crlcheck.cli import main
+from crlcheck.demo.encoding import encode_extension
 from crlcheck.settings import read_policy
 from support.command_line import NOW, WEEK, Place, make_place
 
@@ -224,3 +225,139 @@ def test_the_policy_has_every_rule(place: Place) -> None:
         read_policy(["hold=allow", "hold=deny"])
     with pytest.raises(ValueError, match="stale_grace is given twice"):
         read_policy(["stale_grace=1h", "stale=grace:3h"])
+
+
+# ---- several files, directories, standard input ------------------------------------------
+
+
+@pytest.fixture
+def folder(place: Place) -> Path:
+    """A directory with two CRLs, and with what is not read."""
+    folder = place.path / "crls"
+    folder.mkdir()
+    (folder / "sub").mkdir()
+    (folder / ".hidden.crl").write_bytes(place.world.crl)
+    (folder / "dangling").symlink_to("nowhere")
+    Path(place.crl("crls/2.crl", crl_number=9)).touch()
+    Path(place.crl("crls/1.crl", crl_number=8)).touch()
+    return folder
+
+
+def test_a_directory_is_published(
+    place: Place, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    File by file in the order of their names; what is not read is named each by each.
+    """
+    arguments = ["publish", str(folder), "--issuer", place["ca.pem"], "--to", place["new"]]
+    assert main([*arguments, "--json"]) == 0
+    out, err = capsys.readouterr()
+    found = json.loads(out)["crls"]
+    assert [(one["crl_number"], one["published"]) for one in found] == [(8, True), (9, True)]
+    assert [one["source"] for one in found] == [str(folder / "1.crl"), str(folder / "2.crl")]
+    for name in (".hidden.crl", "dangling", "sub"):
+        assert f"{folder / name}: not read: " in err
+    assert len(err.splitlines()) == 3
+
+
+def test_one_bad_file_keeps_no_other_from_being_published(
+    place: Place, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    A damaged CRL, a text, a file that is not there: each is named, the rest is published,
+    and the exit status tells of it.
+    """
+    (folder / "0.crl").write_bytes(place.world.crl[:-1])
+    (folder / "README").write_text("CRLs of ours\n")
+    arguments = ["publish", place["nope.crl"], str(folder), "--issuer", place["ca.pem"]]
+    assert main([*arguments, "--to", place["new"]]) == 4
+    out, err = capsys.readouterr()
+    assert out.count(": published: ") == 2
+    for name in (place["nope.crl"], folder / "0.crl", folder / "README"):
+        assert f"crlcheck: {name}: " in err
+    assert main([*arguments, "--to", place["new"], "--json"]) == 4
+    found = json.loads(capsys.readouterr().out)["crls"]
+    kinds = [one.get("kind", one.get("published")) for one in found]
+    malformed = "MalformedCrlError"
+    assert kinds == ["FileNotFoundError", malformed, "CrlRollbackError", False, malformed]
+
+
+def test_a_delta_waits_for_its_base(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    Whatever the order of the files; alone it is refused.
+    """
+    delta = encode_extension("2.5.29.27", b"\x02\x01\x07", critical=True)
+    path = place.crl("a-delta.crl", crl_number=8, extensions=[delta])
+    end = ["--issuer", place["ca.pem"], "--to", place["new"]]
+    assert main(["publish", path, *end]) == 4
+    assert main(["publish", path, place["ca.crl"], *end]) == 0
+    out = capsys.readouterr().out
+    assert out.index("of CRL 7 of") < out.index("of delta CRL 8 of")
+
+
+def test_directories_of_certificates(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    For checks, denials and issuers; in each the worst decides, and what is none is named.
+    """
+    clients, issuers = place.path / "clients", place.path / "issuers"
+    for folder, names in ((clients, ("good.pem", "revoked.pem")), (issuers, ("ca.pem",))):
+        folder.mkdir()
+        for name in names:
+            (folder / name).write_bytes(Path(place[name]).read_bytes())
+    assert main(["check", place["store"], str(clients)]) == 1
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    end = ["--issuer", str(issuers), "--to", place["new"]]
+    assert main(["publish", place["ca.crl"], *end]) == 0
+    compiled = ["compile", place["ca.crl"], "--issuer", str(issuers), "-o", place["y"]]
+    assert main(compiled) == 0
+    (clients / "notes").write_text("none\n")
+    capsys.readouterr()
+    assert main(["deny", "add", place["new"], str(clients)]) == 4
+    out, err = capsys.readouterr()
+    assert (out.count(" is denied: "), err.count(str(clients / "notes"))) == (2, 1)
+    assert main(["deny", "list", place["new"], "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 2
+    (clients / "notes").unlink()
+    assert main(["deny", "remove", place["new"], str(clients), "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["certificates"]) == 2
+    (place.path / "nothing").mkdir()
+    assert main(["check", place["store"], place["nothing"]]) == 2
+    assert "there is no file to read" in capsys.readouterr().err
+
+
+def test_several_things_are_inspected(
+    place: Place, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    Files, a directory, a store; one that cannot be read keeps no other from being shown.
+    """
+    targets = [place["ca.crlx"], str(folder), place["store"], place["nope"]]
+    assert main(["inspect", *targets, "--json"]) == 4
+    found = json.loads(capsys.readouterr().out)["targets"]
+    assert [one["kind"] for one in found] == ["image", "crl", "crl", "store", "FileNotFoundError"]
+    assert main(["inspect", *targets]) == 4
+    out, err = capsys.readouterr()
+    assert out.count("not verified") == 2
+    assert err.splitlines()[-1] == f"crlcheck: {place['nope']}: No such file or directory"
+
+
+def test_standard_input_stands_for_one_file(place: Place) -> None:
+    """
+    Of a certificate, a CRL, an image, an issuer; twice it is wrong usage.
+    """
+    pem, crl = place.world.good.pem, place.world.crl
+    ran = run(["check", place["store"], "-"], pem)
+    assert (ran.returncode, ran.stdout[:15]) == (0, b"standard input:")
+    assert run(["check", place["store"], "-"], place.world.revoked.pem).returncode == 1
+    assert run(["check", place["store"], "-", "-"], pem).returncode == 2
+    end = ["--issuer", place["ca.pem"], "--to", place["new"]]
+    assert run(["publish", "-", *end], crl).returncode == 0
+    both = ["publish", "-", "--issuer", "-", "--to", place["new"]]
+    authority = place.world.authority.pem
+    assert run(both, authority).returncode == 2
+    assert run(["publish", place["ca.crl"], "--issuer", "-", *end[2:]], authority).returncode == 0
+    assert b"standard input: a CRL" in run(["inspect", "-"], crl).stdout
+    image = Path(place["ca.crlx"]).read_bytes()
+    assert b"standard input: the image of a verified CRL" in run(["inspect", "-"], image).stdout
+    assert run(["deny", "add", place["new"], "-"], pem).returncode == 0
+    assert run(["check", place["new"], place["good.pem"]]).returncode == 1
