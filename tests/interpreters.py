@@ -58,7 +58,7 @@ def run_tests(python: Path, wheel: Path, environment: Path, arguments: Sequence[
     log = environment.with_suffix(environment.suffix + ".log")
     commands: list[list[str | Path]] = [
         [python, "-m", "venv", environment],
-        [*pip, f"{wheel}[dev]"],
+        [*pip, f"{wheel}[test]"],
         [*pip, "--no-deps", "--force-reinstall", wheel],
         [inside, ROOT / "tests" / "install_functions.py"],
         [inside, "-m", "pytest", "-p", "no:cacheprovider", *arguments],

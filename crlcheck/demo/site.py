@@ -22,7 +22,7 @@ BUCKET = "crlcheck-demo"
 CRL_KEY, ISSUER_KEY = "crl/ca.crl", "issuers/ca.pem"
 STORE = f"s3://{BUCKET}/published"
 
-_NEEDED = ("awslambdaric", "boto3", "moto", "werkzeug", "cryptography_vectors")
+_NEEDED = ("awslambdaric", "boto3", "moto", "flask", "flask_cors", "cryptography_vectors")
 _FUNCTIONS = ("lambda_authorizer", "preprocessor")
 
 
