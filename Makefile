@@ -19,6 +19,9 @@ FILES := $(VENV)/.files
 # cmake and ninja come from the virtual environment where the system has none.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Most modules of the dependencies are never imported: Python compiles those that are. pip
+# reads this the other way round.
+export PIP_NO_COMPILE := 0
 
 NATIVE := CMakeLists.txt native/make_cdef.py $(shell find native/include native/src native/python -type f)
 C_FILES = $(shell find native -name '*.[ch]')
