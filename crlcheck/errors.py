@@ -8,9 +8,27 @@ themselves. A revoked certificate is an answer, never an exception.
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
 from datetime import datetime
 
 from crlcheck.times import time_text
+
+
+@contextlib.contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """
+    Put *path* into errors of the system that name none, as a full disk's does.
+
+    The system names a file where it is opened, and none where it is written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = os.fspath(path)
+        raise
 
 
 class CrlCheckError(Exception):

@@ -61,8 +61,9 @@ def describe(error: BaseException) -> str:
         return str(error.format_message())
     if isinstance(error, OSError) and error.strerror:
         # The system's message, without the number that str() puts before it.
-        where = "" if error.filename is None else f"{error.filename}: "
-        return f"{where}{error.strerror}"
+        # Of a file that could not get its name, the name.
+        path = error.filename if error.filename2 is None else error.filename2
+        return error.strerror if path is None else f"{path}: {error.strerror}"
     if isinstance(error, MemoryError):
         return "not enough memory"
     return f"{type(error).__name__}: {error}"

@@ -18,6 +18,7 @@ from typing import IO, Self, Unpack
 
 from crlcheck.compiler.pipeline import Chunk, CompileOptions, Options, read_crl
 from crlcheck.compiler.source import BinaryReader, CrlSource, split_crls
+from crlcheck.errors import naming
 from crlcheck.types import CertificateFacts, CompileReport, ImageMetadata
 from crlcheck.x509.certificates import CertificateSource, load_certificates
 
@@ -121,7 +122,7 @@ def compile_to_temporary(
         handle, name = tempfile.mkstemp(prefix="crlcheck.", suffix=".crlx", dir=directory)
         path = Path(name)
         try:
-            with os.fdopen(handle, "wb", buffering=0) as file:
+            with naming(path), os.fdopen(handle, "wb", buffering=0) as file:
                 report = crl.write(_FileSink(file).write)
         except BaseException:
             path.unlink(missing_ok=True)
@@ -141,7 +142,7 @@ def _compile_to(
             memory = _MemorySink()
             report = crl.write(memory.write)
             return replace(report, image=memory.image())
-        with _replacing(Path(output), fsync=fsync) as file:
+        with naming(output), _replacing(Path(output), fsync=fsync) as file:
             return crl.write(_FileSink(file).write)
 
 

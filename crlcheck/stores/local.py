@@ -15,7 +15,7 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
-from crlcheck.errors import PreconditionFailedError, StoreUnavailableError
+from crlcheck.errors import PreconditionFailedError, StoreUnavailableError, naming
 from crlcheck.stores.object_store import (
     StoredObject,
     check_name,
@@ -89,6 +89,12 @@ class LocalStore:
         """As ObjectStore.write."""
         check_write(name, body, if_match, if_absent)
         target = self._root / name
+        with naming(target):
+            return self._write(target, name, body, if_match, if_absent)
+
+    def _write(
+        self, target: Path, name: str, body: bytes | Path, if_match: str | None, if_absent: bool
+    ) -> str:
         self._make_directory(target.parent)
         with self._temporary(target.parent) as (temporary, file):
             etag = _fill(file, body)
@@ -230,10 +236,15 @@ def _fill(file: BinaryIO, body: bytes | Path) -> str:
         return hashlib.sha256(body).hexdigest()
     digest = hashlib.sha256()
     with body.open("rb", buffering=0) as source:
-        while chunk := source.read(_COPY_SIZE):
+        while chunk := _read_piece(source, body):
             digest.update(chunk)
             _write_all(file, chunk)
     return digest.hexdigest()
+
+
+def _read_piece(source: FileIO, path: Path) -> bytes:
+    with naming(path):
+        return source.read(_COPY_SIZE)
 
 
 def _write_all(file: BinaryIO, chunk: bytes) -> None:

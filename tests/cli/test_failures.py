@@ -93,7 +93,7 @@ def test_a_full_disk(place: Place, tmp_path: Path) -> None:
         check=False,
     )
     assert run.returncode == 4
-    assert run.stderr == f"crlcheck: {os.strerror(errno.EFBIG)}\n"
+    assert run.stderr == f"crlcheck: {tmp_path / 'x.crlx'}: {os.strerror(errno.EFBIG)}\n"
     assert list(tmp_path.iterdir()) == []
 
 
