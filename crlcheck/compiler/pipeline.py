@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from array import array
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
 from crlcheck._binding import PAGE_SIZE, CrlFields, CrlParser, ParsedCrl, SortedEntries
-from crlcheck.compiler.bitmap import serialize_bitmap
 from crlcheck.compiler.source import CrlSource, SourceReader, refuse_mistaken
 from crlcheck.compiler.worker import Call, Worker
 from crlcheck.encoding.kinds import LOOKED_AT
@@ -382,3 +382,17 @@ class _UnverifiedTbs:
     @property
     def tbs_digest(self) -> str:
         return f"sha256:{self._digest.hexdigest()}"
+
+
+def serialize_bitmap(members: array[int]) -> bytes:
+    """
+    Return the portable 64-bit serialization of a roaring bitmap of *members*.
+
+    It is optimised for runs, so the same members always give the same bytes.
+    """
+    # Only here: few CRLs need it, and reading an image never does.
+    from pyroaring import BitMap64
+
+    bitmap = BitMap64(members)
+    bitmap.run_optimize()
+    return bitmap.serialize()

@@ -10,7 +10,7 @@ import pytest
 
 from crlcheck import open_index
 from crlcheck._binding import CrlParser, SortedEntries
-from crlcheck.compiler.bitmap import serialize_bitmap
+from crlcheck.compiler.pipeline import serialize_bitmap
 from support.crls import REVOKED_ON, make_crl
 from support.format_reader import BitmapTable, Image
 from support.tables import (

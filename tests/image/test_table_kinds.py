@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from crlcheck import open_index
-from crlcheck.compiler.bitmap import serialize_bitmap
+from crlcheck.compiler.pipeline import serialize_bitmap
 from support.crls import REVOKED_ON
 from support.format_reader import BitmapTable, BucketTable, GapsTable, Image, Table
 from support.gaps_reader import plan_gaps
