@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         CrlShrinkError as CrlShrinkError,
         CrlSignatureError as CrlSignatureError,
         FetchError as FetchError,
+        FetchLockedError as FetchLockedError,
         IndexClosedError as IndexClosedError,
         IndexFileError as IndexFileError,
         MalformedCrlError as MalformedCrlError,
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
         check_url as check_url,
         fetch as fetch,
     )
+    from crlcheck.publisher.fetch_each import fetch_each as fetch_each
     from crlcheck.image.index import RevocationIndex as RevocationIndex, open_index as open_index
     from crlcheck.publisher.issuers import (
         readmit_issuer as readmit_issuer,
@@ -88,6 +90,7 @@ if TYPE_CHECKING:
         reset_scope as reset_scope,
     )
     from crlcheck.publisher.publish import publish_crl as publish_crl, publish_each as publish_each
+    from crlcheck.publisher.run_lock import run_lock as run_lock
     from crlcheck.publisher.rejections import (
         Rejection as Rejection,
         read_rejections as read_rejections,
@@ -146,6 +149,7 @@ _HOMES = {
         "CrlShrinkError",
         "CrlSignatureError",
         "FetchError",
+        "FetchLockedError",
         "IndexClosedError",
         "IndexFileError",
         "MalformedCrlError",
@@ -158,6 +162,7 @@ _HOMES = {
     ),
     "publisher.clean_up": ("clean_up",),
     "publisher.fetch": ("FetchLimits", "check_url", "fetch"),
+    "publisher.fetch_each": ("fetch_each",),
     "image.index": ("RevocationIndex", "open_index"),
     "publisher.issuers": ("readmit_issuer", "remove_issuer", "set_issuer", "withdraw_issuers"),
     "publisher.mirror": ("MirrorReport", "mirror_store"),
@@ -170,6 +175,7 @@ _HOMES = {
         "reset_scope",
     ),
     "publisher.publish": ("publish_crl", "publish_each"),
+    "publisher.run_lock": ("run_lock",),
     "publisher.rejections": ("Rejection", "read_rejections", "rejection_cause"),
     "remedies": ("remedy_of",),
     "stores": ("LocalStore", "ObjectStore", "S3Store", "StoredObject", "open_store"),

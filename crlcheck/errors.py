@@ -170,6 +170,19 @@ class FetchError(CrlCheckError):
     """A URL could not be fetched, or is not allowed; trying again may help."""
 
 
+class FetchLockedError(FetchError):
+    """
+    Another process fetches to the same store now.
+
+    ``path`` is the lock file, ``process`` the number of the process, None if unknown.
+    """
+
+    def __init__(self, message: str, *, path: str, process: int | None) -> None:
+        super().__init__(message)
+        self.path = path
+        self.process = process
+
+
 class CertificateError(CrlCheckError):
     """
     What was given as a certificate is none; the attributes are as for MalformedCrlError.

@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ from crlcheck import (
     PublishReport,
     S3Store,
     clean_up,
-    fetch,
+    fetch_each,
     open_store,
     publish_each,
     withdraw_issuers,
@@ -143,8 +143,8 @@ def _outcomes(request: Request) -> Iterator[tuple[Task | None, Outcome]]:
     for task in _tasks(request):
         for outcome in _process(task):
             yield task, outcome
-    for url in SETTINGS.fetch_urls if request.fetch else ():
-        for outcome in _guarded(url, _fetch(url)):
+    if request.fetch:
+        for outcome in _guarded("fetch", _fetch()):
             yield None, outcome
 
 
@@ -237,13 +237,11 @@ def _publish_once(event: ObjectEvent) -> Iterator[Outcome]:
         )
 
 
-def _fetch(url: str) -> Iterator[Outcome]:
+def _fetch() -> Iterator[Outcome]:
+    """Fetch the URLs of the settings, in any order."""
     limits = FetchLimits(max_size=SETTINGS.max_crl_size, allow_private=SETTINGS.fetch_private)
-    with fetch(url, STORE, limits) as fetched:
-        if fetched is None:
-            yield outcomes.not_modified(url)
-            return
-        yield from _outcomes_of(fetched.publish_each(**_publish_options()))
+    results = fetch_each(SETTINGS.fetch_urls, STORE, limits, **_publish_options())
+    yield from _outcomes_of(results)
 
 
 def _publish_options() -> dict[str, Any]:
@@ -265,15 +263,19 @@ def _publish_options() -> dict[str, Any]:
     }
 
 
-def _outcomes_of(results: Iterator[tuple[str, PublishReport | CrlError]]) -> Iterator[Outcome]:
+def _outcomes_of(
+    results: Iterable[tuple[str, PublishReport | CrlCheckError | OSError | None]],
+) -> Iterator[Outcome]:
     """Yield the outcome of each CRL."""
     started = time.monotonic()
     for name, result in results:
-        if isinstance(result, CrlBaseMissingError):
-            # Its complete CRL may still come: notifications arrive in any order.
-            yield outcomes.failed(name, result)
-        elif isinstance(result, CrlError):
+        if result is None:
+            yield outcomes.not_modified(name)
+        elif isinstance(result, CrlError) and not isinstance(result, CrlBaseMissingError):
             yield outcomes.refused(name, result)
+        elif isinstance(result, Exception):
+            # The complete CRL of a delta CRL may still come: they arrive in any order.
+            yield outcomes.failed(name, result)
         else:
             seconds = time.monotonic() - started  # with the download, and waiting for it
             started += seconds

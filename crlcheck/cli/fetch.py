@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,81 +16,145 @@ from crlcheck.cli.options import (
     issuer_option,
     max_crls_option,
 )
-from crlcheck.cli.status import EXIT_FAILED, describe, report_error
-from crlcheck.cli.text import answer, published_members, say
+from crlcheck.cli.status import (
+    EXIT_FAILED,
+    EXIT_LOCKED,
+    EXIT_PARTLY_FAILED,
+    EXIT_USAGE,
+    report_failure,
+)
+from crlcheck.cli.text import answer, changes_text, published_members, say, say_warnings
 from crlcheck.compiler.pipeline import DEFAULT_MAX_SOURCE_SIZE
-from crlcheck.errors import CrlError, FetchError, StoreError
-from crlcheck.publisher.fetch import FetchLimits, check_url, fetch
-from crlcheck.stores import ObjectStore
+from crlcheck.errors import CrlError, FetchLockedError
+from crlcheck.publisher.fetch import FetchLimits, check_url
+from crlcheck.publisher.fetch_each import FetchResult, fetch_each
+from crlcheck.publisher.run_lock import run_lock
+from crlcheck.types import PublishReport
 from crlcheck.x509.certificates import load_certificates
 
 
 @command(
     "fetch",
-    examples=["crlcheck fetch http://crl.example/ca.crl --issuer ca.pem --to published"],
+    exit_statuses={
+        0: "every URL is up to date: published, published already, or not modified",
+        EXIT_USAGE: "wrong usage",
+        EXIT_FAILED: "every URL failed, or the run could not begin",
+        EXIT_PARTLY_FAILED: "some URLs failed or their CRLs were refused, others are up to date",
+        EXIT_LOCKED: "another fetch to this store is running: nothing was done",
+    },
+    examples=[
+        "crlcheck fetch http://crl.example/ca.crl --issuer ca.pem --to published",
+        "crlcheck fetch --urls-from crls.txt --issuer cas.pem --to s3://crls/published",
+    ],
 )
-@click.argument("urls", metavar="URL...", nargs=-1, required=True)
+@click.argument("urls", metavar="[URL]...", nargs=-1)
+@click.option(
+    "--urls-from",
+    "lists",
+    type=click.File("r", encoding="utf-8"),
+    multiple=True,
+    metavar="FILE",
+    help='Fetch the URLs of a file too, one a line; "#" begins a comment; "-" is standard input.',
+)
 @click.option(
     "--to", "store", required=True, metavar="STORE", help="A directory or s3://bucket/prefix."
 )
 @issuer_option
 @max_crls_option
 @click.option("--allow-private", is_flag=True, help="Allow private addresses.")
+@click.option("--no-proxy", is_flag=True, help="Use no proxy, whatever the environment names.")
 @click.option("--allow-shrink", is_flag=True, help="Publish even if most entries are missing.")
+@click.option(
+    "--rebuild",
+    is_flag=True,
+    help="Fetch what has not changed too; write images anew if missing, damaged or outdated.",
+)
 @compile_options
 def fetch_command(
     urls: tuple[str, ...],
+    lists: tuple[Any, ...],
     store: str,
     issuers: tuple[Path, ...],
     max_crls: int,
     allow_private: bool,
+    no_proxy: bool,
     allow_shrink: bool,
+    rebuild: bool,
     **options: Any,
 ) -> int:
     """
     Fetch CRLs over HTTP and publish them.
 
-    A CRL that has not changed since the last time is not fetched again.
+    URLs may come in any order: a delta CRL waits for its complete CRL. A CRL that has
+    not changed since the last time is not fetched again. Of two runs for one store on
+    one machine, the second ends at once. HTTP_PROXY, HTTPS_PROXY and NO_PROXY hold.
     """
-    with usage():
-        for url in urls:
-            check_url(url)
+    wanted = _wanted(urls, lists)
     target = open_target(store)
     given = given_options(options)
-    max_size = given.get("max_source_size", DEFAULT_MAX_SOURCE_SIZE)
-    limits = FetchLimits(max_size=max_size, allow_private=allow_private)
+    limits = FetchLimits(
+        max_size=given.get("max_source_size", DEFAULT_MAX_SOURCE_SIZE),
+        allow_private=allow_private,
+        use_proxy=not no_proxy,
+    )
+    trusted = load_certificates(issuers)
     publish_options: dict[str, Any] = {
-        "issuer": load_certificates(issuers),
+        "issuer": trusted,
         "issuers_from": ", ".join(map(str, issuers)),
         "max_crls": max_crls,
         "allow_shrink": allow_shrink,
         **given,
     }
-    done = [one for url in urls for one in _fetch_one(url, target, limits, publish_options)]
-    for one in done:
-        if one["outcome"] in ("failed", "refused"):
-            named = one["detail"].startswith(one["url"])
-            report_error(one["detail"] if named else f"{one['url']}: {one['detail']}")
-        else:
-            say(f"{one['url']}: {one['outcome']}")
-    answer(done)
-    return EXIT_FAILED if any(one["outcome"] in ("failed", "refused") for one in done) else 0
-
-
-def _fetch_one(
-    url: str, store: ObjectStore, limits: FetchLimits, publish_options: dict[str, Any]
-) -> Iterator[dict[str, Any]]:
-    """Yield the outcome of each CRL that *url* returns."""
     try:
-        with fetch(url, store, limits) as fetched:
-            if fetched is None:
-                yield {"url": url, "outcome": "not modified"}
-                return
-            for name, result in fetched.publish_each(**publish_options):
-                if isinstance(result, CrlError):
-                    yield {"url": name, "outcome": "refused", "detail": str(result)}
-                else:
-                    outcome = "published" if result.published else "unchanged"
-                    yield {"url": name, "outcome": outcome, **published_members(result)}
-    except (FetchError, StoreError, OSError) as error:
-        yield {"url": url, "outcome": "failed", "detail": describe(error)}
+        with run_lock(target):
+            results = fetch_each(wanted, target, limits, again=rebuild, **publish_options)
+            done = [_shown(name, result) for name, result in results]
+    except FetchLockedError as error:
+        answer({**report_failure(error), "exit_status": EXIT_LOCKED})
+        return EXIT_LOCKED
+    answer(done)
+    num_failed = sum(one["outcome"] in ("failed", "refused") for one in done)
+    if num_failed == 0:
+        return 0
+    return EXIT_FAILED if num_failed == len(done) else EXIT_PARTLY_FAILED
+
+
+def _wanted(urls: tuple[str, ...], lists: tuple[Any, ...]) -> list[str]:
+    """Return the URLs of the command line and of the files, each once."""
+    with usage():
+        found = [check_url(url) for url in urls]
+    for file in lists:
+        found += _listed(file, getattr(file, "name", "-"))
+    if not found:
+        raise click.UsageError("no URL is given: name some, or a file of them by --urls-from")
+    return list(dict.fromkeys(found))
+
+
+def _listed(lines: Iterable[str], name: str) -> list[str]:
+    found = []
+    try:
+        for number, line in enumerate(lines, 1):
+            url = line.strip().removeprefix("\ufeff")
+            if url and not url.startswith("#"):
+                try:
+                    found.append(check_url(url))
+                except ValueError as error:
+                    raise click.UsageError(f"{name}, line {number}: {error}") from error
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"{name}: expected text in UTF-8: {error}") from error
+    return found
+
+
+def _shown(name: str, result: FetchResult) -> dict[str, Any]:
+    """Tell what became of a CRL as text; return its JSON members."""
+    if result is None:
+        say(f"{name}: not modified")
+        return {"url": name, "outcome": "not modified"}
+    if isinstance(result, PublishReport):
+        outcome = "published" if result.published else "unchanged"
+        say(f"{name}: {outcome}{changes_text(result)}")
+        say_warnings(result.compiled)
+        return {"url": name, "outcome": outcome, **published_members(result)}
+    outcome = "refused" if isinstance(result, CrlError) else "failed"
+    members = report_failure(result, "" if str(result).startswith(name) else name)
+    return {"url": name, "outcome": outcome, "detail": str(result), **members}

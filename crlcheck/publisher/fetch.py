@@ -16,7 +16,9 @@ import hashlib
 import ipaddress
 import json
 import os
+import random
 import re
+import socket
 import ssl
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -42,7 +44,12 @@ from crlcheck.errors import CrlError, FetchError
 from crlcheck.publisher.comparison import later_crl
 from crlcheck.publisher.proxies import Proxy, open_tunnel, proxy_for, remedy_for
 from crlcheck.publisher.publication import is_intact
-from crlcheck.publisher.publish import PublishOptions, publish_each
+from crlcheck.publisher.publish import (
+    PublishOptions,
+    WaitingDelta,
+    publish_each,
+    publish_or_hold,
+)
 from crlcheck.stores import ObjectStore, open_store
 from crlcheck.stores.deadline import TimedSocket, connect, resolve, secure
 from crlcheck.times import time_text
@@ -51,6 +58,9 @@ from crlcheck.x509.certificates import CertificateSource
 
 _PREFIX = "fetch/"
 _MAX_REDIRECTS = 3
+# In seconds. A run is short, and the next one comes; so a server is not waited for long.
+_FIRST_PAUSE = 1.0
+_LONGEST_PAUSE = 5
 _MAX_SECONDS = 3_153_600_000
 # These characters of a path or query stay as they are. "%" is one, so that nothing is
 # encoded twice.
@@ -81,11 +91,13 @@ class FetchLimits:
 
     ``max_size`` is in bytes. ``connect_seconds`` is for one address, ``read_seconds`` for
     the wait for the next bytes, and ``total_seconds`` for the whole fetch, from the look-up
-    of the name to the last byte, redirects included. ``allow_private`` lets it connect
-    to private addresses. ``use_proxy`` asks through the proxy that the environment names.
+    of the name to the last byte, redirects and repeated attempts included.
+    ``allow_private`` lets it connect to private addresses. ``use_proxy`` asks through the
+    proxy that the environment names. A request is sent up to ``attempts`` times where the
+    connection is refused or breaks before an answer, or the server says that it is busy.
 
     Raises:
-        ValueError: a time is not positive, or more than a hundred years.
+        ValueError: a time is not positive, or more than a hundred years; no attempt is left.
     """
 
     max_size: int = DEFAULT_MAX_SOURCE_SIZE
@@ -94,8 +106,11 @@ class FetchLimits:
     total_seconds: float = 600.0
     allow_private: bool = False
     use_proxy: bool = True
+    attempts: int = 3
 
     def __post_init__(self) -> None:
+        if self.attempts < 1:
+            raise ValueError(f"attempts is {self.attempts}: expected at least 1")
         for name in ("connect_seconds", "read_seconds", "total_seconds"):
             value = getattr(self, name)
             if not 0 < value <= _MAX_SECONDS:
@@ -181,6 +196,27 @@ class Fetched:
         if all_published:
             self.remember(reports)
 
+    def publish_or_hold(
+        self,
+        *,
+        issuer: CertificateSource | Iterable[CertificateSource],
+        max_crls: int = DEFAULT_MAX_CRLS,
+        **options: Unpack[PublishOptions],
+    ) -> Iterator[tuple[str, PublishReport | CrlError | WaitingDelta]]:
+        """
+        Publish each CRL of the body, as ``publish_each`` does, but yield delta CRLs that
+        wait for their complete CRL. The caller remembers the answer.
+        """
+        options["rebuild"] = True
+        yield from publish_or_hold(
+            self.body,
+            self._store,
+            issuer=issuer,
+            source_name=self.url,
+            max_crls=max_crls,
+            **options,
+        )
+
     def remember(self, reports: Iterable[PublishReport] = ()) -> None:
         """
         Keep the answer's ETag and Last-Modified in the store.
@@ -210,6 +246,7 @@ def fetch(
     limits: FetchLimits | None = None,
     *,
     now: datetime | None = None,
+    again: bool = False,
 ) -> Iterator[Fetched | None]:
     """
     Fetch *url*; give its answer, or None where that has not changed since it was remembered.
@@ -217,6 +254,7 @@ def fetch(
     The request is conditional only while all the remembered CRLs are published in *store*,
     undamaged and not past their nextUpdate. *now* is the time, by default the clock's.
     Otherwise the whole body is fetched, and ``publish_crl(rebuild=True)`` mends the store.
+    With *again* it always is.
 
     Raises:
         ValueError: it is no http:// or https:// URL, or has a user name.
@@ -227,7 +265,8 @@ def fetch(
     target = open_store(store)
     location = check_url(url)
     deadline = time.monotonic() + limits.total_seconds
-    headers = _conditions(target, url, datetime.now(UTC) if now is None else now)
+    moment = datetime.now(UTC) if now is None else now
+    headers = {} if again else _conditions(target, url, moment)
     for _ in range(_MAX_REDIRECTS + 1):
         with _answer(location, headers, limits, deadline) as response:
             if response.status == 304 and len(headers) > 0:
@@ -319,38 +358,58 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 def _answer(
     location: str, headers: dict[str, str], limits: FetchLimits, deadline: float
 ) -> Iterator[HTTPResponse]:
+    """Send a request, again where that may help soon, and give the answer."""
+    for attempt in range(1, limits.attempts + 1):
+        pause = _FIRST_PAUSE * 2 ** (attempt - 1) * random.uniform(0.5, 1)
+        is_last = attempt == limits.attempts or time.monotonic() + pause >= deadline
+        try:
+            with _one_answer(location, headers, limits, deadline) as response:
+                if is_last or not _is_busy(response):
+                    yield response
+                    return
+        except _UnansweredError as error:
+            if is_last or not error.may_pass:
+                raise error.failure from error.__cause__
+        time.sleep(pause)
+
+
+class _UnansweredError(Exception):
+    """There was no answer, for which *failure* is raised; perhaps there soon is."""
+
+    def __init__(self, failure: FetchError, *, may_pass: bool) -> None:
+        super().__init__(str(failure))
+        self.failure = failure
+        self.may_pass = may_pass
+
+
+def _is_busy(response: HTTPResponse) -> bool:
+    """Whether the server says that it may answer within seconds."""
+    if response.status not in (429, 502, 503, 504):
+        return False
+    after = response.headers.get("Retry-After", "0")
+    return not after.isdecimal() or int(after) <= _LONGEST_PAUSE
+
+
+@contextmanager
+def _one_answer(
+    location: str, headers: dict[str, str], limits: FetchLimits, deadline: float
+) -> Iterator[HTTPResponse]:
     """Send one request, to the first of the checked addresses that takes the connection."""
     parts = urlsplit(location)
     proxy = proxy_for(parts) if limits.use_proxy else None
     connection = HTTPConnection(parts.hostname or "")
     connection.auto_open = 0  # it would look the name up again
-    path = quote(parts.path or "/", safe=_SAFE)
-    path += f"?{quote(parts.query, safe=_SAFE)}" if parts.query else ""
-    via: dict[str, str] = {}
-    if proxy is not None and parts.scheme == "http":
-        path, via = f"http://{parts.netloc}{path}", proxy.headers
     try:
         try:
             if proxy is None:
                 connection.sock = _connect(parts, limits, deadline)
             else:
                 connection.sock = _connect_by(proxy, parts, limits, deadline)
-            connection.request(
-                "GET",
-                path,
-                headers={
-                    "Host": parts.netloc,
-                    "User-Agent": "crlcheck",
-                    "Accept-Encoding": "identity",
-                    "Connection": "close",
-                    **headers,
-                    **via,
-                },
-            )
-            response = connection.getresponse()
+            response = _response_on(connection, parts, headers, proxy)
         except (HTTPException, OSError, ValueError) as error:
             message = f"{location}: {_what(error)}{_by(proxy)}"
-            raise _failure(message, location, limits, deadline) from error
+            failure = _failure(message, location, limits, deadline)
+            raise _UnansweredError(failure, may_pass=_may_pass(error)) from error
         with response:
             if proxy is not None and response.status == 407:
                 raise FetchError(
@@ -359,6 +418,31 @@ def _answer(
             yield response
     finally:
         connection.close()
+
+
+def _response_on(
+    connection: HTTPConnection, parts: SplitResult, headers: dict[str, str], proxy: Proxy | None
+) -> HTTPResponse:
+    path = quote(parts.path or "/", safe=_SAFE)
+    path += f"?{quote(parts.query, safe=_SAFE)}" if parts.query else ""
+    sent = {
+        "Host": parts.netloc,
+        "User-Agent": "crlcheck",
+        "Accept-Encoding": "identity",
+        "Connection": "close",
+        **headers,
+    }
+    if proxy is not None and parts.scheme == "http":
+        path, sent = f"http://{parts.netloc}{path}", {**sent, **proxy.headers}
+    connection.request("GET", path, headers=sent)
+    return connection.getresponse()
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the next attempt may succeed: the server starts again, or a look-up failed."""
+    if isinstance(error, socket.gaierror):
+        return error.errno == socket.EAI_AGAIN
+    return isinstance(error, ConnectionError)
 
 
 def _what(error: Exception) -> str:

@@ -10,6 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Unpack
@@ -17,7 +18,7 @@ from typing import Unpack
 from crlcheck.compiler.compile import CompiledImage, CompileOptions, CrlSource, compile_to_temporary
 from crlcheck.compiler.pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck.compiler.source import CHUNK_SIZE, DEFAULT_MAX_CRLS, BinaryReader, split_crls
-from crlcheck.errors import CrlError
+from crlcheck.errors import CrlBaseMissingError, CrlError
 from crlcheck.image.diff import Difference
 from crlcheck.publisher.comparison import difference
 from crlcheck.publisher.publication import Publication, PublishRules, check_publishable
@@ -39,6 +40,9 @@ Entries of the largest complete CRL that is compared with the one before it.
 To compare a million entries takes 0.3 s, about as long as to compile them, and the image
 before has to be read.
 """
+
+DEFAULT_CLOCK_SKEW = timedelta(minutes=5)
+"""How far in the future thisUpdate may lie."""
 
 DEFAULT_GRACE = timedelta(hours=1)
 """The time for which a superseded image stays, for readers that still use its catalog."""
@@ -73,7 +77,8 @@ def publish_each(
     Yield the name of each CRL with its report, or with the error that refused it. A
     refused CRL keeps no other from being published. The first CRL has the name
     *source_name*, the second has ``#2`` after it, and so on. Each CRL is read and
-    published when the iterator is asked for it.
+    published when the iterator is asked for it. A delta CRL whose complete CRL is not
+    published is tried again after the others, so that they may come in any order.
 
     Args:
         source: a binary file.
@@ -86,18 +91,90 @@ def publish_each(
         StoreError: as for ``publish_crl``; the CRLs before are published.
         OSError: from reading.
     """
+    waiting: list[WaitingDelta] = []
+    try:
+        for name, result in publish_or_hold(
+            source, store, issuer=issuer, source_name=source_name, max_crls=max_crls, **options
+        ):
+            if isinstance(result, WaitingDelta):
+                waiting.append(result)
+            else:
+                yield name, result
+        yield from publish_waiting(waiting)
+    finally:
+        for delta in waiting:
+            delta.close()
+
+
+def publish_or_hold(
+    source: BinaryReader,
+    store: str | os.PathLike[str] | ObjectStore,
+    *,
+    issuer: CertificateSource | Iterable[CertificateSource],
+    source_name: str | None = None,
+    max_crls: int = DEFAULT_MAX_CRLS,
+    **options: Unpack[PublishOptions],
+) -> Iterator[tuple[str, PublishReport | CrlError | WaitingDelta]]:
+    """
+    As ``publish_each``, but yield a delta CRL whose complete CRL is not published.
+
+    Who gets it publishes it by ``publish_waiting`` or closes it.
+    """
     target = open_store(store)
     issuers = load_certificates(issuer)
     max_size = options.get("max_source_size", DEFAULT_MAX_SOURCE_SIZE)
     for number, crl in enumerate(split_crls(source, max_size=max_size, max_crls=max_crls), 1):
         suffix = "" if number == 1 else f"#{number}"
         name = None if source_name is None else f"{source_name}{suffix}"
-        result: PublishReport | CrlError
+        result: PublishReport | CrlError | WaitingDelta
+        attempt = None
         try:
-            result = publish_crl(crl, target, issuer=issuers, source_name=name, **options)
+            attempt = _Attempt(crl, target, issuer=issuers, source_name=name, **options)
+            result = attempt.run()
+        except CrlBaseMissingError as error:
+            assert attempt is not None, "the compiler knows of no other CRL"
+            result, attempt = WaitingDelta(name or suffix, attempt, error), None
         except CrlError as error:
             result = error
+        finally:
+            if attempt is not None:
+                attempt.close()
         yield name or suffix, result
+
+
+class WaitingDelta:
+    """A delta CRL that is verified and compiled, and waits for its complete CRL."""
+
+    def __init__(self, name: str, attempt: _Attempt, error: CrlBaseMissingError) -> None:
+        self.name = name
+        self.error = error
+        self._attempt = attempt
+
+    @property
+    def crl_number(self) -> int:
+        """The delta's own number."""
+        return self._attempt.compiled.metadata.crl_number or 0
+
+    def publish(self) -> PublishReport | CrlError:
+        """Publish it, and close it; return the error that refuses it."""
+        try:
+            return self._attempt.run(is_last=True)
+        except CrlError as error:
+            return error
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Remove its image. It may be closed already."""
+        self._attempt.close()
+
+
+def publish_waiting(
+    waiting: Iterable[WaitingDelta],
+) -> Iterator[tuple[str, PublishReport | CrlError]]:
+    """Publish delta CRLs whose complete CRL may have come, the lowest number first."""
+    for delta in sorted(waiting, key=lambda one: one.crl_number):
+        yield delta.name, delta.publish()
 
 
 def publish_crl(
@@ -106,7 +183,7 @@ def publish_crl(
     *,
     issuer: CertificateSource | Iterable[CertificateSource],
     now: datetime | None = None,
-    clock_skew: timedelta = timedelta(minutes=5),
+    clock_skew: timedelta = DEFAULT_CLOCK_SKEW,
     source_name: str | None = None,
     issuers_from: str | None = None,
     allow_shrink: bool = False,
@@ -168,40 +245,107 @@ def publish_crl(
             publications came first; the CRL may be published again.
         StoreError: the catalog cannot be read.
     """
-    target = open_store(store)
-    moment = given_time(now)
-    issuers = load_certificates(issuer)
-    begun, started = Moment.now(lambda: moment), time.monotonic()
-
-    def clock() -> datetime:
-        return moment + timedelta(seconds=begun.age_by_machine())
-
-    rules = PublishRules(
-        clock=clock,
-        issuers=issuers,
-        issuers_from=(source_name or "") if issuers_from is None else issuers_from,
+    attempt = _Attempt(
+        source,
+        open_store(store),
+        issuer=load_certificates(issuer),
+        now=now,
+        clock_skew=clock_skew,
         source_name=source_name,
+        issuers_from=issuers_from,
         allow_shrink=allow_shrink,
         rebuild=rebuild,
         grace=grace,
         compare_up_to=compare_up_to,
+        **options,
     )
     try:
-        with _compile(source, issuers, options) as compiled:
-            publication = Publication(target, compiled, rules)
-            publication.seconds["compile"] = time.monotonic() - started
-            check_publishable(compiled.metadata, moment, clock_skew)
+        return attempt.run(is_last=True)
+    finally:
+        attempt.close()
+
+
+class _Attempt:
+    """
+    A CRL that is verified and compiled, and can be published more than once.
+
+    Raises:
+        CrlError: the compiler refuses the CRL; it is recorded.
+    """
+
+    def __init__(
+        self,
+        source: CrlSource,
+        store: ObjectStore,
+        *,
+        issuer: tuple[CertificateFacts, ...],
+        now: datetime | None = None,
+        clock_skew: timedelta = DEFAULT_CLOCK_SKEW,
+        source_name: str | None = None,
+        issuers_from: str | None = None,
+        allow_shrink: bool = False,
+        rebuild: bool = False,
+        grace: timedelta = DEFAULT_GRACE,
+        compare_up_to: int = DEFAULT_COMPARE_UP_TO,
+        **options: Unpack[CompileOptions],
+    ) -> None:
+        self._store = store
+        self._moment = moment = given_time(now)
+        self._clock_skew = clock_skew
+        begun, started = Moment.now(lambda: moment), time.monotonic()
+
+        def clock() -> datetime:
+            return moment + timedelta(seconds=begun.age_by_machine())
+
+        self._rules = PublishRules(
+            clock=clock,
+            issuers=issuer,
+            issuers_from=(source_name or "") if issuers_from is None else issuers_from,
+            source_name=source_name,
+            allow_shrink=allow_shrink,
+            rebuild=rebuild,
+            grace=grace,
+            compare_up_to=compare_up_to,
+        )
+        with self._recording(is_last=True):
+            self.compiled = _compile(source, issuer, options)
+        self._compile_seconds = time.monotonic() - started
+
+    def run(self, *, is_last: bool = False) -> PublishReport:
+        """
+        Publish the CRL.
+
+        Unless this *is_last*, a delta CRL without its complete CRL is not recorded as refused.
+
+        Raises: as ``publish_crl``.
+        """
+        rules = self._rules
+        with self._recording(is_last=is_last):
+            publication = Publication(self._store, self.compiled, rules)
+            publication.seconds["compile"] = self._compile_seconds
+            check_publishable(self.compiled.metadata, self._moment, self._clock_skew)
             report = publication.run()
-            report = _with_changes(report, publication, compiled, rules)
-    except CrlError as error:
-        if source_name is not None:
-            record_rejection(target, source_name, error, moment)
-        raise
-    if source_name is not None:
-        clear_rejection(target, source_name)
-    for warning in report.warnings:
-        _log.warning("%s: %s", target.url, warning)
-    return report
+            report = _with_changes(report, publication, self.compiled, rules)
+        if rules.source_name is not None:
+            clear_rejection(self._store, rules.source_name)
+        for warning in report.warnings:
+            _log.warning("%s: %s", self._store.url, warning)
+        return report
+
+    def close(self) -> None:
+        """Remove the image."""
+        self.compiled.path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _recording(self, *, is_last: bool) -> Iterator[None]:
+        """Record why the CRL is refused."""
+        try:
+            yield
+        except CrlError as error:
+            name = self._rules.source_name
+            if name is not None and (is_last or not isinstance(error, CrlBaseMissingError)):
+                record_rejection(self._store, name, error, self._moment)
+            raise
 
 
 def _compile(

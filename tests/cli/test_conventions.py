@@ -69,7 +69,7 @@ def test_every_help_has_exit_statuses_and_examples(
     shown = capsys.readouterr().out
     statuses = shown.split("\nExit status:\n")[1].split("\n\n")[0].splitlines()
     assert [int(line.split()[0]) for line in statuses][:1] == [0]
-    assert {int(line.split()[0]) for line in statuses} <= {0, 1, 2, 3, 4}
+    assert {int(line.split()[0]) for line in statuses} <= {0, 1, 2, 3, 4, 5, 6}
     examples = shown.split("\nExamples:\n")[1].splitlines()
     assert examples
     for example in examples:

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-import crlcheck
 from crlcheck.demo.pki import encode_entry, pem_block, sign_crl
 from crlcheck.demo.runtime_api import LambdaFunction
 from crlcheck.publisher import publish as publisher_module
@@ -318,13 +317,13 @@ def test_the_crl_is_streamed(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
     The body of the download goes to the compiler as it is, never as one piece of memory.
     """
     given: list[Any] = []
-    publish: Callable[..., crlcheck.PublishReport] = crlcheck.publish_crl
+    compile_it: Callable[..., Any] = publisher_module.compile_to_temporary
 
-    def observe(source: Any, *arguments: Any, **options: Any) -> crlcheck.PublishReport:
+    def observe(source: Any, **options: Any) -> Any:
         given.append(source)
-        return publish(source, *arguments, **options)
+        return compile_it(source, **options)
 
-    monkeypatch.setattr(publisher_module, "publish_crl", observe)
+    monkeypatch.setattr(publisher_module, "compile_to_temporary", observe)
     pipeline.start()
     pipeline.run(pipeline.put("crl/ca.crl", PKI.crl()))
     (source,) = given

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import http.server
 import json
 import re
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,19 +18,16 @@ import pytest
 
 from crlcheck import split_crls
 from crlcheck.cli import main
-from crlcheck.demo.loopback import serving, url_of
 from crlcheck.demo.pki import pem_block
 from crlcheck.errors import FetchError, StoreUnavailableError
 from crlcheck.publisher import fetch as fetcher_module
-from crlcheck.publisher import publish as publisher_module
 from crlcheck.publisher.fetch import FetchLimits, fetch
 from crlcheck.publisher.operator import remove_scope, reset_scope
-from crlcheck.publisher.publication import is_intact
+from crlcheck.publisher.publication import Publication, is_intact
 from crlcheck.publisher.rejections import read_rejections
 from crlcheck.stores import LocalStore
 from crlcheck.types import PublishReport
 from support.attacks import ATTACKS, Attack, attacking, seconds_of
-from support.events import s3_event
 from support.example_pki import example_pki
 from support.functions import lines_of
 from support.memory_store import MemoryStore
@@ -40,45 +35,16 @@ from support.moto_server import S3Environment
 from support.pipeline import Pipeline
 from support.pki import DAY, NOW, ONLY_USER_CERTIFICATES, delta_of, make_crl
 from support.publishing import CA, catalog_of, publish
+from support.site import Site, web_site
 
 PKI = example_pki()
 LOCAL = FetchLimits(allow_private=True, connect_seconds=2, read_seconds=2)
 
 
-@dataclass
-class Site:
-    """A web server: each path's status, headers and body; ``asked`` are the headers that came."""
-
-    url: str = ""
-    pages: dict[str, tuple[int, dict[str, str], bytes]] = field(default_factory=dict)
-    asked: list[dict[str, str]] = field(default_factory=list)
-    send: Callable[[Any, bytes], None] = lambda wfile, body: wfile.write(body)
-
-
 @pytest.fixture
 def site() -> Iterator[Site]:
     """A web server on this machine."""
-    made = Site()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            made.asked.append(dict(self.headers))
-            status, headers, body = made.pages.get(self.path, (404, {}, b""))
-            etag = headers.get("ETag")
-            if etag is not None and self.headers.get("If-None-Match") == etag:
-                status, body = 304, b""
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(body)), **headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            with contextlib.suppress(OSError):
-                made.send(self.wfile, body)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            """Keep the test's output to itself."""
-
-    with serving(Handler) as server:
-        made.url = url_of(server)
+    with web_site() as made:
         yield made
 
 
@@ -589,13 +555,12 @@ def test_the_command_publishes_what_it_fetches(
     site.pages["/both.pem"] = 200, {"ETag": '"2"'}, body
     command = ["fetch", "--to", str(tmp_path / "store"), "--issuer", str(issuer), "--json"]
     assert main([*command, f"{site.url}/ca.crl"]) == 4
-    assert "allow private addresses if it is meant" in capsys.readouterr().err
+    assert "allow private addresses if it is meant" in capsys.readouterr().out
     command.append("--allow-private")
     urls = [f"{site.url}/{name}" for name in ("gone", "ca.crl", "both.pem")]
-    assert main([*command, *urls]) == 4
-    shown = capsys.readouterr()
-    assert f"crlcheck: {urls[0]}: was answered 404" in shown.err
-    found = json.loads(shown.out)
+    assert main([*command, *urls]) == 5
+    found = json.loads(capsys.readouterr().out)
+    assert found[0]["error"].startswith(f"{urls[0]}: was answered 404")
     assert [one["outcome"] for one in found] == ["failed", "published", "unchanged", "refused"]
     (rejection,) = read_rejections(LocalStore(tmp_path / "store"))
     assert rejection.source == f"{site.url}/both.pem#2"
@@ -645,16 +610,19 @@ def test_the_command_tells_what_it_published_before_it_failed(
     issuer = tmp_path / "ca.pem"
     issuer.write_bytes(PKI.authority.pem)
     site.pages["/ca.pem"] = 200, {}, pem_of(PKI.crl(), PKI.crl(2, age=timedelta(0)))
-    published = publisher_module.publish_crl
+    published = Publication.run
 
-    def publish_once(*arguments: Any, source_name: str, **options: Any) -> PublishReport:
-        if source_name.endswith("#2"):
+    runs = iter([published])
+
+    def run(publication: Publication) -> PublishReport:
+        run_once = next(runs, None)
+        if run_once is None:
             raise StoreUnavailableError("the store is gone")
-        return published(*arguments, source_name=source_name, **options)
+        return run_once(publication)
 
-    monkeypatch.setattr(publisher_module, "publish_crl", publish_once)
+    monkeypatch.setattr(Publication, "run", run)
     command = ["fetch", f"{site.url}/ca.pem", "--allow-private", "--json"]
-    assert main([*command, "--to", str(tmp_path / "store"), "--issuer", str(issuer)]) == 4
+    assert main([*command, "--to", str(tmp_path / "store"), "--issuer", str(issuer)]) == 5
     found = json.loads(capsys.readouterr().out)
     assert [one["outcome"] for one in found] == ["published", "failed"]
 
@@ -702,6 +670,8 @@ def test_the_function_fetches_on_a_schedule(
     newer = PKI.crl(2, age=timedelta(0))
     site.pages["/ca.crl"] = 200, {"ETag": '"2"'}, newer
     assert pipeline.invoke({"fetch": True})["objects"][0]["outcome"] == "published"
-    assert pipeline.invoke(s3_event())["objects"] == []
+    site.asked.clear()
+    assert pipeline.invoke({"rescan": "none/"})["objects"] == []
+    assert site.asked == []
     with pytest.raises(ValueError, match="CRLCHECK_FETCH_URLS"):
         pipeline.start(fetch_urls="ftp://ca.test/")

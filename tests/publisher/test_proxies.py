@@ -159,10 +159,13 @@ def tls_site(path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
         def accept() -> None:
             connection, _ = server.accept()
-            with contextlib.suppress(OSError), connection:
-                with context.wrap_socket(connection, server_side=True) as secured:
-                    secured.recv(1 << 16)
-                    secured.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc")
+            with (
+                contextlib.suppress(OSError),
+                connection,
+                context.wrap_socket(connection, server_side=True) as secured,
+            ):
+                secured.recv(1 << 16)
+                secured.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc")
 
         thread = threading.Thread(target=accept)
         thread.start()
