@@ -51,7 +51,7 @@ from crlcheck.x509.certificates import load_certificates
 @click.option(
     "--urls-from",
     "lists",
-    type=click.File("r", encoding="utf-8"),
+    type=click.Path(path_type=Path, allow_dash=True),
     multiple=True,
     metavar="FILE",
     help='Fetch the URLs of a file too, one a line; "#" begins a comment; "-" is standard input.',
@@ -72,7 +72,7 @@ from crlcheck.x509.certificates import load_certificates
 @compile_options
 def fetch_command(
     urls: tuple[str, ...],
-    lists: tuple[Any, ...],
+    lists: tuple[Path, ...],
     store: str,
     issuers: tuple[Path, ...],
     max_crls: int,
@@ -119,12 +119,13 @@ def fetch_command(
     return EXIT_FAILED if num_failed == len(done) else EXIT_PARTLY_FAILED
 
 
-def _wanted(urls: tuple[str, ...], lists: tuple[Any, ...]) -> list[str]:
+def _wanted(urls: tuple[str, ...], lists: tuple[Path, ...]) -> list[str]:
     """Return the URLs of the command line and of the files, each once."""
     with usage():
         found = [check_url(url) for url in urls]
-    for file in lists:
-        found += _listed(file, getattr(file, "name", "-"))
+    for path in lists:
+        with click.open_file(str(path), encoding="utf-8-sig") as lines:
+            found += _listed(lines, str(path))
     if not found:
         raise click.UsageError("no URL is given: name some, or a file of them by --urls-from")
     return list(dict.fromkeys(found))
@@ -134,7 +135,7 @@ def _listed(lines: Iterable[str], name: str) -> list[str]:
     found = []
     try:
         for number, line in enumerate(lines, 1):
-            url = line.strip().removeprefix("\ufeff")
+            url = line.strip().removeprefix("\ufeff")  # that of standard input
             if url and not url.startswith("#"):
                 try:
                     found.append(check_url(url))

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from crlcheck.compiler.compile import compile_to_temporary
 from crlcheck.demo.pki import encode_entry, pem_block, sign_crl
 from crlcheck.demo.runtime_api import LambdaFunction
 from crlcheck.publisher import publish as publisher_module
@@ -317,7 +318,7 @@ def test_the_crl_is_streamed(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
     The body of the download goes to the compiler as it is, never as one piece of memory.
     """
     given: list[Any] = []
-    compile_it: Callable[..., Any] = publisher_module.compile_to_temporary
+    compile_it: Callable[..., Any] = compile_to_temporary
 
     def observe(source: Any, **options: Any) -> Any:
         given.append(source)
