@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         load_certificate as load_certificate,
         load_certificates as load_certificates,
     )
+    from crlcheck.x509.path_validation import validate_path as validate_path
     from crlcheck.checker.checker import (
         CheckerStatus as CheckerStatus,
         RevocationChecker as RevocationChecker,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
         IndexClosedError as IndexClosedError,
         IndexFileError as IndexFileError,
         MalformedCrlError as MalformedCrlError,
+        PathValidationError as PathValidationError,
         PreconditionFailedError as PreconditionFailedError,
         StoreError as StoreError,
         StoreUnavailableError as StoreUnavailableError,
@@ -134,6 +136,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "x509.certificates": ("load_certificate", "load_certificates"),
+    "x509.path_validation": ("validate_path",),
     "checker.checker": ("CheckerStatus", "RevocationChecker", "ScopeStatus"),
     "compiler.compile": ("BinaryReader", "compile_crl", "compile_unverified_crl", "split_crls"),
     "errors": (
@@ -153,6 +156,7 @@ _HOMES = {
         "IndexClosedError",
         "IndexFileError",
         "MalformedCrlError",
+        "PathValidationError",
         "PreconditionFailedError",
         "StoreError",
         "StoreUnavailableError",

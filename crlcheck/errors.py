@@ -95,6 +95,21 @@ class CrlSignatureError(CrlError):
         self.reason = reason
 
 
+class PathValidationError(CrlCheckError):
+    """
+    A certificate does not lead to a trust anchor, by the rules of RFC 5280 6.1.
+
+    ``section`` is that of the rule that failed, such as ``"6.1.3 (a)(1)"``. ``position``
+    is that of the certificate in the chain as it was given, from 1; 0 is the anchor.
+    The message has no name of the certificates.
+    """
+
+    def __init__(self, message: str, *, section: str, position: int) -> None:
+        super().__init__(message)
+        self.section = section
+        self.position = position
+
+
 class CrlNotYetValidError(CrlError):
     """The CRL's thisUpdate lies in the future beyond the allowed clock skew."""
 

@@ -8,16 +8,12 @@ it. So no other place is read if the certificate is missing there.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from crlcheck import CertificateError, load_certificates
+import crlcheck
+from crlcheck import CertificateError, PathValidationError, load_certificates
 from lambda_authorizer.events import AuthorizerRequest, EventFormat, MalformedEventError, as_object
 from lambda_authorizer.settings import CertificateFrom
-
-if TYPE_CHECKING:
-    from cryptography import x509
-    from cryptography.x509.verification import PolicyBuilder
 
 _BEGIN = "-----BEGIN "
 # Real TLS chains are shorter, and each certificate costs a parse.
@@ -97,29 +93,13 @@ class ChainVerifier:
     anchors: the certificates that a chain must lead to, as PEM.
 
     Raises:
-        CertificateError, ValueError: *anchors* holds no certificate, or a broken one.
+        CertificateError: *anchors* holds no certificate, or a broken one.
     """
 
     def __init__(self, anchors: bytes) -> None:
-        from cryptography import x509
-        from cryptography.x509.verification import (
-            Criticality,
-            ExtensionPolicy,
-            PolicyBuilder,
-            Store,
-        )
-
-        # Client certificates name devices and people, so they need no DNS name.
-        leaf = ExtensionPolicy.webpki_defaults_ee().may_be_present(
-            x509.SubjectAlternativeName, Criticality.AGNOSTIC, None
-        )
-        authority = ExtensionPolicy.webpki_defaults_ca()
-        self._policy: PolicyBuilder = (
-            PolicyBuilder()
-            .store(Store(_certificates(anchors)))
-            .extension_policies(ca_policy=authority, ee_policy=leaf)
-            .max_chain_depth(_MAX_CHAIN)
-        )
+        self._anchors = load_certificates(anchors)
+        # Now, and not with the first request: it imports cryptography.
+        self._validate = crlcheck.validate_path
 
     def verified_leaf(self, pem: str, now: datetime) -> bytes:
         """
@@ -128,31 +108,17 @@ class ChainVerifier:
 
         Raises:
             UntrustedChainError: it leads to no anchor, or not from a client's certificate.
+                The message says which rule failed, and has no name of a certificate.
         """
-        from cryptography.hazmat.primitives.serialization import Encoding
-        from cryptography.x509.verification import VerificationError
-
         if pem.count(_BEGIN) > _MAX_CHAIN:
             raise UntrustedChainError(f"found more than {_MAX_CHAIN} certificates")
         try:
-            chain = _certificates(pem.encode(), in_order=True)
-            verifier = self._policy.time(now).build_client_verifier()
-            verified = verifier.verify(chain[0], list(chain[1:])).chain[0]
-        except (VerificationError, CertificateError, ValueError) as error:
-            # The verifier's message may repeat a name of the certificate.
-            raise UntrustedChainError("the chain leads to no trust anchor") from error
-        return verified.public_bytes(Encoding.DER)
-
-
-def _certificates(pem: bytes, *, in_order: bool = False) -> list[x509.Certificate]:
-    """
-    Return the certificates of a PEM text, in their order.
-
-    Raises:
-        CertificateError, ValueError: there is none, or a block is malformed.
-    """
-    from cryptography import x509
-
-    # Not cryptography's own reader, which passes over blocks of other labels.
-    found = load_certificates(pem, in_order=in_order)
-    return [x509.load_der_x509_certificate(facts.der) for facts in found]
+            chain = load_certificates(pem.encode(), in_order=True)
+        except (CertificateError, UnicodeEncodeError) as error:
+            # Its message may repeat what the header holds.
+            rule = error.rule if isinstance(error, CertificateError) else None
+            raise UntrustedChainError(f"the chain cannot be read ({rule or 'no text'})") from error
+        try:
+            return self._validate(chain, self._anchors, now=now).der
+        except PathValidationError as error:
+            raise UntrustedChainError(f"the chain leads to no trust anchor: {error}") from error

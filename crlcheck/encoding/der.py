@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 _MAX_DOTTED = 32
 _MAX_LENGTH_OCTETS = 8
 
@@ -18,6 +21,54 @@ def contents_at(octets: bytes, offset: int) -> tuple[int, int]:
         return start, start + length
     start += length & 0x7F
     return start, start + int.from_bytes(octets[offset + 2 : start], "big")
+
+
+class Element(NamedTuple):
+    """An element of DER: its tag, its contents, and all of its octets."""
+
+    tag: int
+    contents: bytes
+    whole: bytes
+
+
+def read_elements(octets: bytes) -> Iterator[Element]:
+    """
+    Yield the elements that *octets* are made of, however hostile they are.
+
+    Raises:
+        ValueError: they are not whole elements in DER, with tags of one octet.
+    """
+    position = 0
+    while position < len(octets):
+        start, end = _bounds(octets, position)
+        yield Element(octets[position], octets[start:end], octets[position:end])
+        position = end
+
+
+def read_element(octets: bytes, tag: int) -> bytes:
+    """
+    Return the contents of the one element of *tag* that *octets* are.
+
+    Raises:
+        ValueError: they are something else.
+    """
+    elements = list(read_elements(octets))
+    if len(elements) != 1 or elements[0].tag != tag:
+        raise ValueError(f"expected one element with tag {tag:02x}")
+    return elements[0].contents
+
+
+def _bounds(octets: bytes, position: int) -> tuple[int, int]:
+    """Return where the contents of the element at *position* start and end (X.690 10.1)."""
+    _, start, end = header_at(octets, position) or (0, 0, None)
+    if end is None:
+        raise ValueError("expected an element")
+    length = end - start
+    if start - position != 2 + (0 if length < 0x80 else (length.bit_length() + 7) // 8):
+        raise ValueError("expected a length in its shortest form")
+    if end > len(octets):
+        raise ValueError("expected more octets")
+    return start, end
 
 
 def oid_text(contents: bytes) -> str:

@@ -24,7 +24,7 @@ from crlcheck.encoding.der import contents_at
 from crlcheck.encoding.names import name_key, name_text, names_match
 from crlcheck.errors import CrlSignatureError, UnsupportedCrlError
 from crlcheck.types import CertificateFacts
-from crlcheck.x509.algorithm_names import has_explicit_curve, key_name
+from crlcheck.x509.algorithm_names import has_explicit_curve, key_name, signature_name
 from crlcheck.x509.signature_schemes import (
     BytesLike,
     SignatureScheme,
@@ -36,7 +36,9 @@ __all__ = [
     "SignatureScheme",
     "TbsVerifier",
     "candidate_issuers",
+    "certificate_fault",
     "is_self_signed",
+    "key_fault",
     "signature_scheme",
 ]
 
@@ -348,6 +350,49 @@ def is_self_signed(certificate: CertificateFacts) -> bool | None:
     except CrlSignatureError:
         return False
     return True
+
+
+def certificate_fault(certificate: CertificateFacts, issuer: CertificateFacts) -> str | None:
+    """
+    Return why the signature of *certificate* does not hold under *issuer*'s key, or None.
+
+    As strict as for CRLs: no SHA-1, and no RSA key of fewer than 2048 bits.
+    """
+    tbs, algorithm, signature = _signed_parts(certificate.der)
+    try:
+        scheme = signature_scheme(algorithm, allow_sha1=False)
+    except UnsupportedCrlError:
+        return f"its signature algorithm is {signature_name(algorithm)}, which is not accepted"
+    try:
+        _load_key(issuer.subject_public_key_info, scheme)
+        with TbsVerifier(scheme, [issuer]) as verifier:
+            verifier.update(tbs)
+            verifier.verify(signature)
+    except ValueError as error:
+        return f"its signature is {scheme.name}, which its issuer cannot have made: {error}"
+    except CrlSignatureError as error:
+        if error.reason == "small_rsa_key":
+            return f"its issuer's RSA key has fewer than {MIN_RSA_BITS} bits"
+        return f"its {scheme.name} signature does not hold under its issuer's key"
+    return None
+
+
+def key_fault(certificate: CertificateFacts) -> str | None:
+    """Return why a certificate's own key is not accepted, or None: as of one that signs CRLs."""
+    subject_public_key_info = certificate.subject_public_key_info
+    name = key_name(subject_public_key_info)
+    if has_explicit_curve(subject_public_key_info):
+        return "its key has explicit curve parameters, which RFC 5480 2.1.1 forbids"
+    try:
+        key = load_der_public_key(subject_public_key_info)
+    except (ValueError, UnsupportedAlgorithm):
+        return f"its key is {name}, which cannot be read"
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size < MIN_RSA_BITS:
+        return f"its RSA key has {key.key_size} bits, expected at least {MIN_RSA_BITS}"
+    is_other_curve = isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name not in _CURVES
+    if is_other_curve or _key_kind(key) is None:
+        return f"its key is {name}, which is not supported"
+    return None
 
 
 def _signed_parts(der: bytes) -> tuple[bytes, bytes, bytes]:

@@ -10,8 +10,10 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from cryptography import x509
 
-from crlcheck.demo.pki import CertificateAuthority
+from crlcheck.demo.pki import CertificateAuthority, KeyType, pem_block
+from crlcheck.demo.signing import generate_key
 from lambda_authorizer.certificates import ChainVerifier, UntrustedChainError
 from support.authorizer import (
     PKI,
@@ -25,6 +27,7 @@ from support.authorizer import (
     write_anchors,
 )
 from support.functions import lines_of
+from support.paths import Issued, issue, self_signed
 
 NOW = datetime.now(UTC)
 
@@ -183,6 +186,51 @@ def test_a_forged_chain_is_refused(members: tuple[Any, ...], now: datetime) -> N
     with pytest.raises(UntrustedChainError) as caught:
         ANCHORED.verified_leaf(chain(*members), now)
     assert "client" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key_type", ["ec-p256", "ec-brainpool-p256", "ed25519", "ml-dsa-65"])
+def test_a_chain_needs_what_rfc_5280_asks_for_and_no_more(key_type: KeyType) -> None:
+    """
+    No authority key id, no keyUsage of the anchor, and any key that may sign a CRL.
+    """
+    key = generate_key(key_type)
+    bare = self_signed("Root", now=NOW, key=key, extensions=[])
+    root = CertificateAuthority.create("Root", private_key=key)
+    issuing = CertificateAuthority.create("Issuing", key_type=key_type, parent=root)
+    client = issuing.issue("client", authority_key_id=False)
+    verifier = ChainVerifier(pem_block("CERTIFICATE", bare.der))
+    assert verifier.verified_leaf(chain(client, issuing), NOW) == client.der
+    assert verifier.verified_leaf(chain(client, ISSUING, issuing, root), NOW) == client.der
+
+
+def test_the_rule_that_failed_is_logged(
+    monkeypatch: pytest.MonkeyPatch, published: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    The operator reads which certificate breaks which section, and no name.
+    """
+    source = SOURCES["alb-passthrough"]
+    function = load_from(source, monkeypatch, published)
+    unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3"), b"\5\0")
+    authority = PKI.authority
+    issuer = Issued(authority.der, authority.private_key, authority.certificate.subject)
+    leaf = issue(issuer, "secret", now=NOW, extensions=[(unknown, True)])
+    pem = pem_block("CERTIFICATE", leaf.der).decode()
+    assert not is_allowed(function.handler(source.event(pem), None))
+    line = context_of(caplog)
+    assert line["cause"] == "untrusted_chain"
+    assert line["detail"] == (
+        "the chain leads to no trust anchor: certificate 1 of the chain: its critical extension "
+        "1.2.3 is not supported (RFC 5280 6.1.5 (f))"
+    )
+
+
+def test_text_that_is_no_unicode_is_refused() -> None:
+    """
+    JSON can have half a surrogate pair.
+    """
+    with pytest.raises(UntrustedChainError, match="no text"):
+        ANCHORED.verified_leaf("\ud800", NOW)
 
 
 @pytest.mark.parametrize("label", ["TRUSTED CERTIFICATE", "PKCS7", "CERTIFICATE REQUEST"])
