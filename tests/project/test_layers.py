@@ -25,7 +25,8 @@ FLOORS = (
     {"compiler", "catalog"},
     {"publisher", "checker"},
     {"demo"},
-    {"cli", "__main__"},
+    {"cli"},
+    {"__main__"},
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 FUNCTIONS = {"lambda_authorizer", "preprocessor"}
@@ -124,7 +125,8 @@ def test_the_design_has_the_layers_that_are_enforced() -> None:
     assert table is not None
     cells = [row.split("|")[1] for row in table[1].splitlines()]
     named = [set(re.findall(r"`(\w+)`", cell)) for cell in cells]
-    assert named == [floor - {"__main__", "__version__", "_native"} for floor in FLOORS]
+    folders = [floor - {"__main__", "__version__", "_native"} for floor in FLOORS]
+    assert named == [floor for floor in folders if floor]
 
 
 @pytest.mark.parametrize("module", CORE)
