@@ -18,10 +18,10 @@ from crlcheck.demo.pki import IssuedCertificate
 _PATIENCE = 60.0  # seconds: the first request may wait for a function to start
 
 
-def server_certificate() -> tuple[bytes, bytes]:
-    """Return a certificate for localhost that is its own authority, and its key, as PEM."""
+def server_certificate(host: str = "localhost") -> tuple[bytes, bytes]:
+    """Return a self-signed certificate of the server *host*, and its key, as PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
     now = datetime.now(UTC)
     certificate = (
         x509.CertificateBuilder()
@@ -31,7 +31,7 @@ def server_certificate() -> tuple[bytes, bytes]:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
         .sign(key, hashes.SHA256())
     )
     key_pem = key.private_bytes(

@@ -8,19 +8,15 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from crlcheck.demo.loopback import serving
+from crlcheck.demo.tls import server_certificate
 from crlcheck.errors import FetchError
 from crlcheck.publisher.fetch import FetchLimits, fetch
 from crlcheck.publisher.proxies import proxy_for
@@ -151,7 +147,9 @@ def test_https_is_a_tunnel_to_the_host(
 def tls_site(path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """The port of a TLS server for one request, whose certificate is trusted."""
     certificate, key = path / "server.pem", path / "server.key"
-    certificate.write_bytes(self_signed(name, key))
+    made, its_key = server_certificate(name)
+    certificate.write_bytes(made)
+    key.write_bytes(its_key)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
@@ -171,32 +169,6 @@ def tls_site(path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator
         thread.start()
         yield server.getsockname()[1]
         thread.join()
-
-
-def self_signed(name: str, key_file: Path) -> bytes:
-    """A certificate (PEM) of a web server; its key goes to *key_file*."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    key_file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    return made.public_bytes(serialization.Encoding.PEM)
 
 
 def test_the_password_goes_to_the_proxy_alone(
