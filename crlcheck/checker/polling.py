@@ -168,5 +168,5 @@ class Polling(NamedTuple):
         return self._replace(ended_at=at)
 
     def resumed(self) -> Polling:
-        """Return the polls with the failures forgiven, and so without a pause."""
+        """Return the polls with no failures in a row, so without a pause."""
         return self._replace(num_failed_in_a_row=0)

@@ -37,7 +37,7 @@ static void insert_in_order(const ordered_entries *out, const ordered_entries *e
     }
 }
 
-// digit_bits_for chooses the bits to sort by: at least one unless there are none.
+// digit_bits_for chooses how many bits to sort by at once: one at least, if there are any.
 static unsigned digit_bits_for(uint64_t num_entries, unsigned num_bits) {
     unsigned digit_bits = 63U - (unsigned)__builtin_clzll(num_entries);
     unsigned most = num_entries > NEAR ? MAX_FAR_DIGIT_BITS : MAX_DIGIT_BITS;
