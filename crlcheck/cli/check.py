@@ -24,6 +24,7 @@ from crlcheck.cli.inputs import (
     read_input,
     read_published,
 )
+from crlcheck.cli.progress import working
 from crlcheck.cli.status import (
     EXIT_FAILED,
     JsonArray,
@@ -217,7 +218,8 @@ def _check_certificates(
             try:
                 # It is read only once, because it may be a pipe.
                 contents = read_input(path)
-                result = checker.check(contents)
+                with working(f"checking {input_name(path)}"):  # which may load an image
+                    result = checker.check(contents)
             except click.UsageError:
                 raise
             except Exception as error:  # noqa: BLE001 - the next one may be a revoked one
@@ -238,7 +240,7 @@ def _open_checker(
         open_target(target), issuers=issuers, policy=policy, refresh_after=_NEVER
     )
     # A store that cannot be read is one failure, not one for each certificate.
-    with about(target, StoreError, IndexFileError):
+    with about(target, StoreError, IndexFileError), working(f"reading {target}"):
         checker.refresh()
     return checker
 

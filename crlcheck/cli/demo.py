@@ -9,6 +9,7 @@ import click
 
 from crlcheck.cli.command import command
 from crlcheck.cli.output import output
+from crlcheck.cli.progress import paused, working
 from crlcheck.cli.status import EXIT_FAILED
 from crlcheck.cli.text import answer, console, say
 
@@ -62,12 +63,21 @@ def _run(num_entries: int) -> bool:
         answer(members)
         return bool(members["right"])
     screen = console()
-    with site.open_site(num_entries, tell=lambda step: report.show_step(screen, step)) as opened:
-        events = tour.run_tour(opened)
-        report.show_tour(screen, events)
-        screen.print()
-        calls = mutual_tls.run_mutual_tls(opened)
-        report.show_mutual_tls(screen, calls)
+
+    with working("running") as shown:
+
+        def show_step(step: site.Step) -> None:
+            with paused(shown):
+                report.show_step(screen, step)
+
+        with site.open_site(num_entries, tell=show_step) as opened:
+            events = tour.run_tour(opened)
+            with paused(shown):
+                report.show_tour(screen, events)
+                screen.print()
+            calls = mutual_tls.run_mutual_tls(opened)
+            with paused(shown):
+                report.show_mutual_tls(screen, calls)
     screen.print()
     report.show_pkits(screen, compile_all(pkits_directory()))
     return events.is_right and (calls is None or calls.is_right)
@@ -77,7 +87,8 @@ def _write_files(directory: Path, num_entries: int) -> None:
     """Write the demo's CA, CRL and certificates to *directory* and name them."""
     from crlcheck.demo.world import make_world
 
-    paths = make_world(num_entries, now=datetime.now(UTC)).write_files(directory)
+    with working("making the files"):
+        paths = make_world(num_entries, now=datetime.now(UTC)).write_files(directory)
     for path in paths:
         say(str(path))
     answer({"files": [str(path) for path in paths]})

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from crlcheck.catalog.descriptions import count
 from crlcheck.cli.command import command
 from crlcheck.cli.inputs import open_target, usage
 from crlcheck.cli.options import (
@@ -16,6 +17,7 @@ from crlcheck.cli.options import (
     issuer_option,
     max_crls_option,
 )
+from crlcheck.cli.progress import paused, working
 from crlcheck.cli.status import (
     EXIT_FAILED,
     EXIT_LOCKED,
@@ -106,9 +108,12 @@ def fetch_command(
         **given,
     }
     try:
-        with run_lock(target):
+        with run_lock(target), working(f"fetching {count(len(wanted), 'URL')}") as progress:
             results = fetch_each(wanted, target, limits, again=rebuild, **publish_options)
-            done = [_shown(name, result) for name, result in results]
+            done = []
+            for name, result in results:
+                with paused(progress):
+                    done.append(_shown(name, result))
     except FetchLockedError as error:
         answer({**report_failure(error), "exit_status": EXIT_LOCKED})
         return EXIT_LOCKED

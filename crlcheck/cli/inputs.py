@@ -5,22 +5,22 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import click
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from crlcheck.catalog.catalog import CATALOG_NAME, Catalog
+from crlcheck.cli.progress import counting, is_shown
 from crlcheck.cli.status import about, warn
-from crlcheck.cli.text import console
 from crlcheck.compiler.compile import CrlSource
 from crlcheck.errors import StoreError
 from crlcheck.settings import looks_like_store
 from crlcheck.stores import ObjectStore, open_store
 
 STANDARD_INPUT = Path("-")
+_AFTERWARDS = "verifying and writing"
 _READ_ALREADY = "crlcheck.standard_input_read"
 
 
@@ -132,37 +132,13 @@ def open_crl(path: Path) -> Iterator[CrlSource]:
 
     On a terminal, standard error shows how much has been read.
     """
-    watched = sys.stderr is not None and sys.stderr.isatty()
     if path == STANDARD_INPUT:
-        with _counted(_standard_input(), None, watched=watched) as source:
-            yield source
-    elif watched:
+        with counting(f"reading {input_name(path)}") as shown:
+            yield shown.reader(_standard_input(), _AFTERWARDS)
+    elif is_shown():
         with path.open("rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
-            with _counted(file, size, watched=True) as source:
-                yield source
+            with counting(f"reading {path}", size) as shown:
+                yield shown.reader(file, _AFTERWARDS)
     else:
         yield path
-
-
-@contextlib.contextmanager
-def _counted(file: BinaryIO, size: int | None, *, watched: bool) -> Iterator[CrlSource]:
-    columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(
-        *columns, console=console(sys.stderr), transient=True, disable=not watched
-    ) as progress:
-        task = progress.add_task("reading", total=size)
-        yield _CountedReader(file, lambda length: progress.advance(task, length))
-
-
-class _CountedReader:
-    """A binary file that reports how much of it was read."""
-
-    def __init__(self, file: BinaryIO, advance: Callable[[int], None]) -> None:
-        self._file = file
-        self._advance = advance
-
-    def read(self, size: int, /) -> bytes:
-        chunk = self._file.read(size)
-        self._advance(len(chunk))
-        return chunk

@@ -7,6 +7,7 @@ import click
 from crlcheck.catalog.descriptions import count
 from crlcheck.cli.command import command
 from crlcheck.cli.inputs import open_target
+from crlcheck.cli.progress import counting
 from crlcheck.cli.text import answer, say
 from crlcheck.publisher.mirror import mirror_store
 
@@ -17,7 +18,10 @@ from crlcheck.publisher.mirror import mirror_store
 @click.option("--rebuild", is_flag=True, help="Read what TO has, and copy damaged images again.")
 def mirror_command(source: str, target: str, rebuild: bool) -> int:
     """Make the store TO the same published set as the store FROM."""
-    report = mirror_store(open_target(source), open_target(target), rebuild=rebuild)
+    with counting(f"copying to {target}") as shown:
+        report = mirror_store(
+            open_target(source), open_target(target), rebuild=rebuild, progress=shown.update
+        )
     answer(
         {
             "generation": report.generation,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from typing import Any, TextIO
@@ -27,8 +28,10 @@ __all__ = [
     "say_fields",
     "say_json",
     "say_warnings",
+    "uses_color",
 ]
 
+_FORCING = ("FORCE_COLOR", "CLICOLOR_FORCE")
 _WIDTH_OF_FILES = 120
 
 
@@ -39,7 +42,7 @@ def say(text: str, *, color: str | None = None) -> None:
     Nothing is written in a quiet run, nor in one with ``--json``.
     """
     if output().shows_text:
-        click.echo(click.style(printable(text), fg=color))
+        click.echo(click.style(printable(text), fg=color), color=uses_color(sys.stdout))
 
 
 def answer(document: object) -> None:
@@ -57,6 +60,21 @@ def say_fields(fields: Mapping[str, object]) -> None:
             say(f"{'' if position else name:<{width}}{line}")
 
 
+def uses_color(file: TextIO | None) -> bool:
+    """
+    Whether what is written to *file* has colors.
+
+    ``NO_COLOR`` forbids them, ``FORCE_COLOR`` and ``CLICOLOR_FORCE`` demand them, in this
+    order. Otherwise a terminal has them, unless ``TERM`` is ``dumb``.
+    """
+    if os.environ.get("NO_COLOR"):
+        return False
+    if any(os.environ.get(name, "0") not in ("", "0") for name in _FORCING):
+        return True
+    is_terminal = file is not None and file.isatty()
+    return is_terminal and os.environ.get("TERM") != "dumb"
+
+
 def console(file: TextIO | None = None) -> Console:
     """
     Return a console for tables and progress, on standard output unless *file* is given.
@@ -70,6 +88,8 @@ def console(file: TextIO | None = None) -> Console:
     return _Console(
         file=file,
         quiet=silent,
+        color_system="standard" if uses_color(file) else None,
+        force_terminal=terminal,
         width=None if terminal else _WIDTH_OF_FILES,
         markup=False,
         highlight=False,

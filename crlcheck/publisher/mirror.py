@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from crlcheck.catalog.catalog import CATALOG_NAME, IMAGE_PREFIX, Catalog, PublishedImage
@@ -36,6 +37,7 @@ def mirror_store(
     target: str | os.PathLike[str] | ObjectStore,
     *,
     rebuild: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> MirrorReport:
     """
     Make *target* the same published set as *source*.
@@ -43,7 +45,8 @@ def mirror_store(
     Images are verified and copied before the catalog, so that a reader of the target
     always finds a whole set. Images that neither the new catalog nor the one before
     needs are deleted. Nothing else may publish to the target. With *rebuild* the
-    target's own images are read too, and damaged ones are copied again.
+    target's own images are read too, and damaged ones are copied again. *progress* is
+    called with the bytes copied so far and those to copy in all.
 
     Raises:
         FileNotFoundError: the source has nothing published.
@@ -60,7 +63,7 @@ def mirror_store(
             probe_store(copy)
         catalog.check_successor(previous)
         try:
-            num_copied = _copy_images(catalog, origin, copy, rebuild=rebuild)
+            num_copied = _copy_images(catalog, origin, copy, rebuild=rebuild, progress=progress)
         except FileNotFoundError:
             continue  # superseded and deleted since: there is a newer catalog
         if catalog != previous and not write_copy(copy, catalog, stored.body, etag):
@@ -73,17 +76,30 @@ def mirror_store(
     raise StoreUnavailableError(f"{origin.url}: the catalog names images that are not there")
 
 
-def _copy_images(catalog: Catalog, origin: ObjectStore, copy: ObjectStore, *, rebuild: bool) -> int:
+def _copy_images(
+    catalog: Catalog,
+    origin: ObjectStore,
+    copy: ObjectStore,
+    *,
+    rebuild: bool,
+    progress: Callable[[int, int], None] | None,
+) -> int:
     present = set(copy.names(IMAGE_PREFIX))
     missing = [
         image
         for image in catalog.images()
         if image.name not in present or (rebuild and not is_intact(copy, image))
     ]
+    done, total = 0, sum(image.size for image in missing)
     for image in missing:
+        if progress is not None:
+            progress(done, total)
         body = origin.load(image.name)
         _check(image, body, f"image {image.name} in {origin.url}")
         copy.write(image.name, bytes(body))
+        done += image.size
+    if progress is not None:
+        progress(done, total)
     return len(missing)
 
 

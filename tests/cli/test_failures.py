@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import json
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -301,27 +298,3 @@ def test_names_that_the_encoding_lacks(tmp_path: Path) -> None:
         )
         assert (run.returncode, run.stderr) == (0, b"")
         assert b"CN=Pr" in run.stdout
-
-
-def test_progress_is_for_terminals(place: Place, tmp_path: Path) -> None:
-    """
-    On a terminal, standard error shows how much was read; standard output is
-    the JSON document and nothing else.
-    """
-    command = [*COMMAND, "compile", place["ca.crl"], "--issuer", place["ca.pem"], "--json"]
-    command += ["-o", str(tmp_path / "x.crlx")]
-    ours, theirs = pty.openpty()
-    run = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=theirs, env={**os.environ, "TERM": "xterm"},
-        check=False,
-    )  # fmt: skip
-    os.close(theirs)
-    shown = b""
-    with contextlib.suppress(OSError), os.fdopen(ours, "rb", buffering=0) as terminal:
-        while chunk := terminal.read(4096):
-            shown += chunk
-    assert run.returncode == 0
-    assert json.loads(run.stdout)["num_entries"] == 20
-    assert b"reading" in shown
-    quiet = subprocess.run(command, capture_output=True, check=False)
-    assert (quiet.returncode, quiet.stderr) == (0, b"")
