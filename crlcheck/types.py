@@ -80,6 +80,7 @@ class CrlWarning(enum.Flag):
     VERSION_1 = 4096
     DUPLICATE_SERIALS = 8192
     EQUAL_TIMES = 16384
+    ODD_EXTENSION = 32768
     WEAK_SIGNATURE_HASH = 1 << 16
     SMALL_RSA_KEY = 1 << 17
 
@@ -220,12 +221,51 @@ class ImageMetadata:
 
 
 @dataclass(frozen=True, slots=True)
+class OddExtension:
+    """
+    An extension whose value has another form than it should, and which counts as absent.
+
+    ``oid`` and ``name`` are the extension's. ``first_entry`` is the number of the first
+    entry that has such an extension, from 1, and ``first_serial`` its serial number; both
+    are None for an extension of the CRL. ``count`` is the number of entries, 1 for the CRL.
+    """
+
+    oid: str
+    name: str
+    count: int
+    first_entry: int | None = None
+    first_serial: int | None = None
+
+    def __str__(self) -> str:
+        what = f"extension {self.name} ({self.oid})"
+        if self.first_entry is None or self.first_serial is None:
+            return f"{what} of the CRL has an odd value and counts as absent"
+        entries = f"{self.count:,} entries have" if self.count != 1 else "1 entry has"
+        return (
+            f"{entries} an odd value of {what}, which counts as absent; the first is entry "
+            f"{self.first_entry:,} with serial number {self.first_serial:x}"
+        )
+
+    def as_dict(self) -> dict[str, str | int | None]:
+        """Return the fields as JSON-ready values: the serial number in hex."""
+        serial = None if self.first_serial is None else f"{self.first_serial:x}"
+        return {
+            "oid": self.oid,
+            "name": self.name,
+            "count": self.count,
+            "first_entry": self.first_entry,
+            "first_serial": serial,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class CompileReport:
     """
     The result of compiling one CRL: the image's metadata, and sizes in bytes.
 
     ``image`` has the image if no output was given. ``digest`` is the hex digest that
-    authenticates the image.
+    authenticates the image. ``odd_extensions`` tells what the warning ODD_EXTENSION is
+    about.
     """
 
     metadata: ImageMetadata
@@ -233,6 +273,7 @@ class CompileReport:
     image_size: int
     digest: str
     image: bytes | None = field(default=None, repr=False)
+    odd_extensions: tuple[OddExtension, ...] = ()
 
     @property
     def issuer(self) -> bytes:
@@ -294,6 +335,7 @@ class CompileReport:
             "tbs_digest": self.tbs_digest,
             "digest": self.digest,
             "warnings": list(self.warnings.names),
+            "odd_extensions": [one.as_dict() for one in self.odd_extensions],
         }
 
 

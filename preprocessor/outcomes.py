@@ -121,7 +121,9 @@ def of_report(name: str, report: PublishReport, seconds: float, now: datetime) -
         "seconds": round(seconds, 3),
         **{f"seconds_{stage}": round(spent, 3) for stage, spent in report.seconds.items()},
     }
-    warned = "".join(f"; warning: {warning}" for warning in report.warnings)
+    # Without its words a warning of this kind does not say which extension is meant.
+    warnings = (*report.warnings, *compiled.odd_extensions)
+    warned = "".join(f"; warning: {warning}" for warning in warnings)
     word: Word = "published" if report.published else "unchanged"
     return Outcome(name, word, f"{_sentence(report)}{warned}", values)
 

@@ -12,7 +12,7 @@ from crlcheck._binding.image import PAGE_SIZE
 from crlcheck._binding.values import raise_for_crl, to_bytes, to_datetime, to_optional_bytes
 from crlcheck._native import ffi, lib
 from crlcheck.encoding.serials import serial_from_octets
-from crlcheck.types import CrlWarning
+from crlcheck.types import CrlWarning, OddExtension
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,7 @@ class CrlFields:
     issuing_distribution_point: bytes | None
     expired_certs_on_crl: datetime | None
     warnings: CrlWarning
+    odd_extensions: tuple[OddExtension, ...]
 
 
 class CrlParser:
@@ -127,6 +128,7 @@ class CrlParser:
                 to_datetime(info.expired_certs_on_crl) if info.has_expired_certs_on_crl else None
             ),
             warnings=CrlWarning(info.warnings),
+            odd_extensions=tuple(_odd_extensions(info.odd_extensions)),
         )
 
 
@@ -263,6 +265,25 @@ class ImageWriter:
     def header(self) -> bytes:
         """The image's header, once the whole body has been made."""
         return to_bytes(lib.crlcheck_builder_header(self._builder))
+
+
+def _odd_extensions(counts: Any) -> Iterator[OddExtension]:
+    for kind, (oid, name) in _ODD_KINDS.items():
+        odd = counts[kind]
+        if not odd.count:
+            continue
+        if not odd.first_entry:
+            yield OddExtension(oid, name, odd.count)
+            continue
+        serial = bytes(ffi.buffer(odd.first_serial, odd.first_serial_len))
+        yield OddExtension(oid, name, odd.count, odd.first_entry, serial_from_octets(serial))
+
+
+_ODD_KINDS = {
+    lib.CRLCHECK_ODD_EXPIRED_CERTS_ON_CRL: ("2.5.29.60", "expiredCertsOnCRL"),
+    lib.CRLCHECK_ODD_REASON_CODE: ("2.5.29.21", "reasonCode"),
+    lib.CRLCHECK_ODD_INVALIDITY_DATE: ("2.5.29.24", "invalidityDate"),
+}
 
 
 def _to_optional_int(contents: Any) -> int | None:

@@ -151,3 +151,5 @@ def say_warnings(report: CompileReport) -> None:
     """Write a line for each warning of a report."""
     for name in report.warnings.names:
         say(f"warning: {name.replace('_', ' ')}", color="yellow")
+    for odd in report.odd_extensions:
+        say(f"warning: {odd}", color="yellow")

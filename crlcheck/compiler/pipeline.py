@@ -23,7 +23,13 @@ from crlcheck.encoding.kinds import LOOKED_AT
 from crlcheck.encoding.names import name_hash
 from crlcheck.errors import CrlError, MalformedCrlError, UnsupportedCrlError
 from crlcheck.image.metadata import metadata_to_bytes
-from crlcheck.types import CertificateFacts, CompileReport, CrlWarning, ImageMetadata
+from crlcheck.types import (
+    CertificateFacts,
+    CompileReport,
+    CrlWarning,
+    ImageMetadata,
+    OddExtension,
+)
 from crlcheck.x509.signature_schemes import signature_scheme
 
 if TYPE_CHECKING:
@@ -109,7 +115,9 @@ class VerifiedCrl:
         signer: CertificateFacts | None,
         source_size: int,
         worker: Worker,
+        odd_extensions: tuple[OddExtension, ...],
     ) -> None:
+        self._odd_extensions = odd_extensions
         self._entries = entries
         self.metadata = metadata
         self.signer = signer
@@ -142,6 +150,7 @@ class VerifiedCrl:
             source_size=self._source_size,
             image_size=offset + len(table) + len(digest),
             digest=digest.hex(),
+            odd_extensions=self._odd_extensions,
         )
 
 
@@ -271,11 +280,14 @@ class _Reading:
         metadata = self._describe(fields, entries, signer, self._hash.tbs_digest)
         if self._options.strict and metadata.warnings:
             names = metadata.warnings.names
+            odd = "".join(f"; {one}" for one in fields.odd_extensions)
             raise UnsupportedCrlError(
-                f"strict accepts no CRL with a warning, found: {', '.join(names)}",
+                f"strict accepts no CRL with a warning, found: {', '.join(names)}{odd}",
                 feature=" ".join(names),
             )
-        return VerifiedCrl(entries, metadata, signer, self._source.size, self._worker)
+        return VerifiedCrl(
+            entries, metadata, signer, self._source.size, self._worker, fields.odd_extensions
+        )
 
     def _make_hash(self, fields: CrlFields) -> TbsVerifier | _UnverifiedTbs:
         if self._issuers is None:

@@ -116,6 +116,13 @@ static void require_same_info(const outcome *first, const outcome *second) {
     require(a->is_delta == b->is_delta && a->is_indirect == b->is_indirect);
     require(a->has_expired_certs_on_crl == b->has_expired_certs_on_crl);
     require(a->expired_certs_on_crl == b->expired_certs_on_crl);
+    for (int kind = 0; kind < 3; kind++) {
+        const crlcheck_odd_extension *x = &a->odd_extensions[kind];
+        const crlcheck_odd_extension *y = &b->odd_extensions[kind];
+        require(x->count == y->count && x->first_entry == y->first_entry);
+        require(x->first_serial_len == y->first_serial_len);
+        require(memcmp(x->first_serial, y->first_serial, x->first_serial_len) == 0);
+    }
     require_same_slice(a->tbs_signature_algorithm, b->tbs_signature_algorithm);
     require_same_slice(a->issuer, b->issuer);
     require_same_slice(a->signature_algorithm, b->signature_algorithm);

@@ -29,6 +29,25 @@ typedef struct crlcheck_entry {
     bool has_invalidity_date;
 } crlcheck_entry;
 
+// crlcheck_odd_kind names the extensions that count as absent where they are not critical
+// and their value has another form than it should. Without them a certificate is revoked
+// for good and no verdict permits more. All other extensions that are read must be right.
+typedef enum crlcheck_odd_kind {
+    CRLCHECK_ODD_EXPIRED_CERTS_ON_CRL = 0,  // 2.5.29.60, of the CRL
+    CRLCHECK_ODD_REASON_CODE = 1,           // 2.5.29.21, of an entry
+    CRLCHECK_ODD_INVALIDITY_DATE = 2        // 2.5.29.24, of an entry
+} crlcheck_odd_kind;
+
+// crlcheck_odd_extension counts the odd extensions of one kind. The first one is that of
+// entry number `first_entry` (from 1) with the serial `first_serial`; both are 0 for an
+// extension of the CRL.
+typedef struct crlcheck_odd_extension {
+    uint64_t count;
+    uint64_t first_entry;
+    uint32_t first_serial_len;
+    uint8_t first_serial[64];
+} crlcheck_odd_extension;
+
 // crlcheck_crl_info has the fields of a CRL but its entries. The slices
 // belong to the parser and hold until it is freed. `have_header` is set once
 // everything up to nextUpdate has been read, `complete` by a successful finish.
@@ -58,6 +77,7 @@ typedef struct crlcheck_crl_info {
     bool is_indirect;          // indirectCRL is TRUE
     uint32_t num_issuers;      // the CRL's own included
     uint32_t warnings;         // crlcheck_warning bits
+    crlcheck_odd_extension odd_extensions[3];  // by crlcheck_odd_kind
 } crlcheck_crl_info;
 
 crlcheck_status crlcheck_crl_parser_new(crlcheck_crl_parser **out_parser,

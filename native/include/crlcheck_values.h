@@ -82,7 +82,8 @@ typedef enum crlcheck_warning {
     CRLCHECK_WARNING_CRITICALITY = 2048,         // a known extension's flag is wrong
     CRLCHECK_WARNING_VERSION_1 = 4096,
     CRLCHECK_WARNING_DUPLICATE_SERIALS = 8192,   // merged by the builder
-    CRLCHECK_WARNING_EQUAL_TIMES = 16384         // nextUpdate is thisUpdate
+    CRLCHECK_WARNING_EQUAL_TIMES = 16384,        // nextUpdate is thisUpdate
+    CRLCHECK_WARNING_ODD_EXTENSION = 32768       // see crlcheck_odd_extension
 } crlcheck_warning;
 
 enum {

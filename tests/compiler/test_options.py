@@ -20,7 +20,7 @@ from crlcheck import (
 from crlcheck.cli.root import root
 from crlcheck.compiler.compile import CompileOptions
 from crlcheck.compiler.pipeline import Options
-from crlcheck.demo.pki import CertificateAuthority, encode_entry, sign_crl
+from crlcheck.demo.pki import CertificateAuthority, encode_entry, encode_extension, sign_crl
 from preprocessor.settings import Settings
 from support.crls import NEXT_UPDATE, REVOKED_ON, THIS_UPDATE, authority, make_crl
 
@@ -35,9 +35,14 @@ LENIENCIES = {
     CrlWarning.NO_AUTHORITY_KEY_ID: lambda: make_crl([1], authority_key_id=False),
     CrlWarning.DUPLICATE_SERIALS: lambda: make_crl([encode_entry(1, REVOKED_ON)] * 2),
     CrlWarning.EQUAL_TIMES: lambda: make_crl([1], next_update=THIS_UPDATE),
+    CrlWarning.ODD_EXTENSION: lambda: make_crl([1], extensions=[_expired_certs_as_utc_time()]),
     CrlWarning.TIME_ENCODING: lambda: make_crl([_entry_with_generalized_time()]),
     CrlWarning.EMPTY_ENTRY_EXTENSIONS: lambda: make_crl([_entry_with_empty_extensions()]),
 }
+
+
+def _expired_certs_as_utc_time() -> bytes:
+    return encode_extension("2.5.29.60", b"\x17\x0d261001000000Z")
 
 
 def _entry_with_generalized_time() -> bytes:

@@ -27,15 +27,18 @@ def refused_entries() -> list[Vector]:
                 "entry voids the whole CRL, also behind the entry looked for.",
                 "RFC 5280 5.3; openssl#32366", "unknown_critical_entry_extension",
                 UNSPECIFIC, entry(UNKNOWN_CRITICAL, serial=8)),
-        refused("malformed_reason_before_critical_extension", "A malformed reasonCode must not "
-                "hide the unknown critical extension behind it.", "openssl#32366",
-                "bad_reason_code", UNSPECIFIC,
+        refused("unsupported_odd_reason_before_critical_extension", "A malformed reasonCode must "
+                "not hide the unknown critical extension behind it.", "openssl#32366",
+                "unknown_critical_entry_extension", UNSPECIFIC,
                 entry(REASON_OF_TWO_OCTETS, UNKNOWN_CRITICAL, serial=8)),
-        refused("malformed_reason_code", "A reasonCode of two octets.", "openssl#32366",
-                "bad_reason_code", UNSPECIFIC, entry(REASON_OF_TWO_OCTETS, serial=8)),
-        refused("malformed_invalidity_date", "invalidityDate is a GeneralizedTime, never a "
-                "UTCTime.", "openssl#27445", "bad_time",
-                entry(encode_extension("2.5.29.24", der(0x17, b"260101000000Z")))),
+        refused("malformed_critical_reason_code", "A reasonCode of two octets that is critical.",
+                "RFC 5280 5.3", "bad_reason_code", UNSPECIFIC,
+                entry(encode_extension("2.5.29.21", der(0x0A, b"\x01\x01"), critical=True),
+                      serial=8)),
+        refused("malformed_critical_invalidity_date", "An invalidityDate that is a UTCTime and "
+                "critical.", "RFC 5280 5.3", "bad_time",
+                entry(encode_extension("2.5.29.24", der(0x17, b"260101000000Z"),
+                                       critical=True))),
         refused("malformed_duplicate_entry_extension", "One extension twice in an entry.",
                 "RFC 5280 4.2", "duplicate_extension",
                 entry(*[encode_extension("2.5.29.21", b"\x0a\x01\x01")] * 2)),

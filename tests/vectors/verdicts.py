@@ -35,6 +35,11 @@ X400_AS_STRING = der(0xA3, b"\x13\x02US")
 EDI_PARTY = der(0xA5, der(0xA0, der(0x0C, b"a")), der(0xA1, der(0x0C, b"b")))
 
 
+def two_octets(reason: int) -> bytes:
+    """A reasonCode with a leading zero, which DER forbids."""
+    return encode_extension("2.5.29.21", der(0x0A, bytes((0, reason))))
+
+
 def general_names() -> list[Vector]:
     """Names in distribution points that others took for something else."""
     odd = full_name_point(EDI_PARTY, X400)
@@ -209,6 +214,20 @@ def entries() -> list[Vector]:
         plain("revoked_duplicate_with_remove_from_crl", "The second of two entries does not take "
               "the first one back.", "openssl#27444", 7,
               encode_entry(7, NOW - DAY, reason=1), encode_entry(7, NOW - DAY, reason=8)),
+        plain("revoked_reason_of_two_octets", "A reasonCode of two octets is no reason, and the "
+              "entry revokes for good.", "openssl#32366", 7,
+              encode_entry(7, NOW - DAY, extra_extensions=[two_octets(1)])),
+        plain("revoked_invalidity_date_as_utctime", "An invalidityDate that is a UTCTime counts "
+              "as absent.", "openssl#27445", 7,
+              encode_entry(7, NOW - DAY, extra_extensions=[
+                  encode_extension("2.5.29.24", der(0x17, b"260101000000Z"))])),
+        plain("notrevoked_beside_a_reason_of_two_octets", "The odd reason of another entry voids "
+              "nothing.", "openssl#32366", 7,
+              encode_entry(8, NOW - DAY, extra_extensions=[two_octets(1)])),
+        Vector("notrevoked_expired_certs_on_crl_as_utctime", "An expiredCertsOnCRL that is a "
+               "UTCTime counts as absent.", "esig/dss DSS-1212", client(7), (CA.der,),
+               (crl(encode_entry(8, NOW - DAY), extensions=[
+                   encode_extension("2.5.29.60", der(0x17, b"260101000000Z"))]),)),
         plain("notrevoked_empty_crl", "A CRL without revokedCertificates lists nobody, and says "
               "so.", "CVE-2019-19269", 7),
         Vector("notrevoked_empty_list", "A CRL whose revokedCertificates is there and empty does "
@@ -224,6 +243,10 @@ def deltas() -> list[Vector]:
     return [
         Vector("notrevoked_hold_lifted_by_delta", "removeFromCRL in a delta CRL lifts a hold.",
                "RFC 5280 6.3.3 k", client(7), (CA.der,), (held, lifting)),
+        Vector("revoked_removal_of_two_octets", "A reasonCode of two octets is not removeFromCRL, "
+               "so it lifts no hold.", "RFC 5280 5.3.1", client(7), (CA.der,),
+               (held, crl(encode_entry(7, NOW - DAY, extra_extensions=[two_octets(8)]), number=2,
+                          extensions=[delta_of(1)]))),
         Vector("revoked_only_holds_are_lifted", "removeFromCRL lifts no other revocation.",
                "RFC 5280 5.3.1", client(7), (CA.der,),
                (crl(encode_entry(7, NOW - DAY, reason=1)), lifting)),

@@ -74,6 +74,32 @@ static bool read_issuing_distribution_point(crlcheck_crl_info *info, der_reader 
     return der_end(&value, out_error);
 }
 
+// An odd value is nobody's loss where the extension is not critical: RFC 5280 5.2 and 5.3
+// let such an extension be ignored. `odd` tells that its value could not be read.
+static bool may_ignore(const der_extension *extension, bool odd) {
+    return odd && !extension->critical;
+}
+
+// X.509 9.5.2.8: a GeneralizedTime. Without it expired certificates are not cleared.
+static bool read_expired_certs_on_crl(crlcheck_crl_info *info,
+                                      const der_extension *extension,
+                                      crlcheck_error *out_error) {
+    der_reader value = extension->value;
+    int64_t since = 0;
+    bool valid = (der_next_is(&value, DER_GENERALIZED_TIME) ||
+                  fail_malformed(out_error, CRLCHECK_RULE_BAD_EXTENSION, value.offset)) &&
+                 der_read_time(&since, NULL, &value, out_error) &&
+                 der_end(&value, out_error);
+    if (may_ignore(extension, !valid)) {
+        info->odd_extensions[CRLCHECK_ODD_EXPIRED_CERTS_ON_CRL].count++;
+        info->warnings |= CRLCHECK_WARNING_ODD_EXTENSION;
+        return true;
+    }
+    info->has_expired_certs_on_crl = valid;
+    info->expired_certs_on_crl = since;
+    return valid;
+}
+
 static bool unknown_critical(crlcheck_error *out_error, crlcheck_rule rule,
                              const der_extension *extension) {
     return fail_with_detail(out_error, CRLCHECK_UNSUPPORTED, rule, extension->offset,
@@ -99,12 +125,7 @@ static bool read_crl_extension(crlcheck_crl_info *info, bool *out_want_critical,
     case AUTHORITY_KEY_IDENTIFIER:
         return read_authority_key_id(&info->authority_key_id, value, out_error);
     case EXPIRED_CERTS_ON_CRL:
-        info->has_expired_certs_on_crl = true;
-        return der_next_is(&value, DER_GENERALIZED_TIME)
-                   ? der_read_time(&info->expired_certs_on_crl, NULL, &value,
-                                   out_error) &&
-                         der_end(&value, out_error)
-                   : fail_malformed(out_error, CRLCHECK_RULE_BAD_EXTENSION, value.offset);
+        return read_expired_certs_on_crl(info, extension, out_error);
     case ISSUER_ALT_NAME:  // known, and nothing in them changes a verdict
     case FRESHEST_CRL:
         return true;
@@ -169,15 +190,37 @@ static bool read_reason(uint8_t *out_reason, uint32_t *warnings, der_reader valu
     return true;
 }
 
-// RFC 5280 5.3.2: always GeneralizedTime, whatever the year.
-static bool read_invalidity_date(crl_entry_extensions *out, der_reader value,
-                                 crlcheck_error *out_error) {
-    if (!der_next_is(&value, DER_GENERALIZED_TIME)) {
-        return fail_malformed(out_error, CRLCHECK_RULE_BAD_TIME, value.offset);
+// An odd reason, such as one of two octets, is no reason: the entry is revoked for good,
+// neither on hold nor removed, whatever was meant.
+static bool read_reason_or_none(crl_entry_extensions *out, uint32_t *warnings,
+                                const der_extension *extension,
+                                crlcheck_error *out_error) {
+    bool valid = read_reason(&out->reason_code, warnings, extension->value, out_error);
+    if (may_ignore(extension, !valid)) {
+        out->is_odd[CRLCHECK_ODD_REASON_CODE] = true;
+        out->reason_code = CRLCHECK_NO_REASON;
+        return true;
     }
-    out->has_invalidity_date = true;
-    return der_read_time(&out->invalidity_date, NULL, &value, out_error) &&
-           der_end(&value, out_error);
+    return valid;
+}
+
+// RFC 5280 5.3.2: always GeneralizedTime, whatever the year.
+static bool read_invalidity_date(crl_entry_extensions *out,
+                                 const der_extension *extension,
+                                 crlcheck_error *out_error) {
+    der_reader value = extension->value;
+    int64_t date = 0;
+    bool valid = (der_next_is(&value, DER_GENERALIZED_TIME) ||
+                  fail_malformed(out_error, CRLCHECK_RULE_BAD_TIME, value.offset)) &&
+                 der_read_time(&date, NULL, &value, out_error) &&
+                 der_end(&value, out_error);
+    if (may_ignore(extension, !valid)) {
+        out->is_odd[CRLCHECK_ODD_INVALIDITY_DATE] = true;
+        return true;
+    }
+    out->has_invalidity_date = valid;
+    out->invalidity_date = date;
+    return valid;
 }
 
 // RFC 5280 5.3.3: GeneralNames with the Name of the issuer, a directoryName [4].
@@ -220,10 +263,10 @@ static bool read_entry_extension(crl_entry_extensions *out, uint32_t *warnings,
     bool valid = true;
     switch (der_oid_arc(extension->oid)) {
     case CRL_REASON:
-        valid = read_reason(&out->reason_code, warnings, extension->value, out_error);
+        valid = read_reason_or_none(out, warnings, extension, out_error);
         break;
     case INVALIDITY_DATE:
-        valid = read_invalidity_date(out, extension->value, out_error);
+        valid = read_invalidity_date(out, extension, out_error);
         break;
     case CERTIFICATE_ISSUER:
         want_critical = true;

@@ -15,6 +15,7 @@ bool crl_read_extensions(crlcheck_crl_info *info, der_reader element,
 typedef struct crl_entry_extensions {
     uint8_t reason_code;
     bool has_invalidity_date;
+    bool is_odd[3];  // by crlcheck_odd_kind: it was ignored
     int64_t invalidity_date;
     crlcheck_slice certificate_issuer;  // a whole Name, or data NULL
     uint64_t certificate_issuer_offset;

@@ -140,6 +140,23 @@ static bool check_serial(crlcheck_crl_parser *parser, const der_reader *serial,
     return true;
 }
 
+// note_odd_extensions counts the extensions of an entry that were ignored.
+static void note_odd_extensions(crlcheck_crl_info *info, crlcheck_slice serial,
+                                const crl_entry_extensions *extensions) {
+    for (int kind = 0; kind < 3; kind++) {
+        crlcheck_odd_extension *odd = &info->odd_extensions[kind];
+        if (!extensions->is_odd[kind]) {
+            continue;
+        }
+        info->warnings |= CRLCHECK_WARNING_ODD_EXTENSION;
+        if (odd->count++ == 0) {
+            odd->first_entry = info->num_entries + 1;
+            odd->first_serial_len = (uint32_t)serial.len;
+            memcpy(odd->first_serial, serial.data, serial.len);
+        }
+    }
+}
+
 static bool read_entry_tail(crlcheck_crl_parser *parser, crlcheck_entry *entry,
                             der_reader *contents, crlcheck_error *out_error) {
     if (parser->info.version == 1) {
@@ -153,6 +170,7 @@ static bool read_entry_tail(crlcheck_crl_parser *parser, crlcheck_entry *entry,
     }
     static const uint8_t remove_from_crl = 8;
     parser->saw_remove_from_crl |= extensions.reason_code == remove_from_crl;
+    note_odd_extensions(&parser->info, entry->serial, &extensions);
     entry->reason_code = extensions.reason_code;
     entry->has_invalidity_date = extensions.has_invalidity_date;
     entry->invalidity_date = extensions.invalidity_date;

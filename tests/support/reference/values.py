@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -216,12 +217,39 @@ def _entries(listed: Any, issuer: Name) -> Any:
         yield issuer, int(entry["userCertificate"]), None if reason is None else int(reason)
 
 
+_TIME = re.compile(rb"\x18\x0f([0-9]{14})Z")
+
+
+def _is_odd(oid: Any, value: bytes) -> bool:
+    """
+    Whether the value of an extension that may be left out is not as it should be.
+
+    By its bytes, because pyasn1 reads a reason of two octets as one of one.
+    """
+    if oid == rfc5280.id_ce_cRLReasons:
+        return len(value) != 3 or value[:2] != b"\x0a\x01"
+    if oid not in (rfc5280.id_ce_invalidityDate, EXPIRED_CERTS_ON_CRL):
+        return False
+    time = _TIME.fullmatch(value)
+    if time is None:
+        return True
+    try:
+        datetime.strptime(time[1].decode(), "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+    except ValueError:
+        return True
+    return False
+
+
 def _extensions(extensions: Any, octets: dict[Any, bytes] | None = None) -> dict[Any, Any]:
     """Return the values of extensions by OID; their bytes go to *octets*."""
     found: dict[Any, Any] = {}
     for extension in extensions if extensions.isValue else ():
         oid = extension["extnID"]
         value = bytes(extension["extnValue"])
+        if _is_odd(oid, value):
+            # Left out where it is not critical; with the critical flag the CRL is refused.
+            assert not bool(extension["critical"])
+            continue
         if octets is not None:
             octets[oid] = value
         kind = rfc5280.certificateExtensionsMap.get(oid)
