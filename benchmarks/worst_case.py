@@ -513,6 +513,24 @@ def _message(number: int) -> dict[str, object]:
     return {"eventSource": "aws:sqs", "messageId": str(number), "body": body}
 
 
+def _message_of(body: str) -> dict[str, str]:
+    return {"eventSource": "aws:sqs", "messageId": "1", "body": body}
+
+
+def _wrapped(records: list[dict[str, object]]) -> str:
+    """An S3 event as SNS wraps it on its way to a queue."""
+    event = json.dumps({"Records": records})
+    return json.dumps({"Type": "Notification", "TopicArn": "a:t", "Message": event})
+
+
+def _nested_wrappers(size: int) -> bytes:
+    # Not as text in text: that doubles with each wrapper, and so cannot be many.
+    event: dict[str, object] = {"Records": [{}]}
+    for _ in range(min(size // 25, 900)):
+        event = {"requestPayload": event}
+    return _event(requestPayload=event, padding="x" * size)
+
+
 PREPROCESSOR_MAKERS: dict[str, Make] = {
     **JSON_MAKERS,
     "records": lambda size: _event(Records=[_s3_record(one) for one in range(size // 150)]),
@@ -520,6 +538,11 @@ PREPROCESSOR_MAKERS: dict[str, Make] = {
     "a body that nests": lambda size: _event(
         Records=[{"eventSource": "aws:sqs", "messageId": "1", "body": "[" * size}]
     ),
+    "a body in base64": lambda size: _event(Records=[_message_of("QUFB" * (size // 4))]),
+    "wrappers around records": lambda size: _event(
+        Records=[_message_of(_wrapped([_s3_record(one) for one in range(size // 300)]))]
+    ),
+    "wrappers that nest": _nested_wrappers,
     "an encoded key": lambda size: _event(Records=[_s3_record(1, "%20" * (size // 3))]),
     "no member that is known": _members,
 }  # fmt: skip

@@ -28,7 +28,7 @@ from support.paths import Issued, issue, key_usage, self_signed
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 KEYS = [
     ec.generate_private_key(ec.SECP256R1()),
-    ec.generate_private_key(ec.BrainpoolP256R1()),
+    ec.generate_private_key(ec.SECP384R1()),
     ed25519.Ed25519PrivateKey.generate(),
     rsa.generate_private_key(65537, 2048),
 ]

@@ -23,6 +23,14 @@ UNDECIDED = {
 }  # fmt: skip
 
 
+def curves() -> list[str]:
+    """Return the elliptic curves that the command has; distributions leave some out."""
+    said = subprocess.run(
+        ["openssl", "ecparam", "-list_curves"], capture_output=True, text=True, check=True
+    ).stdout
+    return [line.partition(":")[0].strip() for line in said.splitlines() if ":" in line]
+
+
 def verify(
     directory: Path,
     leaves: Sequence[bytes],

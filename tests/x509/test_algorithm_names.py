@@ -18,6 +18,7 @@ from crlcheck.x509.algorithm_names import (
     signature_oid,
 )
 from crlcheck.x509.signatures import signature_scheme
+from support.openssl import curves
 from support.signed_crl import public_key_info
 
 NULL = der(0x05)
@@ -130,16 +131,10 @@ def test_explicit_curves_are_told() -> None:
     assert not has_explicit_curve(key_info("1.2.840.113549.1.1.10", der(0x30)))
 
 
-def openssl_curves() -> list[str]:
-    """The curves that the openssl command can make keys on."""
-    said = subprocess.run(
-        ["openssl", "ecparam", "-list_curves"], capture_output=True, text=True, check=True
-    ).stdout
-    names = [line.partition(":")[0].strip() for line in said.splitlines() if ":" in line]
-    return [name for name in names if name.startswith(("sec", "prime256", "brainpool", "SM2"))]
+PREFIXES = ("sec", "prime256", "brainpool", "SM2")
 
 
-@pytest.mark.parametrize("curve", openssl_curves())
+@pytest.mark.parametrize("curve", [one for one in curves() if one.startswith(PREFIXES)])
 def test_curves_are_named_as_openssl_names_them(curve: str, tmp_path: Path) -> None:
     """
     The table has the OIDs of the curves that people may have keys on.
