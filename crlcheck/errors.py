@@ -47,13 +47,29 @@ class CrlError(CrlCheckError):
     """A CRL was refused."""
 
 
-class MalformedCrlError(CrlError):
+class _WithPlace:
+    """
+    An error with a place in a CRL or certificate; what is not known of it is None.
+
+    ``field`` is the field of RFC 5280 5.1 (such as ``"crlExtensions"``), ``extension_oid``
+    the extension in dotted text, ``entry_number`` the entry of revokedCertificates, from 1,
+    and ``serial_number`` that of the entry.
+    """
+
+    field: str | None = None
+    extension_oid: str | None = None
+    entry_number: int | None = None
+    serial_number: int | None = None
+
+
+class MalformedCrlError(CrlError, _WithPlace):
     """
     The bytes are not a DER CertificateList as RFC 5280 defines it.
 
     ``rule`` names the broken rule (such as ``"non_minimal_integer"``). ``offset`` is the
     place in the DER source, in bytes. ``found`` names what the bytes are instead (such as
-    ``"gzip"`` or ``"certificate"``), None where that is not known.
+    ``"gzip"`` or ``"certificate"``), None where that is not known. ``field``,
+    ``extension_oid``, ``entry_number`` and ``serial_number`` name the place.
     """
 
     found: str | None = None
@@ -66,13 +82,16 @@ class MalformedCrlError(CrlError):
             self.found = found
 
 
-class UnsupportedCrlError(CrlError):
+class UnsupportedCrlError(CrlError, _WithPlace):
     """
     The CRL is well-formed, but has a feature that crlcheck does not accept.
 
     ``feature`` names it (such as
-    ``"unknown_critical_extension"`` or ``"sha1_signature"``).
+    ``"unknown_critical_extension"`` or ``"sha1_signature"``). ``offset`` and the rest are as
+    for MalformedCrlError, where the feature has a place.
     """
+
+    offset: int | None = None
 
     def __init__(self, message: str, *, feature: str) -> None:
         super().__init__(message)
@@ -198,7 +217,7 @@ class FetchLockedError(FetchError):
         self.process = process
 
 
-class CertificateError(CrlCheckError):
+class CertificateError(CrlCheckError, _WithPlace):
     """
     What was given as a certificate is none; the attributes are as for MalformedCrlError.
     """

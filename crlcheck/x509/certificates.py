@@ -266,7 +266,10 @@ def _parse(der: bytes, name: str) -> CertificateFacts:
         _refuse_mistaken(der, name, error, rule=error.rule, offset=error.offset)
         if name == _UNNAMED:
             raise
-        raise CertificateError(f"{name}: {error}", rule=error.rule, offset=error.offset) from error
+        named = CertificateError(f"{name}: {error}", rule=error.rule, offset=error.offset)
+        if error.extension_oid is not None:
+            named.extension_oid = error.extension_oid
+        raise named from error
 
 
 def _wrong_type(source: object) -> TypeError:

@@ -65,6 +65,23 @@ typedef enum crlcheck_rule {
     CRLCHECK_RULE_COUNT                // the number of rules; not a rule
 } crlcheck_rule;
 
+// crlcheck_field is a part of a CRL, RFC 5280 5.1, in its order.
+typedef enum crlcheck_field {
+    CRLCHECK_FIELD_NONE = 0,
+    CRLCHECK_FIELD_CERTIFICATE_LIST,
+    CRLCHECK_FIELD_TBS_CERT_LIST,
+    CRLCHECK_FIELD_VERSION,
+    CRLCHECK_FIELD_SIGNATURE,
+    CRLCHECK_FIELD_ISSUER,
+    CRLCHECK_FIELD_THIS_UPDATE,
+    CRLCHECK_FIELD_NEXT_UPDATE,
+    CRLCHECK_FIELD_REVOKED_CERTIFICATES,
+    CRLCHECK_FIELD_ENTRY,
+    CRLCHECK_FIELD_CRL_EXTENSIONS,
+    CRLCHECK_FIELD_SIGNATURE_ALGORITHM,
+    CRLCHECK_FIELD_SIGNATURE_VALUE
+} crlcheck_field;
+
 // crlcheck_warning is a bit of crlcheck_crl_info.warnings: something a real CA
 // does that RFC 5280 forbids and that is harmless enough to accept by name.
 typedef enum crlcheck_warning {
@@ -97,13 +114,21 @@ enum {
 };
 
 // crlcheck_error says what was wrong and where. `detail` holds octets that help
-// to say it (an OID, an unexpected tag).
+// to say it (an OID, an unexpected tag). The rest names the place: of a CRL the field,
+// and in its list the number of the entry, from 1, and the octets of its serial number;
+// the contents of the OID of an extension. Numbers and lengths are 0 where there is none.
 typedef struct crlcheck_error {
     int status;
     int rule;
     uint64_t offset;
     uint32_t detail_len;
     uint8_t detail[32];
+    int field;  // a crlcheck_field
+    uint64_t entry_number;
+    uint32_t serial_len;
+    uint8_t serial[64];
+    uint32_t extension_oid_len;
+    uint8_t extension_oid[32];
 } crlcheck_error;
 
 typedef struct crlcheck_slice {

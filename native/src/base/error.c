@@ -18,6 +18,30 @@ void error_set(crlcheck_error *out_error, crlcheck_status status, crlcheck_rule 
     }
 }
 
+// keep_octets copies as many octets as there is room for, and returns how many.
+static uint32_t keep_octets(uint8_t *out_octets, size_t room, crlcheck_slice octets) {
+    size_t len = octets.len < room ? octets.len : room;
+    if (len > 0) {
+        memcpy(out_octets, octets.data, len);
+    }
+    return (uint32_t)len;
+}
+
+void error_add_extension(crlcheck_error *out_error, crlcheck_slice oid) {
+    if (out_error != NULL) {
+        out_error->extension_oid_len =
+            keep_octets(out_error->extension_oid, sizeof out_error->extension_oid, oid);
+    }
+}
+
+void error_add_entry(crlcheck_error *out_error, uint64_t number, crlcheck_slice serial) {
+    if (out_error != NULL) {
+        out_error->entry_number = number;
+        out_error->serial_len =
+            keep_octets(out_error->serial, sizeof out_error->serial, serial);
+    }
+}
+
 // One name for each crlcheck_rule, in its order.
 static const char *const rule_names[CRLCHECK_RULE_COUNT] = {
     [CRLCHECK_RULE_NONE] = "none",

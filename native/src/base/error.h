@@ -35,6 +35,12 @@ static inline bool fail_no_memory(crlcheck_error *out_error, uint64_t offset) {
     return fail(out_error, CRLCHECK_NO_MEMORY, CRLCHECK_RULE_NONE, offset);
 }
 
+// error_add_extension notes in which extension an error is.
+void error_add_extension(crlcheck_error *out_error, crlcheck_slice oid);
+
+// error_add_entry notes in which entry of a CRL an error is. `serial` may be empty.
+void error_add_entry(crlcheck_error *out_error, uint64_t number, crlcheck_slice serial);
+
 // fail_status returns the status itself. The failure has no place in the source.
 static inline crlcheck_status fail_status(crlcheck_error *out_error,
                                           crlcheck_status status, crlcheck_rule rule) {

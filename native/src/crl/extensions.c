@@ -161,8 +161,10 @@ bool crl_read_extensions(crlcheck_crl_info *info, der_reader element,
     while (extensions.len > 0) {
         der_extension extension;
         bool want_critical;
+        extension.oid = (crlcheck_slice){NULL, 0};
         if (!der_read_extension_once(&extension, &seen, &extensions, out_error) ||
             !read_crl_extension(info, &want_critical, &extension, out_error)) {
+            error_add_extension(out_error, extension.oid);
             return false;
         }
         if (extension.critical != want_critical || extension.encodes_default) {
@@ -301,8 +303,10 @@ bool crl_read_entry_extensions(crl_entry_extensions *out_extensions, uint32_t *w
     seen.num_oids = 0;  // the slots need no clearing, and this runs per entry
     while (extensions.len > 0) {
         der_extension extension;
+        extension.oid = (crlcheck_slice){NULL, 0};
         if (!der_read_extension_once(&extension, &seen, &extensions, out_error) ||
             !read_entry_extension(out_extensions, warnings, &extension, out_error)) {
+            error_add_extension(out_error, extension.oid);
             return false;
         }
     }

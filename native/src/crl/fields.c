@@ -178,18 +178,19 @@ static bool read_entry_tail(crlcheck_crl_parser *parser, crlcheck_entry *entry,
            note_certificate_issuer(parser, &extensions, out_error);
 }
 
-static bool read_entry(crlcheck_crl_parser *parser, crlcheck_entry *out_entry,
-                       der_reader element, crlcheck_error *out_error) {
+static bool read_entry_fields(crlcheck_crl_parser *parser, crlcheck_entry *entry,
+                              der_reader element, crlcheck_error *out_error) {
     der_reader contents;
     der_reader serial;
-    crlcheck_entry *entry = out_entry;
     if (!der_read(&contents, &element, out_error, DER_SEQUENCE) ||
-        !der_read_integer(&serial, &contents, out_error) ||
-        !check_serial(parser, &serial, out_error) ||
-        !read_time(parser, &entry->revocation_date, &contents, out_error)) {
+        !der_read_integer(&serial, &contents, out_error)) {
         return false;
     }
     entry->serial = der_slice(&serial);
+    if (!check_serial(parser, &serial, out_error) ||
+        !read_time(parser, &entry->revocation_date, &contents, out_error)) {
+        return false;
+    }
     entry->reason_code = CRLCHECK_NO_REASON;
     entry->has_invalidity_date = false;
     entry->invalidity_date = 0;
@@ -202,6 +203,17 @@ static bool read_entry(crlcheck_crl_parser *parser, crlcheck_entry *out_entry,
            parser->info.num_entries <= parser->options.max_entries ||
            fail(out_error, CRLCHECK_LIMIT_EXCEEDED, CRLCHECK_RULE_TOO_MANY_ENTRIES,
                 element.offset);
+}
+
+static bool read_entry(crlcheck_crl_parser *parser, crlcheck_entry *out_entry,
+                       der_reader element, crlcheck_error *out_error) {
+    uint64_t number = parser->info.num_entries + 1;
+    out_entry->serial = (crlcheck_slice){NULL, 0};
+    if (!read_entry_fields(parser, out_entry, element, out_error)) {
+        error_add_entry(out_error, number, out_entry->serial);
+        return false;
+    }
+    return true;
 }
 
 static bool read_extensions(crlcheck_crl_parser *parser, der_reader element,

@@ -159,6 +159,7 @@ static bool read_one(crlcheck_crl_parser *parser, size_t *out_need, bool *out_is
                      crlcheck_error *out_error) {
     der_header header;
     *out_is_entry = false;
+    parser->reading = parser->state;
     if (parser->state == AT_END) {
         return fail_malformed(out_error, CRLCHECK_RULE_TRAILING_DATA, window->offset);
     }
@@ -171,6 +172,7 @@ static bool read_one(crlcheck_crl_parser *parser, size_t *out_need, bool *out_is
     if (!skip_absent(parser, header.tag, out_error)) {
         return false;
     }
+    parser->reading = parser->state;
     uint64_t room = enclosing_end(parser) - parser->offset;
     if (room < header.header_len || room - header.header_len < header.content_len) {
         return fail_malformed(out_error, CRLCHECK_RULE_LENGTH_OVERRUN, parser->offset);
@@ -284,6 +286,19 @@ static bool read_chunk(crlcheck_crl_parser *parser, size_t *out_num_entries,
     return true;
 }
 
+// field_of returns the field that is read in a state.
+static int field_of(crl_state state) {
+    return state < AT_END ? CRLCHECK_FIELD_CERTIFICATE_LIST + (int)state
+                          : CRLCHECK_FIELD_CERTIFICATE_LIST;
+}
+
+// add_entry_number names the entry where it could not even be begun.
+static void add_entry_number(crlcheck_error *error, const crlcheck_crl_parser *parser) {
+    if (parser->reading == AT_ENTRY && error->entry_number == 0) {
+        error->entry_number = parser->info.num_entries + 1;
+    }
+}
+
 crlcheck_status crlcheck_crl_parser_feed(crlcheck_crl_parser *parser,
                                          size_t *out_consumed,
                                          crlcheck_entry *out_entries,
@@ -305,6 +320,8 @@ crlcheck_status crlcheck_crl_parser_feed(crlcheck_crl_parser *parser,
         !read_chunk(parser, out_num_entries, out_entries, &reader, max_entries, &error);
     *out_consumed = chunk_len - reader.len;
     if (parser->failed && out_error != NULL) {
+        error.field = field_of(parser->reading);
+        add_entry_number(&error, parser);
         *out_error = error;
     }
     return parser->failed ? (crlcheck_status)error.status : CRLCHECK_OK;
@@ -314,6 +331,7 @@ crlcheck_status crlcheck_crl_parser_feed(crlcheck_crl_parser *parser,
 static bool check_whole(crlcheck_crl_parser *parser, crlcheck_error *out_error) {
     crlcheck_crl_info *info = &parser->info;
     if (parser->state != AT_END) {
+        parser->reading = parser->state;
         bool empty = parser->offset == 0 && parser->carry[parser->active_carry].len == 0;
         return fail_malformed(out_error,
                               empty ? CRLCHECK_RULE_EMPTY : CRLCHECK_RULE_TRUNCATED,
@@ -346,6 +364,10 @@ crlcheck_status crlcheck_crl_parser_finish(crlcheck_crl_parser *parser,
     }
     parser->failed = true;
     if (out_error != NULL) {
+        error.field = field_of(parser->state);
+        if (error.rule == CRLCHECK_RULE_TRUNCATED) {
+            add_entry_number(&error, parser);
+        }
         *out_error = error;
     }
     return (crlcheck_status)error.status;

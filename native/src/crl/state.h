@@ -46,6 +46,7 @@ struct crlcheck_crl_parser {
     crlcheck_crl_options options;
     crlcheck_crl_info info;
     crl_state state;
+    crl_state reading;          // the state in which the last element was begun
     bool failed;
     bool saw_remove_from_crl;
     uint64_t offset;            // of the next octet to read, in the source

@@ -294,8 +294,10 @@ static bool extensions_read(crlcheck_certificate *certificate, der_reader *tbs,
     seen.num_oids = 0;
     while (extensions.len > 0) {
         der_extension extension;
+        extension.oid = (crlcheck_slice){NULL, 0};
         if (!der_read_extension_once(&extension, &seen, &extensions, out_error) ||
             !extension_read(certificate, &extension, out_error)) {
+            error_add_extension(out_error, extension.oid);
             return false;
         }
     }
