@@ -39,6 +39,7 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit
 from crlcheck.catalog.compare_and_swap import read_catalog
 from crlcheck.compiler.pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck.compiler.source import DEFAULT_MAX_CRLS
+from crlcheck.encoding.gunzip import Gunzip
 from crlcheck.encoding.strict_json import members_of, parse_json
 from crlcheck.errors import CrlError, FetchError
 from crlcheck.publisher.comparison import later_crl
@@ -81,6 +82,7 @@ _OTHER_SCHEMES = {
     "file": "give the file to 'crlcheck publish'",
     "s3": "copy the object with 'aws s3 cp', and give the file to 'crlcheck publish'",
 }
+# "none" is no registered coding (RFC 9110 8.4.1), but servers mean the right thing by it.
 _NO_CODINGS = ("", "identity", "none")
 
 
@@ -121,31 +123,60 @@ class FetchedBody:
     """Reads the body of an answer as a binary file, within limits of size and time."""
 
     def __init__(
-        self, url: str, response: HTTPResponse, limits: FetchLimits, deadline: float
+        self,
+        url: str,
+        response: HTTPResponse,
+        limits: FetchLimits,
+        deadline: float,
+        *,
+        is_gzip: bool = False,
     ) -> None:
         self._url = url
-        self._response = response
         self._limits = limits
-        self._size = 0
         self._deadline = deadline
+        self._size = 0
+        self._sent = _Sent(url, response, limits, deadline)
+        self._decoded = Gunzip(self._sent) if is_gzip else self._sent
 
     def read(self, size: int, /) -> bytes:
         """
-        Return the next bytes, at most *size*.
+        Return the next bytes, at most *size*; those that gzip has compressed are decoded.
 
         Raises:
             FetchError: the connection broke, or a limit was reached.
         """
         try:
-            chunk = self._response.read1(min(size, 1 << 16))
+            chunk = self._decoded.read(min(size, 1 << 16))
+        except ValueError as error:
+            raise FetchError(f"{self._url}: {error}") from error
+        self._size += len(chunk)
+        if self._limits.max_size and self._size > self._limits.max_size:
+            raise FetchError(f"{self._url}: more than the {self._limits.max_size} bytes allowed")
+        if time.monotonic() > self._deadline:
+            raise _failure("", self._url, self._limits, self._deadline)
+        return chunk
+
+
+class _Sent:
+    """Reads the body of an answer as it was sent."""
+
+    def __init__(
+        self, url: str, response: HTTPResponse, limits: FetchLimits, deadline: float
+    ) -> None:
+        self._url = url
+        self._response = response
+        self._limits = limits
+        self._deadline = deadline
+
+    def read(self, size: int, /) -> bytes:
+        """Return the next bytes, at most *size*."""
+        try:
+            chunk = self._response.read1(size)
             if not chunk and self._response.length:
                 raise HTTPException(f"{self._response.length} bytes are missing")
         except (HTTPException, OSError, ValueError) as error:
             message = f"{self._url}: the answer broke off: {error}"
             raise _failure(message, self._url, self._limits, self._deadline) from error
-        self._size += len(chunk)
-        if self._limits.max_size and self._size > self._limits.max_size:
-            raise FetchError(f"{self._url}: more than the {self._limits.max_size} bytes allowed")
         if time.monotonic() > self._deadline:
             raise _failure("", self._url, self._limits, self._deadline)
         return chunk
@@ -536,16 +567,22 @@ def _body(
     if response.status != 200:
         raise FetchError(f"{location}: was answered {response.status}, expected 200")
     encoding = ", ".join(response.headers.get_all("Content-Encoding", []))
-    # "none" is no registered coding (RFC 9110 8.4.1), but servers mean the right thing by it.
-    if any(coding.strip().lower() not in _NO_CODINGS for coding in encoding.split(",")):
-        # It was not requested, and its unpacked size has no limit.
-        raise FetchError(f"{location}: the body has the encoding {encoding!r}, expected none")
+    codings = [one for one in map(_coding, encoding.split(",")) if one not in _NO_CODINGS]
+    if codings not in ([], ["gzip"]):
+        raise FetchError(
+            f"{location}: the body has the encoding {encoding!r:.60}, expected none, or gzip"
+        )
     length = response.headers.get("Content-Length", "")
     if length and not re.fullmatch("[0-9]{1,18}", length):
         raise FetchError(f"{location}: found the Content-Length {length!r:.40}, expected a number")
     if limits.max_size and length and int(length) > limits.max_size:
         raise FetchError(f"{location}: {length} bytes, allowed are {limits.max_size}")
-    return FetchedBody(location, response, limits, deadline)
+    return FetchedBody(location, response, limits, deadline, is_gzip=bool(codings))
+
+
+def _coding(text: str) -> str:
+    """Return a content coding by its first name (RFC 9110 8.4.1)."""
+    return text.strip().lower().removeprefix("x-")
 
 
 def _name(url: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import re
 import socket
@@ -237,8 +238,8 @@ def test_what_a_url_may_not_have_is_encoded(site: Site) -> None:
         ((500, {}, b"no"), "answered 500"),
         ((206, {}, b"part"), "answered 206"),
         ((304, {}, b""), "answered 304"),
-        ((200, {"Content-Encoding": "gzip"}, b"x"), "encoding 'gzip'"),
-        ((200, {"Content-Encoding": "identity, gzip"}, b"x"), "encoding 'identity, gzip'"),
+        ((200, {"Content-Encoding": "br"}, b"x"), "encoding 'br'"),
+        ((200, {"Content-Encoding": "identity, br"}, b"x"), "encoding 'identity, br'"),
         ((200, {"Content-Length": "11"}, b"x" * 11), "11 bytes, allowed are 10"),
         ((200, {"Content-Length": "9"}, b"x"), "broke off"),
     ],
@@ -333,6 +334,35 @@ def test_the_coding_identity_is_none(site: Site, coding: str) -> None:
     """
     site.pages["/a"] = 200, {"Content-Encoding": coding}, b"abc"
     assert read_all(f"{site.url}/a") == b"abc"
+
+
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip", "GZIP", "identity, gzip"])
+def test_gzip_is_decoded(site: Site, coding: str) -> None:
+    """Although it was not asked for: some servers send nothing else."""
+    body = PKI.crl()
+    site.pages["/ca.crl"] = 200, {"Content-Encoding": coding}, gzip.compress(body)
+    assert read_all(f"{site.url}/ca.crl") == body
+
+
+@pytest.mark.parametrize(
+    ("coding", "body", "message"),
+    [
+        ("gzip", gzip.compress(bytes(10 << 20)), "more than the 1048576 bytes allowed"),
+        ("gzip", gzip.compress(b"abc")[:-3], "gzip data end before the end"),
+        ("gzip", b"abc", "gzip data are damaged"),
+        ("gzip, gzip", b"", "'gzip, gzip', expected none, or gzip"),
+        ("br", b"", "'br', expected none, or gzip"),
+        ("deflate", b"", "'deflate', expected none, or gzip"),
+    ],
+)
+def test_other_codings_and_bad_gzip_are_refused(
+    site: Site, coding: str, body: bytes, message: str
+) -> None:
+    """The limit of size is for what is decoded."""
+    site.pages["/ca.crl"] = 200, {"Content-Encoding": coding}, body
+    limits = FetchLimits(allow_private=True, max_size=1 << 20)
+    with pytest.raises(FetchError, match=message):
+        read_all(f"{site.url}/ca.crl", limits)
 
 
 @pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
