@@ -52,8 +52,11 @@ def count(number: int, singular: str, plural: str | None = None) -> str:
 
 
 def subject_text(certificate: CertificateFacts) -> str:
-    """Return a certificate as part of a sentence."""
-    return f"certificate {certificate.serial_number:x} issued by {name_text(certificate.issuer)}"
+    """Return a certificate as part of a sentence. A CA's has its name: it is not the client's."""
+    serial_number, issuer = f"{certificate.serial_number:x}", name_text(certificate.issuer)
+    if certificate.is_ca:
+        serial_number += f" (the CA {name_text(certificate.subject)})"
+    return f"certificate {serial_number} issued by {issuer}"
 
 
 # ---- distribution points -------------------------------------------------------

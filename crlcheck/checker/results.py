@@ -207,7 +207,10 @@ def _out_of_scope_text(
     if not num_crls:
         reason = "no CRL of that issuer is held"
         return f"{reason}, and {named}" if points else reason
-    reason = f"none of the {num_crls} CRL(s) held for that issuer covers it: {named}"
+    if num_crls == 1:
+        reason = f"the only CRL held for that issuer does not cover it: {named}"
+    else:
+        reason = f"none of the {num_crls} CRLs held for that issuer covers it: {named}"
     if nearest is None:
         return reason
     crl, scope = crl_text(nearest), scope_text(nearest)

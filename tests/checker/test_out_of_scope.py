@@ -79,7 +79,7 @@ def test_the_points_of_the_certificate_and_of_the_nearest_crl_are_named() -> Non
     scopes = [partition(uri(f"http://ca/{part}/1.crl")) for part in ("east", "north", "west")]
     scopes.append(partition(uri("ldap:///cn=CA")))
     assert detail_for(pointing_at(uri("http://ca/nort/1.crl")), *scopes) == (
-        "none of the 4 CRL(s) held for that issuer covers it: the certificate names "
+        "none of the 4 CRLs held for that issuer covers it: the certificate names "
         "http://ca/nort/1.crl; the nearest is CRL 17 of CN=CA, for http://ca/north/1.crl"
     )
 
@@ -211,7 +211,7 @@ def test_the_ways_out_are_named_where_the_certificate_has_no_point() -> None:
     scope = partition(uri("https://ca/crl"), flags=der(0x81, b"\xff"))
     key = make_metadata(issuing_distribution_point=scope).scope
     assert said_of(make_certificate(), scope) == (
-        "none of the 1 CRL(s) held for that issuer covers it: the certificate names no "
+        "the only CRL held for that issuer does not cover it: the certificate names no "
         "distribution point; CRL 17 of CN=CA is for https://ca/crl, user certificates only. "
         "What to do: if the CA leaves the extension out of certificates that this CRL covers, let "
         f"it cover them: crlcheck scope set STORE {key} --covers-no-distribution-point "
@@ -229,7 +229,7 @@ def test_points_that_are_not_known_are_said_to_be_so() -> None:
     certificate = make_certificate(is_ca=True)
     coverage = ScopeTable([crl], [make_issuer()]).coverage(certificate, any_points=True)
     said = uncovered(certificate, coverage).detail
-    assert "covers it: the certificate's distribution points are not known; " in said
+    assert "does not cover it: the certificate's distribution points are not known; " in said
 
 
 # ---- a CRL that may only revoke ----------------------------------------------------------
@@ -272,7 +272,7 @@ def test_a_crl_that_may_cover_a_serial_number_clears_nothing(
     evidence = Evidence(metadata, metadata.scope, None, reasons=0, unsure_reasons=unsure_reasons)
     result = decide(make_certificate(), [evidence], now=NOW, policy=Policy())
     assert verdict(result) == (RevocationStatus.UNDETERMINED, UndeterminedCause.OUT_OF_SCOPE)
-    assert f"none of the 1 CRL(s) held for that issuer covers it: {words}" in result.detail
+    assert f"the only CRL held for that issuer does not cover it: {words}" in result.detail
 
 
 def test_a_crl_called_by_its_issuers_name_revokes_and_does_not_clear() -> None:

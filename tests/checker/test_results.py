@@ -57,9 +57,9 @@ def test_what_cannot_be_had_is_undetermined() -> None:
     [
         (0, False, "no CRL of that issuer is held"),
         (0, True, "no CRL of that issuer is held"),
-        (2, False, "none of the 2 CRL(s) held for that issuer covers it: the certificate names no "
+        (2, False, "none of the 2 CRLs held for that issuer covers it: the certificate names no "
          "distribution point; the nearest is CRL 17 of CN=CA, for "),
-        (1, True, "none of the 1 CRL(s) held for that issuer covers it: the certificate's "
+        (1, True, "the only CRL held for that issuer does not cover it: the certificate's "
          "distribution points are not known; CRL 17 of CN=CA is for "),
     ],
 )  # fmt: skip
