@@ -220,16 +220,17 @@ def _publish_once(event: ObjectEvent) -> Iterator[Outcome]:
     # Not the version that a record names: the object as it is now is never older, and a
     # record that arrives late or twice then changes nothing.
     try:
-        body = S3.get_object(Bucket=event.bucket, Key=event.key)["Body"]
+        stored = S3.get_object(Bucket=event.bucket, Key=event.key)
     except S3.exceptions.NoSuchKey:
         yield outcomes.missing(event.url)
         return
-    with contextlib.closing(body):
+    with contextlib.closing(stored["Body"]) as body:
         yield from _outcomes_of(
             publish_each(
                 body,
                 STORE,
                 source_name=event.url,
+                content_encoding=stored.get("ContentEncoding", ""),
                 allow_shrink=event.allow_shrink,
                 rebuild=event.rebuild,
                 **_publish_options(),

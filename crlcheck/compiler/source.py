@@ -233,8 +233,12 @@ def split_crls(
     many, raise UnsupportedCrlError in the same way.
     """
     first = b""
-    while len(first) < _PREFIX_SIZE and (chunk := source.read(CHUNK_SIZE)):
-        first += chunk
+    try:
+        while len(first) < _PREFIX_SIZE and (chunk := source.read(CHUNK_SIZE)):
+            first += chunk
+    except CrlError as error:
+        yield _Refused(error)
+        return
     if is_signed_data(first[:_PREFIX_SIZE]):
         yield from _split_bundle(_Resumed(first, source), max_size, max_crls)
         return
@@ -361,9 +365,9 @@ class _PemBlocks:
 
     def _fill(self) -> None:
         """Read the next chunk; keep its error for the CRL that the error concerns."""
-        chunk = self._source.read(CHUNK_SIZE)
-        self._size += len(chunk or b"")
         try:
+            chunk = self._source.read(CHUNK_SIZE)
+            self._size += len(chunk or b"")
             if self._max_size and self._size > self._max_size:
                 raise _too_large(self._max_size)
             if chunk:

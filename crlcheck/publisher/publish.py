@@ -18,6 +18,7 @@ from typing import Unpack
 from crlcheck.compiler.compile import CompiledImage, CompileOptions, CrlSource, compile_to_temporary
 from crlcheck.compiler.pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck.compiler.source import CHUNK_SIZE, DEFAULT_MAX_CRLS, BinaryReader, split_crls
+from crlcheck.encoding.content import GzipReader, is_gzip
 from crlcheck.errors import CrlBaseMissingError, CrlError
 from crlcheck.image.diff import Difference
 from crlcheck.publisher.comparison import difference
@@ -69,6 +70,7 @@ def publish_each(
     issuer: CertificateSource | Iterable[CertificateSource],
     source_name: str | None = None,
     max_crls: int = DEFAULT_MAX_CRLS,
+    content_encoding: str = "",
     **options: Unpack[PublishOptions],
 ) -> Iterator[tuple[str, PublishReport | CrlError]]:
     """
@@ -83,8 +85,10 @@ def publish_each(
     Args:
         source: a binary file.
         max_crls: how many CRLs it may have, 0 for any; see ``split_crls``.
+        content_encoding: the Content-Encoding with which HTTP or S3 delivered the file;
+            gzip is decoded.
         store, issuer, source_name, options: as for ``publish_crl``. *max_source_size*
-            limits the whole file.
+            limits the whole file, packed and unpacked.
 
     Raises:
         CertificateError: *issuer* holds something that is not a certificate.
@@ -94,7 +98,13 @@ def publish_each(
     waiting: list[WaitingDelta] = []
     try:
         for name, result in publish_or_hold(
-            source, store, issuer=issuer, source_name=source_name, max_crls=max_crls, **options
+            source,
+            store,
+            issuer=issuer,
+            source_name=source_name,
+            max_crls=max_crls,
+            content_encoding=content_encoding,
+            **options,
         ):
             if isinstance(result, WaitingDelta):
                 waiting.append(result)
@@ -113,6 +123,7 @@ def publish_or_hold(
     issuer: CertificateSource | Iterable[CertificateSource],
     source_name: str | None = None,
     max_crls: int = DEFAULT_MAX_CRLS,
+    content_encoding: str = "",
     **options: Unpack[PublishOptions],
 ) -> Iterator[tuple[str, PublishReport | CrlError | WaitingDelta]]:
     """
@@ -123,6 +134,8 @@ def publish_or_hold(
     target = open_store(store)
     issuers = load_certificates(issuer)
     max_size = options.get("max_source_size", DEFAULT_MAX_SOURCE_SIZE)
+    if is_gzip(content_encoding):
+        source = GzipReader(source, max_size=max_size)
     for number, crl in enumerate(split_crls(source, max_size=max_size, max_crls=max_crls), 1):
         suffix = "" if number == 1 else f"#{number}"
         name = None if source_name is None else f"{source_name}{suffix}"

@@ -4,6 +4,7 @@ The preprocessor from S3 notification to published image, over a real S3 API.
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 from collections.abc import Callable
@@ -49,6 +50,24 @@ def test_an_uploaded_crl_is_published(pipeline: Pipeline, form: str) -> None:
     assert pipeline.verdict("revoked") == "revoked"
     assert pipeline.verdict("good") == "not_revoked"
     assert pipeline.verdict("foreign") == "undetermined"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "aws-chunked,gzip"])
+def test_an_object_that_says_that_it_is_gzip_is_unpacked(pipeline: Pipeline, encoding: str) -> None:
+    """
+    Whoever uploads it with Content-Encoding gzip; without that it is refused by name.
+    """
+    packed = gzip.compress(PKI.crl(number=5))
+    (refused,) = pipeline.run(pipeline.put("crl/ca.crl", packed))
+    assert refused["outcome"] == "refused"
+    assert refused["found"] == "gzip"
+    event = pipeline.put("crl/ca.crl", packed)
+    pipeline.client.put_object(
+        Bucket=pipeline.bucket, Key="crl/ca.crl", Body=packed, ContentEncoding=encoding
+    )
+    (outcome,) = pipeline.run(event)
+    assert outcome["outcome"] == "published"
+    assert pipeline.verdict("revoked") == "revoked"
 
 
 @pytest.mark.parametrize("key", ["crl/two words.crl", "crl/a+b.crl", "crl/über/100%.crl"])
