@@ -68,6 +68,8 @@ REMEDIES: Mapping[Cause, str] = MappingProxyType(
         "trusted with crlcheck publish --issuer",
         errors.FetchError: "try the URL again; for a CA in a network of your own allow private "
         "addresses (crlcheck fetch --allow-private, CRLCHECK_FETCH_PRIVATE)",
+        errors.FetchLockedError: "nothing, unless it happens at every run: then the runs take "
+        "longer than their interval, or one of them hangs",
         # ---- stores and images -----------------------------------------------------------
         errors.IndexFileError: "make the image again from its CRL (crlcheck compile, "
         "crlcheck publish --rebuild)",
@@ -75,6 +77,8 @@ REMEDIES: Mapping[Cause, str] = MappingProxyType(
         "later one; docs/index-format.md has the rule for versions",
         errors.StoreUnavailableError: "try again; if it stays, look at the store and at the "
         "rights that docs/security.md lists",
+        errors.UnsafeStoreError: "use a store that compares and swaps; docs/stores.md names some, "
+        "and crlcheck doctor tries one",
         errors.StoreError: "look at the store; a catalog that cannot be read is dealt with in "
         "docs/operations.md#a-store-that-was-put-back",
         errors.CatalogRollbackError: "publish the current CRLs, then bring the store above "

@@ -132,8 +132,7 @@ class Trial:
         """Raise the error that says *what* was seen."""
         raise UnsafeStoreError(
             f"{self.store.url} is refused, because it does not compare and swap: {what}. "
-            "Concurrent publications would lose CRLs there. docs/stores.md names stores that "
-            "are known to be good",
+            "Concurrent publications would lose CRLs there",
             found=what,
         )
 
