@@ -7,7 +7,7 @@ it needs.
 
 crlcheck decides revocation only. Every certificate given to it must already
 have been verified (chain, dates, possession of the key) by whoever terminated
-TLS.
+TLS. For a chain that nobody has verified there is ``validate_path``.
 """
 
 from __future__ import annotations
