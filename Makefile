@@ -126,10 +126,11 @@ mutants: $(VENV)/.mutation
 	    tests/mutation.py $(MUTANTS_ARGS) $(MODULES) \
 	    --native "$$($(BIN)/python -c 'import crlcheck._native; print(crlcheck._native.__file__)')"
 
-# Real mutual TLS: nginx before a gateway before the authorizer.
+# Real mutual TLS: nginx before a gateway before the authorizer. And completion by zsh and fish.
 e2e: SUDO = $(if $(IS_ROOT),,sudo)
 e2e: $(BUILT)
-	{ $(FIND) nginx && $(FIND) curl; } >/dev/null || { $(INSTALL) nginx-light curl ca-certificates; }
+	{ $(FIND) nginx && $(FIND) curl && $(FIND) zsh && $(FIND) fish; } >/dev/null || \
+	    { $(INSTALL) nginx-light curl ca-certificates zsh fish; }
 	$(PYTEST_ENV) $(BIN)/python -m pytest tests/e2e $(PYTEST_ARGS)
 
 # Stores on S3 servers of others. Each is installed apart, as its requirements in

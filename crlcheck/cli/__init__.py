@@ -97,6 +97,10 @@ def _run(arguments: list[str]) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A name that the terminal's encoding lacks must not fail a check.
         sys.stdout.reconfigure(errors="backslashreplace")
+    if instruction := os.environ.get("_CRLCHECK_COMPLETE"):
+        from crlcheck.cli.completion import complete
+
+        return complete(root, instruction)
     try:
         # Not ``root.main``: click's own handling of errors exits 1 in several cases.
         with root.make_context("crlcheck", arguments) as context:

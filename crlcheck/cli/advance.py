@@ -6,12 +6,13 @@ import click
 
 from crlcheck.cli.command import command
 from crlcheck.cli.inputs import open_target, usage
+from crlcheck.cli.parameters import STORE
 from crlcheck.cli.text import answer, say
 from crlcheck.publisher.operator import advance_generation
 
 
 @command("advance", examples=["crlcheck advance s3://crls/published --above 1207"])
-@click.argument("store")
+@click.argument("store", type=STORE)
 @click.option(
     "--above", type=int, required=True, metavar="N", help="The generation that services use."
 )

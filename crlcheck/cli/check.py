@@ -24,6 +24,7 @@ from crlcheck.cli.inputs import (
     read_input,
     read_published,
 )
+from crlcheck.cli.parameters import TARGET
 from crlcheck.cli.progress import working
 from crlcheck.cli.status import (
     EXIT_FAILED,
@@ -70,7 +71,7 @@ _MAX_LINE = 4096
         "crlcheck check published --serials-from serials.txt --policy stale=grace:24h",
     ],
 )
-@click.argument("target", metavar="INDEX_OR_STORE")
+@click.argument("target", metavar="INDEX_OR_STORE", type=TARGET)
 @click.argument("certificates", metavar="[CERT]...", type=click.Path(path_type=Path), nargs=-1)
 @click.option(
     "--serial",

@@ -9,6 +9,7 @@ import click
 from crlcheck.catalog.descriptions import count
 from crlcheck.cli.command import command
 from crlcheck.cli.inputs import open_target
+from crlcheck.cli.parameters import STORE
 from crlcheck.cli.text import answer, say
 from crlcheck.publisher.clean_up import clean_up
 from crlcheck.settings import read_duration
@@ -17,7 +18,7 @@ from crlcheck.settings import read_duration
 @command(
     "clean", examples=["crlcheck clean published", "crlcheck clean s3://crls/published --grace 24h"]
 )
-@click.argument("store")
+@click.argument("store", type=STORE)
 @click.option(
     "--grace",
     type=read_duration,

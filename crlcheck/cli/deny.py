@@ -20,6 +20,7 @@ from crlcheck.cli.inputs import (
     usage,
 )
 from crlcheck.cli.options import note_option
+from crlcheck.cli.parameters import STORE
 from crlcheck.cli.status import each_of
 from crlcheck.cli.text import answer, say
 from crlcheck.encoding.names import name_text
@@ -100,7 +101,7 @@ def _change(store: str, named: list[_Named], change: Callable[[bytes, int], dict
         "crlcheck deny add published --issuer ca.pem --serial 4a:31:07",
     ],
 )
-@click.argument("store")
+@click.argument("store", type=STORE)
 @_certificates_argument
 @_issuer_option
 @_serial_option
@@ -140,7 +141,7 @@ def deny_add(
 
 
 @deny_group.command("remove", examples=["crlcheck deny remove published found.pem"])
-@click.argument("store")
+@click.argument("store", type=STORE)
 @_certificates_argument
 @_issuer_option
 @_serial_option
@@ -159,7 +160,7 @@ def deny_remove(
 
 
 @deny_group.command("list", examples=["crlcheck deny list published"])
-@click.argument("store")
+@click.argument("store", type=STORE)
 def deny_list(store: str) -> int:
     """List the certificates that are denied by hand."""
     catalog, now = read_published(open_target(store)), datetime.now(UTC)

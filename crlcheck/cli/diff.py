@@ -15,6 +15,7 @@ from crlcheck.catalog.catalog import CATALOG_NAME, Catalog
 from crlcheck.catalog.descriptions import count, crl_text
 from crlcheck.cli.command import command
 from crlcheck.cli.inputs import is_store, open_target
+from crlcheck.cli.parameters import TARGET
 from crlcheck.cli.status import about
 from crlcheck.cli.text import answer, say
 from crlcheck.encoding.names import name_text
@@ -47,8 +48,8 @@ class _Set:
         "crlcheck diff published@41 published --limit 100",
     ],
 )
-@click.argument("before", metavar="A")
-@click.argument("after", metavar="B")
+@click.argument("before", metavar="A", type=TARGET)
+@click.argument("after", metavar="B", type=TARGET)
 @click.option("--limit", type=click.IntRange(min=0), default=20, show_default=True,
               help="How many certificates of each kind are listed; all are counted.")  # fmt: skip
 def diff_command(before: str, after: str, limit: int) -> int:

@@ -8,6 +8,7 @@ import click
 
 from crlcheck.cli.command import command
 from crlcheck.cli.inputs import open_target
+from crlcheck.cli.parameters import STORE
 from crlcheck.cli.status import EXIT_FAILED, EXIT_USAGE
 from crlcheck.cli.text import answer, say
 from crlcheck.stores.doctor import examine_store
@@ -26,7 +27,7 @@ _COLORS = {OK: "green", WARNING: "yellow", FAILED: "red"}
     },
     examples=["crlcheck doctor published", "crlcheck doctor s3://crls/published"],
 )
-@click.argument("store")
+@click.argument("store", type=STORE)
 def doctor_command(store: str) -> int:
     """
     Try whether STORE can be published in, and say what to do where it cannot.

@@ -13,6 +13,7 @@ from crlcheck.catalog.descriptions import count
 from crlcheck.checker.snapshot import Trust, snapshot_of_catalog
 from crlcheck.cli.command import command
 from crlcheck.cli.inputs import open_target
+from crlcheck.cli.parameters import STORE
 from crlcheck.cli.status import about
 from crlcheck.cli.text import answer, say
 from crlcheck.encoding.names import names_match
@@ -24,7 +25,7 @@ from crlcheck.times import time_text
     "export",
     examples=["crlcheck export published --format sample-json -o crl-cache.json"],
 )
-@click.argument("store")
+@click.argument("store", type=STORE)
 @click.option(
     "--format",
     "format_name",

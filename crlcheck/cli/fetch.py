@@ -17,6 +17,7 @@ from crlcheck.cli.options import (
     issuer_option,
     max_crls_option,
 )
+from crlcheck.cli.parameters import STORE
 from crlcheck.cli.progress import paused, working
 from crlcheck.cli.status import (
     EXIT_FAILED,
@@ -59,7 +60,12 @@ from crlcheck.x509.certificates import load_certificates
     help='Fetch the URLs of a file too, one a line; "#" begins a comment; "-" is standard input.',
 )
 @click.option(
-    "--to", "store", required=True, metavar="STORE", help="A directory or s3://bucket/prefix."
+    "--to",
+    "store",
+    type=STORE,
+    required=True,
+    metavar="STORE",
+    help="A directory or s3://bucket/prefix.",
 )
 @issuer_option
 @max_crls_option

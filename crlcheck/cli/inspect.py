@@ -26,6 +26,7 @@ from crlcheck.cli.inputs import (
     read_input,
 )
 from crlcheck.cli.issuer import issuer_lines
+from crlcheck.cli.parameters import TARGET
 from crlcheck.cli.status import about, each_of
 from crlcheck.cli.text import (
     answer,
@@ -50,7 +51,7 @@ _UNVERIFIED = "not verified: nobody has checked the signature here"
 @command(
     "inspect", examples=["crlcheck inspect ca.crl", "crlcheck inspect s3://crls/published --json"]
 )
-@click.argument("targets", metavar="CRL_OR_INDEX_OR_STORE...", nargs=-1, required=True)
+@click.argument("targets", metavar="CRL_OR_INDEX_OR_STORE...", type=TARGET, nargs=-1, required=True)
 def inspect_command(targets: tuple[str, ...]) -> int:
     """
     Show the contents of CRLs, images and stores.

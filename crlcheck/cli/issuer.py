@@ -11,6 +11,7 @@ from crlcheck.catalog.catalog import Catalog, IssuerRecord
 from crlcheck.cli.command import group
 from crlcheck.cli.inputs import open_target, read_published, usage
 from crlcheck.cli.options import note_option
+from crlcheck.cli.parameters import ISSUER, STORE
 from crlcheck.cli.text import answer, say
 from crlcheck.encoding.names import name_text
 from crlcheck.publisher.issuers import (
@@ -24,7 +25,7 @@ from crlcheck.times import time_text
 from crlcheck.x509.certificates import load_certificate
 
 _undo_option = click.option("--undo", is_flag=True, help="Take it back.")
-_issuer_argument = click.argument("issuer")
+_issuer_argument = click.argument("issuer", type=ISSUER)
 _SHOWN = 16
 
 
@@ -48,7 +49,7 @@ def _fingerprint(issuer: str) -> str:
 
 
 @issuer_group.command("list", examples=["crlcheck issuer list published"])
-@click.argument("store")
+@click.argument("store", type=STORE)
 def issuer_list(store: str) -> int:
     """List the issuers that STORE trusts, who added them, and those that were removed."""
     catalog = read_published(open_target(store))
@@ -100,7 +101,7 @@ def _members(one: IssuerDescription) -> dict[str, Any]:
 @issuer_group.command(
     "remove", examples=["crlcheck issuer remove published old-ca.pem --note 'key lost'"]
 )
-@click.argument("store")
+@click.argument("store", type=STORE)
 @_issuer_argument
 @note_option
 def issuer_remove(store: str, issuer: str, note: str) -> int:
@@ -126,7 +127,7 @@ def issuer_remove(store: str, issuer: str, note: str) -> int:
 
 
 @issuer_group.command("readmit", examples=["crlcheck issuer readmit published old-ca.pem"])
-@click.argument("store")
+@click.argument("store", type=STORE)
 @_issuer_argument
 def issuer_readmit(store: str, issuer: str) -> int:
     """
@@ -143,7 +144,7 @@ def issuer_readmit(store: str, issuer: str) -> int:
 
 
 @issuer_group.command("anchor", examples=["crlcheck issuer anchor published issuing-ca.pem"])
-@click.argument("store")
+@click.argument("store", type=STORE)
 @_issuer_argument
 @_undo_option
 def issuer_anchor(store: str, issuer: str, undo: bool) -> int:
@@ -158,7 +159,7 @@ def issuer_anchor(store: str, issuer: str, undo: bool) -> int:
 
 
 @issuer_group.command("no-crl", examples=["crlcheck issuer no-crl published root.pem"])
-@click.argument("store")
+@click.argument("store", type=STORE)
 @_issuer_argument
 @_undo_option
 def issuer_no_crl(store: str, issuer: str, undo: bool) -> int:

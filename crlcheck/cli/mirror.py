@@ -7,14 +7,15 @@ import click
 from crlcheck.catalog.descriptions import count
 from crlcheck.cli.command import command
 from crlcheck.cli.inputs import open_target
+from crlcheck.cli.parameters import STORE
 from crlcheck.cli.progress import counting
 from crlcheck.cli.text import answer, say
 from crlcheck.publisher.mirror import mirror_store
 
 
 @command("mirror", examples=["crlcheck mirror s3://crls/published /var/lib/crlcheck"])
-@click.argument("source", metavar="FROM")
-@click.argument("target", metavar="TO")
+@click.argument("source", metavar="FROM", type=STORE)
+@click.argument("target", metavar="TO", type=STORE)
 @click.option("--rebuild", is_flag=True, help="Read what TO has, and copy damaged images again.")
 def mirror_command(source: str, target: str, rebuild: bool) -> int:
     """Make the store TO the same published set as the store FROM."""

@@ -24,6 +24,7 @@ from crlcheck.cli.options import (
     issuer_option,
     max_crls_option,
 )
+from crlcheck.cli.parameters import STORE
 from crlcheck.cli.status import EXIT_FAILED, about, report_failure
 from crlcheck.cli.text import (
     answer,
@@ -54,7 +55,12 @@ from crlcheck.x509.certificates import load_certificates
 @click.argument("crls", metavar="CRL...", type=click.Path(path_type=Path), nargs=-1, required=True)
 @issuer_option
 @click.option(
-    "--to", "store", required=True, metavar="STORE", help="A directory or s3://bucket/prefix."
+    "--to",
+    "store",
+    type=STORE,
+    required=True,
+    metavar="STORE",
+    help="A directory or s3://bucket/prefix.",
 )
 @click.option("--allow-shrink", is_flag=True, help="Publish even if most entries are missing.")
 @click.option(

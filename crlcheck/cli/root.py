@@ -8,8 +8,9 @@ import crlcheck
 from crlcheck.cli.advance import advance_command
 from crlcheck.cli.check import check_command
 from crlcheck.cli.clean import clean_command
-from crlcheck.cli.command import VERDICT, group
+from crlcheck.cli.command import VERDICT, command, group
 from crlcheck.cli.compile import compile_command
+from crlcheck.cli.completion import completion_command
 from crlcheck.cli.demo import demo_command
 from crlcheck.cli.deny import deny_group
 from crlcheck.cli.diff import diff_command
@@ -21,6 +22,7 @@ from crlcheck.cli.issuer import issuer_group
 from crlcheck.cli.mirror import mirror_command
 from crlcheck.cli.publish import publish_command
 from crlcheck.cli.scope import scope_group
+from crlcheck.cli.text import answer, say
 
 
 @group(
@@ -43,6 +45,26 @@ def root() -> None:
     """
 
 
+@command("help", examples=["crlcheck help", "crlcheck help deny add"])
+@click.argument("words", metavar="[COMMAND]...", nargs=-1)
+@click.pass_context
+def help_command(context: click.Context, words: tuple[str, ...]) -> int:
+    """Show the help of a command."""
+    assert context.parent is not None, "it is a command of the root"
+    shown: click.Context = context.parent
+    for word in words:
+        if not isinstance(shown.command, click.Group):
+            raise click.UsageError(f"{shown.command_path} has no commands: found {word!r}")
+        _name, below, _rest = shown.command.resolve_command(shown, [word])
+        assert below is not None, "resolve_command raises for what it does not know"
+        shown = click.Context(below, info_name=word, parent=shown)
+    text = shown.get_help()
+    for line in text.split("\n"):
+        say(line)
+    answer({"command": shown.command_path, "help": text})
+    return 0
+
+
 for _command in (
     compile_command,
     publish_command,
@@ -58,6 +80,8 @@ for _command in (
     fetch_command,
     export_command,
     diff_command,
+    completion_command,
+    help_command,
     doctor_command,
 ):
     root.add_command(_command)

@@ -15,6 +15,7 @@ from crlcheck.catalog.neighbours import Neighbours, issuer_keys_of
 from crlcheck.cli.command import group
 from crlcheck.cli.inputs import open_target, read_published, usage
 from crlcheck.cli.options import note_option
+from crlcheck.cli.parameters import SCOPE, STORE
 from crlcheck.cli.status import about
 from crlcheck.cli.text import answer, say
 from crlcheck.encoding.names import name_text
@@ -36,7 +37,7 @@ def scope_group() -> None:
 
 
 @scope_group.command("list", examples=["crlcheck scope list published"])
-@click.argument("store")
+@click.argument("store", type=STORE)
 def scope_list(store: str) -> int:
     """
     List the scopes of STORE, the removed and reset ones, and the refused CRLs.
@@ -217,8 +218,8 @@ def _tombstone(one: Tombstone) -> dict[str, Any]:
 @scope_group.command(
     "set", examples=["crlcheck scope set published SCOPE --covers-no-distribution-point"]
 )
-@click.argument("store")
-@click.argument("scope")
+@click.argument("store", type=STORE)
+@click.argument("scope", type=SCOPE)
 @click.option(
     "--covers-no-distribution-point",
     is_flag=True,
@@ -249,8 +250,8 @@ def scope_set(store: str, scope: str, covers_no_distribution_point: bool, undo: 
 
 
 @scope_group.command("remove", examples=["crlcheck scope remove published SCOPE"])
-@click.argument("store")
-@click.argument("scope")
+@click.argument("store", type=STORE)
+@click.argument("scope", type=SCOPE)
 @note_option
 def scope_remove(store: str, scope: str, note: str) -> int:
     """
@@ -269,8 +270,8 @@ def scope_remove(store: str, scope: str, note: str) -> int:
 
 
 @scope_group.command("reset", examples=["crlcheck scope reset published SCOPE"])
-@click.argument("store")
-@click.argument("scope")
+@click.argument("store", type=STORE)
+@click.argument("scope", type=SCOPE)
 @note_option
 def scope_reset(store: str, scope: str, note: str) -> int:
     """

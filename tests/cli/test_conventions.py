@@ -115,6 +115,8 @@ _RUNS: dict[tuple[str, ...], list[str]] = {
     ("advance",): ["store", "--above", "99"],
     ("export",): ["copy", "--format", "sample-json", "-o", "out.json"],
     ("diff",): ["ca.crlx", "new.crlx"],
+    ("completion",): ["bash"],
+    ("help",): ["deny", "add"],
     ("scope", "remove"): ["store", "SCOPE"],
     ("issuer", "remove"): ["store", "ca.pem"],
     ("issuer", "readmit"): ["store", "ca.pem"],
@@ -219,6 +221,27 @@ def test_python_runs_it_as_a_module(module: str) -> None:
     command = [sys.executable, "-P", "-m", module, "--version"]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stdout.split()[0], run.stderr) == (0, "crlcheck", "")
+
+
+def test_help_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    ``help deny add`` is ``deny add --help``; what is mistyped gets the near name.
+    """
+    for words in ([], ["deny"], ["deny", "add"]):
+        assert main([*words, "--help"]) == 0
+        asked = capsys.readouterr().out
+        assert main(["help", *words]) == 0
+        assert capsys.readouterr().out == asked
+    for arguments, near in (
+        (["help", "deny", "ad"], "add"),
+        (["pubish"], "publish"),
+        (["deny", "lst", "x"], "list"),
+        (["check", "--seral", "x"], "--serial"),
+    ):
+        assert main(arguments) == 2
+        near_ones = capsys.readouterr().err.partition("Did you mean ")[2]
+        assert f"'{near}'" in near_ones
+    assert main(["help", "check", "more"]) == 2
 
 
 # ---- quiet and verbose ---------------------------------------------------------------
