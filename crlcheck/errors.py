@@ -44,16 +44,12 @@ class CrlCheckError(Exception):
 
 
 class CrlError(CrlCheckError):
-    """A CRL was refused."""
-
-
-class _WithPlace:
     """
-    An error with a place in a CRL or certificate; what is not known of it is None.
+    A CRL was refused.
 
-    ``field`` is the field of RFC 5280 5.1 (such as ``"crlExtensions"``), ``extension_oid``
-    the extension in dotted text, ``entry_number`` the entry of revokedCertificates, from 1,
-    and ``serial_number`` that of the entry.
+    Where the reason has a place, ``field`` is the field of RFC 5280 5.1 (such as
+    ``"crlExtensions"``), ``extension_oid`` the extension in dotted text, ``entry_number``
+    the entry of revokedCertificates, from 1, and ``serial_number`` that of the entry.
     """
 
     field: str | None = None
@@ -62,14 +58,13 @@ class _WithPlace:
     serial_number: int | None = None
 
 
-class MalformedCrlError(CrlError, _WithPlace):
+class MalformedCrlError(CrlError):
     """
     The bytes are not a DER CertificateList as RFC 5280 defines it.
 
     ``rule`` names the broken rule (such as ``"non_minimal_integer"``). ``offset`` is the
     place in the DER source, in bytes. ``found`` names what the bytes are instead (such as
-    ``"gzip"`` or ``"certificate"``), None where that is not known. ``field``,
-    ``extension_oid``, ``entry_number`` and ``serial_number`` name the place.
+    ``"gzip"`` or ``"certificate"``), None where that is not known.
     """
 
     found: str | None = None
@@ -82,7 +77,7 @@ class MalformedCrlError(CrlError, _WithPlace):
             self.found = found
 
 
-class UnsupportedCrlError(CrlError, _WithPlace):
+class UnsupportedCrlError(CrlError):
     """
     The CRL is well-formed, but has a feature that crlcheck does not accept.
 
@@ -217,12 +212,13 @@ class FetchLockedError(FetchError):
         self.process = process
 
 
-class CertificateError(CrlCheckError, _WithPlace):
+class CertificateError(CrlCheckError):
     """
     What was given as a certificate is none; the attributes are as for MalformedCrlError.
     """
 
     found: str | None = None
+    extension_oid: str | None = None
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from crlcheck.encoding.kinds import LOOKED_AT, found_text, mistaken
+from crlcheck.encoding.paths import why_no_path
 from crlcheck.encoding.pem import CRL, NoBlockError, PemDecoder, PemSplitter, looks_like_pem
 from crlcheck.encoding.signed_data import MAX_BUNDLE_SIZE, is_signed_data, read_bundle
 from crlcheck.errors import CrlError, MalformedCrlError, UnsupportedCrlError
@@ -87,6 +88,9 @@ class SourceReader:
             for start in range(0, len(view), CHUNK_SIZE):
                 yield view[start : start + CHUNK_SIZE]
         elif isinstance(source, str | os.PathLike):
+            reason = why_no_path(source) if isinstance(source, str) else None
+            if reason is not None:
+                raise MalformedCrlError(f"CRL refused: {reason}", rule="not_a_path", offset=0)
             yield from self._read_path(source)
         elif hasattr(source, "read"):
             while chunk := source.read(CHUNK_SIZE):

@@ -28,6 +28,7 @@ from crlcheck._binding import (
     NativeImage,
 )
 from crlcheck.encoding.names import name_key
+from crlcheck.encoding.paths import why_no_path
 from crlcheck.encoding.serials import canonical_serial
 from crlcheck.errors import CorruptIndexError, IndexClosedError
 from crlcheck.image.metadata import metadata_from_bytes
@@ -65,6 +66,9 @@ def open_index(source: ImageSource, verify: bool = True) -> RevocationIndex:
     elif isinstance(source, memoryview):
         buffer = bytes(source)
     elif isinstance(source, str | os.PathLike):
+        reason = why_no_path(source) if isinstance(source, str) else None
+        if reason is not None:
+            raise CorruptIndexError(f"no image: {reason}")
         buffer = _map(source)
     else:
         raise TypeError(f"an image is given as path or bytes-like, not {type(source).__name__}")
