@@ -36,7 +36,7 @@ FUZZ_VENV := build/fuzz/venv
 PYTEST_ENV := PYTHONSAFEPATH=1
 
 .DEFAULT_GOAL := build
-.PHONY: FORCE build demo test test-all e2e stores load soak conformance differential mutants lint format bench bench-large worst-case fuzz fuzz-python sanitize clean
+.PHONY: FORCE build demo test test-all e2e stores journeys load soak conformance differential mutants lint format bench bench-large worst-case fuzz fuzz-python sanitize clean
 .DELETE_ON_ERROR:
 
 build: $(BUILT)
@@ -145,6 +145,13 @@ $(STORES)/%/.built: tests/servers/%.txt
 	test -x $(@D)/bin/python || $(or $(shell command -v python3.11),$(PYTHON)) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --requirement $<
 	touch $@
+
+# First hours with crlcheck: what people have, what they type and what they read.
+journeys: SUDO = $(if $(IS_ROOT),,sudo)
+journeys: $(BUILT)
+	{ $(FIND) nginx && $(FIND) curl && test -e /usr/share/easy-rsa/easyrsa; } >/dev/null || \
+	    { $(INSTALL) nginx-light curl ca-certificates easy-rsa openssl; }
+	$(PYTEST_ENV) $(BIN)/python -m pytest tests/journeys $(PYTEST_ARGS)
 
 # 16 authorizers for a minute, and a new CRL every five seconds.
 load: $(BUILT)
