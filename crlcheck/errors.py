@@ -149,6 +149,15 @@ class CrlRollbackError(CrlError):
         self.published = published
 
 
+class CrlOrderUnknownError(CrlRollbackError):
+    """
+    Nobody can tell whether the CRL is newer than the published one; the CA's next CRL can.
+
+    Both have the same thisUpdate, the published one has no CRL number, and the CRL does not
+    list all that is published. ``offered`` and ``published`` are the thisUpdate of both.
+    """
+
+
 class CrlBaseMissingError(CrlError):
     """
     No published complete CRL is the base of this delta CRL; trying again later helps.

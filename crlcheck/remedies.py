@@ -59,6 +59,9 @@ REMEDIES: Mapping[Cause, str] = MappingProxyType(
         "CRLCHECK_CLOCK_SKEW and the argument clock_skew allow a larger difference",
         errors.CrlRollbackError: "nothing, if a cache on the way handed out an old CRL; if the CA "
         "numbers its CRLs anew, let the scope take any CRL next (crlcheck scope reset)",
+        errors.CrlOrderUnknownError: "publish the CA's next CRL, with a later thisUpdate or a CRL "
+        "number (crlcheck publish, crlcheck fetch); if this one is known to be the newer one, let "
+        "the scope take any CRL next (crlcheck scope reset)",
         errors.CrlBaseMissingError: "publish the complete CRL first (crlcheck publish), then this "
         "one again",
         errors.CrlShrinkError: "ask the CA whether so many revocations have ended; if so, "
@@ -66,6 +69,8 @@ REMEDIES: Mapping[Cause, str] = MappingProxyType(
         errors.CrlExpiredError: NEXT_CRL,
         errors.CertificateError: "give a certificate as PEM or DER, and the issuers that are "
         "trusted with crlcheck publish --issuer",
+        errors.PathValidationError: "give the anchor and the intermediate certificates by which "
+        "the certificate leads to it; docs/authorizer.md says which rules count",
         errors.FetchError: "try the URL again; for a CA in a network of your own allow private "
         "addresses (crlcheck fetch --allow-private, CRLCHECK_FETCH_PRIVATE)",
         errors.FetchLockedError: "nothing, unless it happens at every run: then the runs take "

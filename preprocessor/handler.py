@@ -20,6 +20,7 @@ from crlcheck import (
     CrlBaseMissingError,
     CrlCheckError,
     CrlError,
+    CrlOrderUnknownError,
     CrlSignatureError,
     FetchLimits,
     ObjectStore,
@@ -46,6 +47,10 @@ if TYPE_CHECKING:
 # AWS Private CA writes these to try its access; they hold no CRL.
 _PRIVATE_CA_TEST_KEYS = ("acm-pca-permission-test-key", "acm-pca-permission-test-key-private")
 _AUDIT_REPORTS = "audit-report"
+
+# The complete CRL of a delta CRL may still come, as they arrive in any order, and so may a CRL
+# that is newer than both of one second.
+_MAY_PASS = (CrlBaseMissingError, CrlOrderUnknownError)
 
 # For one attempt: a body that stalls fails, and a temporary failure is tried again.
 _CONNECT_SECONDS, _READ_SECONDS = 3, 20
@@ -272,10 +277,9 @@ def _outcomes_of(
     for name, result in results:
         if result is None:
             yield outcomes.not_modified(name)
-        elif isinstance(result, CrlError) and not isinstance(result, CrlBaseMissingError):
+        elif isinstance(result, CrlError) and not isinstance(result, _MAY_PASS):
             yield outcomes.refused(name, result)
         elif isinstance(result, Exception):
-            # The complete CRL of a delta CRL may still come: they arrive in any order.
             yield outcomes.failed(name, result)
         else:
             seconds = time.monotonic() - started  # with the download, and waiting for it

@@ -128,6 +128,23 @@ def revokes_no_more(
     return offered.num_entries == 0 and delta is None
 
 
+def revokes_as_much(
+    store: ObjectStore, compiled: CompiledImage, current: ScopeRecord, *, limit: int
+) -> bool | None:
+    """
+    Whether a compiled complete CRL revokes all that *current* does, final reasons for good.
+
+    Return None where the images are too large to be compared, or cannot be read.
+    """
+    if not _is_small(limit, current) or compiled.metadata.num_entries > limit:
+        return None
+    try:
+        with _images(store, compiled) as images:
+            return not revokes_more(images.listing(current), Listing(images.compiled()))
+    except (CrlCheckError, OSError):
+        return None
+
+
 def later_crl(record: ScopeRecord) -> ImageMetadata:
     """Return the later CRL of a scope, whose time counts for both (RFC 5280 6.3.3 a)."""
     return (record.delta or record.base).metadata

@@ -10,6 +10,8 @@ numbers are those of RFC 5280.
    - it was signed by the key of an issuer that no operator removed,
    - it is newer than the published CRL, and than the last one where an operator removed
      the scope. A delta CRL needs its complete CRL published (5.2.4),
+     Where neither number nor time tells, a CRL that revokes all that the published one
+     does is taken, and any other is refused with CrlOrderUnknownError,
    - it does not lack most of the entries of the published CRL, unless that is allowed,
    - it is not past its nextUpdate while the published CRL is current and revokes no less.
 3. The swap. A store without a catalog is tried first: one that does not compare and swap is
@@ -66,6 +68,7 @@ from crlcheck.errors import (
     CrlError,
     CrlExpiredError,
     CrlNotYetValidError,
+    CrlOrderUnknownError,
     CrlRollbackError,
     CrlShrinkError,
     CrlSignatureError,
@@ -74,7 +77,7 @@ from crlcheck.errors import (
     UnsupportedCrlError,
 )
 from crlcheck.image.index import open_index
-from crlcheck.publisher.comparison import later_crl, revokes_no_more
+from crlcheck.publisher.comparison import later_crl, revokes_as_much, revokes_no_more
 from crlcheck.stores import ObjectStore
 from crlcheck.stores.probe import probe_store
 from crlcheck.times import time_text
@@ -150,16 +153,36 @@ def check_no_rollback(
     message for the published CRL. With *same_number* an equal number is accepted.
 
     Raises:
+        CrlOrderUnknownError: nobody can tell which of the two is newer.
         CrlRollbackError: the CRL is not newer.
     """
     regression = _regression(offered, published, same_number=same_number)
-    if regression is not None:
-        how, found, expected = regression
-        raise CrlRollbackError(
-            f"{crl_text(offered)} is not newer than the {state} {crl_text(published)}: it {how}",
+    if regression is None:
+        return
+    how, found, expected = regression
+    if _has_no_order(offered, published):
+        raise CrlOrderUnknownError(
+            f"it cannot be told which is newer, {crl_text(offered)} or the {state} "
+            f"{crl_text(published)}: both have thisUpdate {time_text(offered.this_update)}, there "
+            "are no CRL numbers to compare, and the one offered is not known to list all that "
+            "the other does",
             offered=found,
             published=expected,
         )
+    raise CrlRollbackError(
+        f"{crl_text(offered)} is not newer than the {state} {crl_text(published)}: it {how}",
+        offered=found,
+        published=expected,
+    )
+
+
+def _has_no_order(offered: ImageMetadata, published: ImageMetadata) -> bool:
+    """Whether neither number nor time tells which of two different CRLs is newer."""
+    return (
+        published.crl_number is None
+        and offered.this_update == published.this_update
+        and offered.tbs_digest != published.tbs_digest
+    )
 
 
 def check_follows_removed(offered: ImageMetadata, removed: Tombstone) -> None:
@@ -475,11 +498,30 @@ class Publication:
             published = current.base
         if published.metadata.tbs_digest == offered.tbs_digest:
             return self._rules.rebuild and self._needs_rebuilding(published)
-        if self._is_delta or tombstone is None or not tombstone.accepts_any:
+        was_reset = tombstone is not None and tombstone.accepts_any
+        if (self._is_delta or not was_reset) and not self._adds_to(current):
             check_no_rollback(offered, published.metadata)
         if not self._is_delta and not self._rules.allow_shrink:
             check_no_shrink(offered, published.metadata)
         return True
+
+    def _adds_to(self, current: ScopeRecord) -> bool:
+        """
+        Whether a complete CRL of the same second as an unnumbered one may replace it (step 2).
+
+        Nobody can tell which of them is newer. But one that revokes all that the other does,
+        for as final a reason, loses nothing. Of two that list the same the one that is
+        current for longer stays, so that they do not take turns.
+        """
+        offered, published = self._compiled.metadata, current.base.metadata
+        if self._is_delta or not _has_no_order(offered, published):
+            return False
+        until, published_until = offered.next_update, published.next_update
+        ends_earlier = until is not None and (published_until is None or until < published_until)
+        if ends_earlier and offered.num_entries <= published.num_entries:
+            return False
+        limit = self._rules.compare_up_to
+        return revokes_as_much(self._store, self._compiled, current, limit=limit) is True
 
     def _issuer_records(self, catalog: Catalog) -> list[IssuerRecord]:
         """

@@ -249,6 +249,9 @@ def publish_crl(
             CrlNotYetValidError for a thisUpdate in the future,
             CrlRollbackError unless it is newer than the published one, or the
             one that was when an operator removed the scope,
+            CrlOrderUnknownError for one of the same thisUpdate as a published one
+            without CRL number, unless it revokes all that that one does; another CRL
+            of the CA may tell,
             CrlShrinkError where most entries are gone and *allow_shrink* is not set,
             CrlExpiredError for one that is past its nextUpdate and would replace a
             current one that revokes no less. Where only issuers sign it that an

@@ -25,6 +25,7 @@ from crlcheck.errors import (
     CrlCheckError,
     CrlExpiredError,
     CrlNotYetValidError,
+    CrlOrderUnknownError,
     CrlRollbackError,
     CrlShrinkError,
     CrlSignatureError,
@@ -46,6 +47,7 @@ _CAUSES: dict[type[CrlCheckError], str] = {
     UnsupportedCrlError: "unsupported",
     CrlSignatureError: "signature",
     CrlNotYetValidError: "not_yet_valid",
+    CrlOrderUnknownError: "order_unknown",  # before its base, which is less special
     CrlRollbackError: "rollback",
     CrlShrinkError: "shrink",
     CrlExpiredError: "expired",

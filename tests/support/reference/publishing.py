@@ -137,7 +137,7 @@ class ReferenceStore:
             return Outcome.PUBLISHED
         if crl.signed == held.base.signed:
             return Outcome.UNCHANGED
-        if not _is_newer(crl, held.base):
+        if not (_is_newer(crl, held.base) or self._lists_all(crl, held.base)):
             return Outcome.REFUSED
         if self._adds_nothing(crl, held, now):
             return Outcome.NOT_PUBLISHED
@@ -145,6 +145,24 @@ class ReferenceStore:
         if held.outlives(crl):
             self.scopes[scope].delta = held.delta
         return Outcome.PUBLISHED
+
+    def _lists_all(self, crl: Crl, base: Crl) -> bool:
+        """
+        Whether a CRL of the same second as one without a number lists all that it does, what
+        is final for good. One that lists the same is current for at least as long.
+        """
+        if base.number is not None or crl.this_update != base.this_update:
+            return False
+        mine, theirs = _listed(crl), _listed(base)
+        lasts = crl.next_update is None or (
+            base.next_update is not None and crl.next_update >= base.next_update
+        )
+        if not lasts and len(mine) <= len(theirs):
+            return False
+        return all(
+            certified in mine and (mine[certified] or not is_final)
+            for certified, is_final in theirs.items()
+        )
 
     def _may_return(self, crl: Crl, removed: Held) -> bool:
         # What was removed is remembered: the complete CRL as one that is published,
