@@ -80,7 +80,9 @@ def swap(
     try:
         store.write(CATALOG_NAME, written.to_bytes(), if_match=etag, if_absent=etag is None)
     except PreconditionFailedError:
+        _log.info("%s: another writer was first: the catalog is read again", store.url)
         return None
+    _log.info("%s: the catalog of generation %d is written", store.url, written.generation)
     # Warn only after the write. Where it fails, another writer wrote the later generation.
     if written.generation != successor.generation:
         before = successor.generation - 1

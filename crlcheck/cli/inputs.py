@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -20,6 +21,7 @@ from crlcheck.settings import looks_like_store
 from crlcheck.stores import ObjectStore, open_store
 
 STANDARD_INPUT = Path("-")
+_log = logging.getLogger(__name__)
 _AFTERWARDS = "verifying and writing"
 _READ_ALREADY = "crlcheck.standard_input_read"
 
@@ -36,7 +38,9 @@ def usage() -> Iterator[None]:
 def open_target(target: str) -> ObjectStore:
     """Open a store named on the command line; a malformed name is wrong usage."""
     with usage():
-        return open_store(target)
+        store = open_store(target)
+    _log.info("the store is %s", store.url)
+    return store
 
 
 def read_published(store: ObjectStore) -> Catalog:
@@ -51,6 +55,7 @@ def read_input(path: Path) -> bytes:
 
     It is read at once, for it may be a pipe.
     """
+    _log.info("reading %s", input_name(path))
     return _standard_input().read() if path == STANDARD_INPUT else path.read_bytes()
 
 
@@ -132,6 +137,7 @@ def open_crl(path: Path) -> Iterator[CrlSource]:
 
     On a terminal, standard error shows how much has been read.
     """
+    _log.info("reading %s", input_name(path))
     if path == STANDARD_INPUT:
         with counting(f"reading {input_name(path)}") as shown:
             yield shown.reader(_standard_input(), _AFTERWARDS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -258,6 +259,35 @@ def test_a_quiet_run_writes_errors_only(place: Place, capsys: pytest.CaptureFixt
     assert main(["check", "-q", place["store"], place["nope"]]) == 4
     out, err = capsys.readouterr()
     assert (out, len(err.splitlines())) == ("", 1)
+
+
+def test_a_verbose_run_tells_what_it_does(place: Place) -> None:
+    """
+    On standard error, by what the library logs; standard output stays what it is.
+    """
+    arguments = ["publish", place["ca.crl"], "--issuer", place["ca.pem"], "--to", place["new"]]
+    command = [*COMMAND, *arguments, "-v", "--json"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0
+    assert f"crlcheck: reading {place['ca.crl']}\n" in run.stderr
+    assert "the catalog of generation 1 is written" in run.stderr
+    assert isinstance(parse_json(run.stdout.encode()), dict)
+
+
+def test_the_page_names_every_command() -> None:
+    """
+    The table of JSON documents has each command, and that of exit statuses each status.
+    """
+    page = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text("utf-8")
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert {path[0] for path in LEAVES} <= {
+        word for row in rows for word in re.findall(r"[a-z]+", row)
+    }
+    for command in COMMANDS.values():
+        assert isinstance(command, Command)
+        assert all(
+            re.search(rf"^\| (\d, )?{one}[,\s]", page, re.M) for one in command.exit_statuses
+        )
 
 
 def test_quiet_and_verbose_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
