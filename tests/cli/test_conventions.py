@@ -285,9 +285,8 @@ def test_the_page_names_every_command() -> None:
     }
     for command in COMMANDS.values():
         assert isinstance(command, Command)
-        assert all(
-            re.search(rf"^\| (\d, )?{one}[,\s]", page, re.M) for one in command.exit_statuses
-        )
+        for status in command.exit_statuses:
+            assert re.search(rf"^\| (\d, )?{status}[, ]", page, re.MULTILINE), status
 
 
 def test_quiet_and_verbose_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
