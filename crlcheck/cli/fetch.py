@@ -10,7 +10,7 @@ import click
 
 from crlcheck.catalog.descriptions import count
 from crlcheck.cli.command import command
-from crlcheck.cli.inputs import open_target, usage
+from crlcheck.cli.inputs import issuer_sources, open_target, usage
 from crlcheck.cli.options import (
     compile_options,
     given_options,
@@ -105,7 +105,7 @@ def fetch_command(
         allow_private=allow_private,
         use_proxy=not no_proxy,
     )
-    trusted = load_certificates(issuers)
+    trusted = load_certificates(issuer_sources(issuers))
     publish_options: dict[str, Any] = {
         "issuer": trusted,
         "issuers_from": ", ".join(map(str, issuers)),

@@ -404,3 +404,14 @@ def test_a_file_that_is_no_list_is_wrong_usage(
     path.write_bytes(text)
     assert main([*command, "--urls-from", str(path)]) == 2
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_issuers_may_be_a_directory(site: Site, command: list[str], tmp_path: Path) -> None:
+    """As for ``publish``."""
+    folder = tmp_path / "cas"
+    folder.mkdir()
+    (folder / "ca.pem").write_bytes(CA.pem)
+    (url,) = put(site, good=make_crl(CA, 1, next_update=None))
+    command = [*command, "--allow-no-next-update"]
+    command[command.index("--issuer") + 1] = str(folder)
+    assert main([*command, url]) == 0
