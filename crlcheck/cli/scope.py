@@ -49,7 +49,8 @@ def scope_list(store: str) -> int:
     catalog = read_published(target)
     with about(store, StoreError):
         rejections = read_rejections(target)
-    listed = list(_listed(catalog, datetime.now(UTC)))
+    # People look for an issuer; the catalog has the scopes in the order of their ids.
+    listed = sorted(_listed(catalog, datetime.now(UTC)), key=_Listed.order)
     answer(
         {
             "generation": catalog.generation,
@@ -99,6 +100,11 @@ class _Listed:
         if self.replaced_by is not None:
             return "expired_and_replaced" if self.is_stale else "superseded"
         return "stale" if self.is_stale or self.made_stale_by is not None else "current"
+
+    def order(self) -> tuple[str, str, str]:
+        """Return what the list is sorted by: issuer, what is covered, id."""
+        base = self.record.base.metadata
+        return name_text(base.issuer), scope_text(base), self.record.key
 
     @property
     def is_marked(self) -> bool:
