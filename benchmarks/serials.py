@@ -75,7 +75,7 @@ class SerialSet:
         if not _counts(self.kind):
             return _MAKERS[self.kind](_layout(self.seed), rng, count)
         # Half between the first and the last, where the gaps are, and half
-        # behind the last, for there may be no gap at all.
+        # behind the last, because there may be no gap at all.
         first, last = int(self._sorted_tails[0]), int(self._sorted_tails[-1])
         drawn = self.rows[np.zeros(count, np.intp)]
         tails = rng.integers(first, last + 1 + (last + 1 - first), size=count, dtype=np.uint64)

@@ -124,7 +124,7 @@ def measure(kind: Kind, maker: str, *, repeats: int = 3) -> Growth:
 
 
 def growth(kind: Kind, maker: str) -> Growth:
-    """As ``measure``, again where the exponent is too large, for that may be chance."""
+    """Measure as ``measure`` does, again if the exponent is too large: it may be chance."""
     found = measure(kind, maker)
     for _ in range(_ATTEMPTS):
         if found.exponent <= MAX_EXPONENT:

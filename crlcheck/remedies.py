@@ -32,18 +32,18 @@ REMEDIES: Mapping[Cause, str] = MappingProxyType(
         "trusting the key that is no longer used (crlcheck issuer list, crlcheck issuer remove); "
         "docs/supported-crls.md#which-crls-cover-a-certificate says which keys are tied",
         UndeterminedCause.OUT_OF_SCOPE: "publish the CRL that covers it (crlcheck publish); "
-        "crlcheck scope list shows those that there are. If its CA publishes none, "
-        "crlcheck issuer no-crl or Policy.unpublished_issuers says so",
+        "crlcheck scope list shows what is published. If its CA publishes none, say so "
+        "with crlcheck issuer no-crl or Policy.unpublished_issuers",
         UndeterminedCause.STALE: f"{NEXT_CRL}; Policy.stale and Policy.stale_grace allow a grace "
         "period",
         UndeterminedCause.NOT_YET_VALID: "compare this machine's clock with that of the CA; "
         "Policy.clock_skew allows a larger difference",
         UndeterminedCause.REASONS_NOT_COVERED: "publish the CA's CRLs for the other reasons too "
-        "(crlcheck publish); crlcheck scope list shows those that there are",
-        UndeterminedCause.CERTIFICATE_EXPIRED: "use a certificate that is in its time; "
+        "(crlcheck publish); crlcheck scope list shows what is published",
+        UndeterminedCause.CERTIFICATE_EXPIRED: "use a certificate that has not expired; "
         "Policy.expired_certificate lets expired ones pass",
-        UndeterminedCause.CRL_SIGNER_REVOKED: "publish a CRL that a key of the CA signed which "
-        "is not revoked (crlcheck publish)",
+        UndeterminedCause.CRL_SIGNER_REVOKED: "publish a CRL that the CA signed with a key "
+        "that is not revoked (crlcheck publish)",
         UndeterminedCause.STORE_UNAVAILABLE: "find out whether the store can be read "
         "(crlcheck scope list); where an image is missing or damaged, publish its CRL again "
         "(crlcheck publish --rebuild)",
@@ -57,8 +57,8 @@ REMEDIES: Mapping[Cause, str] = MappingProxyType(
         "(crlcheck publish --issuer)",
         errors.CrlNotYetValidError: "compare this machine's clock with that of the CA; "
         "CRLCHECK_CLOCK_SKEW and the argument clock_skew allow a larger difference",
-        errors.CrlRollbackError: "nothing, if a cache on the way handed out an old CRL; if the CA "
-        "numbers its CRLs anew, let the scope take any CRL next (crlcheck scope reset)",
+        errors.CrlRollbackError: "nothing, if a cache on the way sent an old CRL; if the CA "
+        "began its numbers again, let the scope take any CRL next (crlcheck scope reset)",
         errors.CrlOrderUnknownError: "publish the CA's next CRL, with a later thisUpdate or a CRL "
         "number (crlcheck publish, crlcheck fetch); if this one is known to be the newer one, let "
         "the scope take any CRL next (crlcheck scope reset)",
@@ -80,15 +80,15 @@ REMEDIES: Mapping[Cause, str] = MappingProxyType(
         "crlcheck publish --rebuild)",
         errors.UnsupportedIndexVersionError: "read the image by the version that wrote it or a "
         "later one; docs/index-format.md has the rule for versions",
-        errors.StoreUnavailableError: "try again; if it stays, look at the store and at the "
+        errors.StoreUnavailableError: "try again; if it fails again, check the store and the "
         "rights that docs/security.md lists",
         errors.UnsafeStoreError: "use a store that compares and swaps; docs/stores.md names some, "
         "and crlcheck doctor tries one",
-        errors.StoreError: "look at the store; a catalog that cannot be read is dealt with in "
-        "docs/operations.md#a-store-that-was-put-back",
+        errors.StoreError: "check the store; docs/operations.md#a-restored-store says what "
+        "to do about a catalog that cannot be read",
         errors.CatalogRollbackError: "publish the current CRLs, then bring the store above "
         "the generation in use (crlcheck advance); see "
-        "docs/operations.md#a-store-that-was-put-back",
+        "docs/operations.md#a-restored-store",
         errors.PreconditionFailedError: "try again: another publication came first",
     }
 )
@@ -104,7 +104,7 @@ REMEDIES_BY_REASON: Mapping[str, str] = MappingProxyType(
         "(crlcheck publish --issuer, CRLCHECK_ISSUERS)",
         "small_rsa_key": "ask the CA for a key of 2048 bits; --allow-small-rsa and "
         "CRLCHECK_ALLOW_SMALL_RSA accept 1024 bits and more",
-        "removed_issuer": "if the issuer is to be trusted again, let it back "
+        "removed_issuer": "if the issuer is to be trusted again, readmit it "
         "(crlcheck issuer readmit)",
         "bad_signature": "get the CRL again, or ask the CA: it was changed, or damaged on its way",
         # ---- UnsupportedCrlError.feature -------------------------------------------------
@@ -126,8 +126,8 @@ WITHOUT_REMEDY: Mapping[Cause, str] = MappingProxyType(
     {
         UndeterminedCause.CERTIFICATE_HOLD: "it is only ever waived (Policy.hold); without that "
         "the certificate is REVOKED",
-        errors.CrlCheckError: "it is the base of the other errors",
-        errors.CrlError: "it is the base of the errors by which CRLs are refused",
+        errors.CrlCheckError: "it is the class from which the other errors derive",
+        errors.CrlError: "it is the class from which the errors of refused CRLs derive",
         errors.IndexClosedError: "it is a mistake of the program that closed the index",
     }
 )

@@ -592,7 +592,7 @@ class ProblemKind(enum.Enum):
         some reasons only, or a newer one for the same certificates is stale.
     STORE_FAILING: the last poll failed, or has been running for long.
     CATALOG_WENT_BACK: the store has an earlier generation than the one in use, or
-        another catalog of the same one: an old one was put back.
+        another catalog of the same one: an old one was restored.
     CATALOG_REFUSED: the store has a catalog that cannot be used.
     UNVERIFIED_ISSUER: paths end at an issuer that counts as self-signed by its name and
         key ids only, because its signature could not be verified.

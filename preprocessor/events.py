@@ -76,7 +76,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class BatchInvocation:
-    """An invocation by an S3 batch operation, by what the answer must repeat of it."""
+    """What the answer to an invocation by an S3 batch operation must repeat."""
 
     schema_version: str
     invocation_id: str
@@ -106,13 +106,13 @@ _CREATED = "Object Created"  # as EventBridge names it
 _REQUESTED = "Requested"
 
 MAX_WRAPPERS = 8
-"""More wrappers than topics, queues and dead-letter queues in a row make."""
+"""More wrappers than any chain of topics, queues and dead-letter queues adds."""
 
 
 def parse_event(event: object) -> Request:
     """
-    Read an event: S3's notification or EventBridge's event of S3, alone or in whatever
-    wrapped it; the task of an S3 batch operation; or a direct invocation.
+    Read an event: S3's notification or EventBridge's event of S3, alone or
+    wrapped; the task of an S3 batch operation; or a direct invocation.
 
     Raises:
         MalformedEventError: it is none of these. A single record or message
@@ -138,7 +138,7 @@ def _tasks(records: list[Any]) -> Iterator[Task]:
             for found in _attempt(_read, record, ()):
                 yield Task(found, message_id)
         else:
-            # Its answer can name no message, so that all of them must come again.
+            # The answer cannot name this message, so Lambda must send the whole batch again.
             text = "one record of the batch is no SQS message with a messageId"
             yield Task(MalformedEventError(text))
 
@@ -161,7 +161,7 @@ class _Wrapper(NamedTuple):
 
 
 class _Form(NamedTuple):
-    """One form of an event: what it is called, how it is told, and how it is read."""
+    """One form of an event: what it is called, how it is recognised, and how it is read."""
 
     name: str
     matches: Callable[[_Value], bool]
@@ -297,7 +297,7 @@ def _read_sns(notification: _Value, through: _Through) -> _Found:
 
 
 def _read_destination(record: _Value, through: _Through) -> _Found:
-    """Read what Lambda sends to a destination when a function failed, or did not."""
+    """Read what Lambda sends to a destination after a function failed or succeeded."""
     wrapper = _Wrapper("a Lambda destination")
     yield from _attempt(_read, _given(record, "requestPayload"), (*through, wrapper))
 
@@ -456,7 +456,7 @@ def _batch_task(task: object) -> Task:
             raise MalformedEventError("the task is not an object")
         task_id = _text(task, "taskId")
         key = _decode_key(_text(task, "s3Key"), "s3Key")
-        # Like a rescan, a job is asked for by an operator.
+        # An operator starts a job, as with a rescan.
         return Task(ObjectEvent(_REQUESTED, _bucket(task), key, rebuild=True), None, task_id)
     except MalformedEventError as error:
         return Task(error, None, task_id)

@@ -421,7 +421,7 @@ class Catalog:
             was = "" if gone is None else f", it was {gone.action.value} {time_text(gone.at)}"
             raise ValueError(
                 f"scope {key}: there is no such scope in the catalog{was}; crlcheck scope list "
-                "shows those that there are"
+                "shows what is published"
             )
         return self.scopes[key]
 

@@ -2,7 +2,7 @@
 Change the catalog by compare-and-swap, and try again where another writer came first.
 
 Every writer goes through ``swap``, which makes the generation rise even where an old
-catalog was put back. A generation that readers have seen must never be written again,
+catalog was restored. A generation that readers have seen must never be written again,
 because they refuse it. Later generations are known from three places: the records in
 the catalog, the last generation that this process has written, and the **mark**, a small
 object beside the catalog with the last generation written. The mark is written
@@ -91,7 +91,7 @@ def swap(
             "hand since then is lost, and generation %d follows",
             store.url,
             CATALOG_NAME,
-            f"was put back to generation {before}" if before else "is gone",
+            f"was restored to generation {before}" if before else "is gone",
             known,
             written.generation,
         )

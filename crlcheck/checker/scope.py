@@ -475,7 +475,7 @@ class _Crl:
         self.reasons = reasons_of(point)
         if idp.only_contains_user_certs or idp.only_contains_ca_certs:
             self.only_for_ca = idp.only_contains_ca_certs
-            # RFC 5280 5.2.5: at most one of them; with both, it is for none.
+            # RFC 5280 5.2.5 allows one of them at most; a CRL with both covers nothing.
             self.is_usable = self.is_usable and not (
                 idp.only_contains_user_certs and idp.only_contains_ca_certs
             )

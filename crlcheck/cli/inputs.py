@@ -53,7 +53,7 @@ def read_input(path: Path) -> bytes:
     """
     Return the contents of a file, or of standard input for ``-``.
 
-    It is read at once, for it may be a pipe.
+    It is read at once, because it may be a pipe.
     """
     _log.info("reading %s", input_name(path))
     return _standard_input().read() if path == STANDARD_INPUT else path.read_bytes()

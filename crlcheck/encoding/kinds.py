@@ -1,9 +1,9 @@
 """
-Name what a file is by its first bytes, for the message that it is not what was asked for.
+Tell what a file is from its first bytes, so that an error can name what was found.
 
-A name is all that leaves this module: no contents, which may be a private key. Whatever
-the bytes are, the work is bounded: text is looked at as far as ``LOOKED_AT`` bytes,
-and a few elements of DER are stepped over. Nothing here decides whether a file is
+The answer has a name only, and no contents, because these may be a private key. Whatever
+the bytes are, the work is bounded: only the first ``LOOKED_AT`` bytes of a text are read,
+and of DER only the headers of a few elements. Nothing here decides whether a file is
 accepted. A reader asks once it has refused the file.
 """
 
@@ -20,7 +20,7 @@ from crlcheck.encoding.der import header_at
 from crlcheck.encoding.signed_data import is_signed_data, read_bundle
 
 LOOKED_AT = 1 << 14
-"""So many of the first bytes are enough for ``recognise``, but to count what is in PKCS #7."""
+"""``recognise`` needs this many of the first bytes; to count what is in PKCS #7, all."""
 
 IMAGE_MAGIC = b"\x89CRLX\r\n\x1a"
 IMAGE_MAJOR_VERSION = 1
@@ -32,8 +32,8 @@ class Kind:
     What a file is.
 
     ``name`` is a stable word, ``text`` the same for people, and ``remedy`` what to do.
-    ``may_continue`` is set where what was asked for may still come behind it, as a CRL may
-    behind a certificate in PEM.
+    ``may_continue`` is set where what was asked for may follow later in the file, as a CRL
+    may follow a certificate in PEM.
     """
 
     name: str
@@ -61,12 +61,14 @@ _ENCRYPTED_KEY = Kind("private_key", "an encrypted private key", _SECRET)
 _PUBLIC_KEY = Kind("public_key", "a public key", "give the certificate that it is in")
 _PKCS12 = Kind(
     "pkcs12",
-    "a PKCS #12 file, which mostly has a private key",
+    "a PKCS #12 file, which usually has a private key",
     "`openssl pkcs12 -nokeys` prints its certificates",
 )
 _PKCS7 = Kind("pkcs7", "PKCS #7")
 _PARAMETERS = Kind("parameters", "parameters of a key")
-_OCSP_RESPONSE = Kind("ocsp_response", "an OCSP response", "it says nothing of other certificates")
+_OCSP_RESPONSE = Kind(
+    "ocsp_response", "an OCSP response", "it says nothing about other certificates"
+)
 _OCSP_REQUEST = Kind("ocsp_request", "an OCSP request")
 _TIMESTAMP = Kind("timestamp", "a time-stamp (RFC 3161)")
 _TIMESTAMP_REQUEST = Kind("timestamp", "a request for a time-stamp (RFC 3161)")
@@ -105,7 +107,7 @@ _IMAGE = Kind("image", "an image that crlcheck compiled")
 _LATER_IMAGE = Kind("later_image", "an image of a later version of crlcheck", "update crlcheck")
 _DAMAGED_IMAGE = Kind(
     "image_as_text",
-    "an image of which the line ends were converted",
+    "an image whose line ends were converted",
     "copy it again as binary",
 )
 
@@ -129,7 +131,7 @@ _LDIF = Kind("ldif", "an LDIF file", "decode the attribute that has the CRL")
 _SSH_KEY = Kind("public_key", "a public key of SSH")
 _PGP = Kind("pgp", "an OpenPGP message")
 _URL = Kind("url", "a URL", "fetch what it names")
-_TEXT = Kind("text", "text that is no PEM")
+_TEXT = Kind("text", "text that is not PEM")
 
 # By label; RFC 7468, and what OpenSSL, OpenSSH and Windows write beside it.
 _LABELS = {
@@ -178,7 +180,7 @@ _MAX_NESTING = 3  # of encodings: UTF-16 of base64 of a certificate
 
 def recognise(data: bytes) -> Kind | None:
     """
-    Return what the bytes of a file are, from its beginning; None for what has no name here.
+    Return what the bytes of a file are, from its beginning; None if they are of no known kind.
 
     The whole file is needed only to count what is in PKCS #7.
     """
@@ -238,7 +240,7 @@ def _by_magic(head: bytes) -> Kind | None:
 
 
 def _of_wide_text(head: bytes, levels: int) -> Kind | None:
-    """Recognise UTF-16 and UTF-32, with their byte order mark or by the NULs of ASCII in it."""
+    """Recognise UTF-16 and UTF-32 by a byte order mark, or by the NULs beside ASCII letters."""
     for marks, name in ((_UTF32_MARKS, "UTF-32"), (_UTF16_MARKS, "UTF-16")):
         for mark, encoding in marks:
             if head.startswith(mark):
@@ -277,7 +279,7 @@ def _of_signed_data(data: bytes) -> Kind:
 
 
 class _Element:
-    """The place of one DER element, the rest of which may lie behind the bytes at hand."""
+    """The place of one DER element, which may end after the bytes that are given."""
 
     def __init__(self, octets: bytes, tag: int, start: int, end: int) -> None:
         self._octets = octets
@@ -286,11 +288,11 @@ class _Element:
         self.end = end
 
     def contents(self, size: int) -> bytes:
-        """Return the contents, of which only the first are needed."""
+        """Return the first bytes of the contents, at most *size*."""
         return self._octets[self.start : min(self.end, self.start + size)]
 
     def children(self, limit: int = 8) -> list[_Element]:
-        """Return the first elements in it, as far as the bytes at hand have them."""
+        """Return the first elements in it that begin within the bytes that are given."""
         return list(self._walk(limit))
 
     def _walk(self, limit: int) -> Iterator[_Element]:
@@ -352,7 +354,7 @@ def _of_version_first(fields: list[_Element], tags: bytes) -> Kind | None:
 
 
 def _of_sequence_first(fields: list[_Element], tags: bytes) -> Kind | None:
-    """Recognise what begins with a SEQUENCE: mostly something that is signed."""
+    """Recognise what begins with a SEQUENCE, which in most cases is the signed part."""
     inner = fields[0].children()
     inside = _tags(inner)
     if inside.startswith(b"\x06"):
@@ -372,7 +374,7 @@ def _of_sequence_first(fields: list[_Element], tags: bytes) -> Kind | None:
     return None
 
 
-# What is inside the first element, which is signed in most cases, by the tags.
+# Kinds by the tags inside the first element, which is the signed part in most cases.
 _SIGNED = (
     (re.compile(rb"\xa0\x02\x30"), _CERTIFICATE),
     (re.compile(rb"\x02\x30\x30[\x17\x18]"), _CRL),

@@ -6,8 +6,9 @@ than HTTP are refused. So are private addresses, because a name in the DNS could
 this program at its own network. It connects only to an address that was checked, and it
 checks every redirect.
 
-Where the environment names a proxy, the proxy looks the name up and connects. What this
-machine can look up is checked as before; what it cannot, the proxy's own rules decide.
+Where the environment names a proxy, the proxy looks the name up and connects. A
+host that this machine can look up is checked as before. For any other host the proxy's
+own rules decide.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ from crlcheck.x509.certificates import CertificateSource
 
 _PREFIX = "fetch/"
 _MAX_REDIRECTS = 3
-# In seconds. A run is short, and the next one comes; so a server is not waited for long.
+# In seconds. Another run follows soon, so this one does not wait long for a server.
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 5
 _MAX_SECONDS = 3_153_600_000
@@ -82,7 +83,7 @@ _OTHER_SCHEMES = {
     "file": "give the file to 'crlcheck publish'",
     "s3": "copy the object with 'aws s3 cp', and give the file to 'crlcheck publish'",
 }
-# "none" is no registered coding (RFC 9110 8.4.1), but servers mean the right thing by it.
+# "none" is not registered (RFC 9110 8.4.1), but servers send it for a body without coding.
 _NO_CODINGS = ("", "identity", "none")
 
 
@@ -94,9 +95,10 @@ class FetchLimits:
     ``max_size`` is in bytes. ``connect_seconds`` is for one address, ``read_seconds`` for
     the wait for the next bytes, and ``total_seconds`` for the whole fetch, from the look-up
     of the name to the last byte, redirects and repeated attempts included.
-    ``allow_private`` lets it connect to private addresses. ``use_proxy`` asks through the
-    proxy that the environment names. A request is sent up to ``attempts`` times where the
-    connection is refused or breaks before an answer, or the server says that it is busy.
+    ``allow_private`` lets it connect to private addresses. ``use_proxy`` sends requests
+    through the proxy that the environment names. A request is sent up to ``attempts``
+    times where the connection is refused or breaks before an answer, or the server says
+    that it is busy.
 
     Raises:
         ValueError: a time is not positive, or more than a hundred years; no attempt is left.
@@ -284,8 +286,8 @@ def fetch(
 
     The request is conditional only while all the remembered CRLs are published in *store*,
     undamaged and not past their nextUpdate. *now* is the time, by default the clock's.
-    Otherwise the whole body is fetched, and ``publish_crl(rebuild=True)`` mends the store.
-    With *again* it always is.
+    Otherwise the whole body is fetched, and ``publish_crl(rebuild=True)`` repairs the
+    store. With *again* the whole body is fetched in any case.
 
     Raises:
         ValueError: it is no http:// or https:// URL, or has a user name.
@@ -364,7 +366,7 @@ def _check_public(host: str, addresses: list[str]) -> None:
         if not _is_public(address):
             raise FetchError(
                 f"{host}: has the address {address}, which is not a public one: "
-                "allow private addresses if it is meant (allow_private)"
+                "allow private addresses if that is intended (allow_private)"
             )
 
 
@@ -389,7 +391,7 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 def _answer(
     location: str, headers: dict[str, str], limits: FetchLimits, deadline: float
 ) -> Iterator[HTTPResponse]:
-    """Send a request, again where that may help soon, and give the answer."""
+    """Send a request, and repeat it where that may soon succeed; yield the answer."""
     for attempt in range(1, limits.attempts + 1):
         pause = _FIRST_PAUSE * 2 ** (attempt - 1) * random.uniform(0.5, 1)
         is_last = attempt == limits.attempts or time.monotonic() + pause >= deadline
@@ -405,7 +407,7 @@ def _answer(
 
 
 class _UnansweredError(Exception):
-    """There was no answer, for which *failure* is raised; perhaps there soon is."""
+    """There was no answer: raise *failure*, or ask again if it *may_pass*."""
 
     def __init__(self, failure: FetchError, *, may_pass: bool) -> None:
         super().__init__(str(failure))

@@ -178,7 +178,7 @@ def advance_generation(store: str | os.PathLike[str] | ObjectStore, *, above: in
     """
     Raise a store's generation above one that services have; return its generation.
 
-    It is for a store that was put back, for example from a backup. Services that have
+    It is for a restored store, for example from a backup. Services that have
     seen a later generation refuse the catalog until its generation is above that one.
     ``CheckerStatus.generation`` has the number. The published CRLs stay as they are, so
     publish first those that the backup lacks. A store that is above already is not

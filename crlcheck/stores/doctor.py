@@ -1,8 +1,8 @@
 """
-Examine a store: what it promises, what we may do there, and what is around it.
+Examine a store: its promises, our rights there, and what else can go wrong with it.
 
 Where ``probe_store`` ends with the first thing that is wrong, ``examine_store`` reports
-each one, with what to do about it. All is tried on throw-away objects, which are removed.
+each one, with what to do about it. It uses throw-away objects only, and removes them.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _NUM_RACES = 10
 
 def examine_store(store: ObjectStore) -> Iterator[StoreCheck]:
     """
-    Yield what was tried on *store*, one thing after another, also where some fail.
+    Yield the result of each check of *store*; most go on where another one fails.
 
     Where no object can be written or read, nothing else is tried. A directory that does
-    not exist is not made.
+    not exist is not created.
     """
     with trial(store, num_races=_NUM_RACES) as tried:
         if isinstance(store, LocalStore):
@@ -118,8 +118,8 @@ _S3_REMEDIES = {
     "missing": "grant s3:ListBucket on the bucket: without it S3 answers 403 where an object is "
     "missing, and a first publication fails",
     "list": "grant s3:ListBucket on the bucket, with the prefix as condition",
-    "delete": "grant s3:DeleteObject on the objects under the prefix, so that images which are "
-    "published no longer go",
+    "delete": "grant s3:DeleteObject on the objects under the prefix, so that images can "
+    "be deleted when they are no longer published",
 }
 _REMEDIES = {
     "put": "let this user write in the directory; then run this again",

@@ -15,7 +15,7 @@ class StoreCheck:
     """
     One thing that was tried: ``outcome`` is ``"ok"``, ``"warning"`` or ``"failed"``.
 
-    ``found`` says what was seen, and ``remedy`` what to do; "" where nothing is.
+    ``found`` says what was seen, and ``remedy`` what to do, "" if nothing.
     """
 
     name: str
@@ -25,7 +25,7 @@ class StoreCheck:
 
 
 Result = str | StoreCheck
-"""What a check returns: what it found, if that is well, or what ``problem`` makes."""
+"""What a check returns: a text if all is well, else a ``warning`` or a ``failure``."""
 
 
 def attempt(name: str, remedy: str, check: Callable[[], Result]) -> StoreCheck:
@@ -45,12 +45,12 @@ def attempt(name: str, remedy: str, check: Callable[[], Result]) -> StoreCheck:
 
 
 def warning(found: str, remedy: str) -> StoreCheck:
-    """Return what a check returns that found something which is worth to know."""
+    """Make the result of a check that found something worth knowing."""
     return StoreCheck("", WARNING, found, remedy)
 
 
 def failure(found: str, remedy: str = "") -> StoreCheck:
-    """Return what a check returns that found something wrong."""
+    """Make the result of a check that found something wrong."""
     return StoreCheck("", FAILED, found, remedy)
 
 
@@ -58,7 +58,7 @@ NOT_SAFE = "use a store that compares and swaps (docs/stores.md); publish nothin
 
 
 def clock_check(skew: float, whose: str) -> Result:
-    """Judge by how many seconds the clock of a store is ahead of this machine's."""
+    """Return whether a clock that is *skew* seconds ahead of this machine's is good enough."""
     if abs(skew) <= 60:
         return f"the clock of {whose} and this machine's agree within a minute"
     found = (

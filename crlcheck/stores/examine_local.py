@@ -1,4 +1,4 @@
-"""Examine what is particular to a directory: its file system, locks, rights, room."""
+"""Examine what only a directory has: its file system, locks, permissions and free space."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def directory(store: LocalStore) -> StoreCheck:
 
 
 def checks(store: LocalStore, tried: Trial) -> Iterator[StoreCheck]:
-    """Yield what needs a store that can be written."""
+    """Yield the checks that write to the store."""
     root = Path(store.url)
     yield attempt("file system", "", lambda: _file_system(root))
     yield attempt("locks", _ONE_MACHINE, lambda: _locks(root))
@@ -188,7 +188,7 @@ def _free_space(store: LocalStore, root: Path) -> Result:
     if free < least:
         return warning(
             f"{found}; a publication may need {least:,}",
-            "make room: a publication writes the new image before the old ones go",
+            "make room: a publication writes the new image before the old ones are deleted",
         )
     inodes = os.statvfs(root)
     if inodes.f_files and inodes.f_favail < _LEAST_INODES:

@@ -34,14 +34,14 @@ _OTHER_CLIENT = (
 def client(store: S3Store) -> StoreCheck:
     """Return which client reads."""
     if store.getter is not None:
-        found = "read by GETs of our own, and written by botocore"
+        found = "read by crlcheck's own HTTP client, and written by botocore"
     else:
         found = "read and written by botocore: the environment has no plain keys and region"
     return StoreCheck("client", OK, found)
 
 
 def checks(store: S3Store, tried: Trial) -> Iterator[StoreCheck]:
-    """Yield what needs a store that can be written."""
+    """Yield the checks that write to the store."""
     readers = {"botocore": S3Store(store.url, client=store.client)}
     if store.getter is not None:
         readers["own client"] = store
@@ -71,7 +71,9 @@ def _large(store: S3Store, tried: Trial) -> Result:
     store.write(name, body)
     started = time.monotonic()
     if bytes(store.load(name)) != body:
-        return failure(f"{_LARGE:,} bytes come back as others", _OTHER_CLIENT)
+        return failure(
+            f"{_LARGE:,} bytes were read, but not those that were written", _OTHER_CLIENT
+        )
     return f"{_LARGE:,} bytes are read whole in {time.monotonic() - started:.1f} s"
 
 
@@ -154,7 +156,7 @@ def _versioning(store: S3Store) -> Result:
     if unknown:
         return warning(
             f"the bucket does not say whether it keeps versions: {unknown}",
-            "grant s3:GetBucketVersioning to who runs this, or look it up",
+            "grant s3:GetBucketVersioning to the user that runs this, or look it up",
         )
     if status not in ("Enabled", "Suspended"):
         return "the bucket keeps no versions: what is deleted is gone, and so is an old catalog"
@@ -165,7 +167,7 @@ def _versioning(store: S3Store) -> Result:
         return f"versioning is {status}, and a lifecycle rule removes noncurrent versions"
     return warning(
         f"versioning is {status}, and no lifecycle rule was found that removes noncurrent "
-        "versions: images that are cleaned up stay as such, and cost storage",
+        "versions: deleted images stay as older versions, and cost storage",
         "add a lifecycle rule with NoncurrentVersionExpiration for the prefix",
     )
 

@@ -77,8 +77,8 @@ class ObjectStore(Protocol):
         """
         Return the contents of a large object, in memory that nobody else can change.
 
-        What is returned is verified once and answered from for long: it must not
-        be a mapping of a file that another program may write to.
+        A reader verifies the contents once and uses them for a long time. So they must
+        not be a mapping of a file that another program may write to.
 
         Raises:
             FileNotFoundError: there is no such object.

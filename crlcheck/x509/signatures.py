@@ -300,7 +300,7 @@ class TbsVerifier:
 
     @contextmanager
     def _message(self) -> Iterator[BytesLike]:
-        """Give the CRL that was kept for the time of the block; a file is mapped."""
+        """Give the CRL that was kept, mapped if it is in a file; it is valid within the block."""
         if self._spool is None:
             yield b""
             return

@@ -135,7 +135,7 @@ def test_a_catalog_that_goes_back_is_refused(
     store: str, s3: S3Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    An older catalog put back does not un-revoke.
+    An older catalog that is restored does not un-revoke.
     """
     key = {"Bucket": s3.bucket, "Key": "published/catalog.json"}
     old = s3.client.get_object(**key)["Body"].read()

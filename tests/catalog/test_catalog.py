@@ -131,7 +131,7 @@ def test_check_successor() -> None:
 
 
 def test_check_successor_refuses_going_back() -> None:
-    """An old catalog put back is refused, and so is another of the same generation."""
+    """An old catalog that is restored is refused, and so is another of the same generation."""
     later = catalog().with_scope(record(9), [], now=NOW)
     message = "went back to generation 2 from generation 3"
     with pytest.raises(CatalogRollbackError, match=message) as caught:

@@ -159,7 +159,7 @@ def test_another_number_for_a_generation() -> None:
 
 
 def test_the_latest_generation_that_records_name() -> None:
-    """Of a catalog whose number was put back, its images still tell; its own is not counted."""
+    """Of a catalog whose number was restored, its images still tell; its own is not counted."""
     found = catalog()
     assert Catalog.empty().latest_named() == 0
     assert found.latest_named() == 1

@@ -83,7 +83,7 @@ def test_a_denied_issuer_denies_what_is_below_it(
 
 def test_a_directly_trusted_issuer_can_be_denied() -> None:
     """
-    The path ends at it, for nobody has its issuer's name: the denial holds there.
+    The path ends at it, because nobody has its issuer's name: the denial holds there.
     """
     store = world([LOW], [LOW])
     deny(store, LOW)

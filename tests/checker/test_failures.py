@@ -111,7 +111,7 @@ def test_a_store_that_goes_down_leaves_the_last_set() -> None:
 
 def test_a_catalog_that_goes_back_is_refused() -> None:
     """
-    An old catalog put back would un-revoke: the newer one stays in use.
+    An old catalog that is restored would un-revoke: the newer one stays in use.
     """
     store = MemoryStore()
     publish(store, 1, revoked=[])

@@ -101,7 +101,7 @@ def test_beside_a_thread_a_check_leaves_a_failing_store_to_the_thread() -> None:
 
 def test_a_thread_that_has_not_begun_is_not_late() -> None:
     """
-    Rule 2: the first check asks in any case, for it has no set.
+    Rule 2: the first check asks in any case, because it has no set.
     """
     assert not Polling(10).is_overdue(at(3600))
 

@@ -75,7 +75,7 @@ def test_a_denial_in_a_restored_store_counts_at_once(
     restored: tuple[CountingStore, MemoryStore, RevocationChecker],
 ) -> None:
     """
-    The rest of the catalog is refused, for it lacks revocations; a denial only adds
+    The rest of the catalog is refused, because it lacks revocations; a denial only adds
     to what is held. It ends with the denial.
     """
     store, backup, checker = restored

@@ -188,7 +188,7 @@ def test_an_error_as_json_has_its_attributes(
 
 def test_names_that_are_no_text_are_strict_json(place: Place) -> None:
     """
-    A name with bytes that are no UTF-8 is escaped, for a reader refuses half a character.
+    A name with bytes that are no UTF-8 is escaped, because readers refuse such bytes.
     """
     name = os.fsdecode(os.fsencode(place.path) + b"/\xff.pem")
     Path(name).write_bytes(place.world.good.pem)

@@ -241,7 +241,7 @@ def test_outer_lengths_hold_at_every_size(key_type: KeyType) -> None:
 
 def test_a_wrong_size_is_noticed(authority: CertificateAuthority) -> None:
     """
-    Entries of another size than announced are refused, for the lengths are
+    Entries of another size than announced are refused, because the lengths are
     written already.
     """
     entry = encode_entry(1, NOW)

@@ -1,5 +1,5 @@
 """
-A store that was put back: no writer gives out a generation that was given out before.
+A restored store: no writer gives out a generation that was given out before.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def test_every_writer_goes_above_what_was_written(
     writer: str, memory: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """
-    Where the catalog alone was put back the mark beside it tells, and where the mark
+    Where the catalog alone was restored the mark beside it tells, and where the mark
     was too, a process that wrote since does. The next change is above all that
     readers may have seen, and a warning says what happened.
     """
@@ -103,7 +103,7 @@ def test_every_writer_goes_above_what_was_written(
     with caplog.at_level(logging.WARNING):
         WRITERS[writer](store)
     assert catalog_of(store).generation == last + 1
-    assert "was put back to generation 3" in caplog.text
+    assert "was restored to generation 3" in caplog.text
     assert f"generation {last} had been written" in caplog.text
     assert json.loads(store.read(MARK_NAME).body) == {"generation": last + 1}
 
@@ -158,7 +158,7 @@ def test_images_of_a_later_number_are_of_that_generation() -> None:
 
 def test_a_catalog_s_own_records_tell_of_later_generations() -> None:
     """
-    Its number alone may have been put back, or set by hand.
+    Its number alone may have been restored, or set by hand.
     """
     store = MemoryStore()
     history(store)
@@ -172,7 +172,7 @@ def test_a_catalog_s_own_records_tell_of_later_generations() -> None:
 def test_no_mark_gives_a_false_alarm(caplog: pytest.LogCaptureFixture) -> None:
     """
     One whose writer died before it lags behind, and one of a writer that came first
-    is ahead of a swap that is lost: neither is a catalog that was put back.
+    is ahead of a swap that is lost: neither is a restored catalog.
     """
     store = MemoryStore()
     publish(store, make_crl(CA, 1))
@@ -189,7 +189,7 @@ def test_no_mark_gives_a_false_alarm(caplog: pytest.LogCaptureFixture) -> None:
     store.before = come_first
     report = publish(store, make_crl(CA, 3))
     assert (report.generation, report.num_lost_swaps) == (4, 1)
-    assert "put back" not in caplog.text
+    assert "was restored" not in caplog.text
     assert json.loads(store.read(MARK_NAME).body) == {"generation": 4}
 
 
@@ -231,7 +231,7 @@ def test_a_broken_mark_keeps_nothing_from_being_published(
 ) -> None:
     """
     It only ever helps: it is replaced, and a warning says so. A generation that no
-    catalog has is not followed, for no reader would take the next one.
+    catalog has is not followed, because no reader would take the next one.
     """
     store = MemoryStore()
     publish(store, make_crl(CA, 1))

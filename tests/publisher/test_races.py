@@ -186,7 +186,7 @@ def test_an_image_that_a_catalog_may_have_named_is_not_removed() -> None:
 
 def test_an_image_of_a_generation_that_is_gone_is_not_removed() -> None:
     """
-    The same where the catalog was put back meanwhile, which then does not know of the
+    The same where the catalog was restored meanwhile, which then does not know of the
     image: whoever has read the generation that named it still needs it.
     """
     store = LostAnswerStore()

@@ -216,7 +216,7 @@ def test_recent_revocations_that_are_lifted_are_a_warning(
 
 def test_a_small_crl_that_is_emptied_says_what_it_lifts() -> None:
     """
-    The guard begins above ten entries, for the only entry of a small CRL may expire; below,
+    The guard begins above ten entries, because the only entry of a small CRL may expire; below,
     and where an operator allows it, it is a warning.
     """
     store = MemoryStore()

@@ -108,7 +108,7 @@ def test_fragments_have_no_name(encoded: bytes) -> None:
 
 def test_keys_are_named_by_their_algorithm() -> None:
     """
-    Of elliptic curves the curve is named, for it is the curve that decides.
+    Of elliptic curves the curve is named, because the curve decides.
     """
     sm2, gost = "1.2.156.10197.1.301", "1.2.643.7.1.1.1.1"
     assert key_name(key_info(EC_KEY, der_oid(sm2))) == f"EC on the curve SM2 ({sm2})"

@@ -60,7 +60,7 @@ static bool pack_block(date_stream *stream) {
     if (!reserve(stream)) {
         return false;
     }
-    uint64_t earliest = UINT64_MAX;  // less one, so that none is later than any
+    uint64_t earliest = UINT64_MAX;  // of date - 1, which wraps to this for no date
     uint64_t latest = 0;
     for (unsigned i = 0; i < DATES_PER_BLOCK; i++) {
         uint64_t date = stream->pending[i];

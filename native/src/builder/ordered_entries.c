@@ -73,8 +73,8 @@ static void move_by_digit(const ordered_entries *out, uint32_t *out_ends,
 }
 
 // sort_by orders entries whose keys, counted from `first_key`, differ in the lowest
-// `num_bits` bits only. They end up in `spare`, which has room for as many, or where
-// they are.
+// `num_bits` bits only. The result is in `spare`, which has room for as many, if
+// `into_spare` is set, else in `entries`.
 static void sort_by(const ordered_entries *entries, const ordered_entries *spare,
                     uint64_t first_key, unsigned num_bits, bool into_spare) {
     if (entries->num_entries <= FEW || num_bits == 0) {

@@ -207,7 +207,7 @@ class Reference:
     ) -> bool:
         """
         Whether a trusted certificate of a key is denied: whoever denies one of them
-        denies the key, for nobody can tell by which of them a path was built.
+        denies the key, because nobody can tell by which of them a path was built.
         """
         certificates = self._certificates(name, key)
         denied = [one for one in certificates if (one.issuer, one.serial) in self._denied]
