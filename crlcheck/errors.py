@@ -64,17 +64,29 @@ class MalformedCrlError(CrlError):
 
     ``rule`` names the broken rule (such as ``"non_minimal_integer"``). ``offset`` is the
     place in the DER source, in bytes. ``found`` names what the bytes are instead (such as
-    ``"gzip"`` or ``"certificate"``), None where that is not known.
+    ``"gzip"`` or ``"certificate"``), None where that is not known, and ``remedy`` says what
+    to do with that.
     """
 
     found: str | None = None
+    remedy: str | None = None
 
-    def __init__(self, message: str, *, rule: str, offset: int, found: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        rule: str,
+        offset: int,
+        found: str | None = None,
+        remedy: str | None = None,
+    ) -> None:
         super().__init__(message)
         self.rule = rule
         self.offset = offset
         if found is not None:
             self.found = found
+        if remedy:
+            self.remedy = remedy
 
 
 class UnsupportedCrlError(CrlError):
@@ -227,6 +239,7 @@ class CertificateError(CrlCheckError):
     """
 
     found: str | None = None
+    remedy: str | None = None
     extension_oid: str | None = None
 
     def __init__(
@@ -236,12 +249,15 @@ class CertificateError(CrlCheckError):
         rule: str = "not_a_certificate",
         offset: int = 0,
         found: str | None = None,
+        remedy: str | None = None,
     ) -> None:
         super().__init__(message)
         self.rule = rule
         self.offset = offset
         if found is not None:
             self.found = found
+        if remedy:
+            self.remedy = remedy
 
 
 class IndexFileError(CrlCheckError):
@@ -252,15 +268,21 @@ class CorruptIndexError(IndexFileError):
     """
     The image contradicts itself, its digests or its catalog entry, or is none.
 
-    ``found`` names what was given instead (such as ``"crl"``), None where that is not known.
+    ``found`` names what was given instead (such as ``"crl"``), None where that is not known,
+    and ``remedy`` says what to do with that.
     """
 
     found: str | None = None
+    remedy: str | None = None
 
-    def __init__(self, message: str, *, found: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, found: str | None = None, remedy: str | None = None
+    ) -> None:
         super().__init__(message)
         if found is not None:
             self.found = found
+        if remedy:
+            self.remedy = remedy
 
 
 class UnsupportedIndexVersionError(IndexFileError):
@@ -268,8 +290,7 @@ class UnsupportedIndexVersionError(IndexFileError):
 
     def __init__(self, message: str, *, found: int, supported: int) -> None:
         super().__init__(message)
-        if found is not None:
-            self.found = found
+        self.found = found
         self.supported = supported
 
 
@@ -294,8 +315,7 @@ class UnsafeStoreError(StoreError):
 
     def __init__(self, message: str, *, found: str) -> None:
         super().__init__(message)
-        if found is not None:
-            self.found = found
+        self.found = found
 
 
 class CatalogRollbackError(StoreError):

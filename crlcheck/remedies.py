@@ -136,6 +136,9 @@ WITHOUT_REMEDY: Mapping[Cause, str] = MappingProxyType(
 
 def remedy_of(error: BaseException) -> str | None:
     """Return what can be done about an error, None where there is nothing to say."""
+    own = getattr(error, "remedy", None)
+    if isinstance(own, str):
+        return own
     for name in ("reason", "feature"):
         found = REMEDIES_BY_REASON.get(str(getattr(error, name, "")))
         if found is not None:
@@ -149,5 +152,9 @@ def remedy_of(error: BaseException) -> str | None:
 
 
 def with_remedy(text: str, remedy: str | None) -> str:
-    """Return *text*, which ends without a full stop, and what can be done about it."""
-    return f"{text}. What to do: {remedy}" if remedy else text
+    """
+    Return *text*, which ends without a full stop, and what can be done about it.
+
+    Where a file is of another kind, the text of the error ends with the remedy already.
+    """
+    return f"{text}. What to do: {remedy}" if remedy and not text.endswith(remedy) else text

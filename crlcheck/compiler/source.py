@@ -168,15 +168,15 @@ def refuse_mistaken(
     Raises:
         MalformedCrlError: it is something else than a CRL, and has a name.
     """
-    kind = mistaken(head, "crl")
+    kind = mistaken(head, "crl", remedies=_REMEDIES)
     if kind is None or (kind.may_continue and not has_ended):
         return
-    remedy = _REMEDIES.get(kind.name)
     raise MalformedCrlError(
-        f"CRL refused: {found_text(kind, 'a CRL', remedy)}",
+        f"CRL refused: {found_text(kind, 'a CRL')}",
         rule=rule,
         offset=offset,
         found=kind.name,
+        remedy=kind.remedy,
     ) from error
 
 

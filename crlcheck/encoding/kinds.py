@@ -13,7 +13,7 @@ import base64
 import binascii
 import codecs
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from crlcheck.encoding.der import header_at
@@ -187,16 +187,22 @@ def recognise(data: bytes) -> Kind | None:
     return _recognise(data, _MAX_NESTING)
 
 
-def mistaken(data: bytes, *expected: str) -> Kind | None:
-    """Return what a refused file is; None where that is not known, or is as *expected*."""
+def mistaken(data: bytes, *expected: str, remedies: Mapping[str, str] | None = None) -> Kind | None:
+    """
+    Return what a refused file is; None where that is not known, or is as *expected*.
+
+    *remedies* say what to do with kinds that this reader knows more of, by their names.
+    """
     kind = recognise(data)
-    return None if kind is None or kind.name in expected else kind
+    if kind is None or kind.name in expected:
+        return None
+    return replace(kind, remedy=(remedies or {}).get(kind.name, kind.remedy))
 
 
-def found_text(kind: Kind, expected: str, remedy: str | None = None) -> str:
-    """Return what was found and *expected* as text, with what to do, by default the kind's."""
-    advice = kind.remedy if remedy is None else remedy
-    return f"found {kind.text}, expected {expected}" + (f": {advice}" if advice else "")
+def found_text(kind: Kind, expected: str) -> str:
+    """Return what was found and *expected* as text, with what to do where there is something."""
+    text = f"found {kind.text}, expected {expected}"
+    return f"{text}: {kind.remedy}" if kind.remedy else text
 
 
 def _recognise(data: bytes, levels: int) -> Kind | None:

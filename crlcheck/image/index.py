@@ -311,11 +311,11 @@ def _refuse_mistaken(head: bytes, error: Exception) -> None:
     # Only here, because images that open do without it.
     from crlcheck.encoding.kinds import found_text, mistaken
 
-    kind = mistaken(head, "image", "later_image")
+    remedies = {"crl": "compile it first, or publish it to a store"}
+    kind = mistaken(head, "image", "later_image", remedies=remedies)
     if kind is not None:
-        remedy = "compile it first, or publish it to a store" if kind.name == "crl" else None
-        message = f"no image: {found_text(kind, 'an image', remedy)}"
-        raise CorruptIndexError(message, found=kind.name) from error
+        message = f"no image: {found_text(kind, 'an image')}"
+        raise CorruptIndexError(message, found=kind.name, remedy=kind.remedy) from error
 
 
 def _merged(entry: RevokedEntry, duplicate: RevokedEntry) -> RevokedEntry:

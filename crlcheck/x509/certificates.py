@@ -197,11 +197,16 @@ def _refuse_mistaken(
     # Only here, because certificates that are accepted do without it.
     from crlcheck.encoding.kinds import found_text, mistaken
 
-    kind = mistaken(contents, "certificate")
+    kind = mistaken(contents, "certificate", remedies=_REMEDIES)
     if kind is None or (kind.may_continue and not has_ended):
         return
-    message = f"{name}: {found_text(kind, 'a certificate', _REMEDIES.get(kind.name))}"
-    raise CertificateError(message, rule=rule, offset=offset, found=kind.name) from error
+    raise CertificateError(
+        f"{name}: {found_text(kind, 'a certificate')}",
+        rule=rule,
+        offset=offset,
+        found=kind.name,
+        remedy=kind.remedy,
+    ) from error
 
 
 _REMEDIES = {"crl": "CRLs are published, with `crlcheck publish`"}

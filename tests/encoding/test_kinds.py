@@ -85,6 +85,6 @@ def test_what_was_expected_is_no_mistake() -> None:
     kind = mistaken(CERTIFICATE, "crl")
     assert kind is not None
     assert found_text(kind, "a CRL") == "found a certificate, expected a CRL"
-    assert found_text(kind, "a CRL", "try again") == (
-        "found a certificate, expected a CRL: try again"
-    )
+    kind = mistaken(CERTIFICATE, "crl", remedies={"certificate": "try again"})
+    assert kind is not None
+    assert found_text(kind, "a CRL") == "found a certificate, expected a CRL: try again"
