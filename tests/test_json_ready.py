@@ -42,6 +42,7 @@ def test_a_report_survives_json() -> None:
         "tbs_digest": report.tbs_digest,
         "digest": report.digest,
         "warnings": ["zero_serial"],
+        "odd_extensions": [],
     }
 
 

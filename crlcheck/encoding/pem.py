@@ -231,6 +231,7 @@ class _Scanner:
         self.num_blocks = 0
         self.is_reading = False
         self.bundle: bytearray | None = None  # while a block of PKCS #7 is read
+        self._bundle_line = 0  # where that block begins
         self.largest_bundle = 0
         self._open_label: bytes | None = None  # of the block that was begun last
         self._line = 1  # number of the first line that was not read
@@ -345,6 +346,7 @@ class _Scanner:
             self._padded = False
             if label in _BUNDLES:
                 self.bundle = bytearray()
+                self._bundle_line = self._line
             else:
                 self.num_blocks += 1
         elif label in self._passed_over:
@@ -408,7 +410,8 @@ class _Scanner:
             bundle = read_bundle(bytes(self.bundle))
         except ValueError as error:
             expected = "expected a bundle of certificates and CRLs"
-            raise self._error(f"the block before it is {error}", expected) from error
+            self._line = self._bundle_line
+            raise self._error(f"found {error}", expected) from error
         self.bundle = None
         members = bundle.certificates if self._label == CERTIFICATE else bundle.crls
         self.largest_bundle = max(self.largest_bundle, len(members))

@@ -54,7 +54,7 @@ def read_bundle(der: bytes) -> Bundle:
         ValueError: it is another SignedData, or no strict DER; the message says which.
     """
     if len(der) > MAX_BUNDLE_SIZE:
-        raise ValueError(f"PKCS #7 is larger than the {MAX_BUNDLE_SIZE} bytes allowed")
+        raise ValueError(f"PKCS #7 that is larger than the {MAX_BUNDLE_SIZE} bytes allowed")
     whole = _Elements(der, 0, len(der))
     content_info = whole.take(_SEQUENCE)
     whole.end()
@@ -111,7 +111,7 @@ class _Elements:
         offset = self._at
         header = header_at(self._octets, offset)
         if header is None:
-            raise ValueError(f"PKCS #7 is broken or cut short at offset {offset}")
+            raise ValueError(f"PKCS #7 that is broken or cut short at offset {offset}")
         tag, start, end = header
         if end is None:
             raise ValueError(
@@ -119,10 +119,10 @@ class _Elements:
                 f"`openssl pkcs7 -inform DER -outform DER` (offset {offset})"
             )
         if end > self._end:
-            raise ValueError(f"PKCS #7 is broken or cut short at offset {offset}")
+            raise ValueError(f"PKCS #7 that is broken or cut short at offset {offset}")
         size, length = start - offset, end - start
         if size > 2 and length < (0x80 if size == 3 else 1 << 8 * (size - 3)):
-            raise ValueError(f"PKCS #7 has a length that is no DER at offset {offset}")
+            raise ValueError(f"PKCS #7 that has a length that is no DER at offset {offset}")
         self._at = end
         return tag, start, end
 
@@ -131,7 +131,7 @@ class _Elements:
         if not self.left or self._octets[offset] != tag:
             found = f"{self._octets[offset]:02x}" if self.left else "the end"
             raise ValueError(
-                f"PKCS #7 is broken at offset {offset}: expected tag {tag:02x}, found {found}"
+                f"PKCS #7 that is broken at offset {offset}: expected tag {tag:02x}, found {found}"
             )
         return self._next()[1:]
 
@@ -154,4 +154,4 @@ class _Elements:
     def end(self) -> None:
         """Require that nothing follows."""
         if self.left:
-            raise ValueError(f"PKCS #7 has trailing data at offset {self._at}")
+            raise ValueError(f"PKCS #7 that has trailing data at offset {self._at}")

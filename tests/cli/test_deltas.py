@@ -98,4 +98,7 @@ def test_a_revoked_intermediate_is_told(tmp_path: Path, capsys: pytest.CaptureFi
     leaf.write_bytes(middle.issue("leaf").pem)
     capsys.readouterr()
     assert main(["check", store, str(leaf)]) == 1
-    assert f"certificate {serial:x} issued by CN=CA is revoked" in capsys.readouterr().out
+    assert (
+        f"certificate {serial:x} (the CA CN=Middle) issued by CN=CA is revoked"
+        in capsys.readouterr().out
+    )
