@@ -7,7 +7,8 @@ Where it is not said how a name compares, the reading counts that refuses more.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 from crlcheck.encoding.der import read_element, read_elements
@@ -18,6 +19,7 @@ from crlcheck.x509.extensions import (
     DNS_NAME,
     FORM_NAMES,
     IP_ADDRESS,
+    OTHER_NAME,
     RFC822_NAME,
     URI,
     Extensions,
@@ -27,7 +29,20 @@ from crlcheck.x509.extensions import (
 
 _SEQUENCE = 0x30
 _EMAIL_ADDRESS = bytes.fromhex("2a864886f70d010901")
+# Of a host (RFC 1123 2.1), and the underscore that many have; none before a leading dot.
+_LABEL = re.compile(r"[a-z0-9_-]*")
+# What one comparison costs beside the bytes of the name and of the subtree.
+_COMPARISON = 16
+_SMTP_UTF8_MAILBOX = bytes.fromhex("06082b06010505070809")
 _STRINGS = (0x0C, 0x13, 0x14, 0x16)  # UTF8String, PrintableString, TeletexString, IA5String
+
+
+MAX_WORK = 1 << 20
+"""
+The most that may be compared on one path, as ``work`` counts it.
+
+A CA that is constrained, and its client, choose how many names and subtrees there are.
+"""
 
 
 class UnsupportedFormError(ValueError):
@@ -53,6 +68,14 @@ def names_of(certificate: CertificateFacts, extensions: Extensions) -> list[Gene
                 contents = value.contents if value.tag in _STRINGS else b""
                 names.append(GeneralName(RFC822_NAME, contents))
     return names
+
+
+def work(names: Sequence[GeneralName], constraints: NameConstraints) -> int:
+    """Return what it costs to hold each of *names* against each subtree, in bytes."""
+    subtrees = (*(constraints.permitted or ()), *(constraints.excluded or ()))
+    size_of_names = sum(len(name.contents) for name in names)
+    size_of_subtrees = sum(_COMPARISON + len(subtree.contents) for subtree in subtrees)
+    return len(names) * size_of_subtrees + len(subtrees) * size_of_names
 
 
 def is_excluded(name: GeneralName, constraints: NameConstraints) -> bool:
@@ -87,8 +110,11 @@ def relative_names(name: bytes) -> list[bytes]:
     return [one.whole for one in read_elements(read_element(canonical_name(name), _SEQUENCE))]
 
 
-def _of_form(name: GeneralName, subtrees: Iterable[GeneralName]) -> list[GeneralName]:
+def _of_form(name: GeneralName, subtrees: Sequence[GeneralName]) -> list[GeneralName]:
     found = [one for one in subtrees if one.tag == name.tag]
+    if name.tag == OTHER_NAME and name.contents.startswith(_SMTP_UTF8_MAILBOX):
+        # RFC 9598 section 6: the subtrees of rfc822Name hold for these, too.
+        found += [one for one in subtrees if one.tag == RFC822_NAME]
     if found and name.tag not in _WITHIN:
         raise UnsupportedFormError(
             f"nameConstraints of the form {FORM_NAMES[name.tag]} are not supported"
@@ -106,7 +132,7 @@ def _directory_name(name: bytes, subtree: bytes, _excluding: bool) -> bool:
 
 
 def _dns_name(name: bytes, subtree: bytes, excluding: bool) -> bool:
-    host, base = _labels(name), _labels(subtree)
+    host, base = _labels(name, may_be_wildcard=True), _labels(subtree)
     if not host:
         raise ValueError("a dNSName is empty")
     if base[:1] == [""]:  # ".example.com", which RFC 5280 does not define
@@ -127,6 +153,8 @@ def _rfc822_name(name: bytes, subtree: bytes, excluding: bool) -> bool:
     text = _text(subtree)
     base_mailbox, separator, base_host = text.rpartition("@")
     if separator:
+        if '"' in mailbox + base_mailbox:
+            raise ValueError("an rfc822Name has quotes, which have other spellings")
         same = mailbox == base_mailbox or (
             excluding and mailbox.casefold() == base_mailbox.casefold()
         )
@@ -173,16 +201,25 @@ _WITHIN: dict[int, Callable[[bytes, bytes, bool], bool]] = {
 }
 
 
-def _labels(name: bytes) -> list[str]:
-    return _labels_of(_text(name))
+def _labels(name: bytes, *, may_be_wildcard: bool = False) -> list[str]:
+    return _labels_of(_text(name), may_be_wildcard=may_be_wildcard)
 
 
-def _labels_of(host: str) -> list[str]:
-    """Return the labels of a host; a dot at its end, which says no more, is dropped."""
+def _labels_of(host: str, *, may_be_wildcard: bool = False) -> list[str]:
+    """
+    Return the labels of a host; a dot at its end, which says no more, is dropped.
+
+    Raises:
+        ValueError: it is no host. A subtree that is a URL or a pattern would else exclude
+            nothing, and a name in percent-encoding would lie in no subtree.
+    """
     host = host.lower().removesuffix(".")
     labels = host.split(".") if host else []
     if "" in labels[1:]:
         raise ValueError("a host has an empty label")
+    plain = labels[1:] if may_be_wildcard and labels[:1] == ["*"] else labels
+    if not all(map(_LABEL.fullmatch, plain)):
+        raise ValueError("a host has characters that it must not have")
     return labels
 
 

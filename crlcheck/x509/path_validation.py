@@ -224,6 +224,7 @@ class _State:
         self._max_path_length = path_length
         self._explicit_policy = path_length + 1
         self._constraints: list[NameConstraints] = []
+        self._work_left = name_constraints.MAX_WORK
 
     def take(self, member: _Member, *, is_leaf: bool) -> None:
         """
@@ -266,6 +267,9 @@ class _State:
             return
         names = name_constraints.names_of(certificate, extensions)
         for constraints in self._constraints:
+            self._work_left -= name_constraints.work(names, constraints)
+            if self._work_left < 0:
+                raise _RuleError("its names and their constraints are too many", "6.1.3 (b)")
             for name in names:
                 form = FORM_NAMES[name.tag]
                 try:

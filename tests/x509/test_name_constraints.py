@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import pytest
@@ -126,6 +126,20 @@ NO_NAME: list[tuple[x509.GeneralName, x509.GeneralName]] = [
     (uri("https://evil.org\\@example.com/"), uri("example.com")),
     (dns("a..example.com"), dns("example.com")),
     (dns(" example.com"), dns("example.com")),
+    (dns("a*.example.com"), dns("example.com")),
+    (dns("a.*.example.com"), dns("example.com")),
+    (dns("a/b.example.com"), dns("example.com")),
+    (uri("https://ex%61mple.com/"), uri("example.com")),
+    (mail("a@[10.0.0.1]"), mail("example.com")),
+    (mail('"a"@example.com'), mail("a@example.com")),
+]
+# Subtrees that are no host, and would exclude nothing.
+NO_SUBTREE: list[tuple[x509.GeneralName, x509.GeneralName]] = [
+    (dns("a.example.com"), dns("https://example.com")),
+    (uri("https://example.com/"), uri("https://example.com/")),
+    (uri("https://a.example.com/"), uri("*.example.com")),
+    (mail("a@b.example.com"), mail("*.example.com")),
+    (mail("a@b.example.com"), mail("a@*.example.com")),
 ]
 
 
@@ -159,6 +173,39 @@ def test_a_name_that_cannot_be_compared_is_refused(
     assert answer([one], permitted=[subtree]) == "6.1.3 (b)"
     assert answer([one], excluded=[subtree]) == "6.1.3 (b)"
     assert answer([one], permitted=[ip_subtree()]) == "valid"
+
+
+@pytest.mark.parametrize(("one", "subtree"), NO_SUBTREE)
+def test_a_subtree_that_is_no_host_refuses(
+    one: x509.GeneralName, subtree: x509.GeneralName
+) -> None:
+    """
+    A CA that meant to exclude by a pattern or a URL has not excluded nothing.
+    """
+    assert answer([one], permitted=[subtree]) == "6.1.3 (b)"
+    assert answer([one], excluded=[subtree]) == "6.1.3 (b)"
+
+
+def test_mailboxes_in_utf8_are_held_against_those_in_ascii() -> None:
+    """
+    RFC 9598 section 6; nobody here compares them, and so they are refused.
+    """
+    mailbox = x509.OtherName(ObjectIdentifier("1.3.6.1.5.5.7.8.9"), der(0x0C, "ü@x.com".encode()))
+    assert answer([mailbox], excluded=[mail("x.com")]) == "6.1.3 (b)"
+    assert answer([mailbox], permitted=[mail("x.com")]) == "6.1.3 (b)"
+    assert answer([mailbox], permitted=[dns("x.com")]) == "valid"
+    assert answer([other("1.2.3")], excluded=[mail("x.com")]) == "valid"
+
+
+@pytest.mark.parametrize("make", [dns, directory])
+def test_the_work_of_comparing_is_bounded(make: Callable[[str], x509.GeneralName]) -> None:
+    """
+    Names times subtrees must not use up a verifier's time; what CAs have does not come near.
+    """
+    names = [make(f"a{number}") for number in range(400)]
+    subtrees = [make(f"b{number}") for number in range(400)]
+    assert answer(names, excluded=subtrees) == "6.1.3 (b)"
+    assert answer(names[:60], excluded=subtrees[:60]) == "valid"
 
 
 def ip_subtree() -> x509.GeneralName:
