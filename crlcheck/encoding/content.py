@@ -1,4 +1,4 @@
-"""Decode the content coding of an object that S3 delivers, within a limit of its size."""
+"""Read the field Content-Encoding, and decode the gzip of a CRL within a limit of its size."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Protocol
 from crlcheck.encoding.gunzip import Gunzip
 from crlcheck.errors import MalformedCrlError, UnsupportedCrlError
 
-_GZIP = ("gzip", "x-gzip")  # RFC 9110 8.4.1.3
-# What a body has that is coded no further; S3's clients leave aws-chunked in the object.
-_NONE = ("", "identity", "none", "aws-chunked")
+# What a body has that is coded no further. "none" is no registered coding (RFC 9110 8.4.1),
+# but servers mean the right thing by it; S3's clients leave aws-chunked in the object.
+_NO_CODINGS = ("", "identity", "none", "aws-chunked")
 
 
 class Source(Protocol):
@@ -20,11 +20,16 @@ class Source(Protocol):
         ...
 
 
+def codings_of(content_encoding: str) -> list[str]:
+    """Return the codings that a field Content-Encoding names, by their first names."""
+    # RFC 9110 8.4.1.3: x-gzip is gzip.
+    names = (one.strip().lower().removeprefix("x-") for one in content_encoding.split(","))
+    return [name for name in names if name not in _NO_CODINGS]
+
+
 def is_gzip(content_encoding: str) -> bool:
     """Whether a field Content-Encoding names gzip, and nothing besides that changes the body."""
-    codings = [coding.strip().lower() for coding in content_encoding.split(",")]
-    coded = [coding for coding in codings if coding not in _NONE]
-    return len(coded) == 1 and coded[0] in _GZIP
+    return codings_of(content_encoding) == ["gzip"]
 
 
 class GzipReader:

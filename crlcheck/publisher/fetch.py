@@ -40,6 +40,7 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit
 from crlcheck.catalog.compare_and_swap import read_catalog
 from crlcheck.compiler.pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck.compiler.source import DEFAULT_MAX_CRLS
+from crlcheck.encoding.content import codings_of
 from crlcheck.encoding.gunzip import Gunzip
 from crlcheck.encoding.strict_json import members_of, parse_json
 from crlcheck.errors import CrlError, FetchError
@@ -569,7 +570,7 @@ def _body(
     if response.status != 200:
         raise FetchError(f"{location}: was answered {response.status}, expected 200")
     encoding = ", ".join(response.headers.get_all("Content-Encoding", []))
-    codings = [one for one in map(_coding, encoding.split(",")) if one not in _NO_CODINGS]
+    codings = codings_of(encoding)
     if codings not in ([], ["gzip"]):
         raise FetchError(
             f"{location}: the body has the encoding {encoding!r:.60}, expected none, or gzip"
@@ -580,11 +581,6 @@ def _body(
     if limits.max_size and length and int(length) > limits.max_size:
         raise FetchError(f"{location}: {length} bytes, allowed are {limits.max_size}")
     return FetchedBody(location, response, limits, deadline, is_gzip=bool(codings))
-
-
-def _coding(text: str) -> str:
-    """Return a content coding by its first name (RFC 9110 8.4.1)."""
-    return text.strip().lower().removeprefix("x-")
 
 
 def _name(url: str) -> str:
