@@ -7,12 +7,14 @@ import errno
 import os
 import resource
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from crlcheck.cli import main
 from crlcheck.compiler.compile import compile_to_temporary, compile_unverified_crl
+from crlcheck.demo.world import make_world
 from crlcheck.errors import naming
 from crlcheck.publisher.mirror import mirror_store
 from crlcheck.publisher.publish import publish_crl
@@ -130,3 +132,24 @@ def test_what_has_a_name_keeps_it() -> None:
     assert caught.value.filename == "/nowhere/at/all"
     with pytest.raises(OSError, match="^standard input is closed$"), naming("other"):
         raise OSError("standard input is closed")
+
+
+def test_an_export_that_fails_leaves_the_file_as_it_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    The file of the last export goes on serving, and no other is left beside it.
+    """
+    world = make_world(1000, now=datetime.now(UTC))
+    publish_crl(world.crl, tmp_path / "store", issuer=world.authority.der)
+    output = tmp_path / "out" / "cache.json"
+    output.parent.mkdir()
+    output.write_text("{}")
+    export = ["export", str(tmp_path / "store"), "--format", "sample-json", "-o", str(output)]
+    with small_files():
+        assert main(export) == 4
+    assert str(output) in capsys.readouterr().err
+    assert [path.name for path in output.parent.iterdir()] == ["cache.json"]
+    assert output.read_text() == "{}"
+    assert main(export) == 0
+    assert len(output.read_text()) > SMALL

@@ -16,6 +16,7 @@ from crlcheck.cli.inputs import open_target
 from crlcheck.cli.parameters import STORE
 from crlcheck.cli.status import about
 from crlcheck.cli.text import answer, say
+from crlcheck.compiler.compile import FileSink, replacing_file
 from crlcheck.encoding.names import names_match
 from crlcheck.errors import CrlCheckError, IndexFileError, StoreError, naming
 from crlcheck.times import time_text
@@ -73,8 +74,8 @@ def export_command(store: str, format_name: str, output: Path) -> int:
         index = snapshot.images[0].index()
     serials = {hex(entry.serial_number): "" for entry in index.iter_entries()}
     serials |= {hex(denial.serial_number): "" for denial in denied}
-    with naming(output):
-        output.write_text(json.dumps(serials), encoding="ascii")
+    with naming(output), replacing_file(output, fsync=True) as file:
+        FileSink(file).write(0, json.dumps(serials).encode("ascii"))
     answer({"output": str(output), "format": format_name, "num_serials": len(serials)})
     say(f"{output}: {count(len(serials), 'serial number')}")
     return 0

@@ -123,7 +123,7 @@ def compile_to_temporary(
         path = Path(name)
         try:
             with naming(path), os.fdopen(handle, "wb", buffering=0) as file:
-                report = crl.write(_FileSink(file).write)
+                report = crl.write(FileSink(file).write)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
@@ -142,8 +142,8 @@ def _compile_to(
             memory = _MemorySink()
             report = crl.write(memory.write)
             return replace(report, image=memory.image())
-        with naming(output), _replacing(Path(output), fsync=fsync) as file:
-            return crl.write(_FileSink(file).write)
+        with naming(output), replacing_file(Path(output), fsync=fsync) as file:
+            return crl.write(FileSink(file).write)
 
 
 class _MemorySink:
@@ -159,7 +159,7 @@ class _MemorySink:
         return b"".join(piece for _, piece in sorted(self._pieces.items()))
 
 
-class _FileSink:
+class FileSink:
     """Writes an image to an unbuffered file."""
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -174,7 +174,7 @@ class _FileSink:
 
 
 @contextlib.contextmanager
-def _replacing(path: Path, *, fsync: bool) -> Iterator[IO[bytes]]:
+def replacing_file(path: Path, *, fsync: bool) -> Iterator[IO[bytes]]:
     """Open a temporary file beside *path* that takes its name if all goes well."""
     path = path.resolve()  # a symbolic link stays one
     if path.is_dir():
