@@ -26,19 +26,21 @@ _SECTIONS: tuple[tuple[str, str, str, Callable[[Results], str]], ...] = (
     (
         "Compile",
         "",
-        "`compile_crl`, verified, to a new file; one round of it and one of the limit in turn.",
+        "`compile_crl`, verified, to a new file; its rounds alternate with those of the limit.",
         tables.compiling,
     ),
     (
         "Load",
         "load-time",
-        "From a CRL in the page cache to the first answer, verified; in brackets the rounds.",
+        "From a CRL in the page cache to the first answer, verified; the number of "
+        "rounds is in brackets.",
         tables.loading,
     ),
     (
         "Open",
         "",
-        "An image compiled before, beside reading and hashing it; for the sample's way, its JSON.",
+        "An image that is already compiled, and reading and hashing it; for the sample's "
+        "way, its JSON.",
         tables.opening,
     ),
     ("Lookups", "lookup-time", "One serial after the other in a warm loop.", tables.lookups),
@@ -51,13 +53,15 @@ _SECTIONS: tuple[tuple[str, str, str, Callable[[Results], str]], ...] = (
     (
         "Latency",
         "latency-isolated latency-cold",
-        "Nanoseconds that 50 / 90 / 99 % of single lookups stay within; half hits, clock included.",
+        "The most nanoseconds of the fastest 50 / 90 / 99 % of single lookups; half hits, clock "
+        "included.",
         tables.latencies,
     ),
     (
         "Batches",
         "",
-        "Time of a serial among 400 thousand, half hits; with threads, until the last has ended.",
+        "Time per serial in a batch of 400 thousand, half hits; with threads, until the last "
+        "one ends.",
         tables.batches,
     ),
     ("Serials with habits", "", "Half hits, in a warm loop.", tables.skewed),
@@ -71,15 +75,15 @@ _SECTIONS: tuple[tuple[str, str, str, Callable[[Results], str]], ...] = (
     (
         "Memory of compiling",
         "",
-        "Streamed, without attributes: the most that the process had, for an image of which size.",
+        "Streamed, without attributes: the most memory of the process, and the image's size.",
         tables.compile_memory,
     ),
     (
         "Publishing",
         "",
         "Over a local S3 (moto): from the event of an upload until the preprocessor has answered "
-        "that the image is published; beside it `compile_crl` to a file, and what S3 takes to give "
-        "the CRL and to take the image.",
+        "that the image is published; beside it `compile_crl` to a file, and the time that S3 "
+        "takes to send the CRL and to receive the image.",
         tables.publishing,
     ),
     (
@@ -92,8 +96,8 @@ _SECTIONS: tuple[tuple[str, str, str, Callable[[Results], str]], ...] = (
     (
         "Memory of the authorizer",
         "",
-        "The most that a process had over a change of the published CRL, less a process with "
-        "a CRL of one entry.",
+        "The most memory that a process had during a change of the published CRL, less that of "
+        "a process with a CRL of one entry.",
         tables.authorizer_memory,
     ),
     ("Limits of the machine", "", "", tables.limits),
@@ -128,7 +132,7 @@ def render(results: Results, drawn: Collection[str] = ()) -> str:
 _COMMANDS = """
 The last column of each table has what repeats its row: `make bench PYTEST_ARGS="-k 'ROW'"`.
 For the run *large* it is `make bench-large`.
-A part of a run is reported in build/bench/report and leaves this page alone.
+The report of a part of a run is in build/bench/report; this page does not change.
 """
 
 

@@ -86,7 +86,7 @@ def _row(of: Site, **more: Any) -> dict[str, Any]:
 def test_publish(benchmark: Any, site: Site) -> None:
     """
     From the event to the answer that the image is published, beside a plain compile
-    to a file, and beside what S3 takes to give the CRL and to take the image.
+    to a file, and beside the time that S3 takes to send the CRL and to receive the image.
     """
     image = site.workload.compile_image()
     written: list[Path] = []

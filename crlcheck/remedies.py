@@ -58,7 +58,7 @@ REMEDIES: Mapping[Cause, str] = MappingProxyType(
         errors.CrlNotYetValidError: "compare this machine's clock with that of the CA; "
         "CRLCHECK_CLOCK_SKEW and the argument clock_skew allow a larger difference",
         errors.CrlRollbackError: "nothing, if a cache on the way sent an old CRL; if the CA "
-        "began its numbers again, let the scope take any CRL next (crlcheck scope reset)",
+        "restarted its CRL numbers, let the scope take any CRL next (crlcheck scope reset)",
         errors.CrlOrderUnknownError: "publish the CA's next CRL, with a later thisUpdate or a CRL "
         "number (crlcheck publish, crlcheck fetch); if this one is known to be the newer one, let "
         "the scope take any CRL next (crlcheck scope reset)",

@@ -127,9 +127,9 @@ def handler(event: object, _context: object) -> dict[str, Any]:
 
 def _withdraw_issuers() -> None:
     """
-    Stop trusting the issuers that were taken away from where issuers are read.
+    Stop trusting the issuers that are gone from the places where issuers are read.
 
-    Only after a run without failures: a failed one is tried again, and this with it.
+    Call it only after a run without failures. A run that failed is tried again.
     """
     present = ISSUERS.all_read
     if present is None:
@@ -139,7 +139,7 @@ def _withdraw_issuers() -> None:
     except FileNotFoundError:
         return  # nothing is published yet
     except (CrlCheckError, OSError) as error:
-        # The next run tries again: the CRLs published in this one must not fail for it.
+        # The next run tries again: the CRLs published in this one must not fail because of this.
         LOG.warning(json.dumps({"message": f"issuers were not withdrawn: {error}"}))
 
 

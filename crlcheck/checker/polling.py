@@ -1,5 +1,5 @@
 """
-Decide when a store may be asked, and how long it is left alone after a failure.
+Decide when a store may be asked, and how long it is not asked after a failure.
 
 Pure: the times are given, so nothing here reads a clock or holds a lock. All
 durations are in seconds.
@@ -10,7 +10,7 @@ durations are in seconds.
 2. Beside a thread that asks in the background, a check asks only where that is
    late: the last poll ended longer ago than the interval, the margin and the pause
    together. The margin is the interval, but at least 0.5 and at most 1.
-3. After the third failure in a row the store is left alone for 5 seconds, and twice
+3. After the third failure in a row the store is not asked for 5 seconds, and twice
    as long after each further one, up to 60.
 4. A catalog that is refused is an answer: it ends a row of failures.
 5. After a failure the background thread asks again after a second, or after the
@@ -33,7 +33,7 @@ from crlcheck.times import Moment
 
 class BackOff(NamedTuple):
     """
-    How long something that failed is left alone: ``first`` seconds, twice as long
+    How long something that failed is not tried again: ``first`` seconds, twice as long
     after each further failure in a row, ``longest`` at most. The first
     ``num_excused`` failures cost no pause.
     """
@@ -92,7 +92,7 @@ class Polling(NamedTuple):
 
     @property
     def pause(self) -> float:
-        """How long the store is left alone after the last poll (rule 3)."""
+        """How long the store is not asked after the last poll (rule 3)."""
         return STORE_FAILED.pause(self.num_failed_in_a_row)
 
     def is_due(self, now: Moment) -> bool:
@@ -107,7 +107,7 @@ class Polling(NamedTuple):
         return age > self.interval and age > self.interval + self.margin + self.pause
 
     def is_paused(self, now: Moment) -> bool:
-        """Whether the store is left alone now (rule 3)."""
+        """Whether the store must not be asked now (rule 3)."""
         last, pause = self.ended_at, self.pause
         return bool(pause) and last is not None and now.since(last) < pause
 

@@ -279,7 +279,7 @@ class ScopeTable:
         )
 
     def _may_be_of(self, metadata: ImageMetadata, keys: tuple[IssuerKey, ...]) -> bool:
-        """Whether a CRL may be of one of *keys*, as one whose key is no longer known may be."""
+        """Whether one of *keys* may have signed a CRL; True if its key is no longer known."""
         if metadata.verifier_key_hash is None:
             return True
         signer = self.issuers.key(metadata.issuer, metadata.verifier_key_hash)

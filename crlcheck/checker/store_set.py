@@ -279,7 +279,7 @@ class StoreSet:
             lock.release()
 
     def _ask(self) -> None:
-        """Ask the store, unless another thread does or the store is left alone."""
+        """Ask the store, unless another thread does or it must not be asked now."""
         polling = self._polling
         if polling.num_failed_in_a_row and polling.is_paused(Moment.now(self._clock)):
             return

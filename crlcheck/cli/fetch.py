@@ -95,7 +95,8 @@ def fetch_command(
 
     URLs may come in any order: a delta CRL waits for its complete CRL. A CRL that has
     not changed since the last time is not fetched again. Of two runs for one store on
-    one machine, the second ends at once. HTTP_PROXY, HTTPS_PROXY and NO_PROXY hold.
+    one machine, the second ends at once. HTTP_PROXY, HTTPS_PROXY and NO_PROXY are
+    obeyed.
     """
     wanted = _wanted(urls, lists)
     target = open_target(store)

@@ -103,8 +103,8 @@ def report_failure(error: BaseException, subject: str = "") -> dict[str, Any]:
     """
     Report the error of one of several things that a run does; return its JSON members.
 
-    It is a line on standard error that names the *subject*. In a run with ``--json``
-    it is not: there the caller puts the members into the document.
+    The report is a line on standard error that names the *subject*. With ``--json``
+    there is no line, and the caller puts the members into the document.
     """
     members = error_members(error)
     if subject and not (isinstance(error, OSError) and error.filename is not None):

@@ -341,7 +341,7 @@ class _PemBlocks:
         self._ended = False
 
     def has(self, number: int) -> bool:
-        """Whether there is such a CRL, or an error in its place; earlier ones are passed over."""
+        """Whether there is such a CRL, or an error in its place; earlier ones are ignored."""
         while not self._ended or self._pieces:
             while self._pieces and self._pieces[0][0] < number:
                 self._pieces.popleft()

@@ -11,9 +11,9 @@ Text before, between and after the blocks is allowed, as OpenSSL writes it with
   is an error. So is an END without its BEGIN, or another BEGIN before the END.
 - A block of what is asked for is read: base64 and white space, nothing else.
 - A block of PKCS #7 is read as a bundle: what is asked for in it counts as if each had a
-  block of its own there, and the rest of it is passed over.
+  block of its own there, and the rest of it is ignored.
 - A block that cannot hold what is asked for (private keys, parameters, a CRL
-  among certificates) is passed over by its label. Every other label is an error.
+  among certificates) is ignored by its label. Every other label is an error.
 - Text that begins as every certificate and CRL does in base64 is an error: it is a
   block of which the boundary was not understood, however that is written.
 

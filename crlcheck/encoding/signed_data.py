@@ -3,7 +3,7 @@ Read the certificates and CRLs of a PKCS #7 bundle: ``.p7b`` and ``.p7c`` files.
 
 Such a bundle is a CMS SignedData that nobody signed and that has no content (RFC 5652
 section 5.2, RFC 2315 section 9.1). CAs use it as a bag for certificates and CRLs. Whatever
-else a SignedData may have is refused, so that nothing in it is passed over. A certificate
+else a SignedData may have is refused, so that nothing in it is ignored. A certificate
 in a bundle has no place in an order, because it holds a SET.
 """
 

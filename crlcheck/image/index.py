@@ -210,7 +210,7 @@ class RevocationIndex(Lookup):
 
     def iter_entries(self) -> Iterator[RevokedEntry]:
         """
-        Every entry, in the order of the image, which is not that of the CRL.
+        Iterate over all entries, in the order of the image, which is not that of the CRL.
 
         Raises:
             IndexClosedError: the index was closed before the first entry.

@@ -30,7 +30,7 @@ def metadata_from_json(value: object) -> ImageMetadata:
     """
     Read the object back.
 
-    Fields of a later minor version are passed over.
+    Fields of a later minor version are ignored.
 
     Raises:
         CorruptIndexError: a field is missing or has another type.

@@ -143,7 +143,7 @@ class FetchedBody:
 
     def read(self, size: int, /) -> bytes:
         """
-        Return the next bytes, at most *size*; those that gzip has compressed are decoded.
+        Return the next bytes, at most *size*; they are decoded if they were sent as gzip.
 
         Raises:
             FetchError: the connection broke, or a limit was reached.

@@ -243,7 +243,7 @@ class S3Store:
             self.client.delete_object(**self.object_of(name))
 
     def names(self, prefix: str) -> Iterator[str]:
-        """As ObjectStore.names; keys that are no object names are passed over."""
+        """As ObjectStore.names; keys that are no object names are ignored."""
         check_prefix(prefix)
         return self._names(prefix)
 

@@ -45,7 +45,7 @@ _CLIENT_AUTH = "1.3.6.1.5.5.7.3.2"
 _KEY_CERT_SIGN = 1 << 5
 _MAX_PATH = 16
 _MAX_STEPS = 500
-# What a critical extension must be (6.1.4 (o), 6.1.5 (f)). Policies can be passed over.
+# What a critical extension must be (6.1.4 (o), 6.1.5 (f)). Policies can be ignored.
 _PROCESSED = frozenset(
     (
         KEY_USAGE,

@@ -186,7 +186,7 @@ def test_a_known_extension_of_another_type_is_refused(
     oid: str, value: bytes, rule: str | None
 ) -> None:
     """
-    An extension that matters here is never passed over because it cannot be read.
+    An extension that matters here is never ignored because it cannot be read.
     """
     with pytest.raises(CertificateError) as caught:
         parse_certificate(with_extension(oid, value))

@@ -1,4 +1,4 @@
-"""When a store may be asked, and how long it is left alone: the rules of ``polling``."""
+"""When a store may be asked, and how long it is not asked: the rules of ``polling``."""
 
 from __future__ import annotations
 

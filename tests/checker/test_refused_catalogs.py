@@ -232,7 +232,7 @@ def test_a_refused_catalog_is_looked_at_as_often_as_any(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """
-    A store that answers is not left alone for what it answers: the next denial, or
+    A store that answers is asked again at once, whatever it answers: the next denial, or
     a catalog that can be taken, counts as soon as ever.
     """
     store, backup, checker = restored

@@ -101,7 +101,7 @@ def test_a_chain_is_judged_by_its_first_certificate(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    Certificates that are not judged are not passed over in silence.
+    Certificates that are not judged are not ignored in silence.
     """
     chain = place.write("chain.pem", place.world.good.pem + place.world.authority.pem)
     assert main(["check", place["store"], chain]) == 0

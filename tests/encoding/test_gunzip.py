@@ -62,6 +62,6 @@ def test_what_is_damaged_is_refused(position: int) -> None:
 
 
 def test_what_follows_is_gzip_too_or_refused() -> None:
-    """Nothing behind a member is passed over."""
+    """Nothing behind a member is ignored."""
     with pytest.raises(ValueError, match="damaged"):
         read_all(gzip.compress(b"a") + b"more", 1000)

@@ -70,7 +70,7 @@ def test_what_openssl_writes_is_read(form: str, tmp_path: Path) -> None:
 )
 def test_everything_else_is_refused(octets: bytes, words: str) -> None:
     """
-    Nothing of a bundle is passed over: it is read whole, or refused with the reason.
+    Nothing of a bundle is ignored: it is read whole, or refused with the reason.
     """
     with pytest.raises(ValueError, match=words):
         read_bundle(octets)

@@ -272,7 +272,7 @@ def test_what_is_not_an_uploaded_crl_is_ignored(
 ) -> None:
     """
     Our own outputs, other prefixes, folders and Private CA's test objects are
-    passed over with a log line, even where the object is a good CRL.
+    ignored with a log line, even where the object is a good CRL.
     """
     pipeline.start()
     crl = PKI.crl()

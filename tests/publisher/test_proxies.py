@@ -274,7 +274,7 @@ def test_https_goes_not_through_the_proxy_of_http(environ: Callable[..., None]) 
 def test_a_proxy_of_another_kind_is_refused_by_name(
     environ: Callable[..., None], named: str, shown: str
 ) -> None:
-    """It is neither passed over nor taken for another one."""
+    """It is neither ignored nor taken for another one."""
     environ(ALL_PROXY=named)
     with pytest.raises(FetchError, match=f"ALL_PROXY names the proxy {shown}, exp.*no-proxy") as it:
         read_all("http://ca.test/")

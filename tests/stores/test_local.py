@@ -228,7 +228,7 @@ def test_what_is_no_file_is_no_object(local: LocalStore, kind: str) -> None:
 
 
 def test_files_that_are_no_objects_are_not_listed(local: LocalStore) -> None:
-    """Every name that is listed can be read; what the rules exclude is passed over."""
+    """Every name that is listed can be read; what the rules exclude is ignored."""
     root = Path(local.url)
     (root / ".hidden").mkdir()
     (root / ".hidden" / "x").touch()

@@ -72,7 +72,7 @@ def test_the_first_of_a_chain_is_the_leaf() -> None:
 
 def test_a_proxy_s_file_has_its_key_and_parameters_too() -> None:
     """
-    Blocks that are no certificates are passed over by their label, and so are CRLs.
+    Blocks that are no certificates are ignored by their label, and so are CRLs.
     """
     others = [pem_block(label, b"x") for label in ("EC PARAMETERS", "X509 CRL", "PUBLIC KEY")]
     assert load_certificate(b"".join([KEY_PEM, *others, CHAIN_PEM])).der == LEAF

@@ -343,7 +343,7 @@ BASE = der(0x82, b"example.com")
 )
 def test_constraints_that_cannot_be_read_refuse(value: bytes) -> None:
     """
-    They are not passed over, critical or not.
+    They are not ignored, critical or not.
     """
     broken = x509.UnrecognizedExtension(ObjectIdentifier("2.5.29.30"), value)
     sub = issue(ROOT, "Sub", now=NOW, is_ca=True, extensions=[(broken, False)])

@@ -449,7 +449,7 @@ def test_an_empty_chain_is_misuse() -> None:
 @pytest.mark.parametrize("oid", ["2.5.29.37", "2.5.29.30", "2.5.29.17", "2.5.29.33", "2.5.29.36"])
 def test_malformed_extensions_refuse(oid: str, value: bytes) -> None:
     """
-    What counts and cannot be read is never passed over, and never a crash.
+    What counts and cannot be read is never ignored, and never a crash.
     """
     broken = (x509.UnrecognizedExtension(ObjectIdentifier(oid), value), False)
     constraints = (x509.NameConstraints([x509.DNSName("example.com")], None), True)

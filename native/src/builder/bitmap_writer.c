@@ -123,8 +123,8 @@ static bool same_bits(const uint64_t *keys, const bitmap_container *container) {
     return same;
 }
 
-// same_runs compares both ends of each run. The entries between are there, since keys
-// are distinct and as many as the run is long.
+// same_runs compares both ends of each run. The values between need no comparison,
+// because the keys are distinct, and there are as many as the run has values.
 static bool same_runs(const uint64_t *keys, const bitmap_container *container,
                       uint64_t cardinality) {
     uint64_t num_values = 0;

@@ -218,7 +218,8 @@ crlcheck_status crlcheck_builder_seal(crlcheck_builder *builder,
     builder->sealed = true;
     for (uint32_t i = 0; i < builder->num_tables; i++) {
         builder_table *table = &builder->tables[i].table;
-        if (table->num_records > UINT32_MAX / 2) {  // so that directory bits have 32
+        // The numbers of bits in the directory must fit in 32 bits.
+        if (table->num_records > UINT32_MAX / 2) {
             return fail_status(out_error, CRLCHECK_LIMIT_EXCEEDED,
                                CRLCHECK_RULE_TOO_MANY_ENTRIES);
         }

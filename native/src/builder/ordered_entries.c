@@ -46,7 +46,8 @@ static unsigned digit_bits_for(uint64_t num_entries, unsigned num_bits) {
 }
 
 // move_by_digit moves entries to `out` in the order of one digit of their keys, counted
-// from `first_key`: the lowest bits after a shift. It sets where those of each digit end.
+// from `first_key`: the lowest bits after a shift. It sets the ends of the
+// entries of each digit.
 static void move_by_digit(const ordered_entries *out, uint32_t *out_ends,
                           const ordered_entries *entries, uint64_t first_key,
                           unsigned shift, unsigned digit_bits) {

@@ -53,7 +53,7 @@ static bool read_authority_key_id(crlcheck_slice *out_key_id, der_reader value,
         }
         *out_key_id = der_slice(&key_id);
     }
-    // authorityCertIssuer and authorityCertSerialNumber are passed over.
+    // authorityCertIssuer and authorityCertSerialNumber are ignored.
     while (sequence.len > 0) {
         uint8_t tag;
         if (!der_read_any(&tag, NULL, NULL, &sequence, out_error)) {

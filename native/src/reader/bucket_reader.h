@@ -24,8 +24,8 @@ static inline uint64_t bucket_of(const image_table *table, const table_key *key)
 
 // ---- the directory ----
 
-// hint_for_bucket finds the last bucket up to `bucket` that has a hint. It returns the bit
-// at which that one starts, and in `out_skip` how many buckets after it `bucket` is.
+// hint_for_bucket finds the last bucket up to `bucket` that has a hint. It returns the
+// bit at which that one starts, and in `out_skip` how many buckets after it `bucket` is.
 static inline uint64_t hint_for_bucket(unsigned *out_skip, const image_table *table,
                                        uint64_t bucket) {
     uint64_t start =

@@ -2,7 +2,7 @@
 // RFC 5280 4.1.
 //
 // Nothing here verifies the certificate: whoever terminated TLS has done that. So an
-// unknown extension is passed over even if it is critical. A known one that is broken
+// unknown extension is ignored even if it is critical. A known one that is broken
 // refuses the certificate. Three encodings that DER forbids are read all the same,
 // because real CAs write them, TLS stacks accept them and their meaning is not in doubt:
 // a critical FALSE, a cA FALSE and the trailing zero bits of keyUsage.

@@ -250,7 +250,7 @@ def test_an_object_is_read_whole_whatever_the_server_makes_of_ranges(
     server: WeakS3, store: S3Store, past_end: int, size: int
 ) -> None:
     """
-    A range past the end may be refused, or ranges be passed over. Each byte comes once.
+    A range past the end may be refused, or ranges be ignored. Each byte comes once.
     """
     server.past_end, server.ranges = past_end or 206, past_end != 0
     body = (bytes(range(256)) * (size // 256 + 1))[:size]
