@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import NamedTuple
 
 from crlcheck import CheckResult, RevocationStatus
 from lambda_authorizer.events import AuthorizerRequest, EventFormat
@@ -28,8 +28,7 @@ ERROR = "error"
 _FOR_THE_LOG = frozenset({"allowed", "detail", "seconds_to_next_update"})
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """
     Whether a request may pass, and why.
 
@@ -61,13 +60,13 @@ class Decision:
 
     def scalars(self) -> Scalars:
         """Return all members that are known, as JSON scalars."""
-        values = ((name, getattr(self, name)) for name in self.__slots__)
-        return {name: value for name, value in values if value is not None}
+        return {
+            name: value for name, value in zip(self._fields, self, strict=True) if value is not None
+        }
 
     def context(self) -> Scalars:
         """Return the scalars that integrations and access logs see as ``$context.authorizer``."""
-        members = self.scalars()
-        return {name: members[name] for name in members if name not in _FOR_THE_LOG}
+        return {name: value for name, value in self.scalars().items() if name not in _FOR_THE_LOG}
 
 
 def decide(result: CheckResult, now: datetime) -> Decision:
@@ -84,7 +83,7 @@ def decide(result: CheckResult, now: datetime) -> Decision:
         seconds_to_next_update=(
             None if result.next_update is None else int((result.next_update - now).total_seconds())
         ),
-        waived=",".join(cause.value for cause in result.waived) or None,
+        waived=",".join([cause.value for cause in result.waived]) or None,
         detail=result.detail,
     )
 
@@ -98,12 +97,12 @@ def deny(cause: str, detail: str | None = None) -> Decision:
 def deny_by_rule(decision: Decision) -> Decision:
     """Deny a request that the user's own rule denies."""
     detail = f"denied by CRLCHECK_DECIDE although: {decision.detail}"
-    return replace(decision, allowed=False, cause=DENIED_BY_RULE, detail=detail)
+    return decision._replace(allowed=False, cause=DENIED_BY_RULE, detail=detail)
 
 
 def observe(decision: Decision) -> Decision:
     """Allow in any case, and keep the decision as ``observed``."""
-    return replace(decision, allowed=True, observed="allow" if decision.allowed else "deny")
+    return decision._replace(allowed=True, observed="allow" if decision.allowed else "deny")
 
 
 def render(
