@@ -265,9 +265,11 @@ class _Scanner:
 
         A bundle that ends with it is what is returned.
         """
-        last = list(self.scan(b"\n"))
+        # Without either, a line end ends nothing.
+        is_unfinished = self._carry or self._open_label is not None
+        last = list(self.scan(b"\n")) if is_unfinished else []
         if self._open_label is not None:
-            expected = f"expected -----END {self._open_label.decode()}-----"
+            expected = f"expected {self._end_line().decode()}"
             raise self._error("the input ends inside a block", expected)
         return last
 
@@ -282,7 +284,7 @@ class _Scanner:
         start = text.rfind(b"\n", 0, boundary.start()) + 1
         self._refuse_in_text(text, position, start)
         self._line += text.count(b"\n", position, start)
-        line = self._whole_line(text, start, _ALONE)
+        line = self._whole_line(text, start)
         if line is None:
             return len(text)
         self._take_boundary(line)
@@ -297,14 +299,14 @@ class _Scanner:
         self._carry = last[-_MAX_LINE:]
         return len(text)
 
-    def _whole_line(self, text: bytes, start: int, expected: str) -> bytes | None:
+    def _whole_line(self, text: bytes, start: int) -> bytes | None:
         """Return the line at *start* with a boundary; None, and keep it, until it is whole."""
         line, newline, _ = text[start : start + _MAX_LINE + 1].partition(b"\n")
         if newline:
             return line
         if len(line) > _MAX_LINE:
             found = f"found {_shown(line)} in a line of more than {_MAX_LINE} bytes"
-            raise self._error(found, expected)
+            raise self._error(found, self._expected_in_block() if self.is_reading else _ALONE)
         self._carry = line
         return None
 
@@ -335,7 +337,7 @@ class _Scanner:
         verb, label = match.groups()
         if self._open_label is not None:
             if verb != b"END" or label != self._open_label:
-                expected = f"expected -----END {self._open_label.decode()}-----"
+                expected = f"expected {self._end_line().decode()}"
                 raise self._error(f"found {_shown(line)}", expected)
             self._open_label = None
         elif verb == b"END":
@@ -359,15 +361,13 @@ class _Scanner:
 
     def _close(self, text: bytes, position: int) -> int:
         """Take the END line at *position*; return where to read on."""
-        end = b"-----END " + (self._open_label or b"") + b"-----"
-        expected = f"expected base64 or {end.decode()}"
-        line = self._whole_line(text, position, expected)
+        line = self._whole_line(text, position)
         if line is None:
             return len(text)
         if not self._at_line_start:
-            raise self._error(f"found {_shown(line)} inside a line", expected)
-        if line.rstrip(_BLANKS) != end:
-            raise self._error(f"found {_shown(line)}", expected)
+            raise self._error(f"found {_shown(line)} inside a line", self._expected_in_block())
+        if line.rstrip(_BLANKS) != self._end_line():
+            raise self._error(f"found {_shown(line)}", self._expected_in_block())
         if self._quantum:
             raise self._error("the base64 ends early", "expected groups of four characters")
         if self._is_empty:
@@ -376,6 +376,11 @@ class _Scanner:
         self._open_label = None
         self._line += 1
         return position + len(line) + 1
+
+    def _end_line(self) -> bytes:
+        """Return the line that ends the block that was begun last."""
+        assert self._open_label is not None, "a block is open"
+        return b"-----END %b-----" % self._open_label
 
     def _decode(self, body: bytes) -> bytes:
         """Decode the next piece of a block's body."""
@@ -420,6 +425,9 @@ class _Scanner:
             yield self.num_blocks, member
 
     # ---- errors --------------------------------------------------------------
+
+    def _expected_in_block(self) -> str:
+        return f"expected base64 or {self._end_line().decode()}"
 
     def _not_alone(self, line: bytes) -> ValueError:
         return self._error(f"found {_shown(line)}", _ALONE)

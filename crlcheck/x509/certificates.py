@@ -150,10 +150,10 @@ def _read(source: CertificateSource) -> tuple[str, list[bytes], int]:
     many of them come from one PKCS #7 bundle, which has no order.
     """
     name, contents = _contents(source)
-    if is_signed_data(contents):
-        ders = _read_bundle(contents, name)
-        return name, ders, len(ders)
     if not looks_like_pem(contents):
+        if is_signed_data(contents):
+            ders = _read_bundle(contents, name)
+            return name, ders, len(ders)
         return name, [contents], 0
     try:
         blocks, largest_bundle = pem_contents(contents, CERTIFICATE)
