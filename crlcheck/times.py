@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -17,7 +18,13 @@ def time_text(moment: datetime) -> str: ...
 def time_text(moment: datetime | None) -> str | None: ...
 def time_text(moment: datetime | None) -> str | None:
     """Return a time in UTC in ISO 8601, as in ``"2026-01-02T00:00:00Z"``; None for None."""
-    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return None if moment is None else _utc_text(moment.astimezone(UTC))
+
+
+# Every check words the nextUpdate of a CRL, which is the same object from check to check.
+@functools.lru_cache
+def _utc_text(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 def given_time(now: datetime | None) -> datetime:
