@@ -80,7 +80,9 @@ def parse_issuing_distribution_point(der: bytes) -> IssuingDistributionPoint:
 
 
 def _distribution_points(contents: Any) -> Iterator[DistributionPoint]:
-    """Walk the contents of CRLDistributionPoints."""
+    """Walk the contents of CRLDistributionPoints, which may be missing."""
+    if contents.data == ffi.NULL:
+        return
     point = ffi.new("crlcheck_distribution_point *")
     rest = ffi.new("crlcheck_slice *", contents)
     error = ffi.new("crlcheck_error *")
