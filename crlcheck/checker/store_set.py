@@ -174,15 +174,15 @@ class StoreSet:
         if refresher is not None and not is_helped:
             refresher.ensure_running(self)
         polling = self._polling
+        now: Moment | None = None
         # Without an interval a poll is due at any time.
-        if self._in_use is None or not polling.interval:
-            self._ask()
-        else:
+        if self._in_use is not None and polling.interval:
             now = Moment.now(self._clock)
-            if polling.is_overdue(now) if is_helped else polling.is_due(now):
-                self._ask()
+        if now is None or (polling.is_overdue(now) if is_helped else polling.is_due(now)):
+            self._ask()
+            now = None  # a poll takes time
         in_use = self._in_use
-        return None if in_use is None or self._is_too_old(in_use) else in_use.snapshot
+        return None if in_use is None or self._is_too_old(in_use, now) else in_use.snapshot
 
     def why_none(self) -> str:
         """Return why there is no snapshot to use."""
@@ -249,12 +249,12 @@ class StoreSet:
             except Exception as error:  # noqa: BLE001 - whatever it is, the checks try again
                 _warn("%s: image not loaded ahead: %s", self._store.url, _describe(error))
 
-    def _is_too_old(self, in_use: _SetInUse) -> bool:
-        return self._max_age is not None and self._age(in_use) > self._max_age
+    def _is_too_old(self, in_use: _SetInUse, now: Moment | None = None) -> bool:
+        return self._max_age is not None and self._age(in_use, now) > self._max_age
 
-    def _age(self, in_use: _SetInUse) -> float:
-        """Return how many seconds ago the catalog was read in full."""
-        return Moment.now(self._clock).since(in_use.read_at)
+    def _age(self, in_use: _SetInUse, now: Moment | None = None) -> float:
+        """Return how many seconds before *now* the catalog was read in full."""
+        return (now or Moment.now(self._clock)).since(in_use.read_at)
 
     # ---- asking --------------------------------------------------------------
 
