@@ -30,6 +30,7 @@ def parse_certificate(der: bytes) -> CertificateFacts:
     buffer = ffi.from_buffer("uint8_t[]", der)
     if lib.crlcheck_certificate_parse(certificate, error, buffer, len(buffer)):
         raise_for_certificate(error)
+    authority_serial = to_optional_bytes(certificate.authority_cert_serial)
     return CertificateFacts(
         der=der,
         serial_number=serial_from_octets(to_bytes(certificate.serial)),
@@ -43,19 +44,11 @@ def parse_certificate(der: bytes) -> CertificateFacts:
         is_ca=certificate.is_ca,
         key_usage=certificate.key_usage if certificate.has_key_usage else None,
         distribution_points=tuple(_distribution_points(certificate.crl_distribution_points)),
-        **_authority_certificate(certificate),
+        authority_cert_issuer=tuple(_elements(certificate.authority_cert_issuer)),
+        authority_cert_serial_number=(
+            None if authority_serial is None else serial_from_octets(authority_serial)
+        ),
     )
-
-
-def _authority_certificate(certificate: Any) -> dict[str, Any]:
-    """Return the fields that most certificates do not have."""
-    serial_number = to_optional_bytes(certificate.authority_cert_serial)
-    if serial_number is None:
-        return {}
-    return {
-        "authority_cert_issuer": tuple(_elements(certificate.authority_cert_issuer)),
-        "authority_cert_serial_number": serial_from_octets(serial_number),
-    }
 
 
 def parse_issuing_distribution_point(der: bytes) -> IssuingDistributionPoint:
@@ -81,7 +74,7 @@ def parse_issuing_distribution_point(der: bytes) -> IssuingDistributionPoint:
 
 def _distribution_points(contents: Any) -> Iterator[DistributionPoint]:
     """Walk the contents of CRLDistributionPoints, which may be missing."""
-    if contents.data == ffi.NULL:
+    if not contents.data:
         return
     point = ffi.new("crlcheck_distribution_point *")
     rest = ffi.new("crlcheck_slice *", contents)
@@ -104,7 +97,9 @@ def _distribution_point(point: Any) -> DistributionPoint:
 
 
 def _elements(contents: Any) -> Iterator[bytes]:
-    """Walk a run of DER elements, handing out each whole."""
+    """Walk a run of DER elements, which may be missing, handing out each whole."""
+    if not contents.data:
+        return
     element = ffi.new("crlcheck_slice *")
     rest = ffi.new("crlcheck_slice *", contents)
     error = ffi.new("crlcheck_error *")

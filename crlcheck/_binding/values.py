@@ -21,21 +21,20 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def to_bytes(octets: Any) -> bytes:
     """Copy a ``crlcheck_slice``; one without data is empty."""
-    if octets.data == ffi.NULL:
-        return b""
-    copied: bytes = ffi.buffer(octets.data, octets.len)[:]
-    return copied
+    return to_optional_bytes(octets) or b""
 
 
 def to_optional_bytes(octets: Any) -> bytes | None:
     """Copy a ``crlcheck_slice``; None where its data is NULL (an absent field)."""
-    return None if octets.data == ffi.NULL else to_bytes(octets)
+    data = octets.data
+    copied: bytes | None = ffi.buffer(data, octets.len)[:] if data else None
+    return copied
 
 
 def to_datetime(seconds: int) -> datetime:
     """Turn seconds since 1970 into an aware UTC datetime, over all of 0001 to 9999."""
     # datetime.fromtimestamp refuses dates before 1970 on some platforms.
-    return _EPOCH + timedelta(seconds=seconds)
+    return _EPOCH + timedelta(0, seconds)
 
 
 def rule_name(rule: int) -> str:
