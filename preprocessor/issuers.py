@@ -56,7 +56,7 @@ class TrustedIssuers:
 
     def certificates(self) -> list[CertificateFacts]:
         """
-        Return all that can be read; see ``all_read`` for those taken away.
+        Return all issuer certificates that can be read.
 
         Raises:
             FileNotFoundError: there is none at all.

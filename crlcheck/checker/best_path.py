@@ -146,7 +146,7 @@ class _Search(Generic[NodeT, ResultT]):
         self,
         belongs: Callable[[dict[NodeT, Way[NodeT, ResultT]], NodeT, Way[NodeT, ResultT]], bool],
     ) -> dict[NodeT, Way[NodeT, ResultT]]:
-        """Return the smallest set of nodes with a way that *belongs* to those found before."""
+        """Add nodes with a way that *belongs* to those found, until there are no more."""
         found: dict[NodeT, Way[NodeT, ResultT]] = {}
         before = -1
         while len(found) > before:

@@ -420,7 +420,7 @@ class _Fit(NamedTuple):
         return fit if fit.reasons | fit.unsure_reasons else None
 
     def joined(self, other: _Fit) -> _Fit:
-        """Return how a CRL covers a certificate that it covers by both."""
+        """Return the fit of a CRL that covers a certificate in both of these ways."""
         return _Fit(
             self.reasons | other.reasons,
             self.waived and other.waived,

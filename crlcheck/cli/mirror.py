@@ -18,7 +18,7 @@ from crlcheck.publisher.mirror import mirror_store
 @click.argument("target", metavar="TO", type=STORE)
 @click.option("--rebuild", is_flag=True, help="Read what TO has, and copy damaged images again.")
 def mirror_command(source: str, target: str, rebuild: bool) -> int:
-    """Make the store TO the same published set as the store FROM."""
+    """Copy the published set of the store FROM to the store TO."""
     with counting(f"copying to {target}") as shown:
         report = mirror_store(
             open_target(source), open_target(target), rebuild=rebuild, progress=shown.update

@@ -47,7 +47,7 @@ def read_elements(octets: bytes) -> Iterator[Element]:
 
 def read_element(octets: bytes, tag: int) -> bytes:
     """
-    Return the contents of the one element of *tag* that *octets* are.
+    Return the contents of *octets*, which must be one element with the tag *tag*.
 
     Raises:
         ValueError: they are something else.

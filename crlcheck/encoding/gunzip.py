@@ -32,7 +32,7 @@ class Gunzip:
         Return the next bytes, at most *size*; b"" at the end.
 
         Raises:
-            ValueError: the data are no gzip data, are damaged or end too early.
+            ValueError: the data are not gzip data, are damaged or end too early.
         """
         while size > 0:
             if self._member.eof:
@@ -44,7 +44,7 @@ class Gunzip:
                 self._input = self._source.read(_CHUNK)
                 if not self._input:
                     if self._has_begun:
-                        raise ValueError("gzip data end before the end of what they contain")
+                        raise ValueError("gzip data end too early")
                     break
             self._has_begun = True
             try:

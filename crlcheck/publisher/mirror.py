@@ -40,7 +40,7 @@ def mirror_store(
     progress: Callable[[int, int], None] | None = None,
 ) -> MirrorReport:
     """
-    Make *target* the same published set as *source*.
+    Copy the published set of *source* to *target*.
 
     Images are verified and copied before the catalog, so that a reader of the target
     always finds a whole set. Images that neither the new catalog nor the one before

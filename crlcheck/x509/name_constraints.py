@@ -102,7 +102,7 @@ def is_permitted(name: GeneralName, constraints: NameConstraints) -> bool:
 
 def relative_names(name: bytes) -> list[bytes]:
     """
-    Return the RDNs of a Name, as they compare (7.1).
+    Return the RDNs of a Name in the form in which they are compared (7.1).
 
     Raises:
         ValueError: *name* is no Name.

@@ -56,9 +56,9 @@ def test_members_follow_one_another(size: int) -> None:
 @pytest.mark.parametrize(
     ("packed", "words"),
     [
-        (PACKED[:-1], "end before the end"),
-        (PACKED[:5], "end before the end"),
-        (PACKED + PACKED[:-1], "end before the end"),
+        (PACKED[:-1], "gzip data end too early"),
+        (PACKED[:5], "gzip data end too early"),
+        (PACKED + PACKED[:-1], "gzip data end too early"),
         (PACKED + b"junk that is no gzip", "damaged"),
         (PLAIN, "damaged"),
         (zlib.compress(PLAIN), "damaged"),

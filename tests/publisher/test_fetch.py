@@ -348,7 +348,7 @@ def test_gzip_is_decoded(site: Site, coding: str) -> None:
     ("coding", "body", "message"),
     [
         ("gzip", gzip.compress(bytes(10 << 20)), "more than the 1048576 bytes allowed"),
-        ("gzip", gzip.compress(b"abc")[:-3], "gzip data end before the end"),
+        ("gzip", gzip.compress(b"abc")[:-3], "gzip data end too early"),
         ("gzip", b"abc", "gzip data are damaged"),
         ("gzip, gzip", b"", "'gzip, gzip', expected none, or gzip"),
         ("br", b"", "'br', expected none, or gzip"),
