@@ -36,7 +36,7 @@ FUZZ_VENV := build/fuzz/venv
 PYTEST_ENV := PYTHONSAFEPATH=1
 
 .DEFAULT_GOAL := build
-.PHONY: FORCE build demo test test-all e2e stores journeys load soak conformance differential mutants lint format bench bench-large worst-case fuzz fuzz-python sanitize clean
+.PHONY: FORCE build man demo test test-all e2e stores journeys load soak conformance differential mutants lint format bench bench-large worst-case fuzz fuzz-python sanitize clean
 .DELETE_ON_ERROR:
 
 build: $(BUILT)
@@ -88,6 +88,10 @@ demo: $(BUILT)
 	$(FIND) nginx >/dev/null || { $(INSTALL) nginx-light; } </dev/null >/dev/null || true
 	$(BIN)/crlcheck demo
 
+# A man page for each command, in build/man.
+man: $(BUILT)
+	$(BIN)/python -P docs/make_man.py build/man
+
 test: $(BUILT)
 	$(PYTEST_ENV) $(BIN)/python -m pytest $(PYTEST_ARGS)
 
@@ -126,11 +130,13 @@ mutants: $(VENV)/.mutation
 	    tests/mutation.py $(MUTANTS_ARGS) $(MODULES) \
 	    --native "$$($(BIN)/python -c 'import crlcheck._native; print(crlcheck._native.__file__)')"
 
-# Real mutual TLS: nginx before a gateway before the authorizer. And completion by zsh and fish.
+# Real mutual TLS: nginx before a gateway before the authorizer. And completion by zsh and
+# fish, and the man pages as mandoc and groff render them.
 e2e: SUDO = $(if $(IS_ROOT),,sudo)
 e2e: $(BUILT)
-	{ $(FIND) nginx && $(FIND) curl && $(FIND) zsh && $(FIND) fish; } >/dev/null || \
-	    { $(INSTALL) nginx-light curl ca-certificates zsh fish; }
+	{ $(FIND) nginx && $(FIND) curl && $(FIND) zsh && $(FIND) fish && \
+	    $(FIND) mandoc && $(FIND) groff; } >/dev/null || \
+	    { $(INSTALL) nginx-light curl ca-certificates zsh fish mandoc groff-base; }
 	$(PYTEST_ENV) $(BIN)/python -m pytest tests/e2e $(PYTEST_ARGS)
 
 # Stores on S3 servers of others. Each is installed apart, as its requirements in
