@@ -97,7 +97,7 @@ def _distribution_point(point: Any) -> DistributionPoint:
 
 
 def _elements(contents: Any) -> Iterator[bytes]:
-    """Walk a run of DER elements, which may be missing, handing out each whole."""
+    """Yield each of the DER elements in *contents* whole; none where it is absent."""
     if not contents.data:
         return
     element = ffi.new("crlcheck_slice *")

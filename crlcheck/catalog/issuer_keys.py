@@ -345,7 +345,7 @@ class IssuerKeys:
         """
         Return the keys of *name* that have a key id; all keys for None.
 
-        A key whose certificate states the id is preferred to one of which it is a hash.
+        A key whose certificate states the id is preferred to one whose hash it is.
         """
         form = name_key(name)
         stated = self._by_id.get(form, {}).get(key_id)

@@ -25,7 +25,7 @@ from crlcheck.settings import read_duration
     metavar="DURATION",
     default="1h",
     show_default=True,
-    help="How long superseded images are kept: longer than readers' refresh_after.",
+    help="How long superseded images are kept; must be longer than readers' refresh_after.",
 )
 def clean_command(store: str, grace: timedelta) -> int:
     """Delete images of STORE that no catalog has named for the grace period."""

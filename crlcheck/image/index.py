@@ -135,9 +135,9 @@ class RevocationIndex(Lookup):
 
         *issuer* is the certificate issuer's whole Name as DER, in whatever
         spelling (RFC 5280 7.1); where the CRL lists the serial number under
-        several spellings, the entries count as duplicates do: the most final
-        reason. It may be left out where the image has entries
-        of one issuer only, as all but indirect CRLs do (5.3.3).
+        several spellings, they are merged as duplicates are, and the most final
+        reason counts. It may be left out where the image has entries of one issuer
+        only. Only images of indirect CRLs have more (5.3.3).
 
         Raises:
             IndexClosedError: the index was closed.

@@ -171,7 +171,7 @@ def new_body(size: int = 64) -> bytes:
 
 
 def _keeps_if_absent(tried: Trial) -> None:
-    """If-None-Match: * lets a write in where there is no object, and nowhere else."""
+    """If-None-Match: * allows a write only where there is no object."""
     name = tried.new_name()
     what = "If-None-Match: * of no object"
     tried.must_be_accepted(what, name, new_body(), if_match=None, if_absent=True)
@@ -179,7 +179,7 @@ def _keeps_if_absent(tried: Trial) -> None:
 
 
 def _keeps_if_match(tried: Trial) -> None:
-    """If-Match lets a write in where the object has that ETag, and nowhere else."""
+    """If-Match allows a write only where the object has that ETag."""
     name = tried.new_name()
     first = tried.store.write(name, new_body(), if_absent=True)
     invented = "".join(_other_digit(one) for one in first)
@@ -199,7 +199,7 @@ def _other_digit(character: str) -> str:
 
 
 def _reads_what_was_written(tried: Trial) -> None:
-    """A reader who asks for another state than one before gets it, at once."""
+    """A reader that has an older state of an object gets the new one at once."""
     name = tried.new_name()
     first = tried.store.write(name, new_body(), if_absent=True)
     body = new_body()
@@ -214,7 +214,7 @@ def _reads_what_was_written(tried: Trial) -> None:
 
 
 def _has_one_winner(tried: Trial) -> None:
-    """Of several writers at a time under one condition, one at most succeeds."""
+    """Of several writers with one condition at the same time, one at most succeeds."""
     _race(tried, "If-None-Match: *", tried.new_name(), if_match=None)
     name = tried.new_name()
     tried.store.write(name, new_body(), if_absent=True)
