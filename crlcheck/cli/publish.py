@@ -120,7 +120,7 @@ _Outcomes: TypeAlias = Sequence[PublishReport | Exception]
 def _each_after_its_base(
     sources: Sequence[Path], publish: Callable[[Path], _Outcomes]
 ) -> Iterator[tuple[Path, _Outcomes]]:
-    """Publish each file; one with a delta CRL whose base is missing again after the others."""
+    """Publish each file; a file whose delta CRL lacks its base is tried again at the end."""
     waiting = []
     for path in sources:
         done = publish(path)

@@ -213,7 +213,7 @@ static bool starts_at(const bitmap_container *container, const bitmap_group *gro
     return container->data == group->start + offset + count_size;
 }
 
-// no_spare_flags tells whether the bits behind the last container's are zero.
+// no_spare_flags tells whether the bits after that of the last container are zero.
 static bool no_spare_flags(const bitmap_group *group) {
     unsigned used = group->num_containers % 8;
     return group->run_flags == NULL || used == 0 ||
