@@ -164,7 +164,7 @@ def deny_remove(
 def deny_list(store: str) -> int:
     """List the certificates that are denied by hand."""
     catalog, now = read_published(open_target(store)), datetime.now(UTC)
-    answer([{**_denial(one), "holds": one.holds(now)} for one in catalog.denied])
+    answer({"denials": [{**_denial(one), "holds": one.holds(now)} for one in catalog.denied]})
     for one in catalog.denied:
         end = "for good" if one.until is None else f"until {time_text(one.until)}"
         over = "" if one.holds(now) else " (over)"

@@ -124,7 +124,12 @@ def fetch_command(
     except FetchLockedError as error:
         answer({**report_failure(error), "exit_status": EXIT_LOCKED})
         return EXIT_LOCKED
-    answer(done)
+    status = _exit_status(done)
+    answer({"results": done, "exit_status": status})
+    return status
+
+
+def _exit_status(done: list[dict[str, Any]]) -> int:
     num_failed = sum(one["outcome"] in ("failed", "refused") for one in done)
     if num_failed == 0:
         return 0

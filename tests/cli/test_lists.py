@@ -316,7 +316,7 @@ def test_directories_of_certificates(place: Place, capsys: pytest.CaptureFixture
     out, err = capsys.readouterr()
     assert (out.count(" is denied: "), err.count(str(clients / "notes"))) == (2, 1)
     assert main(["deny", "list", place["new"], "--json"]) == 0
-    assert len(json.loads(capsys.readouterr().out)) == 2
+    assert len(json.loads(capsys.readouterr().out)["denials"]) == 2
     (clients / "notes").unlink()
     assert main(["deny", "remove", place["new"], str(clients), "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["certificates"]) == 2

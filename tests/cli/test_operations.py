@@ -50,7 +50,7 @@ def test_denying_by_certificate_and_by_number(
     assert "is denied by the operator's deny list: stolen, until " in capsys.readouterr().out
     assert main(["check", store, "--serial", place.serial("good")]) == 1
     assert "deny list" in capsys.readouterr().out
-    (listed,) = run_json(capsys, "deny", "list", store)
+    (listed,) = run_json(capsys, "deny", "list", store)["denials"]
     assert (listed["serial_number"], listed["holds"]) == (place.serial("good"), True)
     assert main(["deny", "list", store]) == 0
     assert capsys.readouterr().out.endswith(": stolen\n")

@@ -589,13 +589,15 @@ def test_the_command_publishes_what_it_fetches(
     command.append("--allow-private")
     urls = [f"{site.url}/{name}" for name in ("gone", "ca.crl", "both.pem")]
     assert main([*command, *urls]) == 5
-    found = json.loads(capsys.readouterr().out)
+    document = json.loads(capsys.readouterr().out)
+    found = document["results"]
+    assert document["exit_status"] == 5
     assert found[0]["error"].startswith(f"{urls[0]}: was answered 404")
     assert [one["outcome"] for one in found] == ["failed", "published", "unchanged", "refused"]
     (rejection,) = read_rejections(LocalStore(tmp_path / "store"))
     assert rejection.source == f"{site.url}/both.pem#2"
     assert main([*command, urls[1]]) == 0
-    assert json.loads(capsys.readouterr().out)[0]["outcome"] == "not modified"
+    assert json.loads(capsys.readouterr().out)["results"][0]["outcome"] == "not modified"
     assert main([*command, "ldap://ca.test/"]) == 2
 
 
@@ -653,7 +655,7 @@ def test_the_command_tells_what_it_published_before_it_failed(
     monkeypatch.setattr(Publication, "run", run)
     command = ["fetch", f"{site.url}/ca.pem", "--allow-private", "--json"]
     assert main([*command, "--to", str(tmp_path / "store"), "--issuer", str(issuer)]) == 5
-    found = json.loads(capsys.readouterr().out)
+    found = json.loads(capsys.readouterr().out)["results"]
     assert [one["outcome"] for one in found] == ["published", "failed"]
 
 

@@ -379,7 +379,7 @@ def test_urls_come_from_a_file(
         check=False,
     )
     assert done.returncode == 0, done
-    assert [one["url"] for one in json.loads(done.stdout)] == [good]
+    assert [one["url"] for one in json.loads(done.stdout)["results"]] == [good]
     assert site.paths == ["/good"]
 
 
