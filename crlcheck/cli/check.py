@@ -12,6 +12,7 @@ import click
 from crlcheck.catalog.descriptions import count
 from crlcheck.checker.checker import RevocationChecker
 from crlcheck.checker.scope import public_key_hash
+from crlcheck.checker.serial_question import read_points
 from crlcheck.cli.command import VERDICT, command
 from crlcheck.cli.inputs import (
     STANDARD_INPUT,
@@ -23,6 +24,7 @@ from crlcheck.cli.inputs import (
     open_target,
     read_input,
     read_published,
+    usage,
 )
 from crlcheck.cli.parameters import TARGET
 from crlcheck.cli.progress import working
@@ -155,6 +157,8 @@ def check_command(
             raise click.UsageError("--point and --kind go with --serial: a certificate says both")
         return _check_certificates(target, certificates, issuers, policy)
     is_ca = None if kind is None else kind == "ca"
+    with usage():
+        read_points(points)
     return _check_serials(
         target, serials, lists, issuers, policy, points=points or None, is_ca=is_ca
     )

@@ -211,6 +211,9 @@ def test_what_is_said_of_a_serial_number_counts(
     assert main([*serial, "--point", "http://elsewhere", "--kind", "user"]) == 3
     assert main([*serial, "--point", "HTTP://example.com/1.crl"]) == 0
     assert main([*serial, "--kind", "both"]) == 2
+    for point in ("http://example.com/é.crl", "http://bücher.example/", "http://a\udcff/"):
+        assert main([*serial, "--point", "http://elsewhere", "--point", point]) == 2
+        assert "expected ASCII" in capsys.readouterr().err
     for option in (["--point", "http://example.com/1.crl"], ["--kind", "ca"]):
         assert main(["check", store, place["good.pem"], *option]) == 2
 
