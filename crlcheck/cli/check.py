@@ -28,6 +28,7 @@ from crlcheck.cli.inputs import (
 )
 from crlcheck.cli.parameters import TARGET
 from crlcheck.cli.progress import working
+from crlcheck.cli.secrets import without_secrets
 from crlcheck.cli.status import (
     EXIT_FAILED,
     JsonArray,
@@ -194,7 +195,9 @@ class _Answers:
         """
         self._count(EXIT_FAILED)
         failure = report_failure(error, "" if named else subject)
-        self._members.add({self._kind: subject, "status": None, **failure, **where})
+        self._members.add(
+            {self._kind: without_secrets(subject), "status": None, **failure, **where}
+        )
 
     def _count(self, status: int) -> None:
         known = status if self._status is None else self._status

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from crlcheck.catalog.descriptions import printable
 from crlcheck.cli.output import library_level, output
+from crlcheck.cli.secrets import members_without_secrets, without_secrets
 from crlcheck.errors import CrlCheckError
 from crlcheck.remedies import remedy_of, with_remedy
 from crlcheck.types import CheckResult, RevocationStatus, UndeterminedCause
@@ -96,7 +97,7 @@ def error_members(error: BaseException) -> dict[str, Any]:
         attributes = {"errno": error.errno, "filename": filename}
     remedy = attributes.pop("remedy", None) or remedy_of(error)
     members = {"error": describe(error), "kind": type(error).__name__, "attributes": attributes}
-    return members if remedy is None else {**members, "remedy": remedy}
+    return members_without_secrets(members if remedy is None else {**members, "remedy": remedy})
 
 
 def report_failure(error: BaseException, subject: str = "") -> dict[str, Any]:
@@ -130,7 +131,7 @@ def each_of(
         try:
             done.append(act(subject))
         except (CrlCheckError, OSError, ValueError) as error:
-            done.append({"source": str(subject), **report_failure(error)})
+            done.append({"source": without_secrets(str(subject)), **report_failure(error)})
             status = EXIT_FAILED
     return done, status
 
@@ -150,7 +151,7 @@ def report_lines(text: str) -> None:
     """Write *text* to standard error line by line; where that fails, say nothing."""
     if sys.stderr is not None:
         with contextlib.suppress(OSError, ValueError):
-            for line in text.rstrip("\n").split("\n"):
+            for line in without_secrets(text).rstrip("\n").split("\n"):
                 print(printable(line), file=sys.stderr, flush=True)
 
 
