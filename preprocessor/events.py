@@ -241,9 +241,13 @@ def _members(value: _Value) -> str:
 
 
 def _parse_text(text: str) -> object:
-    """Return the value of a JSON text, which may be in base64."""
+    """
+    Return the value of a JSON text, which may be in base64.
+
+    A member that comes twice is refused, because only one of the two would be read.
+    """
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_distinct)
     except (ValueError, RecursionError) as error:
         decoded = _from_base64(text)
         if decoded is None:
@@ -253,10 +257,19 @@ def _parse_text(text: str) -> object:
 
 def _from_base64(text: str) -> object | None:
     try:
-        value: object = json.loads(base64.b64decode(text, validate=True))
+        decoded = base64.b64decode(text, validate=True)
+        value: object = json.loads(decoded, object_pairs_hook=_distinct)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict | str) else None
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the members of an object, none of which may come twice."""
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise ValueError("an object has a member twice")
+    return members
 
 
 def _named(kind: str, value: _Value, member: str) -> _Wrapper:

@@ -478,3 +478,18 @@ def test_a_task_without_an_id() -> None:
     )
     assert isinstance(first.event, MalformedEventError)
     assert isinstance(third.event, MalformedEventError)
+
+
+@pytest.mark.parametrize("encode", [str, lambda text: base64.b64encode(text.encode()).decode()])
+def test_a_member_that_comes_twice_loses_no_object(encode: Callable[[str], str]) -> None:
+    """
+    Only one of the two would be read, so that the message is not acknowledged.
+    """
+    records = [json.dumps(s3_event(("b", key))["Records"]) for key in ("crl/1", "crl/2")]
+    body = encode('{{"Records": {}, "Records": {}}}'.format(*records))
+    event = sqs_event(s3_event(("b", "crl/3")))
+    event["Records"].append({**event["Records"][0], "messageId": "twice", "body": body})
+    good, bad = parse_event(event).tasks
+    assert isinstance(good.event, ObjectEvent)
+    assert bad.message_id == "twice"
+    assert isinstance(bad.event, MalformedEventError)
