@@ -52,7 +52,10 @@ class ObjectEvent:
     @property
     def created(self) -> bool:
         """Whether the object was written, in whatever way."""
-        return self.name.startswith("ObjectCreated:") or self.name in (_CREATED, _REQUESTED)
+        # Stores other than S3 write the name as configurations do, with "s3:". To read an
+        # object without need costs little; to pass over one loses a CRL.
+        name = self.name.lower().removeprefix("s3:")
+        return name.startswith("objectcreated") or name in (_CREATED.lower(), _REQUESTED.lower())
 
     @property
     def url(self) -> str:

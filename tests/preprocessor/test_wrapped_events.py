@@ -493,3 +493,22 @@ def test_a_member_that_comes_twice_loses_no_object(encode: Callable[[str], str])
     assert isinstance(good.event, ObjectEvent)
     assert bad.message_id == "twice"
     assert isinstance(bad.event, MalformedEventError)
+
+
+@pytest.mark.parametrize(
+    ("name", "is_created"),
+    [
+        ("ObjectCreated:Put", True),
+        ("s3:ObjectCreated:Put", True),
+        ("s3:ObjectCreated:CompleteMultipartUpload", True),
+        ("ObjectCreated", True),
+        ("object created", True),
+        ("s3:ObjectRemoved:Delete", False),
+        ("Object Deleted", False),
+    ],
+)
+def test_a_creation_is_told_however_it_is_written(name: str, is_created: bool) -> None:
+    """
+    One that was not would be acknowledged, and its CRL lost.
+    """
+    assert ObjectEvent(name, "b", "k").created is is_created
