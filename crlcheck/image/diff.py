@@ -23,11 +23,19 @@ class Listing:
 
     def __post_init__(self) -> None:
         changed: dict[_Key, RevokedEntry | None] = {}
+        seen: set[_Key] = set()
         for entry in () if self.delta is None else self.delta.iter_entries():
+            key = _key(entry)
+            if key in seen:
+                # Under another spelling of its issuer's name: they count as duplicates do.
+                merged = self._in_delta(entry)
+                assert merged is not None, "the entry itself is there"
+                entry = merged  # noqa: PLW2901
+            seen.add(key)
             if entry.reason_code is not ReasonCode.REMOVE_FROM_CRL:
-                changed[_key(entry)] = entry
+                changed[key] = entry
             elif _is_hold(self._in_base(entry)):
-                changed[_key(entry)] = None  # nothing else is lifted (RFC 5280 5.3.1)
+                changed[key] = None  # nothing else is lifted (RFC 5280 5.3.1)
         object.__setattr__(self, "_changed", changed)
 
     def find(self, entry: RevokedEntry) -> RevokedEntry | None:
@@ -42,6 +50,11 @@ class Listing:
                 if not self._changed or _key(entry) not in self._changed:
                     yield entry
         yield from filter(None, self._changed.values())
+
+    def _in_delta(self, entry: RevokedEntry) -> RevokedEntry | None:
+        if self.delta is None:
+            return None
+        return self.delta.find(entry.serial_number, entry.certificate_issuer)
 
     def _in_base(self, entry: RevokedEntry) -> RevokedEntry | None:
         if self.base is None:
@@ -123,7 +136,12 @@ def revokes_more(listing: Listing, other: Listing) -> bool:
     if next(entries_missing(listing, other), None) is not None:
         return True
     holds = (entry for entry in other.entries() if _is_hold(entry))
-    return any(not _is_hold(found) for entry in holds if (found := listing.find(entry)) is not None)
+    # Beside a hold there may be a final reason, under another spelling of the issuer's name.
+    return any(
+        not _is_hold(found) and _is_hold(other.find(entry))
+        for entry in holds
+        if (found := listing.find(entry)) is not None
+    )
 
 
 def _is_hold(entry: RevokedEntry | None) -> bool:

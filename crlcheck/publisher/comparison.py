@@ -129,20 +129,29 @@ def revokes_no_more(
 
 
 def revokes_as_much(
-    store: ObjectStore, compiled: CompiledImage, current: ScopeRecord, *, limit: int
-) -> bool | None:
+    store: ObjectStore,
+    compiled: CompiledImage,
+    current: ScopeRecord,
+    *,
+    and_more: bool,
+    limit: int,
+) -> bool:
     """
     Whether a compiled complete CRL revokes all that *current* does, final reasons for good.
 
-    Return None where the images are too large to be compared, or cannot be read.
+    With *and_more* it must also revoke something more, or for a more final reason. Return
+    False where the images are too large to be compared, or cannot be read.
     """
     if not _is_small(limit, current) or compiled.metadata.num_entries > limit:
-        return None
+        return False
     try:
         with _images(store, compiled) as images:
-            return not revokes_more(images.listing(current), Listing(images.compiled()))
+            published, offered = images.listing(current), Listing(images.compiled())
+            if revokes_more(published, offered):
+                return False
+            return not and_more or revokes_more(offered, published)
     except (CrlCheckError, OSError):
-        return None
+        return False
 
 
 def later_crl(record: ScopeRecord) -> ImageMetadata:

@@ -510,7 +510,7 @@ class Publication:
         Whether a complete CRL of the same second as an unnumbered one may replace it (step 2).
 
         Nobody can tell which of them is newer. But one that revokes all that the other does,
-        for as final a reason, loses nothing. Of two that list the same the one that is
+        for as final a reason, loses nothing. Of two that revoke the same the one that is
         current for longer stays, so that they do not take turns.
         """
         offered, published = self._compiled.metadata, current.base.metadata
@@ -518,10 +518,10 @@ class Publication:
             return False
         until, published_until = offered.next_update, published.next_update
         ends_earlier = until is not None and (published_until is None or until < published_until)
-        if ends_earlier and offered.num_entries <= published.num_entries:
-            return False
         limit = self._rules.compare_up_to
-        return revokes_as_much(self._store, self._compiled, current, limit=limit) is True
+        return revokes_as_much(
+            self._store, self._compiled, current, and_more=ends_earlier, limit=limit
+        )
 
     def _issuer_records(self, catalog: Catalog) -> list[IssuerRecord]:
         """

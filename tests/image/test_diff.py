@@ -8,13 +8,15 @@ from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from datetime import datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from crlcheck import RevocationIndex, RevokedEntry, compile_unverified_crl, open_index
-from crlcheck.demo.pki import encode_entry, sign_crl
+from crlcheck.demo.pki import encode_entry, encode_extension, sign_crl
 from crlcheck.image.diff import Listing, compare, entries_missing, revokes_more
 from support.pki import DAY, NOW, delta_of, make_authority
+from support.values import PRINTABLE_STRING, make_name
 
 CA = make_authority()
 HOLD, REMOVED = 6, 8
@@ -138,3 +140,40 @@ def test_a_hold_that_becomes_final_is_more() -> None:
     assert not revokes_more(held, listing({1: 1, 2: 1}))
     assert revokes_more(listing(None, {1: 4}), held)
     assert revokes_more(listing({3: 1}), held)
+
+
+SPELLINGS = make_name("Some  CA"), make_name("some ca", PRINTABLE_STRING)
+
+
+def respelled(*reasons: int | None, base: int | None = None) -> RevocationIndex:
+    """An index of an indirect CRL that lists 7 for these reasons, each in another spelling."""
+    entries = [
+        encode_entry(7, NOW, reason=reason, certificate_issuer=name)
+        for reason, name in zip(reasons, SPELLINGS, strict=False)
+    ]
+    crl = sign_crl(
+        CA,
+        entries,
+        this_update=NOW,
+        next_update=NOW + DAY,
+        crl_number=2,
+        extensions=[
+            encode_extension("2.5.29.28", bytes.fromhex("30038401ff"), critical=True),
+            *([] if base is None else [delta_of(base)]),
+        ],
+    )
+    image = compile_unverified_crl(crl).image
+    assert image is not None
+    return open_index(image)
+
+
+@pytest.mark.parametrize("reasons", [(1, HOLD), (HOLD, 1), (HOLD, REMOVED), (REMOVED, HOLD)])
+def test_a_final_reason_under_another_spelling_counts(reasons: tuple[int, int]) -> None:
+    """In a complete CRL and in a delta: the most final one is compared, whichever comes last."""
+    final, hold = Listing(respelled(1)), Listing(respelled(HOLD))
+    whole, changed = Listing(respelled(*reasons)), Listing(respelled(), respelled(*reasons, base=1))
+    for listed in (whole, changed):
+        assert revokes_more(listed, hold)
+        assert not revokes_more(hold, listed)
+        assert not revokes_more(final, listed)
+        assert not revokes_more(listed, final)

@@ -104,6 +104,25 @@ def test_two_that_list_the_same_do_not_take_turns() -> None:
     assert publish(store, crl({1: None, 2: None}, next_update=shorter)).published
 
 
+def test_entries_that_are_repeated_list_no_more() -> None:
+    """What counts is what a CRL revokes, not how many entries it has."""
+    store = MemoryStore()
+    longer, shorter = NOW + 30 * DAY, NOW + 20 * DAY
+    publish(store, crl({1: None}, next_update=longer))
+    twice = [encode_entry(1, SECOND)] * 2
+    repeated = sign_crl(CA, twice, this_update=SECOND, next_update=shorter, crl_number=None)
+    with pytest.raises(CrlOrderUnknownError):
+        publish(store, repeated)
+
+
+def test_a_final_reason_in_the_place_of_a_hold_lists_more() -> None:
+    """So that no policy waives it meanwhile, although the CRL is current for less long."""
+    store = MemoryStore()
+    publish(store, crl({1: HOLD}, next_update=NOW + 30 * DAY))
+    assert publish(store, crl({1: KEY_COMPROMISE}, next_update=NOW + 20 * DAY)).published
+    assert published(store) == {1: ReasonCode.KEY_COMPROMISE}
+
+
 @pytest.mark.parametrize(
     ("number", "begun", "error"),
     [(None, SECOND - DAY, CrlRollbackError), (5, SECOND - DAY, CrlRollbackError)],
