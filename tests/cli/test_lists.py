@@ -113,7 +113,13 @@ def test_an_unforeseen_error_hides_no_later_number(
     assert main(["check", place["store"], "--serials-from", path]) == 1
     out, err = capsys.readouterr()
     assert (len(out.splitlines()), err) == (2, "crlcheck: 2: RuntimeError: unforeseen\n")
-    assert main(["check", place["store"], "--serial", "1", "--point", "http://ü"]) == 4
+
+    def failing_at_once(*given: Any, **options: Any) -> Iterator[Any]:
+        raise RuntimeError("unforeseen")
+
+    monkeypatch.setattr(crlcheck.RevocationChecker, "check_serials", failing_at_once)
+    assert main(["check", place["store"], "--serial", "1", "--serial", "2"]) == 4
+    assert capsys.readouterr() == ("", "crlcheck: RuntimeError: unforeseen\n")
 
 
 @pytest.mark.parametrize("text", [b"", b"# none\n\n"])
