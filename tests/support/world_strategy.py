@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
 from support.worlds import (
     AUTHORITIES,
+    ODD_CRLS,
+    ODD_ENTRIES,
+    ODD_REASONS,
     POINTS,
     SCOPES,
     CrlSpec,
@@ -17,6 +20,8 @@ from support.worlds import (
     LeafSpec,
     PolicySpec,
     Removal,
+    Setting,
+    Step,
     World,
 )
 
@@ -189,14 +194,17 @@ class _Drawer:
 
     def world(self) -> World:
         if self._avoid:
-            return self.any_world()
+            return self.one_of((*(self.any_world,) * 6, self.one_second, self.odd))()
         kinds = (
             *(self.any_world, self.points) * 3,
-            *(self.removals,) * 3,
+            *(self.removals,) * 4,
             *(self.paths,) * 6,
             *(self.names,) * 4,
-            *(self.times,) * 3,
-            *(self.deltas, self.respelled) * 2,
+            *(self.times,) * 4,
+            *(self.deltas,) * 3,
+            *(self.respelled, self.odd, self.settings) * 2,
+            *(self.one_second,) * 3,
+            self.no_reasons,
         )
         return self.one_of(kinds)()
 
@@ -250,6 +258,7 @@ class _Drawer:
             next_update=self.mostly((30,), (3, -1) if may_be_late else (30,)),
             respelled=self.rarely("respelled"),
             keeps_expired=self.rarely("keeps expired"),
+            odd=self.one_of(ODD_CRLS) if self.rarely("odd CRL") else None,
         )
 
     def entries(
@@ -263,6 +272,8 @@ class _Drawer:
             EntrySpec(self.one_of(serials), self.one_of(reasons), self.one_of(owners))
             for _ in range(self.one_of(range(5)))
         ]
+        if entries and self.rarely("odd entry"):
+            entries[0] = replace(entries[0], odd=self.one_of(ODD_ENTRIES))
         if "duplicates" in self._avoid:
             entries = list({entry.serial_number: entry for entry in entries}.values())
         return tuple(entries)
@@ -458,7 +469,7 @@ class _Drawer:
 
     def removals(self) -> World:
         """A scope that is removed and offered CRLs again, late ones among them."""
-        steps: list[CrlSpec | Removal] = [CrlSpec("root", 1), self.numbered(None, 10, -10)]
+        steps: list[Step] = [CrlSpec("root", 1), self.numbered(None, 10, -10)]
         if self.one_of((False, True, True)):
             steps.append(self.numbered(10, 13, -6))
         if self.one_of((False, True, True)):
@@ -474,7 +485,7 @@ class _Drawer:
             ("root", "ca"),
             tuple(steps),
             (LeafSpec("ca", 1), LeafSpec("ca", 2)),
-            silent=self.mostly(((),), (("ca",),)),
+            silent=self.one_of(((), (), (), ("ca",))),
         )
 
     def numbered(self, base: int | None, number: int, this_update: int) -> CrlSpec:
@@ -488,6 +499,123 @@ class _Drawer:
             next_update=self.one_of((*(30,) * 6, -1, this_update - 1)),
             exactly=True,
         )
+
+    def one_second(self) -> World:
+        """CRLs of one second, most without a number: nobody can tell which is newer."""
+        signer, point, leaf_point = self.one_of((
+            *(("ca", None, None),) * 3,
+            ("crl issuer", "indirect", "by crl issuer"),
+        ))  # fmt: skip
+        steps: list[Step] = [CrlSpec("root", 1)]
+        for _ in range(self.one_of((2, 3, 4))):
+            listed = self.several((1, 2), 3 if "duplicates" not in self._avoid else 1)
+            steps.append(
+                CrlSpec(
+                    signer,
+                    self.mostly((None,), (5,)),
+                    tuple(
+                        EntrySpec(
+                            serial,
+                            self.one_of((None, 1, 6, 6)),
+                            None if point is None else "CA",
+                            respelled=point is not None and self.one_of((False, True)),
+                        )
+                        for serial in listed
+                    ),
+                    point,
+                    base=5 if self.rarely("a delta of one second") else None,
+                    this_update=self.mostly((-10,), (-11, -9)),
+                    next_update=self.one_of((30, 30, 20, -1)),
+                )
+            )
+        if self.rarely("a removal of one second"):
+            steps.insert(len(steps) - 1, Removal(1))
+        points = () if leaf_point is None else (leaf_point,)
+        return World(
+            ("root", "ca", *(() if signer == "ca" else (signer,))),
+            tuple(steps),
+            (LeafSpec("ca", 1, points), LeafSpec("ca", 2, points)),
+            policy=PolicySpec(hold=self.waives_holds()),
+        )
+
+    def odd(self) -> World:
+        """A complete CRL and perhaps a delta that have odd values."""
+        crls = [
+            CrlSpec(
+                "ca",
+                number,
+                tuple(
+                    EntrySpec(
+                        serial,
+                        self.one_of((1, 6, 6) if base is None else (1, 6, 8, 8)),
+                        odd=self.one_of((None, *ODD_REASONS * 2, *ODD_ENTRIES)),
+                    )
+                    for serial in dict.fromkeys(self.several((1, 2), 2))
+                ),
+                base=base,
+                this_update=number - 20,
+                keeps_expired=self.one_of((False, True)),
+                odd=self.one_of((*(None,) * 4, *ODD_CRLS)),
+            )
+            for number, base in ((1, None), *self.several(((2, 1),), 1))
+        ]
+        expired = "expired" not in self._avoid and self.one_of((False, True))
+        return World(
+            ("root", "ca"),
+            (CrlSpec("root", 1), *crls),
+            (LeafSpec("ca", 1), LeafSpec("ca", 2, expired=expired)),
+            policy=PolicySpec(hold=self.waives_holds()),
+        )
+
+    def waives_holds(self) -> bool:
+        """Whether holds are waived, which only the policy of crlcheck can."""
+        return not self._avoid and self.one_of((False, True))
+
+    def settings(self) -> World:
+        """What an operator sets of a scope, and what comes after it."""
+        point = self.one_of(("one", "one, users", "one, compromise", "one, none"))
+        steps: list[Step] = [CrlSpec("root", 1), self.pointed(point, 10), Setting(1, covers=True)]
+        for number in self.one_of(((11,), (11, 12), (11, 13))):
+            delta = self.pointed(point, number, base=10)
+            steps += self.one_of((
+                (self.pointed(point, number),),
+                (Removal(1), self.pointed(point, number)),
+                (delta, self.pointed(point, number + 1)),
+                (delta,),
+                (Setting(1, covers=False), self.pointed(point, number)),
+            ))  # fmt: skip
+        return World(
+            ("root", "ca"),
+            tuple(steps),
+            (LeafSpec("ca", 1), LeafSpec("ca", 2, ("one",)), LeafSpec("ca", 2)),
+        )
+
+    def pointed(self, point: str, number: int, base: int | None = None) -> CrlSpec:
+        """One in a row of CRLs of one scope that has a distribution point."""
+        entries = self.entries((1, 2))[:1]
+        return CrlSpec("ca", number, entries, point, base=base, this_update=number - 20)
+
+    def no_reasons(self) -> World:
+        """CRLs for none of the eight reasons, and others beside them."""
+        scopes, points = self.one_of((
+            (("none", "one, none", "ca itself, none", None, "one"), ((), ("one",), ("two",))),
+            (
+                ("indirect, none", "indirect, none", "indirect", "none"),
+                ((), ("by crl issuer",), ("by crl issuer", "one")),
+            ),
+        ))  # fmt: skip
+        crls = []
+        for number in range(1, self.one_of((2, 3, 4))):
+            scope = self.one_of(scopes)
+            is_indirect = scope is not None and scope.startswith("indirect")
+            entries = [
+                EntrySpec(serial, self.one_of((1, 6)), "CA" if is_indirect else None)
+                for serial in self.several((1, 2), 1)
+            ]
+            signer = "crl issuer" if is_indirect else "ca"
+            crls.append(CrlSpec(signer, number, tuple(entries), scope, this_update=number - 20))
+        leaves = tuple(LeafSpec("ca", serial, self.one_of(points)) for serial in (1, 2))
+        return World(("root", "ca", "crl issuer"), (CrlSpec("root", 1), *crls), leaves)
 
     def respelled(self) -> World:
         """An indirect CRL that writes the names of certificate issuers in several ways."""

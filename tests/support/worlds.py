@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from crlcheck.demo.encoding import der
 from crlcheck.demo.pki import CertificateAuthority, encode_entry, encode_extension, sign_crl
 from support.certificate_der import encode_attribute, encode_name
 
@@ -99,13 +100,14 @@ AUTHORITIES = {
 class EntrySpec:
     """
     An entry; ``issuer`` is the common name in certificateIssuer, if there is one,
-    and ``respelled`` writes it differently.
+    and ``respelled`` writes it differently. ``odd`` is a form of ODD_ENTRIES.
     """
 
     serial_number: int
     reason: int | None = None
     issuer: str | None = None
     respelled: bool = False
+    odd: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ class CrlSpec:
     """
     A CRL by the key of *authority*. Days count from NOW; ``base`` is the
     BaseCRLNumber of a delta; ``respelled`` writes the issuer's name differently.
-    ``exactly`` lets nextUpdate lie before thisUpdate.
+    ``exactly`` lets nextUpdate lie before thisUpdate. ``odd`` is a form of ODD_CRLS.
     """
 
     authority: str
@@ -127,6 +129,7 @@ class CrlSpec:
     keeps_expired: bool = False
     key_id: str | None = "sha1"
     exactly: bool = False
+    odd: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +137,14 @@ class Removal:
     """An operator removes the scope of a CRL, by its number among the world's CRLs."""
 
     crl: int
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """An operator says of such a scope whether it covers what has no distribution points."""
+
+    crl: int
+    covers: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +156,9 @@ class LeafSpec:
     points: tuple[str, ...] = ()
     issuer_id: str | None = "sha1"
     expired: bool = False
+
+
+Step = CrlSpec | Removal | Setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +175,7 @@ class PolicySpec:
 @dataclass(frozen=True, slots=True)
 class World:
     """
-    ``steps`` are CRLs and removals in the order of their publication, ``leaves`` are
+    ``steps`` are CRLs and what operators do, in the order of time, ``leaves`` are
     to be checked when ``days`` have passed since then. ``denied`` are certificates of
     authorities, or of leaves by their place among them; ``anchors`` are given to the
     checker, ``marked`` are the operator's; ``silent`` are authorities of which the
@@ -169,7 +183,7 @@ class World:
     """
 
     authorities: tuple[str, ...]
-    steps: tuple[CrlSpec | Removal, ...]
+    steps: tuple[Step, ...]
     leaves: tuple[LeafSpec, ...]
     days: int = 0
     denied: tuple[str | int, ...] = ()
@@ -260,6 +274,17 @@ def _scope(
     ).public_bytes()
 
 
+def _scope_for_none(
+    names: list[x509.GeneralName] | None = None, *, indirect: bool = False
+) -> bytes:
+    """One with onlySomeReasons of bit 0 alone, in the place of one with keyCompromise alone."""
+    reasons = frozenset({x509.ReasonFlags.key_compromise})
+    one, none = der(0x83, b"\x06\x40"), der(0x83, b"\x07\x80")
+    encoded = _scope(names, reasons=reasons, indirect=indirect)
+    assert encoded.count(one) == 1
+    return encoded.replace(one, none)
+
+
 SCOPES = {
     "one": _scope(_full(_ONE)),
     "two": _scope(_full(_TWO)),
@@ -284,8 +309,57 @@ SCOPES = {
     "indirect, relative": _scope(relative=_RELATIVE, indirect=True),
     "indirect, crl issuer": _scope(_full(x509.DirectoryName(_CRL_ISSUER_NAME)), indirect=True),
     "indirect, compromise": _scope(reasons=_COMPROMISE, indirect=True),
+    # Only the bit that RFC 5280 5.2.5 has no use for.
+    "none": _scope_for_none(),
+    "one, none": _scope_for_none(names=_full(_ONE)),
+    "ca itself, none": _scope_for_none(names=_full(x509.DirectoryName(_CA_NAME))),
+    "indirect, none": _scope_for_none(indirect=True),
 }
 """IssuingDistributionPoints of CRLs."""
+
+# ---- odd values ---------------------------------------------------------------
+
+_REASON, _INVALIDITY, _EXPIRED_CERTS = "2.5.29.21", "2.5.29.24", "2.5.29.60"
+
+
+def _as_utc_time(year: int) -> bytes:
+    return der(0x17, b"%02d0101000000Z" % (year % 100))
+
+
+def _with_fractions(year: int) -> bytes:
+    return der(0x18, b"%d0101000000.5Z" % year)
+
+
+def _odd_entry(form: str, reason: int) -> bytes:
+    """An extension of an entry; *reason* is what an odd reason code is meant to be."""
+    what = form.removeprefix("critical ")
+    values: dict[str, tuple[str, bytes]] = {
+        "padded reason": (_REASON, der(0x0A, bytes((0, reason)))),
+        "wide reason": (_REASON, der(0x0A, bytes((1, reason)))),
+        "reason as INTEGER": (_REASON, der(0x02, bytes((reason,)))),
+        "reason twice": (_REASON, der(0x0A, bytes((reason,))) * 2),
+        "reason cut off": (_REASON, bytes((0x0A, 2, reason))),
+        "date as UTCTime": (_INVALIDITY, _as_utc_time(2026)),
+        "date with fractions": (_INVALIDITY, _with_fractions(2026)),
+    }
+    return encode_extension(*values[what], critical=what != form)
+
+
+ODD_REASONS = (
+    "padded reason", "wide reason", "reason as INTEGER", "reason twice", "reason cut off",
+)  # fmt: skip
+ODD_ENTRIES = (*ODD_REASONS, "date as UTCTime", "date with fractions",
+               "critical padded reason", "critical date as UTCTime")  # fmt: skip
+"""Odd extensions of entries."""
+
+ODD_CRLS = {
+    "since as UTCTime": encode_extension(_EXPIRED_CERTS, _as_utc_time(2025)),
+    "since with fractions": encode_extension(_EXPIRED_CERTS, _with_fractions(2025)),
+    "critical since as UTCTime": encode_extension(
+        _EXPIRED_CERTS, _as_utc_time(2025), critical=True
+    ),
+}
+"""Odd extensions of CRLs."""
 
 # ---- bytes ------------------------------------------------------------------
 
@@ -443,9 +517,11 @@ def crl_of(spec: CrlSpec) -> bytes:
         extensions.append(encode_extension("2.5.29.46", freshest))
     if spec.point is not None:
         extensions.append(encode_extension("2.5.29.28", SCOPES[spec.point], critical=True))
-    if spec.keeps_expired:
+    if spec.keeps_expired and spec.odd is None:
         since = b"\x18\x0f20250101000000Z"
-        extensions.append(encode_extension("2.5.29.60", since))
+        extensions.append(encode_extension(_EXPIRED_CERTS, since))
+    if spec.odd is not None:
+        extensions.append(ODD_CRLS[spec.odd])
     # Never the very moment of a check: what happens then is no matter of revocation.
     next_update = spec.next_update
     if not spec.exactly:
@@ -456,10 +532,13 @@ def crl_of(spec: CrlSpec) -> bytes:
             encode_entry(
                 entry.serial_number,
                 NOW - 25 * DAY,
-                reason=entry.reason,
+                reason=None if entry.odd is not None and "reason" in entry.odd else entry.reason,
                 certificate_issuer=None
                 if entry.issuer is None
                 else (_respelled if entry.respelled else _common_name)(entry.issuer),
+                extra_extensions=[]
+                if entry.odd is None
+                else [_odd_entry(entry.odd, entry.reason or 0)],
             )
             for entry in spec.entries
         ],

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from support.reference.rules import Rulebook
-from support.reference.values import Certificate, Crl, Name, read_crl
+from support.reference.values import Certificate, Crl, Name, Odd, read_crl
 
 CLOCK_SKEW = timedelta(minutes=5)
 
@@ -36,10 +37,14 @@ class Outcome(enum.Enum):
 
 @dataclass
 class Held:
-    """A complete CRL, and the delta that lies beside it."""
+    """
+    A complete CRL, and the delta that lies beside it. With ``covers_no_point`` an operator
+    says that it covers certificates without distribution points.
+    """
 
     base: Crl
     delta: Crl | None = None
+    covers_no_point: bool = False
 
     def latest(self, now: datetime) -> Crl:
         """The one whose time counts: the delta, once it has begun."""
@@ -79,6 +84,11 @@ class ReferenceStore:
 
     def publish(self, crl: Crl, now: datetime) -> Outcome:
         """Offer a CRL."""
+        if crl.odd is not None:
+            as_read = self._as_read(crl, crl.odd)
+            if as_read is None:
+                return Outcome.REFUSED
+            crl = as_read
         key = self._verifying_key(crl)
         if key is None or crl.this_update > now + CLOCK_SKEW or self._is_backwards(crl):
             return Outcome.REFUSED
@@ -101,12 +111,35 @@ class ReferenceStore:
         self.removed[crl.issuer, key, crl.scope_octets] = held
         return True
 
+    def cover_no_point(self, crl: Crl, *, covers: bool) -> bool:
+        """Set what the scope of a CRL covers; return whether there was one."""
+        key = self._verifying_key(crl)
+        held = None if key is None else self.scopes.get((crl.issuer, key, crl.scope_octets))
+        if held is None:
+            return False
+        held.covers_no_point = covers
+        return True
+
     def holds(self, crl: bytes) -> bool:
         """Whether a CRL is held."""
         held = [
             of.signed for scope in self.scopes.values() for of in (scope.base, scope.delta) if of
         ]
         return read_crl(crl).signed in held
+
+    def _as_read(self, crl: Crl, odd: Odd) -> Crl | None:
+        """A CRL without what is odd in it; None where that may not be left out."""
+        # 5.2 and 5.3: what is critical and cannot be read must not be ignored, and what
+        # is not critical may be. Without a reason a revocation is final.
+        if odd.is_critical and "odd: critical" in self._rules:
+            return None
+        if not odd.is_critical and "odd: left out" not in self._rules:
+            return None
+        if odd.entries != crl.entries and "odd: no reason" not in self._rules:
+            crl = dataclasses.replace(crl, entries=odd.entries)
+        if odd.expired_since != crl.expired_since and "odd: no date" not in self._rules:
+            crl = dataclasses.replace(crl, expired_since=odd.expired_since)
+        return crl
 
     def _is_backwards(self, crl: Crl) -> bool:
         # 5.1.2.5: by nextUpdate the next CRL is there, so this one was never current.
@@ -132,37 +165,42 @@ class ReferenceStore:
         if held is None:
             if removed is not None and not self._may_return(crl, removed):
                 return Outcome.REFUSED
-            self.removed.pop(scope, None)
+            before = self.removed.pop(scope, None)
             self.scopes[scope] = Held(crl)
+            # What an operator set belongs to the scope, and is removed with it.
+            if before is not None and before.covers_no_point:
+                is_forgotten = "setting: removed" in self._rules
+                self.scopes[scope].covers_no_point = not is_forgotten
             return Outcome.PUBLISHED
         if crl.signed == held.base.signed:
             return Outcome.UNCHANGED
-        if not (_is_newer(crl, held.base) or self._lists_all(crl, held.base)):
+        if not (_is_newer(crl, held.base) or self._follows_unordered(crl, held.base)):
             return Outcome.REFUSED
         if self._adds_nothing(crl, held, now):
             return Outcome.NOT_PUBLISHED
         self.scopes[scope] = Held(crl)
+        if held.covers_no_point and "setting: stays" in self._rules:
+            self.scopes[scope].covers_no_point = True
         if held.outlives(crl):
             self.scopes[scope].delta = held.delta
         return Outcome.PUBLISHED
 
-    def _lists_all(self, crl: Crl, base: Crl) -> bool:
+    def _follows_unordered(self, crl: Crl, base: Crl) -> bool:
         """
-        Whether a CRL of the same second as one without a number lists all that it does, what
-        is final for good. One that lists the same is current for at least as long.
+        Whether a CRL follows one without a number that is of the same second, so that
+        nobody can tell which is newer. It does if no revocation is lost by it. Of two that
+        revoke the same the one stays that is current for longer.
         """
         if base.number is not None or crl.this_update != base.this_update:
             return False
         mine, theirs = _listed(crl), _listed(base)
-        lasts = crl.next_update is None or (
-            base.next_update is not None and crl.next_update >= base.next_update
-        )
-        if not lasts and len(mine) <= len(theirs):
-            return False
-        return all(
-            certified in mine and (mine[certified] or not is_final)
-            for certified, is_final in theirs.items()
-        )
+        if not theirs.keys() <= mine.keys():
+            return "one second: lists all" not in self._rules
+        if any(is_final and not mine[certified] for certified, is_final in theirs.items()):
+            return "one second: final" not in self._rules
+        if mine == theirs and _ends_earlier(crl, base):
+            return "one second: lasts" not in self._rules
+        return "one second: taken" in self._rules
 
     def _may_return(self, crl: Crl, removed: Held) -> bool:
         # What was removed is remembered: the complete CRL as one that is published,
@@ -223,6 +261,12 @@ def _listed(crl: Crl) -> dict[Certified, bool]:
         for certified, found in reasons.items()
         if crl.base_number is None or found != {REMOVE_FROM_CRL}
     }
+
+
+def _ends_earlier(crl: Crl, other: Crl) -> bool:
+    if crl.next_update is None:
+        return False
+    return other.next_update is None or crl.next_update < other.next_update
 
 
 def _has_expired(crl: Crl, now: datetime) -> bool:

@@ -64,6 +64,21 @@ RULES = {
     ),
     "point: own name does not clear": "But it does not clear that.",
     "point: case of URIs": "Scheme and host of a URI have no case.",
+    "reasons: none": (
+        "A CRL for none of the eight reasons may revoke. Without: it says nothing (6.3.3 e)."
+    ),
+    "setting: covers": (
+        "An operator may let a CRL cover what has no distribution points although it names one."
+    ),
+    "setting: stays": "Later CRLs of that scope do so too.",
+    "setting: removed": "But not those after a removal.",
+    # Odd values of extensions that are not needed.
+    "odd: left out": "A CRL with an odd one that is not critical is taken.",
+    "odd: critical": "One in which it is critical is refused.",
+    "odd: no reason": (
+        "An odd reason code is none: final, and no removal. Without: it is what it seems to mean."
+    ),
+    "odd: no date": "Of an odd expiredCertsOnCRL likewise nothing follows.",
     # Time.
     "fresh: newest decides": "For each reason the newest CRL that applies says if it is stale.",
     "fresh: grace": "A grace period puts nextUpdate off.",
@@ -86,6 +101,13 @@ RULES = {
         "An expired CRL replaces no current one that lists all that it lists."
     ),
     "expired: adds something": "But one that lists more is taken.",
+    "one second: taken": (
+        "Of two CRLs of one second, the first without a number, the second is taken where it "
+        "revokes all that the first does."
+    ),
+    "one second: lists all": "And only there.",
+    "one second: final": "A hold does not take the place of a final reason there.",
+    "one second: lasts": "Of two that revoke the same the one stays that is current for longer.",
     "times: backwards": "A CRL with nextUpdate before thisUpdate is malformed.",
 }
 

@@ -15,6 +15,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from pyasn1.codec.der import decoder, encoder
+from pyasn1.error import PyAsn1Error
 from pyasn1.type import univ, useful
 from pyasn1_modules import rfc5280
 
@@ -88,10 +89,22 @@ class Certificate:
 
 
 @dataclass(frozen=True)
+class Odd:
+    """
+    What is odd in extensions that may be left out (RFC 5280 5.2, 5.3): whether one of them
+    is critical, and what those values seem to mean.
+    """
+
+    is_critical: bool
+    expired_since: datetime | None
+    entries: tuple[tuple[Name, int, int | None], ...]
+
+
+@dataclass(frozen=True)
 class Crl:
     """
     What section 6.3 asks of a CRL. ``entries`` have certificate issuer, serial
-    and reason; ``signed`` is the tbsCertList.
+    and reason; ``signed`` is the tbsCertList. Extensions that are ``odd`` are left out.
     """
 
     signed: bytes
@@ -106,6 +119,7 @@ class Crl:
     scope: Scope | None
     scope_octets: bytes
     entries: tuple[tuple[Name, int, int | None], ...]
+    odd: Odd | None
 
     def signed_by(self, key: bytes) -> bool:
         """Whether the key, a SubjectPublicKeyInfo, verifies this CRL."""
@@ -166,13 +180,17 @@ def read_crl(der: bytes) -> Crl:
     assert not rest
     tbs = parsed["tbsCertList"]
     octets: dict[Any, bytes] = {}
-    extensions = _extensions(tbs["crlExtensions"], octets)
+    odd: list[tuple[Any, bytes, bool]] = []
+    extensions = _extensions(tbs["crlExtensions"], octets, odd)
+    meant_since = [_meant_time(value) for oid, value, _ in odd if oid == EXPIRED_CERTS_ON_CRL]
     authority = extensions.get(rfc5280.id_ce_authorityKeyIdentifier)
     scope = extensions.get(rfc5280.id_ce_issuingDistributionPoint)
     number = extensions.get(rfc5280.id_ce_cRLNumber)
     base = extensions.get(rfc5280.id_ce_deltaCRLIndicator)
     since = octets.get(EXPIRED_CERTS_ON_CRL)
     issuer = read_name(tbs["issuer"])
+    entries = tuple(_entries(tbs["revokedCertificates"], issuer, odd))
+    expired_since = None if since is None else _generalized_time(since)
     return Crl(
         signed=encoder.encode(tbs),
         signature=parsed["signature"].asOctets(),
@@ -181,11 +199,18 @@ def read_crl(der: bytes) -> Crl:
         base_number=None if base is None else int(base),
         this_update=_time(tbs["thisUpdate"]),
         next_update=_time(tbs["nextUpdate"]) if tbs["nextUpdate"].hasValue() else None,
-        expired_since=None if since is None else _generalized_time(since),
+        expired_since=expired_since,
         authority_key_id=_key_id(authority),
         scope=None if scope is None else _scope(scope),
         scope_octets=octets.get(rfc5280.id_ce_issuingDistributionPoint, b""),
-        entries=tuple(_entries(tbs["revokedCertificates"], issuer)),
+        entries=tuple((owner, serial, reason) for owner, serial, reason, _ in entries),
+        odd=None
+        if not odd
+        else Odd(
+            is_critical=any(is_critical for _, _, is_critical in odd),
+            expired_since=next(iter(meant_since), expired_since),
+            entries=tuple((owner, serial, meant) for owner, serial, _, meant in entries),
+        ),
     )
 
 
@@ -206,15 +231,19 @@ def _authority_serial(authority: Any) -> tuple[frozenset[Name], int] | None:
     return issuers, int(authority["authorityCertSerialNumber"])
 
 
-def _entries(listed: Any, issuer: Name) -> Any:
+def _entries(listed: Any, issuer: Name, odd: list[tuple[Any, bytes, bool]]) -> Any:
     # RFC 5280 5.3.3: an entry without certificateIssuer has that of the one before.
     for entry in listed:
-        extensions = _extensions(entry["crlEntryExtensions"])
+        here: list[tuple[Any, bytes, bool]] = []
+        extensions = _extensions(entry["crlEntryExtensions"], None, here)
+        odd += here
         names = extensions.get(rfc5280.id_ce_certificateIssuer)
         if names is not None:
             issuer = read_name(names[0]["directoryName"])
         reason = extensions.get(rfc5280.id_ce_cRLReasons)
-        yield issuer, int(entry["userCertificate"]), None if reason is None else int(reason)
+        reason = None if reason is None else int(reason)
+        meant = [_meant_reason(value) for oid, value, _ in here if oid == rfc5280.id_ce_cRLReasons]
+        yield issuer, int(entry["userCertificate"]), reason, next(iter(meant), reason)
 
 
 _TIME = re.compile(rb"\x18\x0f([0-9]{14})Z")
@@ -240,15 +269,42 @@ def _is_odd(oid: Any, value: bytes) -> bool:
     return False
 
 
-def _extensions(extensions: Any, octets: dict[Any, bytes] | None = None) -> dict[Any, Any]:
-    """Return the values of extensions by OID; their bytes go to *octets*."""
+def _meant_reason(value: bytes) -> int | None:
+    """The reason that an odd value seems to mean."""
+    try:
+        reason, _ = decoder.decode(value)
+        return int(reason)
+    except (PyAsn1Error, TypeError, ValueError):
+        return None
+
+
+def _meant_time(value: bytes) -> datetime | None:
+    """The time that an odd value seems to mean."""
+    try:
+        time, _ = decoder.decode(value)
+        moment: datetime = time.asDateTime
+    except (PyAsn1Error, AttributeError, ValueError):
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _extensions(
+    extensions: Any,
+    octets: dict[Any, bytes] | None = None,
+    odd: list[tuple[Any, bytes, bool]] | None = None,
+) -> dict[Any, Any]:
+    """
+    Return the values of extensions by OID; their bytes go to *octets*. What is left out
+    goes to *odd*: OID, bytes, and whether it is critical.
+    """
     found: dict[Any, Any] = {}
     for extension in extensions if extensions.isValue else ():
         oid = extension["extnID"]
         value = bytes(extension["extnValue"])
         if _is_odd(oid, value):
             # Left out where it is not critical; with the critical flag the CRL is refused.
-            assert not bool(extension["critical"])
+            assert odd is not None
+            odd.append((oid, value, bool(extension["critical"])))
             continue
         if octets is not None:
             octets[oid] = value

@@ -452,7 +452,7 @@ class Reference:
             by_own_issuer = issuer == certificate.issuer and all(
                 self._tied(issuer, known, key) for known in keys
             )
-            applies, clears = self._reach(certificate, held.base, by_own_issuer)
+            applies, clears = self._reach(certificate, held, by_own_issuer)
             if not applies:
                 continue
             offered |= clears
@@ -592,12 +592,13 @@ class Reference:
     # ---- distribution points -------------------------------------------------
 
     def _reach(
-        self, certificate: Certificate, crl: Crl, by_own_issuer: bool
+        self, certificate: Certificate, held: Held, by_own_issuer: bool
     ) -> tuple[bool, frozenset[int]]:
         """
         Whether a CRL covers a certificate, and for which reasons it may clear it
         (6.3.3 b and d).
         """
+        crl = held.base
         scope = crl.scope
         other_kind = ("attribute", "user" if certificate.is_ca else "ca")
         if scope is not None and scope.only in other_kind:
@@ -605,12 +606,18 @@ class Reference:
         of_crl = (
             ALL_REASONS if scope is None or scope.point.reasons is None else scope.point.reasons
         )
+        # One for no reason that there is clears nobody: 6.3.3 (e) has no use for it. But
+        # what it lists is revoked.
+        if not of_crl and "reasons: none" not in self._rules:
+            return False, frozenset()
         covered: frozenset[int] = frozenset()
+        leads = False
         for point in certificate.points:
             if self._fits(point, certificate, crl, by_own_issuer):
                 covered |= of_crl if point.reasons is None else of_crl & point.reasons
+                leads = leads or bool(covered) or not of_crl
         if not by_own_issuer:
-            return bool(covered), covered
+            return leads, covered
         # What lies outside the distribution points counts too (the last paragraph of
         # 6.3.3, which assumes a distribution point that names the issuer): all of it
         # where the CRL has no name. One that names the issuer clears what has no
@@ -618,10 +625,12 @@ class Reference:
         if scope is None or not scope.point.has_name:
             return True, covered | of_crl
         if ("directoryName", certificate.issuer) not in scope.point.names(below=crl.issuer):
-            return bool(covered), covered
+            if not certificate.points and held.covers_no_point and "setting: covers" in self._rules:
+                return True, of_crl
+            return leads, covered
         if not certificate.points or "point: own name does not clear" not in self._rules:
             return True, covered | of_crl
-        return bool(covered) or "point: own name revokes" in self._rules, covered
+        return leads or "point: own name revokes" in self._rules, covered
 
     def _fits(self, point: Point, certificate: Certificate, crl: Crl, by_own_issuer: bool) -> bool:
         """Whether a CRL is that of a distribution point of a certificate."""
