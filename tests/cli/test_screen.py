@@ -128,8 +128,8 @@ def test_progress_is_for_terminals(place: Place, tmp_path: Path, words: str) -> 
     assert (ran.returncode, words.encode() in shown) == (0, True)
     assert ran.stdout.strip()
     assert ESC not in ran.stdout
-    for silent, variables in (("--json", {}), ("--quiet", {}), ("-v", {"TERM": "dumb"})):
-        ran, shown = on_terminal([*arguments, silent], "stderr", **variables)
+    for silent, variables in ((["--json"], {}), (["--quiet"], {}), ([], {"TERM": "dumb"})):
+        ran, shown = on_terminal([*arguments, *silent], "stderr", **variables)
         assert ran.returncode == 0
         assert ESC not in shown
         assert words.encode() not in shown
