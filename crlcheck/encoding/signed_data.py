@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from crlcheck.encoding.der import header_at
 
 MAX_BUNDLE_SIZE = 1 << 26
+MAX_MEMBERS = 50_000  # certificates, or CRLs: a few bytes each would cost memory for nothing
 """Bytes of the largest bundle that is read; it has to be in memory as a whole."""
 
 _INTEGER = 0x02
@@ -81,10 +82,12 @@ def _members(signed_data: _Elements, tag: int, what: str) -> tuple[bytes, ...]:
     """Take an optional SET of certificates or CRLs (RFC 5652 10.2.1 and 10.2.3)."""
     if signed_data.next_tag != tag:
         return ()
-    members = []
+    members: list[bytes] = []
     for octet, element in signed_data.take(tag).each():
         if octet != _SEQUENCE:
             raise ValueError(f"PKCS #7 with something else among its {what} (tag {octet:02x})")
+        if len(members) == MAX_MEMBERS:
+            raise ValueError(f"PKCS #7 with more than {MAX_MEMBERS:,} {what}")
         members.append(element)
     return tuple(members)
 
