@@ -16,6 +16,7 @@ KEY_USAGE = "2.5.29.15"
 SUBJECT_ALTERNATIVE_NAME = "2.5.29.17"
 BASIC_CONSTRAINTS = "2.5.29.19"
 NAME_CONSTRAINTS = "2.5.29.30"
+CRL_DISTRIBUTION_POINTS = "2.5.29.31"
 CERTIFICATE_POLICIES = "2.5.29.32"
 POLICY_MAPPINGS = "2.5.29.33"
 POLICY_CONSTRAINTS = "2.5.29.36"
@@ -29,7 +30,7 @@ EXTENSION_NAMES = {
     "2.5.29.18": "issuerAltName",
     BASIC_CONSTRAINTS: "basicConstraints",
     NAME_CONSTRAINTS: "nameConstraints",
-    "2.5.29.31": "cRLDistributionPoints",
+    CRL_DISTRIBUTION_POINTS: "cRLDistributionPoints",
     CERTIFICATE_POLICIES: "certificatePolicies",
     POLICY_MAPPINGS: "policyMappings",
     "2.5.29.35": "authorityKeyIdentifier",

@@ -26,6 +26,7 @@ from crlcheck.x509 import name_constraints
 from crlcheck.x509.extensions import (
     BASIC_CONSTRAINTS,
     CERTIFICATE_POLICIES,
+    CRL_DISTRIBUTION_POINTS,
     EXTENDED_KEY_USAGE,
     EXTENSION_NAMES,
     FORM_NAMES,
@@ -45,13 +46,15 @@ _CLIENT_AUTH = "1.3.6.1.5.5.7.3.2"
 _KEY_CERT_SIGN = 1 << 5
 _MAX_PATH = 16
 _MAX_STEPS = 500
-# What a critical extension must be (6.1.4 (o), 6.1.5 (f)). Policies can be ignored.
+# What a critical extension must be (6.1.4 (o), 6.1.5 (f)). Policies can be ignored; which
+# CRLs cover the certificates of the path is asked after this.
 _PROCESSED = frozenset(
     (
         KEY_USAGE,
         SUBJECT_ALTERNATIVE_NAME,
         BASIC_CONSTRAINTS,
         NAME_CONSTRAINTS,
+        CRL_DISTRIBUTION_POINTS,
         CERTIFICATE_POLICIES,
         POLICY_MAPPINGS,
         POLICY_CONSTRAINTS,

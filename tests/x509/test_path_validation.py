@@ -362,6 +362,17 @@ def test_policies_that_require_nothing_are_passed_over(extension: x509.Extension
         accept(issue(sub, "leaf", now=NOW), sub)
 
 
+def test_distribution_points_may_be_critical() -> None:
+    """
+    They say which CRLs cover a certificate, and that is asked after the path is validated.
+    """
+    name = x509.UniformResourceIdentifier("http://crl.example/ca.crl")
+    point = x509.DistributionPoint([name], relative_name=None, reasons=None, crl_issuer=None)
+    extensions = [(x509.CRLDistributionPoints([point]), True)]
+    sub = issue(ROOT, "Sub", now=NOW, is_ca=True, extensions=extensions)
+    accept(issue(sub, "leaf", now=NOW, extensions=extensions), sub)
+
+
 @pytest.mark.parametrize("required", [0, 1])
 def test_a_required_policy_is_refused_by_name(required: int) -> None:
     """
