@@ -35,7 +35,7 @@ def read_points(points: Iterable[DistributionPoint | str]) -> tuple[Distribution
     Return distribution points; text is the URI of one.
 
     Raises:
-        ValueError: a URI is not ASCII.
+        ValueError: a URI is empty, or not ASCII.
         TypeError: *points* is one text, or one of them is something else.
     """
     if isinstance(points, str):
@@ -45,6 +45,8 @@ def read_points(points: Iterable[DistributionPoint | str]) -> tuple[Distribution
 
 def _point(point: DistributionPoint | str) -> DistributionPoint:
     if isinstance(point, str):
+        if not point:  # as a shell variable that is not set gives
+            raise ValueError("distribution_points: found an empty text, expected a URI")
         return DistributionPoint((general_name_of_uri(point),))
     if isinstance(point, DistributionPoint):
         return point

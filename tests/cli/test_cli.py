@@ -214,6 +214,8 @@ def test_what_is_said_of_a_serial_number_counts(
     for point in ("http://example.com/é.crl", "http://bücher.example/", "http://a\udcff/"):
         assert main([*serial, "--point", "http://elsewhere", "--point", point]) == 2
         assert "expected ASCII" in capsys.readouterr().err
+    assert main([*serial, "--point", ""]) == 2
+    assert "found an empty text, expected a URI" in capsys.readouterr().err
     for option in (["--point", "http://example.com/1.crl"], ["--kind", "ca"]):
         assert main(["check", store, place["good.pem"], *option]) == 2
 
