@@ -33,7 +33,9 @@ class Listing:
                 entry = merged  # noqa: PLW2901
             seen.add(key)
             if entry.reason_code is not ReasonCode.REMOVE_FROM_CRL:
-                changed[key] = entry
+                # A final reason in the complete CRL stands against a hold in the delta.
+                whole = self._in_base(entry) if _is_hold(entry) else None
+                changed[key] = entry if whole is None or _is_hold(whole) else whole
             elif _is_hold(self._in_base(entry)):
                 changed[key] = None  # nothing else is lifted (RFC 5280 5.3.1)
         object.__setattr__(self, "_changed", changed)

@@ -177,3 +177,12 @@ def test_a_final_reason_under_another_spelling_counts(reasons: tuple[int, int]) 
         assert not revokes_more(hold, listed)
         assert not revokes_more(final, listed)
         assert not revokes_more(listed, final)
+
+
+def test_a_final_reason_in_the_complete_crl_stands_against_a_hold_in_its_delta() -> None:
+    """As it does for verdicts: so a later delta with a final reason says nothing more."""
+    held, final = listing({7: 1}, {7: HOLD}), listing({7: 1}, {7: 1})
+    assert not revokes_more(final, held)
+    assert not revokes_more(held, final)
+    assert revokes_more(held, listing({7: HOLD}))
+    assert revokes_more(held, listing({}, {7: HOLD}))
