@@ -53,10 +53,11 @@ $(TOOLCHAIN): pyproject.toml
 	touch $@
 
 # The package's files by name. An editable installation remembers where each module lies,
-# so it is made anew when one comes, goes or moves. The list changes only then.
+# so it is made anew when one comes, goes or moves. The list changes only then. Several
+# runs of make may look at once.
 $(FILES): FORCE | $(TOOLCHAIN)
-	@find crlcheck -name __pycache__ -prune -o -name '[!.]*' -type f -print | LC_ALL=C sort > $@.new
-	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
+	@new=$@.$$$$ && find crlcheck -name __pycache__ -prune -o -name '[!.]*' -type f -print | LC_ALL=C sort > $$new && \
+	    if cmp -s $$new $@; then rm $$new; else mv $$new $@; fi
 
 FORCE:
 
