@@ -217,7 +217,18 @@ class CrlExpiredError(CrlError):
 
 
 class FetchError(CrlCheckError):
-    """A URL could not be fetched, or is not allowed; trying again may help."""
+    """
+    A URL could not be fetched, or is not allowed; trying again may help.
+
+    ``remedy`` says what to do where the reason is known.
+    """
+
+    remedy: str | None = None
+
+    def __init__(self, message: str, *, remedy: str | None = None) -> None:
+        super().__init__(message)
+        if remedy:
+            self.remedy = remedy
 
 
 class FetchLockedError(FetchError):

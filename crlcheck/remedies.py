@@ -71,8 +71,7 @@ REMEDIES: Mapping[Cause, str] = MappingProxyType(
         "trusted with crlcheck publish --issuer",
         errors.PathValidationError: "give the anchor and the intermediate certificates by which "
         "the certificate leads to it; docs/authorizer.md says which rules count",
-        errors.FetchError: "try the URL again; for a CA in a network of your own allow private "
-        "addresses (crlcheck fetch --allow-private, CRLCHECK_FETCH_PRIVATE)",
+        errors.FetchError: "look at the URL and at its server, then try again",
         errors.FetchLockedError: "nothing, unless it happens at every run: then the runs take "
         "longer than their interval, or one of them hangs",
         # ---- stores and images -----------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -148,12 +149,16 @@ def _wanted(urls: tuple[str, ...], lists: tuple[Path, ...]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+# A "#" inside a URL begins its fragment.
+_COMMENT = re.compile(r"(?:^|(?<=\s))#.*")
+
+
 def _listed(lines: Iterable[str], name: str) -> list[str]:
     found = []
     try:
         for number, line in enumerate(lines, 1):
-            url = line.strip().removeprefix("\ufeff")  # that of standard input
-            if url and not url.startswith("#"):
+            url = _COMMENT.sub("", line.removeprefix("\ufeff")).strip()  # that of standard input
+            if url:
                 try:
                     found.append(check_url(url))
                 except ValueError as error:

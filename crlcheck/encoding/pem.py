@@ -444,7 +444,7 @@ def _next_boundary(text: bytes, position: int) -> re.Match[bytes] | None:
 
 
 def _shown(line: bytes) -> str:
-    return repr(line.rstrip(_BLANKS)[:_SHOWN])
+    return repr(line.rstrip(_BLANKS)[:_SHOWN].decode("ascii", "backslashreplace"))
 
 
 def _broken_line(body: bytes) -> int:

@@ -362,12 +362,18 @@ def _addresses(host: str, port: int, deadline: float, *, allow_private: bool) ->
     return addresses
 
 
+_ALLOW_PRIVATE = (
+    "for a CA in a network of your own, allow private addresses (crlcheck fetch --allow-private, "
+    "CRLCHECK_FETCH_PRIVATE, FetchLimits.allow_private)"
+)
+
+
 def _check_public(host: str, addresses: list[str]) -> None:
     for address in addresses:
         if not _is_public(address):
             raise FetchError(
-                f"{host}: has the address {address}, which is not a public one: "
-                "allow private addresses if that is intended (allow_private)"
+                f"{host}: found the address {address}, which is not a public one",
+                remedy=_ALLOW_PRIVATE,
             )
 
 

@@ -45,7 +45,7 @@ def test_the_old_label_of_certificates_is_read() -> None:
     """
     old, new = (block(b"x", label=label) for label in ("X509 CERTIFICATE", CERTIFICATE))
     assert pem_blocks(old + new + old, CERTIFICATE) == [b"x"] * 3
-    with pytest.raises(ValueError, match="PEM line 3: found b'-----END CERTIFICATE-----'"):
+    with pytest.raises(ValueError, match="PEM line 3: found '-----END CERTIFICATE-----'"):
         pem_blocks(old.replace(b"END X509 ", b"END "), CERTIFICATE)
 
 
@@ -100,7 +100,7 @@ def test_a_block_that_is_not_understood_is_refused(label: str, other: str) -> No
     good, unknown = block(b"good", label=label), block(b"other", label=other)
     for data in (unknown + good, good + unknown, unknown):
         line = 1 + good.count(b"\n") * data.startswith(good)
-        with pytest.raises(ValueError, match=f"PEM line {line}: found b'-----BEGIN"):
+        with pytest.raises(ValueError, match=f"PEM line {line}: found '-----BEGIN"):
             pem_blocks(data, label)
 
 
@@ -241,17 +241,17 @@ def test_other_lines_are_text(line: bytes) -> None:
         (BEGIN + b"Proc-Type: 4,ENCRYPTED\n\nQUJD\n" + END, "line 2: "),
         (BEGIN + END, "line 2: the block is empty"),
         (BEGIN + b"\n \n" + END, "line 4: the block is empty"),
-        (BEGIN + b"QUJD" + END, "line 2: found b'-----END X509 CRL-----' inside a line"),
-        (BEGIN + b"QUJD\n " + END, "line 3: found b'-----END X509 CRL-----' inside a line"),
-        (BEGIN + b"QUJD\r" + END, "line 2: found b'-----END X509 CRL-----' inside a line"),
+        (BEGIN + b"QUJD" + END, "line 2: found '-----END X509 CRL-----' inside a line"),
+        (BEGIN + b"QUJD\n " + END, "line 3: found '-----END X509 CRL-----' inside a line"),
+        (BEGIN + b"QUJD\r" + END, "line 2: found '-----END X509 CRL-----' inside a line"),
         (BEGIN + b"QUJD\nQUJ\n" + END, "line 4: the base64 ends early"),
         (BEGIN + b"QUJD\n", "ends inside a block"),
-        (BEGIN + b"QUJD\n-----END X509 CRL----", "line 3: found b'-----END X509 CRL----'"),
+        (BEGIN + b"QUJD\n-----END X509 CRL----", "line 3: found '-----END X509 CRL----'"),
         (BEGIN + b"QUJD\n-----END CERTIFICATE-----\n", "line 3: found"),
-        (BEGIN + b"QUJD\n" + BEGIN + b"QUJD\n" + END, "line 3: found b'-----BEGIN X509 CRL"),
-        (BEGIN + b"QUJD\n-" + b"x" * 300, "line 3: found b'-xxx"),
-        (b"text\n" + END + block(b"crl"), "line 2: found b'-----END X509 CRL-----', expected its"),
-        (block(b"crl") + END, "line 4: found b'-----END X509 CRL-----', expected its BEGIN"),
+        (BEGIN + b"QUJD\n" + BEGIN + b"QUJD\n" + END, "line 3: found '-----BEGIN X509 CRL"),
+        (BEGIN + b"QUJD\n-" + b"x" * 300, "line 3: found '-xxx"),
+        (b"text\n" + END + block(b"crl"), "line 2: found '-----END X509 CRL-----', expected its"),
+        (block(b"crl") + END, "line 4: found '-----END X509 CRL-----', expected its BEGIN"),
         (block(b"crl") + BEGIN + b"QU@D\n" + END, "line 5: the base64 is broken"),
     ],
 )

@@ -98,11 +98,11 @@ def test_a_boundary_may_have_256_bytes(data: bytes, size: int) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (with_blanks(BEGIN, 257), "line 1: found b'-----BEGIN X509 CRL-----' in"),
-        (with_blanks(BEGIN, 600, b""), "line 1: found b'-----BEGIN X509 CRL-----' in"),
-        (with_blanks(END, 257), "line 3: found b'-----END X509 CRL-----' in"),
-        (with_blanks(END, 257, b""), "line 3: found b'-----END X509 CRL-----' in"),
-        (with_blanks(END, 600, b""), "line 3: found b'-----END X509 CRL-----' in"),
+        (with_blanks(BEGIN, 257), "line 1: found '-----BEGIN X509 CRL-----' in"),
+        (with_blanks(BEGIN, 600, b""), "line 1: found '-----BEGIN X509 CRL-----' in"),
+        (with_blanks(END, 257), "line 3: found '-----END X509 CRL-----' in"),
+        (with_blanks(END, 257, b""), "line 3: found '-----END X509 CRL-----' in"),
+        (with_blanks(END, 600, b""), "line 3: found '-----END X509 CRL-----' in"),
     ],
 )
 def test_a_longer_line_with_a_boundary_is_refused(data: bytes, message: str, size: int) -> None:
@@ -129,7 +129,7 @@ def test_a_line_that_is_no_boundary_by_itself_is_shown(line: bytes, shown: bytes
     with pytest.raises(ValueError, match="PEM") as caught:
         pem_blocks(b"text\n" + line, LABEL)
     assert str(caught.value) == (
-        f"PEM line 2: found {shown!r}, expected a line that is a PEM boundary by itself, or none"
+        f"PEM line 2: found {shown.decode()!r}, expected a line that is a PEM boundary by itself, or none"
     )
 
 
@@ -139,22 +139,22 @@ def test_a_line_that_is_no_boundary_by_itself_is_shown(line: bytes, shown: bytes
         (BEGIN + b"QUJD", "line 3: the input ends inside a block, expected -----END X509 CRL"
          "-----"),
         (KEY[:40], "line 3: the input ends inside a block, expected -----END PRIVATE KEY-----"),
-        (BEGIN + b"QUJD" + END, "line 2: found b'-----END X509 CRL-----' inside a line, expected "
+        (BEGIN + b"QUJD" + END, "line 2: found '-----END X509 CRL-----' inside a line, expected "
          "base64 or -----END X509 CRL-----"),
-        (BEGIN + b"QUJD\n-x\n", "line 3: found b'-x', expected base64 or -----END X509 CRL-----"),
+        (BEGIN + b"QUJD\n-x\n", "line 3: found '-x', expected base64 or -----END X509 CRL-----"),
         (BEGIN + b"QUJ\n" + END, "line 3: the base64 ends early, expected groups of four "
          "characters"),
         (BEGIN + END, "line 2: the block is empty, expected base64"),
         (BEGIN + b"QU@D\n" + END, "line 2: the base64 is broken, expected RFC 4648 base64"),
-        (END, "line 1: found b'-----END X509 CRL-----', expected its BEGIN before it"),
+        (END, "line 1: found '-----END X509 CRL-----', expected its BEGIN before it"),
         (b"\0", "line 1: found a NUL, expected text"),
         (BASE64, "line 1: found what begins like a certificate or CRL in base64 outside a block, "
          "expected a line -----BEGIN X509 CRL----- before it"),
-        (KEY.replace(b"END", b"END EC"), "line 3: found b'-----END EC PRIVATE KEY-----', expected "
+        (KEY.replace(b"END", b"END EC"), "line 3: found '-----END EC PRIVATE KEY-----', expected "
          "-----END PRIVATE KEY-----"),
-        (KEY + KEY.replace(b"END", b"BEGIN"), "line 6: found b'-----BEGIN PRIVATE KEY-----', "
+        (KEY + KEY.replace(b"END", b"BEGIN"), "line 6: found '-----BEGIN PRIVATE KEY-----', "
          "expected -----END PRIVATE KEY-----"),
-        (block(b"x", label="DATA"), "line 1: found b'-----BEGIN DATA-----', expected -----BEGIN "
+        (block(b"x", label="DATA"), "line 1: found '-----BEGIN DATA-----', expected -----BEGIN "
          "X509 CRL-----"),
     ],
 )  # fmt: skip
@@ -183,4 +183,4 @@ def test_a_refused_label_comes_with_its_remedy(label: str, remedy: str) -> None:
     with pytest.raises(ValueError, match="PEM") as caught:
         pem_blocks(block(b"x", label=label), CERTIFICATE)
     expected = f"expected -----BEGIN CERTIFICATE-----{remedy}"
-    assert str(caught.value) == f"PEM line 1: found b'-----BEGIN {label}-----', {expected}"
+    assert str(caught.value) == f"PEM line 1: found '-----BEGIN {label}-----', {expected}"

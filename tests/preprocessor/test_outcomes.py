@@ -154,7 +154,7 @@ FAILED: dict[str, tuple[Callable[[Pipeline, FaultProxy, Path], Any], str]] = {
     "order_unknown": (_another_of_that_second, "it cannot be told which is newer"),
     "issuer_certificate": (_broken_bundle, "the input ends inside a block"),
     "store": (_forbidden_catalog, "catalog.json: GetObject was answered 403 AccessDenied"),
-    "fetch": (_url_of_nobody, "has the address 127.0.0.1, which is not a public one"),
+    "fetch": (_url_of_nobody, "found the address 127.0.0.1, which is not a public one"),
     "unavailable": (_missing_bucket, "NoSuchBucket"),
 }
 

@@ -369,7 +369,7 @@ def test_urls_come_from_a_file(
     crl = make_crl(CA, 1, next_update=None)
     (good,) = put(site, good=crl)
     path = tmp_path / "urls.txt"
-    path.write_bytes(f"\ufeff# ours\r\n\n  {good}  \n#{good}/2\n\t\n{good}\n".encode())
+    path.write_bytes(f"\ufeff# ours\r\n\n  {good}  # all\n#{good}/2\n\t\n{good}\t#\n".encode())
     options = ["--allow-no-next-update", "--json"]
     options += ["--urls-from", "-" if from_input else str(path)]
     done = subprocess.run(
