@@ -129,7 +129,8 @@ def test_a_line_that_is_no_boundary_by_itself_is_shown(line: bytes, shown: bytes
     with pytest.raises(ValueError, match="PEM") as caught:
         pem_blocks(b"text\n" + line, LABEL)
     assert str(caught.value) == (
-        f"PEM line 2: found {shown.decode()!r}, expected a line that is a PEM boundary by itself, or none"
+        f"PEM line 2: found {shown.decode()!r}, "
+        "expected a line that is a PEM boundary by itself, or none"
     )
 
 
