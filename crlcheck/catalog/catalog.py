@@ -472,7 +472,7 @@ def _whole_seconds(moment: datetime) -> datetime:
 
 
 def _reason(body: bytes, error: Exception) -> str:
-    """Return why *body* is no catalog: what it is instead, or the error."""
+    """Return why *body* cannot be read as a catalog: what kind of file it is, or the error."""
     # Only here, because a catalog that is one does without it.
     from crlcheck.encoding.kinds import found_text, mistaken
 

@@ -309,7 +309,7 @@ class _Serials:
             yield result
 
     def _numbers(self) -> Iterator[int]:
-        """Yield each number; what is none in a list, or cannot be read, is a failure."""
+        """Yield each number; a line that cannot be read as one is a failure."""
         for text, number in self._given:
             self.subject = text
             self._num_taken += 1

@@ -13,12 +13,13 @@ from crlcheck.catalog.descriptions import count
 from crlcheck.cli.command import command
 from crlcheck.cli.inputs import issuer_sources, open_target, usage
 from crlcheck.cli.options import (
+    allow_shrink_option,
     compile_options,
     given_options,
     issuer_option,
     max_crls_option,
+    to_option,
 )
-from crlcheck.cli.parameters import STORE
 from crlcheck.cli.progress import paused, working
 from crlcheck.cli.status import (
     EXIT_FAILED,
@@ -60,19 +61,12 @@ from crlcheck.x509.certificates import load_certificates
     metavar="FILE",
     help='Fetch the URLs of a file too, one a line; "#" begins a comment; "-" is standard input.',
 )
-@click.option(
-    "--to",
-    "store",
-    type=STORE,
-    required=True,
-    metavar="STORE",
-    help="A directory or s3://bucket/prefix.",
-)
+@to_option
 @issuer_option
 @max_crls_option
 @click.option("--allow-private", is_flag=True, help="Allow private addresses.")
 @click.option("--no-proxy", is_flag=True, help="Use no proxy, whatever the environment names.")
-@click.option("--allow-shrink", is_flag=True, help="Publish even if most entries are missing.")
+@allow_shrink_option
 @click.option(
     "--rebuild",
     is_flag=True,

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
+from crlcheck.cli.parameters import STORE
 from crlcheck.compiler.compile import CompileOptions
 from crlcheck.compiler.pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck.compiler.source import DEFAULT_MAX_CRLS
@@ -23,6 +24,17 @@ issuer_option = click.option(
     required=True,
     metavar="CA",
     help="A trusted issuer certificate, PEM or DER, or a directory of them; may be repeated.",
+)
+to_option = click.option(
+    "--to",
+    "store",
+    type=STORE,
+    required=True,
+    metavar="STORE",
+    help="A directory or s3://bucket/prefix.",
+)
+allow_shrink_option = click.option(
+    "--allow-shrink", is_flag=True, help="Publish even if most entries are missing."
 )
 max_crls_option = click.option(
     "--max-crls",

@@ -19,12 +19,13 @@ from crlcheck.cli.inputs import (
     open_target,
 )
 from crlcheck.cli.options import (
+    allow_shrink_option,
     compile_options,
     given_options,
     issuer_option,
     max_crls_option,
+    to_option,
 )
-from crlcheck.cli.parameters import STORE
 from crlcheck.cli.status import EXIT_FAILED, about, report_failure
 from crlcheck.cli.text import (
     answer,
@@ -54,15 +55,8 @@ from crlcheck.x509.certificates import load_certificates
 )
 @click.argument("crls", metavar="CRL...", type=click.Path(path_type=Path), nargs=-1, required=True)
 @issuer_option
-@click.option(
-    "--to",
-    "store",
-    type=STORE,
-    required=True,
-    metavar="STORE",
-    help="A directory or s3://bucket/prefix.",
-)
-@click.option("--allow-shrink", is_flag=True, help="Publish even if most entries are missing.")
+@to_option
+@allow_shrink_option
 @click.option(
     "--rebuild",
     is_flag=True,
