@@ -317,6 +317,19 @@ class StoreUnavailableError(StoreError):
     """The store did not answer, or not in time; trying again may help."""
 
 
+class LockFileError(StoreError):
+    """
+    What is in the place of a lock file is none, so nothing was locked or written.
+
+    ``path`` is its place, ``found`` says what is there (such as ``"a directory"``).
+    """
+
+    def __init__(self, message: str, *, path: str, found: str) -> None:
+        super().__init__(message)
+        self.path = path
+        self.found = found
+
+
 class UnsafeStoreError(StoreError):
     """
     The store passes over conditions of a write, so that concurrent publications lose CRLs.

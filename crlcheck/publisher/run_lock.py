@@ -19,6 +19,7 @@ from pathlib import Path
 
 from crlcheck.errors import FetchError, FetchLockedError
 from crlcheck.stores import LocalStore, ObjectStore
+from crlcheck.stores.local import open_lock
 
 _NAME = ".fetch.lock"
 
@@ -35,6 +36,7 @@ def run_lock(store: ObjectStore) -> Iterator[Path]:
     Raises:
         FetchLockedError: another process holds it.
         FetchError: the directory for it is not this user's own.
+        LockFileError: what is in its place is no regular file.
         OSError: the file cannot be made or locked.
     """
     path = lock_path(store)
@@ -70,8 +72,7 @@ def lock_path(store: ObjectStore) -> Path:
 @contextlib.contextmanager
 def _opened(path: Path, *, own: bool) -> Iterator[int]:
     # Another user's run locks the same file of a directory, as far as the umask lets it.
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    file = os.open(path, flags, 0o600 if own else 0o666)
+    file = open_lock(path, 0o600 if own else 0o666)
     try:
         yield file
     finally:

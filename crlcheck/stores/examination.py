@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from crlcheck.errors import CrlCheckError, UnsafeStoreError
+from crlcheck.errors import CrlCheckError, LockFileError, UnsafeStoreError
+from crlcheck.remedies import remedy_of
 
 OK, WARNING, FAILED = "ok", "warning", "failed"
 
@@ -35,6 +36,8 @@ def attempt(name: str, remedy: str, check: Callable[[], Result]) -> StoreCheck:
         result = check()
     except UnsafeStoreError as error:
         return StoreCheck(name, FAILED, error.found, remedy)
+    except LockFileError as error:
+        return StoreCheck(name, FAILED, str(error), remedy_of(error) or remedy)
     except (CrlCheckError, OSError) as error:
         return StoreCheck(name, FAILED, str(error), remedy)
     except Exception as error:  # noqa: BLE001 - an answer may break a client in any way

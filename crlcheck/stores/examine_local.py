@@ -24,7 +24,7 @@ from crlcheck.stores.examination import (
     failure,
     warning,
 )
-from crlcheck.stores.local import LOCK_NAME, LocalStore
+from crlcheck.stores.local import LOCK_NAME, LocalStore, open_lock
 from crlcheck.stores.probe import Trial, new_body
 
 _NUM_REPLACED = 200
@@ -99,9 +99,9 @@ def _mount_of(root: Path) -> tuple[str, list[str]]:
 
 
 def _locks(root: Path) -> Result:
-    with (root / LOCK_NAME).open("ab") as held:
+    with os.fdopen(open_lock(root / LOCK_NAME), "rb+") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with (root / LOCK_NAME).open("ab") as second:
+        with os.fdopen(open_lock(root / LOCK_NAME), "rb+") as second:
             try:
                 fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

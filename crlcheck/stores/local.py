@@ -10,12 +10,13 @@ import mmap
 import os
 import secrets
 import stat
+import time
 from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
-from crlcheck.errors import PreconditionFailedError, StoreUnavailableError, naming
+from crlcheck.errors import LockFileError, PreconditionFailedError, StoreUnavailableError, naming
 from crlcheck.stores.object_store import (
     StoredObject,
     check_name,
@@ -29,6 +30,27 @@ LOCK_NAME = ".lock"
 _TEMPORARY_PREFIX = ".tmp-"
 _COPY_SIZE = 1 << 20
 
+# In seconds. FAT has the coarsest time stamps, of two seconds.
+_STAMP_SECONDS = 3.0
+_LONGEST_TRUST = 60.0
+
+_Stamp = tuple[int, int, int, int, int]
+"""Device, inode, size, and the times of the last change of the contents and of the inode."""
+
+
+class _LastPoll(NamedTuple):
+    """
+    The stamp and the etag of the file that the last poll read.
+
+    ``stamp_since`` is when the first poll found that stamp, ``read_at`` when the last one
+    began to read, both by the monotonic clock.
+    """
+
+    stamp: _Stamp
+    etag: str
+    stamp_since: float
+    read_at: float
+
 
 class LocalStore:
     """
@@ -38,6 +60,11 @@ class LocalStore:
     file for the time of the check and the rename. The system releases it when the
     process ends. Readers take no lock. The file system must have ``flock`` and atomic
     rename (local ones and NFSv4 do).
+
+    A poll does not read a file whose stamp is that of the last poll. A file that is
+    rewritten in place can keep its stamp where the time stamps are coarse. Therefore a
+    stamp counts only once the file was read again after it was 3 seconds old, by the
+    clock of this machine and by the time since it was first seen, and for a minute only.
 
     fsync: whether a write returns only once it would survive a power cut.
     """
@@ -52,6 +79,8 @@ class LocalStore:
         if self._root.exists() and not self._root.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(self._root))
         self._fsync = fsync
+        # Replaced as a whole, because threads share it.
+        self._last_poll: _LastPoll | None = None
 
     def __repr__(self) -> str:
         return f"LocalStore({self.url!r})"
@@ -69,8 +98,18 @@ class LocalStore:
 
     def read_if_changed(self, name: str, etag: str | None) -> StoredObject | None:
         """As ObjectStore.read_if_changed."""
-        found = self.read(name)
-        return None if found.etag == etag else found
+        with self._open(name) as file:
+            # The file is opened although a stat of its path would do: that is when a
+            # network file system asks its server.
+            now, stamp, last = time.monotonic(), _stamp_of(file), self._last_poll
+            is_same = last is not None and last.stamp == stamp
+            if last is not None and is_same and last.etag == etag and _may_trust(last, now):
+                return None
+            body = file.read()
+        digest = hashlib.sha256(body).hexdigest()
+        since = last.stamp_since if last is not None and is_same else now
+        self._last_poll = _LastPoll(stamp, digest, since, now)
+        return None if digest == etag else StoredObject(body, digest)
 
     def load(self, name: str) -> bytearray | mmap.mmap:
         """
@@ -161,7 +200,7 @@ class LocalStore:
         # The lock has a file of its own, which stays: a lock on a file that gets
         # replaced or deleted would let a second holder in. Each call opens it
         # anew, because flock excludes descriptions and so threads as well.
-        descriptor = os.open(self._root / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = open_lock(self._root / LOCK_NAME)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             try:
@@ -179,7 +218,7 @@ class LocalStore:
         path = directory / f"{_TEMPORARY_PREFIX}{secrets.token_hex(16)}"
         with self._locked():
             _remove_abandoned(directory)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         with os.fdopen(descriptor, "wb", buffering=0) as file:
             try:
@@ -200,6 +239,67 @@ class LocalStore:
 
 
 _NO_SUCH_OBJECT = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+
+
+def open_lock(path: Path, mode: int = 0o666) -> int:
+    """
+    Open a lock file, and make it with *mode* where there is none.
+
+    It is never opened through a symbolic link: whoever made the link would choose the file
+    that writers make and lock, and where it changes, two of them hold the lock at once.
+
+    Raises:
+        LockFileError: a link, or another thing that is no regular file, is in its place.
+        OSError: it cannot be made or opened.
+    """
+    # Without O_NONBLOCK a device could keep the writer waiting.
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        descriptor = os.open(path, flags, mode)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            state = path.lstat().st_mode
+            if not stat.S_ISREG(state):
+                raise _no_lock(path, state) from error
+        raise
+    state = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(state):
+        return descriptor
+    os.close(descriptor)
+    raise _no_lock(path, state)
+
+
+def _no_lock(path: Path, state: int) -> LockFileError:
+    kinds = {
+        stat.S_IFLNK: "a symbolic link",
+        stat.S_IFDIR: "a directory",
+        stat.S_IFIFO: "a named pipe",
+        stat.S_IFSOCK: "a socket",
+    }
+    found = kinds.get(stat.S_IFMT(state), "a device")
+    if stat.S_ISLNK(state):
+        with contextlib.suppress(OSError):
+            found = f"{found} to {path.readlink()}"
+    message = f"the lock {path} is {found}, expected a regular file; nothing was changed"
+    return LockFileError(message, path=str(path), found=found)
+
+
+def _stamp_of(file: FileIO) -> _Stamp:
+    state = os.fstat(file.fileno())
+    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
+
+
+def _may_trust(last: _LastPoll, now: float) -> bool:
+    """Whether the contents are those of the last poll, because the stamp is still the same."""
+    # The clock that made the stamp may be a server's, so it alone proves nothing: the
+    # contents must have been read so long after the first poll that found the stamp. A
+    # stamp in the future is of a clock that was set back, and may be given again.
+    stamp_age = time.time() - (now - last.read_at) - max(last.stamp[3:]) / 1e9
+    return (
+        last.read_at - last.stamp_since > _STAMP_SECONDS
+        and stamp_age > _STAMP_SECONDS
+        and now - last.read_at < _LONGEST_TRUST
+    )
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
@@ -262,10 +362,12 @@ def _remove_abandoned(directory: Path) -> None:
     for path in directory.glob(f"{_TEMPORARY_PREFIX}*"):
         # Held by its writer, gone since, or not ours to remove: leave it.
         with contextlib.suppress(OSError):
-            descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+            descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink()
+                # What is no regular file was not made by a writer.
+                if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    path.unlink()
             finally:
                 os.close(descriptor)
 

@@ -266,6 +266,17 @@ def test_locks_that_do_not_lock_fail(
     assert wrong(doctor(capsys, str(tmp_path))[1])["locks"] == "failed"
 
 
+def test_a_lock_that_is_a_link_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is in the place of the lock is named, with what to do; nothing is made behind it."""
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / ".lock").symlink_to(tmp_path / "elsewhere")
+    checks = doctor(capsys, str(tmp_path / "store"))[1]
+    assert checks["put"]["outcome"] == "failed"
+    assert "a symbolic link to" in checks["put"]["found"]
+    assert "remove it" in checks["put"]["remedy"]
+    assert not (tmp_path / "elsewhere").exists()
+
+
 @pytest.mark.parametrize(
     ("free", "inodes", "outcome"),
     [(1 << 40, 10**6, "ok"), (1 << 20, 10**6, "warning"), (1 << 40, 3, "warning")],

@@ -18,7 +18,7 @@ import pytest
 from crlcheck import fetch_each, publish_each
 from crlcheck.cli import main
 from crlcheck.demo.pki import pem_block
-from crlcheck.errors import CrlBaseMissingError, FetchError, FetchLockedError
+from crlcheck.errors import CrlBaseMissingError, FetchError, FetchLockedError, LockFileError
 from crlcheck.publisher import fetch as fetch_module
 from crlcheck.publisher.fetch import FetchLimits
 from crlcheck.publisher.rejections import read_rejections
@@ -314,6 +314,16 @@ def test_a_lock_file_that_was_removed_locks_no_more(stores: list[str], tmp_path:
         path.unlink()
         with run_lock(store):
             pass
+
+
+def test_a_lock_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    """A link in the place of the lock is named, and nothing is made behind it."""
+    (tmp_path / "store").mkdir()
+    store = LocalStore(tmp_path / "store")
+    lock_path(store).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(LockFileError, match="a symbolic link to"), run_lock(store):
+        pass
+    assert not (tmp_path / "elsewhere").exists()
 
 
 @pytest.mark.parametrize("what", ["others may write", "a link", "a file"])
