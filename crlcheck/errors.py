@@ -342,6 +342,21 @@ class UnsafeStoreError(StoreError):
         self.found = found
 
 
+class CatalogDamagedError(StoreError):
+    """
+    An object that the catalog names is missing, or is not the one that it names.
+
+    ``name`` is the object's, and ``found`` says what was found: ``"missing"``,
+    ``"damaged"``, ``"unreadable"`` or ``"order"``. ``crlcheck verify`` finds all such
+    objects, and mends what can be mended.
+    """
+
+    def __init__(self, message: str, *, name: str, found: str) -> None:
+        super().__init__(message)
+        self.name = name
+        self.found = found
+
+
 class CatalogRollbackError(StoreError):
     """
     A catalog is refused because a later one is in use, or another one of its generation.

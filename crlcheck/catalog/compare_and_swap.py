@@ -1,42 +1,65 @@
 """
-Change the catalog by compare-and-swap, and try again where another writer came first.
+Change the published set by compare-and-swap, and try again where another writer came first.
 
-Every writer goes through ``swap``, which makes the generation rise even where an old
-catalog was restored. A generation that readers have seen must never be written again,
-because they refuse it. Later generations are known from three places: the records in
-the catalog, the last generation that this process has written, and the **mark**, a small
-object beside the catalog with the last generation written. The mark is written
-after the catalog. So it never names a generation that nobody wrote. Where a writer dies
-in between, it is one too low until the next change.
+Every writer goes through ``swap``. These are its steps:
+
+1. The entries that change are found, and the nodes that have them are made anew.
+2. The next generation is above all that anybody may have seen: that of the root, the
+   latest in the history, and the last one that this process has written. Readers
+   refuse a generation that they have seen with other contents, also where somebody has put
+   an old root back.
+3. The new nodes are written, then the record of the generation, which names the objects
+   that it stops using.
+4. The root is swapped. Where another writer came first, the chain of records tells
+   whether this swap took place all the same: its request may have been sent twice. If it
+   did not, the new nodes and the record are deleted.
+
+For example, two publishers read generation 7 and swap. One root of generation 8 is written.
+The other publisher's chain has another record of generation 8 than its own: its swap is
+lost. It deletes its nodes, and its caller tries again on generation 8.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import random
+import secrets
 import time
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 
-from crlcheck.catalog.catalog import CATALOG_NAME, Catalog
-from crlcheck.encoding.strict_json import canonical_json, members_of, parse_json, take
+from crlcheck.catalog import tree
+from crlcheck.catalog.catalog import Catalog
+from crlcheck.catalog.entries import changed_entries, staleness_of_entry
+from crlcheck.catalog.history import (
+    Action,
+    HistoryRecord,
+    chain,
+    generation_of,
+    latest_listed,
+    listed,
+    new_record_name,
+    read_listed,
+)
+from crlcheck.catalog.published_set import PublishedSet, read_set
+from crlcheck.catalog.root import CATALOG_NAME, Certificates, Cleaned, Root
+from crlcheck.catalog.tree import NODE_PREFIX, Reference
+from crlcheck.encoding.strict_json import canonical_json
 from crlcheck.errors import (
+    CatalogDamagedError,
     CatalogRollbackError,
     CrlCheckError,
     PreconditionFailedError,
     StoreUnavailableError,
 )
 from crlcheck.stores import ObjectStore
+from crlcheck.times import given_time
 
 MAX_SWAPS = 40
 """A change is tried this many times where others come first."""
-
-MARK_NAME = "generation.json"
-"""The object with the last generation that was written."""
-
-MAX_GENERATION = 1 << 53
-"""Every generation is below this, because JSON readers keep integers exactly up to here."""
 
 _log = logging.getLogger(__name__)
 
@@ -46,164 +69,285 @@ def back_off(num_lost: int) -> None:
     time.sleep(random.uniform(0, min(2.0, 0.02 * 2**num_lost)))
 
 
-def read_catalog(store: ObjectStore) -> tuple[Catalog, str | None]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
     """
-    Return the catalog and its etag; an empty catalog and None where there is none yet.
+    A change of the published set.
 
-    Raises:
-        StoreError: it cannot be read, or the store does not answer.
+    ``before`` is the part of the set that was read, ``after`` what it becomes. ``action``
+    says what it is. ``at`` is when it is made. ``abandoned`` are objects that no
+    generation ever used, and which clean-up notes. ``cleaned`` is how far clean-up has
+    come, None where it has not moved.
     """
-    try:
-        stored = store.read(CATALOG_NAME)
-    except FileNotFoundError:
-        return Catalog.empty(), None
-    return Catalog.from_bytes(stored.body), stored.etag
+
+    before: Catalog
+    after: Catalog
+    action: Action
+    at: datetime
+    abandoned: tuple[str, ...] = ()
+    cleaned: Cleaned | None = None
 
 
 def swap(
-    store: ObjectStore, successor: Catalog, etag: str | None, mark: Mark | None = None
-) -> Catalog | None:
+    store: ObjectStore, held: PublishedSet, etag: str | None, change: Change
+) -> PublishedSet | None:
     """
-    Replace the catalog of *etag* with *successor*; return the catalog that was written.
+    Change the set of *etag*, which is *held*; return the one that was written.
 
-    Return None where another catalog is there now. Where later generations were written
-    already, somebody put an old catalog back. Then *successor* is written with a
-    generation above them all, and a warning is logged. *mark* is the result of
-    ``read_mark``. A caller that has the time of the swap in *successor* reads it before.
+    Return None where another set is there now, and this change is not part of it. Where
+    later generations were written already, somebody put an old root back. Then the new
+    generation is above them all, and a warning is logged.
 
     Raises:
-        StoreUnavailableError: the store does not answer.
+        CatalogDamagedError: a node that changes is missing or damaged.
+        StoreUnavailableError: the store does not answer. The change may have been made.
     """
-    mark = mark or read_mark(store)
-    known = max(mark.generation, _WRITTEN.get(store), successor.latest_named())
-    written = successor.with_generation(max(successor.generation, known + 1))
+    proposal = _Proposal(store, held, change)
+    proposal.write()
     try:
-        store.write(CATALOG_NAME, written.to_bytes(), if_match=etag, if_absent=etag is None)
+        store.write(CATALOG_NAME, proposal.root.to_bytes(), if_match=etag, if_absent=etag is None)
     except PreconditionFailedError:
-        _log.info("%s: another writer was first: the catalog is read again", store.url)
-        return None
-    _log.info("%s: the catalog of generation %d is written", store.url, written.generation)
+        if not proposal.was_published():
+            _log.info("%s: another writer was first: the catalog is read again", store.url)
+            proposal.delete()
+            return None
+    _log.info("%s: the catalog of generation %d is written", store.url, proposal.root.generation)
     # Warn only after the write. Where it fails, another writer wrote the later generation.
-    if written.generation != successor.generation:
-        before = successor.generation - 1
-        _log.warning(
-            "%s: %s %s although generation %d had been written; what was published and set by "
-            "hand since then is lost, and generation %d follows",
-            store.url,
-            CATALOG_NAME,
-            f"was restored to generation {before}" if before else "is gone",
-            known,
-            written.generation,
+    proposal.warn_of_lost_generations()
+    _WRITTEN.note(store, proposal.root.generation)
+    return PublishedSet(proposal.root, held.nodes)
+
+
+class _Proposal:
+    """The objects of a generation that is proposed."""
+
+    def __init__(self, store: ObjectStore, held: PublishedSet, change: Change) -> None:
+        self._store = store
+        self._held = held
+        old, before, after = held.root, change.before, change.after
+        # A catalog of format 1 has no tree, so that all of it is new.
+        is_format1 = held.format1 is not None
+        known = Catalog.empty() if is_format1 else before
+        nodes = tree.change(held.nodes, old.top, changed_entries(known, after), staleness_of_entry)
+        self._objects = dict(nodes.written)
+        superseded = [*nodes.superseded, *sorted(before.image_names() - after.image_names())]
+        if held.format1 is not None:
+            superseded += held.format1.superseded
+        denied = old.denied
+        if after.denied != known.denied:
+            superseded += [] if denied is None else [denied.name]
+            denied = self._denied_object(after)
+        listed_latest = latest_listed(store)
+        self._latest_listed = listed_latest
+        latest = max(old.generation, listed_latest, _WRITTEN.get(store), after.generation - 1)
+        proposed = replace(
+            old,
+            generation=latest + 1,
+            store=old.store or _id_in_history(store) or secrets.token_hex(16),
+            at=change.at.replace(microsecond=0),
+            top=nodes.top,
+            denied=denied,
+            history=None,
+            trusted=old.trusted.changed(
+                Certificates.of(one.fingerprint for one in known.issuers),
+                Certificates.of(one.fingerprint for one in after.issuers),
+            ),
+            removed=old.removed.changed(
+                Certificates.of(known.removed_issuers), Certificates.of(after.removed_issuers)
+            ),
+            num_scopes=old.num_scopes - len(known.scopes) + len(after.scopes),
+            settings=after.settings,
+            cleaned=change.cleaned or old.cleaned,
+            signatures=(),
         )
-    _note_written(store, mark, written.generation)
-    return written
+        record = HistoryRecord(
+            root=proposed,
+            action=change.action,
+            previous=old.history,
+            superseded=tuple(superseded),
+            abandoned=change.abandoned,
+        )
+        self._record = _reference(new_record_name(proposed.generation), record.to_bytes())
+        self._objects[self._record.name] = record.to_bytes()
+        self.root: Root = replace(proposed, history=self._record)
+
+    def _denied_object(self, after: Catalog) -> Reference | None:
+        if not after.denied:
+            return None
+        body = canonical_json({"denied": [denial.members() for denial in after.denied]})
+        reference = _reference(f"{NODE_PREFIX}{secrets.token_hex(16)}.json", body)
+        self._objects[reference.name] = body
+        return reference
+
+    def write(self) -> None:
+        """Write the new nodes, then the record."""
+        for name, body in self._objects.items():
+            self._store.write(name, body)
+
+    def delete(self) -> None:
+        """Delete what was written, because no root names it. A failure is only logged."""
+        for name in reversed(self._objects):
+            try:
+                self._store.delete(name)
+            except (CrlCheckError, OSError) as error:
+                _log.warning("%s was not deleted from %s: %s", name, self._store.url, error)
+
+    def was_published(self) -> bool:
+        """Whether the swap that was reported as lost took place (step 4)."""
+        current, _ = read_set(self._store)
+        records = chain(self._store, current.root, after=self._held.generation)
+        try:
+            return any(reference.name == self._record.name for reference, _ in records)
+        except CatalogDamagedError as error:
+            # Nothing is deleted, because a root may name it.
+            raise StoreUnavailableError(
+                f"{self._store.url}: it cannot be told whether generation "
+                f"{self.root.generation} was published: {error}"
+            ) from error
+
+    def warn_of_lost_generations(self) -> None:
+        """Log where somebody had put an old root back, so that later changes are lost."""
+        before, store = self._held.generation, self._store
+        known = max(_WRITTEN.get(store), _latest_proved(store, self._latest_listed, before))
+        if known > before:
+            _log.warning(
+                "%s: %s %s although generation %d had been written; what was published and set "
+                "by hand since then is lost, and generation %d follows; crlcheck restore can "
+                "bring it back",
+                store.url,
+                CATALOG_NAME,
+                f"was restored to generation {before}" if before else "is gone",
+                known,
+                self.root.generation,
+            )
 
 
-def write_copy(store: ObjectStore, catalog: Catalog, body: bytes, etag: str | None) -> bool:
+def _reference(name: str, body: bytes) -> Reference:
+    return Reference(name, hashlib.sha256(body).hexdigest(), len(body))
+
+
+def _latest_proved(store: ObjectStore, listed_latest: int, held: int) -> int:
     """
-    Replace the catalog of *etag* with that of another store, byte for byte.
+    Return a generation later than *held* that was surely published, 0 where none is known.
 
-    Return False where another catalog is there now.
+    A record names the one before it. Who wrote it has read that one's root.
+    """
+    if listed_latest <= held:
+        return 0
+    for generation, name in listed(store):
+        if generation <= held:
+            break
+        record = read_listed(store, name)
+        if record is not None and record.previous is not None:
+            stated = generation_of(record.previous)
+            if stated > held and generation <= listed_latest:
+                return stated
+    return 0
+
+
+def _id_in_history(store: ObjectStore) -> str | None:
+    """Return the store's id where its root is gone and its history is not."""
+    for _, name in listed(store):
+        record = read_listed(store, name)
+        if record is not None:
+            return record.root.store
+    return None
+
+
+def write_copy(store: ObjectStore, copied: PublishedSet, body: bytes, etag: str | None) -> bool:
+    """
+    Replace the root of *etag* with that of another store, byte for byte.
+
+    Return False where another root is there now.
 
     Raises:
         CatalogRollbackError: a later generation was written here already.
         StoreUnavailableError: the store does not answer.
     """
-    mark = read_mark(store)
-    if catalog.generation < mark.generation:
+    latest = latest_listed(store)
+    if copied.generation < latest:
         raise CatalogRollbackError(
-            f"generation {catalog.generation} cannot be written to {store.url}, where "
-            f"generation {mark.generation} was",
-            generation=catalog.generation,
-            held=mark.generation,
+            f"generation {copied.generation} cannot be written to {store.url}, where "
+            f"generation {latest} was",
+            generation=copied.generation,
+            held=latest,
         )
     try:
         store.write(CATALOG_NAME, body, if_match=etag, if_absent=etag is None)
     except PreconditionFailedError:
         return False
-    _note_written(store, mark, catalog.generation)
+    _WRITTEN.note(store, copied.generation)
     return True
 
 
 def change_catalog(
-    store: ObjectStore, what: str, change: Callable[[Catalog], Catalog | None]
+    store: ObjectStore,
+    what: str,
+    change: Callable[[Catalog], Catalog | None],
+    action: Action,
+    *,
+    part: Callable[[PublishedSet], Catalog] = PublishedSet.everything,
+    at: datetime | None = None,
 ) -> Catalog:
     """
     Replace the catalog with the result of *change*; return the new catalog.
 
-    *change* returns None for no change. Where another writer came first, it is called
-    again on that writer's catalog. *what* names the change in messages.
+    *change* gets what *part* returns, by default the whole, and returns None for no change.
+    Where another writer came first, it is called again on that writer's catalog. *what* names
+    the change in messages, *action* in the history. *at* is the time of the change, by
+    default the clock's.
 
     Raises:
         FileNotFoundError: there is no catalog.
         StoreUnavailableError: the store does not answer, or too many others came first.
         StoreError: the catalog cannot be read.
     """
+
+    def prepare(held: PublishedSet) -> Change | None:
+        before = part(held)
+        after = change(before)
+        if after is None:
+            return None
+        return Change(before=before, after=after, action=action, at=given_time(at))
+
+    held, prepared = change_set(store, what, prepare)
+    if prepared is None:
+        return part(held)
+    return replace(prepared.after, generation=held.generation)
+
+
+def change_set(
+    store: ObjectStore, what: str, prepare: Callable[[PublishedSet], Change | None]
+) -> tuple[PublishedSet, Change | None]:
+    """
+    Make the change that *prepare* returns; return the set afterwards, and the change.
+
+    Raises: as ``change_catalog``.
+    """
     for num_lost in range(MAX_SWAPS):
         if num_lost:
             back_off(num_lost)
-        stored = store.read(CATALOG_NAME)
-        catalog = Catalog.from_bytes(stored.body)
-        successor = change(catalog)
-        if successor is None:
-            return catalog
-        written = swap(store, successor, stored.etag)
+        held, etag = read_set(store)
+        if etag is None:
+            raise FileNotFoundError(f"{store.url}/{CATALOG_NAME}: nothing is published there")
+        try:
+            prepared = prepare(held)
+            if prepared is None:
+                return held, None
+            written = swap(store, held, etag, prepared)
+        except CatalogDamagedError:
+            # Clean-up may have deleted it, because a later generation does not use it.
+            if read_set(store)[1] == etag:
+                raise
+            continue
         if written is not None:
-            return written
+            return written, prepared
     raise StoreUnavailableError(
         f"{what} failed: other changes to {store.url} came first {MAX_SWAPS} times"
     )
 
 
-# ---- the last generation written -------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """The last generation that was written, 0 if unknown, and the etag of the mark object."""
-
-    generation: int
-    etag: str | None
-
-
-def read_mark(store: ObjectStore) -> Mark:
-    """
-    Return the last generation that was written to *store*, going by the mark.
-
-    Raises:
-        StoreError: the store does not answer.
-    """
-    try:
-        stored = store.read(MARK_NAME)
-    except FileNotFoundError:
-        return Mark(0, None)
-    try:
-        members = members_of(parse_json(stored.body), MARK_NAME)
-        generation = take(members, "generation", int, MARK_NAME)
-        if not 0 <= generation < MAX_GENERATION:
-            raise ValueError(f"{MARK_NAME}: found a generation that no catalog has")
-        return Mark(generation, stored.etag)
-    except (ValueError, RecursionError) as error:
-        # The mark only helps, so a broken one must not stop a publication.
-        _log.warning("%s/%s cannot be read and is replaced: %s", store.url, MARK_NAME, error)
-        return Mark(0, stored.etag)
-
-
-def _note_written(store: ObjectStore, mark: Mark, generation: int) -> None:
-    """Write the mark for *generation*; where that fails, the next writer mends it."""
-    _WRITTEN.note(store, generation)
-    body = canonical_json({"generation": generation})
-    try:
-        for _ in range(MAX_SWAPS):
-            if mark.generation >= generation:
-                return
-            try:
-                store.write(MARK_NAME, body, if_match=mark.etag, if_absent=mark.etag is None)
-                return
-            except PreconditionFailedError:
-                mark = read_mark(store)
-    except (CrlCheckError, OSError) as error:
-        _log.warning("%s/%s was not written: %s", store.url, MARK_NAME, error)
+# ---- the last generation written -----------------------------------------------------------
 
 
 class _Written:

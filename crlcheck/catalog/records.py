@@ -39,9 +39,8 @@ class PublishedImage:
     An image in the store.
 
     ``name`` is its object name, ``digest`` the hex digest that authenticates it, ``size``
-    its size in bytes, and ``metadata`` the metadata that its header must have. ``since``
-    is the first generation of the catalog that named it, 0 before. ``unknown`` and
-    ``unknown_metadata`` are JSON members of a later version, which are kept.
+    its size in bytes, and ``metadata`` the metadata that its header must have. ``unknown``
+    and ``unknown_metadata`` are JSON members of a later version, which are kept.
 
     Raises:
         ValueError: a field has a value that is not allowed.
@@ -51,7 +50,6 @@ class PublishedImage:
     digest: str
     size: int
     metadata: ImageMetadata
-    since: int = field(default=0, compare=False)
     unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)
     unknown_metadata: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
@@ -69,7 +67,6 @@ class PublishedImage:
             "name": self.name,
             "digest": self.digest,
             "size": self.size,
-            "since": self.since,
             "metadata": {**self.unknown_metadata, **metadata_to_json(self.metadata)},
         }
 
@@ -80,12 +77,11 @@ class PublishedImage:
         name = take(members, "name", str, where)
         digest = take(members, "digest", str, where)
         size = take(members, "size", int, where)
-        since = typed(members.pop("since", 0), int, f"{where}.since")
         stated = take(members, "metadata", dict, where)
         try:
             metadata = metadata_from_json(stated)
             rest = {name: stated[name] for name in stated.keys() - METADATA_MEMBERS}
-            return cls(name, digest, size, metadata, since, members, rest)
+            return cls(name, digest, size, metadata, members, rest)
         except (ValueError, CorruptIndexError) as error:
             raise ValueError(f"{where}: {error}") from error
 
@@ -143,15 +139,6 @@ class ScopeRecord:
         if self.delta is not None:
             yield self.delta
 
-    def published_in(self, generation: int) -> ScopeRecord:
-        """Return the record with *generation* as ``since`` of the images that are new."""
-
-        def noted(image: PublishedImage) -> PublishedImage:
-            return image if image.since else replace(image, since=generation)
-
-        delta = None if self.delta is None else noted(self.delta)
-        return replace(self, base=noted(self.base), delta=delta)
-
     def names(self, image: PublishedImage) -> bool:
         """Whether *image* is one of the images, by its name, which no other image ever has."""
         return image.name in (one.name for one in self.images())
@@ -204,35 +191,6 @@ def delta_fits(delta: ImageMetadata, base: ImageMetadata) -> bool:
     if base.is_delta or base.crl_number is None:
         return False
     return delta.base_crl_number <= base.crl_number < delta.crl_number
-
-
-@dataclass(frozen=True, slots=True)
-class Superseded:
-    """
-    The time when an image was superseded, and the first and last generation that named it.
-
-    Both generations are 0 for an image that nobody ever published.
-    """
-
-    at: datetime
-    first: int
-    last: int
-
-    def members(self) -> dict[str, Any]:
-        """Return the JSON members."""
-        return {"at": time_text(self.at), "first": self.first, "last": self.last}
-
-    @classmethod
-    def read(cls, name: str, value: object) -> Superseded:
-        """Read what ``members`` gave for an image. Raises ValueError with the place."""
-        where = f"superseded.{name}"
-        check_name(name)
-        if not name.startswith(IMAGE_PREFIX):
-            # Every object that is listed here gets deleted, so it must be an image.
-            raise ValueError(f"{where}: expected the name of an image")
-        members = members_of(value, where)
-        first, last = (take(members, name, int, where) for name in ("first", "last"))
-        return cls(take_time(members, "at", where), first, last)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from crlcheck.catalog.catalog import Catalog, Denial, PublishedImage, delta_fits
+from crlcheck.catalog.published_set import PublishedSet
 from crlcheck.checker.image_cache import IMAGE_OVERHEAD, CachedImage, ImageCache
 from crlcheck.checker.scope import ScopeTable, TrustedIssuer
 from crlcheck.encoding.names import name_key
@@ -31,8 +32,8 @@ class Snapshot:
     The images in use, and the table of the certificates that their CRLs cover.
 
     ``deltas`` has the delta beside each of ``images``, None where there is none.
-    ``denied`` has the certificates on the operator's deny list. ``catalog`` and
-    ``etag`` are those of the store, None for open indexes.
+    ``denied`` has the certificates on the operator's deny list. ``published``, ``catalog``
+    and ``etag`` are those of the store, None for open indexes.
     """
 
     images: tuple[CachedImage, ...]
@@ -41,6 +42,7 @@ class Snapshot:
     catalog: Catalog | None = None
     etag: str | None = None
     denied: Mapping[tuple[bytes, int], Denial] = field(default_factory=dict)
+    published: PublishedSet | None = None
 
     def denial_of(self, certificate: CertificateFacts, now: datetime) -> Denial | None:
         """Return the denial of *certificate* that applies now, however its issuer is spelled."""
@@ -121,7 +123,7 @@ def _best_delta(base: CachedImage, images: Sequence[CachedImage]) -> CachedImage
 
 
 def snapshot_of_catalog(
-    catalog: Catalog,
+    published: PublishedSet,
     etag: str,
     store: ObjectStore,
     trust: Trust,
@@ -129,7 +131,7 @@ def snapshot_of_catalog(
     cache: ImageCache | None = None,
 ) -> Snapshot:
     """
-    Return a snapshot of *catalog* to replace *current*.
+    Return a snapshot of a published set to replace *current*.
 
     Images that *current* has loaded are kept if they are unchanged. Their successors
     are loaded before this returns, so a generation with an image that is needed and
@@ -143,15 +145,17 @@ def snapshot_of_catalog(
         FileNotFoundError: an image is missing.
         CertificateError: an issuer certificate of the catalog cannot be read.
     """
-    if current is not None and current.catalog is not None:
-        catalog.check_successor(current.catalog)
-        if catalog == current.catalog:
-            return dataclasses.replace(current, etag=etag, denied=denials_of([catalog]))
+    denied = denials_of([published])
+    if current is not None and current.published is not None:
+        published.check_successor(current.published)
+        if published.is_same(current.published):
+            return dataclasses.replace(current, etag=etag, denied=denied)
+    catalog = published.everything()
     open_images = _open_images(current)
 
-    def image_of(published: PublishedImage) -> CachedImage:
-        carried = _carried_over(published, open_images)
-        return carried or _published(published, store, cache)
+    def image_of(image: PublishedImage) -> CachedImage:
+        carried = _carried_over(image, open_images)
+        return carried or _published(image, store, cache)
 
     records = catalog.scopes.values()
     images = tuple(image_of(record.base) for record in records)
@@ -178,13 +182,13 @@ def snapshot_of_catalog(
         removed=[tombstone.base for tombstone in catalog.tombstones.values()],
         any_point=any_point,
     )
-    return Snapshot(images, deltas, table, catalog, etag, denials_of([catalog]))
+    return Snapshot(images, deltas, table, catalog, etag, denied, published)
 
 
-def denials_of(catalogs: Iterable[Catalog]) -> Mapping[tuple[bytes, int], Denial]:
-    """Return the denials of all *catalogs*; of several for one certificate the longest."""
+def denials_of(sets: Iterable[PublishedSet]) -> Mapping[tuple[bytes, int], Denial]:
+    """Return the denials of all *sets*; of several for one certificate the longest."""
     denied: dict[tuple[bytes, int], Denial] = {}
-    for denial in (one for catalog in catalogs for one in catalog.denied):
+    for denial in (one for published in sets for one in published.denied):
         other = denied.get(denial.key)
         if other is None or (
             other.until is not None and (denial.until is None or denial.until > other.until)

@@ -18,13 +18,19 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from crlcheck.catalog.catalog import CATALOG_NAME, Catalog
+from crlcheck.catalog.published_set import PublishedSet, set_of
+from crlcheck.catalog.root import CATALOG_NAME
 from crlcheck.checker import polling as polling_module
 from crlcheck.checker.background import Refresher
 from crlcheck.checker.image_cache import ImageCache
 from crlcheck.checker.polling import Polling
 from crlcheck.checker.snapshot import Snapshot, Trust, denials_of, snapshot_of_catalog
-from crlcheck.errors import CatalogRollbackError, CrlCheckError, StoreUnavailableError
+from crlcheck.errors import (
+    CatalogRollbackError,
+    CrlCheckError,
+    StoreError,
+    StoreUnavailableError,
+)
 from crlcheck.stores import ObjectStore
 from crlcheck.times import Moment
 from crlcheck.types import Freshness, ProblemKind, StatusProblem
@@ -90,13 +96,13 @@ class _SetInUse(NamedTuple):
 
     snapshot: Snapshot
     read_at: Moment
-    refused: Catalog | None = None
+    refused: PublishedSet | None = None
 
-    def beside(self, refused: Catalog | None) -> _SetInUse:
+    def beside(self, refused: PublishedSet | None) -> _SetInUse:
         """Return the set in use with the denials of another refused catalog, or of none."""
-        assert self.snapshot.catalog is not None, "it was read from a store"
-        catalogs = [self.snapshot.catalog] if refused is None else [self.snapshot.catalog, refused]
-        snapshot = dataclasses.replace(self.snapshot, denied=denials_of(catalogs))
+        assert self.snapshot.published is not None, "it was read from a store"
+        sets = [self.snapshot.published, *([] if refused is None else [refused])]
+        snapshot = dataclasses.replace(self.snapshot, denied=denials_of(sets))
         return self._replace(snapshot=snapshot, refused=refused)
 
 
@@ -345,17 +351,18 @@ class StoreSet:
                 if in_use is not None and in_use.refused is not None:
                     self._in_use = in_use.beside(None)
             return None
-        catalog: Catalog | None = None
+        published: PublishedSet | None = None
         snapshot = None if in_use is None else in_use.snapshot
         try:
-            catalog = Catalog.from_bytes(stored.body)
+            published = set_of(stored.body, self._store)
             newer = snapshot_of_catalog(
-                catalog, stored.etag, self._store, self._trust, snapshot, self._cache
+                published, stored.etag, self._store, self._trust, snapshot, self._cache
             )
         except BaseException as error:
             # A denial counts even if the rest of its catalog cannot be used.
-            if in_use is not None and catalog is not None:
-                self._in_use = in_use.beside(catalog)
+            if in_use is not None and published is not None:
+                with contextlib.suppress(StoreError):  # the denials may be what is damaged
+                    self._in_use = in_use.beside(published)
             if _is_refusal(error):
                 self._refusal = _Refusal(stored.etag, asked, error)
             raise

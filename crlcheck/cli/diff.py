@@ -11,17 +11,18 @@ from typing import Any
 
 import click
 
-from crlcheck.catalog.catalog import CATALOG_NAME, Catalog
 from crlcheck.catalog.descriptions import count, crl_text
+from crlcheck.catalog.published_set import PublishedSet, set_at
 from crlcheck.cli.command import command
-from crlcheck.cli.inputs import is_store, open_target
+from crlcheck.cli.inputs import is_store, open_target, read_published_set
 from crlcheck.cli.parameters import TARGET
 from crlcheck.cli.status import about
 from crlcheck.cli.text import answer, say
 from crlcheck.encoding.names import name_text
-from crlcheck.errors import IndexFileError, StoreError
+from crlcheck.errors import CatalogDamagedError, IndexFileError, StoreError
 from crlcheck.image.diff import Listing, entries_missing
 from crlcheck.image.index import open_index
+from crlcheck.stores import ObjectStore
 from crlcheck.times import time_text
 from crlcheck.types import RevokedEntry
 
@@ -136,17 +137,16 @@ def _open(target: str, stack: contextlib.ExitStack) -> _Set:
         return _Set({scope: Listing(index)}, {scope: crl_text(index.metadata)})
     store = open_target(location)
     with about(target, StoreError, IndexFileError):
-        catalog = Catalog.from_bytes(store.read(CATALOG_NAME).body)
+        held = read_published_set(store)
         try:
-            opened = {
-                name: stack.enter_context(open_index(store.load(name)))
-                for name in _names_at(catalog, generation)
-            }
-        except FileNotFoundError as error:
+            published = held if generation is None else _set_at(store, held, generation)
+            names = [image.name for image in published.images()]
+            opened = {name: stack.enter_context(open_index(store.load(name))) for name in names}
+        except (CatalogDamagedError, FileNotFoundError) as error:
             # No clean-up deleted what the catalog still counts on: the message has its name.
-            if generation is None or generation >= (catalog.whole_since or catalog.generation):
+            if generation is None or generation == held.generation:
                 raise
-            raise _gone(catalog, generation) from error
+            raise _gone(held, generation) from error
     found = _Set()
     for index in opened.values():
         if index.metadata.is_delta:
@@ -157,29 +157,23 @@ def _open(target: str, stack: contextlib.ExitStack) -> _Set:
         )
         found.listings[scope] = Listing(index, next(deltas, None))
         found.titles[scope] = crl_text(index.metadata)
-    # A catalog that an older version wrote does not tell of which generations images are gone.
-    unknown = catalog.whole_since is None and generation not in (None, catalog.generation)
-    if generation is not None and unknown and not catalog.scopes.keys() <= found.listings.keys():
-        raise _gone(catalog, generation)
     return found
 
 
-def _gone(catalog: Catalog, generation: int) -> StoreError:
-    oldest = catalog.generation if catalog.whole_since is None else catalog.whole_since
-    return StoreError(
-        f"generation {generation} cannot be shown any more, for images of it were deleted: "
-        f"expected generation {oldest} or later, up to {catalog.generation}"
-    )
-
-
-def _names_at(catalog: Catalog, generation: int | None) -> set[str]:
-    """Return the images that a generation of the catalog named."""
-    if generation is None:
-        return catalog.image_names()
-    if not 0 < generation <= catalog.generation:
+def _set_at(store: ObjectStore, held: PublishedSet, generation: int) -> PublishedSet:
+    """Return an earlier generation of a set."""
+    if not 0 < generation <= held.generation:
         raise click.UsageError(
-            f"generation {generation}: the store is at generation {catalog.generation}"
+            f"generation {generation}: the store is at generation {held.generation}"
         )
-    if catalog.whole_since is not None and generation < catalog.whole_since:
-        raise _gone(catalog, generation)
-    return catalog.image_names_at(generation)
+    found = set_at(store, held, generation)
+    if found is None:
+        raise _gone(held, generation)
+    return found
+
+
+def _gone(held: PublishedSet, generation: int) -> StoreError:
+    return StoreError(
+        f"generation {generation} cannot be shown: objects of it were deleted, or no generation "
+        f"had that number; the store is at generation {held.generation}"
+    )

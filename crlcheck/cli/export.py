@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 
-from crlcheck.catalog.catalog import CATALOG_NAME, Catalog
 from crlcheck.catalog.descriptions import count
+from crlcheck.catalog.published_set import set_of
+from crlcheck.catalog.root import CATALOG_NAME
 from crlcheck.checker.snapshot import Trust, snapshot_of_catalog
 from crlcheck.cli.command import command
 from crlcheck.cli.inputs import open_target
@@ -48,7 +49,8 @@ def export_command(store: str, format_name: str, output: Path) -> int:
     target, now = open_target(store), datetime.now(UTC)
     with about(store, StoreError):
         stored = target.read(CATALOG_NAME)
-        catalog = Catalog.from_bytes(stored.body)
+        published = set_of(stored.body, target)
+        catalog = published.everything()
     records = list(catalog.scopes.values())
     if len(records) != 1 or records[0].delta is not None:
         raise CrlCheckError(
@@ -70,7 +72,7 @@ def export_command(store: str, format_name: str, output: Path) -> int:
         raise CrlCheckError(f"{store}: {found}, which {format_name} cannot say")
     with about(store, StoreError, IndexFileError):
         # As a checker opens it: an image that the catalog does not authenticate is refused.
-        snapshot = snapshot_of_catalog(catalog, stored.etag, target, Trust(), None)
+        snapshot = snapshot_of_catalog(published, stored.etag, target, Trust(), None)
         index = snapshot.images[0].index()
     serials = {hex(entry.serial_number): "" for entry in index.iter_entries()}
     serials |= {hex(denial.serial_number): "" for denial in denied}

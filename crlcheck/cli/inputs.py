@@ -12,7 +12,9 @@ from typing import BinaryIO
 
 import click
 
-from crlcheck.catalog.catalog import CATALOG_NAME, Catalog
+from crlcheck.catalog.catalog import Catalog
+from crlcheck.catalog.published_set import PublishedSet, set_of
+from crlcheck.catalog.root import CATALOG_NAME
 from crlcheck.cli.progress import counting, is_shown
 from crlcheck.cli.status import about, warn
 from crlcheck.compiler.compile import CrlSource
@@ -43,10 +45,16 @@ def open_target(target: str) -> ObjectStore:
     return store
 
 
-def read_published(store: ObjectStore) -> Catalog:
-    """Read the store's catalog."""
+def read_published_set(store: ObjectStore) -> PublishedSet:
+    """Read the root of the store's published set."""
     with about(store.url, StoreError):
-        return Catalog.from_bytes(store.read(CATALOG_NAME).body)
+        return set_of(store.read(CATALOG_NAME).body, store)
+
+
+def read_published(store: ObjectStore) -> Catalog:
+    """Read the store's whole catalog."""
+    with about(store.url, StoreError):
+        return read_published_set(store).everything()
 
 
 def read_input(path: Path) -> bytes:

@@ -10,12 +10,13 @@ from typing import Any
 import click
 from rich.table import Table
 
-from crlcheck.catalog.catalog import CATALOG_NAME, Catalog, PublishedImage, ScopeRecord
+from crlcheck.catalog.catalog import Catalog, PublishedImage, ScopeRecord
 from crlcheck.catalog.descriptions import (
     count,
     general_name_text,
     restriction_texts,
 )
+from crlcheck.catalog.root import CATALOG_NAME
 from crlcheck.cli.command import command
 from crlcheck.cli.inputs import (
     STANDARD_INPUT,
@@ -24,6 +25,7 @@ from crlcheck.cli.inputs import (
     is_store,
     open_target,
     read_input,
+    read_published,
 )
 from crlcheck.cli.issuer import issuer_lines
 from crlcheck.cli.parameters import TARGET
@@ -36,7 +38,7 @@ from crlcheck.cli.text import (
 )
 from crlcheck.compiler.compile import compile_unverified_crl
 from crlcheck.encoding.names import name_text
-from crlcheck.errors import CrlError, IndexFileError, StoreError
+from crlcheck.errors import CrlError, IndexFileError
 from crlcheck.image.index import RevocationIndex, open_index
 from crlcheck.image.metadata import metadata_to_json
 from crlcheck.publisher.issuers import describe_issuers
@@ -84,9 +86,7 @@ def _inspect(target: str) -> dict[str, Any]:
     """
     if is_store(target):
         store = open_target(target)
-        with about(target, StoreError):
-            catalog = Catalog.from_bytes(store.read(CATALOG_NAME).body)
-        return _show_store(store.url, catalog)
+        return _show_store(store.url, read_published(store))
     path = Path(target)
     source: Path | bytes = path
     if path == STANDARD_INPUT:

@@ -13,8 +13,11 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
-from crlcheck.catalog.catalog import CATALOG_NAME, Catalog
+from crlcheck.catalog.catalog import Catalog
+from crlcheck.catalog.published_set import set_of
+from crlcheck.catalog.root import CATALOG_NAME
 from crlcheck.errors import CrlCheckError
+from crlcheck.stores import open_store
 
 
 class StoreType(click.ParamType[str]):
@@ -77,9 +80,12 @@ def _fingerprints(catalog: Catalog) -> list[str]:
 
 
 def _catalog_of(context: click.Context) -> Catalog | None:
-    path = Path(os.fspath(context.params.get("store") or "")) / CATALOG_NAME
+    directory = Path(os.fspath(context.params.get("store") or ""))
+    path = directory / CATALOG_NAME
     try:
-        return Catalog.from_bytes(path.read_bytes()) if path.is_file() else None
+        if not path.is_file():
+            return None
+        return set_of(path.read_bytes(), open_store(directory)).everything()
     except (CrlCheckError, OSError):
         return None
 

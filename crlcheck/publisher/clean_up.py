@@ -1,14 +1,19 @@
-"""Delete images that are published no longer, and those that nobody ever published."""
+"""Delete objects that are used no longer, and those that nobody ever published."""
 
 from __future__ import annotations
 
 import logging
 import os
+import sys
 from datetime import datetime, timedelta
 
-from crlcheck.catalog.catalog import IMAGE_PREFIX, Catalog
-from crlcheck.catalog.compare_and_swap import change_catalog
-from crlcheck.errors import CrlCheckError
+from crlcheck.catalog.catalog import IMAGE_PREFIX
+from crlcheck.catalog.compare_and_swap import Change, change_set
+from crlcheck.catalog.given_up import due_objects, given_up_since
+from crlcheck.catalog.history import Action
+from crlcheck.catalog.published_set import PublishedSet
+from crlcheck.catalog.tree import NODE_PREFIX
+from crlcheck.errors import CrlCheckError, StoreError
 from crlcheck.publisher.operator import moment_of
 from crlcheck.publisher.publish import DEFAULT_GRACE
 from crlcheck.publisher.rejections import delete_old_rejections
@@ -27,36 +32,67 @@ def clean_up(
     now: datetime | None = None,
 ) -> tuple[int, int]:
     """
-    Delete images whose grace period is over, and note images that nobody published.
+    Delete objects whose grace period is over, and note objects that nobody published.
 
-    An image that no catalog names, left by a publisher that died, is noted
-    first, and deleted by a clean-up at least *grace* later. The status objects of
-    CRLs that were refused 30 days ago are deleted too, and throw-away objects of a probe
-    that died. Returns how many images were deleted and how many are waiting.
+    An object that no catalog names, left by a publisher that died, is noted first, and
+    deleted by a clean-up at least *grace* later. The status objects of CRLs that were
+    refused 30 days ago are deleted too, and throw-away objects of a probe that died.
+    Returns how many objects were deleted and how many are waiting.
 
     Raises: as ``override_scope``.
     """
     target, moment = open_store(store), moment_of(now)
     deleted: set[str] = set()
+    waiting: set[str] = set()
 
-    def change(catalog: Catalog) -> Catalog | None:
-        stored = set(target.names(IMAGE_PREFIX))
-        for name in catalog.deletable(moment, grace):
-            if name not in deleted:
-                try:
-                    target.delete(name)
-                except (CrlCheckError, OSError) as error:
-                    _log.warning("%s was not deleted from %s: %s", name, target.url, error)
-                    continue
-                deleted.add(name)
-        abandoned = stored - catalog.image_names() - catalog.superseded.keys()
-        successor = catalog.with_superseded(abandoned, now=moment).without_superseded(deleted)
-        return None if successor.superseded == catalog.superseded else successor
+    def prepare(held: PublishedSet) -> Change | None:
+        nonlocal waiting
+        # Listed before the history is read: what is written later is in no list.
+        stored = {*target.names(IMAGE_PREFIX), *target.names(NODE_PREFIX)}
+        due, cleaned = due_objects(target, held, lambda at: moment - at >= grace, sys.maxsize)
+        for name in due:
+            if name in deleted:
+                continue
+            try:
+                target.delete(name)
+            except (CrlCheckError, OSError) as error:
+                _log.warning("%s was not deleted from %s: %s", name, target.url, error)
+                cleaned = held.root.cleaned
+                continue
+            deleted.add(name)
+        if held.format1 is not None:
+            # The first change writes the set in the format that has a history.
+            return Change(
+                before=held.format1.catalog,
+                after=held.format1.catalog,
+                action=Action(action="clean_up"),
+                at=moment,
+            )
+        used = {image.name for image in held.images()} | {one.name for one in held.objects()}
+        given_up = given_up_since(target, held, cleaned.generation)
+        if given_up is None:
+            raise StoreError(
+                f"{target.url}: the history since generation {cleaned.generation} "
+                "cannot be read, so that it cannot be told which objects are abandoned"
+            )
+        abandoned = stored - used - given_up - deleted
+        waiting = (given_up & stored | abandoned) - deleted
+        if not abandoned and cleaned == held.root.cleaned:
+            return None
+        part = held.settings()
+        return Change(
+            before=part,
+            after=part,
+            action=Action(action="clean_up"),
+            at=moment,
+            abandoned=tuple(sorted(abandoned)),
+            cleaned=cleaned,
+        )
 
-    catalog = change_catalog(target, "clean-up", change)
+    change_set(target, "clean-up", prepare)
     delete_old_rejections(target, moment)
     _delete_abandoned_probes(target, moment)
-    return len(deleted), len(catalog.superseded)
+    return len(deleted), len(waiting)
 
 
 def _delete_abandoned_probes(store: ObjectStore, moment: datetime) -> None:

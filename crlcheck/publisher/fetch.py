@@ -37,7 +37,7 @@ from http.client import (
 from typing import Any, Unpack
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
-from crlcheck.catalog.compare_and_swap import read_catalog
+from crlcheck.catalog.published_set import read_set
 from crlcheck.compiler.pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck.compiler.source import DEFAULT_MAX_CRLS
 from crlcheck.encoding.content import codings_of
@@ -615,7 +615,7 @@ def _is_published(store: ObjectStore, crls: object, now: datetime) -> bool:
     """
     if not isinstance(crls, list) or not crls:
         return False
-    catalog, _ = read_catalog(store)
+    catalog = read_set(store)[0].everything()
     for crl in crls:
         if not isinstance(crl, dict) or not isinstance(crl.get("scope"), str):
             return False

@@ -14,6 +14,7 @@ from datetime import datetime
 
 from crlcheck.catalog.catalog import Catalog, IssuerRecord, RemovedIssuer
 from crlcheck.catalog.compare_and_swap import change_catalog
+from crlcheck.catalog.history import Action
 from crlcheck.catalog.issuer_keys import public_key_hash
 from crlcheck.encoding.names import name_key, name_text
 from crlcheck.publisher.operator import change_store, moment_of
@@ -70,6 +71,7 @@ def remove_issuer(
         store,
         f"issuer {issuer}: removed",
         change,
+        Action(action="remove_issuer", note=note, details={"issuer": issuer}),
         lost=lambda catalog: [catalog.tombstones[scope] for scope in scopes],
     )
 
@@ -87,7 +89,8 @@ def readmit_issuer(store: str | os.PathLike[str] | ObjectStore, issuer: str) -> 
     def change(catalog: Catalog) -> Catalog:
         return catalog.with_issuer_readmitted(find_fingerprint(issuer, catalog.removed_issuers))
 
-    return change_store(store, f"issuer {issuer}: readmitted", change)
+    action = Action(action="readmit_issuer", details={"issuer": issuer})
+    return change_store(store, f"issuer {issuer}: readmitted", change, action)
 
 
 def set_issuer(
@@ -124,7 +127,8 @@ def set_issuer(
         return None if successor.issuers == catalog.issuers else successor
 
     what = ", ".join(f"{name} is now {value}" for name, value in given.items() if value is not None)
-    return change_store(store, f"issuer {issuer}: {what}", change)
+    action = Action(action="set_issuer", details={"issuer": issuer, "set": what})
+    return change_store(store, f"issuer {issuer}: {what}", change, action)
 
 
 def withdraw_issuers(
@@ -171,7 +175,8 @@ def withdraw_issuers(
         return successor if gone else None
 
     target = open_store(store)
-    change_catalog(target, f"the removal of issuers that are gone from {added_by}", change)
+    what = f"the removal of issuers that are gone from {added_by}"
+    change_catalog(target, what, change, Action(action="withdraw_issuers", note=added_by))
     for fingerprint in gone:
         _log.warning("%s: issuer %s is gone from %s: removed", target.url, fingerprint, added_by)
     return gone

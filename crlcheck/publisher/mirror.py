@@ -7,9 +7,15 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from crlcheck.catalog.catalog import CATALOG_NAME, IMAGE_PREFIX, Catalog, PublishedImage
-from crlcheck.catalog.compare_and_swap import read_catalog, write_copy
+from crlcheck.catalog.catalog import IMAGE_PREFIX, PublishedImage
+from crlcheck.catalog.compare_and_swap import write_copy
+from crlcheck.catalog.given_up import given_up_since
+from crlcheck.catalog.history import HISTORY_PREFIX, chain
+from crlcheck.catalog.published_set import PublishedSet, read_set, set_of
+from crlcheck.catalog.root import CATALOG_NAME
+from crlcheck.catalog.tree import NODE_PREFIX, read_object
 from crlcheck.errors import (
+    CatalogDamagedError,
     CorruptIndexError,
     IndexFileError,
     StoreError,
@@ -57,27 +63,31 @@ def mirror_store(
     origin, copy = open_store(source), open_store(target)
     for _ in range(_MAX_TRIES):
         stored = origin.read(CATALOG_NAME)
-        catalog = Catalog.from_bytes(stored.body)
-        previous, etag = read_catalog(copy)
+        published = set_of(stored.body, origin)
+        previous, etag = read_set(copy)
         if etag is None:
             probe_store(copy)
-        catalog.check_successor(previous)
+        published.check_successor(previous)
         try:
-            num_copied = _copy_images(catalog, origin, copy, rebuild=rebuild, progress=progress)
-        except FileNotFoundError:
+            num_copied = _copy_images(published, origin, copy, rebuild=rebuild, progress=progress)
+            _copy_others(published, origin, copy, rebuild=rebuild)
+        except (CatalogDamagedError, FileNotFoundError):
+            if origin.read(CATALOG_NAME).etag == stored.etag:
+                raise
             continue  # superseded and deleted since: there is a newer catalog
-        if catalog != previous and not write_copy(copy, catalog, stored.body, etag):
+        is_new = previous.generation == 0 or not published.is_same(previous)
+        if is_new and not write_copy(copy, published, stored.body, etag):
             raise StoreError(
                 f"{copy.url}/{CATALOG_NAME} was changed meanwhile: a mirror has one writer"
             )
         return MirrorReport(
-            catalog.generation, num_copied, _delete_unneeded(catalog, previous, copy)
+            published.generation, num_copied, _delete_unneeded(published, previous, copy)
         )
     raise StoreUnavailableError(f"{origin.url}: the catalog names images that are not there")
 
 
 def _copy_images(
-    catalog: Catalog,
+    published: PublishedSet,
     origin: ObjectStore,
     copy: ObjectStore,
     *,
@@ -87,7 +97,7 @@ def _copy_images(
     present = set(copy.names(IMAGE_PREFIX))
     missing = [
         image
-        for image in catalog.images()
+        for image in published.images()
         if image.name not in present or (rebuild and not is_intact(copy, image))
     ]
     done, total = 0, sum(image.size for image in missing)
@@ -103,6 +113,20 @@ def _copy_images(
     return len(missing)
 
 
+def _copy_others(
+    published: PublishedSet, origin: ObjectStore, copy: ObjectStore, *, rebuild: bool
+) -> None:
+    """Copy the nodes, the denials and the history."""
+    present = {*copy.names(NODE_PREFIX), *copy.names(HISTORY_PREFIX)}
+    for reference in published.objects():
+        if rebuild or reference.name not in present:
+            copy.write(reference.name, read_object(origin, reference))
+    for reference, record in chain(origin, published.root):
+        if not rebuild and reference.name in present:
+            break  # and all before it, for it was copied after them
+        copy.write(reference.name, record.to_bytes())
+
+
 def _check(image: PublishedImage, body: bytes | bytearray | mmap.mmap, where: str) -> None:
     try:
         opened = open_index(body)
@@ -115,10 +139,13 @@ def _check(image: PublishedImage, body: bytes | bytearray | mmap.mmap, where: st
             raise CorruptIndexError(f"{where} is not the one that the catalog names")
 
 
-def _delete_unneeded(catalog: Catalog, previous: Catalog, copy: ObjectStore) -> int:
+def _delete_unneeded(published: PublishedSet, previous: PublishedSet, copy: ObjectStore) -> int:
     # Readers of the target may still use an older catalog, as those of the source do.
-    needed = catalog.image_names() | catalog.superseded.keys() | previous.image_names()
-    unneeded = [name for name in copy.names(IMAGE_PREFIX) if name not in needed]
+    needed = {image.name for one in (published, previous) for image in one.images()}
+    needed |= {one.name for some in (published, previous) for one in some.objects()}
+    needed |= given_up_since(copy, published, published.root.cleaned.generation) or set()
+    stored = [*copy.names(IMAGE_PREFIX), *copy.names(NODE_PREFIX)]
+    unneeded = [name for name in stored if name not in needed]
     for name in unneeded:
         copy.delete(name)
-    return len(unneeded)
+    return sum(name.startswith(IMAGE_PREFIX) for name in unneeded)

@@ -8,11 +8,15 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from crlcheck.catalog.catalog import Catalog, Denial, Tombstone
-from crlcheck.catalog.compare_and_swap import MAX_GENERATION, change_catalog
+from crlcheck.catalog.compare_and_swap import change_catalog
 from crlcheck.catalog.descriptions import count, crl_text
+from crlcheck.catalog.history import Action
+from crlcheck.catalog.published_set import PublishedSet
+from crlcheck.catalog.root import MAX_GENERATION
 from crlcheck.encoding.names import canonical_name, name_text
 from crlcheck.stores import ObjectStore, open_store
 from crlcheck.times import given_time, time_text
@@ -58,7 +62,10 @@ def override_scope(
         return None if successor.scopes == catalog.scopes else successor
 
     what = f"covers_no_distribution_point is now {covers_no_distribution_point}"
-    return change_store(store, f"scope {scope}: {what}", change)
+    action = Action(action="set_scope", details={"scope": scope, "set": what})
+    return change_store(
+        store, f"scope {scope}: {what}", change, action, part=lambda held: held.scope(scope)
+    )
 
 
 def remove_scope(
@@ -83,7 +90,12 @@ def remove_scope(
         return catalog.without_scope(scope, now=moment_of(now), note=note)
 
     return change_store(
-        store, f"scope {scope}: removed", change, lost=lambda catalog: [catalog.tombstones[scope]]
+        store,
+        f"scope {scope}: removed",
+        change,
+        Action(action="remove_scope", note=note, details={"scope": scope}),
+        part=lambda held: held.scope(scope),
+        lost=lambda catalog: [catalog.tombstones[scope]],
     )
 
 
@@ -107,7 +119,10 @@ def reset_scope(
     def change(catalog: Catalog) -> Catalog:
         return catalog.with_reset(scope, now=moment_of(now), note=note)
 
-    return change_store(store, f"scope {scope}: reset", change)
+    action = Action(action="reset_scope", note=note, details={"scope": scope})
+    return change_store(
+        store, f"scope {scope}: reset", change, action, part=lambda held: held.scope(scope)
+    )
 
 
 def deny_certificate(
@@ -148,6 +163,12 @@ def deny_certificate(
         store,
         what if until is None else f"{what} until {time_text(until)}",
         lambda catalog: catalog.with_denial(denial),
+        Action(
+            action="deny",
+            note=note,
+            details={**_certificate_members(issuer, serial_number), "until": time_text(until)},
+        ),
+        part=PublishedSet.denials,
     )
 
 
@@ -171,7 +192,8 @@ def lift_denial(
         return catalog.without_denial(issuer, serial_number, now=moment)
 
     what = f"certificate {serial_number:x} of {name_text(issuer)}: no longer denied by hand"
-    return change_store(store, what, change)
+    action = Action(action="allow", details=_certificate_members(issuer, serial_number))
+    return change_store(store, what, change, action, part=PublishedSet.denials)
 
 
 def advance_generation(store: str | os.PathLike[str] | ObjectStore, *, above: int) -> int:
@@ -193,28 +215,38 @@ def advance_generation(store: str | os.PathLike[str] | ObjectStore, *, above: in
         raise ValueError(f"above: expected 1 to {MAX_GENERATION - 1}, found {above}")
 
     def change(catalog: Catalog) -> Catalog | None:
-        return None if catalog.generation > above else catalog.with_generation(above + 1)
+        return None if catalog.generation > above else replace(catalog, generation=above + 1)
 
-    return change_store(store, f"brought above generation {above}", change)
+    action = Action(action="advance")
+    return change_store(
+        store, f"brought above generation {above}", change, action, part=PublishedSet.settings
+    )
+
+
+def _certificate_members(issuer: bytes, serial_number: int) -> dict[str, str]:
+    return {"issuer": name_text(issuer), "serial_number": f"{serial_number:x}"}
 
 
 def change_store(
     store: str | os.PathLike[str] | ObjectStore,
     what: str,
     change: Callable[[Catalog], Catalog | None],
+    action: Action,
     *,
+    part: Callable[[PublishedSet], Catalog] = PublishedSet.everything,
     lost: Callable[[Catalog], Sequence[Tombstone]] = lambda _: (),
 ) -> int:
     """
     Change the catalog of a store, log *what* was done and return its generation.
 
-    *lost* returns the scopes that the change removed. The log says how many revocations
-    went with them, so that none is lifted in silence.
+    *action* is what the history says of it, and *part* returns the part of the catalog that
+    *change* needs. *lost* returns the scopes that the change removed. The log says how many
+    revocations went with them, so that none is lifted in silence.
 
     Raises: as ``override_scope``.
     """
     target = open_store(store)
-    catalog = change_catalog(target, what, change)
+    catalog = change_catalog(target, what, change, action, part=part)
     removed = [crl for one in lost(catalog) for crl in (one.base, one.delta) if crl is not None]
     and_lost = "".join(
         f", and {count(crl.num_entries, 'revocation')} by {crl_text(crl)} with it"

@@ -19,8 +19,8 @@ numbers are those of RFC 5280.
    before, then the catalog is swapped. Where another publication came first, step 2 is done
    again on its catalog, with the image that is already written.
 4. What changed. ``publish`` compares the images before and after, and adds the warnings.
-5. Clean-up. An image that is published no longer is noted in the catalog with the time.
-   It is deleted once the grace period is over.
+5. Clean-up. An object that is used no longer is noted in the history with the time. It is
+   deleted once the grace period is over.
 6. Status. ``rejections`` keeps the reason why a CRL was refused.
 
 For example, CRL 17 is published and CRL 18 comes. It passes steps 1 and 2 and its image is
@@ -50,19 +50,18 @@ from crlcheck.catalog.catalog import (
     Tombstone,
     delta_fits,
 )
-from crlcheck.catalog.compare_and_swap import (
-    MAX_SWAPS,
-    Mark,
-    back_off,
-    read_catalog,
-    read_mark,
-    swap,
-)
+from crlcheck.catalog.compare_and_swap import MAX_SWAPS, Change, back_off, swap
 from crlcheck.catalog.descriptions import count, crl_text
+from crlcheck.catalog.entries import name_hash, points_of_crl
+from crlcheck.catalog.given_up import due_objects, given_up_since
+from crlcheck.catalog.history import Action
 from crlcheck.catalog.issuer_keys import public_key_hash
+from crlcheck.catalog.published_set import PublishedSet, read_set
+from crlcheck.catalog.root import Certificates, Cleaned
 from crlcheck.compiler.compile import CompiledImage
 from crlcheck.encoding.names import name_text, names_match
 from crlcheck.errors import (
+    CatalogDamagedError,
     CrlBaseMissingError,
     CrlCheckError,
     CrlError,
@@ -87,8 +86,8 @@ from crlcheck.x509.certificates import published_certificate
 MIN_LOST_ENTRIES = 10
 """A CRL that loses no more entries than this never counts as shrunk."""
 
-# One publication deletes no more superseded images than this, so that it does not take long.
-_MAX_DELETED = 16
+# One publication deletes no more objects than this, so that it does not take long.
+_MAX_DELETED = 32
 
 _log = logging.getLogger(__name__)
 
@@ -325,6 +324,24 @@ def _sources(current: ScopeRecord | None) -> tuple[str, ...]:
     return (*current.earlier_sources, current.source)[-MAX_EARLIER_SOURCES:]
 
 
+def published_scope(record: ScopeRecord, is_delta: bool) -> dict[str, object]:
+    """Return what the history says of a CRL that was published."""
+    image = record.delta if is_delta and record.delta is not None else record.base
+    metadata = image.metadata
+    return {
+        "scope": record.key,
+        "issuer": name_text(metadata.issuer),
+        "crl_number": metadata.crl_number,
+        "is_delta": metadata.is_delta,
+        "this_update": time_text(metadata.this_update),
+        "next_update": time_text(metadata.next_update),
+        "num_entries": metadata.num_entries,
+        "tbs_digest": metadata.tbs_digest,
+        "image": image.name,
+        "source": record.source,
+    }
+
+
 # ---- the publication (steps 2, 3 and 5) ------------------------------------------
 
 
@@ -352,8 +369,8 @@ class Publication:
         self._scope = compiled.metadata.scope
         self._is_delta = compiled.metadata.is_delta
         self._image: PublishedImage | None = None
-        self._attempted_generation: int | None = None
-        self._image_may_be_named = False
+        self._written_after = 0
+        self._generation = 0
         self._deleted: set[str] = set()
         self._is_probed = False
         self._known_self_signed: dict[bytes, bool | None] = {}
@@ -370,44 +387,79 @@ class Publication:
             with self._timed("swap"):
                 if self._num_lost:
                     back_off(self._num_lost)
-                catalog, etag = self._read_catalog()
-            current = catalog.scopes.get(self._scope)
-            if self._image is not None and current and current.names(self._image):
-                # The swap that was reported as lost succeeded: its request was sent twice.
-                return self._report(current, catalog, published=True)
-            if self._image is not None and self._was_taken_for_abandoned(self._image, catalog):
-                self._image = None
-            record = self._successor_of(current, catalog)  # step 2
-            issuers = self._issuer_records(catalog)
-            self.before = current
-            if record is current and not catalog.lacks(issuers):
-                return self._report(record, catalog, published=False)
-            with self._timed("swap"):
-                gone = self._delete_superseded(catalog)  # step 5
-                mark = read_mark(self._store)
-                successor = catalog.with_scope(
-                    record, issuers, now=self._rules.clock()
-                ).without_superseded(gone)
-                written = self._swap(successor, etag, mark)  # step 3
-                if written is not None:
-                    known = set(catalog.issuer_certificates())
-                    self.added_issuers = {one.certificate for one in issuers} - known
-                    return self._report(record, written, published=record is not current)
+                held, etag = self._read_set()
+            try:
+                report = self._try(held, etag)
+            except CatalogDamagedError:
+                # Clean-up may have deleted it, because a later generation does not use it.
+                if read_set(self._store)[1] == etag:
+                    raise
+                continue
+            if report is not None:
+                return report
         raise StoreUnavailableError(
             f"{crl_text(self._compiled.metadata)} was not published: other publications to "
             f"{self._store.url} came first {MAX_SWAPS} times"
         )
 
-    def _read_catalog(self) -> tuple[Catalog, str | None]:
-        catalog, etag = read_catalog(self._store)
+    def _try(self, held: PublishedSet, etag: str | None) -> PublishReport | None:
+        """Publish the CRL in the set of *etag*; return None where another set came first."""
+        with self._timed("swap"):
+            catalog = self._read_part(held)
+        self._generation = held.generation
+        if self._image is not None and self._was_given_up(self._image, held):
+            self._image = None
+        current = catalog.scopes.get(self._scope)
+        if self._image is not None and current and current.names(self._image):
+            # The swap that was reported as lost succeeded: its request was sent twice.
+            return self._report(current, catalog, published=True)
+        record = self._successor_of(current, catalog)  # step 2
+        issuers = self._issuer_records(catalog)
+        self.before = current
+        if record is current and not catalog.lacks(issuers):
+            return self._report(record, catalog, published=False)
+        with self._timed("swap"):
+            successor = catalog.with_scope(record, issuers)
+            change = Change(
+                before=catalog,
+                after=successor,
+                action=self._action(record, is_new=record is not current),
+                at=self._rules.clock(),
+                cleaned=self._delete_given_up(held),  # step 5
+            )
+            written = swap(self._store, held, etag, change)  # step 3
+        if written is None:
+            return None
+        known = set(catalog.issuer_certificates())
+        self.added_issuers = {one.certificate for one in issuers} - known
+        after = replace(successor, generation=written.generation)
+        return self._report(record, after, published=record is not current)
+
+    def _read_set(self) -> tuple[PublishedSet, str | None]:
+        held, etag = read_set(self._store)
         if etag is None and not self._is_probed:
             probe_store(self._store)
             self._is_probed = True
-        # The generation that this publication tried to write is another writer's. Only where
-        # later ones follow may it have been this one's, and a reader may load its image.
-        if self._attempted_generation not in (None, catalog.generation):
-            self._image_may_be_named = True
-        return catalog, etag
+        return held, etag
+
+    def _read_part(self, held: PublishedSet) -> Catalog:
+        """Return what the catalog has of the CRL's issuer and of the given issuers."""
+        metadata = self._compiled.metadata
+        given = self._rules.issuers
+        fingerprints = (IssuerRecord(one.der).fingerprint for one in given)
+        if Certificates.of(fingerprints) == held.root.trusted:
+            given = ()  # all of them are known, and nothing need be read to tell
+        names = [metadata.issuer, *(one.subject for one in given)]
+        points = {name_hash(metadata.issuer): points_of_crl(metadata)}
+        return held.closure(names, points)
+
+    def _action(self, record: ScopeRecord, *, is_new: bool) -> Action:
+        """Return what the history says of this publication."""
+        if not is_new:
+            return Action(action="trust")
+        return Action(
+            action="publish", details={"scopes": [published_scope(record, self._is_delta)]}
+        )
 
     def _successor_of(self, current: ScopeRecord | None, catalog: Catalog) -> ScopeRecord:
         """
@@ -563,18 +615,15 @@ class Publication:
             return True
         return not is_intact(self._store, published)
 
-    def _was_taken_for_abandoned(self, image: PublishedImage, catalog: Catalog) -> bool:
+    def _was_given_up(self, image: PublishedImage, held: PublishedSet) -> bool:
         """
-        Whether clean-up has noted the image as one that nobody published (step 5).
+        Whether a generation since the image was written has given it up (step 5).
 
-        A noted image leaves the catalog's list only after it is deleted. So an image that is
-        stored and not on the list was never noted. To note it later takes a swap,
-        after which this publication's swap fails.
+        Clean-up notes images that no catalog names, and deletes them later. To note this
+        one later takes a swap, after which this publication's swap fails.
         """
-        return image.name in catalog.superseded or not self._is_stored(image)
-
-    def _is_stored(self, image: PublishedImage) -> bool:
-        return image.name in self._store.names(image.name)
+        given_up = given_up_since(self._store, held, self._written_after)
+        return given_up is None or image.name in given_up
 
     def _stored_image(self) -> PublishedImage:
         """Return the image in the store; write it, under a new name, the first time (step 3)."""
@@ -588,22 +637,24 @@ class Publication:
             )
             with self._timed("upload"):
                 self._store.write(image.name, self._compiled.path)
-            self._image = image
+            self._image, self._written_after = image, self._generation
         return self._image
 
     def _discard_image(self) -> None:
-        """Delete the written image, unless a catalog may name it; then clean-up deletes it."""
+        """Delete the image that was written and that no catalog names."""
         image, self._image = self._image, None
-        if image is None or self._image_may_be_named:
-            return
-        self._try_to_delete(image.name)
+        if image is not None:
+            self._try_to_delete(image.name)
 
-    def _delete_superseded(self, catalog: Catalog) -> set[str]:
-        """Delete images whose grace period is over (step 5); return those that are deleted."""
-        for name in catalog.deletable(self._rules.clock(), self._rules.grace)[:_MAX_DELETED]:
-            if name not in self._deleted and self._try_to_delete(name):
-                self._deleted.add(name)
-        return self._deleted
+    def _delete_given_up(self, held: PublishedSet) -> Cleaned:
+        """Delete objects whose grace period is over (step 5); return how far that reaches."""
+        now, grace = self._rules.clock(), self._rules.grace
+        names, cleaned = due_objects(self._store, held, lambda at: now - at >= grace, _MAX_DELETED)
+        for name in names:
+            if name not in self._deleted and not self._try_to_delete(name):
+                return held.root.cleaned
+            self._deleted.add(name)
+        return cleaned
 
     def _try_to_delete(self, name: str) -> bool:
         try:
@@ -612,10 +663,6 @@ class Publication:
             _log.warning("%s was not deleted from %s: %s", name, self._store.url, error)
             return False
         return True
-
-    def _swap(self, successor: Catalog, etag: str | None, mark: Mark) -> Catalog | None:
-        self._attempted_generation = successor.generation
-        return swap(self._store, successor, etag, mark)
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:

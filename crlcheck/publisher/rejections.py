@@ -16,8 +16,8 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from crlcheck.catalog.compare_and_swap import read_catalog
 from crlcheck.catalog.descriptions import crl_text
+from crlcheck.catalog.published_set import read_set
 from crlcheck.encoding.strict_json import members_of, parse_json, take, take_time, typed
 from crlcheck.errors import (
     CertificateError,
@@ -106,10 +106,10 @@ def record_rejection(store: ObjectStore, source: str, error: Exception, now: dat
     try:
         if _number(source) > 1 and _recorded(store, source) is not None:
             return  # about another CRL of the same file
-        catalog, _ = read_catalog(store)
+        held, _ = read_set(store)
         serving = [
             crl_text(image.metadata)
-            for record in catalog.scopes.values()
+            for record in held.scopes()
             if record.source == source
             for image in record.images()
         ]

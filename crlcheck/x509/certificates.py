@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -114,6 +115,7 @@ def load_certificates(
     raise _wrong_type(source)
 
 
+@lru_cache(maxsize=8192)
 def published_certificate(der: bytes) -> CertificateFacts | None:
     """Read a certificate of a catalog; None for one that is broken, of which checkers complain."""
     try:

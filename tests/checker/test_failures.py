@@ -287,7 +287,7 @@ def test_a_broken_issuer_certificate_in_a_catalog_is_refused() -> None:
     publish(store)
     checker = make_checker(store)
     checker.check(BAD)
-    catalog = Catalog.from_bytes(store.read(CATALOG_NAME).body)
+    catalog = read_set(store)[0].everything()
     broken = dataclasses.replace(catalog, generation=2, issuers=(IssuerRecord(b"\x30\x00"),))
     store.write(CATALOG_NAME, broken.to_bytes())
     assert checker.check(BAD).status is REVOKED

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from crlcheck.catalog.catalog import CATALOG_NAME
 from crlcheck.catalog.compare_and_swap import MARK_NAME
+from crlcheck.catalog.root import CATALOG_NAME
 from crlcheck.checker import polling
 from crlcheck.checker.checker import RevocationChecker
 from crlcheck.errors import CatalogRollbackError

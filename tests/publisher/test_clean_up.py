@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from crlcheck.catalog.catalog import CATALOG_NAME
 from crlcheck.catalog.compare_and_swap import MARK_NAME
+from crlcheck.catalog.root import CATALOG_NAME
 from crlcheck.checker.checker import RevocationChecker
 from crlcheck.errors import CrlError, StoreUnavailableError
 from crlcheck.publisher.clean_up import clean_up

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from crlcheck.catalog import compare_and_swap
-from crlcheck.catalog.catalog import CATALOG_NAME, Catalog
 from crlcheck.catalog.compare_and_swap import MARK_NAME
+from crlcheck.catalog.published_set import read_set
+from crlcheck.catalog.root import CATALOG_NAME
 from crlcheck.cli import main
 from crlcheck.errors import CatalogRollbackError, StoreUnavailableError
 from crlcheck.publisher.clean_up import clean_up
@@ -321,7 +322,7 @@ def test_advance_by_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     publish(store, make_crl(CA, 1))
     assert main(["advance", store.url, "--above", "6"]) == 0
     assert capsys.readouterr().out == f"{store.url}: generation 7\n"
-    assert Catalog.from_bytes(store.read(CATALOG_NAME).body).generation == 7
+    assert read_set(store)[0].everything().generation == 7
     assert main(["advance", store.url, "--above", "0"]) == 2
     assert main(["advance", f"{store.url}/none", "--above", "6"]) == 4
 

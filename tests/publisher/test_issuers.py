@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from crlcheck import RevocationChecker, RevocationStatus, UndeterminedCause
-from crlcheck.catalog.catalog import CATALOG_NAME, IssuerRecord
+from crlcheck.catalog.catalog import IssuerRecord
+from crlcheck.catalog.root import CATALOG_NAME
 from crlcheck.errors import CrlRollbackError, CrlSignatureError
 from crlcheck.publisher.issuers import (
     describe_issuers,

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from crlcheck.catalog import compare_and_swap
-from crlcheck.catalog.catalog import CATALOG_NAME, Catalog
+from crlcheck.catalog.catalog import Catalog
+from crlcheck.catalog.published_set import read_set
 from crlcheck.compiler.compile import CompiledImage, compile_to_temporary
 from crlcheck.demo.pki import CertificateAuthority
 from crlcheck.errors import CrlError, MalformedCrlError
@@ -187,7 +188,7 @@ class Publishers(RuleBasedStateMachine):
     def look(self) -> None:
         """Note the catalog, and check it against the one before."""
         try:
-            catalog = Catalog.from_bytes(self.store.read(CATALOG_NAME).body)
+            catalog = read_set(self.store)[0].everything()
         except FileNotFoundError:
             assert not self.history
             return
@@ -243,7 +244,7 @@ class Publishers(RuleBasedStateMachine):
                     self.now += GRACE
                     clean_up(self.store, grace=GRACE, now=self.now)
             if self.history:
-                catalog = Catalog.from_bytes(self.store.read(CATALOG_NAME).body)
+                catalog = read_set(self.store)[0].everything()
                 assert set(self.store.names("images/")) == catalog.image_names()
         finally:
             self.patch.undo()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from crlcheck.catalog.catalog import CATALOG_NAME
+from crlcheck.catalog.root import CATALOG_NAME
 from crlcheck.checker.checker import RevocationChecker
 from crlcheck.errors import CrlRollbackError, CrlShrinkError, StoreUnavailableError
 from crlcheck.publisher.issuers import remove_issuer, set_issuer

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from crlcheck.catalog.catalog import CATALOG_NAME, Catalog
+from crlcheck.catalog.catalog import Catalog
+from crlcheck.catalog.published_set import read_set
 from crlcheck.demo.encoding import encode_extension
 from crlcheck.image.index import open_index
 from crlcheck.publisher.clean_up import clean_up
@@ -40,7 +41,7 @@ def partition(number: int) -> bytes:
 
 def whole(store: ObjectStore) -> Catalog:
     """Return the catalog, all of whose images are there and right."""
-    catalog = Catalog.from_bytes(store.read(CATALOG_NAME).body)
+    catalog = read_set(store)[0].everything()
     for image in catalog.images():
         with open_index(store.load(image.name)) as index:
             assert (index.digest, index.metadata) == (image.digest, image.metadata)

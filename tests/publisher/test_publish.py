@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from crlcheck._binding import parse_certificate
-from crlcheck.catalog.catalog import CATALOG_NAME, IssuerRecord
+from crlcheck.catalog.catalog import IssuerRecord
+from crlcheck.catalog.root import CATALOG_NAME
 from crlcheck.demo.pki import pem_block
 from crlcheck.errors import (
     CertificateError,

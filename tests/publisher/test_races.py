@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from crlcheck.catalog import compare_and_swap
-from crlcheck.catalog.catalog import CATALOG_NAME
+from crlcheck.catalog.root import CATALOG_NAME
 from crlcheck.errors import (
     CrlRollbackError,
     PreconditionFailedError,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from crlcheck.catalog.catalog import CATALOG_NAME, Catalog
+from crlcheck.catalog.catalog import Catalog
+from crlcheck.catalog.published_set import read_set
 from crlcheck.publisher.publish import publish_crl
 from crlcheck.stores import LocalStore
 from crlcheck.types import PublishReport
@@ -25,7 +26,7 @@ def publish(
 
 def catalog_of(store: MemoryStore | LocalStore) -> Catalog:
     """Return what the store has published."""
-    return Catalog.from_bytes(store.read(CATALOG_NAME).body)
+    return read_set(store)[0].everything()
 
 
 def images_of(store: MemoryStore | LocalStore) -> list[str]:

@@ -1,0 +1,250 @@
+"""
+Divide a catalog into the entries of a tree, and put a part of it together from them.
+
+An entry is a key and a JSON value. The keys are arranged so that all that concerns one
+issuer name lies together, and that one certificate needs few of them. H(n) is a hash of the
+canonical form of a name, P(p) that of the name of a distribution point:
+
+- ``H(subject)/i/<fingerprint>``: a trusted issuer certificate.
+- ``H(subject)/r/<fingerprint>``: one that an operator removed.
+- ``H(issuer)/s/P(point)/<scope>``: the record of a scope. P is "-" where its CRL names no
+  distribution point. A scope with several names has its record under the first one. Under
+  the others, and under "-" where an operator lets it cover certificates without
+  distribution points, an entry refers to that place.
+- ``H(issuer)/l/<scope>``: a short list of the scopes of an issuer.
+- ``H(issuer)/t/<scope>``: the tombstone of a scope.
+- ``!x/H(issuer)/<scope>``: the scopes of indirect CRLs, of all issuers.
+
+For example, a certificate names http://ca.example/7 as its distribution point. Its scopes
+lie under ``H(issuer)/s/-/``, under ``H(issuer)/s/P(http://ca.example/7)/`` and, for a CRL
+that names its own issuer, under ``H(issuer)/s/P(issuer)/``.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from crlcheck.catalog.catalog import Catalog
+from crlcheck.catalog.records import IssuerRecord, RemovedIssuer, ScopeRecord, Tombstone
+from crlcheck.catalog.tree import Staleness
+from crlcheck.encoding.names import name_key
+from crlcheck.encoding.strict_json import members_of, take, typed
+from crlcheck.types import ImageMetadata
+from crlcheck.x509.certificates import published_certificate
+from crlcheck.x509.distribution_points import (
+    PointKey,
+    is_named,
+    point_keys,
+    read_issuing_distribution_point,
+)
+
+INDIRECT = "!x/"
+"""The keys of the list of indirect CRLs begin with this."""
+
+ANY_POINT = "-"
+"""Stands in a key for CRLs that need no distribution point."""
+
+
+# ---- keys ------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=4096)
+def name_hash(name: bytes) -> str:
+    """Return H(n) for a DER Name, however it is spelled."""
+    return hashlib.sha256(name_key(name)).hexdigest()[:32]
+
+
+def point_hash(point: PointKey) -> str:
+    """Return P(p) for the name of a distribution point."""
+    is_directory_name, name = point
+    return hashlib.sha256(bytes([is_directory_name]) + name).hexdigest()[:16]
+
+
+def issuer_prefix(name: bytes) -> str:
+    """Return how all keys of one issuer name begin."""
+    return f"{name_hash(name)}/"
+
+
+def scopes_prefix(name: bytes, point: str | None = None) -> str:
+    """Return how the keys of the scopes of an issuer begin, or of those at one P(p)."""
+    return f"{name_hash(name)}/s/" + ("" if point is None else f"{point}/")
+
+
+def list_prefix(name: bytes) -> str:
+    """Return how the keys of the short list of an issuer's scopes begin."""
+    return f"{name_hash(name)}/l/"
+
+
+def prefixes_beside_scopes(name: bytes) -> list[str]:
+    """Return how the keys of an issuer name begin that are neither scopes nor the list."""
+    return [f"{name_hash(name)}/{kind}/" for kind in "irt"]
+
+
+def scope_in(key: str) -> str | None:
+    """Return the scope that a key of the short list is of, None for any other key."""
+    parts = key.split("/")
+    return parts[2] if len(parts) == 3 and parts[1] == "l" else None
+
+
+def points_of_crl(metadata: ImageMetadata) -> set[PointKey]:
+    """Return the names of a CRL's distribution point."""
+    der = metadata.issuing_distribution_point
+    idp = None if der is None else read_issuing_distribution_point(der)
+    if idp is None or not is_named(idp.point):
+        return set()
+    return set(point_keys(idp.point, metadata.issuer))
+
+
+def points_of(metadata: ImageMetadata) -> list[str]:
+    """Return P(p) of each name of a CRL's distribution point, in order; "-" for none."""
+    return sorted(map(point_hash, points_of_crl(metadata))) or [ANY_POINT]
+
+
+# ---- from a catalog ----------------------------------------------------------------------
+
+
+def entries_of(catalog: Catalog) -> dict[str, Any]:
+    """Return the entries of a catalog, or of a part of one."""
+    return dict(_entries_of(catalog))
+
+
+def _entries_of(catalog: Catalog) -> Iterator[tuple[str, Any]]:
+    for issuer in catalog.issuers:
+        key = f"{name_hash(_subject_of(issuer.certificate))}/i/{issuer.fingerprint}"
+        der = base64.b64encode(issuer.certificate).decode("ascii")
+        yield key, {**issuer.members(), "certificate": der}
+    for fingerprint, removed in catalog.removed_issuers.items():
+        yield f"{name_hash(removed.subject)}/r/{fingerprint}", removed.members()
+    for scope, tombstone in catalog.tombstones.items():
+        yield f"{name_hash(tombstone.base.issuer)}/t/{scope}", tombstone.members()
+    for record in catalog.scopes.values():
+        yield from _entries_of_scope(record)
+
+
+def _entries_of_scope(record: ScopeRecord) -> Iterator[tuple[str, Any]]:
+    metadata = record.base.metadata
+    home = name_hash(metadata.issuer)
+    first, *others = points_of(metadata)
+    yield f"{home}/s/{first}/{record.key}", record.members()
+    if record.covers_no_distribution_point and first != ANY_POINT:
+        others.append(ANY_POINT)
+    for point in others:
+        yield f"{home}/s/{point}/{record.key}", {"at": first}
+    der, verifier = metadata.issuing_distribution_point, metadata.verifier_key_hash
+    yield (
+        f"{home}/l/{record.key}",
+        {
+            "idp": None if der is None else der.hex(),
+            "verifier": None if verifier is None else verifier.hex(),
+            "any_point": record.covers_no_distribution_point,
+        },
+    )
+    idp = None if der is None else read_issuing_distribution_point(der)
+    if idp is not None and idp.indirect_crl:
+        yield f"{INDIRECT}{home}/{record.key}", {"name": metadata.issuer.hex()}
+
+
+def _subject_of(certificate: bytes) -> bytes:
+    """Return the subject of a certificate; an unreadable one is trusted under no name."""
+    facts = published_certificate(certificate)
+    return b"" if facts is None else facts.subject
+
+
+def staleness_of_entry(key: str, value: Any) -> Staleness | None:
+    """Return when the CRL of an entry is past its nextUpdate; None for other entries."""
+    if not isinstance(value, dict) or "base" not in value or "/s/" not in key:
+        return None
+    record = ScopeRecord.read(key.rpartition("/")[2], value, key)
+    later = (record.delta or record.base).metadata
+    if later.next_update is None:
+        return Staleness()
+    validity = later.next_update - later.this_update
+    return Staleness(int(later.next_update.timestamp()), max(int(validity.total_seconds()), 0))
+
+
+# ---- to a catalog --------------------------------------------------------------------------
+
+
+def elsewhere(entries: Mapping[str, Any]) -> set[str]:
+    """Return the keys of scope records to which entries refer and which are not among them."""
+    found = set()
+    for key, value in entries.items():
+        home, kind, *rest = key.split("/")
+        if kind == "s" and "at" in value:
+            found.add(f"{home}/s/{typed(value['at'], str, key)}/{rest[-1]}")
+    return found - entries.keys()
+
+
+def catalog_of(entries: Mapping[str, Any], generation: int, **others: Any) -> Catalog:
+    """
+    Return the catalog that has *entries* and no more.
+
+    Entries of kinds that this version does not know are left out; no writer changes them.
+
+    Raises:
+        ValueError: an entry cannot be read, or lies under a key that is not its own.
+    """
+    scopes: dict[str, ScopeRecord] = {}
+    tombstones: dict[str, Tombstone] = {}
+    issuers: list[IssuerRecord] = []
+    removed: dict[str, RemovedIssuer] = {}
+    for key, value in entries.items():
+        home, kind, *rest = key.split("/")
+        if kind == "i":
+            issuers.append(_read_issuer(value, key))
+        elif kind == "r":
+            removed[rest[-1]] = RemovedIssuer.read(value, key)
+        elif kind == "t":
+            tombstones[rest[-1]] = Tombstone.read(value, key)
+        elif kind == "s" and "at" not in members_of(value, key):
+            record = ScopeRecord.read(rest[-1], value, key)
+            # A shard must not bring the CRL of another issuer's name.
+            found = f"{name_hash(record.base.metadata.issuer)}/s/"
+            if found != f"{home}/s/":
+                raise ValueError(f"{key}: found an image under the name of another issuer")
+            scopes[rest[-1]] = record
+    return Catalog(
+        generation,
+        scopes,
+        tuple(issuers),
+        tombstones,
+        removed_issuers=removed,
+        **others,
+    )
+
+
+def _read_issuer(value: object, where: str) -> IssuerRecord:
+    members = members_of(value, where)
+    der = read_certificate(take(members, "certificate", str, where), f"{where}.certificate")
+    record = IssuerRecord.read(der, members, where)
+    home, _, fingerprint = where.split("/")
+    if fingerprint != record.fingerprint or home != name_hash(_subject_of(der)):
+        raise ValueError(f"{where}: found the certificate of another issuer")
+    return record
+
+
+def read_certificate(text: str, where: str) -> bytes:
+    """Return the DER of a certificate in base64. Raises ValueError with the place."""
+    try:
+        der = base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise ValueError(f"{where}: not base64: {error}") from error
+    if not der:
+        raise ValueError(f"{where}: expected a certificate, found no bytes")
+    return der
+
+
+def changed_entries(before: Catalog, after: Catalog) -> dict[str, Any]:
+    """Return the entries that differ; the value of one that is gone is None."""
+    old, new = entries_of(before), entries_of(after)
+    changed: dict[str, Any] = {key: value for key, value in new.items() if old.get(key) != value}
+    return {**changed, **dict.fromkeys(old.keys() - new.keys())}
+
+
+def homes_of(names: Iterable[bytes]) -> dict[str, bytes]:
+    """Return each of *names* under its hash, one of several spellings."""
+    return {name_hash(name): name for name in names}

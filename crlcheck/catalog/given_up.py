@@ -1,0 +1,130 @@
+"""
+Find the objects that the published set has given up, for those who delete them.
+
+Each record of the history names the objects that its generation stopped using, and those
+that clean-up found abandoned. They are deleted after a grace period, in the order of the
+generations. The root says how far that has come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
+from datetime import datetime
+
+from crlcheck.catalog.history import (
+    HistoryRecord,
+    chain,
+    generation_of,
+    listed,
+    read_listed,
+    record_prefix,
+)
+from crlcheck.catalog.published_set import PublishedSet
+from crlcheck.catalog.root import Cleaned
+from crlcheck.errors import CatalogDamagedError
+from crlcheck.stores import ObjectStore
+
+# Whoever waited while so many generations were published begins anew.
+_MAX_FOLLOWED = 1000
+
+
+def given_up_since(store: ObjectStore, held: PublishedSet, generation: int) -> set[str] | None:
+    """
+    Return the objects that the generations after *generation* up to *held* gave up.
+
+    A writer that lost a swap uses an image again that it has written only if it is not
+    among them, because clean-up deletes them. None stands for all objects, where too much
+    has happened since, or records are gone.
+
+    Raises:
+        StoreError: the store does not answer.
+    """
+    found: set[str] = set()
+    reached = held.generation
+    try:
+        for number, (_, record) in enumerate(chain(store, held.root, after=generation)):
+            if number >= _MAX_FOLLOWED:
+                return None
+            found |= {*record.given_up}
+            reached = 0 if record.previous is None else generation_of(record.previous)
+    except CatalogDamagedError:
+        return None
+    return found if reached <= generation else None
+
+
+def due_objects(
+    store: ObjectStore, held: PublishedSet, is_due: Callable[[datetime], bool], limit: int
+) -> tuple[list[str], Cleaned]:
+    """
+    Return the objects that may be deleted now, oldest first, and how far that reaches.
+
+    *is_due* tells whether what was given up at a time may be deleted. At most *limit*
+    objects are returned. The caller deletes them, and then swaps a root that notes it.
+
+    Raises:
+        StoreError: the store does not answer.
+    """
+    cleaned = held.root.cleaned
+    due: list[str] = []
+    while len(due) < limit:
+        if cleaned.next_at is not None and not is_due(cleaned.next_at):
+            break
+        record = _record_after(store, held, cleaned.generation)
+        if record is None:
+            break
+        if record.generation > cleaned.generation + 1:
+            # Generations were skipped: note it, so that the next search is short.
+            cleaned = Cleaned(record.generation - 1, 0, record.at)
+        if not is_due(record.at):
+            cleaned = replace(cleaned, next_at=record.at)
+            break
+        names = record.given_up[cleaned.position :][: limit - len(due)]
+        due += names
+        position = cleaned.position + len(names)
+        done = position >= len(record.given_up)
+        cleaned = (
+            Cleaned(record.generation, 0)
+            if done
+            else Cleaned(cleaned.generation, position, record.at)
+        )
+    return due, cleaned
+
+
+def _record_after(store: ObjectStore, held: PublishedSet, generation: int) -> HistoryRecord | None:
+    """Return the record of the first generation after *generation* that was published."""
+    if held.root.history is None or generation_of(held.root.history) <= generation:
+        return None
+    names = list(store.names(record_prefix(generation + 1)))
+    following = list(store.names(record_prefix(generation + 2))) if names else []
+    won = _won(store, held, names, following)
+    if won is not None:
+        return won
+    # Generations were skipped here, or nobody has followed on this one directly.
+    later = sorted(
+        (found, name) for found, name in listed(store) if generation < found <= held.generation
+    )
+    for found, name in later:
+        rest = [other for number, other in later if number > found]
+        won = _won(store, held, [name], rest)
+        if won is not None:
+            return won
+    return None
+
+
+def _won(
+    store: ObjectStore, held: PublishedSet, names: Iterable[str], following: Collection[str]
+) -> HistoryRecord | None:
+    """Return the one of the records *names* that the root, or a following record, names."""
+    candidates = set(names)
+    current = held.root.history
+    if current is not None and current.name in candidates:
+        return read_listed(store, current.name)
+    if not candidates:
+        return None
+    for name in following:
+        record = read_listed(store, name)
+        previous = None if record is None else record.previous
+        if previous is not None and previous.name in candidates:
+            return read_listed(store, previous.name)
+    return None

@@ -1,0 +1,412 @@
+"""
+Read one generation of a published set, and of it only the part that is needed.
+
+The root is read when it has changed. What lies under an issuer name is read from the tree
+when somebody asks for it.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+from crlcheck.catalog.catalog import Catalog
+from crlcheck.catalog.entries import (
+    ANY_POINT,
+    catalog_of,
+    elsewhere,
+    homes_of,
+    issuer_prefix,
+    name_hash,
+    point_hash,
+    prefixes_beside_scopes,
+    scopes_prefix,
+)
+from crlcheck.catalog.format1 import FORMAT, Format1, read_format1
+from crlcheck.catalog.history import chain, full_root
+from crlcheck.catalog.records import Denial, PublishedImage, ScopeRecord
+from crlcheck.catalog.root import CATALOG_NAME, Root
+from crlcheck.catalog.tree import (
+    NodeReader,
+    Reference,
+    find,
+    num_leaves,
+    read_object,
+    references,
+    walk,
+)
+from crlcheck.encoding.names import directory_name
+from crlcheck.encoding.strict_json import members_of, parse_json, typed
+from crlcheck.errors import (
+    CatalogDamagedError,
+    CatalogRollbackError,
+    CorruptIndexError,
+    StoreError,
+)
+from crlcheck.stores import ObjectStore
+from crlcheck.types import CertificateFacts, DistributionPoint
+from crlcheck.x509.certificates import published_certificate
+from crlcheck.x509.distribution_points import (
+    PointKey,
+    is_named,
+    keyed_points,
+    point_keys,
+    point_of_name,
+)
+
+# The scopes of an issuer that lie in no more leaves are read together.
+_FEW_LEAVES = 2
+
+NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class PublishedSet:
+    """
+    One generation of what a store has published.
+
+    ``root`` is its root. ``format1`` has the whole set where the store's catalog is of
+    format 1, and then nothing is read from the tree.
+    """
+
+    root: Root
+    nodes: NodeReader
+    format1: Format1 | None = None
+
+    @property
+    def generation(self) -> int:
+        """The generation; 0 for a store that has nothing published."""
+        return self.root.generation
+
+    # ---- a part ------------------------------------------------------------------
+
+    def part(
+        self,
+        names: Iterable[bytes],
+        points: Mapping[str, Collection[PointKey]] | None = None,
+    ) -> Catalog:
+        """
+        Return all that lies under issuer names, without denials.
+
+        Args:
+            names: DER Names, in any spelling.
+            points: for the hash of a name, the names of the distribution points that are
+                needed. Of an issuer with many scopes only those of these points are read,
+                those without a point, and those that name the issuer itself. None for all.
+
+        A catalog of format 1 is returned whole.
+
+        Raises:
+            CatalogDamagedError: an object is missing or damaged.
+            StoreError: the store does not answer.
+        """
+        if self.format1 is not None:
+            return self.format1.catalog
+        prefixes: list[str] = []
+        for home, name in sorted(homes_of(names).items()):
+            if points is None or self.is_small(name):
+                prefixes.append(issuer_prefix(name))
+                continue
+            needed = {point_of_name(name), *points.get(home, ())}
+            prefixes += prefixes_beside_scopes(name)
+            prefixes += [
+                scopes_prefix(name, point)
+                for point in sorted({ANY_POINT, *map(point_hash, needed)})
+            ]
+        return self._catalog(find(self.nodes, self.root.top, prefixes))
+
+    def is_small(self, name: bytes) -> bool:
+        """Whether all scopes of an issuer are read together. No leaf is read to tell."""
+        prefix = scopes_prefix(name)
+        return num_leaves(self.nodes, self.root.top, prefix) <= _FEW_LEAVES
+
+    def closure(
+        self,
+        names: Iterable[bytes],
+        points: Mapping[str, Collection[PointKey]] | None = None,
+    ) -> Catalog:
+        """
+        Return the part under *names* and under the names of all issuers above them.
+
+        Arguments and errors are those of ``part``. The points that a trusted certificate
+        names are needed too, under the name of its issuer.
+        """
+        if self.format1 is not None:
+            return self.format1.catalog
+        needed = {home: set(points.get(home, ())) if points else set() for home in homes_of(names)}
+        found = homes_of(names)
+        done: dict[str, set[PointKey]] = {}
+        catalog = self.part(())
+        while done != needed:
+            done = {home: set(some) for home, some in needed.items()}
+            catalog = self.part(found.values(), None if points is None else needed)
+            for issuer in catalog.issuers:
+                certificate = published_certificate(issuer.certificate)
+                if certificate is not None:
+                    for name, keys in names_needed_by(certificate):
+                        home = name_hash(name)
+                        found.setdefault(home, name)
+                        needed.setdefault(home, set()).update(keys)
+        return catalog
+
+    def _catalog(self, entries: Mapping[str, Any], **others: Any) -> Catalog:
+        missing = elsewhere(entries)
+        whole = {**entries, **find(self.nodes, self.root.top, sorted(missing))}
+        try:
+            return catalog_of(whole, self.generation, settings=self.root.settings, **others)
+        except (ValueError, CorruptIndexError) as error:
+            raise StoreError(
+                f"{self.nodes.store.url}: the catalog of generation {self.generation} cannot be "
+                f"read: {error}"
+            ) from error
+
+    # ---- the whole -----------------------------------------------------------------
+
+    @cached_property
+    def denied(self) -> tuple[Denial, ...]:
+        """
+        The certificates on the deny list.
+
+        Raises: as ``part``.
+        """
+        if self.format1 is not None:
+            return self.format1.catalog.denied
+        if self.root.denied is None:
+            return ()
+        body = read_object(self.nodes.store, self.root.denied)
+        return read_denials(body, f"{self.nodes.store.url}/{self.root.denied.name}")
+
+    def everything(self) -> Catalog:
+        """
+        Return the whole set with its denials. It takes memory for all scopes.
+
+        Raises: as ``part``.
+        """
+        if self.format1 is not None:
+            return self.format1.catalog
+        entries = dict(walk(self.nodes, self.root.top))
+        return self._catalog(entries, denied=self.denied)
+
+    def scopes(self) -> Iterator[ScopeRecord]:
+        """
+        Yield the record of each scope, one leaf at a time.
+
+        Raises: as ``part``.
+        """
+        if self.format1 is not None:
+            yield from self.format1.catalog.scopes.values()
+            return
+        for key, value in walk(self.nodes, self.root.top):
+            _, kind, *rest = key.split("/")
+            if kind == "s" and "at" not in value:
+                try:
+                    yield ScopeRecord.read(rest[-1], value, key)
+                except (ValueError, CorruptIndexError) as error:
+                    raise StoreError(
+                        f"{self.nodes.store.url}: a scope cannot be read: {error}"
+                    ) from error
+
+    def images(self) -> Iterator[PublishedImage]:
+        """Yield every image that is published. Raises: as ``part``."""
+        for record in self.scopes():
+            yield from record.images()
+
+    def objects(self) -> Iterator[Reference]:
+        """Yield the nodes and the denials that the root names. Raises: as ``part``."""
+        yield from references(self.nodes, self.root.top)
+        if self.root.denied is not None:
+            yield self.root.denied
+
+    def denials(self) -> Catalog:
+        """Return the part that has the denials and nothing else. Raises: as ``part``."""
+        if self.format1 is not None:
+            return self.format1.catalog
+        return self._catalog({}, denied=self.denied)
+
+    def settings(self) -> Catalog:
+        """Return the part that has the operator's settings for the store and nothing else."""
+        return self.part(())
+
+    def scope(self, scope: str) -> Catalog:
+        """
+        Return the part under the issuer name of a scope; an empty one if there is none.
+
+        Raises: as ``part``.
+        """
+        name = self.find_scope(scope)
+        return self.part(() if name is None else (name,))
+
+    def find_scope(self, scope: str) -> bytes | None:
+        """
+        Return the issuer name of a scope that is published or was; None where there is none.
+
+        Raises: as ``part``.
+        """
+        if self.format1 is not None:
+            return None
+        for key, value in walk(self.nodes, self.root.top):
+            if key.endswith(f"/{scope}"):
+                metadata = value.get("base", {})
+                issuer = metadata.get("metadata", metadata).get("issuer")
+                if isinstance(issuer, str):
+                    return bytes.fromhex(issuer)
+        return None
+
+    # ---- the order of generations -----------------------------------------------------
+
+    def check_successor(self, previous: PublishedSet) -> None:
+        """
+        Refuse to follow *previous* with this set unless it is later or the same.
+
+        Raises:
+            CatalogRollbackError: the generation went back, or stayed although the contents
+                changed. Somebody put an old catalog back, or wrote without comparing.
+        """
+        if self.generation < previous.generation:
+            message = (
+                f"{CATALOG_NAME} went back to generation {self.generation} "
+                f"from generation {previous.generation}, which is in use"
+            )
+        elif self.generation == previous.generation and not self.is_same(previous):
+            message = (
+                f"{CATALOG_NAME} differs from the one in use, also of generation {self.generation}"
+            )
+        else:
+            return
+        raise CatalogRollbackError(message, generation=self.generation, held=previous.generation)
+
+    def is_same(self, other: PublishedSet) -> bool:
+        """Whether both have the same contents, whoever signed them."""
+        return self.root.digest == other.root.digest and self.format1 == other.format1
+
+
+def names_needed_by(
+    certificate: CertificateFacts,
+) -> list[tuple[bytes, set[PointKey]]]:
+    """
+    Return the issuer names that a verdict on a certificate needs, with its points under each.
+
+    They are the name of its issuer, and the CRL issuers that its distribution points name
+    (RFC 5280 4.2.1.13).
+    """
+    needed: dict[bytes, set[PointKey]] = {certificate.issuer: set()}
+    own: list[DistributionPoint] = []
+    for point in certificate.distribution_points:
+        if not point.crl_issuers:
+            own.append(point)
+            continue
+        names = [name for name in map(directory_name, point.crl_issuers) if name is not None]
+        # Read once for all names, as a certificate may have thousands of both.
+        keys = (
+            set(point_keys(replace(point, relative_name=None), b""))
+            if is_named(point)
+            else set(map(point_of_name, names))
+        )
+        for name in names:
+            needed.setdefault(name, set()).update(keys)
+            if point.relative_name is not None:
+                needed[name].update(point_keys(replace(point, full_names=()), name))
+    needed[certificate.issuer].update(key for key, _ in keyed_points(own, certificate.issuer))
+    return list(needed.items())
+
+
+def read_denials(body: bytes, where: str) -> tuple[Denial, ...]:
+    """
+    Read the object with the denials.
+
+    Raises:
+        CatalogDamagedError: it is not one.
+    """
+    try:
+        members = members_of(parse_json(body), "the denials")
+        denied = typed(members.get("denied"), list, "denied")
+        return tuple(Denial.read(one, f"denied[{i}]") for i, one in enumerate(denied))
+    except ValueError as error:
+        raise CatalogDamagedError(
+            f"{where} cannot be read: {error}", name=where, found="unreadable"
+        ) from error
+
+
+# ---- opening -------------------------------------------------------------------------
+
+
+def read_set(store: ObjectStore) -> tuple[PublishedSet, str | None]:
+    """
+    Return the published set and its etag; an empty one and None where there is none yet.
+
+    Raises:
+        StoreError: it cannot be read, or the store does not answer.
+    """
+    try:
+        stored = store.read(CATALOG_NAME)
+    except FileNotFoundError:
+        return PublishedSet(Root(generation=0, store="", at=NO_TIME), nodes_of(store)), None
+    return set_of(stored.body, store), stored.etag
+
+
+def set_of(body: bytes, store: ObjectStore) -> PublishedSet:
+    """
+    Return the published set of a root's bytes.
+
+    Raises:
+        StoreError: it is not a root, or one of a later format.
+    """
+    try:
+        value = parse_json(body)
+    except ValueError as error:
+        raise StoreError(f"{CATALOG_NAME} is not JSON: {_reason(body, error)}") from error
+    try:
+        members = members_of(value, "the catalog")
+        if members.get("format") == FORMAT and members["format"] is not True:
+            found = read_format1(members)
+            root = Root(
+                generation=found.catalog.generation, store="", at=NO_TIME, unknown=found.unknown
+            )
+            return PublishedSet(root, nodes_of(store), found)
+        return PublishedSet(Root.read(value), nodes_of(store))
+    except (ValueError, CorruptIndexError) as error:
+        raise StoreError(f"{CATALOG_NAME} cannot be read: {_reason(body, error)}") from error
+
+
+def _reason(body: bytes, error: Exception) -> str:
+    """Return why *body* cannot be read as a catalog: what kind of file it is, or the error."""
+    # Only here, because a catalog that is one does without it.
+    from crlcheck.encoding.kinds import found_text, mistaken
+
+    kind = mistaken(body, "catalog", "json", "text")
+    return str(error) if kind is None else found_text(kind, "a catalog")
+
+
+def nodes_of(store: ObjectStore) -> NodeReader:
+    """Return the reader of a store's nodes, which remembers those that it has parsed."""
+    try:
+        known = _READERS.get(store)
+        if known is None:
+            known = _READERS[store] = NodeReader(store)
+        return known
+    except TypeError:  # a store of the caller's own, which may have no hash
+        return NodeReader(store)
+
+
+_READERS: weakref.WeakKeyDictionary[ObjectStore, NodeReader] = weakref.WeakKeyDictionary()
+
+
+def set_at(store: ObjectStore, held: PublishedSet, generation: int) -> PublishedSet | None:
+    """
+    Return the set of an earlier generation, as the history has it; None if it has none.
+
+    Generations that were skipped have none, and those that clean-up has deleted.
+
+    Raises:
+        StoreError: the store does not answer, or the history is damaged.
+    """
+    if generation == held.generation:
+        return held
+    for reference, record in chain(store, held.root, after=generation - 1):
+        if record.generation == generation:
+            return PublishedSet(full_root(record, reference), held.nodes)
+    return None

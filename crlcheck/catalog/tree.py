@@ -1,0 +1,491 @@
+"""
+Keep a sorted map of text keys to JSON values in immutable objects of a store.
+
+It is a B+ tree whose nodes are never changed: a new version writes the leaves that change
+and the nodes above them under new names, and shares all others. A leaf has entries, an
+inner node has references to the nodes below it. Each reference has the digest of its
+node, so the digest of the top node authenticates the whole map.
+
+A node's name has 128 random bits and is never written twice. So whoever deletes a name that
+is no longer used can never hit a node that another writer has just written.
+
+For example, a map has two leaves, for the keys up to "m" and from "m" on. A change of "q"
+writes a second leaf and a top node. Both versions of the map share the first leaf.
+"""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+import json
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
+
+from crlcheck.encoding.strict_json import canonical_json, members_of, parse_json, take, typed
+from crlcheck.errors import CatalogDamagedError
+from crlcheck.stores import ObjectStore
+from crlcheck.stores.object_store import check_name
+
+NODE_PREFIX = "nodes/"
+"""The name of every node in a store begins with this."""
+
+MAX_LEAF = 64 << 10
+"""A leaf has at most so many bytes, unless one entry alone has more."""
+
+MAX_INNER = 96 << 10
+"""An inner node has at most so many bytes."""
+
+# A node that is full splits into nodes that are full to this part, so that they do not
+# split again at once.
+_FILL = 0.7
+
+_NODE_FORMAT = 2
+
+# About how many bytes a parsed node takes for each byte of its JSON.
+_PARSED_FACTOR = 4
+
+DEFAULT_CACHE = 8 << 20
+"""Bytes of nodes that stay parsed for a store."""
+
+
+class Staleness(NamedTuple):
+    """
+    The earliest time at which a CRL of some entries is past its nextUpdate.
+
+    ``stale_at`` is in seconds since 1970, None where none has a nextUpdate.
+    ``longest_validity`` is the most seconds from thisUpdate to nextUpdate.
+    """
+
+    stale_at: int | None = None
+    longest_validity: int = 0
+
+    def joined(self, other: Staleness) -> Staleness:
+        """Return the staleness of the entries of both."""
+        times = [one for one in (self.stale_at, other.stale_at) if one is not None]
+        longest = max(self.longest_validity, other.longest_validity)
+        return Staleness(min(times, default=None), longest)
+
+
+_NO_CRL = Staleness()
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """
+    The name of an immutable object, with its SHA-256 in hex and its size in bytes.
+
+    ``staleness`` is that of the CRLs below a node.
+    """
+
+    name: str
+    digest: str
+    size: int
+    staleness: Staleness = _NO_CRL
+
+    def to_json(self) -> list[Any]:
+        """Return the JSON value."""
+        return [self.name, self.digest, self.size, *self.staleness]
+
+    @classmethod
+    def read(cls, value: object, where: str) -> Reference:
+        """Read what ``to_json`` gave. Raises ValueError with the place."""
+        items = typed(value, list, where)
+        if len(items) != 5:
+            raise ValueError(f"{where}: expected 5 items, found {len(items)}")
+        name, digest = (typed(item, str, where) for item in items[:2])
+        size, longest = typed(items[2], int, where), typed(items[4], int, where)
+        stale_at = None if items[3] is None else typed(items[3], int, where)
+        check_name(name)
+        if len(digest) != 64 or not set(digest) <= _HEX or size <= 0:
+            raise ValueError(f"{where}: expected a SHA-256 in hex and a size, found {items[1:3]}")
+        return cls(name, digest, size, Staleness(stale_at, longest))
+
+
+_HEX = frozenset("0123456789abcdef")
+
+
+def read_object(store: ObjectStore, reference: Reference) -> bytes:
+    """
+    Return the bytes of an immutable object, which its reference authenticates.
+
+    Raises:
+        CatalogDamagedError: the object is missing, or it is another one.
+        StoreError: the store does not answer.
+    """
+    try:
+        body = store.read(reference.name).body
+    except FileNotFoundError as error:
+        raise CatalogDamagedError(
+            f"{store.url}/{reference.name} is missing, which the catalog needs",
+            name=reference.name,
+            found="missing",
+        ) from error
+    digest = hashlib.sha256(body).hexdigest()
+    if len(body) != reference.size or digest != reference.digest:
+        raise CatalogDamagedError(
+            f"{store.url}/{reference.name} is damaged: expected {reference.size} bytes with "
+            f"SHA-256 {reference.digest}, found {len(body)} bytes with {digest}",
+            name=reference.name,
+            found="damaged",
+        )
+    return body
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """
+    A node: ``entries`` of a leaf (``level`` 0), or ``below`` of an inner node.
+
+    ``separators`` has for each node below the text from which on its keys sort.
+    """
+
+    level: int
+    entries: Mapping[str, Any] = field(default_factory=dict)
+    separators: Sequence[str] = ()
+    below: Sequence[Reference] = ()
+
+    @classmethod
+    def from_bytes(cls, body: bytes, where: str) -> Node:
+        """
+        Read a node.
+
+        Raises:
+            CatalogDamagedError: it is not one, or one of a later format.
+        """
+        try:
+            members = members_of(parse_json(body), "the node")
+            found = take(members, "format", int)
+            if found != _NODE_FORMAT:
+                raise ValueError(f"format: expected {_NODE_FORMAT}, found {found}")
+            level = take(members, "level", int)
+            if level == 0:
+                return cls(level, take(members, "entries", dict))
+            separators: list[str] = []
+            below: list[Reference] = []
+            for position, item in enumerate(take(members, "nodes", list)):
+                place = f"nodes[{position}]"
+                separator, *reference = typed(item, list, place)
+                separators.append(typed(separator, str, place))
+                below.append(Reference.read(reference, place))
+            if not below or separators != sorted(set(separators)):
+                raise ValueError("nodes: expected at least one, in the order of their separators")
+            return cls(level, {}, separators, below)
+        except (ValueError, RecursionError) as error:
+            raise CatalogDamagedError(
+                f"{where} cannot be read: {error}", name=where, found="unreadable"
+            ) from error
+
+    def places(self, prefix: str) -> range:
+        """Return the positions of the nodes below that may have keys with *prefix*."""
+        first = max(bisect.bisect_right(self.separators, prefix) - 1, 0)
+        return range(first, bisect.bisect_left(self.separators, prefix + _LAST))
+
+
+_LAST = "\U0010ffff"  # sorts after every character of a key
+
+
+class NodeReader:
+    """
+    Reads and verifies the nodes of one store, and keeps the last ones parsed.
+
+    Threads may share it. *capacity* is in bytes, 0 to keep nothing.
+    """
+
+    def __init__(self, store: ObjectStore, capacity: int = DEFAULT_CACHE) -> None:
+        self.store = store
+        self._capacity = capacity
+        self._kept: OrderedDict[str, tuple[Node, int]] = OrderedDict()
+        self._size = 0
+        self._lock = threading.Lock()
+
+    def node(self, reference: Reference) -> Node:
+        """
+        Return a node.
+
+        Raises: as ``read_object``.
+        """
+        with self._lock:
+            kept = self._kept.get(reference.digest)
+            if kept is not None:
+                self._kept.move_to_end(reference.digest)
+                return kept[0]
+        body = read_object(self.store, reference)
+        node = Node.from_bytes(body, f"{self.store.url}/{reference.name}")
+        self._keep(reference.digest, node, len(body) * _PARSED_FACTOR)
+        return node
+
+    def after_fork(self) -> None:
+        """Make a new lock: the thread that may hold the old one is the parent's."""
+        self._lock = threading.Lock()
+
+    def _keep(self, digest: str, node: Node, size: int) -> None:
+        with self._lock:
+            if size > self._capacity or digest in self._kept:
+                return
+            self._kept[digest] = node, size
+            self._size += size
+            while self._size > self._capacity:
+                _, (_, gone) = self._kept.popitem(last=False)
+                self._size -= gone
+
+
+# ---- reading -------------------------------------------------------------------------
+
+
+def find(nodes: NodeReader, top: Reference | None, prefixes: Iterable[str]) -> dict[str, Any]:
+    """
+    Return the entries of the map of *top* whose keys start with one of *prefixes*.
+
+    Raises: as ``read_object``.
+    """
+    found: dict[str, Any] = {}
+    for prefix in prefixes:
+        found.update(walk(nodes, top, prefix))
+    return found
+
+
+def walk(nodes: NodeReader, top: Reference | None, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """
+    Yield the entries whose keys start with *prefix*, in the order of their keys.
+
+    Only one leaf at a time is in use.
+
+    Raises: as ``read_object``.
+    """
+    for _, node in _leaves(nodes, top, prefix):
+        for key in sorted(node.entries):
+            if key.startswith(prefix):
+                yield key, node.entries[key]
+
+
+def _leaves(
+    nodes: NodeReader, reference: Reference | None, prefix: str
+) -> Iterator[tuple[Reference, Node]]:
+    if reference is None:
+        return
+    node = nodes.node(reference)
+    if node.level == 0:
+        yield reference, node
+        return
+    for place in node.places(prefix):
+        yield from _leaves(nodes, node.below[place], prefix)
+
+
+def num_leaves(nodes: NodeReader, top: Reference | None, prefix: str) -> int:
+    """Return how many leaves may have keys that start with *prefix*; no leaf is read."""
+    if top is None:
+        return 0
+    node = nodes.node(top)
+    if node.level == 0:
+        return 1
+    places = node.places(prefix)
+    if node.level == 1:
+        return len(places)
+    return sum(num_leaves(nodes, node.below[place], prefix) for place in places)
+
+
+def references(
+    nodes: NodeReader, top: Reference | None, skip: Callable[[Reference], bool] | None = None
+) -> Iterator[Reference]:
+    """
+    Yield *top* and the references to all nodes below it; no leaf is read below a top node.
+
+    Where *skip* returns True for a reference, it and what is below it are left out.
+
+    Raises: as ``read_object``.
+    """
+    if top is None or (skip is not None and skip(top)):
+        return
+    yield top
+    node = nodes.node(top)
+    for below in node.below:
+        if node.level > 1:
+            yield from references(nodes, below, skip)
+        elif skip is None or not skip(below):
+            yield below
+
+
+# ---- changing ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TreeChange:
+    """
+    A new version of a map: its ``top``, the nodes to write, and the names of those that it
+    does not use any more.
+    """
+
+    top: Reference | None
+    written: Mapping[str, bytes]
+    superseded: Sequence[str]
+
+
+def change(
+    nodes: NodeReader,
+    top: Reference | None,
+    changes: Mapping[str, Any],
+    staleness: Callable[[str, Any], Staleness | None],
+) -> TreeChange:
+    """
+    Return a version of the map of *top* with *changes*; a key whose value is None goes.
+
+    *staleness* returns that of an entry, None where it has no CRL. Nothing is written.
+
+    Raises: as ``read_object``.
+    """
+    writer = _Writer(nodes, staleness)
+    in_order = sorted(changes.items())
+    if top is None:
+        made = writer.leaves("", {key: value for key, value in in_order if value is not None})
+        level = 0
+    else:
+        level = nodes.node(top).level
+        made = writer.rewritten("", top, in_order)
+    while len(made) > 1:
+        level += 1
+        made = writer.inner(level, made)
+    new_top = made[0][1] if made else None
+    while new_top is not None and level > 0 and len(writer.node(new_top).below) == 1:
+        # A top node with one node below it is not needed.
+        writer.discard(new_top)
+        (new_top,) = writer.node(new_top).below
+        level -= 1
+    return TreeChange(new_top, writer.written, writer.superseded)
+
+
+_Placed = list[tuple[str, Reference]]
+"""Nodes with the text from which on their keys sort."""
+
+
+class _Writer:
+    """Makes the nodes of a new version."""
+
+    def __init__(
+        self, nodes: NodeReader, staleness: Callable[[str, Any], Staleness | None]
+    ) -> None:
+        self._nodes = nodes
+        self._staleness = staleness
+        self._made: dict[str, Node] = {}
+        self.written: dict[str, bytes] = {}
+        self.superseded: list[str] = []
+
+    def node(self, reference: Reference) -> Node:
+        made = self._made.get(reference.name)
+        return self._nodes.node(reference) if made is None else made
+
+    def discard(self, reference: Reference) -> None:
+        if self.written.pop(reference.name, None) is None:
+            self.superseded.append(reference.name)
+
+    def rewritten(
+        self, separator: str, reference: Reference, changes: Sequence[tuple[str, Any]]
+    ) -> _Placed:
+        """Return what takes the place of a node: itself, others, or nothing."""
+        node = self.node(reference)
+        if node.level == 0:
+            entries = dict(node.entries)
+            for key, value in changes:
+                if value is None:
+                    entries.pop(key, None)
+                else:
+                    entries[key] = value
+            if entries == node.entries:
+                return [(separator, reference)]
+            self.discard(reference)
+            return self.leaves(separator, entries)
+        placed: _Placed = []
+        keys = [key for key, _ in changes]
+        ends = [bisect.bisect_left(keys, one) for one in node.separators[1:]]
+        for place, begin, end in zip(
+            range(len(node.below)), [0, *ends], [*ends, len(keys)], strict=True
+        ):
+            below = node.separators[place], node.below[place]
+            placed += [below] if begin == end else self.rewritten(*below, changes[begin:end])
+        if placed == list(zip(node.separators, node.below, strict=True)):
+            return [(separator, reference)]
+        self.discard(reference)
+        return self.inner(node.level, placed, separator)
+
+    def leaves(self, separator: str, entries: Mapping[str, Any]) -> _Placed:
+        """Return new leaves with *entries*."""
+        texts = {key: _member(key, entries[key]) for key in sorted(entries)}
+        placed: _Placed = []
+        last = ""
+        for keys in _parts(list(texts), [len(text) + 1 for text in texts.values()], MAX_LEAF):
+            staleness = Staleness()
+            for key in keys:
+                found = self._staleness(key, entries[key])
+                staleness = staleness if found is None else staleness.joined(found)
+            members = ",".join(texts[key] for key in keys)
+            body = f'{{"entries":{{{members}}},"format":{_NODE_FORMAT},"level":0}}'
+            node = Node(0, {key: entries[key] for key in keys})
+            where = _shortest_between(last, keys[0]) if placed else separator
+            placed.append((where, self._reference(node, body.encode("ascii"), staleness)))
+            last = keys[-1]
+        return placed
+
+    def inner(self, level: int, placed: _Placed, separator: str = "") -> _Placed:
+        """Return new inner nodes above the nodes of *placed*."""
+        items = [[where, *reference.to_json()] for where, reference in placed]
+        sizes = [len(canonical_json(item)) + 1 for item in items]
+        made: _Placed = []
+        for numbers in _parts(range(len(placed)), sizes, MAX_INNER):
+            below = [placed[number] for number in numbers]
+            where = below[0][0] if made else separator
+            staleness = Staleness()
+            for _, reference in below:
+                staleness = staleness.joined(reference.staleness)
+            body = canonical_json(
+                {
+                    "format": _NODE_FORMAT,
+                    "level": level,
+                    "nodes": [items[number] for number in numbers],
+                }
+            )
+            node = Node(level, {}, [one for one, _ in below], [one for _, one in below])
+            made.append((where, self._reference(node, body, staleness)))
+        return made
+
+    def _reference(self, node: Node, body: bytes, staleness: Staleness) -> Reference:
+        name = f"{NODE_PREFIX}{secrets.token_hex(16)}.json"
+        self.written[name] = body
+        self._made[name] = node
+        return Reference(name, hashlib.sha256(body).hexdigest(), len(body), staleness)
+
+
+def _member(key: str, value: object) -> str:
+    return f"{json.dumps(key)}:{canonical_json(value).decode('ascii')}"
+
+
+_Item = TypeVar("_Item")
+
+
+def _parts(items: Sequence[_Item], sizes: Sequence[int], limit: int) -> Iterator[list[_Item]]:
+    """Yield *items* as they are if they fit *limit*, else in parts of about equal size."""
+    total = sum(sizes)
+    if total <= limit:
+        if items:
+            yield list(items)
+        return
+    share = total / -(-total // int(limit * _FILL))
+    part: list[_Item] = []
+    size = 0
+    for item, more in zip(items, sizes, strict=True):
+        if part and size + more / 2 > share:
+            yield part
+            part, size = [], 0
+        part.append(item)
+        size += more
+    yield part
+
+
+def _shortest_between(before: str, after: str) -> str:
+    """Return the shortest text that sorts after *before* and not after *after*."""
+    num_common = next(
+        (place for place, one in enumerate(before) if one != after[place : place + 1]), len(before)
+    )
+    return after[: num_common + 1]
