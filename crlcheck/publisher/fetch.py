@@ -45,7 +45,6 @@ from crlcheck.encoding.gunzip import Gunzip
 from crlcheck.encoding.strict_json import members_of, parse_json
 from crlcheck.errors import CrlError, FetchError
 from crlcheck.publisher.comparison import later_crl
-from crlcheck.publisher.proxies import Proxy, open_tunnel, proxy_for, remedy_for
 from crlcheck.publisher.publication import is_intact
 from crlcheck.publisher.publish import (
     PublishOptions,
@@ -55,6 +54,7 @@ from crlcheck.publisher.publish import (
 )
 from crlcheck.stores import ObjectStore, open_store
 from crlcheck.stores.deadline import TimedSocket, connect, resolve, secure
+from crlcheck.stores.proxies import Proxy, open_tunnel, proxy_for, remedy_for
 from crlcheck.times import time_text
 from crlcheck.types import ImageMetadata, PublishReport
 from crlcheck.x509.certificates import CertificateSource

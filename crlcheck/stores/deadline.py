@@ -1,5 +1,5 @@
 """
-Open TCP and TLS connections that keep one deadline over all their calls.
+Open TCP and TLS connections that keep one deadline over all their calls, and use them again.
 
 A socket's own timeout begins again with every byte that comes. So a server could keep a
 reader waiting for ever, with an endless header, with "100 Continue" answers or with
@@ -10,13 +10,27 @@ from __future__ import annotations
 
 import functools
 import math
+import os
+import select
 import socket
 import threading
 import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import TYPE_CHECKING, Any
+from urllib.parse import SplitResult, urlsplit
+
+CONNECT_SECONDS = 1.0
+"""How long one address, or one TLS handshake, may take."""
+
+_CHUNK = 1 << 18
+_MAX_IDLE = 8
 
 if TYPE_CHECKING:
     import ssl
+
+    from crlcheck.stores.proxies import Proxy
 
     _Socket = socket.socket
 else:
@@ -120,6 +134,129 @@ def secure(
     wrapped.deadline, wrapped.silence = connected.deadline, connected.silence
     timed: TimedSocket = wrapped
     return timed
+
+
+class Connections:
+    """
+    Opens connections to servers, and keeps those that may serve another request.
+
+    Threads may share it, and so may both processes after a fork. *proxy_for* returns the
+    proxy by which a URL is reached, None for the server itself.
+    """
+
+    def __init__(
+        self,
+        *,
+        ca_bundle: str | None = None,
+        proxy_for: Callable[[SplitResult], Proxy | None] = lambda _: None,
+    ) -> None:
+        self._ca_bundle = ca_bundle
+        self._proxy_for = proxy_for
+        self._tls: ssl.SSLContext | None = None
+        self._idle: deque[tuple[str, HTTPConnection]] = deque()
+        self._owner = os.getpid()
+
+    def take(self, scheme: str, host: str, deadline: float) -> HTTPConnection:
+        """
+        Return a connection to *host*, which may name a port, for one request.
+
+        Raises:
+            OSError: nobody takes one; TimeoutError where nobody does by *deadline*.
+        """
+        if self._owner != os.getpid():
+            # This is a child after a fork: the connections belong to its parent.
+            idle, self._idle, self._owner = self._idle, deque(), os.getpid()
+            for _, connection in idle:
+                connection.close()
+        _left(deadline)
+        origin = f"{scheme}://{host}"
+        while self._idle:
+            try:
+                its_origin, connection = self._idle.pop()
+            except IndexError:  # another thread was first
+                break
+            if its_origin == origin and not _has_ended(connection):
+                timed: Any = connection.sock
+                timed.deadline = deadline
+                return connection
+            connection.close()
+        connection = HTTPConnection(host)
+        connection.auto_open = 0  # http.client knows neither limits nor TLS settings
+        connection.sock = self._connected(urlsplit(origin), deadline)
+        return connection
+
+    def give_back(
+        self, scheme: str, host: str, connection: HTTPConnection, *, may_stay: bool
+    ) -> None:
+        """Keep a connection for the next request if it *may_stay*, else close it."""
+        if may_stay and len(self._idle) < _MAX_IDLE:
+            self._idle.append((f"{scheme}://{host}", connection))
+        else:
+            connection.close()
+
+    def __del__(self) -> None:
+        for _, connection in self._idle:
+            connection.close()
+
+    def _connected(self, origin: SplitResult, deadline: float) -> TimedSocket:
+        name = origin.hostname or ""
+        port = origin.port or (80 if origin.scheme == "http" else 443)
+        proxy = self._proxy_for(origin)
+        if proxy is None:
+            connected = _connect_to(name, port, deadline)
+        else:
+            from crlcheck.stores.proxies import open_tunnel
+
+            connected = _connect_to(proxy.host, proxy.port, deadline)
+            try:
+                open_tunnel(connected, proxy, name, port)
+            except BaseException:
+                connected.close()
+                raise
+        if origin.scheme == "http":
+            return connected
+        if self._tls is None:
+            import ssl
+
+            self._tls = ssl.create_default_context(cafile=self._ca_bundle)
+        return secure(connected, self._tls, name, seconds=CONNECT_SECONDS)
+
+
+def chunks_of(response: HTTPResponse) -> Iterator[bytes]:
+    """Yield the whole body; the deadline ends it, however slowly a server sends."""
+    missing = response.length
+    while not response.isclosed():
+        chunk = response.read1(_CHUNK)
+        if not chunk:
+            break
+        if missing is not None:
+            missing -= len(chunk)
+        yield chunk
+    if missing:
+        raise HTTPException(f"connection closed {missing} bytes before the end of the body")
+
+
+def may_serve_again(response: HTTPResponse) -> bool:
+    """Whether the connection of an answer that was read may serve another request."""
+    return (response.isclosed() or response.length == 0) and not response.will_close
+
+
+def _connect_to(host: str, port: int, deadline: float) -> TimedSocket:
+    """Connect to the first address of *host* that answers."""
+    failure: OSError = OSError("no address")
+    for address in resolve(host, port, deadline):
+        try:
+            return connect(address, port, deadline=deadline, seconds=CONNECT_SECONDS)
+        except OSError as error:
+            failure = error
+    raise failure
+
+
+def _has_ended(connection: HTTPConnection) -> bool:
+    """Whether a connection without a request has something to read, which makes it useless."""
+    ready = select.poll()
+    ready.register(connection.sock, select.POLLIN)
+    return bool(ready.poll(0))
 
 
 @functools.cache

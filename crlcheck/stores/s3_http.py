@@ -10,31 +10,21 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import re
-import select
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from http.client import HTTPConnection, HTTPException, HTTPResponse
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from crlcheck.stores.deadline import TimedSocket, connect, resolve, secure
+from crlcheck.stores.deadline import Connections, chunks_of, may_serve_again
 
-if TYPE_CHECKING:
-    from ssl import SSLContext
-
-CONNECT_SECONDS = 1.0
 MAX_ATTEMPTS = 3
 
 _EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
-_FIRST_PAUSE = 0.05
-_CHUNK = 1 << 18
-_MAX_IDLE = 8
+FIRST_PAUSE = 0.05
 _SECONDS_SIGNED = 10.0
 
 # Variables that steer botocore in ways that this module does not follow.
@@ -103,12 +93,9 @@ class S3Getter:
         self._region = region
         self._keys = keys
         self._endpoint = endpoint
-        self._ca_bundle = ca_bundle
+        self._connections = Connections(ca_bundle=ca_bundle)
         self._signing_key: tuple[str, bytes] | None = None
-        self._tls: SSLContext | None = None
         self._recent: _Recent | None = None
-        self._idle: deque[tuple[str, HTTPConnection]] = deque()
-        self._owner = os.getpid()
 
     @classmethod
     def from_environment(cls, bucket: str, environ: Mapping[str, str]) -> S3Getter | None:
@@ -157,7 +144,7 @@ class S3Getter:
         headers = {name: value for name, value in conditions.items() if value is not None}
         if byte_range is not None:
             headers["range"] = f"bytes={byte_range[0]}-{byte_range[1]}"
-        pause, attempt = _FIRST_PAUSE, 0
+        pause, attempt = FIRST_PAUSE, 0
         while True:
             attempt += 1
             region = self._region
@@ -165,10 +152,10 @@ class S3Getter:
                 return self._attempt(key, headers, deadline, into)
             except S3RefusalError as refusal:
                 lasting = refusal.status < 500 and refusal.status != 429
-                if (lasting and region == self._region) or _is_last(attempt, pause, deadline):
+                if (lasting and region == self._region) or is_last(attempt, pause, deadline):
                     raise
             except (OSError, HTTPException, ValueError) as error:
-                if _is_last(attempt, pause, deadline):
+                if is_last(attempt, pause, deadline):
                     raise S3SilenceError(f"{self._place(key)[1]}: {error}") from error
             time.sleep(pause)
             pause *= 2
@@ -177,7 +164,7 @@ class S3Getter:
         self, key: str, headers: Mapping[str, str], deadline: float, into: Sink | None
     ) -> S3Answer:
         scheme, host, path, signed = self._request(key)
-        connection = self._connection(scheme, host, deadline)
+        connection = self._connections.take(scheme, host, deadline)
         body = b""
         may_stay = False
         try:
@@ -185,33 +172,22 @@ class S3Getter:
             with connection.getresponse() as response:
                 is_refusal = response.status not in (200, 206)
                 if response.length != 0:
-                    chunks = _chunks(response)
+                    chunks = chunks_of(response)
                     if is_refusal:
                         body = next(chunks, b"")  # the code is in the first part
                     elif into is None:
                         body = b"".join(chunks)
                     else:
                         _fill(into(*_sizes(response)), chunks)
-                ended = response.isclosed() or response.length == 0
-                may_stay = ended and not response.will_close
+                may_stay = may_serve_again(response)
         finally:
-            self._let_go(host, connection, may_stay=may_stay)
+            self._connections.give_back(scheme, host, connection, may_stay=may_stay)
         if is_refusal:
             self._note_region(response)
             found = re.search(rb"<Code>([^<]*)</Code>", body)
             raise S3RefusalError(response.status, "" if found is None else found[1].decode())
         total, _ = _sizes(response)
         return S3Answer(response.headers.get("ETag", ""), body, total or len(body))
-
-    def _let_go(self, host: str, connection: HTTPConnection, *, may_stay: bool) -> None:
-        if may_stay and len(self._idle) < _MAX_IDLE:
-            self._idle.append((host, connection))
-        else:
-            connection.close()
-
-    def __del__(self) -> None:
-        for _, connection in self._idle:
-            connection.close()
 
     def _note_region(self, response: HTTPResponse) -> None:
         # S3 names the region of a bucket to a client that asked in another region.
@@ -245,50 +221,6 @@ class S3Getter:
         suffix = "amazonaws.com.cn" if self._region.startswith("cn-") else "amazonaws.com"
         return "https", f"{self._bucket}.s3.{self._region}.{suffix}", path
 
-    def _connection(self, scheme: str, host: str, deadline: float) -> HTTPConnection:
-        if self._owner != os.getpid():
-            # This is a child after a fork: the connections belong to its parent.
-            idle, self._idle, self._owner = self._idle, deque(), os.getpid()
-            for _, connection in idle:
-                connection.close()
-        remaining = deadline - time.monotonic()
-        if remaining <= 0:
-            raise TimeoutError("timed out")
-        while self._idle:
-            try:
-                its_host, connection = self._idle.pop()
-            except IndexError:  # another thread was first
-                break
-            if its_host == host and not _has_ended(connection):
-                timed: Any = connection.sock
-                timed.deadline = deadline
-                return connection
-            connection.close()
-        connection = HTTPConnection(host)
-        connection.auto_open = 0  # http.client knows neither limits nor TLS settings
-        connection.sock = self._connected(scheme, host, deadline)
-        return connection
-
-    def _connected(self, scheme: str, host: str, deadline: float) -> TimedSocket:
-        parts = urlsplit(f"{scheme}://{host}")
-        name, port = parts.hostname or "", parts.port or (80 if scheme == "http" else 443)
-        failure: OSError = OSError("no address")
-        for address in resolve(name, port, deadline):
-            try:
-                connected = connect(address, port, deadline=deadline, seconds=CONNECT_SECONDS)
-            except OSError as error:
-                failure = error
-                continue
-            return connected if scheme == "http" else self._secured(connected, name)
-        raise failure
-
-    def _secured(self, connected: TimedSocket, name: str) -> TimedSocket:
-        import ssl
-
-        if self._tls is None:
-            self._tls = ssl.create_default_context(cafile=self._ca_bundle)
-        return secure(connected, self._tls, name, seconds=CONNECT_SECONDS)
-
     # ---- Signature Version 4 -------------------------------------------------
 
     def _signed(self, host: str, path: str) -> dict[str, str]:
@@ -321,7 +253,8 @@ class S3Getter:
         return cached[1]
 
 
-def _is_last(attempt: int, pause: float, deadline: float) -> bool:
+def is_last(attempt: int, pause: float, deadline: float) -> bool:
+    """Whether a request is not sent again after this attempt."""
     return attempt == MAX_ATTEMPTS or time.monotonic() + pause >= deadline
 
 
@@ -334,32 +267,11 @@ def _has_config_file(environ: Mapping[str, str]) -> bool:
         return False
 
 
-def _has_ended(connection: HTTPConnection) -> bool:
-    """Whether a connection without a request has something to read, which makes it useless."""
-    ready = select.poll()
-    ready.register(connection.sock, select.POLLIN)
-    return bool(ready.poll(0))
-
-
 def _sizes(response: HTTPResponse) -> tuple[int, int]:
     """Return the size in bytes of the whole object and of the body."""
     size = 0 if response.length is None else response.length
     total = response.headers.get("Content-Range", "").rpartition("/")[2]
     return (int(total) if total.isdecimal() else size), size
-
-
-def _chunks(response: HTTPResponse) -> Iterator[bytes]:
-    """Yield the whole body; the deadline ends it, however slowly a server sends."""
-    missing = response.length
-    while not response.isclosed():
-        chunk = response.read1(_CHUNK)
-        if not chunk:
-            break
-        if missing is not None:
-            missing -= len(chunk)
-        yield chunk
-    if missing:
-        raise HTTPException(f"connection closed {missing} bytes before the end of the body")
 
 
 def _fill(room: memoryview, chunks: Iterator[bytes]) -> None:

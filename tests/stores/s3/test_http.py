@@ -20,7 +20,7 @@ import pytest
 from crlcheck.demo.loopback import serving, url_of
 from crlcheck.demo.tls import server_certificate
 from crlcheck.errors import StoreUnavailableError
-from crlcheck.stores import S3Store, object_store, s3_http
+from crlcheck.stores import S3Store, deadline, object_store
 from crlcheck.stores import s3 as s3_module
 from crlcheck.stores.s3_http import S3Getter, S3RefusalError, S3SilenceError
 from support.attacks import ATTACKS, Attack, attacking, seconds_of
@@ -342,9 +342,9 @@ def test_a_connection_is_used_again(keep_alive: ThreadingHTTPServer) -> None:
     assert len(_KeepAlive.connections) == 1
     _KeepAlive.hang_up = True
     own.get("a", deadline=far())
-    assert own._idle
+    assert own._connections._idle
     time.sleep(0.1)
-    assert s3_http._has_ended(own._idle[-1][1])
+    assert deadline._has_ended(own._connections._idle[-1][1])
     assert own.get("a", deadline=far()).body == b"ok"
     assert len(_KeepAlive.connections) == 2
 
@@ -356,7 +356,7 @@ def test_a_fork_shares_no_connection(keep_alive: ThreadingHTTPServer) -> None:
     own = getter(AWS_ENDPOINT_URL=url_of(keep_alive))
     assert own is not None
     own.get("a", deadline=far())
-    own._owner -= 1  # as in a child, whose process id is another one
+    own._connections._owner -= 1  # as in a child, whose process id is another one
     own.get("a", deadline=far())
     assert len(_KeepAlive.connections) == 2
 

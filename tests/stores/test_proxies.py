@@ -19,7 +19,7 @@ from crlcheck.demo.loopback import serving
 from crlcheck.demo.tls import server_certificate
 from crlcheck.errors import FetchError
 from crlcheck.publisher.fetch import FetchLimits, fetch
-from crlcheck.publisher.proxies import proxy_for
+from crlcheck.stores.proxies import proxy_for
 from support.http_proxy import ForwardProxy, forward_proxy
 from support.memory_store import MemoryStore
 
