@@ -64,6 +64,8 @@ if TYPE_CHECKING:
         MalformedCrlError as MalformedCrlError,
         PathValidationError as PathValidationError,
         PreconditionFailedError as PreconditionFailedError,
+        RootSignatureError as RootSignatureError,
+        SigningKeyError as SigningKeyError,
         StoreError as StoreError,
         StoreUnavailableError as StoreUnavailableError,
         UnsafeStoreError as UnsafeStoreError,
@@ -101,6 +103,12 @@ if TYPE_CHECKING:
         rejection_cause as rejection_cause,
     )
     from crlcheck.remedies import remedy_of as remedy_of
+    from crlcheck.signing.root_key import RootKey as RootKey
+    from crlcheck.signing.root_signer import RootSigner as RootSigner
+    from crlcheck.signing.signing_key import (
+        SigningKey as SigningKey,
+        load_signing_key as load_signing_key,
+    )
     from crlcheck.stores import (
         LocalStore as LocalStore,
         ObjectStore as ObjectStore,
@@ -163,6 +171,8 @@ _HOMES = {
         "MalformedCrlError",
         "PathValidationError",
         "PreconditionFailedError",
+        "RootSignatureError",
+        "SigningKeyError",
         "StoreError",
         "StoreUnavailableError",
         "UnsafeStoreError",
@@ -187,6 +197,9 @@ _HOMES = {
     "publisher.run_lock": ("run_lock",),
     "publisher.rejections": ("Rejection", "read_rejections", "rejection_cause"),
     "remedies": ("remedy_of",),
+    "signing.root_key": ("RootKey",),
+    "signing.root_signer": ("RootSigner",),
+    "signing.signing_key": ("SigningKey", "load_signing_key"),
     "stores": ("LocalStore", "ObjectStore", "S3Store", "StoredObject", "open_store"),
     "stores.doctor": ("examine_store",),
     "stores.examination": ("StoreCheck",),

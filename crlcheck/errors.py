@@ -271,6 +271,21 @@ class CertificateError(CrlCheckError):
             self.remedy = remedy
 
 
+class SigningKeyError(CrlCheckError):
+    """
+    A private key cannot be used, so that the root of a published set is not signed.
+
+    ``reason`` is a stable word: ``"not_a_signing_key"`` (none, or one of a kind that signs
+    no roots), ``"exposed_key"`` (others may read its file), ``"encrypted_key"`` (it has a
+    passphrase), ``"wrong_signature"`` (it does not fit its public key), ``"kms_refused"``
+    or ``"kms_unavailable"`` (trying again may help).
+    """
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class IndexFileError(CrlCheckError):
     """An image could not be used."""
 
@@ -369,6 +384,33 @@ class CatalogRollbackError(StoreError):
         super().__init__(message)
         self.generation = generation
         self.held = held
+
+
+class RootSignatureError(StoreError):
+    """
+    The root of a published set is refused because of its signature.
+
+    ``reason`` is a stable word. For every root there are ``"unsigned"``, ``"malformed"`` (its
+    signatures cannot be read), ``"key_twice"`` (one key signed it twice), ``"unknown_key"``
+    (no accepted key signed it), ``"later_format"`` (of the statement),
+    ``"invalid_signature"``, ``"other_store"``, ``"other_root"`` (the statement is about
+    another one) and ``"expired"``. A change is also refused with ``"no_signing_key"``, where
+    the root would lose its signature. ``key_id`` is the key's that the message is about, and
+    ``expires`` when its statement expired; both may be None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str,
+        key_id: str | None = None,
+        expires: datetime | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.key_id = key_id
+        self.expires = expires
 
 
 class PreconditionFailedError(StoreError):

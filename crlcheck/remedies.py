@@ -90,6 +90,10 @@ REMEDIES: Mapping[Cause, str] = MappingProxyType(
         errors.CatalogRollbackError: "publish the current CRLs, then bring the store above "
         "the generation in use (crlcheck advance); see "
         "docs/operations.md#a-restored-store",
+        errors.RootSignatureError: "docs/security.md#a-signed-root says which roots are refused; "
+        "find out who wrote the root before it is signed again",
+        errors.SigningKeyError: "give a key that signs roots (crlcheck key new, crlcheck key "
+        "show); docs/security.md#a-signed-root says which do",
         errors.PreconditionFailedError: "try again: another publication came first",
     }
 )
@@ -119,6 +123,14 @@ REMEDIES_BY_REASON: Mapping[str, str] = MappingProxyType(
         "CRLCHECK_MAX_CRL_SIZE",
         "too_many_crls": "if the file is meant to have so many CRLs, raise --max-crls or "
         "CRLCHECK_MAX_CRLS",
+        # ---- SigningKeyError.reason ------------------------------------------------------
+        "exposed_key": "take the rights of others away (chmod 600), and make a new key if "
+        "somebody may have read this one (crlcheck key new)",
+        "encrypted_key": "keep the key in AWS KMS, or without a passphrase in a file of mode 0600",
+        "wrong_signature": "name the key by its ARN instead of its alias",
+        "kms_refused": "grant kms:GetPublicKey and kms:Sign on the key, in its region; "
+        "docs/security.md#the-rights lists the rights",
+        "kms_unavailable": "try again; if it fails again, check region, network and credentials",
     }
 )
 """What is said instead for errors that have this ``reason`` or ``feature``."""

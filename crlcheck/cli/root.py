@@ -19,6 +19,7 @@ from crlcheck.cli.export import export_command
 from crlcheck.cli.fetch import fetch_command
 from crlcheck.cli.inspect import inspect_command
 from crlcheck.cli.issuer import issuer_group
+from crlcheck.cli.key import key_group
 from crlcheck.cli.mirror import mirror_command
 from crlcheck.cli.publish import publish_command
 from crlcheck.cli.scope import scope_group
@@ -83,5 +84,6 @@ for _command in (
     completion_command,
     help_command,
     doctor_command,
+    key_group,
 ):
     root.add_command(_command)

@@ -117,6 +117,8 @@ _RUNS: dict[tuple[str, ...], list[str]] = {
     ("export",): ["copy", "--format", "sample-json", "-o", "out.json"],
     ("diff",): ["ca.crlx", "new.crlx"],
     ("completion",): ["bash"],
+    ("key", "new"): [],
+    ("key", "show"): ["ed25519:11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"],
     ("help",): ["deny", "add"],
     ("scope", "remove"): ["store", "SCOPE"],
     ("issuer", "remove"): ["store", "ca.pem"],

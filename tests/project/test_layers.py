@@ -21,7 +21,7 @@ FLOORS = (
     {"types"},
     {"settings", "encoding", "remedies"},
     {"_binding"},
-    {"x509", "stores", "image"},
+    {"x509", "stores", "image", "signing"},
     {"compiler", "catalog"},
     {"publisher", "checker"},
     {"demo"},

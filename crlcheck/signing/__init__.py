@@ -1,0 +1,1 @@
+"""Sign the root of a published set, and verify its signatures."""
