@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         split_crls as split_crls,
     )
     from crlcheck.errors import (
+        CatalogDamagedError as CatalogDamagedError,
         CatalogRollbackError as CatalogRollbackError,
         CertificateError as CertificateError,
         CorruptIndexError as CorruptIndexError,
@@ -90,6 +91,7 @@ if TYPE_CHECKING:
     from crlcheck.publisher.operator import (
         advance_generation as advance_generation,
         deny_certificate as deny_certificate,
+        grant_grace as grant_grace,
         lift_denial as lift_denial,
         override_scope as override_scope,
         remove_scope as remove_scope,
@@ -151,6 +153,7 @@ _HOMES = {
     "checker.checker": ("CheckerStatus", "RevocationChecker", "ScopeStatus"),
     "compiler.compile": ("BinaryReader", "compile_crl", "compile_unverified_crl", "split_crls"),
     "errors": (
+        "CatalogDamagedError",
         "CatalogRollbackError",
         "CertificateError",
         "CorruptIndexError",
@@ -188,6 +191,7 @@ _HOMES = {
     "publisher.operator": (
         "advance_generation",
         "deny_certificate",
+        "grant_grace",
         "lift_denial",
         "override_scope",
         "remove_scope",

@@ -18,6 +18,7 @@ from crlcheck.catalog.records import (
     IMAGE_PREFIX,
     MAX_EARLIER_SOURCES,
     Denial,
+    Grace,
     IssuerRecord,
     PublishedImage,
     RemovedIssuer,
@@ -33,6 +34,7 @@ __all__ = [
     "MAX_EARLIER_SOURCES",
     "Catalog",
     "Denial",
+    "Grace",
     "IssuerRecord",
     "PublishedImage",
     "RemovedIssuer",
@@ -115,6 +117,7 @@ class Catalog:
             record = replace(
                 record,
                 covers_no_distribution_point=previous.covers_no_distribution_point,
+                grace=previous.grace,
                 unknown={**previous.unknown, **record.unknown},
             )
         tombstones = dict(self.tombstones)
@@ -145,6 +148,34 @@ class Catalog:
             self._record(key), covers_no_distribution_point=covers_no_distribution_point
         )
         return self._next(scopes={**self.scopes, key: record})
+
+    @property
+    def grace(self) -> Grace | None:
+        """
+        Until when all CRLs are used past their nextUpdate, None without such a permission.
+
+        Raises:
+            ValueError: the setting cannot be read.
+        """
+        value = self.settings.get("grace")
+        return None if value is None else Grace.read(value, "settings.grace")
+
+    def with_grace(self, grace: Grace | None, *, key: str | None = None) -> Catalog:
+        """
+        Return the next generation, with *grace* for one scope, or for all without *key*.
+
+        None ends it.
+
+        Raises:
+            ValueError: there is no such scope.
+        """
+        if key is not None:
+            record = replace(self._record(key), grace=grace)
+            return self._next(scopes={**self.scopes, key: record})
+        settings = {name: value for name, value in self.settings.items() if name != "grace"}
+        if grace is not None:
+            settings["grace"] = grace.members()
+        return self._next(settings=settings)
 
     def without_scope(self, key: str, *, now: datetime, note: str) -> Catalog:
         """

@@ -87,6 +87,54 @@ class PublishedImage:
 
 
 @dataclass(frozen=True, slots=True)
+class Grace:
+    """
+    An operator's permission to use CRLs past their nextUpdate, until a time.
+
+    ``at`` is when it was given, and ``note`` says why.
+
+    Raises:
+        ValueError: it ends before it begins, or the note is too long.
+    """
+
+    until: datetime
+    at: datetime
+    note: str = ""
+    unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        check_note(self.note)
+        if self.until <= self.at:
+            raise ValueError(
+                f"until: expected a time after {time_text(self.at)}, found {time_text(self.until)}"
+            )
+
+    def members(self) -> dict[str, Any]:
+        """Return the JSON members."""
+        return {
+            **self.unknown,
+            "until": time_text(self.until),
+            "at": time_text(self.at),
+            "note": self.note,
+        }
+
+    @classmethod
+    def read(cls, value: object, where: str) -> Grace:
+        """Read what ``members`` gave. Raises ValueError with the place."""
+        members = members_of(value, where)
+        try:
+            return cls(
+                until=take_time(members, "until", where),
+                at=take_time(members, "at", where),
+                note=take(members, "note", str, where),
+                unknown=members,
+            )
+        except ValueError as error:
+            text = str(error)
+            raise ValueError(text if text.startswith(where) else f"{where}: {text}") from error
+
+
+@dataclass(frozen=True, slots=True)
 class ScopeRecord:
     """
     The published images of one scope: a complete CRL's, and a delta CRL's if there is one.
@@ -94,8 +142,8 @@ class ScopeRecord:
     ``key`` is the scope of both (``ImageMetadata.scope``). ``source`` names the place that
     the complete CRL came from, ``earlier_sources`` those of the last complete CRLs before
     it. ``covers_no_distribution_point`` is an operator's setting: the CRL covers
-    certificates without a distribution point although it names one. ``unknown`` is as
-    in PublishedImage.
+    certificates without a distribution point although it names one. ``grace`` is another:
+    until when its CRLs are used past their nextUpdate. ``unknown`` is as in PublishedImage.
 
     Raises:
         ValueError: an image is of another scope or of the other kind, or the delta CRL
@@ -108,6 +156,7 @@ class ScopeRecord:
     source: str | None
     covers_no_distribution_point: bool = False
     earlier_sources: tuple[str, ...] = ()
+    grace: Grace | None = None
     unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -155,6 +204,8 @@ class ScopeRecord:
             members["covers_no_distribution_point"] = True
         if self.earlier_sources:
             members["earlier_sources"] = list(self.earlier_sources)
+        if self.grace is not None:
+            members["grace"] = self.grace.members()
         return members
 
     @classmethod
@@ -173,8 +224,11 @@ class ScopeRecord:
         place = f"{where}.earlier_sources"
         sources = typed(members.pop("earlier_sources", []), list, place)
         earlier = tuple(typed(one, str, f"{place}[{i}]") for i, one in enumerate(sources))
+        grace = members.pop("grace", None)
+        if grace is not None:
+            grace = Grace.read(grace, f"{where}.grace")
         try:
-            return cls(key, base, delta, source, override, earlier, members)
+            return cls(key, base, delta, source, override, earlier, grace, members)
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from error
 

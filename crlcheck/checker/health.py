@@ -70,11 +70,11 @@ def _of_crls(snapshot: Snapshot, now: datetime, policy: Policy) -> tuple[list[St
     unclear: StatusProblem | None = None
     undecided: dict[IssuerKey, StatusProblem | None] = {}
     num_complete, num_probed, is_decided = 0, 0, False
-    for base, delta in zip(snapshot.images, snapshot.deltas, strict=True):
+    for position, (base, delta) in enumerate(zip(snapshot.images, snapshot.deltas, strict=True)):
         if base.metadata.is_delta:  # an open index that is also beside its complete CRL
             continue
         num_complete += 1
-        found = list(_of_scope(base, delta, neighbours, now, policy))
+        found = list(_of_scope(base, delta, neighbours, now, policy, snapshot.graces.get(position)))
         problems += found
         key = snapshot.table.issuers.key(
             base.metadata.issuer, base.metadata.verifier_key_hash or b""
@@ -176,9 +176,11 @@ def _of_scope(
     neighbours: Neighbours,
     now: datetime,
     policy: Policy,
+    grace_until: datetime | None,
 ) -> Iterator[StatusProblem]:
     """Yield why a complete CRL and the delta beside it clear nobody."""
-    found = untimely(base.metadata, None if delta is None else delta.metadata, now, policy)
+    after = None if delta is None else delta.metadata
+    found = untimely(base.metadata, after, now, policy, grace_until)
     if found is not None:
         cause, metadata = found
         replacement = None

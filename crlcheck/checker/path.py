@@ -340,6 +340,7 @@ class PathChecker:
             signer,
             crl.waived,
             crl.unsure_reasons,
+            self._snapshot.graces.get(crl.position),
         )
         return evidence, failure
 

@@ -33,7 +33,8 @@ class Snapshot:
 
     ``deltas`` has the delta beside each of ``images``, None where there is none.
     ``denied`` has the certificates on the operator's deny list. ``published``, ``catalog``
-    and ``etag`` are those of the store, None for open indexes.
+    and ``etag`` are those of the store, None for open indexes. ``graces`` has, for the
+    position of an image, until when the operator lets it be used past its nextUpdate.
     """
 
     images: tuple[CachedImage, ...]
@@ -43,6 +44,7 @@ class Snapshot:
     etag: str | None = None
     denied: Mapping[tuple[bytes, int], Denial] = field(default_factory=dict)
     published: PublishedSet | None = None
+    graces: Mapping[int, datetime] = field(default_factory=dict)
 
     def denial_of(self, certificate: CertificateFacts, now: datetime) -> Denial | None:
         """Return the denial of *certificate* that applies now, however its issuer is spelled."""
@@ -182,7 +184,17 @@ def snapshot_of_catalog(
         removed=[tombstone.base for tombstone in catalog.tombstones.values()],
         any_point=any_point,
     )
-    return Snapshot(images, deltas, table, catalog, etag, denied, published)
+    return Snapshot(images, deltas, table, catalog, etag, denied, published, _graces(catalog))
+
+
+def _graces(catalog: Catalog) -> Mapping[int, datetime]:
+    """Return until when each scope's CRLs are used past nextUpdate, by its position."""
+    found: dict[int, datetime] = {}
+    for position, record in enumerate(catalog.scopes.values()):
+        ends = [one.until for one in (catalog.grace, record.grace) if one is not None]
+        if ends:
+            found[position] = max(ends)
+    return found
 
 
 def denials_of(sets: Iterable[PublishedSet]) -> Mapping[tuple[bytes, int], Denial]:

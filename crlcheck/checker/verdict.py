@@ -13,7 +13,7 @@ Pure: no input, output or clock. Section numbers are those of RFC 5280.
       waives it.
    c. Where the signer is in doubt, the cause is the signer's.
    d. A CRL that is not valid yet clears nobody: NOT_YET_VALID.
-   e. Nor does one past its nextUpdate and the policy's grace: STALE.
+   e. Nor does one past its nextUpdate, the policy's grace and the operator's: STALE.
    f. Nor does one clear an expired certificate, which it need not list any more:
       CERTIFICATE_EXPIRED, unless expiredCertsOnCRL says that it still does.
    g. Else it is NOT_REVOKED.
@@ -82,7 +82,8 @@ class Evidence(NamedTuple):
     tells that the CRL counts by policy only. Where the certificate is not wholly
     known, ``unsure_reasons`` are those that the CRL covers for some of the
     certificates that are possible. For these it may revoke, and make the answer
-    stale, but not clear.
+    stale, but not clear. ``grace_until`` is the time until which an operator lets the CRL
+    be used past its nextUpdate.
     """
 
     metadata: ImageMetadata
@@ -94,6 +95,7 @@ class Evidence(NamedTuple):
     signer: CheckResult | None = None
     waived: bool = False
     unsure_reasons: int = 0
+    grace_until: datetime | None = None
 
 
 def decide(
@@ -312,7 +314,7 @@ def _finding(
     return _Finding(
         result,
         reading,
-        lateness_of(reading.latest, now, policy),
+        lateness_of(reading.latest, now, policy, reading.evidence.grace_until),
         is_used=has_begun(reading.latest, now, policy)
         and (signer is None or signer.status is not RevocationStatus.REVOKED),
     )
@@ -370,7 +372,7 @@ def _decide_unlisted(
             f"{time_text(metadata.this_update)}",
         )
     # e. It is past its nextUpdate.
-    lateness = lateness_of(metadata, now, policy)
+    lateness = lateness_of(metadata, now, policy, evidence.grace_until)
     if lateness is Lateness.STALE:
         return crl.undetermined(
             UndeterminedCause.STALE,
@@ -455,7 +457,7 @@ class Lateness(enum.Enum):
 
     CURRENT = enum.auto()
     GRACE = enum.auto()
-    """Past it, and the policy waives that."""
+    """Past it, and the policy or the operator waives that."""
     STALE = enum.auto()
 
 
@@ -463,14 +465,21 @@ def has_begun(metadata: ImageMetadata, now: datetime, policy: Policy) -> bool:
     return metadata.this_update - now <= policy.clock_skew
 
 
-def lateness_of(metadata: ImageMetadata, now: datetime, policy: Policy) -> Lateness:
+def lateness_of(
+    metadata: ImageMetadata, now: datetime, policy: Policy, grace_until: datetime | None
+) -> Lateness:
     if not metadata.is_past(now):
         return Lateness.CURRENT
-    return Lateness.GRACE if _in_grace(metadata, now, policy) else Lateness.STALE
+    is_waived = grace_until is not None and now < grace_until
+    return Lateness.GRACE if is_waived or _in_grace(metadata, now, policy) else Lateness.STALE
 
 
 def untimely(
-    base: ImageMetadata, delta: ImageMetadata | None, now: datetime, policy: Policy
+    base: ImageMetadata,
+    delta: ImageMetadata | None,
+    now: datetime,
+    policy: Policy,
+    grace_until: datetime | None = None,
 ) -> tuple[UndeterminedCause, ImageMetadata] | None:
     """
     Return why a complete CRL and the delta beside it clear nobody at *now*, and which
@@ -479,7 +488,7 @@ def untimely(
     latest = latest_of(base, delta, now, policy)
     if not has_begun(latest, now, policy):
         return UndeterminedCause.NOT_YET_VALID, latest
-    if lateness_of(latest, now, policy) is Lateness.STALE:
+    if lateness_of(latest, now, policy, grace_until) is Lateness.STALE:
         return UndeterminedCause.STALE, latest
     return None
 

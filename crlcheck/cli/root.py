@@ -17,6 +17,7 @@ from crlcheck.cli.diff import diff_command
 from crlcheck.cli.doctor import doctor_command
 from crlcheck.cli.export import export_command
 from crlcheck.cli.fetch import fetch_command
+from crlcheck.cli.grace import grace_group
 from crlcheck.cli.inspect import inspect_command
 from crlcheck.cli.issuer import issuer_group
 from crlcheck.cli.key import key_group
@@ -74,6 +75,7 @@ for _command in (
     demo_command,
     scope_group,
     deny_group,
+    grace_group,
     issuer_group,
     mirror_command,
     clean_command,

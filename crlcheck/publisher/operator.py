@@ -9,9 +9,9 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 
-from crlcheck.catalog.catalog import Catalog, Denial, Tombstone
+from crlcheck.catalog.catalog import Catalog, Denial, Grace, Tombstone
 from crlcheck.catalog.compare_and_swap import change_catalog
 from crlcheck.catalog.descriptions import count, crl_text
 from crlcheck.catalog.history import Action
@@ -194,6 +194,54 @@ def lift_denial(
     what = f"certificate {serial_number:x} of {name_text(issuer)}: no longer denied by hand"
     action = Action(action="allow", details=_certificate_members(issuer, serial_number))
     return change_store(store, what, change, action, part=PublishedSet.denials)
+
+
+def grant_grace(
+    store: str | os.PathLike[str] | ObjectStore,
+    *,
+    until: datetime | None,
+    scope: str | None = None,
+    note: str = "",
+    now: datetime | None = None,
+) -> int:
+    """
+    Let checkers use CRLs past their nextUpdate until a time; return the generation.
+
+    Args:
+        store: as for ``publish_crl``.
+        until: when that ends. None ends it now.
+        scope: the scope's key; by default all scopes of the store.
+        note: why, for whoever reads it later.
+        now: the time, UTC; by default the clock's.
+
+    It is for a CA that is late with its CRL. A certificate that no CRL lists passes,
+    and its result has STALE among ``waived``. Services need not be told: they see it at
+    their next poll. Later publications keep it.
+
+    Raises: as ``override_scope``, and ValueError for an *until* that is over.
+    """
+    if until is not None and until.tzinfo is None:
+        raise ValueError(f"until: expected an aware datetime, found {until!r}")
+    grace = None if until is None else Grace(until.astimezone(UTC), moment_of(now), note)
+
+    def change(catalog: Catalog) -> Catalog | None:
+        successor = catalog.with_grace(grace, key=scope)
+        unchanged = (catalog.scopes, catalog.settings) == (successor.scopes, successor.settings)
+        return None if unchanged else successor
+
+    what = "no grace any more" if grace is None else f"grace until {time_text(grace.until)}"
+    action = Action(
+        action="end_grace" if grace is None else "grant_grace",
+        note=note,
+        details={"scope": scope, "until": None if grace is None else time_text(grace.until)},
+    )
+    return change_store(
+        store,
+        f"{'all scopes' if scope is None else f'scope {scope}'}: {what}",
+        change,
+        action,
+        part=PublishedSet.settings if scope is None else (lambda held: held.scope(scope)),
+    )
 
 
 def advance_generation(store: str | os.PathLike[str] | ObjectStore, *, above: int) -> int:
