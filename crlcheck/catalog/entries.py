@@ -26,13 +26,13 @@ import base64
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from crlcheck.catalog.catalog import Catalog
 from crlcheck.catalog.records import IssuerRecord, RemovedIssuer, ScopeRecord, Tombstone
 from crlcheck.catalog.tree import Staleness
 from crlcheck.encoding.names import name_key
-from crlcheck.encoding.strict_json import members_of, take, typed
+from crlcheck.encoding.strict_json import members_of, read_time, take, typed
 from crlcheck.types import ImageMetadata
 from crlcheck.x509.certificates import published_certificate
 from crlcheck.x509.distribution_points import (
@@ -84,10 +84,36 @@ def prefixes_beside_scopes(name: bytes) -> list[str]:
     return [f"{name_hash(name)}/{kind}/" for kind in "irt"]
 
 
+class Key(NamedTuple):
+    """
+    The parts of the key of an entry: H(n), the kind, P(p) of a scope's record, and the name.
+
+    The name is a scope, or the fingerprint of a certificate.
+    """
+
+    home: str
+    kind: str
+    point: str | None
+    name: str
+
+    def __str__(self) -> str:
+        return "/".join(part for part in self if part is not None)
+
+
+def read_key(key: str) -> Key | None:
+    """Return the parts of a key; None for a key of a kind that this version does not know."""
+    match key.split("/"):
+        case [home, "s", point, name] if home != "!x":
+            return Key(home, "s", point, name)
+        case [home, ("i" | "r" | "l" | "t") as kind, name] if home != "!x":
+            return Key(home, kind, None, name)
+    return None
+
+
 def scope_in(key: str) -> str | None:
     """Return the scope that a key of the short list is of, None for any other key."""
-    parts = key.split("/")
-    return parts[2] if len(parts) == 3 and parts[1] == "l" else None
+    place = read_key(key)
+    return place.name if place is not None and place.kind == "l" else None
 
 
 def points_of_crl(metadata: ImageMetadata) -> set[PointKey]:
@@ -155,15 +181,25 @@ def _subject_of(certificate: bytes) -> bytes:
 
 
 def staleness_of_entry(key: str, value: Any) -> Staleness | None:
-    """Return when the CRL of an entry is past its nextUpdate; None for other entries."""
-    if not isinstance(value, dict) or "base" not in value or "/s/" not in key:
+    """
+    Return when the CRL of an entry is past its nextUpdate; None for other entries.
+
+    It reads the two times alone, because a leaf has many entries. An entry whose times
+    cannot be read is stale at once, so that whoever looks for stale CRLs finds it.
+    """
+    place = read_key(key)
+    if place is None or place.kind != "s" or not isinstance(value, dict) or "at" in value:
         return None
-    record = ScopeRecord.read(key.rpartition("/")[2], value, key)
-    later = (record.delta or record.base).metadata
-    if later.next_update is None:
-        return Staleness()
-    validity = later.next_update - later.this_update
-    return Staleness(int(later.next_update.timestamp()), max(int(validity.total_seconds()), 0))
+    try:
+        image = value.get("delta") or value["base"]
+        metadata = image["metadata"]
+        if metadata["next_update"] is None:
+            return Staleness()
+        begun = read_time(metadata["this_update"], key)
+        ends = read_time(metadata["next_update"], key)
+    except (KeyError, TypeError, ValueError):
+        return Staleness(0)
+    return Staleness(int(ends.timestamp()), max(int((ends - begun).total_seconds()), 0))
 
 
 # ---- to a catalog --------------------------------------------------------------------------
@@ -171,12 +207,26 @@ def staleness_of_entry(key: str, value: Any) -> Staleness | None:
 
 def elsewhere(entries: Mapping[str, Any]) -> set[str]:
     """Return the keys of scope records to which entries refer and which are not among them."""
-    found = set()
-    for key, value in entries.items():
-        home, kind, *rest = key.split("/")
-        if kind == "s" and "at" in value:
-            found.add(f"{home}/s/{typed(value['at'], str, key)}/{rest[-1]}")
+    found = {_record_key(place, value) for place, value in _references(entries)}
     return found - entries.keys()
+
+
+def _references(entries: Mapping[str, Any]) -> Iterator[tuple[Key, dict[str, Any]]]:
+    """Yield the entries that refer to the place of a scope's record."""
+    for key, value in entries.items():
+        place = read_key(key)
+        if place is not None and place.kind == "s" and is_reference(value):
+            yield place, value
+
+
+def is_reference(value: object) -> bool:
+    """Whether the entry of a scope refers to the place of its record."""
+    return isinstance(value, dict) and "at" in value
+
+
+def _record_key(place: Key, value: dict[str, Any]) -> str:
+    point = typed(value["at"], str, f"{place}.at")
+    return str(place._replace(point=point))
 
 
 def catalog_of(entries: Mapping[str, Any], generation: int, **others: Any) -> Catalog:
@@ -186,27 +236,33 @@ def catalog_of(entries: Mapping[str, Any], generation: int, **others: Any) -> Ca
     Entries of kinds that this version does not know are left out; no writer changes them.
 
     Raises:
-        ValueError: an entry cannot be read, or lies under a key that is not its own.
+        ValueError: an entry cannot be read, lies under a key that is not its own, or refers
+            to one that is not there.
     """
     scopes: dict[str, ScopeRecord] = {}
     tombstones: dict[str, Tombstone] = {}
     issuers: list[IssuerRecord] = []
     removed: dict[str, RemovedIssuer] = {}
     for key, value in entries.items():
-        home, kind, *rest = key.split("/")
+        place = read_key(key)
+        if place is None:
+            continue
+        home, kind, _, name = place
         if kind == "i":
             issuers.append(_read_issuer(value, key))
         elif kind == "r":
-            removed[rest[-1]] = RemovedIssuer.read(value, key)
+            removed[name] = RemovedIssuer.read(value, key)
+            _check_home(key, home, removed[name].subject)
         elif kind == "t":
-            tombstones[rest[-1]] = Tombstone.read(value, key)
-        elif kind == "s" and "at" not in members_of(value, key):
-            record = ScopeRecord.read(rest[-1], value, key)
+            tombstones[name] = Tombstone.read(value, key)
+            _check_home(key, home, tombstones[name].base.issuer)
+        elif kind == "s" and not is_reference(value):
+            scopes[name] = ScopeRecord.read(name, value, key)
             # A shard must not bring the CRL of another issuer's name.
-            found = f"{name_hash(record.base.metadata.issuer)}/s/"
-            if found != f"{home}/s/":
-                raise ValueError(f"{key}: found an image under the name of another issuer")
-            scopes[rest[-1]] = record
+            _check_home(key, home, scopes[name].base.metadata.issuer)
+    for place, value in _references(entries):
+        if place.name not in scopes:
+            raise ValueError(f"{place}: refers to {_record_key(place, value)}, which is missing")
     return Catalog(
         generation,
         scopes,
@@ -217,13 +273,19 @@ def catalog_of(entries: Mapping[str, Any], generation: int, **others: Any) -> Ca
     )
 
 
+def _check_home(key: str, home: str, name: bytes) -> None:
+    if home != name_hash(name):
+        raise ValueError(f"{key}: found what belongs to the name of another issuer")
+
+
 def _read_issuer(value: object, where: str) -> IssuerRecord:
     members = members_of(value, where)
     der = read_certificate(take(members, "certificate", str, where), f"{where}.certificate")
     record = IssuerRecord.read(der, members, where)
     home, _, fingerprint = where.split("/")
-    if fingerprint != record.fingerprint or home != name_hash(_subject_of(der)):
+    if fingerprint != record.fingerprint:
         raise ValueError(f"{where}: found the certificate of another issuer")
+    _check_home(where, home, _subject_of(der))
     return record
 
 

@@ -20,10 +20,12 @@ from crlcheck.catalog.entries import (
     catalog_of,
     elsewhere,
     homes_of,
+    is_reference,
     issuer_prefix,
     name_hash,
     point_hash,
     prefixes_beside_scopes,
+    read_key,
     scopes_prefix,
 )
 from crlcheck.catalog.format1 import FORMAT, Format1, read_format1
@@ -154,9 +156,9 @@ class PublishedSet:
         return catalog
 
     def _catalog(self, entries: Mapping[str, Any], **others: Any) -> Catalog:
-        missing = elsewhere(entries)
-        whole = {**entries, **find(self.nodes, self.root.top, sorted(missing))}
         try:
+            missing = elsewhere(entries)
+            whole = {**entries, **find(self.nodes, self.root.top, sorted(missing))}
             return catalog_of(whole, self.generation, settings=self.root.settings, **others)
         except (ValueError, CorruptIndexError) as error:
             raise StoreError(
@@ -201,10 +203,10 @@ class PublishedSet:
             yield from self.format1.catalog.scopes.values()
             return
         for key, value in walk(self.nodes, self.root.top):
-            _, kind, *rest = key.split("/")
-            if kind == "s" and "at" not in value:
+            place = read_key(key)
+            if place is not None and place.kind == "s" and not is_reference(value):
                 try:
-                    yield ScopeRecord.read(rest[-1], value, key)
+                    yield ScopeRecord.read(place.name, value, key)
                 except (ValueError, CorruptIndexError) as error:
                     raise StoreError(
                         f"{self.nodes.store.url}: a scope cannot be read: {error}"

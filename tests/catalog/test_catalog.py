@@ -1,5 +1,6 @@
 """
-The catalog's JSON: canonical, strict about what it knows, careful with what it does not.
+The catalog as a value, and its JSON: strict about what it knows, careful with what it
+does not.
 """
 
 from __future__ import annotations
@@ -16,16 +17,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crlcheck.catalog.catalog import Catalog, IssuerRecord
-from crlcheck.errors import CatalogRollbackError, StoreError
+from crlcheck.catalog.entries import entries_of, name_hash
+from crlcheck.catalog.published_set import set_of
+from crlcheck.errors import StoreError
 from crlcheck.image.metadata import metadata_to_json
-from support.catalogs import NOW, a_scope, catalog, changed, image, issuer, metadata, record
+from support.catalogs import (
+    SCOPE,
+    a_scope,
+    again,
+    catalog,
+    changed,
+    image,
+    issuer,
+    metadata,
+    read_value,
+    record,
+    value_of,
+)
+from support.memory_store import MemoryStore
 
 # ---- round trip --------------------------------------------------------------
 
 
 def test_what_was_written_is_read_back() -> None:
     """Every field of every record survives the trip through JSON."""
-    found = Catalog.from_bytes(catalog().to_bytes())
+    found = again(catalog())
     assert found == catalog()
     assert found.generation == 2
     assert found.issuers == (issuer("certificate 1"), issuer("certificate 2"))
@@ -33,66 +49,51 @@ def test_what_was_written_is_read_back() -> None:
     assert found.scopes[record().key].delta is None
 
 
-def test_the_bytes_are_canonical() -> None:
-    """Equal catalogs have equal bytes, whatever the order of their making: sorted and compact."""
-    body = catalog().to_bytes()
-    text = json.dumps(json.loads(body), sort_keys=True, separators=(",", ":"))
-    assert body == text.encode("ascii")
+def test_the_entries_are_those_of_equal_catalogs() -> None:
+    """Equal catalogs have equal entries, whatever the order of their making."""
     reversed_order = dataclasses.replace(
         catalog(),
         scopes=dict(reversed(list(catalog().scopes.items()))),
         issuers=catalog().issuers[::-1] * 2,
     )
-    assert reversed_order.to_bytes() == body
+    assert entries_of(reversed_order) == entries_of(catalog())
 
 
-def test_the_members_by_name() -> None:
+def test_the_entries_by_name() -> None:
     """The layout that other programs read: names, base64 certificates, the header's metadata."""
-    value = json.loads(
-        Catalog.empty().with_scope(record(), [IssuerRecord(b"\x30\xff")], now=NOW).to_bytes()
-    )
-    assert value == {
-        "format": 1,
-        "generation": 1,
-        "whole_since": 1,
-        "issuers": [base64.b64encode(b"\x30\xff").decode()],
-        "scopes": {
-            record().key: {
-                "base": {
-                    "name": image().name,
-                    "digest": image().digest,
-                    "size": 4096,
-                    "since": 1,
-                    "metadata": metadata_to_json(metadata()),
-                },
-                "delta": None,
-                "source": "s3://in/crl/a.crl",
-            }
+    certificate = IssuerRecord(b"\x30\xff")
+    home = name_hash(metadata().issuer)
+    assert entries_of(Catalog.empty().with_scope(record(), [certificate])) == {
+        f"{name_hash(b'')}/i/{certificate.fingerprint}": {
+            "certificate": base64.b64encode(b"\x30\xff").decode()
+        },
+        f"{home}/s/-/{record().key}": {
+            "base": {
+                "name": image().name,
+                "digest": image().digest,
+                "size": 4096,
+                "metadata": metadata_to_json(metadata()),
+            },
+            "delta": None,
+            "source": "s3://in/crl/a.crl",
+        },
+        f"{home}/l/{record().key}": {
+            "idp": None,
+            "verifier": (b"k" * 32).hex(),
+            "any_point": False,
         },
     }
 
 
-def test_layout_and_optional_members_are_free() -> None:
-    """White space, order, repeated issuers and absent optional members read the same."""
-
-    def change(value: Any) -> None:
-        value["issuers"] = value["issuers"][::-1] + value["issuers"]
-        del a_scope(value)["delta"]
-
-    assert Catalog.from_bytes(changed(change)) == catalog()
+def test_absent_optional_members_read_the_same() -> None:
+    """A delta CRL that is not named is none."""
+    assert changed(lambda value: a_scope(value).pop("delta")) == catalog()
 
 
 def test_an_absent_source_is_none() -> None:
     """A record need not say where its CRL came from."""
-    body = changed(lambda value: a_scope(value).pop("source"))
-    assert Catalog.from_bytes(body).scopes[record().key].source is None
-
-
-def test_the_empty_catalog_is_never_stored() -> None:
-    """Generation 0 stands for no catalog at all, so it has no bytes."""
-    assert (Catalog.empty().generation, dict(Catalog.empty().scopes)) == (0, {})
-    with pytest.raises(ValueError, match="generation 0"):
-        Catalog.empty().to_bytes()
+    found = changed(lambda value: a_scope(value).pop("source"))
+    assert found.scopes[record().key].source is None
 
 
 # ---- the next generation -----------------------------------------------------
@@ -101,9 +102,7 @@ def test_the_empty_catalog_is_never_stored() -> None:
 def test_with_scope() -> None:
     """The next generation has the new record and all issuers; the one before is unchanged."""
     before = catalog()
-    after = before.with_scope(
-        record(9), iter([issuer("certificate 3"), issuer("certificate 1")]), now=NOW
-    )
+    after = before.with_scope(record(9), iter([issuer("certificate 3"), issuer("certificate 1")]))
     assert after.generation == 3
     assert after.scopes[record().key].base == image(9)
     assert after.scopes[record(issuer="B").key] == before.scopes[record(issuer="B").key]
@@ -121,33 +120,11 @@ def test_scopes_cannot_be_changed_in_place() -> None:
         del held.scopes[record().key]  # type: ignore[attr-defined]
 
 
-def test_check_successor() -> None:
-    """A reader follows a later generation, or the same catalog again."""
-    later = catalog().with_scope(record(9), [], now=NOW)
-    later.check_successor(catalog())
-    catalog().check_successor(catalog())
-    catalog().check_successor(Catalog.empty())
-    Catalog.from_bytes(catalog().to_bytes()).check_successor(catalog())
-
-
-def test_check_successor_refuses_going_back() -> None:
-    """An old catalog that is restored is refused, and so is another of the same generation."""
-    later = catalog().with_scope(record(9), [], now=NOW)
-    message = "went back to generation 2 from generation 3"
-    with pytest.raises(CatalogRollbackError, match=message) as caught:
-        catalog().check_successor(later)
-    assert (caught.value.generation, caught.value.held) == (2, 3)
-    other = catalog().with_scope(record(10), [], now=NOW)
-    with pytest.raises(StoreError, match="differs .* generation 3"):
-        other.check_successor(later)
-
-
 # ---- members of a later version ----------------------------------------------
 
 
 def add_unknown(value: Any) -> None:
     """Add members that this version does not know, at every level."""
-    value["policies"] = {"x": [1, 2.5, None, "\u00e9"]}
     scope = a_scope(value)
     scope["policy"] = {"stale": "grace"}
     scope["base"]["chunks"] = ["a"]
@@ -156,47 +133,29 @@ def add_unknown(value: Any) -> None:
 
 def test_unknown_members_are_kept() -> None:
     """What a later version added is still there after this one changed another scope."""
-    found = Catalog.from_bytes(changed(add_unknown))
-    after = json.loads(found.with_scope(record(9, issuer="B"), [issuer("x")], now=NOW).to_bytes())
-    expected = json.loads(changed(add_unknown))
-    assert after["policies"] == expected["policies"]
+    found = changed(add_unknown)
+    after = value_of(found.with_scope(record(9, issuer="B"), [issuer("x")]))
+    expected = value_of(catalog())
+    add_unknown(expected)
     assert a_scope(after) == a_scope(expected)
 
 
 def test_unknown_members_of_a_replaced_record() -> None:
     """A new CRL keeps its scope's unknown members, but not those of the image it replaces."""
-    found = Catalog.from_bytes(changed(add_unknown))
-    scope = a_scope(json.loads(found.with_scope(record(9), [], now=NOW).to_bytes()))
+    scope = a_scope(value_of(changed(add_unknown).with_scope(record(9), [])))
     assert scope.pop("policy") == {"stale": "grace"}
-    fresh = Catalog.empty().with_scope(record(9), [], now=NOW)
-    expected = a_scope(json.loads(fresh.to_bytes()))
-    assert (scope["base"].pop("since"), expected["base"].pop("since")) == (3, 1)
-    assert scope == expected
+    assert scope == a_scope(value_of(Catalog.empty().with_scope(record(9), [])))
 
 
 def test_unknown_members_count_as_contents() -> None:
     """Catalogs that differ only in what is unknown differ."""
-    with pytest.raises(StoreError, match="differs"):
-        Catalog.from_bytes(changed(add_unknown)).check_successor(catalog())
-
-
-def test_an_earlier_format_is_not_said_to_be_later() -> None:
-    """There is none, so that nothing is guessed about it."""
-    with pytest.raises(StoreError) as caught:
-        Catalog.from_bytes(changed(lambda value: value.update(format=0)))
-    assert str(caught.value).endswith("format: expected 1, found 0")
+    assert changed(add_unknown) != catalog()
 
 
 def test_an_image_has_one_octet_at_least() -> None:
     """The smallest that there could be is read."""
-    body = changed(lambda value: at("base")(value).update(size=1))
-    assert Catalog.from_bytes(body).scopes[record().key].base.size == 1
-
-
-def test_a_later_format_is_refused() -> None:
-    """A later format may mean something that an older reader would get wrong."""
-    with pytest.raises(StoreError, match="format: expected 1, found 2, written by a later"):
-        Catalog.from_bytes(changed(lambda value: value.update(format=2, scopes=[])))
+    found = changed(lambda value: at("base")(value).update(size=1))
+    assert found.scopes[record().key].base.size == 1
 
 
 # ---- what is not a catalog ---------------------------------------------------
@@ -219,7 +178,7 @@ def test_a_later_format_is_refused() -> None:
 def test_what_is_not_json(body: bytes) -> None:
     """Broken, ambiguous or endlessly nested JSON is one StoreError."""
     with pytest.raises(StoreError, match="not JSON"):
-        Catalog.from_bytes(body)
+        set_of(body, MemoryStore())
 
 
 def at(*path: str) -> Callable[[Any], Any]:
@@ -234,24 +193,37 @@ def at(*path: str) -> Callable[[Any], Any]:
     return walk
 
 
-SCOPE = f"scopes.{record().key}"
+ISSUER = f"{name_hash(b'')}/i/{issuer('certificate 1').fingerprint}"
+
+
+def entry(key: str, change: Callable[[Any], object]) -> Callable[[Any], object]:
+    """Change what stands under a key."""
+    return lambda value: change(value["entries"][key])
+
+
 BROKEN: list[tuple[Callable[[Any], object], str]] = [
-    (lambda value: value.pop("format"), "format is missing"),
-    (lambda value: value.update(format=0), "format: expected 1, found 0"),
-    (lambda value: value.update(format=True), "format: expected an integer, found True"),
-    (lambda value: value.update(format="1"), "format: expected an integer, found '1'"),
-    (lambda value: value.pop("generation"), "generation is missing"),
-    (lambda value: value.update(generation=0), "generation: expected a positive integer, found 0"),
-    (lambda value: value.update(generation=-1), "generation: expected a positive integer"),
-    (lambda value: value.update(generation=1.0), "generation: expected an integer, found 1.0"),
-    (lambda value: value.update(issuers={}), "issuers: expected an array, found {}"),
-    (lambda value: value.update(issuers=["AA==", 1]), "issuers[1]: expected a string, found 1"),
-    (lambda value: value.update(issuers=["AA==", "A"]), "issuers[1]: not base64"),
-    (lambda value: value.update(issuers=["AA==\n"]), "issuers[0]: not base64"),
-    (lambda value: value.update(issuers=[""]), "issuers[0]: expected a certificate"),
-    (lambda value: value.update(scopes=[]), "scopes: expected an object, found []"),
-    (lambda value: value["scopes"].update(x=None), "scopes.x: expected an object, found None"),
-    (lambda value: value["scopes"].update(x=a_scope(value)), "scopes.x: base: expected an image"),
+    (entry(ISSUER, lambda one: one.update(certificate=1)), "certificate: expected a string"),
+    (entry(ISSUER, lambda one: one.update(certificate="A")), "certificate: not base64"),
+    (entry(ISSUER, lambda one: one.update(certificate="AA==\n")), "certificate: not base64"),
+    (entry(ISSUER, lambda one: one.update(certificate="")), "expected a certificate"),
+    (entry(ISSUER, lambda one: one.update(certificate="AA==")), "certificate of another issuer"),
+    (entry(ISSUER, lambda one: one.pop("certificate")), f"{ISSUER}.certificate is missing"),
+    (
+        lambda value: value["entries"].update({SCOPE: 1}),
+        f"{SCOPE}: expected an object, found 1",
+    ),
+    (
+        lambda value: value["entries"].update({SCOPE: []}),
+        f"{SCOPE}: expected an object, found []",
+    ),
+    (
+        lambda value: value["entries"].update({SCOPE[:-2]: a_scope(value)}),
+        "base: expected an image of scope",
+    ),
+    (
+        lambda value: value["entries"].update({f"00{SCOPE[2:]}": a_scope(value)}),
+        "belongs to the name of another issuer",
+    ),
     (lambda value: at()(value).pop("base"), f"{SCOPE}.base is missing"),
     (lambda value: at()(value).update(base=None), f"{SCOPE}.base: expected an object, found None"),
     (lambda value: at()(value).update(source=1), f"{SCOPE}.source: expected a string, found 1"),
@@ -280,28 +252,32 @@ BROKEN: list[tuple[Callable[[Any], object], str]] = [
 def test_a_broken_catalog_is_refused(change: Callable[[Any], object], message: str) -> None:
     """What is missing or of another kind is refused whole, and the message says where it is."""
     with pytest.raises(StoreError, match=re.escape(message)):
-        Catalog.from_bytes(changed(change))
+        changed(change)
 
 
 @pytest.mark.parametrize("value", [None, [], "catalog", 1, True])
 def test_json_that_is_no_object(value: object) -> None:
     """Only an object is a catalog."""
     with pytest.raises(StoreError, match="the catalog: expected an object"):
-        Catalog.from_bytes(json.dumps(value).encode())
+        set_of(json.dumps(value).encode(), MemoryStore())
 
 
 @given(st.data())
 def test_any_damage_is_a_store_error_or_a_catalog(data: st.DataObject) -> None:
-    """Whatever bytes a catalog holds, reading ends in a catalog or in StoreError."""
-    body = bytearray(catalog().to_bytes())
+    """Whatever JSON a node holds, reading ends in a catalog or in StoreError."""
+    body = bytearray(json.dumps(value_of(catalog())["entries"]).encode())
     for _ in range(data.draw(st.integers(1, 3))):
         start = data.draw(st.integers(0, len(body)))
         body[start : start + data.draw(st.integers(0, 4))] = data.draw(st.binary(max_size=4))
     try:
-        found = Catalog.from_bytes(bytes(body))
+        entries = json.loads(body)
+    except ValueError:
+        return
+    try:
+        found = read_value({"entries": entries, "denied": []})
     except StoreError:
         return
-    assert Catalog.from_bytes(found.to_bytes()) == found
+    assert again(found).scopes == found.scopes
 
 
 def test_misuse() -> None:

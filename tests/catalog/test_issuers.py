@@ -4,54 +4,62 @@ What a catalog says of each trusted issuer, and of those that an operator took o
 
 from __future__ import annotations
 
+import base64
 import dataclasses
-import json
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from crlcheck.catalog.catalog import Catalog, IssuerRecord, RemovedIssuer
+from crlcheck.catalog.catalog import IssuerRecord, RemovedIssuer
+from crlcheck.catalog.entries import entries_of, name_hash
 from crlcheck.errors import StoreError
-from support.catalogs import NOW, catalog, changed, issuer, record
+from support.catalogs import (
+    NOW,
+    again,
+    catalog,
+    changed,
+    issuer,
+    read_value,
+    record,
+    value_of,
+)
 
 ONE, TWO = issuer("certificate 1"), issuer("certificate 2")
 FULL = dataclasses.replace(
     ONE, added_at=NOW, added_by="ca.pem", self_signed=True, is_anchor=True, publishes_no_crl=True
 )
+HOME = name_hash(b"")
+"""Where a certificate that cannot be read is kept."""
+KEY = f"{HOME}/i/{ONE.fingerprint}"
 GONE = RemovedIssuer(NOW, b"0\x03A", (record().key,), "key lost")
 
 
 def test_what_is_said_of_an_issuer_is_read_back() -> None:
     """Each field survives the trip through JSON; a bare certificate says nothing of itself."""
-    found = Catalog.from_bytes(dataclasses.replace(catalog(), issuers=(FULL, TWO)).to_bytes())
-    assert found.issuers == (FULL, TWO)
-    assert "issuer_records" not in json.loads(catalog().to_bytes())
-
-
-def test_the_certificates_stand_where_older_readers_look() -> None:
-    """The list of certificates is as before; what is said of them is a member of its own."""
-    value = json.loads(dataclasses.replace(catalog(), issuers=(FULL, TWO)).to_bytes())
-    assert value["issuers"] == json.loads(catalog().to_bytes())["issuers"]
-    assert value["issuer_records"] == {
-        ONE.fingerprint: {
-            "added_at": "2026-11-02T00:00:00Z",
-            "added_by": "ca.pem",
-            "self_signed": True,
-            "is_anchor": True,
-            "publishes_no_crl": True,
-        }
+    found = dataclasses.replace(catalog(), issuers=(FULL, TWO))
+    assert again(found).issuers == (FULL, TWO)
+    entries = entries_of(found)
+    assert entries[KEY] == {
+        "certificate": base64.b64encode(ONE.certificate).decode(),
+        "added_at": "2026-11-02T00:00:00Z",
+        "added_by": "ca.pem",
+        "self_signed": True,
+        "is_anchor": True,
+        "publishes_no_crl": True,
     }
+    assert entries[f"{HOME}/i/{TWO.fingerprint}"].keys() == {"certificate"}
 
 
 def test_unknown_members_of_an_issuer_are_kept() -> None:
     """What a later version says of an issuer stays when this one publishes."""
 
     def change(value: Any) -> None:
-        value["issuer_records"] = {ONE.fingerprint: {"name_constraints": ["x"]}}
+        value["entries"][KEY]["name_constraints"] = ["x"]
 
-    after = Catalog.from_bytes(changed(change)).with_scope(record(9), [ONE], now=NOW)
-    said = json.loads(after.to_bytes())["issuer_records"][ONE.fingerprint]
+    after = changed(change).with_scope(record(9), [ONE])
+    said = entries_of(after)[KEY]
+    assert said.pop("certificate")
     assert said == {"name_constraints": ["x"]}
 
 
@@ -64,7 +72,7 @@ def test_an_issuer_that_is_there_keeps_its_record() -> None:
     before = dataclasses.replace(catalog(), issuers=(held,))
     again = IssuerRecord(ONE.certificate, NOW + timedelta(days=1), "other.pem", self_signed=False)
     assert before.lacks([again])
-    after = before.with_scope(record(9), [again], now=NOW)
+    after = before.with_scope(record(9), [again])
     assert after.issuers == (dataclasses.replace(FULL, self_signed=False),)
     assert not after.lacks([again, dataclasses.replace(again, self_signed=True)])
 
@@ -83,13 +91,13 @@ def test_settings_of_an_issuer() -> None:
 
 
 def test_a_removed_issuer_goes_with_its_scopes() -> None:
-    """Certificate and scopes are gone; both are remembered, and the image is superseded."""
+    """Certificate and scopes are gone, and both are remembered."""
     after = catalog().without_issuer(ONE.fingerprint, GONE)
     assert after.issuers == (TWO,)
     assert record().key not in after.scopes
     assert after.tombstones[record().key].note == "key lost"
-    assert record().base.name in after.superseded
-    assert Catalog.from_bytes(after.to_bytes()) == after
+    assert record().base.name not in after.image_names()
+    assert again(after) == after
 
 
 def test_only_a_trusted_issuer_is_removed() -> None:
@@ -105,30 +113,32 @@ def test_a_removed_issuer_does_not_come_back_by_itself() -> None:
     """
     gone = catalog().without_issuer(ONE.fingerprint, GONE)
     assert not gone.lacks([ONE])
-    assert gone.with_scope(record(9), [ONE], now=NOW).issuers == (TWO,)
-    value = json.loads(gone.to_bytes())
-    value["issuers"] = json.loads(catalog().to_bytes())["issuers"]
-    assert Catalog.from_bytes(json.dumps(value).encode()).issuers == (TWO,)
+    assert gone.with_scope(record(9), [ONE]).issuers == (TWO,)
+    value = value_of(gone)
+    value["entries"][KEY] = entries_of(catalog())[KEY]
+    assert read_value(value).issuers == (TWO,)
     back = gone.with_issuer_readmitted(ONE.fingerprint)
     assert back.generation == gone.generation + 1
-    assert back.with_scope(record(9), [ONE], now=NOW).issuers == (ONE, TWO)
+    assert back.with_scope(record(9), [ONE]).issuers == (ONE, TWO)
     with pytest.raises(ValueError, match="was not removed"):
         back.with_issuer_readmitted(ONE.fingerprint)
 
 
 @pytest.mark.parametrize(
-    ("members", "message"),
+    ("key", "value", "message"),
     [
-        ({"issuer_records": []}, "issuer_records: expected an object"),
-        ({"issuer_records": {ONE.fingerprint: 1}}, "expected an object, found 1"),
-        ({"issuer_records": {ONE.fingerprint: {"added_at": 1}}}, "added_at: expected a string"),
-        ({"issuer_records": {ONE.fingerprint: {"self_signed": 1}}}, "self_signed: expected true"),
-        ({"issuer_records": {ONE.fingerprint: {"is_anchor": "yes"}}}, "is_anchor: expected true"),
-        ({"removed_issuers": []}, "removed_issuers: expected an object"),
-        ({"removed_issuers": {"00": {}}}, "removed_issuers.00.scopes is missing"),
+        (KEY, [], "expected an object"),
+        (KEY, 1, "expected an object, found 1"),
+        (KEY, {"added_at": 1}, "added_at: expected a string"),
+        (KEY, {"self_signed": 1}, "self_signed: expected true"),
+        (KEY, {"is_anchor": "yes"}, "is_anchor: expected true"),
+        (f"{HOME}/r/00", [], "r/00: expected an object"),
+        (f"{HOME}/r/00", {}, "r/00.scopes is missing"),
     ],
 )
-def test_broken_records_are_refused(members: dict[str, Any], message: str) -> None:
+def test_broken_records_are_refused(key: str, value: Any, message: str) -> None:
     """What is of another kind is refused, and the message says where it is."""
+    if key == KEY and isinstance(value, dict):
+        value = {**value, "certificate": base64.b64encode(ONE.certificate).decode()}
     with pytest.raises(StoreError, match=message):
-        Catalog.from_bytes(changed(lambda value: value.update(members)))
+        changed(lambda whole: whole["entries"].update({key: value}))

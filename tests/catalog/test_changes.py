@@ -1,6 +1,4 @@
-"""
-What the catalog knows of earlier generations, and which generation comes next.
-"""
+"""The changes of a catalog: what each makes of it, and what stays."""
 
 from __future__ import annotations
 
@@ -10,12 +8,10 @@ from datetime import timedelta
 import pytest
 
 from crlcheck.catalog.catalog import (
-    Catalog,
     Denial,
     IssuerRecord,
     RemovedIssuer,
     ScopeAction,
-    Superseded,
     delta_fits,
 )
 from support.catalogs import NOW, catalog, image, issuer, metadata, record
@@ -26,99 +22,6 @@ BASE = record().key
 BOTH = record(issuer="B").key
 
 
-# ---- images ----------------------------------------------------------------------
-
-
-def test_the_images_of_each_generation_are_known() -> None:
-    """
-    From the first that named an image to the last, until it is deleted; one that
-    nobody published is of none.
-    """
-    found = catalog()  # 1: A 7; 2: B 7 with delta 8
-    found = found.with_scope(record(9), [], now=NOW)  # 3: A 9
-    found = found.without_scope(BOTH, now=NOW, note="")  # 4
-    found = found.with_superseded(["images/orphan.crlx"], now=NOW)  # 5
-    first, second = image(7).name, image(9).name
-    of_b = {image(7, issuer="B").name, image(8, issuer="B").name}
-    assert [found.image_names_at(generation) for generation in range(7)] == [
-        {"images/orphan.crlx"},
-        {first},
-        {first} | of_b,
-        {second} | of_b,
-        {second},
-        {second},
-        {second},
-    ]
-    assert found.image_names() == {second}
-    assert found.without_superseded([first]).image_names_at(1) == set()
-
-
-def test_a_superseded_image_is_noted_with_its_generations() -> None:
-    """By the first and the last generation that named it, in whole seconds."""
-    found = catalog().with_scope(record(9), [], now=LATER)
-    noted = Superseded(NOW + timedelta(days=1), 1, 2)
-    assert found.superseded == {image(7).name: noted}
-    again = found.with_superseded(["images/orphan.crlx", image(7).name], now=LATER)
-    assert again.generation == found.generation + 1
-    orphan = Superseded(NOW + timedelta(days=1), 0, 0)
-    assert again.superseded == {image(7).name: noted, "images/orphan.crlx": orphan}
-
-
-def test_an_image_that_stays_is_not_superseded() -> None:
-    """A delta that comes or goes leaves the complete CRL's image where it is."""
-    before = catalog()
-    beside = dataclasses.replace(before.scopes[BASE], delta=image(8, base=7))
-    found = before.with_scope(beside, [], now=NOW)
-    assert found.superseded == {}
-    assert found.scopes[BASE].base.since == 1
-    delta = found.scopes[BASE].delta
-    assert delta is not None
-    assert delta.since == 3
-    without = dataclasses.replace(found.scopes[BASE], delta=None)
-    assert found.with_scope(without, [], now=NOW).superseded == {
-        image(8, base=7).name: Superseded(NOW, 3, 3)
-    }
-
-
-def test_images_are_deleted_oldest_first() -> None:
-    """The name decides between those of one time; only what was deleted leaves the list."""
-    found = catalog().with_superseded(["images/b", "images/a"], now=LATER)
-    found = found.with_superseded(["images/c"], now=NOW)
-    order = ["images/c", "images/a", "images/b"]
-    assert found.deletable(LATER + timedelta(days=1), timedelta(hours=1)) == order
-    assert found.deletable(LATER, timedelta(0)) == order
-    assert found.deletable(NOW, timedelta(0)) == order[:1]
-    left = found.without_superseded(["images/c", "images/x"])
-    assert left.superseded.keys() == {"images/a", "images/b"}
-    assert left.generation == found.generation
-
-
-def test_the_first_generation_that_is_whole_rises_with_what_is_deleted() -> None:
-    """
-    It is the one after the last that named a deleted image, and it never goes back.
-    An image that nobody published changes nothing; nor does one that is not there.
-    """
-    found = catalog().with_scope(record(9), [], now=NOW)  # 3: the first image is superseded
-    found = found.with_superseded(["images/orphan.crlx"], now=NOW)
-    found = found.with_scope(record(11), [], now=NOW)  # 5: and the next one
-    first, second = image(7).name, image(9).name
-    assert found.superseded[first].last == 2
-    assert found.superseded[second].last == 4
-
-    def whole_since(*deleted: str, before: int | None = 1) -> int | None:
-        held = dataclasses.replace(found, whole_since=before)
-        return held.without_superseded(deleted).whole_since
-
-    assert whole_since(first) == 3
-    assert whole_since(first, second) == 5
-    assert whole_since(first, before=4) == 4
-    assert whole_since(first, before=None) == 3
-    for before in (1, None):
-        assert whole_since(before=before) == before
-        assert whole_since("images/x", before=before) == before
-        assert whole_since("images/orphan.crlx", before=before) == before
-
-
 # ---- generations -----------------------------------------------------------------
 
 
@@ -127,7 +30,7 @@ def test_every_change_is_the_next_generation() -> None:
     now = catalog().with_denial(Denial(NAME, 1, NOW))
     gone = now.without_issuer(issuer("certificate 1").fingerprint, RemovedIssuer(NOW, NAME))
     changes = [
-        now.with_scope(record(9), [], now=NOW),
+        now.with_scope(record(9), []),
         now.with_override(BASE, covers_no_distribution_point=True),
         now.without_scope(BASE, now=NOW, note=""),
         now.with_reset(BASE, now=NOW, note=""),
@@ -135,39 +38,10 @@ def test_every_change_is_the_next_generation() -> None:
         gone,
         now.with_denial(Denial(NAME, 2, NOW)),
         now.without_denial(NAME, 1, now=NOW),
-        now.with_superseded(["images/x"], now=NOW),
     ]
     assert {one.generation for one in changes} == {now.generation + 1}
     again = gone.with_issuer_readmitted(issuer("certificate 1").fingerprint)
     assert again.generation == gone.generation + 1
-
-
-def test_another_number_for_a_generation() -> None:
-    """
-    A catalog that is written above others takes its new images along; images of
-    before keep the generation that first named them.
-    """
-    found = catalog()
-    assert found.with_generation(2) is found
-    moved = found.with_generation(9)
-    assert moved.generation == 9
-    delta = moved.scopes[BOTH].delta
-    assert delta is not None
-    assert (moved.scopes[BASE].base.since, moved.scopes[BOTH].base.since, delta.since) == (1, 9, 9)
-    assert moved.image_names_at(8) == {image(7).name}
-    assert moved == dataclasses.replace(found, generation=9)
-
-
-def test_the_latest_generation_that_records_name() -> None:
-    """Of a catalog whose number was restored, its images still tell; its own is not counted."""
-    found = catalog()
-    assert Catalog.empty().latest_named() == 0
-    assert found.latest_named() == 1
-    assert dataclasses.replace(found, generation=1).latest_named() == 2
-    gone = found.with_scope(record(9), [], now=NOW).without_scope(BOTH, now=NOW, note="")
-    assert gone.generation == 4
-    assert gone.latest_named() == 3
-    assert dataclasses.replace(gone, generation=1).latest_named() == 3
 
 
 # ---- scopes ----------------------------------------------------------------------
@@ -176,11 +50,11 @@ def test_the_latest_generation_that_records_name() -> None:
 def test_a_reset_is_used_up_by_a_new_complete_crl_only() -> None:
     """A delta beside the same complete CRL leaves it; any other complete CRL takes it."""
     found = catalog().with_reset(BASE, now=NOW, note="renumbered")
-    same = found.with_scope(record(delta=True), [], now=NOW)
+    same = found.with_scope(record(delta=True), [])
     assert same.tombstones[BASE].accepts_any
     other = dataclasses.replace(metadata(6), tbs_digest="sha256:" + "0a" * 32)
     older = dataclasses.replace(record(), base=dataclasses.replace(image(6), metadata=other))
-    after = same.with_scope(older, [], now=NOW)
+    after = same.with_scope(older, [])
     assert not after.tombstones[BASE].accepts_any
     assert after.tombstones[BASE].note == "renumbered"
     assert after.tombstones[BASE].action is ScopeAction.RESET
@@ -198,7 +72,7 @@ def test_a_scope_that_comes_back_uses_up_its_reset() -> None:
     assert tombstone.at == LATER
     written_anew = dataclasses.replace(image(), name="images/written-anew.crlx")
     same = dataclasses.replace(record(), base=written_anew)
-    assert not reset.with_scope(same, [], now=NOW).tombstones[BASE].accepts_any
+    assert not reset.with_scope(same, []).tombstones[BASE].accepts_any
 
 
 def test_a_tombstone_says_what_was_published() -> None:
@@ -214,7 +88,7 @@ def test_a_tombstone_says_what_was_published() -> None:
 def test_an_operators_setting_belongs_to_its_scope() -> None:
     """It stays when the next CRL comes, and other scopes do not have it."""
     found = catalog().with_override(BASE, covers_no_distribution_point=True)
-    found = found.with_scope(record(9), [], now=NOW)
+    found = found.with_scope(record(9), [])
     assert found.scopes[BASE].covers_no_distribution_point
     assert not found.scopes[BOTH].covers_no_distribution_point
     back = found.with_override(BASE, covers_no_distribution_point=False)
