@@ -34,7 +34,10 @@ from dataclasses import dataclass, replace
 from urllib.parse import quote
 
 from crlcheck import CrlCheckError, compile_crl, compile_unverified_crl, open_index, split_crls
-from crlcheck.catalog.catalog import Catalog
+from crlcheck.catalog.entries import catalog_of
+from crlcheck.catalog.history import HistoryRecord
+from crlcheck.catalog.published_set import read_denials, set_of
+from crlcheck.catalog.tree import Node
 from crlcheck.checker.scope import ScopeTable
 from crlcheck.demo.encoding import der, encode_entry, encode_extension
 from crlcheck.demo.pki import pem_block
@@ -484,8 +487,91 @@ def _catalog(member: str, value: Callable[[int], object], each: int, *, array: b
     return make
 
 
+def _root(member: str, value: Callable[[int], object], each: int) -> Make:
+    def make(size: int) -> bytes:
+        document: dict[str, object] = {
+            **_ROOT,
+            member: {f"{number:032x}": value(number) for number in range(size // each)},
+        }
+        return json.dumps(document).encode()
+
+    return make
+
+
+_ROOT: dict[str, object] = {
+    "format": 2,
+    "store": "ab" * 16,
+    "generation": 1,
+    "at": "2026-01-01T00:00:00Z",
+    "trusted": [0, "0" * 64],
+    "removed": [0, "0" * 64],
+    "scopes": 0,
+    "cleaned": [0, 0, None],
+}
+_STORE = MemoryStore()
+
+
+def read_node(data: bytes) -> object:
+    """Read a node, and of a leaf its entries as a catalog."""
+    return catalog_of(Node.from_bytes(data, "the node").entries, 1)
+
+
+def _leaf(key: Callable[[int], str], value: Callable[[int], object], each: int) -> Make:
+    def make(size: int) -> bytes:
+        entries = {key(number): value(number) for number in range(size // each)}
+        return json.dumps({"format": 2, "level": 0, "entries": entries}).encode()
+
+    return make
+
+
+def _inner(size: int) -> bytes:
+    below = [
+        [f"{number:032x}", f"nodes/{number:032x}.json", "0" * 64, 1, None, 0]
+        for number in range(size // 170)
+    ]
+    return json.dumps({"format": 2, "level": 1, "nodes": below}).encode()
+
+
+NODE_MAKERS = {
+    **JSON_MAKERS,
+    "entries of a later kind": _leaf(lambda number: f"{number:032x}/z/x", lambda _: {}, 45),
+    "references to scopes": _leaf(lambda number: f"{number:032x}/s/-/x", lambda _: {"at": "0"}, 60),
+    "slashes": _leaf(lambda number: "/" * number, lambda _: {}, 1000),
+    "references to nodes": _inner,
+}
+DENIAL_MAKERS = {
+    **JSON_MAKERS,
+    "denials": lambda size: json.dumps(
+        {
+            "denied": [
+                {
+                    "issuer": "3000",
+                    "serial_number": f"{number:x}",
+                    "at": "2026-01-01T00:00:00Z",
+                    "note": "",
+                }
+                for number in range(size // 90)
+            ]
+        }
+    ).encode(),
+}
+RECORD_MAKERS = {
+    **JSON_MAKERS,
+    "superseded names": lambda size: json.dumps(
+        {
+            "format": 1,
+            "generation": 1,
+            "at": "2026-01-01T00:00:00Z",
+            "action": "publish",
+            "root": _ROOT,
+            "superseded": [f"images/{number:064x}.crlx" for number in range(size // 82)],
+        }
+    ).encode(),
+}
 CATALOG_MAKERS = {
     **JSON_MAKERS,
+    "settings": _root("settings", lambda number: number, 46),
+    "unknown members of a root": _root("x", lambda number: {"a": number}, 52),
     "issuers": _catalog("issuers", lambda number: f"{number:08}", 12, array=True),
     "scopes": _catalog("scopes", lambda _: {}, 40, array=False),
     "unknown members": _catalog("x", lambda number: {"a": number}, 50, array=False),
@@ -686,7 +772,10 @@ KINDS = [
     Kind("certificate, PEM", load_certificates, pem_makers("CERTIFICATE", _GOOD_CERTIFICATE)),
     Kind("certificate, DER", read_certificate, CERTIFICATE_MAKERS, _ELEMENT),
     Kind("image", lambda data: open_index(_image_of(data)), JSON_MAKERS, _ELEMENT),
-    Kind("catalog", Catalog.from_bytes, CATALOG_MAKERS),
+    Kind("catalog", lambda data: set_of(data, _STORE), CATALOG_MAKERS),
+    Kind("node of the catalog", read_node, NODE_MAKERS),
+    Kind("denials", lambda data: read_denials(data, "denials"), DENIAL_MAKERS),
+    Kind("record of the history", lambda data: HistoryRecord.from_bytes(data, ""), RECORD_MAKERS),
     Kind("preprocessor's event", read_preprocessor_event, PREPROCESSOR_MAKERS, _ELEMENT),
     Kind("authorizer's event", read_authorizer_event, AUTHORIZER_MAKERS, _ELEMENT),
     Kind("answer to fetch", read_http_answer, ANSWER_MAKERS, _ELEMENT),

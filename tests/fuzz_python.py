@@ -19,7 +19,11 @@ import atheris
 
 with atheris.instrument_imports(include=["crlcheck"]):
     import crlcheck
-    from crlcheck.catalog.catalog import Catalog
+    from crlcheck.catalog.entries import catalog_of
+    from crlcheck.catalog.history import HISTORY_PREFIX, HistoryRecord
+    from crlcheck.catalog.published_set import set_of
+    from crlcheck.catalog.root import CATALOG_NAME
+    from crlcheck.catalog.tree import NODE_PREFIX, Node
     from crlcheck.checker.scope import ScopeTable
     from crlcheck.demo.encoding import der, der_integer, der_oid
     from crlcheck.demo.pki import pem_block
@@ -31,8 +35,11 @@ with atheris.instrument_imports(include=["crlcheck"]):
     from crlcheck.x509.certificates import load_certificate, load_certificates
     from crlcheck.x509.distribution_points import read_issuing_distribution_point
 
+from support.catalogs import catalog as a_catalog
+from support.catalogs import stored
 from support.certificate_der import ISSUER, encode_certificate
 from support.crls import make_crl
+from support.memory_store import MemoryStore
 from support.values import make_issuer, make_metadata
 
 ROOT = Path(__file__).parents[1]
@@ -71,10 +78,25 @@ def open_index(data: bytes) -> None:
 
 
 def catalog(data: bytes) -> None:
-    """A catalog: refused, or one that is written as it was read."""
+    """A root, of either format: refused, or one that is written as it was read."""
+    store = MemoryStore()
     with contextlib.suppress(crlcheck.StoreError):
-        found = Catalog.from_bytes(data)
-        assert Catalog.from_bytes(found.to_bytes()) == found
+        found = set_of(data, store)
+        if found.format1 is None:
+            assert set_of(found.root.to_bytes(), store) == found
+
+
+def node(data: bytes) -> None:
+    """A node of the tree: refused, or one whose entries are a catalog, or refused."""
+    with contextlib.suppress(crlcheck.StoreError, ValueError):
+        catalog_of(Node.from_bytes(data, "the node").entries, 1)
+
+
+def record(data: bytes) -> None:
+    """A record of the history: refused, or one that is written as it was read."""
+    with contextlib.suppress(crlcheck.StoreError):
+        found = HistoryRecord.from_bytes(data, "the record")
+        assert HistoryRecord.from_bytes(found.to_bytes(), "the record") == found
 
 
 def pem(data: bytes) -> None:
@@ -134,7 +156,18 @@ def json(data: bytes) -> None:
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     one.__name__: one
-    for one in (compile_unverified_crl, certificate, open_index, catalog, pem, kind, name, json)
+    for one in (
+        compile_unverified_crl,
+        certificate,
+        open_index,
+        catalog,
+        node,
+        record,
+        pem,
+        kind,
+        name,
+        json,
+    )
 }
 
 
@@ -151,7 +184,12 @@ def write_seeds(directory: Path) -> None:
     crl, issued = make_crl([5, 7]), encode_certificate()
     image = crlcheck.compile_unverified_crl(crl).image
     assert image is not None
-    published = Catalog(1, {}, ()).to_bytes()
+    store = stored(a_catalog())
+    published = store.read(CATALOG_NAME).body
+    nodes, records = (
+        [store.read(one).body for one in store.names(prefix)]
+        for prefix in (NODE_PREFIX, HISTORY_PREFIX)
+    )
     texts = [
         pem_block("X509 CRL", b"abc"),
         pem_block("CERTIFICATE", b"abc") + pem_block("PRIVATE KEY", b"abc"),
@@ -161,6 +199,8 @@ def write_seeds(directory: Path) -> None:
         "certificate": [issued, pem_block("CERTIFICATE", issued)],
         "open_index": [image],
         "catalog": [published],
+        "node": nodes,
+        "record": records,
         "pem": [*texts, b"".join(texts)],
         "kind": [*texts, crl, issued, image, published, _bundle(issued, crl)],
         "name": [ISSUER, der(0x30, der(0xA0, der(0xA0, der(0x86, b"http://ca/"))))],

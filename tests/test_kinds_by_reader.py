@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 import crlcheck
-from crlcheck.catalog.catalog import Catalog
+from crlcheck.catalog.published_set import set_of
 from crlcheck.cli import main
 from crlcheck.compiler.compile import compile_unverified_crl
 from crlcheck.image.index import open_index
 from crlcheck.publisher.publish import publish_crl, publish_each
 from crlcheck.x509.certificates import load_certificate, load_certificates
 from support.kinds import AUTHORITY, CERTIFICATE, CRL, samples
+from support.memory_store import MemoryStore
 
 Read = Callable[[bytes, Path], object]
 
@@ -69,7 +70,7 @@ READERS: dict[str, tuple[Read, str, type[crlcheck.CrlCheckError]]] = {
     "issuer": (_issuer, "certificate", crlcheck.CertificateError),
     "image": (lambda data, _: open_index(data), "image", crlcheck.CorruptIndexError),
     "image of a file": (_image_path, "image", crlcheck.CorruptIndexError),
-    "catalog": (lambda data, _: Catalog.from_bytes(data), "catalog", crlcheck.StoreError),
+    "catalog": (lambda data, _: set_of(data, MemoryStore()), "catalog", crlcheck.StoreError),
 }
 READ = {"crl": {"crl", "pkcs7"}, "certificate": {"certificate", "pkcs7"}}
 

@@ -101,7 +101,6 @@ class HistoryRecord:
     def to_bytes(self) -> bytes:
         """Return the record as canonical JSON."""
         members: dict[str, Any] = {
-            **self.unknown,
             "format": _RECORD_FORMAT,
             "generation": self.generation,
             "at": time_text(self.at),
@@ -114,7 +113,8 @@ class HistoryRecord:
             "actor": self.action.actor,
             "note": self.action.note,
         }
-        return canonical_json({name: value for name, value in members.items() if value})
+        known = {name: value for name, value in members.items() if value}
+        return canonical_json({**self.unknown, **known})
 
     @classmethod
     def from_bytes(cls, body: bytes, where: str) -> HistoryRecord:

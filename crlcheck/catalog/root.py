@@ -13,6 +13,7 @@ Any other change takes a new format.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -31,6 +32,7 @@ MAX_GENERATION = 1 << 53
 """Every generation is below this, because JSON readers keep integers exactly up to here."""
 
 _MODULUS = 1 << 256
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,10 @@ class Certificates:
         items = typed(value, list, where)
         if len(items) != 2:
             raise ValueError(f"{where}: expected 2 items, found {len(items)}")
-        return cls(typed(items[0], int, where), int(typed(items[1], str, where), 16))
+        count, digest = typed(items[0], int, where), typed(items[1], str, where)
+        if count < 0 or not _DIGEST.fullmatch(digest):
+            raise ValueError(f"{where}: expected a number and 64 hex digits, found {items}")
+        return cls(count, int(digest, 16))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +105,8 @@ class Cleaned:
         if len(items) != 3:
             raise ValueError(f"{where}: expected 3 items, found {len(items)}")
         generation, position = (typed(item, int, where) for item in items[:2])
+        if generation < 0 or position < 0:
+            raise ValueError(f"{where}: expected numbers from 0, found {items[:2]}")
         members = {"next_at": items[2]}
         next_at = None if items[2] is None else take_time(members, "next_at", where)
         return cls(generation, position, next_at)
@@ -190,6 +197,9 @@ class Root:
         store = take(members, "store", str)
         if not store:
             raise ValueError("store: expected the id of the store, found no text")
+        num_scopes = take(members, "scopes", int)
+        if num_scopes < 0:
+            raise ValueError(f"scopes: expected a number from 0, found {num_scopes}")
 
         def reference(name: str) -> Reference | None:
             one = members.pop(name, None)
@@ -204,7 +214,7 @@ class Root:
             history=reference("history"),
             trusted=Certificates.read(members.pop("trusted", None), "trusted"),
             removed=Certificates.read(members.pop("removed", None), "removed"),
-            num_scopes=take(members, "scopes", int),
+            num_scopes=num_scopes,
             settings=members_of(members.pop("settings", {}), "settings"),
             cleaned=Cleaned.read(members.pop("cleaned", None), "cleaned"),
             signatures=tuple(typed(members.pop("signatures", []), list, "signatures")),

@@ -30,10 +30,11 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509 import ocsp
 
-from crlcheck.catalog.catalog import Catalog
+from crlcheck.catalog.root import CATALOG_NAME
 from crlcheck.compiler.compile import compile_unverified_crl
 from crlcheck.demo.encoding import der, der_integer, der_oid
 from crlcheck.demo.pki import pem_block
+from support.catalogs import catalog, stored
 from support.pki import NOW, make_authority, make_client, make_crl
 
 AUTHORITY = make_authority()
@@ -80,7 +81,10 @@ def samples() -> dict[str, tuple[bytes, str, str]]:
         "an image sent as text": (
             image.replace(b"\r\n", b"\n"), "image_as_text", "line ends were converted",
         ),
-        "a catalog": (Catalog(1, {}, ()).to_bytes(), "catalog", "a catalog"),
+        "a catalog": (stored(catalog()).read(CATALOG_NAME).body, "catalog", "a catalog"),
+        "a catalog of format 1": (
+            b'{"format":1,"generation":1,"issuers":[],"scopes":{}}', "catalog", "a catalog",
+        ),
         "an empty file": (b"", "empty", "an empty file"),
         "white space": (b"\r\n  \n", "empty", "white space"),
         "zeros": (bytes(5000), "zeros", "zero bytes"),
