@@ -13,6 +13,7 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -94,8 +95,18 @@ ISSUERS = TrustedIssuers(
     private_ca_client=_private_ca_client,
 )
 
+_ACTOR: ContextVar[str] = ContextVar("actor", default="lambda")
+# A function's name has at most 140 characters, with its version and its account.
+_MAX_ACTOR = 200
 
-def handler(event: object, _context: object) -> dict[str, Any]:
+
+def _actor_of(context: object) -> str:
+    """Return what the history says of who publishes: this function, and its request."""
+    given = (getattr(context, name, None) for name in ("function_name", "aws_request_id"))
+    return " ".join(["lambda", *(one for one in given if isinstance(one, str))])[:_MAX_ACTOR]
+
+
+def handler(event: object, context: object) -> dict[str, Any]:
     """
     Publish every CRL that an event names.
 
@@ -112,9 +123,10 @@ def handler(event: object, _context: object) -> dict[str, Any]:
             be read, and is left to the on-failure destination.
         MalformedEventError: the event cannot be read at all.
     """
+    _ACTOR.set(_actor_of(context))
     request = parse_event(event)
     if request.clean_up:
-        num_deleted, num_waiting = clean_up(STORE, grace=SETTINGS.grace)
+        num_deleted, num_waiting = clean_up(STORE, grace=SETTINGS.grace, actor=_ACTOR.get())
         return {"num_deleted": num_deleted, "num_waiting": num_waiting}
     done: list[tuple[Task | None, Outcome]] = []
     for task, outcome in _outcomes(request):
@@ -135,7 +147,12 @@ def _withdraw_issuers() -> None:
     if present is None:
         return
     try:
-        withdraw_issuers(STORE, [one.der for one in present], added_by=ISSUERS.places)
+        withdraw_issuers(
+            STORE,
+            [one.der for one in present],
+            added_by=ISSUERS.places,
+            actor=_ACTOR.get(),
+        )
     except FileNotFoundError:
         return  # nothing is published yet
     except (CrlCheckError, OSError) as error:
@@ -255,6 +272,7 @@ def _publish_options() -> dict[str, Any]:
     return {
         "issuer": ISSUERS.certificates(),
         "issuers_from": ISSUERS.places,
+        "actor": _ACTOR.get(),
         "max_crls": SETTINGS.max_crls,
         "grace": SETTINGS.grace,
         "compare_up_to": SETTINGS.compare_up_to,

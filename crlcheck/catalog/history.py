@@ -24,6 +24,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from crlcheck.catalog.records import check_note
 from crlcheck.catalog.root import MAX_GENERATION, Root
 from crlcheck.catalog.tree import Reference, read_object
 from crlcheck.encoding.strict_json import (
@@ -41,6 +42,9 @@ from crlcheck.times import time_text
 
 HISTORY_PREFIX = "history/"
 """The name of every record in a store begins with this."""
+
+MAX_ACTOR = 200
+"""Characters of the longest name of whoever changes a set."""
 
 _RECORD_FORMAT = 1
 _NAME = re.compile(r"history/([0-9]{13})/([0-9]{3})-[0-9a-f]{32}\.json")
@@ -61,6 +65,32 @@ class Action:
     actor: str = ""
     note: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, action: str, *, actor: str = "", note: str = "", **details: Any) -> Action:
+        """
+        Return an action without private keys and passwords in its texts.
+
+        Raises:
+            ValueError: the note or the actor's name is too long.
+            TypeError: one of them is no text.
+        """
+        # Only here, because a check writes no history.
+        from crlcheck.encoding.secrets import members_without_secrets, without_secrets
+
+        for name, text in (("actor", actor), ("note", note)):
+            given: object = text
+            if not isinstance(given, str):
+                raise TypeError(f"{name}: expected a str, found {given!r:.80}")
+        check_note(note)
+        if len(actor) > MAX_ACTOR:
+            raise ValueError(f"actor: expected at most {MAX_ACTOR} characters, found {len(actor)}")
+        return cls(
+            action=action,
+            actor=without_secrets(actor),
+            note=without_secrets(note),
+            details=members_without_secrets(details),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

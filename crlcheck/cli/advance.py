@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
+from crlcheck.cli.actor import actor
 from crlcheck.cli.command import command
 from crlcheck.cli.inputs import open_target, usage
+from crlcheck.cli.options import note_option
 from crlcheck.cli.parameters import STORE
 from crlcheck.cli.text import answer, say
 from crlcheck.publisher.operator import advance_generation
@@ -16,7 +18,8 @@ from crlcheck.publisher.operator import advance_generation
 @click.option(
     "--above", type=int, required=True, metavar="N", help="The generation that services use."
 )
-def advance_command(store: str, above: int) -> int:
+@note_option
+def advance_command(store: str, above: int, note: str) -> int:
     """
     Raise the generation of STORE above N.
 
@@ -24,7 +27,7 @@ def advance_command(store: str, above: int) -> int:
     except for denials, until its generation is above the one that they have seen.
     """
     with usage():
-        generation = advance_generation(open_target(store), above=above)
+        generation = advance_generation(open_target(store), above=above, note=note, actor=actor())
     answer({"store": store, "generation": generation})
     say(f"{store}: generation {generation}")
     return 0

@@ -28,7 +28,6 @@ from crlcheck.cli.inputs import (
 )
 from crlcheck.cli.parameters import TARGET
 from crlcheck.cli.progress import working
-from crlcheck.cli.secrets import without_secrets
 from crlcheck.cli.status import (
     EXIT_FAILED,
     JsonArray,
@@ -40,6 +39,7 @@ from crlcheck.cli.status import (
 )
 from crlcheck.cli.text import say
 from crlcheck.encoding.names import name_hash
+from crlcheck.encoding.secrets import without_secrets
 from crlcheck.encoding.serials import parse_serial_text
 from crlcheck.errors import CertificateError, CrlCheckError, IndexFileError, StoreError
 from crlcheck.image.index import open_index

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from crlcheck.catalog.catalog import Denial
+from crlcheck.cli.actor import actor
 from crlcheck.cli.command import group
 from crlcheck.cli.inputs import (
     STANDARD_INPUT,
@@ -133,7 +134,9 @@ def deny_add(
     end = "" if until is None else f" until {time_text(until)}"
 
     def deny(name: bytes, number: int) -> dict[str, Any]:
-        generation = deny_certificate(target, name, number, until=until, note=note, now=now)
+        generation = deny_certificate(
+            target, name, number, until=until, note=note, actor=actor(), now=now
+        )
         say(f"{store}: {number:x} of {name_text(name)} is denied{end}: generation {generation}")
         return {"generation": generation, "until": time_text(until)}
 
@@ -145,14 +148,19 @@ def deny_add(
 @_certificates_argument
 @_issuer_option
 @_serial_option
+@note_option
 def deny_remove(
-    store: str, certificates: tuple[Path, ...], issuer: Path | None, serial: str | None
+    store: str,
+    certificates: tuple[Path, ...],
+    issuer: Path | None,
+    serial: str | None,
+    note: str,
 ) -> int:
     """Take each CERTIFICATE, or --serial of --issuer, off the deny list; CRLs count as before."""
     named, target = _named(certificates, issuer, serial), open_target(store)
 
     def lift(name: bytes, number: int) -> dict[str, Any]:
-        generation = lift_denial(target, name, number)
+        generation = lift_denial(target, name, number, note=note, actor=actor())
         say(f"{store}: {number:x} of {name_text(name)} is off the list: generation {generation}")
         return {"generation": generation}
 

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from crlcheck.catalog.descriptions import count
+from crlcheck.cli.actor import actor
 from crlcheck.cli.command import command
 from crlcheck.cli.inputs import issuer_sources, open_target, usage
 from crlcheck.cli.options import (
@@ -107,6 +108,7 @@ def fetch_command(
         "issuers_from": ", ".join(map(str, issuers)),
         "max_crls": max_crls,
         "allow_shrink": allow_shrink,
+        "actor": actor(),
         **given,
     }
     try:

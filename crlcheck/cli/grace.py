@@ -10,6 +10,7 @@ import click
 
 from crlcheck.catalog.catalog import Grace
 from crlcheck.catalog.published_set import PublishedSet
+from crlcheck.cli.actor import actor
 from crlcheck.cli.command import group
 from crlcheck.cli.inputs import open_target, read_published_set, usage
 from crlcheck.cli.options import note_option
@@ -59,7 +60,9 @@ def grace_add(store: str, scope: str | None, lasting: timedelta, note: str) -> i
     now = datetime.now(UTC).replace(microsecond=0)
     until = now + lasting
     with usage():
-        generation = grant_grace(open_target(store), until=until, scope=scope, note=note, now=now)
+        generation = grant_grace(
+            open_target(store), until=until, scope=scope, note=note, actor=actor(), now=now
+        )
     answer({"store": store, "scope": scope, "until": time_text(until), "generation": generation})
     say(
         f"{store}: {_which(scope)} may be used past nextUpdate until {time_text(until)}: "
@@ -75,7 +78,9 @@ def grace_add(store: str, scope: str | None, lasting: timedelta, note: str) -> i
 def grace_remove(store: str, scope: str | None, note: str) -> int:
     """End the grace of STORE, or of --scope; without CRL in time, certificates are undetermined."""
     with usage():
-        generation = grant_grace(open_target(store), until=None, scope=scope, note=note)
+        generation = grant_grace(
+            open_target(store), until=None, scope=scope, note=note, actor=actor()
+        )
     answer({"store": store, "scope": scope, "until": None, "generation": generation})
     say(f"{store}: {_which(scope)} may not be used past nextUpdate: generation {generation}")
     return 0

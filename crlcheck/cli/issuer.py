@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from crlcheck.catalog.catalog import Catalog, IssuerRecord
+from crlcheck.cli.actor import actor
 from crlcheck.cli.command import group
 from crlcheck.cli.inputs import open_target, read_published, usage
 from crlcheck.cli.options import note_option
@@ -116,7 +117,7 @@ def issuer_remove(store: str, issuer: str, note: str) -> int:
     fingerprint = _fingerprint(issuer)
     before = read_published(target)
     with usage():
-        generation = remove_issuer(target, fingerprint, note=note)
+        generation = remove_issuer(target, fingerprint, note=note, actor=actor())
     after = read_published(target)
     gone = sorted(before.scopes.keys() - after.scopes.keys())
     answer({**_changed(store, fingerprint, generation), "scopes": gone})
@@ -129,7 +130,8 @@ def issuer_remove(store: str, issuer: str, note: str) -> int:
 @issuer_group.command("readmit", examples=["crlcheck issuer readmit published old-ca.pem"])
 @click.argument("store", type=STORE)
 @_issuer_argument
-def issuer_readmit(store: str, issuer: str) -> int:
+@note_option
+def issuer_readmit(store: str, issuer: str, note: str) -> int:
     """
     Let the next publication add ISSUER again after it was removed.
 
@@ -137,7 +139,7 @@ def issuer_readmit(store: str, issuer: str) -> int:
     """
     fingerprint = _fingerprint(issuer)
     with usage():
-        generation = readmit_issuer(open_target(store), fingerprint)
+        generation = readmit_issuer(open_target(store), fingerprint, note=note, actor=actor())
     answer(_changed(store, fingerprint, generation))
     say(f"{store}: issuer {issuer} may come back: generation {generation}")
     return 0
@@ -147,11 +149,14 @@ def issuer_readmit(store: str, issuer: str) -> int:
 @click.argument("store", type=STORE)
 @_issuer_argument
 @_undo_option
-def issuer_anchor(store: str, issuer: str, undo: bool) -> int:
+@note_option
+def issuer_anchor(store: str, issuer: str, undo: bool, note: str) -> int:
     """Make ISSUER a trust anchor: paths end there, and nothing above it is checked."""
     fingerprint = _fingerprint(issuer)
     with usage():
-        generation = set_issuer(open_target(store), fingerprint, is_anchor=not undo)
+        generation = set_issuer(
+            open_target(store), fingerprint, is_anchor=not undo, note=note, actor=actor()
+        )
     answer({**_changed(store, fingerprint, generation), "is_anchor": not undo})
     what = "is no anchor" if undo else "is an anchor"
     say(f"{store}: issuer {issuer} {what}: generation {generation}")
@@ -162,7 +167,8 @@ def issuer_anchor(store: str, issuer: str, undo: bool) -> int:
 @click.argument("store", type=STORE)
 @_issuer_argument
 @_undo_option
-def issuer_no_crl(store: str, issuer: str, undo: bool) -> int:
+@note_option
+def issuer_no_crl(store: str, issuer: str, undo: bool, note: str) -> int:
     """
     Record that ISSUER publishes no CRL, so that its certificates pass without one.
 
@@ -170,7 +176,9 @@ def issuer_no_crl(store: str, issuer: str, undo: bool) -> int:
     """
     fingerprint = _fingerprint(issuer)
     with usage():
-        generation = set_issuer(open_target(store), fingerprint, publishes_no_crl=not undo)
+        generation = set_issuer(
+            open_target(store), fingerprint, publishes_no_crl=not undo, note=note, actor=actor()
+        )
     answer({**_changed(store, fingerprint, generation), "publishes_no_crl": not undo})
     what = "publishes CRLs" if undo else "publishes no CRL"
     say(f"{store}: issuer {issuer} {what}: generation {generation}")

@@ -8,14 +8,27 @@ from typing import Any, TypeVar, cast
 
 import click
 
+from crlcheck.catalog.records import check_note
 from crlcheck.cli.parameters import STORE
 from crlcheck.compiler.compile import CompileOptions
 from crlcheck.compiler.pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck.compiler.source import DEFAULT_MAX_CRLS
+from crlcheck.encoding.secrets import without_secrets
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
-note_option = click.option("--note", default="", help="The reason, for later readers.")
+
+def _read_note(_context: click.Context, _parameter: click.Parameter, given: str) -> str:
+    try:
+        check_note(given)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    return without_secrets(given)
+
+
+note_option = click.option(
+    "--note", default="", callback=_read_note, help="The reason, for later readers."
+)
 issuer_option = click.option(
     "--issuer",
     "issuers",

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import click
 
+from crlcheck.cli.actor import actor
 from crlcheck.cli.command import command
 from crlcheck.cli.inputs import (
     STANDARD_INPUT,
@@ -24,6 +25,7 @@ from crlcheck.cli.options import (
     given_options,
     issuer_option,
     max_crls_option,
+    note_option,
     to_option,
 )
 from crlcheck.cli.status import EXIT_FAILED, about, report_failure
@@ -63,6 +65,7 @@ from crlcheck.x509.certificates import load_certificates
     help="Write the image anew if it is missing, damaged or outdated.",
 )
 @max_crls_option
+@note_option
 @compile_options
 def publish_command(
     crls: tuple[Path, ...],
@@ -71,6 +74,7 @@ def publish_command(
     max_crls: int,
     allow_shrink: bool,
     rebuild: bool,
+    note: str,
     **options: Any,
 ) -> int:
     """
@@ -94,6 +98,8 @@ def publish_command(
         max_crls=max_crls,
         allow_shrink=allow_shrink,
         rebuild=rebuild,
+        note=note,
+        actor=actor(),
         **given_options(options),
     )
     members: list[dict[str, Any]] = []

@@ -12,6 +12,7 @@ import click
 from crlcheck.catalog.catalog import Catalog, PublishedImage, ScopeRecord, Tombstone
 from crlcheck.catalog.descriptions import count, crl_text, scope_text
 from crlcheck.catalog.neighbours import Neighbours, issuer_keys_of
+from crlcheck.cli.actor import actor
 from crlcheck.cli.command import group
 from crlcheck.cli.inputs import open_target, read_published, usage
 from crlcheck.cli.options import note_option
@@ -232,7 +233,10 @@ def _tombstone(one: Tombstone) -> dict[str, Any]:
     help="Let the CRL cover certificates that name no distribution point.",
 )
 @click.option("--undo", is_flag=True, help="Take that back.")
-def scope_set(store: str, scope: str, covers_no_distribution_point: bool, undo: bool) -> int:
+@note_option
+def scope_set(
+    store: str, scope: str, covers_no_distribution_point: bool, undo: bool, note: str
+) -> int:
     """
     Change a setting of SCOPE in STORE.
 
@@ -244,7 +248,11 @@ def scope_set(store: str, scope: str, covers_no_distribution_point: bool, undo: 
         raise click.UsageError("nothing to set: expected --covers-no-distribution-point")
     with usage():
         generation = override_scope(
-            open_target(store), scope, covers_no_distribution_point=not undo
+            open_target(store),
+            scope,
+            covers_no_distribution_point=not undo,
+            note=note,
+            actor=actor(),
         )
     answer({"store": store, "scope": scope, "generation": generation})
     covers = "does not cover" if undo else "covers"
@@ -269,7 +277,7 @@ def scope_remove(store: str, scope: str, note: str) -> int:
     settings that it had.
     """
     with usage():
-        generation = remove_scope(open_target(store), scope, note=note)
+        generation = remove_scope(open_target(store), scope, note=note, actor=actor())
     answer({"store": store, "scope": scope, "generation": generation})
     say(f"{store}: {scope} removed: generation {generation}")
     return 0
@@ -286,7 +294,7 @@ def scope_reset(store: str, scope: str, note: str) -> int:
     For a CA that numbers its CRLs anew. The published CRL stays until then.
     """
     with usage():
-        generation = reset_scope(open_target(store), scope, note=note)
+        generation = reset_scope(open_target(store), scope, note=note, actor=actor())
     answer({"store": store, "scope": scope, "generation": generation})
     say(f"{store}: {scope} takes any verified CRL next: generation {generation}")
     return 0

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from crlcheck.catalog.descriptions import printable
 from crlcheck.cli.output import library_level, output
-from crlcheck.cli.secrets import members_without_secrets, without_secrets
+from crlcheck.encoding.secrets import members_without_secrets, without_secrets
 from crlcheck.errors import CrlCheckError
 from crlcheck.remedies import remedy_of, with_remedy
 from crlcheck.types import CheckResult, RevocationStatus, UndeterminedCause

@@ -29,6 +29,8 @@ def clean_up(
     store: str | os.PathLike[str] | ObjectStore,
     *,
     grace: timedelta = DEFAULT_GRACE,
+    note: str = "",
+    actor: str = "",
     now: datetime | None = None,
 ) -> tuple[int, int]:
     """
@@ -37,11 +39,13 @@ def clean_up(
     An object that no catalog names, left by a publisher that died, is noted first, and
     deleted by a clean-up at least *grace* later. The status objects of CRLs that were
     refused 30 days ago are deleted too, and throw-away objects of a probe that died.
-    Returns how many objects were deleted and how many are waiting.
+    Returns how many objects were deleted and how many are waiting. *note* says why and
+    *actor* by whom, for the history.
 
     Raises: as ``override_scope``.
     """
     target, moment = open_store(store), moment_of(now)
+    action = Action.of("clean_up", note=note, actor=actor)
     deleted: set[str] = set()
     waiting: set[str] = set()
 
@@ -65,7 +69,7 @@ def clean_up(
             return Change(
                 before=held.format1.catalog,
                 after=held.format1.catalog,
-                action=Action(action="clean_up"),
+                action=action,
                 at=moment,
             )
         used = {image.name for image in held.images()} | {one.name for one in held.objects()}
@@ -83,7 +87,7 @@ def clean_up(
         return Change(
             before=part,
             after=part,
-            action=Action(action="clean_up"),
+            action=action,
             at=moment,
             abandoned=tuple(sorted(abandoned)),
             cleaned=cleaned,

@@ -16,6 +16,7 @@ from crlcheck.catalog.catalog import Catalog, IssuerRecord, RemovedIssuer
 from crlcheck.catalog.compare_and_swap import change_catalog
 from crlcheck.catalog.history import Action
 from crlcheck.catalog.issuer_keys import public_key_hash
+from crlcheck.catalog.records import MAX_NOTE
 from crlcheck.encoding.names import name_key, name_text
 from crlcheck.publisher.operator import change_store, moment_of
 from crlcheck.stores import ObjectStore, open_store
@@ -33,6 +34,7 @@ def remove_issuer(
     issuer: str,
     *,
     note: str = "",
+    actor: str = "",
     now: datetime | None = None,
 ) -> int:
     """
@@ -43,6 +45,7 @@ def remove_issuer(
         issuer: the SHA-256 fingerprint of the certificate in hex, or a prefix of
             it that no other has.
         note: why, for whoever reads it later.
+        actor: who does it, for the history; at most 200 characters.
         now: the time, UTC; by default the clock's.
 
     The scopes whose CRLs have its name and were verified by its key are removed with it,
@@ -52,7 +55,7 @@ def remove_issuer(
 
     Raises:
         ValueError: no issuer has that fingerprint, or several have, or the note
-            is too long.
+            or the actor's name is too long.
         FileNotFoundError: the store has nothing published.
         StoreUnavailableError: the store does not answer, or too many others came first.
         StoreError: the catalog cannot be read.
@@ -71,12 +74,14 @@ def remove_issuer(
         store,
         f"issuer {issuer}: removed",
         change,
-        Action(action="remove_issuer", note=note, details={"issuer": issuer}),
+        Action.of("remove_issuer", note=note, actor=actor, issuer=issuer),
         lost=lambda catalog: [catalog.tombstones[scope] for scope in scopes],
     )
 
 
-def readmit_issuer(store: str | os.PathLike[str] | ObjectStore, issuer: str) -> int:
+def readmit_issuer(
+    store: str | os.PathLike[str] | ObjectStore, issuer: str, *, note: str = "", actor: str = ""
+) -> int:
     """
     Let the next publication add a removed issuer again; return the catalog's generation.
 
@@ -89,7 +94,7 @@ def readmit_issuer(store: str | os.PathLike[str] | ObjectStore, issuer: str) -> 
     def change(catalog: Catalog) -> Catalog:
         return catalog.with_issuer_readmitted(find_fingerprint(issuer, catalog.removed_issuers))
 
-    action = Action(action="readmit_issuer", details={"issuer": issuer})
+    action = Action.of("readmit_issuer", note=note, actor=actor, issuer=issuer)
     return change_store(store, f"issuer {issuer}: readmitted", change, action)
 
 
@@ -99,12 +104,14 @@ def set_issuer(
     *,
     is_anchor: bool | None = None,
     publishes_no_crl: bool | None = None,
+    note: str = "",
+    actor: str = "",
 ) -> int:
     """
     Change an operator's settings of an issuer that are not None; return the generation.
 
     Args:
-        store, issuer: as for ``remove_issuer``.
+        store, issuer, note, actor: as for ``remove_issuer``.
         is_anchor: paths end at this certificate, and no issuer above it is checked.
         publishes_no_crl: the CA publishes no CRL, so its certificates pass where no CRL
             covers them.
@@ -127,7 +134,7 @@ def set_issuer(
         return None if successor.issuers == catalog.issuers else successor
 
     what = ", ".join(f"{name} is now {value}" for name, value in given.items() if value is not None)
-    action = Action(action="set_issuer", details={"issuer": issuer, "set": what})
+    action = Action.of("set_issuer", note=note, actor=actor, issuer=issuer, set=what)
     return change_store(store, f"issuer {issuer}: {what}", change, action)
 
 
@@ -136,6 +143,7 @@ def withdraw_issuers(
     present: Iterable[bytes],
     *,
     added_by: str,
+    actor: str = "",
     now: datetime | None = None,
 ) -> tuple[str, ...]:
     """
@@ -145,6 +153,7 @@ def withdraw_issuers(
         store: as for ``publish_crl``.
         present: all the certificates, in DER, that it has now.
         added_by: the name under which the catalog has them (``issuers_from``).
+        actor: who does it, for the history; at most 200 characters.
         now: the time, UTC; by default the clock's.
 
     As ``remove_issuer``, but a later publication with the certificate adds it again.
@@ -152,10 +161,11 @@ def withdraw_issuers(
     published yet, because a caller without any issuer is probably mistaken.
     Returns the fingerprints of the removed issuers.
 
-    Raises: as ``remove_issuer``, but for ValueError.
+    Raises: as ``remove_issuer``; ValueError only for an actor's name that is too long.
     """
     moment, kept = moment_of(now), {IssuerRecord(der).fingerprint for der in present}
     gone: tuple[str, ...] = ()
+    why = f"gone from {added_by}"[:MAX_NOTE]  # it may name many places
 
     def change(catalog: Catalog) -> Catalog | None:
         nonlocal gone
@@ -170,13 +180,14 @@ def withdraw_issuers(
         )
         successor = catalog
         for fingerprint in gone:
-            removed = _removal(successor, set(gone), fingerprint, moment, f"gone from {added_by}")
+            removed = _removal(successor, set(gone), fingerprint, moment, why)
             successor = successor.without_issuer(fingerprint, removed, may_return=True)
         return successor if gone else None
 
     target = open_store(store)
     what = f"the removal of issuers that are gone from {added_by}"
-    change_catalog(target, what, change, Action(action="withdraw_issuers", note=added_by))
+    action = Action.of("withdraw_issuers", actor=actor, added_by=added_by)
+    change_catalog(target, what, change, action)
     for fingerprint in gone:
         _log.warning("%s: issuer %s is gone from %s: removed", target.url, fingerprint, added_by)
     return gone

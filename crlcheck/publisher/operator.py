@@ -29,6 +29,8 @@ def override_scope(
     scope: str,
     *,
     covers_no_distribution_point: bool,
+    note: str = "",
+    actor: str = "",
 ) -> int:
     """
     Change an operator's setting of one published scope; return the catalog's generation.
@@ -39,11 +41,13 @@ def override_scope(
         covers_no_distribution_point: let the scope's CRL cover certificates without
             distribution points although it names one, which RFC 5280 5.2.5 does not.
             It is for CAs that leave the extension out of their certificates.
+        note: why, for whoever reads the history.
+        actor: who does it, for the history; at most 200 characters.
 
     Later publications keep the setting.
 
     Raises:
-        ValueError: the store has no such scope.
+        ValueError: the store has no such scope, or *note* or *actor* is too long.
         FileNotFoundError: the store has nothing published.
         StoreUnavailableError: the store does not answer, or too many publications
             came first.
@@ -62,7 +66,7 @@ def override_scope(
         return None if successor.scopes == catalog.scopes else successor
 
     what = f"covers_no_distribution_point is now {covers_no_distribution_point}"
-    action = Action(action="set_scope", details={"scope": scope, "set": what})
+    action = Action.of("set_scope", note=note, actor=actor, scope=scope, set=what)
     return change_store(
         store, f"scope {scope}: {what}", change, action, part=lambda held: held.scope(scope)
     )
@@ -73,6 +77,7 @@ def remove_scope(
     scope: str,
     *,
     note: str = "",
+    actor: str = "",
     now: datetime | None = None,
 ) -> int:
     """
@@ -93,7 +98,7 @@ def remove_scope(
         store,
         f"scope {scope}: removed",
         change,
-        Action(action="remove_scope", note=note, details={"scope": scope}),
+        Action.of("remove_scope", note=note, actor=actor, scope=scope),
         part=lambda held: held.scope(scope),
         lost=lambda catalog: [catalog.tombstones[scope]],
     )
@@ -104,6 +109,7 @@ def reset_scope(
     scope: str,
     *,
     note: str = "",
+    actor: str = "",
     now: datetime | None = None,
 ) -> int:
     """
@@ -119,7 +125,7 @@ def reset_scope(
     def change(catalog: Catalog) -> Catalog:
         return catalog.with_reset(scope, now=moment_of(now), note=note)
 
-    action = Action(action="reset_scope", note=note, details={"scope": scope})
+    action = Action.of("reset_scope", note=note, actor=actor, scope=scope)
     return change_store(
         store, f"scope {scope}: reset", change, action, part=lambda held: held.scope(scope)
     )
@@ -132,6 +138,7 @@ def deny_certificate(
     *,
     until: datetime | None = None,
     note: str = "",
+    actor: str = "",
     now: datetime | None = None,
 ) -> int:
     """
@@ -143,6 +150,7 @@ def deny_certificate(
         serial_number: the certificate's.
         until: when the denial ends; None for never.
         note: why, for whoever reads the list.
+        actor: who does it, for the history; at most 200 characters.
         now: the time, UTC; by default the clock's.
 
     Checkers call the certificate REVOKED from their next poll of the catalog on. An
@@ -163,10 +171,12 @@ def deny_certificate(
         store,
         what if until is None else f"{what} until {time_text(until)}",
         lambda catalog: catalog.with_denial(denial),
-        Action(
-            action="deny",
+        Action.of(
+            "deny",
             note=note,
-            details={**_certificate_members(issuer, serial_number), "until": time_text(until)},
+            actor=actor,
+            **_certificate_members(issuer, serial_number),
+            until=time_text(until),
         ),
         part=PublishedSet.denials,
     )
@@ -177,6 +187,8 @@ def lift_denial(
     issuer: bytes,
     serial_number: int,
     *,
+    note: str = "",
+    actor: str = "",
     now: datetime | None = None,
 ) -> int:
     """
@@ -192,7 +204,8 @@ def lift_denial(
         return catalog.without_denial(issuer, serial_number, now=moment)
 
     what = f"certificate {serial_number:x} of {name_text(issuer)}: no longer denied by hand"
-    action = Action(action="allow", details=_certificate_members(issuer, serial_number))
+    members = _certificate_members(issuer, serial_number)
+    action = Action.of("allow", note=note, actor=actor, **members)
     return change_store(store, what, change, action, part=PublishedSet.denials)
 
 
@@ -202,6 +215,7 @@ def grant_grace(
     until: datetime | None,
     scope: str | None = None,
     note: str = "",
+    actor: str = "",
     now: datetime | None = None,
 ) -> int:
     """
@@ -212,6 +226,7 @@ def grant_grace(
         until: when that ends. None ends it now.
         scope: the scope's key; by default all scopes of the store.
         note: why, for whoever reads it later.
+        actor: who does it, for the history; at most 200 characters.
         now: the time, UTC; by default the clock's.
 
     It is for a CA that is late with its CRL. A certificate that no CRL lists passes,
@@ -230,10 +245,12 @@ def grant_grace(
         return None if unchanged else successor
 
     what = "no grace any more" if grace is None else f"grace until {time_text(grace.until)}"
-    action = Action(
-        action="end_grace" if grace is None else "grant_grace",
+    action = Action.of(
+        "end_grace" if grace is None else "grant_grace",
         note=note,
-        details={"scope": scope, "until": None if grace is None else time_text(grace.until)},
+        actor=actor,
+        scope=scope,
+        until=None if grace is None else time_text(grace.until),
     )
     return change_store(
         store,
@@ -244,7 +261,9 @@ def grant_grace(
     )
 
 
-def advance_generation(store: str | os.PathLike[str] | ObjectStore, *, above: int) -> int:
+def advance_generation(
+    store: str | os.PathLike[str] | ObjectStore, *, above: int, note: str = "", actor: str = ""
+) -> int:
     """
     Raise a store's generation above one that services have; return its generation.
 
@@ -265,7 +284,7 @@ def advance_generation(store: str | os.PathLike[str] | ObjectStore, *, above: in
     def change(catalog: Catalog) -> Catalog | None:
         return None if catalog.generation > above else replace(catalog, generation=above + 1)
 
-    action = Action(action="advance")
+    action = Action.of("advance", note=note, actor=actor, above=above)
     return change_store(
         store, f"brought above generation {above}", change, action, part=PublishedSet.settings
     )

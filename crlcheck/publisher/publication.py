@@ -109,6 +109,8 @@ class PublishRules:
     rebuild: bool
     grace: timedelta
     compare_up_to: int
+    note: str = ""
+    actor: str = ""
 
 
 # ---- the checks (steps 1 and 2) --------------------------------------------------
@@ -455,11 +457,11 @@ class Publication:
 
     def _action(self, record: ScopeRecord, *, is_new: bool) -> Action:
         """Return what the history says of this publication."""
+        note, actor = self._rules.note, self._rules.actor
         if not is_new:
-            return Action(action="trust")
-        return Action(
-            action="publish", details={"scopes": [published_scope(record, self._is_delta)]}
-        )
+            return Action.of("trust", note=note, actor=actor)
+        scopes = [published_scope(record, self._is_delta)]
+        return Action.of("publish", note=note, actor=actor, scopes=scopes)
 
     def _successor_of(self, current: ScopeRecord | None, catalog: Catalog) -> ScopeRecord:
         """

@@ -15,6 +15,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Unpack
 
+from crlcheck.catalog.history import Action
 from crlcheck.compiler.compile import CompiledImage, CompileOptions, CrlSource, compile_to_temporary
 from crlcheck.compiler.pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck.compiler.source import CHUNK_SIZE, DEFAULT_MAX_CRLS, BinaryReader, split_crls
@@ -61,6 +62,8 @@ class PublishOptions(CompileOptions, total=False):
     rebuild: bool
     grace: timedelta
     compare_up_to: int
+    note: str
+    actor: str
 
 
 def publish_each(
@@ -203,6 +206,8 @@ def publish_crl(
     rebuild: bool = False,
     grace: timedelta = DEFAULT_GRACE,
     compare_up_to: int = DEFAULT_COMPARE_UP_TO,
+    note: str = "",
+    actor: str = "",
     **options: Unpack[CompileOptions],
 ) -> PublishReport:
     """
@@ -227,6 +232,8 @@ def publish_crl(
             use a catalog before they ask for a newer one.
         compare_up_to: count the new and the lifted revocations where neither CRL has
             more entries than this. That reads the previous image. 0 never counts.
+        note: why, for whoever reads the history.
+        actor: who does it, for the history; at most 200 characters.
 
     A delta CRL (RFC 5280 5.2.4) is published beside the complete CRL of its scope. The
     complete CRL's number must not be below the delta's BaseCRLNumber. If it is not below
@@ -260,6 +267,7 @@ def publish_crl(
         StoreUnavailableError: the store does not answer, or too many other
             publications came first; the CRL may be published again.
         StoreError: the catalog cannot be read.
+        ValueError: *note* or *actor* is too long.
     """
     attempt = _Attempt(
         source,
@@ -273,6 +281,8 @@ def publish_crl(
         rebuild=rebuild,
         grace=grace,
         compare_up_to=compare_up_to,
+        note=note,
+        actor=actor,
         **options,
     )
     try:
@@ -303,6 +313,8 @@ class _Attempt:
         rebuild: bool = False,
         grace: timedelta = DEFAULT_GRACE,
         compare_up_to: int = DEFAULT_COMPARE_UP_TO,
+        note: str = "",
+        actor: str = "",
         **options: Unpack[CompileOptions],
     ) -> None:
         self._store = store
@@ -322,7 +334,10 @@ class _Attempt:
             rebuild=rebuild,
             grace=grace,
             compare_up_to=compare_up_to,
+            note=note,
+            actor=actor,
         )
+        Action.of("publish", note=note, actor=actor)  # refuses them before the CRL is read
         with self._recording(is_last=True):
             self.compiled = _compile(source, issuer, options)
         self._compile_seconds = time.monotonic() - started

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from crlcheck.cli import main
-from crlcheck.cli.secrets import members_without_secrets, without_secrets
+from crlcheck.encoding.secrets import members_without_secrets, without_secrets
 
 PASSWORD = "Tr0ub4dor"
 KEYS: dict[str, PrivateKeyTypes] = {
