@@ -104,6 +104,12 @@ if TYPE_CHECKING:
         read_rejections as read_rejections,
         rejection_cause as rejection_cause,
     )
+    from crlcheck.publisher.store_status import (
+        PublishedScope as PublishedScope,
+        StoreStatus as StoreStatus,
+        read_published_scopes as read_published_scopes,
+        read_store_status as read_store_status,
+    )
     from crlcheck.remedies import remedy_of as remedy_of
     from crlcheck.signing.root_key import RootKey as RootKey
     from crlcheck.signing.root_signer import RootSigner as RootSigner
@@ -199,6 +205,12 @@ _HOMES = {
     ),
     "publisher.publish": ("publish_crl", "publish_each"),
     "publisher.run_lock": ("run_lock",),
+    "publisher.store_status": (
+        "PublishedScope",
+        "StoreStatus",
+        "read_published_scopes",
+        "read_store_status",
+    ),
     "publisher.rejections": ("Rejection", "read_rejections", "rejection_cause"),
     "remedies": ("remedy_of",),
     "signing.root_key": ("RootKey",),

@@ -94,7 +94,7 @@ class Request:
     ``batch`` that it must name what became of each task of an S3 batch operation.
     ``rescan`` is the bucket (None: the store's) and the prefix of objects to read again.
     ``clean_up`` asks to delete superseded images, ``fetch`` to fetch the URLs of the
-    settings.
+    settings, ``status`` to write how the published set stands as metrics.
     """
 
     tasks: tuple[Task, ...] = ()
@@ -103,6 +103,7 @@ class Request:
     rescan: tuple[str | None, str] | None = None
     clean_up: bool = False
     fetch: bool = False
+    status: bool = False
 
 
 _CREATED = "Object Created"  # as EventBridge names it
@@ -493,7 +494,7 @@ def _bucket(task: _Value) -> str:
 
 # ---- direct invocations ------------------------------------------------------
 
-_DIRECT_MEMBERS = frozenset(("bucket", "rescan", "clean_up", "fetch"))
+_DIRECT_MEMBERS = frozenset(("bucket", "rescan", "clean_up", "fetch", "status"))
 
 
 def _direct(event: dict[str, Any]) -> Request:
@@ -513,10 +514,12 @@ def _direct(event: dict[str, Any]) -> Request:
         return Request(clean_up=True)
     if event == {"fetch": True}:
         return Request(fetch=True)
+    if event == {"status": True}:
+        return Request(status=True)
     raise MalformedEventError(
         f"the event has the members {_members(event)}: expected an S3 notification or "
         "EventBridge's event of S3, alone or as SNS, SQS or a Lambda destination wraps it, an S3 "
-        "batch operation, or bucket and key, rescan, clean_up or fetch"
+        "batch operation, or bucket and key, rescan, clean_up, fetch or status"
     )
 
 

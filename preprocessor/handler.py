@@ -40,6 +40,7 @@ from preprocessor.events import MalformedEventError, ObjectEvent, Request, Task,
 from preprocessor.issuers import TrustedIssuers
 from preprocessor.outcomes import Outcome
 from preprocessor.settings import Settings
+from preprocessor.store_status import record_status
 
 if TYPE_CHECKING:
     from mypy_boto3_acm_pca import ACMPCAClient
@@ -128,9 +129,11 @@ def handler(event: object, context: object) -> dict[str, Any]:
     if request.clean_up:
         num_deleted, num_waiting = clean_up(STORE, grace=SETTINGS.grace, actor=_ACTOR.get())
         return {"num_deleted": num_deleted, "num_waiting": num_waiting}
+    if request.status:
+        return record_status(STORE, SETTINGS, LOG)
     done: list[tuple[Task | None, Outcome]] = []
     for task, outcome in _outcomes(request):
-        outcomes.record(outcome, LOG, SETTINGS.metrics_namespace)
+        outcomes.record(outcome, LOG, SETTINGS)
         done.append((task, outcome))
     if not any(outcome.outcome == "failed" for _, outcome in done):
         _withdraw_issuers()

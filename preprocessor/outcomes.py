@@ -16,6 +16,7 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from crlcheck import CrlCheckError, CrlError, PublishReport, rejection_cause, remedy_of
 from preprocessor.events import MalformedEventError
+from preprocessor.settings import Settings
 
 Value = str | int | float | None
 Word = Literal["published", "unchanged", "ignored", "missing", "refused", "failed"]
@@ -197,15 +198,35 @@ def describe(error: Exception) -> dict[str, Value]:
     return {**values, "error": type(error).__name__, "detail": str(error)}
 
 
-def record(outcome: Outcome, log: logging.Logger, namespace: str) -> None:
+def dimensions_of(settings: Settings, issuer: str | None = None) -> dict[str, str]:
+    """Return what tells the series of metrics apart, beside the service."""
+    # CloudWatch takes up to 1,024 characters of ASCII, and at least one.
+    known = {"store": settings.store, "issuer": issuer or "(none)"}
+    return {
+        name: known[name].encode("ascii", "backslashreplace").decode("ascii")[:1024]
+        for name in settings.metrics_dimensions
+    }
+
+
+def new_metrics(settings: Settings, dimensions: Mapping[str, str]) -> EphemeralMetrics:
+    """Return an empty set of metrics with these dimensions."""
+    metrics = EphemeralMetrics(namespace=settings.metrics_namespace, service=SERVICE)
+    for name, value in dimensions.items():
+        metrics.add_dimension(name=name, value=value)
+    return metrics
+
+
+def record(outcome: Outcome, log: logging.Logger, settings: Settings) -> None:
     """Write the log line and the metrics of one object."""
     members, name = outcome.members(), outcome.outcome
     usual = logging.WARNING if members.get("num_publish_warnings") else logging.INFO
     log.log(_LEVELS.get(name, usual), json.dumps(members))
-    metrics = EphemeralMetrics(namespace=namespace, service=SERVICE)
+    issuer = members.get("issuer")
+    dimensions = dimensions_of(settings, issuer if isinstance(issuer, str) else None)
+    metrics = new_metrics(settings, dimensions)
     metrics.add_metric(name=_METRIC_NAMES[name], unit=MetricUnit.Count, value=1)
     if outcome.error is not None:
-        metrics.add_dimensions(service=SERVICE, cause=str(members["cause"]))
+        metrics.add_dimensions(service=SERVICE, **dimensions, cause=str(members["cause"]))
     for member, (metric, unit) in _MEASURES.items():
         value = members.get(member)
         if isinstance(value, int | float):

@@ -34,6 +34,20 @@ def _urls(text: str) -> tuple[str, ...]:
     return tuple(check_url(url) for url in text.split(","))
 
 
+DIMENSIONS = ("store", "issuer")
+"""What may tell the series of metrics apart."""
+
+
+def _dimensions(text: str) -> tuple[str, ...]:
+    found = tuple(text.split(",")) if text else ()
+    for one in found:
+        if one not in DIMENSIONS or found.count(one) > 1:
+            raise ValueError(
+                f"expected each of {', '.join(DIMENSIONS)} at most once, found {one!r}"
+            )
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """
@@ -58,6 +72,9 @@ class Settings:
     compare_up_to: newly revoked and lifted certificates are counted for CRLs of at
         most this many entries; 0 never counts.
     metrics_namespace: the CloudWatch namespace of the metrics.
+    metrics_dimensions: what tells the series of metrics apart beside the service:
+        ``store``, ``issuer`` or both, separated by commas. With ``issuer`` there is a series
+        for each issuer, which CloudWatch charges for.
     log_level: ``info`` logs the outcome of every object.
     """
 
@@ -79,6 +96,7 @@ class Settings:
     grace: timedelta = timedelta(hours=1)
     compare_up_to: int = 1_000_000
     metrics_namespace: str = "crlcheck"
+    metrics_dimensions: tuple[str, ...] = field(default=("store",), metadata={"read": _dimensions})
     log_level: LogLevel = LogLevel.INFO
 
     def __post_init__(self) -> None:

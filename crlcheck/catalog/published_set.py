@@ -30,7 +30,13 @@ from crlcheck.catalog.entries import (
 )
 from crlcheck.catalog.format1 import FORMAT, Format1, read_format1
 from crlcheck.catalog.history import chain, full_root
-from crlcheck.catalog.records import Denial, PublishedImage, ScopeRecord
+from crlcheck.catalog.records import (
+    Denial,
+    IssuerRecord,
+    PublishedImage,
+    ScopeRecord,
+    Tombstone,
+)
 from crlcheck.catalog.root import CATALOG_NAME, Root
 from crlcheck.catalog.tree import (
     NodeReader,
@@ -211,6 +217,25 @@ class PublishedSet:
                     raise StoreError(
                         f"{self.nodes.store.url}: a scope cannot be read: {error}"
                     ) from error
+
+    def issuers(self) -> Iterator[IssuerRecord]:
+        """Yield each trusted issuer, one leaf at a time. Raises: as ``part``."""
+        for _, catalog in self._leaf_by_leaf("i"):
+            yield from catalog.issuers
+
+    def tombstones(self) -> Iterator[Tombstone]:
+        """Yield the tombstone of each scope, one leaf at a time. Raises: as ``part``."""
+        for _, catalog in self._leaf_by_leaf("t"):
+            yield from catalog.tombstones.values()
+
+    def _leaf_by_leaf(self, kind: str) -> Iterator[tuple[str, Catalog]]:
+        """Yield key and catalog of each entry of one kind."""
+        if self.format1 is not None:
+            yield "", self.format1.catalog
+            return
+        for key, value in walk(self.nodes, self.root.top):
+            if key.split("/")[1] == kind:
+                yield key, self._catalog({key: value})
 
     def images(self) -> Iterator[PublishedImage]:
         """Yield every image that is published. Raises: as ``part``."""

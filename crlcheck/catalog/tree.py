@@ -248,31 +248,40 @@ def find(nodes: NodeReader, top: Reference | None, prefixes: Iterable[str]) -> d
     return found
 
 
-def walk(nodes: NodeReader, top: Reference | None, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def walk(
+    nodes: NodeReader,
+    top: Reference | None,
+    prefix: str = "",
+    skip: Callable[[Reference], bool] | None = None,
+) -> Iterator[tuple[str, Any]]:
     """
     Yield the entries whose keys start with *prefix*, in the order of their keys.
 
-    Only one leaf at a time is in use.
+    Only one leaf at a time is in use. Where *skip* returns True for a reference, what is below
+    it is left out, and it is not read.
 
     Raises: as ``read_object``.
     """
-    for _, node in _leaves(nodes, top, prefix):
+    for _, node in _leaves(nodes, top, prefix, skip):
         for key in sorted(node.entries):
             if key.startswith(prefix):
                 yield key, node.entries[key]
 
 
 def _leaves(
-    nodes: NodeReader, reference: Reference | None, prefix: str
+    nodes: NodeReader,
+    reference: Reference | None,
+    prefix: str,
+    skip: Callable[[Reference], bool] | None,
 ) -> Iterator[tuple[Reference, Node]]:
-    if reference is None:
+    if reference is None or (skip is not None and skip(reference)):
         return
     node = nodes.node(reference)
     if node.level == 0:
         yield reference, node
         return
     for place in node.places(prefix):
-        yield from _leaves(nodes, node.below[place], prefix)
+        yield from _leaves(nodes, node.below[place], prefix, skip)
 
 
 def num_leaves(nodes: NodeReader, top: Reference | None, prefix: str) -> int:

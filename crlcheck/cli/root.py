@@ -24,6 +24,7 @@ from crlcheck.cli.key import key_group
 from crlcheck.cli.mirror import mirror_command
 from crlcheck.cli.publish import publish_command
 from crlcheck.cli.scope import scope_group
+from crlcheck.cli.store_status import status_command
 from crlcheck.cli.text import answer, say
 
 
@@ -87,5 +88,6 @@ for _command in (
     help_command,
     doctor_command,
     key_group,
+    status_command,
 ):
     root.add_command(_command)

@@ -103,10 +103,9 @@ def test_each_rejection_explains_itself(
     assert times == {name: as_rfc_3339(value) for name, value in times.items()}
     (metrics,) = metrics_of(capsys)
     assert (metrics["Rejected"], metrics["cause"]) == ([1.0], cause)
-    assert metrics["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [
-        ["service"],
-        ["service", "cause"],
-    ]
+    dimensions = metrics["_aws"]["CloudWatchMetrics"][0]["Dimensions"]
+    assert list(map(set, dimensions)) == [{"service", "store"}, {"service", "store", "cause"}]
+    assert metrics["store"] == pipeline.store
     (status,) = crlcheck.read_rejections(pipeline.store)
     assert (status.source, status.cause) == (line["object"], cause)
     assert status.serving == ("CRL 3 of CN=Example Issuing CA",)

@@ -1,0 +1,96 @@
+"""Write how a published set stands in the text format of Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from crlcheck.errors import CrlCheckError
+from crlcheck.publisher.store_status import StoreStatus
+
+if TYPE_CHECKING:
+    from prometheus_client.core import GaugeMetricFamily
+
+
+def prometheus_text(found: StoreStatus) -> str:
+    """
+    Return the status as gauges, a line each.
+
+    Raises:
+        CrlCheckError: the package prometheus-client is missing.
+    """
+    try:
+        from prometheus_client import CollectorRegistry, generate_latest
+        from prometheus_client.registry import Collector
+    except ImportError as error:
+        raise CrlCheckError(
+            f"--format prometheus needs the package prometheus-client ({error}): "
+            "pip install 'crlcheck[prometheus]'"
+        ) from error
+
+    class Status(Collector):
+        """Gives the gauges to the registry."""
+
+        def collect(self) -> Iterable[GaugeMetricFamily]:
+            """Return the gauges."""
+            return [*_of_store(found), *_of_scopes(found), _of_rejections(found)]
+
+    registry = CollectorRegistry()
+    registry.register(Status())
+    return generate_latest(registry).decode("utf-8")
+
+
+def _gauge(name: str, words: str, *labels: str) -> GaugeMetricFamily:
+    from prometheus_client.core import GaugeMetricFamily
+
+    return GaugeMetricFamily(f"crlcheck_{name}", words, labels=["store", *labels])
+
+
+def _of_store(found: StoreStatus) -> Iterator[GaugeMetricFamily]:
+    """Yield a gauge for each value of the whole store."""
+    unchecked = found.unchecked_issuers
+    values = {
+        "generation": ("Generation of the published set.", found.generation),
+        "published_timestamp_seconds": (
+            "When the generation was written.",
+            None if found.at is None else found.at.timestamp(),
+        ),
+        "scopes": ("Published scopes.", found.num_scopes),
+        "trusted_issuers": ("Trusted issuer certificates.", found.num_issuers),
+        "denials": ("Denials that hold.", found.num_denied),
+        "unchecked_issuers": (
+            "Issuers whose own issuer is not trusted.",
+            None if unchecked is None else len(unchecked),
+        ),
+        **{
+            f"{state}_scopes": (f"Scopes in the state {state}.", found.count(state))
+            for state in ("stale", "soon_stale", "in_grace", "expired_and_replaced")
+        },
+    }
+    for name, (words, value) in values.items():
+        if value is not None:
+            family = _gauge(name, words)
+            family.add_metric([found.store], value)
+            yield family
+
+
+def _of_scopes(found: StoreStatus) -> Iterator[GaugeMetricFamily]:
+    """Yield the gauges that have a value for each scope."""
+    until = _gauge("next_update_timestamp_seconds", "nextUpdate of a scope.", "scope", "issuer")
+    entries = _gauge("entries", "Entries of a scope's CRL.", "scope", "issuer")
+    for scope in found.scopes:
+        labels = [found.store, scope.scope, scope.issuer]
+        if scope.next_update is not None:
+            until.add_metric(labels, scope.next_update.timestamp())
+        entries.add_metric(labels, scope.num_entries)
+    yield until
+    yield entries
+
+
+def _of_rejections(found: StoreStatus) -> GaugeMetricFamily:
+    """Return the gauge of when the last CRL of each source was refused."""
+    words = "When the last CRL of a source was refused."
+    refused = _gauge("refused_timestamp_seconds", words, "source", "cause")
+    for one in found.rejections:
+        refused.add_metric([found.store, one.source, one.cause], one.at.timestamp())
+    return refused

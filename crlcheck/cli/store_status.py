@@ -1,0 +1,206 @@
+"""``crlcheck status``: say how a published set stands, for people, cron and monitoring."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import click
+
+from crlcheck.catalog.descriptions import count
+from crlcheck.cli.command import command
+from crlcheck.cli.inputs import open_target
+from crlcheck.cli.parameters import STORE
+from crlcheck.cli.prometheus import prometheus_text
+from crlcheck.cli.status import EXIT_FAILED, EXIT_UNDETERMINED, EXIT_USAGE, about
+from crlcheck.cli.text import answer, say
+from crlcheck.errors import StoreError
+from crlcheck.publisher.store_status import PublishedScope, StoreStatus, read_store_status
+from crlcheck.remedies import with_remedy
+from crlcheck.settings import read_duration
+from crlcheck.times import time_text
+
+EXIT_ATTENTION = 1
+
+_STATUSES: Mapping[int, str] = {
+    0: "all is well",
+    EXIT_ATTENTION: "a CRL will be stale soon, is used past its nextUpdate, or was refused",
+    EXIT_USAGE: "wrong usage",
+    EXIT_UNDETERMINED: "a CRL is stale: certificates are undetermined",
+    EXIT_FAILED: "the store cannot be read, or has nothing published",
+}
+_COLORS = {"stale": "red", "soon_stale": "yellow", "in_grace": "yellow"}
+
+
+class _Warn(click.ParamType[float | timedelta]):
+    """A part such as 25%, or a duration such as 6h."""
+
+    name = "PART|DURATION"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float | timedelta:
+        """Read it."""
+        if not isinstance(value, str):
+            return value  # type: ignore[no-any-return]
+        part = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]+)?)%", value.strip())
+        if part is not None and float(part[1]) <= 100:
+            return float(part[1]) / 100
+        try:
+            return read_duration(value)
+        except ValueError as error:
+            self.fail(f"expected a part such as 25%, or a duration: {error}", param, ctx)
+
+
+@command(
+    "status",
+    exit_statuses=_STATUSES,
+    examples=[
+        "crlcheck status published",
+        "crlcheck status published --warn 6h --quiet",
+        "crlcheck status s3://bucket/published --format prometheus",
+    ],
+)
+@click.argument("store", type=STORE)
+@click.option(
+    "--warn",
+    type=_Warn(),
+    default="25%",
+    show_default=True,
+    help="Tell of CRLs with less of their validity period left, or less time.",
+)
+@click.option("--all", "every", is_flag=True, help="Show CRLs that are current too.")
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="Read only the shards in which something is due; tell nothing of issuers.",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "prometheus"]),
+    default="text",
+    show_default=True,
+    help="prometheus is the text format that a textfile collector reads.",
+)
+def status_command(store: str, warn: float | timedelta, every: bool, quick: bool, form: str) -> int:
+    """
+    Show what of STORE is stale or soon will be, what was refused last, and its age.
+
+    An issuer is unchecked if no CRL can say whether it is revoked, because its own issuer
+    is not trusted. It changes no exit status.
+    """
+    target = open_target(store)
+    with about(store, StoreError):
+        found = read_store_status(
+            target, warn=warn, every_scope=every or form == "prometheus", issuers=not quick
+        )
+    answer(_members(found))
+    if form == "prometheus":
+        for line in prometheus_text(found).splitlines():
+            say(line)
+    else:
+        _show(found)
+    return _exit_status(found)
+
+
+def _exit_status(found: StoreStatus) -> int:
+    if found.count("stale"):
+        return EXIT_UNDETERMINED
+    needs_attention = found.count("soon_stale") or found.count("in_grace") or found.rejections
+    return EXIT_ATTENTION if needs_attention else 0
+
+
+def _show(found: StoreStatus) -> None:
+    written = "" if found.at is None else f", written {time_text(found.at)}"
+    say(
+        f"{found.store}: generation {found.generation}{written}: {count(found.num_scopes, 'scope')}"
+        f", {count(found.num_issuers, 'issuer')}, {count(found.num_denied, 'denial')}"
+    )
+    if found.grace is not None:
+        note = f": {found.grace.note}" if found.grace.note else ""
+        say(f"grace for all CRLs until {time_text(found.grace.until)}{note}", color="yellow")
+    for one in found.scopes:
+        say(
+            f"{_state_text(one)}: {_crl_text(one)} (scope {one.scope})",
+            color=_COLORS.get(one.state),
+        )
+    for rejection in found.rejections:
+        detail = with_remedy(rejection.detail, rejection.remedy)
+        say(f"refused {time_text(rejection.at)}: {rejection.source}: {detail}", color="red")
+    for issuer in found.unchecked_issuers or ():
+        say(f"unchecked issuer: {issuer}: its own issuer is not trusted")
+
+
+def _state_text(one: PublishedScope) -> str:
+    left = one.time_left
+    if one.state == "current":
+        return "current" if left is None else f"current for {_whole(left)}"
+    if one.state == "soon_stale":
+        assert left is not None, "only a CRL with nextUpdate becomes stale"
+        return f"stale in {_whole(left)}"
+    assert left is not None, "only a CRL with nextUpdate becomes stale"
+    since = f"for {_whole(-left)}"
+    if one.state == "in_grace":
+        return f"past nextUpdate {since}, in the operator's grace"
+    if one.state == "expired_and_replaced":
+        return f"expired {since} and replaced by scope {one.replaced_by}"
+    return f"stale {since}"
+
+
+def _crl_text(one: PublishedScope) -> str:
+    kind = "delta CRL" if one.is_delta else "CRL"
+    number = f"the {kind}" if one.crl_number is None else f"{kind} {one.crl_number}"
+    return f"{number} of {one.issuer}"
+
+
+def _whole(span: timedelta) -> timedelta:
+    return timedelta(seconds=int(span.total_seconds()))
+
+
+def _members(found: StoreStatus) -> dict[str, Any]:
+    return {
+        "store": found.store,
+        "generation": found.generation,
+        "at": time_text(found.at),
+        "age": _seconds(found.age),
+        "num_scopes": found.num_scopes,
+        "num_issuers": found.num_issuers,
+        "num_denied": found.num_denied,
+        "grace": None if found.grace is None else found.grace.members(),
+        "scopes": [
+            {
+                "scope": one.scope,
+                "issuer": one.issuer,
+                "state": one.state,
+                "crl_number": one.crl_number,
+                "is_delta": one.is_delta,
+                "this_update": time_text(one.this_update),
+                "next_update": time_text(one.next_update),
+                "time_left": _seconds(one.time_left),
+                "num_entries": one.num_entries,
+                "source": one.source,
+                "replaced_by": one.replaced_by,
+            }
+            for one in found.scopes
+        ],
+        "rejections": [
+            {
+                "source": one.source,
+                "cause": one.cause,
+                "detail": one.detail,
+                "remedy": one.remedy,
+                "at": time_text(one.at),
+                "serving": list(one.serving),
+            }
+            for one in found.rejections
+        ],
+        "unchecked_issuers": None
+        if found.unchecked_issuers is None
+        else list(found.unchecked_issuers),
+        "exit_status": _exit_status(found),
+    }
+
+
+def _seconds(span: timedelta | None) -> int | None:
+    return None if span is None else int(span.total_seconds())

@@ -1,0 +1,299 @@
+"""
+Say at a glance how a published set stands: what is stale or soon will be, and what was refused.
+
+A scope is stale where the later of its CRLs is past its nextUpdate. It will be stale soon
+where less than a part of its validity period, or less than a given time, is left. The
+references of the tree say when the earliest CRL below them is past its nextUpdate. So
+shards in which nothing is due are not read, unless every scope is asked for.
+
+For example, a CRL is valid for a week, and a warning is asked for at 25 %. From 42 hours
+before its nextUpdate it is "soon_stale", from its nextUpdate on it is "stale". If the operator
+has granted a grace, it is "in_grace" instead, until that ends.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from crlcheck.catalog import tree
+from crlcheck.catalog.entries import staleness_of_entry
+from crlcheck.catalog.neighbours import Neighbours, issuer_keys_of
+from crlcheck.catalog.published_set import PublishedSet, read_set
+from crlcheck.catalog.records import Grace, ScopeRecord
+from crlcheck.catalog.tree import Reference, Staleness
+from crlcheck.encoding.names import name_key, name_text
+from crlcheck.errors import CorruptIndexError, StoreError
+from crlcheck.publisher.comparison import later_crl
+from crlcheck.publisher.operator import moment_of
+from crlcheck.publisher.rejections import Rejection, read_rejections
+from crlcheck.stores import ObjectStore, open_store
+from crlcheck.types import CertificateFacts
+from crlcheck.x509.certificates import published_certificate
+
+DEFAULT_WARN = 0.25
+"""The part of a CRL's validity period that is left when it counts as stale soon."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedScope:
+    """
+    A scope of a published set, by the later of its complete and its delta CRL.
+
+    ``state`` is ``"current"``, ``"soon_stale"``, ``"stale"``, ``"in_grace"`` (stale, and an
+    operator lets it be used) or ``"expired_and_replaced"`` (stale, and the newer CRL of
+    scope ``replaced_by`` covers the same). ``time_left`` is negative for a stale one, None
+    without nextUpdate.
+    """
+
+    scope: str
+    issuer: str
+    state: str
+    crl_number: int | None
+    is_delta: bool
+    this_update: datetime
+    next_update: datetime | None
+    num_entries: int
+    source: str | None
+    time_left: timedelta | None
+    replaced_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreStatus:
+    """
+    How a published set stands.
+
+    ``at`` is when its generation was written, None for a catalog of format 1. ``scopes``
+    are those that are not ``"current"``, the one with the least time left first, or all
+    where that was asked for. ``rejections`` are the sources whose last CRL was refused,
+    ``unchecked_issuers`` the issuers that end a path unchecked, or None where nobody looked.
+    ``num_denied`` counts the denials that hold, and ``grace`` is that of the store if it holds.
+    """
+
+    store: str
+    generation: int
+    at: datetime | None
+    age: timedelta | None
+    num_scopes: int
+    num_issuers: int
+    num_denied: int
+    grace: Grace | None
+    scopes: tuple[PublishedScope, ...]
+    rejections: tuple[Rejection, ...]
+    unchecked_issuers: tuple[str, ...] | None
+
+    def count(self, state: str) -> int:
+        """Return how many scopes are in a state other than "current"."""
+        return sum(one.state == state for one in self.scopes)
+
+
+def read_store_status(
+    store: str | os.PathLike[str] | ObjectStore,
+    *,
+    warn: float | timedelta = DEFAULT_WARN,
+    every_scope: bool = False,
+    issuers: bool = True,
+    now: datetime | None = None,
+) -> StoreStatus:
+    """
+    Return how the published set of a store stands.
+
+    Args:
+        store: as for ``publish_crl``.
+        warn: a scope is stale soon when this part of its validity period is left, or
+            this time.
+        every_scope: list scopes that are current too.
+        issuers: look for issuers that end a path unchecked. All shards are read for it.
+        now: the time, UTC; by default the clock's.
+
+    Raises:
+        FileNotFoundError: the store has nothing published.
+        StoreError: the store does not answer, or what it has cannot be read.
+        ValueError: *warn* is negative, or a part that is more than 1.
+    """
+    _check_warn(warn)
+    target, moment = open_store(store), moment_of(now)
+    published, etag = read_set(target)
+    if etag is None:
+        raise FileNotFoundError(f"{target.url}: nothing is published there")
+    part = published.settings()
+    grace = part.grace if part.grace is not None and moment < part.grace.until else None
+    scopes = sorted(
+        published_scopes(published, moment, warn, every_scope=every_scope, grace=grace),
+        key=lambda one: (one.time_left is None, one.time_left or timedelta(0), one.scope),
+    )
+    is_format1 = published.format1 is not None
+    catalog = None if published.format1 is None else published.format1.catalog
+    return StoreStatus(
+        store=target.url,
+        generation=published.generation,
+        at=None if is_format1 else published.root.at,
+        age=None if is_format1 else moment - published.root.at,
+        num_scopes=published.root.num_scopes if catalog is None else len(catalog.scopes),
+        num_issuers=published.root.trusted.count if catalog is None else len(catalog.issuers),
+        num_denied=sum(one.holds(moment) for one in published.denied),
+        grace=grace,
+        scopes=tuple(scopes),
+        rejections=tuple(read_rejections(target)),
+        unchecked_issuers=tuple(_unchecked(published)) if issuers else None,
+    )
+
+
+def _check_warn(warn: float | timedelta) -> None:
+    is_fit = warn >= timedelta(0) if isinstance(warn, timedelta) else 0 <= warn <= 1
+    if not is_fit:
+        raise ValueError(f"warn: expected a part from 0 to 1 or a time, found {warn}")
+
+
+def read_published_scopes(
+    store: str | os.PathLike[str] | ObjectStore,
+    *,
+    warn: float | timedelta = DEFAULT_WARN,
+    now: datetime | None = None,
+) -> Iterator[PublishedScope]:
+    """
+    Yield every scope of a published set, in no order; only a shard at a time is in memory.
+
+    Arguments and errors are those of ``read_store_status``.
+    """
+    _check_warn(warn)
+    moment = moment_of(now)
+    published, _ = read_set(open_store(store))
+    grace = published.settings().grace
+    yield from published_scopes(published, moment, warn, every_scope=True, grace=grace)
+
+
+def published_scopes(
+    published: PublishedSet,
+    now: datetime,
+    warn: float | timedelta = DEFAULT_WARN,
+    *,
+    every_scope: bool = False,
+    grace: Grace | None = None,
+) -> Iterator[PublishedScope]:
+    """
+    Yield the scopes that are not current, or every one, a shard at a time.
+
+    Arguments and errors are those of ``read_store_status``; *grace* is that of the store.
+    """
+    seconds = now.timestamp()
+
+    def is_due(found: Staleness) -> bool:
+        if found.stale_at is None:
+            return False
+        before = (
+            warn.total_seconds() if isinstance(warn, timedelta) else warn * found.longest_validity
+        )
+        return found.stale_at - before <= seconds
+
+    def is_boring(reference: Reference) -> bool:
+        return not (every_scope or is_due(reference.staleness))
+
+    for record in _records(published, is_boring, lambda one: every_scope or is_due(one)):
+        yield _described(published, record, now, grace, is_due)
+
+
+def _records(
+    published: PublishedSet,
+    skip: Callable[[Reference], bool],
+    wanted: Callable[[Staleness], bool],
+) -> Iterator[ScopeRecord]:
+    """Yield the records of the scopes that are wanted; the others are not read in full."""
+    if published.format1 is not None:
+        for record in published.format1.catalog.scopes.values():
+            if wanted(_staleness_of(record)):
+                yield record
+        return
+    for key, value in tree.walk(published.nodes, published.root.top, "", skip):
+        staleness = staleness_of_entry(key, value)
+        if staleness is None or not wanted(staleness):
+            continue
+        try:
+            yield ScopeRecord.read(key.rpartition("/")[2], value, key)
+        except (ValueError, CorruptIndexError) as error:
+            url = published.nodes.store.url
+            raise StoreError(f"{url}: a scope cannot be read: {error}") from error
+
+
+def _staleness_of(record: ScopeRecord) -> Staleness:
+    later = later_crl(record)
+    if later.next_update is None:
+        return Staleness()
+    validity = later.next_update - later.this_update
+    return Staleness(int(later.next_update.timestamp()), int(validity.total_seconds()))
+
+
+def _described(
+    published: PublishedSet,
+    record: ScopeRecord,
+    now: datetime,
+    grace: Grace | None,
+    is_due: Callable[[Staleness], bool],
+) -> PublishedScope:
+    later = later_crl(record)
+    left = None if later.next_update is None else later.next_update - now
+    described = PublishedScope(
+        scope=record.key,
+        issuer=name_text(later.issuer),
+        state="soon_stale" if is_due(_staleness_of(record)) else "current",
+        crl_number=later.crl_number,
+        is_delta=later.is_delta,
+        this_update=later.this_update,
+        next_update=later.next_update,
+        num_entries=record.base.metadata.num_entries,
+        source=record.source,
+        time_left=left,
+    )
+    if not later.is_past(now):
+        return described
+    ends = [one.until for one in (grace, record.grace) if one is not None]
+    if ends and now < max(ends):
+        return replace(described, state="in_grace")
+    found = _replacement(published, record, now)
+    if found is None:
+        return replace(described, state="stale")
+    return replace(described, state="expired_and_replaced", replaced_by=found)
+
+
+def _replacement(published: PublishedSet, record: ScopeRecord, now: datetime) -> str | None:
+    """Return the scope whose newer CRL covers all that an expired one does, if there is one."""
+    later = later_crl(record)
+    part = published.closure([later.issuer], {})
+    crls = {key: later_crl(one) for key, one in part.scopes.items()}
+    found = Neighbours(crls, issuer_keys_of(part), now).replacement_of(later)
+    return None if found is None else found[0]
+
+
+def _unchecked(published: PublishedSet) -> Iterator[str]:
+    """
+    Yield the subject of each trusted issuer whose own issuer is not trusted.
+
+    No CRL can say whether such an issuer is revoked, because the operator trusted it
+    directly. Anchors are left out, and so are issuers of removed CRLs.
+    """
+    above: dict[bytes, list[str]] = {}
+    known: set[bytes] = set()
+    for certificate, is_end in _issuers(published):
+        known.add(name_key(certificate.subject))
+        if not is_end:
+            above.setdefault(name_key(certificate.issuer), []).append(
+                name_text(certificate.subject)
+            )
+    known |= _removed(published)
+    for issuer in above.keys() - known:
+        yield from sorted(above[issuer])
+
+
+def _issuers(published: PublishedSet) -> Iterator[tuple[CertificateFacts, bool]]:
+    """Yield each trusted certificate, and whether paths end at it."""
+    for issuer in published.issuers():
+        certificate = published_certificate(issuer.certificate)
+        if certificate is not None:
+            yield certificate, issuer.is_anchor or bool(issuer.self_signed)
+
+
+def _removed(published: PublishedSet) -> set[bytes]:
+    return {name_key(one.base.issuer) for one in published.tombstones()}

@@ -1,0 +1,188 @@
+"""How a published set stands: stale, soon stale, refused, unchecked."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+import crlcheck
+from crlcheck.catalog import tree
+from crlcheck.catalog.published_set import read_set
+from crlcheck.publisher.store_status import StoreStatus, published_scopes, read_store_status
+from support.issuers import certify
+from support.memory_store import MemoryStore
+from support.pki import DAY, NOW, delta_of, make_authority, make_crl
+from support.publishing import CA, publish
+
+UNTIL = NOW + 30 * DAY
+VALIDITY = UNTIL - (NOW - DAY + timedelta(minutes=1))
+"""Of the first CRL that make_crl makes."""
+
+
+def status_at(store: MemoryStore, moment: datetime, **options: object) -> StoreStatus:
+    """The status at a time."""
+    return read_store_status(store, now=moment, **options)  # type: ignore[arg-type]
+
+
+def states(status: StoreStatus) -> list[str]:
+    """The state of each scope that is listed."""
+    return [one.state for one in status.scopes]
+
+
+@pytest.mark.parametrize(
+    ("moment", "expected"),
+    [
+        (UNTIL - VALIDITY / 4 - timedelta(minutes=1), []),
+        (UNTIL - VALIDITY / 4 + timedelta(minutes=1), ["soon_stale"]),
+        (UNTIL - timedelta(minutes=1), ["soon_stale"]),
+        (UNTIL + timedelta(minutes=1), ["stale"]),
+    ],
+)
+def test_a_scope_is_soon_stale_in_the_last_quarter_of_its_period(
+    moment: datetime, expected: list[str]
+) -> None:
+    """
+    And stale from its nextUpdate on. One that is neither is listed only if that is asked for.
+    """
+    store = MemoryStore()
+    publish(store, make_crl(CA, 1))
+    assert states(status_at(store, moment)) == expected
+    assert states(status_at(store, moment, every_scope=True)) == (expected or ["current"])
+
+
+def test_a_time_is_taken_in_place_of_a_part() -> None:
+    """
+    It is the same for all CRLs.
+    """
+    store = MemoryStore()
+    publish(store, make_crl(CA, 1))
+    assert states(status_at(store, UNTIL - 2 * DAY, warn=DAY)) == []
+    assert states(status_at(store, UNTIL - DAY, warn=DAY)) == ["soon_stale"]
+    assert states(status_at(store, UNTIL - DAY, warn=timedelta(0))) == []
+
+
+@pytest.mark.parametrize("warn", [-0.1, 1.1, timedelta(seconds=-1)])
+def test_a_warning_time_must_make_sense(warn: float | timedelta) -> None:
+    """
+    A part is from 0 to 1.
+    """
+    with pytest.raises(ValueError, match="warn: expected a part from 0 to 1 or a time"):
+        read_store_status(MemoryStore(), warn=warn)
+
+
+def test_a_store_without_anything_has_no_status() -> None:
+    """
+    It is no set in which all is well.
+    """
+    with pytest.raises(FileNotFoundError):
+        read_store_status(MemoryStore())
+
+
+def test_the_delta_decides_when_a_scope_is_stale() -> None:
+    """
+    It is the later of the two.
+    """
+    store = MemoryStore()
+    publish(store, make_crl(CA, 1))
+    publish(store, make_crl(CA, 2, next_update=NOW + DAY, extensions=[delta_of(1)]))
+    (one,) = status_at(store, NOW + 2 * DAY).scopes
+    assert (one.state, one.is_delta, one.crl_number) == ("stale", True, 2)
+    assert one.time_left == -DAY
+
+
+def test_a_grace_is_a_state_of_its_own() -> None:
+    """
+    Certificates pass, but somebody must act.
+    """
+    store = MemoryStore()
+    publish(store, make_crl(CA, 1))
+    late = UNTIL + DAY
+    crlcheck.grant_grace(store, until=late + DAY, note="late", now=late)
+    status = status_at(store, late)
+    assert states(status) == ["in_grace"]
+    assert status.grace is not None
+    assert status.grace.note == "late"
+    after = status_at(store, late + DAY)
+    assert (states(after), after.grace) == (["stale"], None)
+
+
+def test_an_unchecked_issuer_is_one_whose_issuer_is_not_trusted() -> None:
+    """
+    A root is none, nor is a CA whose root is trusted, nor an anchor.
+    """
+    root = make_authority("Root")
+    below = make_authority("Below", parent=root)
+    alone = make_authority("Alone", parent=make_authority("Unknown"))
+    store = MemoryStore()
+    publish(store, make_crl(CA, 1), issuer=[CA.der, root.der, below.der, alone.der])
+    assert status_at(store, NOW).unchecked_issuers == ("CN=Alone",)
+    assert status_at(store, NOW, issuers=False).unchecked_issuers is None
+    (fingerprint,) = (
+        one.fingerprint for one in read_set(store)[0].issuers() if one.certificate == alone.der
+    )
+    crlcheck.set_issuer(store, fingerprint, is_anchor=True)
+    assert status_at(store, NOW).unchecked_issuers == ()
+
+
+def test_refusals_denials_and_age_are_told() -> None:
+    """
+    With the generation and the counts of the root.
+    """
+    store = MemoryStore()
+    publish(store, make_crl(CA, 2))
+    with pytest.raises(crlcheck.CrlRollbackError):
+        publish(store, make_crl(CA, 1), source_name="late.crl")
+    name = crlcheck.load_certificate(CA.pem).subject
+    crlcheck.deny_certificate(store, name, 7, until=NOW + DAY, now=NOW)
+    crlcheck.deny_certificate(store, name, 8, now=NOW)
+    status = status_at(store, NOW + 2 * DAY)
+    assert [one.cause for one in status.rejections] == ["rollback"]
+    assert (status.generation, status.num_scopes, status.num_issuers) == (3, 1, 1)
+    assert status.num_denied == 1
+    assert status.age is not None
+    assert status.age <= 2 * DAY
+
+
+def test_shards_in_which_nothing_is_due_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The references of the tree say when the earliest CRL below them is stale.
+    """
+    monkeypatch.setattr(tree, "MAX_LEAF", 1000)
+    store = MemoryStore()
+    soon = make_authority("Soon")
+    publish(store, make_crl(soon, 1, next_update=NOW + DAY), issuer=soon.pem)
+    for number in range(12):
+        other = make_authority(f"CA {number}")
+        publish(store, make_crl(other, 1), issuer=other.pem)
+    published, _ = read_set(store)
+    read: list[str] = []
+    nodes = tree.NodeReader(store, 0)
+    whole = nodes.node
+
+    def counted(reference: tree.Reference) -> tree.Node:
+        read.append(reference.name)
+        return whole(reference)
+
+    monkeypatch.setattr(nodes, "node", counted)
+    object.__setattr__(published, "nodes", nodes)
+    found = list(published_scopes(published, NOW + DAY))
+    assert [one.issuer for one in found] == ["CN=Soon"]
+    num_read = len(read)
+    assert len(list(published_scopes(published, NOW + DAY, every_scope=True))) == 13
+    assert num_read < (len(read) - num_read) / 3
+
+
+def test_an_expired_crl_that_a_newer_one_replaces_is_told_apart() -> None:
+    """
+    After a key rollover the old key's last CRL runs out, and nothing is amiss.
+    """
+    old = certify("Rolled", by=None)
+    new = certify("Rolled", by=old)
+    store = MemoryStore()
+    publish(store, make_crl(old, 1, next_update=NOW + DAY), issuer=[old.der, new.der])
+    later = make_crl(new, 2, this_update=NOW, next_update=NOW + 60 * DAY)
+    publish(store, later, issuer=[old.der, new.der], now=NOW + timedelta(hours=1))
+    (one,) = status_at(store, NOW + 2 * DAY).scopes
+    assert one.state == "expired_and_replaced"
+    assert one.replaced_by is not None
