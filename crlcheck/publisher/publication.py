@@ -371,6 +371,7 @@ class Publication:
         self._scope = compiled.metadata.scope
         self._is_delta = compiled.metadata.is_delta
         self._image: PublishedImage | None = None
+        self._unsure_issuers: tuple[CertificateFacts, ...] = ()
         self._written_after = 0
         self._generation = 0
         self._deleted: set[str] = set()
@@ -447,11 +448,11 @@ class Publication:
     def _read_part(self, held: PublishedSet) -> Catalog:
         """Return what the catalog has of the CRL's issuer and of the given issuers."""
         metadata = self._compiled.metadata
-        given = self._rules.issuers
-        fingerprints = (IssuerRecord(one.der).fingerprint for one in given)
-        if Certificates.of(fingerprints) == held.root.trusted:
-            given = ()  # all of them are known, and nothing need be read to tell
-        names = [metadata.issuer, *(one.subject for one in given)]
+        fingerprints = (IssuerRecord(one.der).fingerprint for one in self._rules.issuers)
+        # Where they are exactly those that are known, nothing need be read to tell.
+        are_known = Certificates.of(fingerprints) == held.root.trusted
+        self._unsure_issuers = () if are_known else self._rules.issuers
+        names = [metadata.issuer, *(one.subject for one in self._unsure_issuers)]
         points = {name_hash(metadata.issuer): points_of_crl(metadata)}
         return held.closure(names, points)
 
@@ -586,7 +587,7 @@ class Publication:
         """
         moment = self._rules.clock().replace(microsecond=0)
         published = {one.certificate: one for one in catalog.issuers}
-        given = {one.der: one for one in self._rules.issuers}
+        given = {one.der: one for one in self._unsure_issuers}
         records = [
             IssuerRecord(der, moment, self._rules.issuers_from, self._self_signed(given[der]))
             for der in given

@@ -389,3 +389,20 @@ def test_records_of_older_writers_are_completed() -> None:
     assert (record.self_signed, record.added_at, record.added_by) == (True, None, "crl/ca.crl")
     assert (report.published, report.generation) == (False, 2)
     assert publish(store, crl).generation == 2
+
+
+def test_issuers_that_are_known_already_are_not_added_again() -> None:
+    """
+    The root tells that a whole directory of issuers is known. What lies under other names is
+    not read for it, and must not be written anew either.
+    """
+    store = MemoryStore()
+    publish(store, make_crl(CA, 1), issuer=[CA.der, OTHER_CA.der])
+    first, _ = read_set(store)
+    publish(store, make_crl(CA, 2), issuer=[CA.der, OTHER_CA.der])
+    second, _ = read_set(store)
+    assert second.root.trusted == first.root.trusted
+    assert [one.certificate for one in second.issuers()] == [
+        one.certificate for one in first.issuers()
+    ]
+    assert all(one.added_at == NOW.replace(microsecond=0) for one in second.issuers())
