@@ -13,6 +13,7 @@ import pytest
 
 from crlcheck._binding import parse_certificate
 from crlcheck.catalog.catalog import IssuerRecord
+from crlcheck.catalog.published_set import read_set
 from crlcheck.catalog.root import CATALOG_NAME
 from crlcheck.demo.pki import pem_block
 from crlcheck.errors import (
