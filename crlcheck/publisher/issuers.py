@@ -76,6 +76,7 @@ def remove_issuer(
         change,
         Action.of("remove_issuer", note=note, actor=actor, issuer=issuer),
         lost=lambda catalog: [catalog.tombstones[scope] for scope in scopes],
+        now=now,
     )
 
 
@@ -187,7 +188,7 @@ def withdraw_issuers(
     target = open_store(store)
     what = f"the removal of issuers that are gone from {added_by}"
     action = Action.of("withdraw_issuers", actor=actor, added_by=added_by)
-    change_catalog(target, what, change, action)
+    change_catalog(target, what, change, action, at=now)
     for fingerprint in gone:
         _log.warning("%s: issuer %s is gone from %s: removed", target.url, fingerprint, added_by)
     return gone

@@ -101,6 +101,7 @@ def remove_scope(
         Action.of("remove_scope", note=note, actor=actor, scope=scope),
         part=lambda held: held.scope(scope),
         lost=lambda catalog: [catalog.tombstones[scope]],
+        now=now,
     )
 
 
@@ -127,7 +128,12 @@ def reset_scope(
 
     action = Action.of("reset_scope", note=note, actor=actor, scope=scope)
     return change_store(
-        store, f"scope {scope}: reset", change, action, part=lambda held: held.scope(scope)
+        store,
+        f"scope {scope}: reset",
+        change,
+        action,
+        part=lambda held: held.scope(scope),
+        now=now,
     )
 
 
@@ -179,6 +185,7 @@ def deny_certificate(
             until=time_text(until),
         ),
         part=PublishedSet.denials,
+        now=now,
     )
 
 
@@ -206,7 +213,7 @@ def lift_denial(
     what = f"certificate {serial_number:x} of {name_text(issuer)}: no longer denied by hand"
     members = _certificate_members(issuer, serial_number)
     action = Action.of("allow", note=note, actor=actor, **members)
-    return change_store(store, what, change, action, part=PublishedSet.denials)
+    return change_store(store, what, change, action, part=PublishedSet.denials, now=now)
 
 
 def grant_grace(
@@ -258,6 +265,7 @@ def grant_grace(
         change,
         action,
         part=PublishedSet.settings if scope is None else (lambda held: held.scope(scope)),
+        now=now,
     )
 
 
@@ -302,18 +310,20 @@ def change_store(
     *,
     part: Callable[[PublishedSet], Catalog] = PublishedSet.everything,
     lost: Callable[[Catalog], Sequence[Tombstone]] = lambda _: (),
+    now: datetime | None = None,
 ) -> int:
     """
     Change the catalog of a store, log *what* was done and return its generation.
 
     *action* is what the history says of it, and *part* returns the part of the catalog that
     *change* needs. *lost* returns the scopes that the change removed. The log says how many
-    revocations went with them, so that none is lifted in silence.
+    revocations went with them, so that none is lifted in silence. *now* is the time of the
+    change, by default the clock's.
 
     Raises: as ``override_scope``.
     """
     target = open_store(store)
-    catalog = change_catalog(target, what, change, action, part=part)
+    catalog = change_catalog(target, what, change, action, part=part, at=now)
     removed = [crl for one in lost(catalog) for crl in (one.base, one.delta) if crl is not None]
     and_lost = "".join(
         f", and {count(crl.num_entries, 'revocation')} by {crl_text(crl)} with it"

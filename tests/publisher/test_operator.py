@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
+from crlcheck.catalog.published_set import read_set
 from crlcheck.catalog.root import CATALOG_NAME
 from crlcheck.checker.checker import RevocationChecker
 from crlcheck.errors import CrlRollbackError, CrlShrinkError, StoreUnavailableError
@@ -14,6 +16,7 @@ from crlcheck.publisher.issuers import remove_issuer, set_issuer
 from crlcheck.publisher.operator import (
     advance_generation,
     deny_certificate,
+    grant_grace,
     lift_denial,
     override_scope,
     remove_scope,
@@ -371,3 +374,24 @@ def test_the_report_counts_what_changed() -> None:
     third = publish(store, make_crl(CA, 3, [2]), compare_up_to=4)
     assert (third.num_newly_revoked, third.num_lifted) == (None, None)
     assert set(third.seconds) == {"compile", "upload", "swap", "compare"}
+
+
+def test_the_history_has_the_time_that_was_given() -> None:
+    """
+    Of each change that takes a time, so that a denial and its record are of one moment.
+    """
+    store = MemoryStore()
+    publish(store, make_crl(CA, 1))
+    (scope,) = catalog_of(store).scopes
+    moment = NOW + 3 * DAY
+    changes: tuple[Callable[[], object], ...] = (
+        lambda: deny_certificate(store, NAME, 7, now=moment),
+        lambda: lift_denial(store, NAME, 7, now=moment),
+        lambda: grant_grace(store, until=moment + DAY, now=moment),
+        lambda: reset_scope(store, scope, now=moment),
+        lambda: remove_scope(store, scope, now=moment),
+        lambda: remove_issuer(store, catalog_of(store).issuers[0].fingerprint, now=moment),
+    )
+    for change in changes:
+        change()
+        assert read_set(store)[0].root.at == moment
