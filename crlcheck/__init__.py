@@ -99,6 +99,11 @@ if TYPE_CHECKING:
     )
     from crlcheck.publisher.publish import publish_crl as publish_crl, publish_each as publish_each
     from crlcheck.publisher.run_lock import run_lock as run_lock
+    from crlcheck.publisher.verify import (
+        StoreFault as StoreFault,
+        VerifyReport as VerifyReport,
+        verify_store as verify_store,
+    )
     from crlcheck.publisher.rejections import (
         Rejection as Rejection,
         read_rejections as read_rejections,
@@ -211,6 +216,7 @@ _HOMES = {
         "read_published_scopes",
         "read_store_status",
     ),
+    "publisher.verify": ("StoreFault", "VerifyReport", "verify_store"),
     "publisher.rejections": ("Rejection", "read_rejections", "rejection_cause"),
     "remedies": ("remedy_of",),
     "signing.root_key": ("RootKey",),

@@ -34,4 +34,9 @@ def mirror_command(source: str, target: str, rebuild: bool) -> int:
         f"{target}: generation {report.generation}: {count(report.num_copied, 'image')} copied, "
         f"{report.num_deleted} deleted"
     )
+    if not (report.num_copied or rebuild):
+        say(
+            "What was copied before was not read again: "
+            f"crlcheck verify {target} --repair-from {source} does that"
+        )
     return 0

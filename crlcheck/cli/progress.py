@@ -15,7 +15,9 @@ from collections.abc import Callable, Iterator
 from rich.progress import (
     BarColumn,
     DownloadColumn,
+    MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
@@ -71,6 +73,20 @@ def counting(words: str, total: int | None = None) -> Iterator[Bytes]:
 
 
 @contextlib.contextmanager
+def counting_things(words: str) -> Iterator[Callable[[int, int], None]]:
+    """Show *words* and how many things of how many are done; give what sets both numbers."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with _progress(*columns) as progress:
+        task = progress.add_task(words, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextlib.contextmanager
 def working(words: str) -> Iterator[Progress]:
     """
     Show *words* and the time that has passed, for what has no size.
@@ -91,8 +107,7 @@ def paused(progress: Progress) -> Iterator[None]:
     progress.start()
 
 
-def _progress(*columns: TextColumn | BarColumn | DownloadColumn | TransferSpeedColumn
-              | TimeElapsedColumn) -> Progress:  # fmt: skip
+def _progress(*columns: ProgressColumn) -> Progress:
     return Progress(
         *columns,
         console=console(sys.stderr),

@@ -26,6 +26,7 @@ from crlcheck.cli.publish import publish_command
 from crlcheck.cli.scope import scope_group
 from crlcheck.cli.store_status import status_command
 from crlcheck.cli.text import answer, say
+from crlcheck.cli.verify import verify_command
 
 
 @group(
@@ -89,5 +90,6 @@ for _command in (
     doctor_command,
     key_group,
     status_command,
+    verify_command,
 ):
     root.add_command(_command)

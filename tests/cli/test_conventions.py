@@ -117,6 +117,7 @@ _RUNS: dict[tuple[str, ...], list[str]] = {
     ("scope", "reset"): ["store", "SCOPE"],
     ("mirror",): ["store", "copy"],
     ("clean",): ["store"],
+    ("verify",): ["store", "--repair-from", "copy"],
     ("advance",): ["store", "--above", "99"],
     ("export",): ["copy", "--format", "sample-json", "-o", "out.json"],
     ("diff",): ["ca.crlx", "new.crlx"],

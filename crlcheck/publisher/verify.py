@@ -1,0 +1,762 @@
+"""
+Verify a published set: the root and every object that it leads to; repair what has a copy.
+
+These are the steps:
+
+1. The root can be read, is signed by an accepted key where keys are given, and is the root
+   that its own history record proposes.
+2. Every node has the digest and the size that its reference says. Its keys lie in its range,
+   each entry lies under the key of its own issuer and distribution point, and the reference
+   says when the first CRL below goes stale.
+3. The entries fit together: each scope has its places in the tree, and no others are there.
+   The root has the right numbers of scopes, of trusted and of removed issuers.
+4. Every image has the digest and the size that its scope's record says, and its header is
+   what the record says of it.
+5. The denials can be read.
+6. The history can be read from the root back to the oldest record that clean-up has kept.
+   No later generation was published than that of the root.
+7. Objects that no generation names are counted. They do no harm, and clean-up deletes them.
+
+An object is repaired by writing the very bytes that the root leads to, so a repair makes no
+new generation.
+
+For example, the image of one scope is damaged, and a mirror has it. It is copied from there
+under its own name. Services that refused it before can use it from their next look on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Final
+
+from crlcheck.catalog.catalog import IMAGE_PREFIX, PublishedImage, ScopeRecord
+from crlcheck.catalog.descriptions import crl_text, scope_text
+from crlcheck.catalog.entries import (
+    catalog_of,
+    entries_of,
+    points_of,
+    scopes_prefix,
+    staleness_of_entry,
+)
+from crlcheck.catalog.given_up import given_up_since
+from crlcheck.catalog.history import HistoryRecord, generation_in, listed, read_listed
+from crlcheck.catalog.published_set import PublishedSet, read_denials, read_set
+from crlcheck.catalog.root import CATALOG_NAME, Certificates, Root
+from crlcheck.catalog.tree import NODE_PREFIX, Node, Reference, Staleness, read_object, walk
+from crlcheck.encoding.strict_json import canonical_json
+from crlcheck.errors import (
+    CatalogDamagedError,
+    CorruptIndexError,
+    IndexFileError,
+    RootSignatureError,
+    StoreError,
+    StoreUnavailableError,
+)
+from crlcheck.image.index import open_index
+from crlcheck.publisher.copies import Copies, Origin, check_image
+from crlcheck.signing.root_key import RootKey, read_root_keys
+from crlcheck.signing.statement import verify_root
+from crlcheck.stores import ObjectStore, open_store
+from crlcheck.times import given_time
+
+_JOBS = 8
+_MAX_TRIES = 5
+_MAX_AHEAD = 256 << 20  # bytes of images that are read at once
+
+RESTORE = "crlcheck restore STORE --from MIRROR, a directory of CRLs, or @GENERATION"
+_REPAIR_IMAGE = "crlcheck verify STORE --repair-from the CRL or a mirror"
+_REPAIR = f"crlcheck verify STORE --repair-from a mirror; without one {RESTORE}"
+_LOOK = "look for who writes to the store besides crlcheck"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFault:
+    """
+    Something that is wrong in a store.
+
+    ``name`` is the object. ``found`` is a stable word: ``"missing"``, ``"damaged"``,
+    ``"unreadable"``, ``"misplaced"`` (an entry under a key that is not its own),
+    ``"miscounted"``, ``"unsigned"`` or ``"set_back"``. ``detail`` says what was expected and
+    found, ``means`` what follows from it, and ``remedy`` what can be done. ``scopes`` are the
+    scopes that are affected. ``repaired_from`` is where a copy of the object was found, ""
+    where it is not repaired.
+    """
+
+    name: str
+    found: str
+    detail: str
+    means: str
+    remedy: str
+    scopes: tuple[str, ...] = ()
+    repaired_from: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyReport:
+    """
+    What was verified in a store.
+
+    ``generation`` and ``at`` are those of the root, None where it cannot be read.
+    ``num_bytes`` counts those of all objects that were read. ``history_from`` is the oldest
+    generation that the history has, None where it has none. ``num_leftover_records`` are
+    records of generations that were never published. ``num_waiting`` are objects that are
+    not used any more and wait for clean-up; ``num_unnamed`` are objects that nothing names.
+    """
+
+    generation: int | None
+    at: datetime | None
+    num_scopes: int = 0
+    num_issuers: int = 0
+    num_nodes: int = 0
+    num_images: int = 0
+    num_records: int = 0
+    num_bytes: int = 0
+    num_denials: int = 0
+    history_from: int | None = None
+    num_leftover_records: int = 0
+    num_waiting: int = 0
+    num_unnamed: int = 0
+    num_faults: int = 0
+    num_repaired: int = 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is wrong, or all of it was repaired."""
+        return self.num_faults == self.num_repaired
+
+
+def verify_store(
+    store: str | os.PathLike[str] | ObjectStore,
+    *,
+    repair_from: Iterable[Origin] = (),
+    root_keys: Iterable[RootKey | str] | str | None = None,
+    on_fault: Callable[[StoreFault], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> VerifyReport:
+    """
+    Verify all that a store has published; repair objects of which there is a copy.
+
+    Args:
+        store: as for ``publish_crl``.
+        repair_from: mirrors of the store, and files or directories of CRLs. An object of
+            the right digest is copied from a mirror. An image is also compiled anew from
+            its CRL. Nodes and records can be copied only.
+        root_keys: keys of which one must have signed the root; without them its
+            signatures are not looked at.
+        on_fault: is called with each fault, when it is known whether it is repaired.
+        progress: is called with the number of scopes that are verified, and of all.
+
+    The set is read part by part, so a store of any size takes little memory. A publication
+    meanwhile is no fault.
+
+    Raises:
+        StoreUnavailableError: the store does not answer.
+        OSError: one of *repair_from* cannot be read.
+    """
+    target = open_store(store)
+    copies = Copies(target, repair_from)
+    told: set[StoreFault] = set()
+
+    def tell(fault: StoreFault) -> None:
+        if fault not in told and on_fault is not None:
+            on_fault(fault)
+        told.add(fault)
+
+    keys = () if root_keys is None else read_root_keys(root_keys)
+    for _ in range(_MAX_TRIES):
+        verification = _Verification(target, copies, keys, tell, progress)
+        report = verification.run()
+        if not verification.was_overtaken:
+            break
+    return report
+
+
+@dataclass(frozen=True, slots=True)
+class _LostNode:
+    """A node that cannot be read, with the range of keys that lie below it."""
+
+    fault: StoreFault
+    low: str
+    high: str | None
+
+
+class _Verification:
+    """One run; each method is a step of the module's docstring."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        copies: Copies,
+        keys: Sequence[RootKey],
+        on_fault: Callable[[StoreFault], None],
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        self.was_overtaken = False
+        self._store = store
+        self._copies = copies
+        self._keys = keys
+        self._on_fault = on_fault
+        self._progress = progress
+        self._report = VerifyReport(generation=None, at=None)
+        self._held: PublishedSet
+        self._lost: list[_LostNode] = []
+        self._unrepaired: dict[str, list[tuple[PublishedImage, StoreFault]]] = {}
+        self._expected = self._found = 0  # sums over the entries that depend on others
+        self._trusted = self._removed = Certificates()
+        self._num_present = 0  # images and nodes that the set uses and the store has
+
+    def run(self) -> VerifyReport:
+        root = self._read_root()
+        if root is None:
+            return self._report
+        self._verify_denials(root)
+        if self._held.format1 is None:
+            top = root.top
+            if top is not None:
+                self._verify_images(self._walk(top, None, "", None), root.num_scopes)
+            self._verify_whole(root)
+        else:
+            scopes = self._held.format1.catalog.scopes
+            self._verify_images(iter(scopes.values()), len(scopes))
+        self._compile_missing()
+        given_up = self._verify_history(root) if self._held.format1 is None else set()
+        self._count_unnamed(given_up)
+        self._report_lost_nodes()
+        return self._report
+
+    # ---- reporting -----------------------------------------------------------------
+
+    def _count(self, **more: int) -> None:
+        changes = {name: getattr(self._report, name) + number for name, number in more.items()}
+        self._report = replace(self._report, **changes)
+
+    def _tell(self, fault: StoreFault) -> None:
+        self._count(num_faults=1, num_repaired=int(bool(fault.repaired_from)))
+        self._on_fault(fault)
+
+    # ---- step 1: the root -------------------------------------------------------------
+
+    def _read_root(self) -> Root | None:
+        try:
+            held, etag = read_set(self._store)
+        except StoreUnavailableError:
+            raise
+        except StoreError as error:
+            self._tell_root("unreadable", str(error))
+            return None
+        if etag is None:
+            self._tell_root("missing", f"{CATALOG_NAME} is missing: nothing is published")
+            return None
+        self._held = held
+        root = held.root
+        at = root.at if held.format1 is None else None
+        self._report = replace(self._report, generation=root.generation, at=at)
+        if self._keys:
+            try:
+                verify_root(root.members(), self._keys, now=given_time(None))
+            except RootSignatureError as error:
+                means = "services with these keys refuse the set, and keep the one that they have"
+                self._tell(StoreFault(CATALOG_NAME, "unsigned", str(error), means, RESTORE))
+        return root
+
+    def _tell_root(self, found: str, detail: str) -> None:
+        latest = next((generation for generation, _ in listed(self._store)), 0)
+        known = f"; the history has generation {latest}" if latest else ""
+        means = (
+            "services that run keep the set that they have until it is too old; those that "
+            "start now call every certificate undetermined"
+        )
+        self._tell(StoreFault(CATALOG_NAME, found, f"{detail}{known}", means, RESTORE))
+
+    # ---- step 2: the nodes --------------------------------------------------------------
+
+    def _walk(
+        self, reference: Reference, level: int | None, low: str, high: str | None
+    ) -> Iterator[ScopeRecord]:
+        """Verify a node and those below it; yield the scopes, one leaf at a time."""
+        node = self._read_node(reference, low, high)
+        if node is None:
+            return
+        self._count(num_nodes=1)
+        if level is not None and node.level != level:
+            self._tell_node(reference, f"expected a node of level {level}, found {node.level}")
+            return
+        if node.level == 0:
+            yield from self._verify_entries(reference, node, low, high)
+            return
+        staleness = Staleness()
+        for place, below in enumerate(node.below):
+            begin = node.separators[place] if place else low
+            is_last = place + 1 == len(node.below)
+            end = high if is_last else node.separators[place + 1]
+            if begin < low or (high is not None and end is not None and end > high):
+                self._tell_node(reference, "its nodes are not in the range of its keys")
+                return
+            staleness = staleness.joined(below.staleness)
+            yield from self._walk(below, node.level - 1, begin, end)
+        self._check_staleness(reference, staleness)
+
+    def _read_node(self, reference: Reference, low: str, high: str | None) -> Node | None:
+        body, fault = self._read(reference)
+        where = f"{self._store.url}/{reference.name}"
+        if body is not None:
+            try:
+                node = Node.from_bytes(body, where)
+            except CatalogDamagedError as error:
+                fault = StoreFault(reference.name, "unreadable", str(error), "", _LOOK)
+            else:
+                if fault is not None:
+                    means = "it has a part of the issuers and scopes, which can be read again"
+                    self._tell(replace(fault, means=means))
+                return node
+        if fault is not None:
+            self._lost.append(_LostNode(fault, low, high))
+        return None
+
+    def _read(self, reference: Reference) -> tuple[bytes | None, StoreFault | None]:
+        """Return the bytes of an object, and what was wrong with it; repair it if possible."""
+        try:
+            body = read_object(self._store, reference)
+        except CatalogDamagedError as error:
+            if error.found == "missing" and self._was_given_up(reference.name):
+                self.was_overtaken = True
+                return None, None
+            fault = StoreFault(reference.name, error.found, str(error), "", _REPAIR)
+            copy = self._copies.object(reference)
+            if copy is None:
+                return None, fault
+            body, where = copy
+            self._store.write(reference.name, body)
+            return body, replace(fault, repaired_from=where, remedy="")
+        finally:
+            self._count(num_bytes=reference.size)
+            self._num_present += reference.name.startswith(NODE_PREFIX)
+        return body, None
+
+    def _tell_node(self, reference: Reference, detail: str) -> None:
+        means = "a certificate may not be found, or may be found in the wrong place"
+        self._tell(StoreFault(reference.name, "misplaced", detail, means, RESTORE))
+
+    def _check_staleness(self, reference: Reference, found: Staleness) -> None:
+        if found != reference.staleness:
+            detail = f"expected {list(reference.staleness)} of its CRLs, found {list(found)}"
+            means = "crlcheck status may not see that a CRL goes stale"
+            self._tell(StoreFault(reference.name, "miscounted", detail, means, RESTORE))
+
+    def _verify_entries(
+        self, reference: Reference, leaf: Node, low: str, high: str | None
+    ) -> Iterator[ScopeRecord]:
+        staleness = Staleness()
+        for key in sorted(leaf.entries):
+            value = leaf.entries[key]
+            if key < low or (high is not None and key >= high):
+                self._tell_node(reference, f"{key} is not in its range of keys")
+            try:
+                one = staleness_of_entry(key, value)
+                staleness = staleness if one is None else staleness.joined(one)
+                yield from self._verify_entry(key, value)
+            except (ValueError, TypeError, CorruptIndexError) as error:
+                self._tell_node(reference, f"the entry {key} cannot be read: {error}")
+        self._check_staleness(reference, staleness)
+
+    def _verify_entry(self, key: str, value: Any) -> Iterator[ScopeRecord]:
+        """Verify an entry by itself, and note which others it needs (step 3)."""
+        if _depends(key, value):
+            self._found += _hash_of(key, value)
+            return
+        catalog = catalog_of({key: value}, 0)
+        entries = entries_of(catalog)
+        if not entries:
+            return  # of a kind that only a later version knows
+        if entries.pop(key, None) != value:
+            raise ValueError("found under a key that is not its own")
+        self._expected += sum(_hash_of(other, entries[other]) for other in entries)
+        self._trusted = self._trusted.joined(
+            Certificates.of(one.fingerprint for one in catalog.issuers)
+        )
+        self._removed = self._removed.joined(Certificates.of(catalog.removed_issuers))
+        yield from catalog.scopes.values()
+
+    # ---- step 3: how the entries fit together -----------------------------------------
+
+    def _verify_whole(self, root: Root) -> None:
+        self._count(num_issuers=self._trusted.count)
+        if self._lost or self.was_overtaken:
+            return  # what lies in them is not known
+        if (self._expected - self._found) % _MODULUS:
+            self._tell_entries_that_do_not_fit(root)
+        for what, stated, found in (
+            ("scopes", root.num_scopes, self._report.num_scopes),
+            ("trusted issuers", root.trusted, self._trusted),
+            ("removed issuers", root.removed, self._removed),
+        ):
+            if stated != found:
+                detail = f"{what}: expected {stated}, found {found}"
+                means = "a publication may not notice that an issuer is new, or is gone"
+                self._tell(StoreFault(CATALOG_NAME, "miscounted", detail, means, RESTORE))
+
+    def _tell_entries_that_do_not_fit(self, root: Root) -> None:
+        """Read all entries again, now all at once, to name those that do not fit."""
+        expected: dict[str, int] = {}
+        found: dict[str, int] = {}
+        for key, value in walk(self._held.nodes, root.top):
+            if _depends(key, value):
+                found[key] = _hash_of(key, value)
+                continue
+            try:
+                entries = entries_of(catalog_of({key: value}, 0))
+            except (ValueError, TypeError, CorruptIndexError):
+                continue  # told before
+            entries.pop(key, None)
+            expected |= {other: _hash_of(other, entries[other]) for other in entries}
+        for key in sorted(expected.keys() | found.keys()):
+            if expected.get(key) != found.get(key):
+                what = "missing" if key not in found else "not that of any scope"
+                means = "a certificate may not find the CRL that covers it"
+                scope = (key.rpartition("/")[2],)
+                detail = f"the entry {key} is {what}"
+                self._tell(StoreFault(CATALOG_NAME, "misplaced", detail, means, RESTORE, scope))
+
+    # ---- step 4: the images -------------------------------------------------------------
+
+    def _verify_images(self, scopes: Iterator[ScopeRecord], total: int) -> None:
+        """Verify the images of *scopes*, several at once."""
+        waiting: deque[tuple[ScopeRecord, PublishedImage, Future[tuple[str, str] | None]]]
+        waiting = deque()
+        with ThreadPoolExecutor(_JOBS, thread_name_prefix="crlcheck-verify") as pool:
+            for record in scopes:
+                self._count(num_scopes=1)
+                for image in record.images():
+                    future = pool.submit(_fault_of_image, self._store, image)
+                    waiting.append((record, image, future))
+                while len(waiting) > 2 * _JOBS or _size_of(waiting) > _MAX_AHEAD:
+                    self._take(*waiting.popleft())
+                if self._progress is not None:
+                    self._progress(self._report.num_scopes, total)
+            while waiting:
+                self._take(*waiting.popleft())
+
+    def _take(
+        self,
+        record: ScopeRecord,
+        image: PublishedImage,
+        future: Future[tuple[str, str] | None],
+    ) -> None:
+        fault = future.result()
+        self._count(num_images=1, num_bytes=image.size)
+        if fault is None:
+            self._num_present += 1
+            return
+        found, detail = fault
+        if found == "missing" and self._was_given_up(image.name):
+            return
+        self._num_present += found != "missing"
+        metadata = image.metadata
+        told = StoreFault(
+            image.name,
+            found,
+            f"{self._store.url}/{image.name} {detail}",
+            f"it is {crl_text(metadata)} for {scope_text(record.base.metadata)}: services that "
+            "load it call the certificates that it covers undetermined",
+            _REPAIR_IMAGE,
+            (record.key,),
+        )
+        copy = self._copies.image(image)
+        if copy is not None:
+            self._write_image(image, *copy, told)
+        elif self._copies.crls:
+            self._unrepaired.setdefault(metadata.tbs_digest, []).append((image, told))
+        else:
+            self._tell(told)
+
+    def _write_image(
+        self, image: PublishedImage, body: bytes, where: str, fault: StoreFault
+    ) -> None:
+        self._store.write(image.name, body)
+        self._num_present += fault.found == "missing"
+        self._tell(replace(fault, repaired_from=where, remedy=""))
+
+    def _compile_missing(self) -> None:
+        """Make images anew from CRLs; they come out byte for byte, or are not used."""
+        if not self._unrepaired:
+            return
+        wanted = {
+            digest: [image for image, _ in images] for digest, images in self._unrepaired.items()
+        }
+        faults = {
+            image.name: fault for images in self._unrepaired.values() for image, fault in images
+        }
+        names = {image.metadata.issuer for images in wanted.values() for image in images}
+        try:
+            issuers = self._held.part(names).issuer_certificates()
+        except StoreError:
+            issuers = ()  # they lie in a node that is lost
+        for image, body, where in self._copies.compiled(wanted, issuers):
+            fault = faults.pop(image.name, None)
+            if fault is not None:
+                self._write_image(image, body, where, fault)
+        for fault in faults.values():
+            self._tell(fault)
+
+    # ---- step 5: the denials ---------------------------------------------------------------
+
+    def _verify_denials(self, root: Root) -> None:
+        if self._held.format1 is not None:
+            self._count(num_denials=len(self._held.format1.catalog.denied))
+            return
+        if root.denied is None:
+            return
+        body, fault = self._read(root.denied)
+        means = "nobody can tell which certificates an operator denied, so the set is refused"
+        if fault is not None:
+            self._tell(replace(fault, means=means))
+        if body is None:
+            return
+        try:
+            denied = read_denials(body, f"{self._store.url}/{root.denied.name}")
+        except CatalogDamagedError as error:
+            name = root.denied.name
+            self._tell(StoreFault(name, "unreadable", str(error), means, RESTORE))
+        else:
+            self._count(num_denials=len(denied))
+
+    # ---- step 6: the history -----------------------------------------------------------------
+
+    def _verify_history(self, root: Root) -> set[str]:
+        """Verify the chain of records; return what was given up and is not deleted yet."""
+        given_up: set[str] = set()
+        stored = _Listing(self._store)
+        for name, record in self._chain(root):
+            self._count(num_records=1)
+            self._report = replace(self._report, history_from=record.generation)
+            stored.take(record.generation, name)
+            if record.generation > root.cleaned.generation:
+                given_up |= {*record.given_up}
+        stored.finish()
+        self._count(num_leftover_records=stored.num_others)
+        self._tell_if_set_back(root)
+        return given_up
+
+    def _chain(self, root: Root) -> Iterator[tuple[str, HistoryRecord]]:
+        reference, before = root.history, root.generation + 1
+        if reference is None:
+            self._tell_history(CATALOG_NAME, "missing", "the root names no history record")
+        while reference is not None:
+            stated = generation_in(reference.name)
+            if stated is None or stated >= before:
+                detail = f"{reference.name}: expected the record of a generation before {before}"
+                self._tell_history(reference.name, "misplaced", detail)
+                return
+            record = self._record(root, reference, stated)
+            if record is None:
+                return
+            if before > root.generation:
+                proposed = replace(root, history=None, signatures=())
+                if proposed.members() != record.root.members():
+                    detail = f"{CATALOG_NAME} is not the root that {reference.name} proposes"
+                    means = "somebody other than crlcheck has written it"
+                    self._tell(StoreFault(CATALOG_NAME, "damaged", detail, means, RESTORE))
+            yield reference.name, record
+            reference, before = record.previous, stated
+
+    def _record(self, root: Root, reference: Reference, stated: int) -> HistoryRecord | None:
+        is_first = reference == root.history
+        if not is_first and stated <= root.cleaned.generation:
+            # Clean-up deletes such records one day, the oldest first.
+            try:
+                self._store.read(reference.name)
+            except FileNotFoundError:
+                return None
+        body, fault = self._read(reference)
+        if fault is not None:
+            self._tell_history(
+                fault.name, fault.found, fault.detail, repaired_from=fault.repaired_from
+            )
+        if body is None:
+            return None
+        where = f"{self._store.url}/{reference.name}"
+        try:
+            record = HistoryRecord.from_bytes(body, where)
+        except CatalogDamagedError as error:
+            self._tell_history(reference.name, "unreadable", str(error))
+            return None
+        if record.generation != stated:
+            detail = f"{where}: expected generation {stated}, found {record.generation}"
+            self._tell_history(reference.name, "misplaced", detail)
+            return None
+        return record
+
+    def _tell_history(self, name: str, found: str, detail: str, *, repaired_from: str = "") -> None:
+        means = (
+            "the history ends there: what came before cannot be shown, and clean-up cannot tell "
+            "which objects are not used any more"
+        )
+        remedy = "" if repaired_from else _REPAIR
+        self._tell(StoreFault(name, found, detail, means, remedy, (), repaired_from))
+
+    def _tell_if_set_back(self, root: Root) -> None:
+        latest = _latest_published(self._store, root.generation)
+        if latest is None or read_set(self._store)[0].generation >= latest:
+            return  # published meanwhile
+        detail = (
+            f"{CATALOG_NAME} is of generation {root.generation}, although generation {latest} "
+            "was published: somebody has put an old root back"
+        )
+        means = (
+            "services that have seen the later generation refuse this one, except for its "
+            "denials; services that start now believe it, so revocations may be lifted"
+        )
+        remedy = f"crlcheck restore STORE --from @{latest}"
+        self._tell(StoreFault(CATALOG_NAME, "set_back", detail, means, remedy))
+
+    # ---- step 7: objects that nothing names ------------------------------------------------
+
+    def _count_unnamed(self, given_up: set[str]) -> None:
+        stored = waiting = 0
+        for prefix in (IMAGE_PREFIX, NODE_PREFIX):
+            for name in self._store.names(prefix):
+                stored += 1
+                waiting += name in given_up
+        unnamed = (
+            0 if self._lost or self.was_overtaken else max(0, stored - waiting - self._num_present)
+        )
+        self._count(num_waiting=waiting, num_unnamed=unnamed)
+
+    # ---- what a lost node had -----------------------------------------------------------------
+
+    def _report_lost_nodes(self) -> None:
+        """Tell which scopes are lost with a node: those of the images that nothing names now."""
+        if not self._lost:
+            return
+        top = self._held.root.top
+        assert top is not None, "a node was lost"
+        again = _Verification(self._store, Copies(self._store, ()), (), lambda _: None, None)
+        again._held = self._held
+        readable = again._walk(top, None, "", None)
+        known = {image.name for record in readable for image in record.images()}
+        given_up = (
+            given_up_since(self._store, self._held, self._held.root.cleaned.generation) or set()
+        )
+        found: list[tuple[str, str, str]] = []
+        for name in self._store.names(IMAGE_PREFIX):
+            if name in known or name in given_up:
+                continue
+            try:
+                with open_index(self._store.load(name), verify=False) as index:
+                    metadata = index.metadata
+            except (IndexFileError, FileNotFoundError):
+                continue
+            point = points_of(metadata)[0]
+            key = f"{scopes_prefix(metadata.issuer, point)}{metadata.scope}"
+            found.append((key, metadata.scope, crl_text(metadata)))
+        for lost in self._lost:
+            scopes = sorted(
+                {
+                    (scope, text)
+                    for key, scope, text in found
+                    if key >= lost.low and (lost.high is None or key < lost.high)
+                }
+            )
+            means = "the trusted issuers and the scopes in it cannot be read: their certificates "
+            means += "are undetermined"
+            if scopes:
+                shown = [text for _, text in scopes[:_MOST_SHOWN]]
+                more = len(scopes) - len(shown)
+                means += f"; it had {', '.join(shown)}" + (f" and {more:,} more" if more else "")
+            self._tell(replace(lost.fault, means=means, scopes=tuple(scope for scope, _ in scopes)))
+
+    # ---- publications meanwhile ----------------------------------------------------------------
+
+    def _was_given_up(self, name: str) -> bool:
+        """Whether a later generation does not use an object any more, so that it may be gone."""
+        try:
+            current, _ = read_set(self._store)
+        except StoreUnavailableError:
+            raise
+        except StoreError:
+            return False
+        if current.generation <= self._held.generation:
+            return False
+        given_up = given_up_since(self._store, current, self._held.generation)
+        return given_up is None or name in given_up
+
+
+_MODULUS: Final = 1 << 256
+_MOST_SHOWN: Final = 5
+
+
+def _size_of(waiting: Iterable[tuple[ScopeRecord, PublishedImage, object]]) -> int:
+    return sum(image.size for _, image, _ in waiting)
+
+
+def _depends(key: str, value: Any) -> bool:
+    """Whether an entry is there only because of the record of a scope elsewhere."""
+    _, kind, *_ = key.split("/")
+    return key.startswith("!") or kind == "l" or (kind == "s" and "at" in value)
+
+
+def _hash_of(key: str, value: object) -> int:
+    """Return a number for an entry; sums of it tell sets of entries apart."""
+    body = key.encode("utf-8") + b"\0" + canonical_json(value)
+    return int.from_bytes(hashlib.sha256(body).digest(), "big")
+
+
+def _fault_of_image(store: ObjectStore, image: PublishedImage) -> tuple[str, str] | None:
+    """Return what is wrong with an image, as a word and in words; None if nothing is."""
+    try:
+        check_image(image, store.load(image.name))
+    except FileNotFoundError:
+        return "missing", "is missing"
+    except IndexFileError as error:
+        return "damaged", f"is damaged: {error}"
+    return None
+
+
+def _latest_published(store: ObjectStore, held: int) -> int | None:
+    """
+    Return the latest generation after *held* that was surely published, None for none.
+
+    A record names the one before it, whose root its writer has read.
+    """
+    for generation, name in listed(store):
+        if generation <= held:
+            return None
+        record = read_listed(store, name)
+        if record is None or record.previous is None:
+            continue
+        stated = generation_in(record.previous.name)
+        if stated is not None and stated > held:
+            return stated
+    return None
+
+
+@dataclass(slots=True)
+class _Listing:
+    """Compares the records in the store with those of the chain, both the latest first."""
+
+    store: ObjectStore
+    num_others: int = 0
+    _rest: Iterator[tuple[int, str]] = field(init=False, repr=False)
+    _next: tuple[int, str] | None = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._rest = listed(self.store)
+        self._next = next(self._rest, None)
+
+    def take(self, generation: int, name: str) -> None:
+        """Count the records in the store up to *generation*, except the one of that *name*."""
+        while self._next is not None and self._next[0] >= generation:
+            self.num_others += self._next[1] != name
+            self._next = next(self._rest, None)
+
+    def finish(self) -> None:
+        """Count the records that are left."""
+        while self._next is not None:
+            self.num_others += 1
+            self._next = next(self._rest, None)
