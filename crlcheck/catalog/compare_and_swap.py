@@ -138,8 +138,14 @@ class _Proposal:
             superseded += [] if denied is None else [denied.name]
             denied = self._denied_object(after)
         listed_latest = latest_listed(store)
-        self._latest_listed = listed_latest
         latest = max(old.generation, listed_latest, _WRITTEN.get(store), after.generation - 1)
+        self._proved = max(
+            _WRITTEN.get(store), _latest_proved(store, listed_latest, old.generation)
+        )
+        cleaned = change.cleaned or old.cleaned
+        lost = [one for one in old.lost if one[1] > cleaned.generation]
+        if self._proved > old.generation:
+            lost.append((old.generation + 1, latest))
         proposed = replace(
             old,
             generation=latest + 1,
@@ -157,7 +163,8 @@ class _Proposal:
             ),
             num_scopes=old.num_scopes - len(known.scopes) + len(after.scopes),
             settings=after.settings,
-            cleaned=change.cleaned or old.cleaned,
+            cleaned=cleaned,
+            lost=tuple(lost),
             signatures=(),
         )
         record = HistoryRecord(
@@ -207,8 +214,7 @@ class _Proposal:
 
     def warn_of_lost_generations(self) -> None:
         """Log where somebody had put an old root back, so that later changes are lost."""
-        before, store = self._held.generation, self._store
-        known = max(_WRITTEN.get(store), _latest_proved(store, self._latest_listed, before))
+        before, known, store = self._held.generation, self._proved, self._store
         if known > before:
             _log.warning(
                 "%s: %s %s although generation %d had been written; what was published and set "

@@ -4,6 +4,12 @@ Find the objects that the published set has given up, for those who delete them.
 Each record of the history names the objects that its generation stopped using, and those
 that clean-up found abandoned. They are deleted after a grace period, in the order of the
 generations. The root says how far that has come.
+
+A record counts if it led to the present root. To follow the chain back each time would take a
+read for each generation of the grace period. It is enough that a later record names it,
+unless both were lost when somebody put an old root back: what they gave up, the old root may
+use. The writer that follows on the old root sees the records of the lost generations, and
+notes them in its own root.
 """
 
 from __future__ import annotations
@@ -95,14 +101,17 @@ def _record_after(store: ObjectStore, held: PublishedSet, generation: int) -> Hi
     """Return the record of the first generation after *generation* that was published."""
     if held.root.history is None or generation_of(held.root.history) <= generation:
         return None
-    names = list(store.names(record_prefix(generation + 1)))
-    following = list(store.names(record_prefix(generation + 2))) if names else []
-    won = _won(store, held, names, following)
-    if won is not None:
-        return won
+    if not (held.root.is_lost(generation + 1) or held.root.is_lost(generation + 2)):
+        names = list(store.names(record_prefix(generation + 1)))
+        following = list(store.names(record_prefix(generation + 2))) if names else []
+        won = _won(store, held, names, following)
+        if won is not None:
+            return won
     # Generations were skipped here, or nobody has followed on this one directly.
     later = sorted(
-        (found, name) for found, name in listed(store) if generation < found <= held.generation
+        (found, name)
+        for found, name in listed(store)
+        if generation < found <= held.generation and not held.root.is_lost(found)
     )
     for found, name in later:
         rest = [other for number, other in later if number > found]

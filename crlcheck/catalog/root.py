@@ -122,7 +122,9 @@ class Root:
     top node of the tree, ``denied`` to the object with the denials, ``history`` to the
     record of this generation. ``trusted`` and ``removed`` are the trusted and the removed
     issuer certificates, ``num_scopes`` counts the scopes. ``settings`` has the operator's
-    settings for the whole store. ``signatures`` is as ``catalog.root_signature`` has it.
+    settings for the whole store. ``lost`` has ranges of generations, each the first and the
+    last, that were published and lost when somebody put an old root back, as far as clean-up
+    still has to leave out what they gave up. ``signatures`` is as ``catalog.root_signature`` has it.
     ``unknown`` has JSON members of a later version, which are kept.
     """
 
@@ -137,8 +139,13 @@ class Root:
     num_scopes: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
     cleaned: Cleaned = Cleaned()
+    lost: tuple[tuple[int, int], ...] = ()
     signatures: tuple[Any, ...] = ()
     unknown: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def is_lost(self, generation: int) -> bool:
+        """Whether a generation is not one of those that led to this root."""
+        return any(first <= generation <= last for first, last in self.lost)
 
     @property
     def digest(self) -> str:
@@ -153,6 +160,7 @@ class Root:
         optional = {
             **{name: one.to_json() for name, one in references.items() if one is not None},
             "settings": dict(self.settings),
+            "lost": [list(one) for one in self.lost],
             "signatures": list(self.signatures),
         }
         return {
@@ -217,6 +225,15 @@ class Root:
             num_scopes=num_scopes,
             settings=members_of(members.pop("settings", {}), "settings"),
             cleaned=Cleaned.read(members.pop("cleaned", None), "cleaned"),
+            lost=tuple(_range(one) for one in typed(members.pop("lost", []), list, "lost")),
             signatures=tuple(typed(members.pop("signatures", []), list, "signatures")),
             unknown=members,
         )
+
+
+def _range(value: object) -> tuple[int, int]:
+    items = typed(value, list, "lost")
+    if len(items) != 2:
+        raise ValueError(f"lost: expected 2 items, found {len(items)}")
+    first, last = (typed(item, int, "lost") for item in items)
+    return first, last
