@@ -124,8 +124,8 @@ class Root:
     issuer certificates, ``num_scopes`` counts the scopes. ``settings`` has the operator's
     settings for the whole store. ``lost`` has ranges of generations, each the first and the
     last, that were published and lost when somebody put an old root back, as far as clean-up
-    still has to leave out what they gave up. ``signatures`` is as ``catalog.root_signature`` has it.
-    ``unknown`` has JSON members of a later version, which are kept.
+    still has to leave out what they gave up. ``signatures`` is as ``catalog.root_signature``
+    has it. ``unknown`` has JSON members of a later version, which are kept.
     """
 
     generation: int
