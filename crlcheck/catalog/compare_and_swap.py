@@ -33,6 +33,7 @@ from datetime import datetime
 
 from crlcheck.catalog import tree
 from crlcheck.catalog.catalog import Catalog
+from crlcheck.catalog.changes import SOURCES, changed_members
 from crlcheck.catalog.entries import changed_entries, staleness_of_entry
 from crlcheck.catalog.history import (
     Action,
@@ -102,7 +103,7 @@ def swap(
         CatalogDamagedError: a node that changes is missing or damaged.
         StoreUnavailableError: the store does not answer. The change may have been made.
     """
-    proposal = _Proposal(store, held, change)
+    proposal = _Proposal(store, held, replace(change, action=_described(change)))
     proposal.write()
     try:
         store.write(CATALOG_NAME, proposal.root.to_bytes(), if_match=etag, if_absent=etag is None)
@@ -116,6 +117,14 @@ def swap(
     proposal.warn_of_lost_generations()
     _WRITTEN.note(store, proposal.root.generation)
     return PublishedSet(proposal.root, held.nodes)
+
+
+def _described(change: Change) -> Action:
+    """Return the action of a change with all that it changes."""
+    action, details = change.action, dict(change.action.details)
+    sources = details.pop(SOURCES, {})
+    changed = changed_members(change.before, change.after, change.at, sources)
+    return replace(action, details={**details, **changed})
 
 
 class _Proposal:

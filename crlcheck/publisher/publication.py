@@ -326,24 +326,6 @@ def _sources(current: ScopeRecord | None) -> tuple[str, ...]:
     return (*current.earlier_sources, current.source)[-MAX_EARLIER_SOURCES:]
 
 
-def published_scope(record: ScopeRecord, is_delta: bool) -> dict[str, object]:
-    """Return what the history says of a CRL that was published."""
-    image = record.delta if is_delta and record.delta is not None else record.base
-    metadata = image.metadata
-    return {
-        "scope": record.key,
-        "issuer": name_text(metadata.issuer),
-        "crl_number": metadata.crl_number,
-        "is_delta": metadata.is_delta,
-        "this_update": time_text(metadata.this_update),
-        "next_update": time_text(metadata.next_update),
-        "num_entries": metadata.num_entries,
-        "tbs_digest": metadata.tbs_digest,
-        "image": image.name,
-        "source": record.source,
-    }
-
-
 # ---- the publication (steps 2, 3 and 5) ------------------------------------------
 
 
@@ -426,7 +408,7 @@ class Publication:
             change = Change(
                 before=catalog,
                 after=successor,
-                action=self._action(record, is_new=record is not current),
+                action=self._action(is_new=record is not current),
                 at=self._rules.clock(),
                 cleaned=self._delete_given_up(held),  # step 5
             )
@@ -456,13 +438,13 @@ class Publication:
         points = {name_hash(metadata.issuer): points_of_crl(metadata)}
         return held.closure(names, points)
 
-    def _action(self, record: ScopeRecord, *, is_new: bool) -> Action:
+    def _action(self, *, is_new: bool) -> Action:
         """Return what the history says of this publication."""
         note, actor = self._rules.note, self._rules.actor
         if not is_new:
             return Action.of("trust", note=note, actor=actor)
-        scopes = [published_scope(record, self._is_delta)]
-        return Action.of("publish", note=note, actor=actor, scopes=scopes)
+        sources = {self._compiled.metadata.tbs_digest: self._rules.source_name}
+        return Action.of("publish", note=note, actor=actor, sources=sources)
 
     def _successor_of(self, current: ScopeRecord | None, catalog: Catalog) -> ScopeRecord:
         """
