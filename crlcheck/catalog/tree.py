@@ -23,7 +23,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, overload
 
 from crlcheck.encoding.strict_json import canonical_json, members_of, parse_json, take, typed
 from crlcheck.errors import CatalogDamagedError
@@ -164,16 +164,13 @@ class Node:
             level = take(members, "level", int)
             if level == 0:
                 return cls(level, take(members, "entries", dict))
-            separators: list[str] = []
-            below: list[Reference] = []
-            for position, item in enumerate(take(members, "nodes", list)):
-                place = f"nodes[{position}]"
-                separator, *reference = typed(item, list, place)
-                separators.append(typed(separator, str, place))
-                below.append(Reference.read(reference, place))
-            if not below or separators != sorted(set(separators)):
+            items = take(members, "nodes", list)
+            separators = [
+                typed(typed(item, list, "nodes")[0], str, "nodes") for item in items if item
+            ]
+            if not items or separators != sorted(set(separators)) or len(separators) != len(items):
                 raise ValueError("nodes: expected at least one, in the order of their separators")
-            return cls(level, {}, separators, below)
+            return cls(level, {}, separators, _References(items, where))
         except (ValueError, RecursionError) as error:
             raise CatalogDamagedError(
                 f"{where} cannot be read: {error}", name=where, found="unreadable"
@@ -183,6 +180,38 @@ class Node:
         """Return the positions of the nodes below that may have keys with *prefix*."""
         first = max(bisect.bisect_right(self.separators, prefix) - 1, 0)
         return range(first, bisect.bisect_left(self.separators, prefix + _LAST))
+
+
+class _References(Sequence[Reference]):
+    """
+    The references of an inner node, each read when it is needed.
+
+    A node has hundreds of them, and one certificate needs one or two.
+    """
+
+    def __init__(self, items: Sequence[list[Any]], where: str) -> None:
+        self._items = items
+        self._where = where
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @overload
+    def __getitem__(self, place: int) -> Reference: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Reference]: ...
+
+    def __getitem__(self, place: int | slice) -> Reference | Sequence[Reference]:
+        """Return a reference. Raises CatalogDamagedError where it is not one."""
+        if isinstance(place, slice):
+            return _References(self._items[place], self._where)
+        try:
+            return Reference.read(self._items[place][1:], f"nodes[{place}]")
+        except ValueError as error:
+            raise CatalogDamagedError(
+                f"{self._where} cannot be read: {error}", name=self._where, found="unreadable"
+            ) from error
 
 
 _LAST = "\U0010ffff"  # sorts after every character of a key
