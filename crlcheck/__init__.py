@@ -65,6 +65,7 @@ if TYPE_CHECKING:
         MalformedCrlError as MalformedCrlError,
         PathValidationError as PathValidationError,
         PreconditionFailedError as PreconditionFailedError,
+        ReadOnlyStoreError as ReadOnlyStoreError,
         RootSignatureError as RootSignatureError,
         SigningKeyError as SigningKeyError,
         StoreError as StoreError,
@@ -130,6 +131,7 @@ if TYPE_CHECKING:
         open_store as open_store,
     )
     from crlcheck.stores.doctor import examine_store as examine_store
+    from crlcheck.stores.https import HttpsStore as HttpsStore
     from crlcheck.stores.examination import StoreCheck as StoreCheck
     from crlcheck.stores.probe import probe_store as probe_store
     from crlcheck.types import (
@@ -185,6 +187,7 @@ _HOMES = {
         "MalformedCrlError",
         "PathValidationError",
         "PreconditionFailedError",
+        "ReadOnlyStoreError",
         "RootSignatureError",
         "SigningKeyError",
         "StoreError",
@@ -224,6 +227,7 @@ _HOMES = {
     "signing.signing_key": ("SigningKey", "load_signing_key"),
     "stores": ("LocalStore", "ObjectStore", "S3Store", "StoredObject", "open_store"),
     "stores.doctor": ("examine_store",),
+    "stores.https": ("HttpsStore",),
     "stores.examination": ("StoreCheck",),
     "stores.probe": ("probe_store",),
     "types": (

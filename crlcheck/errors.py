@@ -332,6 +332,19 @@ class StoreUnavailableError(StoreError):
     """The store did not answer, or not in time; trying again may help."""
 
 
+class ReadOnlyStoreError(StoreError):
+    """
+    The store can only be read: what was to be done there is for the store behind it.
+
+    ``operation`` names it (such as ``"write"``), ``store`` is the URL.
+    """
+
+    def __init__(self, message: str, *, store: str, operation: str) -> None:
+        super().__init__(message)
+        self.store = store
+        self.operation = operation
+
+
 class LockFileError(StoreError):
     """
     What is in the place of a lock file is none, so nothing was locked or written.

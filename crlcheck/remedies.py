@@ -81,6 +81,8 @@ REMEDIES: Mapping[Cause, str] = MappingProxyType(
         "later one; docs/index-format.md has the rule for versions",
         errors.StoreUnavailableError: "try again; if it fails again, check the store and the "
         "rights that docs/security.md lists",
+        errors.ReadOnlyStoreError: "give the directory or the s3:// URL from which the server at "
+        "this URL takes its files",
         errors.LockFileError: "find out who made it, then remove it; the next writer makes a "
         "lock file of its own",
         errors.UnsafeStoreError: "use a store that compares and swaps; docs/stores.md names some, "

@@ -49,6 +49,13 @@ def is_s3_url(text: str) -> bool:
     return text[:5].lower() == "s3://"
 
 
+def is_http_url(text: str) -> bool:
+    """Whether *text* is an http:// or https:// URL, perhaps one that is refused."""
+    return _HTTP.match(text) is not None
+
+
+_HTTP = re.compile(r"https?://", re.IGNORECASE)
+
 # Spellings that begin like a URL or an ARN, but for what is no store, or is one spelt wrong.
 _S3_SCHEME = re.compile(r"[\"']?s3[an]?(?:[:;]+[/\\]*|//+|\\+)", re.IGNORECASE)
 _S3_ARN = re.compile(r"arn:aws[a-z-]*:s3:::([^/:*]+)(/[^*]*)?")
@@ -69,7 +76,8 @@ _OTHER_CLOUD = re.compile(
 )
 _URL = re.compile(r"[a-z][a-z0-9+.-]*:(?:/|\\)", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_EXPECTED_STORE = "expected a path or s3://bucket/prefix"
+_EXPECTED_STORE = "expected a path, s3://bucket/prefix or https://host/path"
+_EXPECTED_HTTPS = "expected https://host/path"
 
 
 def check_store_name(text: str) -> None:
@@ -84,7 +92,9 @@ def check_store_name(text: str) -> None:
     """
     refusal = _refusal(text)
     if refusal is not None:
-        name = repr(text) if text.isprintable() else f"of {len(text)} characters"
+        name = (
+            repr(without_credentials(text)) if text.isprintable() else f"of {len(text)} characters"
+        )
         raise ValueError(f"store {name}: {refusal}")
 
 
@@ -103,7 +113,19 @@ def read_store_name(text: str) -> str:
 
 def looks_like_store(text: str) -> bool:
     """Whether *text* is meant as a store's URL, perhaps a mistyped one, rather than a path."""
-    return not _is_explicit(text) and (text.startswith("s3://") or _why_no_store(text) is not None)
+    is_url = text.startswith("s3://") or is_http_url(text)
+    return not _is_explicit(text) and (is_url or _why_no_store(text) is not None)
+
+
+def without_credentials(text: str) -> str:
+    """Return *text*; of a URL without what may be a password or a token."""
+    scheme, found, rest = text.partition("://")
+    if not found or scheme.lower() == "s3":
+        return text
+    user, at, rest = rest.rpartition("@")
+    place = re.split("[?#]", rest, maxsplit=1)
+    rest = place[0] + (f"{rest[len(place[0])]}***" if len(place) > 1 else "")
+    return f"{scheme}://{'***@' if at or user else ''}{rest}"
 
 
 def _is_explicit(text: str) -> bool:
@@ -124,11 +146,15 @@ def _refusal(text: str) -> str | None:
         return None
     if _S3_SCHEME.match(text) is not None:
         return f"expected s3://bucket/prefix, {reason}"
-    return f"{_EXPECTED_STORE}, {reason} (a directory of that name is ./{text})"
+    if is_http_url(text):
+        return f"{_EXPECTED_HTTPS}, {reason}"
+    return (
+        f"{_EXPECTED_STORE}, {reason} (a directory of that name is ./{without_credentials(text)})"
+    )
 
 
 def _meant(url: str) -> str:
-    return f": did you mean {url}?"
+    return f": did you mean {without_credentials(url)}?"
 
 
 def _why_no_store(text: str) -> str | None:
@@ -141,17 +167,82 @@ def _why_no_store(text: str) -> str | None:
         return "found the ARN of an access point: give its alias, as in s3://alias/prefix"
     if place.startswith("arn:"):
         return "found an ARN"
-    for pattern in (_S3_CONSOLE, _S3_HOST):
-        found = pattern.fullmatch(place)
-        if found is not None:
-            location = "/".join(part for part in found.groups() if part)
-            return "found a URL of S3 for browsers" + _meant(f"s3://{location}")
+    console = _S3_CONSOLE.fullmatch(place)
+    if console is not None:
+        return "found a URL of S3 for browsers" + _meant(_s3_url(console))
+    if is_http_url(text):
+        return _why_no_http_store(text)
+    host = _S3_HOST.fullmatch(place)
+    if host is not None:
+        return "found a URL of S3 for browsers" + _meant(_s3_url(host))
     if text.lower().startswith("s3://s3:"):
         return "found the scheme twice" + _meant(text[5:])
     if _S3_SCHEME.match(text) is not None and re.match("s3://[^/]", text) is None:
         location = _S3_SCHEME.sub("", text, count=1).strip("\"'").replace("\\", "/").lstrip("/")
         return "found a URL that is spelt wrong" + _meant(f"s3://{location or 'bucket/prefix'}")
     return _why_no_path(text)
+
+
+def _s3_url(found: re.Match[str]) -> str:
+    return "s3://" + "/".join(part for part in found.groups() if part)
+
+
+def s3_url_of(url: str) -> str | None:
+    """Return the s3:// URL of a place whose https:// URL is one of Amazon S3, else None."""
+    found = _S3_HOST.fullmatch(url)
+    return None if found is None else _s3_url(found)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine by its name or its address."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    import ipaddress
+
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+_HOST_NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?", re.IGNORECASE)
+
+
+def _why_no_http_store(text: str) -> str | None:
+    """Return why a store cannot be read at an http:// or https:// URL, None if it can."""
+    from urllib.parse import unquote, urlsplit
+
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname or "", parts.port
+        ascii_host = host if host.isascii() else host.encode("idna").decode("ascii")
+    except (ValueError, UnicodeError):
+        return "found a URL without a valid host and port"
+    path = text.partition("://")[2].partition("/")[2]
+    if parts.username is not None or parts.password is not None or "@" in parts.netloc:
+        return (
+            "found a user name or a password: they would be in every log; give a URL that "
+            "needs none, and let the server admit this machine by its address"
+        )
+    if "?" in text or "#" in text:
+        return (
+            "found a query or a fragment: an object's name is appended to the path; give a URL "
+            "without it, and let the server admit this machine in another way than by a token"
+        )
+    is_name = "]" in parts.netloc or _HOST_NAME.fullmatch(ascii_host) is not None
+    if not is_name or port == 0 or "\\" in text:
+        return "found a URL without a valid host and port"
+    if parts.scheme == "http" and not is_loopback(host):
+        s3_url = s3_url_of(text)
+        return "found http://, where anybody on the way can change what is revoked" + _meant(
+            s3_url if s3_url is not None else f"https://{text.partition('://')[2]}"
+        )
+    segments = [unquote(segment) for segment in path.rstrip("/").split("/")]
+    if any(segment in (".", "..") for segment in segments):
+        return "found a . or .. in the path: give the path that it leads to"
+    if segments[-1] == "catalog.json":
+        return "found the URL of the catalog" + _meant(text.rstrip("/").rpartition("/")[0])
+    return None
 
 
 def _why_no_path(text: str) -> str | None:
@@ -199,6 +290,52 @@ class S3Location:
     def holds(self, bucket: str, key: str) -> bool:
         """Whether the object *key* of *bucket* lies here."""
         return self.bucket == bucket and key.startswith(self.prefix)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpLocation:
+    """
+    The place of a store at an https:// URL, or at an http:// URL of this machine.
+
+    ``host`` has the port where it is not the scheme's own, and ``path`` is encoded, without
+    a slash at the end.
+    """
+
+    scheme: str
+    host: str
+    path: str
+
+    @classmethod
+    def parse(cls, url: str) -> HttpLocation:
+        """
+        Read ``https://host/path``.
+
+        Raises:
+            ValueError: it has another scheme or no host, a user name, a password, a query
+                or a fragment; or it is http:// and no host of this machine.
+        """
+        from urllib.parse import quote, urlsplit
+
+        check_store_name(url)
+        if not is_http_url(url):
+            raise ValueError(f"store {url!r}: {_EXPECTED_HTTPS}")
+        parts = urlsplit(url)
+        name, port = (parts.hostname or "").rstrip("."), parts.port
+        if not name.isascii():
+            name = name.encode("idna").decode("ascii")
+        host = f"[{name}]" if ":" in name else name
+        if port not in (None, 443 if parts.scheme == "https" else 80):
+            host += f":{port}"
+        # "%" is kept, so that nothing is encoded twice.
+        return cls(parts.scheme, host, quote(parts.path, safe=_SAFE_IN_PATHS).rstrip("/"))
+
+    @property
+    def url(self) -> str:
+        """``https://host/path``, without a slash at the end."""
+        return f"{self.scheme}://{self.host}{self.path}"
+
+
+_SAFE_IN_PATHS = "%/:=&~+!$,;'@()*"
 
 
 def read_settings(cls: type[SettingsT], environ: Mapping[str, str]) -> SettingsT:
@@ -292,11 +429,13 @@ def _read(text: str, reader: Callable[[str], Any]) -> Any:
     if not text:
         raise ValueError("is empty")
     if text != text.strip():
-        raise ValueError(f"is {text!r}: expected no white space around the value")
+        raise ValueError(
+            f"is {without_credentials(text)!r}: expected no white space around the value"
+        )
     try:
         return reader(text)
     except ValueError as error:
-        raise ValueError(f"is {text!r}: {error}") from error
+        raise ValueError(f"is {without_credentials(text)!r}: {error}") from error
 
 
 def _is_required(field: dataclasses.Field[Any]) -> bool:

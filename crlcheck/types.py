@@ -566,7 +566,9 @@ class Freshness:
     is made. ``num_polls`` counts how often the store was asked, and
     ``num_failed_polls`` how often that failed; ``last_poll_seconds`` is the time that
     the last poll took. ``num_refused_polls`` counts the polls that found an unusable
-    catalog, or one of an earlier generation than the one in use.
+    catalog, or one of an earlier generation than the one in use. ``behind_for`` is how
+    long a cache before the store has handed out earlier generations than the one in use;
+    None while it does not.
     """
 
     catalog_age: timedelta | None = None
@@ -574,6 +576,7 @@ class Freshness:
     num_failed_polls: int = 0
     last_poll_seconds: float | None = None
     num_refused_polls: int = 0
+    behind_for: timedelta | None = None
 
 
 class ProblemKind(enum.Enum):
@@ -594,6 +597,8 @@ class ProblemKind(enum.Enum):
     CATALOG_WENT_BACK: the store has an earlier generation than the one in use, or
         another catalog of the same one: an old one was restored.
     CATALOG_REFUSED: the store has a catalog that cannot be used.
+    STORE_BEHIND: a cache before the store hands out an earlier generation than the one in
+        use, which stays in use.
     UNVERIFIED_ISSUER: paths end at an issuer that counts as self-signed by its name and
         key ids only, because its signature could not be verified.
     BACKGROUND_REFRESH: the thread could not be started; the checks ask instead.
@@ -611,6 +616,7 @@ class ProblemKind(enum.Enum):
     STORE_FAILING = "store_failing"
     CATALOG_WENT_BACK = "catalog_went_back"
     CATALOG_REFUSED = "catalog_refused"
+    STORE_BEHIND = "store_behind"
     UNVERIFIED_ISSUER = "unverified_issuer"
     BACKGROUND_REFRESH = "background_refresh"
 

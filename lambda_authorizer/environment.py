@@ -13,7 +13,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import crlcheck
-from crlcheck.settings import is_s3_url, read_settings
+from crlcheck.settings import is_http_url, is_s3_url, read_settings
 from lambda_authorizer.settings import Settings
 
 if TYPE_CHECKING:
@@ -56,9 +56,11 @@ def start() -> Authorizer:
 
 
 def _store(settings: Settings) -> str | crlcheck.ObjectStore:
-    if not is_s3_url(settings.store):
-        return settings.store
-    return crlcheck.S3Store(settings.store, load_seconds=settings.load_seconds)
+    if is_s3_url(settings.store):
+        return crlcheck.S3Store(settings.store, load_seconds=settings.load_seconds)
+    if is_http_url(settings.store):
+        return crlcheck.HttpsStore(settings.store, load_seconds=settings.load_seconds)
+    return settings.store
 
 
 def _recheck_after_restore(checker: crlcheck.RevocationChecker) -> None:

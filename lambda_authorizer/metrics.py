@@ -25,6 +25,7 @@ _UNITS = {
     "refresh_seconds": "Seconds",
     "store_errors": "Count",
     "refused_catalogs": "Count",
+    "seconds_behind": "Seconds",
     "cold_starts": "Count",
 }
 
@@ -55,6 +56,9 @@ class Recorder:
             ),
             "store_errors": freshness.num_failed_polls - last.num_failed_polls,
             "refused_catalogs": freshness.num_refused_polls - last.num_refused_polls,
+            "seconds_behind": (
+                None if freshness.behind_for is None else freshness.behind_for.total_seconds()
+            ),
             "cold_starts": int(self._is_first),
         }
         self._is_first = False

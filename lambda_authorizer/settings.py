@@ -86,7 +86,7 @@ class Settings:
         whether it has changed; 0 asks at every request.
     max_catalog_age: how long a catalog is used after the store last returned it;
         after that every request is denied.
-    load_seconds: how long reading an image from S3 may take; an HTTP API waits
+    load_seconds: how long reading an image from S3 or a URL may take; an HTTP API waits
         ten seconds for its authorizer.
     stale, stale_grace, unknown_issuer, no_distribution_point, path_depth, hold,
         expired_certificate, clock_skew: as in ``crlcheck.Policy``.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from crlcheck import check_url
-from crlcheck.settings import LogLevel, S3Location, is_s3_url, read_store_name
+from crlcheck.settings import LogLevel, S3Location, is_http_url, is_s3_url, read_store_name
 
 
 def _key_prefix(text: str) -> str:
@@ -104,6 +104,12 @@ class Settings:
             raise ValueError(
                 "neither CRLCHECK_ISSUERS nor CRLCHECK_PRIVATE_CAS is set: nobody would be trusted"
             )
+        for name, url in (("CRLCHECK_STORE", self.store), ("CRLCHECK_ISSUERS", self.issuers)):
+            if url and is_http_url(url):
+                raise ValueError(
+                    f"{name} is {url!r}: expected s3://bucket/prefix or a path, because a store "
+                    "at a URL can only be read, and its objects cannot be listed"
+                )
         # The right to publish must not include the right to choose issuers, nor the reverse.
         for one, other in itertools.permutations(self.own_locations, 2):
             if one.holds(other.bucket, other.prefix):

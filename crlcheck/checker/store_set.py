@@ -114,6 +114,18 @@ class _Refusal(NamedTuple):
     error: BaseException
 
 
+class _Behind(NamedTuple):
+    """
+    An earlier generation than the one in use, which a cache handed out.
+
+    ``since`` is when a poll first found one, with no other answer since then.
+    """
+
+    etag: str
+    generation: int
+    since: Moment
+
+
 class StoreSet:
     """
     The published set of a store, kept up to date by conditional GETs.
@@ -151,6 +163,7 @@ class StoreSet:
         # any time.
         self._in_use: _SetInUse | None = None
         self._refusal: _Refusal | None = None
+        self._behind: _Behind | None = None
         refresh_after = min(refresh_after, _LONGEST_INTERVAL)
         self._refresher: Refresher | None = None
         if background:
@@ -200,17 +213,21 @@ class StoreSet:
             return f"no published set could be read: {reason}"
         age = _whole(self._age(in_use))
         reason = f"the published set was last read {age} ago, which is too long"
+        behind = self._behind
+        if behind is not None and self.error is None:
+            return f"{reason}: {self._why_behind(in_use, behind)}"
         return reason if self.error is None else f"{reason}: {self.error}"
 
     def freshness(self) -> Freshness:
         """Return how old the set is, and what the polls cost."""
-        in_use, polling = self._in_use, self._polling
+        in_use, polling, behind = self._in_use, self._polling, self._behind
         return Freshness(
             None if in_use is None else timedelta(seconds=self._age(in_use)),
             polling.num_polls,
             polling.num_failed + self._num_thread_failures,
             polling.last_seconds,
             polling.num_refused,
+            None if behind is None else timedelta(seconds=self._seconds_behind(behind)),
         )
 
     def problems(self) -> list[StatusProblem]:
@@ -228,6 +245,9 @@ class StoreSet:
             went_back = isinstance(refusal.error, CatalogRollbackError)
             kind = ProblemKind.CATALOG_WENT_BACK if went_back else ProblemKind.CATALOG_REFUSED
             found.append(StatusProblem(kind, _describe(refusal.error)))
+        behind = self._behind
+        if in_use is not None and behind is not None:
+            found.append(StatusProblem(ProblemKind.STORE_BEHIND, self._why_behind(in_use, behind)))
         error, num_failed = self.error, self._polling.num_failed_in_a_row
         if in_use is not None and error is not None and (refusal is None or num_failed):
             found.append(StatusProblem(ProblemKind.STORE_FAILING, error))
@@ -254,6 +274,18 @@ class StoreSet:
                 image.index()
             except Exception as error:  # noqa: BLE001 - whatever it is, the checks try again
                 _warn("%s: image not loaded ahead: %s", self._store.url, _describe(error))
+
+    def _seconds_behind(self, behind: _Behind) -> float:
+        return Moment.now(self._clock).since(behind.since)
+
+    def _why_behind(self, in_use: _SetInUse, behind: _Behind) -> str:
+        assert in_use.snapshot.published is not None, "it was read from a store"
+        return (
+            f"{self._store.url} has handed out generation {behind.generation} for "
+            f"{_whole(self._seconds_behind(behind))}, which is earlier than generation "
+            f"{in_use.snapshot.published.generation} in use: a cache is late, or the store "
+            "was set back"
+        )
 
     def _is_too_old(self, in_use: _SetInUse, now: Moment | None = None) -> bool:
         return self._max_age is not None and self._age(in_use, now) > self._max_age
@@ -333,7 +365,9 @@ class StoreSet:
         still_refused = self._refusal is not None
         self._polling = self._polling.answered(asked, ended, seconds, still_refused=still_refused)
         if not still_refused:
-            self.confirmed_at, self.error = asked.wall, None
+            self.error = None
+            if self._behind is None:
+                self.confirmed_at = asked.wall
         if newer is None:
             return False
         self._in_use = _SetInUse(newer, asked)
@@ -345,6 +379,10 @@ class StoreSet:
         etag = self._etag_in_hand(again)
         stored = self._store.read_if_changed(CATALOG_NAME, etag)
         if stored is None:
+            behind = self._behind
+            if behind is not None and etag == behind.etag:
+                return None
+            self._behind = None
             if refusal is None or etag != refusal.etag:
                 # The store has the catalog in use again.
                 self._refusal = None
@@ -355,6 +393,8 @@ class StoreSet:
         snapshot = None if in_use is None else in_use.snapshot
         try:
             published = set_of(stored.body, self._store)
+            if self._is_behind(published, stored.etag, asked):
+                return None
             newer = snapshot_of_catalog(
                 published, stored.etag, self._store, self._trust, snapshot, self._cache
             )
@@ -366,9 +406,32 @@ class StoreSet:
             if _is_refusal(error):
                 self._refusal = _Refusal(stored.etag, asked, error)
             raise
-        self._refusal = None
+        self._refusal = self._behind = None
         self._cache.keep_only(newer.all_images())
         return newer
+
+    def _is_behind(self, published: PublishedSet, etag: str, asked: Moment) -> bool:
+        """
+        Whether a cache handed out an earlier generation than the one in use; note it.
+
+        Only a store that says that it may do so is not refused for it. The denials of that
+        generation do not count: those lifted since would apply again.
+        """
+        current = None if self._in_use is None else self._in_use.snapshot.published
+        may_be_behind = getattr(self._store, "may_be_behind", False)
+        if current is None or not may_be_behind or published.generation >= current.generation:
+            return False
+        before = self._behind
+        if before is None:
+            LOG.info(
+                "%s: found generation %d, which is earlier than generation %d in use",
+                self._store.url,
+                published.generation,
+                current.generation,
+            )
+        since = asked if before is None else before.since
+        self._behind = _Behind(etag, published.generation, since)
+        return True
 
     def _etag_in_hand(self, again: bool) -> str | None:
         """Return the ETag that another catalog must differ from, None for any catalog."""
@@ -381,6 +444,9 @@ class StoreSet:
             age = Moment.now(self._clock).since(refusal.at)
             if age < polling_module.OBJECT_REFUSED.pause(1):
                 return refusal.etag
+        behind = self._behind
+        if behind is not None and not again:
+            return behind.etag
         return None if in_use is None else in_use.snapshot.etag
 
     def _note_failure(self, error: BaseException, refusal: _Refusal | None, seconds: float) -> None:

@@ -33,7 +33,8 @@ def doctor_command(store: str) -> int:
     Try whether STORE can be published in, and say what to do where it cannot.
 
     It writes and deletes throw-away objects under "probe/", and touches nothing else.
-    STORE is a directory or s3://bucket/prefix, with or without anything published.
+    STORE is a directory or s3://bucket/prefix, with or without anything published. At an
+    https:// URL it tries only whether the store can be read.
     """
     target = open_target(store)
     checks: list[StoreCheck] = []

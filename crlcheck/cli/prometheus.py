@@ -33,7 +33,7 @@ def prometheus_text(found: StoreStatus) -> str:
 
         def collect(self) -> Iterable[GaugeMetricFamily]:
             """Return the gauges."""
-            return [*_of_store(found), *_of_scopes(found), _of_rejections(found)]
+            return [*_of_store(found), *_of_scopes(found), *_of_rejections(found)]
 
     registry = CollectorRegistry()
     registry.register(Status())
@@ -87,10 +87,12 @@ def _of_scopes(found: StoreStatus) -> Iterator[GaugeMetricFamily]:
     yield entries
 
 
-def _of_rejections(found: StoreStatus) -> GaugeMetricFamily:
-    """Return the gauge of when the last CRL of each source was refused."""
+def _of_rejections(found: StoreStatus) -> Iterator[GaugeMetricFamily]:
+    """Yield the gauge of when the last CRL of each source was refused, if that is known."""
+    if not found.knows_rejections:
+        return
     words = "When the last CRL of a source was refused."
     refused = _gauge("refused_timestamp_seconds", words, "source", "cause")
     for one in found.rejections:
         refused.add_metric([found.store, one.source, one.cause], one.at.timestamp())
-    return refused
+    yield refused

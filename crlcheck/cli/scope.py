@@ -17,13 +17,13 @@ from crlcheck.cli.command import group
 from crlcheck.cli.inputs import open_target, read_published, usage
 from crlcheck.cli.options import note_option
 from crlcheck.cli.parameters import SCOPE, STORE
-from crlcheck.cli.status import about
+from crlcheck.cli.status import about, warn
 from crlcheck.cli.text import answer, say
 from crlcheck.encoding.names import name_text
 from crlcheck.errors import StoreError
 from crlcheck.publisher.comparison import later_crl
 from crlcheck.publisher.operator import override_scope, remove_scope, reset_scope
-from crlcheck.publisher.rejections import read_rejections
+from crlcheck.publisher.rejections import known_rejections
 from crlcheck.remedies import with_remedy
 from crlcheck.times import time_text
 from crlcheck.types import ImageMetadata
@@ -49,7 +49,9 @@ def scope_list(store: str) -> int:
     target = open_target(store)
     catalog = read_published(target)
     with about(store, StoreError):
-        rejections = read_rejections(target)
+        rejections = known_rejections(target)
+    if rejections is None:
+        warn("refused CRLs are not shown: the objects of this store cannot be listed")
     # People look for an issuer; the catalog has the scopes in the order of their ids.
     listed = sorted(_listed(catalog, datetime.now(UTC)), key=_Listed.order)
     answer(
@@ -57,7 +59,7 @@ def scope_list(store: str) -> int:
             "generation": catalog.generation,
             "scopes": {one.record.key: one.members() for one in listed},
             "tombstones": {key: _tombstone(one) for key, one in catalog.tombstones.items()},
-            "rejections": [
+            "rejections": None if rejections is None else [
                 {"source": one.source, "cause": one.cause, "detail": one.detail,
                  "remedy": one.remedy, "at": time_text(one.at), "serving": list(one.serving)}
                 for one in rejections
@@ -76,7 +78,7 @@ def scope_list(store: str) -> int:
             f"{key} ({crl_text(gone.base)}): {gone.action.value} {time_text(gone.at)}"
             f"{waiting}{note}"
         )
-    for rejection in rejections:
+    for rejection in rejections or ():
         detail = with_remedy(rejection.detail, rejection.remedy)
         say(f"{rejection.source}: refused {time_text(rejection.at)}: {detail}", color="red")
     return 0

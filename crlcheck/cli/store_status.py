@@ -125,6 +125,8 @@ def _show(found: StoreStatus) -> None:
             f"{_state_text(one)}: {_crl_text(one)} (scope {one.scope})",
             color=_COLORS.get(one.state),
         )
+    if not found.knows_rejections:
+        say("refused CRLs are not known: the objects of this store cannot be listed")
     for rejection in found.rejections:
         detail = with_remedy(rejection.detail, rejection.remedy)
         say(f"refused {time_text(rejection.at)}: {rejection.source}: {detail}", color="red")
@@ -184,7 +186,9 @@ def _members(found: StoreStatus) -> dict[str, Any]:
             }
             for one in found.scopes
         ],
-        "rejections": [
+        "rejections": None
+        if not found.knows_rejections
+        else [
             {
                 "source": one.source,
                 "cause": one.cause,

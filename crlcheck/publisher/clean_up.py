@@ -17,7 +17,7 @@ from crlcheck.errors import CrlCheckError, StoreError
 from crlcheck.publisher.operator import moment_of
 from crlcheck.publisher.publish import DEFAULT_GRACE
 from crlcheck.publisher.rejections import delete_old_rejections
-from crlcheck.stores import ObjectStore, open_store
+from crlcheck.stores import ObjectStore, open_for_writing
 from crlcheck.stores.probe import PROBE_PREFIX, probe_time
 
 _PROBE_TIME = timedelta(hours=1)
@@ -44,7 +44,7 @@ def clean_up(
 
     Raises: as ``override_scope``.
     """
-    target, moment = open_store(store), moment_of(now)
+    target, moment = open_for_writing(store), moment_of(now)
     action = Action.of("clean_up", note=note, actor=actor)
     deleted: set[str] = set()
     waiting: set[str] = set()

@@ -52,7 +52,7 @@ from crlcheck.publisher.publish import (
     publish_each,
     publish_or_hold,
 )
-from crlcheck.stores import ObjectStore, open_store
+from crlcheck.stores import ObjectStore, open_for_writing
 from crlcheck.stores.deadline import TimedSocket, connect, resolve, secure
 from crlcheck.stores.proxies import Proxy, open_tunnel, proxy_for, remedy_for
 from crlcheck.times import time_text
@@ -296,7 +296,7 @@ def fetch(
             allowed.
     """
     limits = limits or FetchLimits()
-    target = open_store(store)
+    target = open_for_writing(store)
     location = check_url(url)
     deadline = time.monotonic() + limits.total_seconds
     moment = datetime.now(UTC) if now is None else now

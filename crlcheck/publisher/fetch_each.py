@@ -11,7 +11,7 @@ from crlcheck.compiler.source import DEFAULT_MAX_CRLS
 from crlcheck.errors import CrlBaseMissingError, CrlCheckError, CrlError
 from crlcheck.publisher.fetch import Fetched, FetchLimits, fetch
 from crlcheck.publisher.publish import PublishOptions, WaitingDelta
-from crlcheck.stores import ObjectStore, open_store
+from crlcheck.stores import ObjectStore, open_for_writing
 from crlcheck.types import PublishReport
 from crlcheck.x509.certificates import CertificateSource, load_certificates
 
@@ -40,7 +40,7 @@ def fetch_each(
         ValueError: a URL is none that ``check_url`` takes; those before it are published.
         CertificateError: *issuer* holds something that is not a certificate.
     """
-    target, issuers = open_store(store), load_certificates(issuer)
+    target, issuers = open_for_writing(store), load_certificates(issuer)
     run = _Run()
     try:
         for url in dict.fromkeys(urls):

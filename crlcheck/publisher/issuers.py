@@ -19,7 +19,7 @@ from crlcheck.catalog.issuer_keys import public_key_hash
 from crlcheck.catalog.records import MAX_NOTE
 from crlcheck.encoding.names import name_key, name_text
 from crlcheck.publisher.operator import change_store, moment_of
-from crlcheck.stores import ObjectStore, open_store
+from crlcheck.stores import ObjectStore, open_for_writing
 from crlcheck.types import CertificateFacts
 from crlcheck.x509.certificates import published_certificate
 
@@ -185,7 +185,7 @@ def withdraw_issuers(
             successor = successor.without_issuer(fingerprint, removed, may_return=True)
         return successor if gone else None
 
-    target = open_store(store)
+    target = open_for_writing(store)
     what = f"the removal of issuers that are gone from {added_by}"
     action = Action.of("withdraw_issuers", actor=actor, added_by=added_by)
     change_catalog(target, what, change, action, at=now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import mmap
 import os
 from collections.abc import Callable
@@ -23,10 +24,11 @@ from crlcheck.errors import (
 )
 from crlcheck.image.index import open_index
 from crlcheck.publisher.publication import is_intact
-from crlcheck.stores import ObjectStore, open_store
+from crlcheck.stores import ObjectStore, open_for_writing, open_store
 from crlcheck.stores.probe import probe_store
 
 _MAX_TRIES = 5
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +56,29 @@ def mirror_store(
     target's own images are read too, and damaged ones are copied again. *progress* is
     called with the bytes copied so far and those to copy in all.
 
+    A source at an https:// URL may be behind the target, because a cache is late. Then
+    nothing is copied, and a warning is logged.
+
     Raises:
         FileNotFoundError: the source has nothing published.
         IndexFileError: an image is unverified, corrupt or not the one that the catalog names.
         StoreError: a store fails, or the target is ahead of the source: its
             contents are not this source's.
     """
-    origin, copy = open_store(source), open_store(target)
+    origin, copy = open_store(source), open_for_writing(target)
     for _ in range(_MAX_TRIES):
         stored = origin.read(CATALOG_NAME)
         published = set_of(stored.body, origin)
         previous, etag = read_set(copy)
+        if published.generation < previous.generation and getattr(origin, "may_be_behind", False):
+            _log.warning(
+                "%s hands out generation %d, and %s has generation %d already: nothing is copied",
+                origin.url,
+                published.generation,
+                copy.url,
+                previous.generation,
+            )
+            return MirrorReport(previous.generation, 0, 0)
         if etag is None:
             probe_store(copy)
         published.check_successor(previous)

@@ -18,7 +18,7 @@ from crlcheck.catalog.history import Action
 from crlcheck.catalog.published_set import PublishedSet
 from crlcheck.catalog.root import MAX_GENERATION
 from crlcheck.encoding.names import canonical_name, name_text
-from crlcheck.stores import ObjectStore, open_store
+from crlcheck.stores import ObjectStore, open_for_writing
 from crlcheck.times import given_time, time_text
 
 _log = logging.getLogger(__name__)
@@ -322,7 +322,7 @@ def change_store(
 
     Raises: as ``override_scope``.
     """
-    target = open_store(store)
+    target = open_for_writing(store)
     catalog = change_catalog(target, what, change, action, part=part, at=now)
     removed = [crl for one in lost(catalog) for crl in (one.base, one.delta) if crl is not None]
     and_lost = "".join(

@@ -30,7 +30,7 @@ from crlcheck.publisher.warnings import (
     warnings_of_issuers,
     warnings_of_neighbours,
 )
-from crlcheck.stores import ObjectStore, open_store
+from crlcheck.stores import ObjectStore, open_for_writing
 from crlcheck.times import Moment, given_time
 from crlcheck.types import CertificateFacts, PublishReport
 from crlcheck.x509.certificates import CertificateSource, load_certificates
@@ -134,7 +134,7 @@ def publish_or_hold(
 
     Who gets it publishes it by ``publish_waiting`` or closes it.
     """
-    target = open_store(store)
+    target = open_for_writing(store)
     issuers = load_certificates(issuer)
     max_size = options.get("max_source_size", DEFAULT_MAX_SOURCE_SIZE)
     if is_gzip(content_encoding):
@@ -271,7 +271,7 @@ def publish_crl(
     """
     attempt = _Attempt(
         source,
-        open_store(store),
+        open_for_writing(store),
         issuer=load_certificates(issuer),
         now=now,
         clock_skew=clock_skew,

@@ -31,6 +31,7 @@ from crlcheck.errors import (
     CrlSignatureError,
     FetchError,
     MalformedCrlError,
+    ReadOnlyStoreError,
     StoreError,
     UnsupportedCrlError,
 )
@@ -99,6 +100,20 @@ def read_rejections(store: str | os.PathLike[str] | ObjectStore) -> list[Rejecti
         except ValueError as error:
             raise StoreError(f"{target.url}/{name} cannot be read: {error}") from error
     return sorted(found, key=lambda rejection: rejection.source)
+
+
+def known_rejections(
+    store: str | os.PathLike[str] | ObjectStore,
+) -> list[Rejection] | None:
+    """
+    Return what ``read_rejections`` does; None for a store whose objects cannot be listed.
+
+    Raises: as ``read_rejections``.
+    """
+    try:
+        return read_rejections(store)
+    except ReadOnlyStoreError:
+        return None
 
 
 def record_rejection(store: ObjectStore, source: str, error: Exception, now: datetime) -> None:

@@ -28,7 +28,7 @@ from crlcheck.encoding.names import name_key, name_text
 from crlcheck.errors import CorruptIndexError, StoreError
 from crlcheck.publisher.comparison import later_crl
 from crlcheck.publisher.operator import moment_of
-from crlcheck.publisher.rejections import Rejection, read_rejections
+from crlcheck.publisher.rejections import Rejection, known_rejections
 from crlcheck.stores import ObjectStore, open_store
 from crlcheck.types import CertificateFacts
 from crlcheck.x509.certificates import published_certificate
@@ -70,6 +70,7 @@ class StoreStatus:
     are those that are not ``"current"``, the one with the least time left first, or all
     where that was asked for. ``rejections`` are the sources whose last CRL was refused,
     ``unchecked_issuers`` the issuers that end a path unchecked, or None where nobody looked.
+    ``knows_rejections`` is False for a store whose objects cannot be listed, as at a URL.
     ``num_denied`` counts the denials that hold, and ``grace`` is that of the store if it holds.
     """
 
@@ -83,6 +84,7 @@ class StoreStatus:
     grace: Grace | None
     scopes: tuple[PublishedScope, ...]
     rejections: tuple[Rejection, ...]
+    knows_rejections: bool
     unchecked_issuers: tuple[str, ...] | None
 
     def count(self, state: str) -> int:
@@ -127,6 +129,7 @@ def read_store_status(
     )
     is_format1 = published.format1 is not None
     catalog = None if published.format1 is None else published.format1.catalog
+    rejections = known_rejections(target)
     return StoreStatus(
         store=target.url,
         generation=published.generation,
@@ -137,7 +140,8 @@ def read_store_status(
         num_denied=sum(one.holds(moment) for one in published.denied),
         grace=grace,
         scopes=tuple(scopes),
-        rejections=tuple(read_rejections(target)),
+        rejections=tuple(rejections or ()),
+        knows_rejections=rejections is not None,
         unchecked_issuers=tuple(_unchecked(published)) if issuers else None,
     )
 

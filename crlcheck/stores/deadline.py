@@ -24,13 +24,20 @@ from urllib.parse import SplitResult, urlsplit
 CONNECT_SECONDS = 1.0
 """How long one address, or one TLS handshake, may take."""
 
+# Of all attempts together, in seconds. A poll is part of a request that the published set
+# in use can answer. Without one there is more time.
+POLL_SECONDS = 1.0
+READ_SECONDS = 3.0
+DEFAULT_LOAD_SECONDS = 60.0
+
+FIRST_PAUSE = 0.05
+MAX_ATTEMPTS = 3
+
 _CHUNK = 1 << 18
 _MAX_IDLE = 8
 
 if TYPE_CHECKING:
     import ssl
-
-    from crlcheck.stores.proxies import Proxy
 
     _Socket = socket.socket
 else:
@@ -140,18 +147,18 @@ class Connections:
     """
     Opens connections to servers, and keeps those that may serve another request.
 
-    Threads may share it, and so may both processes after a fork. *proxy_for* returns the
-    proxy by which a URL is reached, None for the server itself.
+    Threads may share it, and so may both processes after a fork. *reach* opens the
+    connection to a server, before TLS.
     """
 
     def __init__(
         self,
         *,
         ca_bundle: str | None = None,
-        proxy_for: Callable[[SplitResult], Proxy | None] = lambda _: None,
+        reach: Callable[[SplitResult, float], TimedSocket] | None = None,
     ) -> None:
         self._ca_bundle = ca_bundle
-        self._proxy_for = proxy_for
+        self._reach = reach or reach_directly
         self._tls: ssl.SSLContext | None = None
         self._idle: deque[tuple[str, HTTPConnection]] = deque()
         self._owner = os.getpid()
@@ -199,27 +206,14 @@ class Connections:
             connection.close()
 
     def _connected(self, origin: SplitResult, deadline: float) -> TimedSocket:
-        name = origin.hostname or ""
-        port = origin.port or (80 if origin.scheme == "http" else 443)
-        proxy = self._proxy_for(origin)
-        if proxy is None:
-            connected = _connect_to(name, port, deadline)
-        else:
-            from crlcheck.stores.proxies import open_tunnel
-
-            connected = _connect_to(proxy.host, proxy.port, deadline)
-            try:
-                open_tunnel(connected, proxy, name, port)
-            except BaseException:
-                connected.close()
-                raise
+        connected = self._reach(origin, deadline)
         if origin.scheme == "http":
             return connected
         if self._tls is None:
             import ssl
 
             self._tls = ssl.create_default_context(cafile=self._ca_bundle)
-        return secure(connected, self._tls, name, seconds=CONNECT_SECONDS)
+        return secure(connected, self._tls, origin.hostname or "", seconds=CONNECT_SECONDS)
 
 
 def chunks_of(response: HTTPResponse) -> Iterator[bytes]:
@@ -236,13 +230,34 @@ def chunks_of(response: HTTPResponse) -> Iterator[bytes]:
         raise HTTPException(f"connection closed {missing} bytes before the end of the body")
 
 
+def is_last(attempt: int, pause: float, deadline: float) -> bool:
+    """Whether a request is not sent again after this attempt."""
+    return attempt == MAX_ATTEMPTS or time.monotonic() + pause >= deadline
+
+
 def may_serve_again(response: HTTPResponse) -> bool:
     """Whether the connection of an answer that was read may serve another request."""
     return (response.isclosed() or response.length == 0) and not response.will_close
 
 
-def _connect_to(host: str, port: int, deadline: float) -> TimedSocket:
-    """Connect to the first address of *host* that answers."""
+def port_of(origin: SplitResult) -> int:
+    """Return the port of an http:// or https:// URL."""
+    return origin.port or (80 if origin.scheme == "http" else 443)
+
+
+def reach_directly(origin: SplitResult, deadline: float) -> TimedSocket:
+    """Connect to the server of a URL. Raises: as ``connect_to_host``."""
+    return connect_to_host(origin.hostname or "", port_of(origin), deadline)
+
+
+def connect_to_host(host: str, port: int, deadline: float) -> TimedSocket:
+    """
+    Connect to the first address of *host* that answers.
+
+    Raises:
+        OSError: none does, or the host has none; TimeoutError where that takes too long.
+        UnicodeError: it can be no name.
+    """
     failure: OSError = OSError("no address")
     for address in resolve(host, port, deadline):
         try:

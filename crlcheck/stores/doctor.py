@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from crlcheck.stores import examine_local, examine_s3
+from crlcheck.stores import examine_https, examine_local, examine_s3
 from crlcheck.stores.examination import (
     FAILED,
     NOT_SAFE,
@@ -19,6 +19,7 @@ from crlcheck.stores.examination import (
     attempt,
     failure,
 )
+from crlcheck.stores.https import HttpsStore
 from crlcheck.stores.local import LocalStore
 from crlcheck.stores.object_store import ObjectStore
 from crlcheck.stores.probe import PROBE_PREFIX, PROMISES, Trial, new_body, trial
@@ -32,8 +33,11 @@ def examine_store(store: ObjectStore) -> Iterator[StoreCheck]:
     Yield the result of each check of *store*; most go on where another one fails.
 
     Where no object can be written or read, nothing else is tried. A directory that does
-    not exist is not created.
+    not exist is not created. Of a store that can only be read, only reading is tried.
     """
+    if isinstance(store, HttpsStore):
+        yield from examine_https.checks(store)
+        return
     with trial(store, num_races=_NUM_RACES) as tried:
         if isinstance(store, LocalStore):
             check = examine_local.directory(store)

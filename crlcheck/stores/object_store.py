@@ -1,7 +1,8 @@
 """
 Define the protocol of a store, the object that it returns, and the names of objects.
 
-The implementations are in ``crlcheck.stores.local`` and ``crlcheck.stores.s3``.
+The implementations are in ``crlcheck.stores.local``, ``crlcheck.stores.s3`` and
+``crlcheck.stores.https``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
+
+from crlcheck.errors import ReadOnlyStoreError
+from crlcheck.settings import s3_url_of
 
 # In bytes. A huge page has 2 MiB, and the last one is not all used.
 _HUGE_PAGES_FROM = 8 << 20
@@ -51,6 +55,10 @@ class ObjectStore(Protocol):
     A store whose own code checks the conditions of ``write`` says so by a class
     attribute ``is_known_to_swap = True``. All others are tried before the first
     publication (see ``crlcheck.stores.probe``).
+
+    A store that can only be read says so by ``is_read_only = True``. One that may return an
+    older state of an object than before, as a cache does, has ``may_be_behind = True``: a
+    checker then keeps the newer catalog that it has, and counts no failure.
     """
 
     @property
@@ -155,6 +163,14 @@ def check_write(name: str, body: bytes | Path, if_match: str | None, if_absent: 
         raise TypeError(f"body of {name}: expected bytes or Path, found {type(body).__name__}")
     if if_match is not None and if_absent:
         raise ValueError(f"write of {name}: if_match and if_absent exclude each other")
+
+
+def read_only_error(url: str, operation: str, what: str) -> ReadOnlyStoreError:
+    """Return the error for an *operation* that the store at *url* does not have."""
+    s3_url = s3_url_of(url)
+    meant = "" if s3_url is None else f"; did you mean {s3_url}?"
+    message = f"{url}: {what}, because this store can only be read{meant}"
+    return ReadOnlyStoreError(message, store=url, operation=operation)
 
 
 def make_room(size: int) -> bytearray | mmap.mmap:

@@ -13,13 +13,11 @@ import base64
 import ipaddress
 from dataclasses import dataclass, field
 from http.client import HTTPResponse
-from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from crlcheck.errors import FetchError
-
-if TYPE_CHECKING:
-    from crlcheck.stores.deadline import TimedSocket
+from crlcheck.settings import is_loopback
+from crlcheck.stores.deadline import TimedSocket, connect_to_host, port_of, reach_directly
 
 _DEFAULT_PORT = 80
 
@@ -60,14 +58,24 @@ def proxy_for(target: SplitResult) -> Proxy | None:
     return _parsed(named, f"{kind.upper()}_PROXY")
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine by its name or its address."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
+def reach_by_environment(origin: SplitResult, deadline: float) -> TimedSocket:
+    """
+    Connect to the server of a URL, through the proxy that the environment names for it.
+
+    Raises:
+        FetchError: there is a proxy, and it gives no connection or is not supported.
+        OSError: nobody takes the connection, or not by *deadline*.
+    """
+    proxy = proxy_for(origin)
+    if proxy is None:
+        return reach_directly(origin, deadline)
+    connected = connect_to_host(proxy.host, proxy.port, deadline)
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+        open_tunnel(connected, proxy, origin.hostname or "", port_of(origin))
+    except BaseException:
+        connected.close()
+        raise
+    return connected
 
 
 def open_tunnel(connected: TimedSocket, proxy: Proxy, host: str, port: int) -> None:

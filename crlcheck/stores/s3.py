@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from crlcheck.errors import PreconditionFailedError, StoreError, StoreUnavailableError
 from crlcheck.settings import S3Location
+from crlcheck.stores.deadline import DEFAULT_LOAD_SECONDS, POLL_SECONDS, READ_SECONDS
 from crlcheck.stores.object_store import (
     StoredObject,
     check_name,
@@ -38,12 +39,6 @@ if TYPE_CHECKING:
 _CONNECT_TIMEOUT = 2
 _READ_TIMEOUT = 10
 _MAX_ATTEMPTS = 3
-
-# Of all attempts together, in seconds. A poll is part of a request that the published set
-# in use can answer. Without one there is more time.
-_POLL_SECONDS = 1.0
-_READ_SECONDS = 3.0
-DEFAULT_LOAD_SECONDS = 60.0
 
 # A large object is read in parts of this many bytes, several at a time.
 _PART = 8 << 20
@@ -100,9 +95,9 @@ class S3Store:
         """As ObjectStore.read."""
         check_name(name)
         if self.getter is None:
-            # Not _READ_SECONDS: whoever reads first may have to find credentials.
+            # Not READ_SECONDS: whoever reads first may have to find credentials.
             return self._get(name, None if self._is_given else self._load_seconds)
-        answer = self._fetch(self.getter, name, time.monotonic() + _READ_SECONDS)
+        answer = self._fetch(self.getter, name, time.monotonic() + READ_SECONDS)
         return StoredObject(answer.body, answer.etag)
 
     def read_if_changed(self, name: str, etag: str | None) -> StoredObject | None:
@@ -113,10 +108,10 @@ class S3Store:
         try:
             if self.getter is not None:
                 answer = self._fetch(
-                    self.getter, name, time.monotonic() + _POLL_SECONDS, if_none_match=etag
+                    self.getter, name, time.monotonic() + POLL_SECONDS, if_none_match=etag
                 )
                 return StoredObject(answer.body, answer.etag)
-            return self._get(name, None if self._is_given else _POLL_SECONDS, IfNoneMatch=etag)
+            return self._get(name, None if self._is_given else POLL_SECONDS, IfNoneMatch=etag)
         except _NotModifiedError:
             return None
 

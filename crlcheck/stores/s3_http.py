@@ -19,12 +19,9 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from crlcheck.stores.deadline import Connections, chunks_of, may_serve_again
-
-MAX_ATTEMPTS = 3
+from crlcheck.stores.deadline import FIRST_PAUSE, Connections, chunks_of, is_last, may_serve_again
 
 _EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
-FIRST_PAUSE = 0.05
 _SECONDS_SIGNED = 10.0
 
 # Variables that steer botocore in ways that this module does not follow.
@@ -251,11 +248,6 @@ class S3Getter:
                 key = hmac.digest(key, part.encode(), "sha256")
             self._signing_key = cached = (scope, key)
         return cached[1]
-
-
-def is_last(attempt: int, pause: float, deadline: float) -> bool:
-    """Whether a request is not sent again after this attempt."""
-    return attempt == MAX_ATTEMPTS or time.monotonic() + pause >= deadline
 
 
 def _has_config_file(environ: Mapping[str, str]) -> bool:

@@ -263,7 +263,7 @@ def test_a_slow_body_is_left_in_time(
         store = S3Store(behind.url, load_seconds=1.0)
         assert store.getter is None
         store.read("image")  # imports what it needs
-    monkeypatch.setattr(s3_module, "_READ_SECONDS", 1.0)
+    monkeypatch.setattr(s3_module, "READ_SECONDS", 1.0)
     proxy.always = SLOW_BODY
     started = time.monotonic()
     arguments = ["image", "?"] if operation == "read_if_changed" else ["image"]
