@@ -430,9 +430,12 @@ class PreconditionFailedError(StoreError):
     """
     A conditional write found the object in another state than it required.
 
-    ``name`` is the object. The writer reads it again and decides anew.
+    ``name`` is the object. The writer reads it again and decides anew. ``may_be_written``
+    tells whether the object may have been written all the same and replaced since: the
+    request was sent more than once, or the store does not know.
     """
 
-    def __init__(self, message: str, *, name: str) -> None:
+    def __init__(self, message: str, *, name: str, may_be_written: bool = True) -> None:
         super().__init__(message)
         self.name = name
+        self.may_be_written = may_be_written

@@ -12,7 +12,7 @@ Every writer goes through ``swap``. These are its steps:
    that it stops using.
 4. The root is swapped. Where another writer came first, the chain of records tells
    whether this swap took place all the same: its request may have been sent twice. If it
-   did not, the new nodes and the record are deleted.
+   surely did not, the new nodes and the record are deleted.
 
 For example, two publishers read generation 7 and swap. One root of generation 8 is written.
 The other publisher's chain has another record of generation 8 than its own: its swap is
@@ -29,7 +29,7 @@ import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from crlcheck.catalog import tree
 from crlcheck.catalog.catalog import Catalog
@@ -44,9 +44,10 @@ from crlcheck.catalog.history import (
     listed,
     new_record_name,
     read_listed,
+    record_prefix,
 )
 from crlcheck.catalog.published_set import PublishedSet, read_set
-from crlcheck.catalog.root import CATALOG_NAME, Certificates, Cleaned, Root
+from crlcheck.catalog.root import CATALOG_NAME, MAX_GENERATION, Certificates, Cleaned, Root
 from crlcheck.catalog.tree import NODE_PREFIX, Reference
 from crlcheck.encoding.strict_json import canonical_json
 from crlcheck.errors import (
@@ -54,6 +55,7 @@ from crlcheck.errors import (
     CatalogRollbackError,
     CrlCheckError,
     PreconditionFailedError,
+    StoreError,
     StoreUnavailableError,
 )
 from crlcheck.stores import ObjectStore
@@ -61,6 +63,8 @@ from crlcheck.times import given_time
 
 MAX_SWAPS = 40
 """A change is tried this many times where others come first."""
+
+_MAX_AGE = timedelta(minutes=2)
 
 _log = logging.getLogger(__name__)
 
@@ -78,7 +82,8 @@ class Change:
     ``before`` is the part of the set that was read, ``after`` what it becomes. ``action``
     says what it is. ``at`` is when it is made. ``abandoned`` are objects that no
     generation ever used, and which clean-up notes. ``cleaned`` is how far clean-up has
-    come, None where it has not moved.
+    come, None where it has not moved. ``clock`` returns the time of each step; without it,
+    none passes.
     """
 
     before: Catalog
@@ -87,17 +92,39 @@ class Change:
     at: datetime
     abandoned: tuple[str, ...] = ()
     cleaned: Cleaned | None = None
+    clock: Callable[[], datetime] | None = None
+
+    @property
+    def is_late(self) -> bool:
+        """
+        Whether it was made so long ago that it must be made again.
+
+        The grace period of what it supersedes begins at ``at``. Readers of the generation
+        before need these objects for the whole period from the swap on, also where the
+        machine slept before it.
+        """
+        return self.clock is not None and self.clock() - self.at > _MAX_AGE
 
 
 def swap(
-    store: ObjectStore, held: PublishedSet, etag: str | None, change: Change
+    store: ObjectStore,
+    held: PublishedSet,
+    etag: str | None,
+    change: Change,
+    *,
+    on_doubt: Callable[[], None] = lambda: None,
 ) -> PublishedSet | None:
     """
     Change the set of *etag*, which is *held*; return the one that was written.
 
-    Return None where another set is there now, and this change is not part of it. Where
+    Return None where another set is there now, and this change is not part of it, or where
+    the change is late. Where
     later generations were written already, somebody put an old root back. Then the new
     generation is above them all, and a warning is logged.
+
+    *on_doubt* is called where None is returned and nobody can tell whether the change was
+    published for a time: its request was sent twice, and then somebody put an old root
+    back. What it names is not deleted then, because a reader may have read that root.
 
     Raises:
         CatalogDamagedError: a node that changes is missing or damaged.
@@ -105,12 +132,19 @@ def swap(
     """
     proposal = _Proposal(store, held, replace(change, action=_described(change)))
     proposal.write()
+    if change.is_late:
+        _log.info("%s: the change took too long: it is made again", store.url)
+        proposal.delete()
+        return None
     try:
         store.write(CATALOG_NAME, proposal.root.to_bytes(), if_match=etag, if_absent=etag is None)
-    except PreconditionFailedError:
-        if not proposal.was_published():
+    except PreconditionFailedError as error:
+        if not error.may_be_written or not proposal.was_published():
             _log.info("%s: another writer was first: the catalog is read again", store.url)
-            proposal.delete()
+            if error.may_be_written:
+                on_doubt()
+            else:
+                proposal.delete()
             return None
     _log.info("%s: the catalog of generation %d is written", store.url, proposal.root.generation)
     # Warn only after the write. Where it fails, another writer wrote the later generation.
@@ -148,6 +182,12 @@ class _Proposal:
             denied = self._denied_object(after)
         listed_latest = latest_listed(store)
         latest = max(old.generation, listed_latest, _WRITTEN.get(store), after.generation - 1)
+        if latest + 1 >= MAX_GENERATION:
+            raise StoreError(
+                f"{store.url}: found generation {latest}, after which there is none: expected one "
+                f"below 2^53 - 1; delete the object {record_prefix(latest)}*.json if no catalog "
+                "of that generation was ever published"
+            )
         self._proved = max(
             _WRITTEN.get(store), _latest_proved(store, listed_latest, old.generation)
         )

@@ -356,6 +356,7 @@ class Publication:
         self._unsure_issuers: tuple[CertificateFacts, ...] = ()
         self._written_after = 0
         self._generation = 0
+        self._image_may_be_named = False
         self._deleted: set[str] = set()
         self._is_probed = False
         self._known_self_signed: dict[bytes, bool | None] = {}
@@ -409,10 +410,11 @@ class Publication:
                 before=catalog,
                 after=successor,
                 action=self._action(is_new=record is not current),
-                at=self._rules.clock(),
                 cleaned=self._delete_given_up(held),  # step 5
+                at=self._rules.clock(),
+                clock=self._rules.clock,
             )
-            written = swap(self._store, held, etag, change)  # step 3
+            written = swap(self._store, held, etag, change, on_doubt=self._doubt)  # step 3
         if written is None:
             return None
         known = set(catalog.issuer_certificates())
@@ -625,10 +627,14 @@ class Publication:
             self._image, self._written_after = image, self._generation
         return self._image
 
+    def _doubt(self) -> None:
+        """Note that a catalog may have named the image; then clean-up deletes it."""
+        self._image_may_be_named = True
+
     def _discard_image(self) -> None:
         """Delete the image that was written and that no catalog names."""
         image, self._image = self._image, None
-        if image is not None:
+        if image is not None and not self._image_may_be_named:
             self._try_to_delete(image.name)
 
     def _delete_given_up(self, held: PublishedSet) -> Cleaned:

@@ -193,6 +193,7 @@ class LocalStore:
             f"{self._root / name}: expected {expected}, found "
             + ("no such object" if found is None else f"etag {found}"),
             name=name,
+            may_be_written=False,
         )
 
     @contextlib.contextmanager

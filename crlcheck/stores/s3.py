@@ -229,6 +229,7 @@ class S3Store:
                 raise PreconditionFailedError(
                     f"{self.url}/{name}: expected {expected}, found another state ({_code(error)})",
                     name=name,
+                    may_be_written=_was_sent_again(error),
                 ) from error
 
     def delete(self, name: str) -> None:
@@ -369,6 +370,12 @@ def _exactly(room: memoryview) -> Sink:
         return room
 
     return take
+
+
+def _was_sent_again(error: ClientError) -> bool:
+    """Whether botocore sent a request more than once, so that the first may have been done."""
+    retries: int = error.response.get("ResponseMetadata", {}).get("RetryAttempts", 1)
+    return retries > 0
 
 
 class _NotModifiedError(Exception):

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from crlcheck.catalog.compare_and_swap import MARK_NAME
+from crlcheck.catalog.history import HISTORY_PREFIX, chain
+from crlcheck.catalog.published_set import read_set
 from crlcheck.catalog.root import CATALOG_NAME
+from crlcheck.catalog.tree import NODE_PREFIX
 from crlcheck.checker.checker import RevocationChecker
 from crlcheck.errors import CrlError, StoreUnavailableError
 from crlcheck.publisher.clean_up import clean_up
@@ -20,7 +22,7 @@ from crlcheck.stores import LocalStore
 from crlcheck.types import RevocationStatus
 from support.memory_store import MemoryStore
 from support.pki import DAY, NOW, make_client, make_crl
-from support.publishing import CA, OTHER_CA, catalog_of, images_of, publish
+from support.publishing import CA, OTHER_CA, catalog_of, given_up_of, images_of, publish
 
 HOUR = timedelta(hours=1)
 
@@ -37,7 +39,8 @@ def test_superseded_images_stay_for_the_grace_period() -> None:
     publish(store, make_crl(CA, 4), now=NOW + DAY + HOUR)
     assert names[0] not in images_of(store)
     assert set(names[1:]) <= set(images_of(store))
-    assert names[0] not in catalog_of(store).superseded
+    assert names[0] not in given_up_of(store)
+    assert set(names[1:3]) <= set(given_up_of(store))
 
 
 def test_a_reader_with_a_catalog_of_the_grace_period_can_load_all_it_names() -> None:
@@ -56,7 +59,14 @@ def test_a_reader_with_a_catalog_of_the_grace_period_can_load_all_it_names() -> 
 
 
 @pytest.mark.parametrize(
-    ("at", "where"), [("write", "images/"), ("read", MARK_NAME)], ids=["image", "mark"]
+    ("at", "where"),
+    [
+        ("write", "images/"),
+        ("names", HISTORY_PREFIX),
+        ("write", NODE_PREFIX),
+        ("write", HISTORY_PREFIX),
+    ],
+    ids=["image", "history", "node", "record"],
 )
 def test_a_publisher_that_slept_supersedes_when_it_swaps(
     monkeypatch: pytest.MonkeyPatch, at: str, where: str
@@ -71,12 +81,14 @@ def test_a_publisher_that_slept_supersedes_when_it_swaps(
 
     def sleep(operation: str, name: str) -> None:
         if operation == at and name.startswith(where):
+            store.before = None
             monkeypatch.setattr(time, "clock_gettime", lambda clock: true_time(clock) + 7200)
 
     store.before = sleep
     publish(store, make_crl(CA, 2))
-    (superseded,) = catalog_of(store).superseded.values()
-    assert NOW + 2 * HOUR <= superseded.at < NOW + 3 * HOUR
+    (_, latest), _ = chain(store, read_set(store)[0].root)
+    assert any(name.startswith("images/") for name in latest.superseded)
+    assert NOW + 2 * HOUR <= latest.at < NOW + 3 * HOUR
 
 
 def test_clean_up_deletes_what_nobody_published() -> None:
@@ -117,9 +129,8 @@ def test_an_image_taken_for_abandoned_is_never_published() -> None:
 
     before_catalog(store, lambda: clean_up(store, now=NOW))
     report = publish(store, make_crl(CA, 1))
-    catalog = catalog_of(store)
-    assert len(catalog.superseded) == 1
-    assert report.image_name not in catalog.superseded
+    assert sum(name.startswith("images/") for name in given_up_of(store)) == 1
+    assert report.image_name not in given_up_of(store)
     clean_up(store, now=NOW + HOUR)
     assert report.image_name in images_of(store)
 
@@ -140,7 +151,7 @@ def test_an_image_deleted_as_abandoned_is_written_anew() -> None:
 
     before_catalog(store, clean_up_twice)
     report = publish(store, make_crl(CA, 1, [7]))
-    assert deleted == [(1, 0)]
+    assert deleted == [(2, 0)], "the image, and the leaf that names it"
     assert report.image_name in images_of(store)
     assert (
         RevocationChecker(store, clock=lambda: NOW).check(make_client(CA, 7)).status
@@ -155,8 +166,9 @@ def test_clean_up_in_a_directory(tmp_path: Path) -> None:
     store = LocalStore(tmp_path, fsync=False)
     publish(store, make_crl(CA, 1))
     publish(store, make_crl(CA, 2))
-    assert clean_up(store, now=NOW + HOUR) == (1, 0)
+    assert clean_up(store, now=NOW + HOUR) == (2, 0), "an image, and the leaf that named it"
     assert len(images_of(store)) == 1
+    assert len(list(store.names(NODE_PREFIX))) == 1
 
 
 def test_statuses_that_nobody_renewed_are_removed() -> None:
@@ -190,23 +202,24 @@ def test_an_image_that_cannot_be_deleted_is_tried_again(caplog: pytest.LogCaptur
 
     store.before = fail
     assert publish(store, make_crl(CA, 3), now=NOW + DAY).published
-    assert gone in catalog_of(store).superseded
+    assert gone in given_up_of(store)
     assert f"{gone} was not deleted from memory:: no answer" in caplog.text
     store.before = None
     assert publish(store, make_crl(CA, 4), now=NOW + DAY).published
-    assert gone not in catalog_of(store).superseded
+    assert gone not in given_up_of(store)
     assert gone not in images_of(store)
 
 
-def test_one_publication_deletes_no_more_than_sixteen_images() -> None:
+def test_one_publication_deletes_no_more_than_32_objects() -> None:
     """
-    So that none takes long; the oldest go first, and the next one goes on.
+    So that none takes long; the oldest go first, and the next one goes on. Each of these
+    publications gives up an image and a leaf.
     """
     store = MemoryStore()
     names = [publish(store, make_crl(CA, number)).image_name for number in range(1, 21)]
     publish(store, make_crl(CA, 21), now=NOW + DAY)
     assert len(images_of(store)) == 21 - 16
-    assert len(catalog_of(store).superseded) == 4
+    assert sum(name.startswith("images/") for name in given_up_of(store)) == 4
     publish(store, make_crl(CA, 22), now=NOW + DAY)
     assert set(images_of(store)).isdisjoint(names[:-1])
 

@@ -1,10 +1,11 @@
 """
 A restored store: no writer gives out a generation that was given out before.
+
+The records of the history tell, and within one process its own memory.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from datetime import timedelta
@@ -14,11 +15,11 @@ from typing import Any
 import pytest
 
 from crlcheck.catalog import compare_and_swap
-from crlcheck.catalog.compare_and_swap import MARK_NAME
+from crlcheck.catalog.history import HISTORY_PREFIX, latest_listed, listed, new_record_name
 from crlcheck.catalog.published_set import read_set
-from crlcheck.catalog.root import CATALOG_NAME
+from crlcheck.catalog.root import CATALOG_NAME, MAX_GENERATION
 from crlcheck.cli import main
-from crlcheck.errors import CatalogRollbackError, StoreUnavailableError
+from crlcheck.errors import CatalogRollbackError, StoreError, StoreUnavailableError
 from crlcheck.publisher.clean_up import clean_up
 from crlcheck.publisher.mirror import mirror_store
 from crlcheck.publisher.operator import (
@@ -58,6 +59,13 @@ def forget(store: MemoryStore) -> MemoryStore:
     return other
 
 
+def forget_history(store: MemoryStore, after: int = 0) -> None:
+    """Delete the records of later generations, as a backup does not have them."""
+    for generation, name in [*listed(store)]:
+        if generation > after:
+            store.delete(name)
+
+
 def scope_of(store: Any) -> str:
     """The key of the only scope."""
     (scope,) = catalog_of(store).scopes
@@ -79,13 +87,13 @@ WRITERS: dict[str, Callable[[Any], object]] = {
 }
 
 
-@pytest.mark.parametrize("memory", ["of the mark", "of the process"])
+@pytest.mark.parametrize("memory", ["of the history", "of the process"])
 @pytest.mark.parametrize("writer", WRITERS)
 def test_every_writer_goes_above_what_was_written(
     writer: str, memory: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """
-    Where the catalog alone was restored the mark beside it tells, and where the mark
+    Where the catalog alone was restored the history beside it tells, and where the history
     was too, a process that wrote since does. The next change is above all that
     readers may have seen, and a warning says what happened.
     """
@@ -97,16 +105,18 @@ def test_every_writer_goes_above_what_was_written(
     last = catalog_of(store).generation
     assert deny_first == 1
     store.write(CATALOG_NAME, catalogs[1])
-    if memory == "of the mark":
+    if memory == "of the history":
         store = forget(store)
     else:
-        store.write(MARK_NAME, b'{"generation":3}')
+        forget_history(store, after=3)
     with caplog.at_level(logging.WARNING):
         WRITERS[writer](store)
     assert catalog_of(store).generation == last + 1
     assert "was restored to generation 3" in caplog.text
-    assert f"generation {last} had been written" in caplog.text
-    assert json.loads(store.read(MARK_NAME).body) == {"generation": last + 1}
+    # Nobody has read the last one and written another, so that it may be a lost proposal.
+    proved = last if memory == "of the process" else last - 1
+    assert f"generation {proved} had been written" in caplog.text
+    assert latest_listed(store) == last + 1
 
 
 def test_a_catalog_that_was_deleted_does_not_begin_anew(caplog: pytest.LogCaptureFixture) -> None:
@@ -122,9 +132,8 @@ def test_a_catalog_that_was_deleted_does_not_begin_anew(caplog: pytest.LogCaptur
     other = forget(store)
     report = publish(other, make_crl(CA, 9, [2]))
     assert report.generation == 8
-    assert "catalog.json is gone although generation 7 had been written" in caplog.text
-    store.write(CATALOG_NAME, other.read(CATALOG_NAME).body)
-    for name in other.names("images/"):
+    assert "catalog.json is gone although generation 6 had been written" in caplog.text
+    for name in other.names(""):
         store.write(name, other.read(name).body)
     assert checker.check(BAD).status is RevocationStatus.REVOKED
 
@@ -145,126 +154,92 @@ def test_a_restored_catalog_with_a_denial_reaches_who_saw_a_later_one() -> None:
     assert checker.status().error is None
 
 
-def test_images_of_a_later_number_are_of_that_generation() -> None:
+def test_no_record_gives_a_false_alarm(caplog: pytest.LogCaptureFixture) -> None:
     """
-    What ``diff`` and clean-up read of an image is the generation that was written.
-    """
-    store = MemoryStore()
-    catalogs = history(store)
-    store.write(CATALOG_NAME, catalogs[0])
-    report = publish(store, make_crl(CA, 30))
-    (image,) = catalog_of(store).images()
-    assert image.since == report.generation == 8
-
-
-def test_a_catalog_s_own_records_tell_of_later_generations() -> None:
-    """
-    Its number alone may have been restored, or set by hand.
-    """
-    store = MemoryStore()
-    history(store)
-    body = json.loads(store.read(CATALOG_NAME).body)
-    body["generation"] = 2
-    other = MemoryStore()
-    other.write(CATALOG_NAME, json.dumps(body).encode())
-    assert deny_certificate(other, NAME, 5, now=NOW) == 7
-
-
-def test_no_mark_gives_a_false_alarm(caplog: pytest.LogCaptureFixture) -> None:
-    """
-    One whose writer died before it lags behind, and one of a writer that came first
-    is ahead of a swap that is lost: neither is a restored catalog.
+    One whose writer died before the swap, and one of a writer that lost: neither is a
+    restored catalog. Their numbers are used up all the same.
     """
     store = MemoryStore()
     publish(store, make_crl(CA, 1))
-    store.delete(MARK_NAME)
-    assert publish(store, make_crl(CA, 2)).generation == 2
-    num_writes = 0
 
-    def come_first(operation: str, name: str) -> None:
-        nonlocal num_writes
-        if (operation, name) == ("read", MARK_NAME) and not num_writes:
-            num_writes += 1
+    def die(operation: str, name: str) -> None:
+        if (operation, name) == ("write", CATALOG_NAME):
+            raise StoreUnavailableError("no answer")
+
+    store.before = die
+    with pytest.raises(StoreUnavailableError):
+        publish(store, make_crl(CA, 2))
+    assert latest_listed(store) == 2
+    come_first = True
+
+    def interfere(operation: str, name: str) -> None:
+        nonlocal come_first
+        if (operation, name) == ("write", CATALOG_NAME) and come_first:
+            come_first = False
             publish(store, make_crl(OTHER_CA, 1), OTHER_CA.pem)
 
-    store.before = come_first
+    store.before = interfere
     report = publish(store, make_crl(CA, 3))
-    assert (report.generation, report.num_lost_swaps) == (4, 1)
+    assert (report.generation, report.num_lost_swaps) == (5, 1)
     assert "was restored" not in caplog.text
-    assert json.loads(store.read(MARK_NAME).body) == {"generation": 4}
+    assert "is gone" not in caplog.text
 
 
-def test_a_late_mark_never_goes_back() -> None:
-    """
-    A writer whose mark comes after that of the next writer leaves the later one.
-    """
+def test_what_is_no_record_is_passed_by() -> None:
+    """Only a name of that form tells of a generation."""
     store = MemoryStore()
     publish(store, make_crl(CA, 1))
-    done: list[object] = []
-
-    def come_first(operation: str, name: str) -> None:
-        if (operation, name) == ("write", MARK_NAME) and not done:
-            done.append(publish)
-            publish(store, make_crl(OTHER_CA, 1), OTHER_CA.pem)
-
-    store.before = come_first
+    for name in ("a", "0000000000000/000-x.json", "0000000000000/000/x", "9007199254740/z.json"):
+        store.write(f"{HISTORY_PREFIX}{name}", b"{}")
     assert publish(store, make_crl(CA, 2)).generation == 2
-    assert json.loads(store.read(MARK_NAME).body) == {"generation": 3}
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"{",
-        b"[]",
-        b"{}",
-        b'{"generation":"6"}',
-        b'{"generation":true}',
-        b'{"generation":-6}',
-        b'{"generation":9007199254740992}',
-        b'{"generation":' + b"9" * 400 + b"}",
-        b"[" * 99999,
-    ],
-)
-def test_a_broken_mark_keeps_nothing_from_being_published(
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", b'{"generation":"6"}', b"[" * 99999])
+def test_a_broken_record_keeps_nothing_from_being_published(
     body: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     """
-    It only ever helps: it is replaced, and a warning says so. A generation that no
-    catalog has is not followed, because no reader would take the next one.
+    One that nobody's root names, of a later generation: its number is used up, and what
+    it says is not believed.
     """
     store = MemoryStore()
     publish(store, make_crl(CA, 1))
-    store.write(MARK_NAME, body)
-    assert publish(store, make_crl(CA, 2)).generation == 2
-    assert f"{MARK_NAME} cannot be read" in caplog.text
-    assert json.loads(store.read(MARK_NAME).body) == {"generation": 2}
+    store.write(new_record_name(6), body)
+    assert publish(store, make_crl(CA, 2)).generation == 7
+    assert "was restored" not in caplog.text
+    assert deny_certificate(store, NAME, 5, now=NOW) == 8
 
 
-def test_a_mark_that_cannot_be_written_fails_no_publication(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """
-    The catalog is there already; the next writer makes up for it.
-    """
+def test_the_highest_number_of_all_is_refused_before_anything_is_written() -> None:
+    """No reader would take the next one."""
     store = MemoryStore()
+    publish(store, make_crl(CA, 1))
+    store.write(new_record_name(MAX_GENERATION - 1), b"{}")
+    before = list(store.names(""))
+    with pytest.raises(StoreError, match="generation"):
+        deny_certificate(store, NAME, 5, now=NOW)
+    assert list(store.names("")) == before
+
+
+def test_a_history_that_cannot_be_listed_fails_the_change() -> None:
+    """A number that somebody may have seen must not be given out again."""
+    store = MemoryStore()
+    publish(store, make_crl(CA, 1))
 
     def fail(operation: str, name: str) -> None:
-        if (operation, name) == ("write", MARK_NAME):
+        if operation == "names":
             raise StoreUnavailableError("no answer")
 
     store.before = fail
-    assert publish(store, make_crl(CA, 1)).published
-    assert f"{MARK_NAME} was not written: no answer" in caplog.text
+    with pytest.raises(StoreUnavailableError):
+        deny_certificate(store, NAME, 5, now=NOW)
     store.before = None
-    publish(store, make_crl(CA, 2))
-    assert json.loads(store.read(MARK_NAME).body) == {"generation": 2}
+    assert catalog_of(store).generation == 1
 
 
 def test_a_store_without_a_hash_is_one_too() -> None:
     """
-    What this process wrote is then not remembered, and the mark is.
+    What this process wrote is then not remembered, and the history is.
     """
 
     class Plain(MemoryStore):

@@ -10,7 +10,7 @@ import functools
 import itertools
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -21,7 +21,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from crlcheck.catalog import compare_and_swap
 from crlcheck.catalog.catalog import Catalog
-from crlcheck.catalog.published_set import read_set
+from crlcheck.catalog.published_set import PublishedSet, read_set
+from crlcheck.catalog.tree import NodeReader, read_object
 from crlcheck.compiler.compile import CompiledImage, compile_to_temporary
 from crlcheck.demo.pki import CertificateAuthority
 from crlcheck.errors import CrlError, MalformedCrlError
@@ -110,6 +111,7 @@ class Publishers(RuleBasedStateMachine):
         self.actors: list[tuple[str, Actor]] = []
         self.started: set[str] = set()
         self.history: list[tuple[datetime, Catalog]] = []
+        self.roots: list[tuple[datetime, PublishedSet]] = []
         self.images = {crl.compiled.digest: crl.image for crl in crls().values()}
 
     # ---- what happens ------------------------------------------------------------
@@ -187,18 +189,20 @@ class Publishers(RuleBasedStateMachine):
 
     def look(self) -> None:
         """Note the catalog, and check it against the one before."""
-        try:
-            catalog = read_set(self.store)[0].everything()
-        except FileNotFoundError:
+        held, etag = read_set(self.store)
+        if etag is None:
             assert not self.history
             return
+        catalog = held.everything()
         last = self.history[-1][1] if self.history else Catalog.empty()
         if catalog != last:
-            assert catalog.generation == last.generation + 1
+            assert catalog.generation > last.generation
             for scope, record in last.scopes.items():
                 self.check_forward(scope, last, catalog)
                 assert record.key == scope
             self.history.append((self.now, catalog))
+            # With a reader that has kept nothing, as another process.
+            self.roots.append((self.now, replace(held, nodes=NodeReader(self.store, 0))))
 
     @staticmethod
     def check_forward(scope: str, last: Catalog, catalog: Catalog) -> None:
@@ -225,6 +229,10 @@ class Publishers(RuleBasedStateMachine):
             for image in catalog.images():
                 stored = self.store.read(image.name)
                 assert stored.body == self.images[image.digest]
+        for (_, root), until in zip(self.roots, replaced, strict=True):
+            if self.now - until < GRACE:
+                for reference in root.objects():
+                    assert read_object(self.store, reference)
 
     def teardown(self) -> None:
         """Who still runs ends, everything is tried again, and the newest of all is there."""
@@ -244,8 +252,10 @@ class Publishers(RuleBasedStateMachine):
                     self.now += GRACE
                     clean_up(self.store, grace=GRACE, now=self.now)
             if self.history:
-                catalog = read_set(self.store)[0].everything()
-                assert set(self.store.names("images/")) == catalog.image_names()
+                held = read_set(self.store)[0]
+                assert set(self.store.names("images/")) == held.everything().image_names()
+                nodes = set(self.store.names("nodes/"))
+                assert nodes == {reference.name for reference in held.objects()}
         finally:
             self.patch.undo()
 

@@ -21,7 +21,7 @@ from crlcheck.stores import LocalStore, ObjectStore, S3Store
 from support.moto_server import S3Environment
 from support.pki import make_crl
 from support.publish_worker import publisher
-from support.publishing import CA
+from support.publishing import CA, given_up_of
 
 pytestmark = [pytest.mark.uninstrumented, pytest.mark.whole]
 
@@ -79,7 +79,8 @@ def test_partitions_uploaded_at_once_all_land(
     reports = [json.loads(line) for output in outputs for line in output.splitlines()]
     assert [report.get("published") for report in reports] == [True] * count
     catalog = whole(store)
-    assert (catalog.generation, len(catalog.scopes)) == (count, count)
+    assert len(catalog.scopes) == count
+    assert catalog.generation >= count
     assert set(store.names("images/")) == catalog.image_names()
     num_lost = sum(report["num_lost_swaps"] for report in reports)
     print(f"{count} partitions, {num_processes} processes: {seconds:.1f} s, {num_lost} lost swaps")
@@ -119,7 +120,7 @@ def test_publishers_killed_at_any_moment_leave_a_whole_set(
     crl = make_crl(CA, number + 1, range(1, 400))
     assert publish_crl(crl, store, issuer=CA.pem).published
     catalog = whole(store)
-    left = set(store.names("images/")) - catalog.image_names() - catalog.superseded.keys()
+    left = set(store.names("images/")) - catalog.image_names() - {*given_up_of(store)}
     clean_up(store)
-    assert left <= whole(store).superseded.keys()
+    assert left <= {*given_up_of(store)}
     assert not list((tmp_path / "store").glob(".tmp-*"))

@@ -61,7 +61,9 @@ class MemoryStore:
             found = self._objects.get(name)
             etag = None if found is None else found.etag
             if (if_absent and etag is not None) or (if_match is not None and etag != if_match):
-                raise PreconditionFailedError(f"{name}: found etag {etag}", name=name)
+                raise PreconditionFailedError(
+                    f"{name}: found etag {etag}", name=name, may_be_written=False
+                )
             self._num_writes += 1
             self._objects[name] = StoredObject(content, f"write {self._num_writes}")
             return self._objects[name].etag
