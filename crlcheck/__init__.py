@@ -117,7 +117,9 @@ if TYPE_CHECKING:
         read_store_status as read_store_status,
     )
     from crlcheck.remedies import remedy_of as remedy_of
-    from crlcheck.signing.root_key import RootKey as RootKey
+    from crlcheck.publisher.sign import SignReport as SignReport, sign_root as sign_root
+    from crlcheck.catalog.signing_store import SigningStore as SigningStore
+    from crlcheck.signing.root_key import RootKey as RootKey, read_root_keys as read_root_keys
     from crlcheck.signing.root_signer import RootSigner as RootSigner
     from crlcheck.signing.signing_key import (
         SigningKey as SigningKey,
@@ -222,7 +224,9 @@ _HOMES = {
     "publisher.verify": ("StoreFault", "VerifyReport", "verify_store"),
     "publisher.rejections": ("Rejection", "read_rejections", "rejection_cause"),
     "remedies": ("remedy_of",),
-    "signing.root_key": ("RootKey",),
+    "catalog.signing_store": ("SigningStore",),
+    "publisher.sign": ("SignReport", "sign_root"),
+    "signing.root_key": ("RootKey", "read_root_keys"),
     "signing.root_signer": ("RootSigner",),
     "signing.signing_key": ("SigningKey", "load_signing_key"),
     "stores": ("LocalStore", "ObjectStore", "S3Store", "StoredObject", "open_store"),

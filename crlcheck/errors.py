@@ -408,7 +408,8 @@ class RootSignatureError(StoreError):
     (no accepted key signed it), ``"later_format"`` (of the statement),
     ``"invalid_signature"``, ``"other_store"``, ``"other_root"`` (the statement is about
     another one) and ``"expired"``. A change is also refused with ``"no_signing_key"``, where
-    the root would lose its signature. ``key_id`` is the key's that the message is about, and
+    the root would lose its signature, and with ``"set_back"``, where somebody put an old
+    root back and a signature would renew it. ``key_id`` is the key's that the message is about, and
     ``expires`` when its statement expired; both may be None.
     """
 

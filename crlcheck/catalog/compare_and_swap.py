@@ -48,6 +48,13 @@ from crlcheck.catalog.history import (
 )
 from crlcheck.catalog.published_set import PublishedSet, read_set
 from crlcheck.catalog.root import CATALOG_NAME, MAX_GENERATION, Certificates, Cleaned, Root
+from crlcheck.catalog.signing_store import (
+    SigningStore,
+    check_may_change,
+    signed_root,
+    unsigned_store,
+    warn_of_expiry,
+)
 from crlcheck.catalog.tree import NODE_PREFIX, Reference
 from crlcheck.encoding.strict_json import canonical_json
 from crlcheck.errors import (
@@ -55,6 +62,7 @@ from crlcheck.errors import (
     CatalogRollbackError,
     CrlCheckError,
     PreconditionFailedError,
+    RootSignatureError,
     StoreError,
     StoreUnavailableError,
 )
@@ -82,8 +90,9 @@ class Change:
     ``before`` is the part of the set that was read, ``after`` what it becomes. ``action``
     says what it is. ``at`` is when it is made. ``abandoned`` are objects that no
     generation ever used, and which clean-up notes. ``cleaned`` is how far clean-up has
-    come, None where it has not moved. ``clock`` returns the time of each step; without it,
-    none passes.
+    come, None where it has not moved. ``follows_lost`` says that an operator knows that
+    somebody put an old root back, and goes on from it; a root is signed only then.
+    ``clock`` returns the time of each step; without it, none passes.
     """
 
     before: Catalog
@@ -92,6 +101,7 @@ class Change:
     at: datetime
     abandoned: tuple[str, ...] = ()
     cleaned: Cleaned | None = None
+    follows_lost: bool = False
     clock: Callable[[], datetime] | None = None
 
     @property
@@ -127,17 +137,27 @@ def swap(
     back. What it names is not deleted then, because a reader may have read that root.
 
     Raises:
+        RootSignatureError: as ``check_may_change``, and with the reason ``"set_back"``
+            where somebody put an old root back and a signature would renew it.
+        SigningKeyError: a key does not sign.
         CatalogDamagedError: a node that changes is missing or damaged.
         StoreUnavailableError: the store does not answer. The change may have been made.
     """
+    check_may_change(store, held.members)
     proposal = _Proposal(store, held, replace(change, action=_described(change)))
+    if isinstance(store, SigningStore) and not change.follows_lost:
+        known = proposal.lost_generation
+        if known and read_set(store)[1] != etag:
+            return None  # another writer was first, which is how it is known
+        check_not_set_back(store, held.generation, known)
+    root = signed_root(store, proposal.root, now=change.at)
     proposal.write()
     if change.is_late:
         _log.info("%s: the change took too long: it is made again", store.url)
         proposal.delete()
         return None
     try:
-        store.write(CATALOG_NAME, proposal.root.to_bytes(), if_match=etag, if_absent=etag is None)
+        store.write(CATALOG_NAME, root.to_bytes(), if_match=etag, if_absent=etag is None)
     except PreconditionFailedError as error:
         if not error.may_be_written or not proposal.was_published():
             _log.info("%s: another writer was first: the catalog is read again", store.url)
@@ -148,9 +168,28 @@ def swap(
             return None
     _log.info("%s: the catalog of generation %d is written", store.url, proposal.root.generation)
     # Warn only after the write. Where it fails, another writer wrote the later generation.
+    warn_of_expiry(store, held.members, change.at)
     proposal.warn_of_lost_generations()
     _WRITTEN.note(store, proposal.root.generation)
-    return PublishedSet(proposal.root, held.nodes)
+    return PublishedSet(root, held.nodes, members=root.members())
+
+
+def check_not_set_back(store: ObjectStore, generation: int, known: int) -> None:
+    """
+    Refuse to sign on from a generation where a later one is *known*.
+
+    Raises:
+        RootSignatureError: it is; the reason is ``"set_back"``.
+    """
+    if not known:
+        return
+    found = f"has generation {generation}" if generation else "is gone"
+    raise RootSignatureError(
+        f"{store.url}: {CATALOG_NAME} {found} although generation {known} was published: "
+        "somebody put an old root back; nothing is changed, because to sign what follows "
+        "would make it the newest",
+        reason="set_back",
+    )
 
 
 def _described(change: Change) -> Action:
@@ -188,12 +227,10 @@ class _Proposal:
                 f"below 2^53 - 1; delete the object {record_prefix(latest)}*.json if no catalog "
                 "of that generation was ever published"
             )
-        self._proved = max(
-            _WRITTEN.get(store), _latest_proved(store, listed_latest, old.generation)
-        )
+        self.lost_generation = lost_generation(store, old.generation, listed_latest)
         cleaned = change.cleaned or old.cleaned
         lost = [one for one in old.lost if one[1] > cleaned.generation]
-        if self._proved > old.generation:
+        if self.lost_generation:
             lost.append((old.generation + 1, latest))
         proposed = replace(
             old,
@@ -263,8 +300,8 @@ class _Proposal:
 
     def warn_of_lost_generations(self) -> None:
         """Log where somebody had put an old root back, so that later changes are lost."""
-        before, known, store = self._held.generation, self._proved, self._store
-        if known > before:
+        before, known, store = self._held.generation, self.lost_generation, self._store
+        if known:
             _log.warning(
                 "%s: %s %s although generation %d had been written; what was published and set "
                 "by hand since then is lost, and generation %d follows; crlcheck restore can "
@@ -279,6 +316,17 @@ class _Proposal:
 
 def _reference(name: str, body: bytes) -> Reference:
     return Reference(name, hashlib.sha256(body).hexdigest(), len(body))
+
+
+def lost_generation(store: ObjectStore, held: int, listed_latest: int | None = None) -> int:
+    """
+    Return a generation later than *held* that was surely published, 0 where none is known.
+
+    *listed_latest* is the result of ``latest_listed``, where the caller has it.
+    """
+    listed_latest = latest_listed(store) if listed_latest is None else listed_latest
+    known = max(_WRITTEN.get(store), _latest_proved(store, listed_latest, held))
+    return known if known > held else 0
 
 
 def _latest_proved(store: ObjectStore, listed_latest: int, held: int) -> int:
@@ -343,6 +391,7 @@ def change_catalog(
     *,
     part: Callable[[PublishedSet], Catalog] = PublishedSet.everything,
     at: datetime | None = None,
+    follows_lost: bool = False,
 ) -> Catalog:
     """
     Replace the catalog with the result of *change*; return the new catalog.
@@ -350,11 +399,13 @@ def change_catalog(
     *change* gets what *part* returns, by default the whole, and returns None for no change.
     Where another writer came first, it is called again on that writer's catalog. *what* names
     the change in messages, *action* in the history. *at* is the time of the change, by
-    default the clock's.
+    default the clock's. *follows_lost* is as in Change.
 
     Raises:
         FileNotFoundError: there is no catalog.
         StoreUnavailableError: the store does not answer, or too many others came first.
+        RootSignatureError: the root is signed and the store does not sign, or the reverse.
+        SigningKeyError: a key does not sign.
         StoreError: the catalog cannot be read.
     """
 
@@ -363,7 +414,13 @@ def change_catalog(
         after = change(before)
         if after is None:
             return None
-        return Change(before=before, after=after, action=action, at=given_time(at))
+        return Change(
+            before=before,
+            after=after,
+            action=action,
+            at=given_time(at),
+            follows_lost=follows_lost,
+        )
 
     held, prepared = change_set(store, what, prepare)
     if prepared is None:
@@ -372,7 +429,9 @@ def change_catalog(
 
 
 def change_set(
-    store: ObjectStore, what: str, prepare: Callable[[PublishedSet], Change | None]
+    store: ObjectStore,
+    what: str,
+    prepare: Callable[[PublishedSet], Change | None],
 ) -> tuple[PublishedSet, Change | None]:
     """
     Make the change that *prepare* returns; return the set afterwards, and the change.
@@ -385,6 +444,7 @@ def change_set(
         held, etag = read_set(store)
         if etag is None:
             raise FileNotFoundError(f"{store.url}/{CATALOG_NAME}: nothing is published there")
+        check_may_change(store, held.members)
         try:
             prepared = prepare(held)
             if prepared is None:
@@ -414,12 +474,13 @@ class _Written:
 
     def get(self, store: ObjectStore) -> int:
         try:
-            return self._generations.get(store, 0)
+            return self._generations.get(unsigned_store(store), 0)
         except TypeError:  # a store of the caller's own, which may have no hash
             return 0
 
     def note(self, store: ObjectStore, generation: int) -> None:
         try:
+            store = unsigned_store(store)
             self._generations[store] = max(generation, self._generations.get(store, 0))
         except TypeError:
             return

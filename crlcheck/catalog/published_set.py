@@ -8,8 +8,8 @@ when somebody asks for it.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
@@ -78,12 +78,14 @@ class PublishedSet:
     One generation of what a store has published.
 
     ``root`` is its root. ``format1`` has the whole set where the store's catalog is of
-    format 1, and then nothing is read from the tree.
+    format 1, and then nothing is read from the tree. ``members`` has the root in JSON as it
+    was read, None where there is none.
     """
 
     root: Root
     nodes: NodeReader
     format1: Format1 | None = None
+    members: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
 
     @property
     def generation(self) -> int:
@@ -375,9 +377,17 @@ def read_set(store: ObjectStore) -> tuple[PublishedSet, str | None]:
     return set_of(stored.body, store), stored.etag
 
 
-def set_of(body: bytes, store: ObjectStore) -> PublishedSet:
+def set_of(
+    body: bytes,
+    store: ObjectStore,
+    *,
+    verify: Callable[[Mapping[str, Any]], None] = lambda _: None,
+) -> PublishedSet:
     """
     Return the published set of a root's bytes.
+
+    *verify* is called with the members of the root before anything in it is believed, and
+    raises where it is to be refused.
 
     Raises:
         StoreError: it is not a root, or one of a later format.
@@ -386,6 +396,8 @@ def set_of(body: bytes, store: ObjectStore) -> PublishedSet:
         value = parse_json(body)
     except ValueError as error:
         raise StoreError(f"{CATALOG_NAME} is not JSON: {_reason(body, error)}") from error
+    if isinstance(value, dict):
+        verify(value)
     try:
         members = members_of(value, "the catalog")
         if members.get("format") == FORMAT and members["format"] is not True:
@@ -393,8 +405,8 @@ def set_of(body: bytes, store: ObjectStore) -> PublishedSet:
             root = Root(
                 generation=found.catalog.generation, store="", at=NO_TIME, unknown=found.unknown
             )
-            return PublishedSet(root, nodes_of(store), found)
-        return PublishedSet(Root.read(value), nodes_of(store))
+            return PublishedSet(root, nodes_of(store), found, members=members_of(value, ""))
+        return PublishedSet(Root.read(value), nodes_of(store), members=members)
     except (ValueError, CorruptIndexError) as error:
         raise StoreError(f"{CATALOG_NAME} cannot be read: {_reason(body, error)}") from error
 

@@ -12,10 +12,9 @@ Any other change takes a new format.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -124,8 +123,8 @@ class Root:
     issuer certificates, ``num_scopes`` counts the scopes. ``settings`` has the operator's
     settings for the whole store. ``lost`` has ranges of generations, each the first and the
     last, that were published and lost when somebody put an old root back, as far as clean-up
-    still has to leave out what they gave up. ``signatures`` is as ``catalog.root_signature``
-    has it. ``unknown`` has JSON members of a later version, which are kept.
+    still has to leave out what they gave up. ``signatures`` are those of
+    ``signing.statement``. ``unknown`` has JSON members of a later version, which are kept.
     """
 
     generation: int
@@ -150,9 +149,14 @@ class Root:
     @property
     def digest(self) -> str:
         """The SHA-256 in hex of all members but the signatures: of the whole published set."""
-        members = self.members()
-        members.pop("signatures", None)
-        return hashlib.sha256(canonical_json(members)).hexdigest()
+        # Only here: no first check needs it.
+        from crlcheck.signing.statement import root_digest
+
+        return root_digest(self.members())
+
+    def with_signatures(self, signed: Mapping[str, Any]) -> Root:
+        """Return this root with the signatures among JSON members."""
+        return replace(self, signatures=tuple(signed["signatures"]))
 
     def members(self) -> dict[str, Any]:
         """Return the JSON members."""
@@ -226,7 +230,7 @@ class Root:
             settings=members_of(members.pop("settings", {}), "settings"),
             cleaned=Cleaned.read(members.pop("cleaned", None), "cleaned"),
             lost=tuple(_range(one) for one in typed(members.pop("lost", []), list, "lost")),
-            signatures=tuple(typed(members.pop("signatures", []), list, "signatures")),
+            signatures=tuple(typed(members.pop("signatures", None) or [], list, "signatures")),
             unknown=members,
         )
 

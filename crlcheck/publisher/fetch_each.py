@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Unpack
 
+from crlcheck.catalog.signing_store import signing
 from crlcheck.compiler.source import DEFAULT_MAX_CRLS
 from crlcheck.errors import CrlBaseMissingError, CrlCheckError, CrlError
 from crlcheck.publisher.fetch import Fetched, FetchLimits, fetch
@@ -40,7 +41,8 @@ def fetch_each(
         ValueError: a URL is none that ``check_url`` takes; those before it are published.
         CertificateError: *issuer* holds something that is not a certificate.
     """
-    target, issuers = open_for_writing(store), load_certificates(issuer)
+    target = signing(open_for_writing(store), options.pop("sign_with", None))
+    issuers = load_certificates(issuer)
     run = _Run()
     try:
         for url in dict.fromkeys(urls):

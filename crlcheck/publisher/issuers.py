@@ -188,7 +188,7 @@ def withdraw_issuers(
     target = open_for_writing(store)
     what = f"the removal of issuers that are gone from {added_by}"
     action = Action.of("withdraw_issuers", actor=actor, added_by=added_by)
-    change_catalog(target, what, change, action, at=now)
+    change_catalog(target, what, change, action, at=moment)
     for fingerprint in gone:
         _log.warning("%s: issuer %s is gone from %s: removed", target.url, fingerprint, added_by)
     return gone

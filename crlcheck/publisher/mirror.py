@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import mmap
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from crlcheck.catalog.catalog import IMAGE_PREFIX, PublishedImage
 from crlcheck.catalog.compare_and_swap import write_copy
@@ -14,18 +16,23 @@ from crlcheck.catalog.given_up import given_up_since
 from crlcheck.catalog.history import HISTORY_PREFIX, chain
 from crlcheck.catalog.published_set import PublishedSet, read_set, set_of
 from crlcheck.catalog.root import CATALOG_NAME
+from crlcheck.catalog.signing_store import unsigned_store
 from crlcheck.catalog.tree import NODE_PREFIX, read_object
 from crlcheck.errors import (
     CatalogDamagedError,
     CorruptIndexError,
     IndexFileError,
+    RootSignatureError,
     StoreError,
     StoreUnavailableError,
 )
 from crlcheck.image.index import open_index
 from crlcheck.publisher.publication import is_intact
+from crlcheck.signing.root_key import RootKey, read_root_keys
+from crlcheck.signing.statement import signers_of, verify_root
 from crlcheck.stores import ObjectStore, open_for_writing, open_store
 from crlcheck.stores.probe import probe_store
+from crlcheck.times import given_time
 
 _MAX_TRIES = 5
 _log = logging.getLogger(__name__)
@@ -45,6 +52,7 @@ def mirror_store(
     target: str | os.PathLike[str] | ObjectStore,
     *,
     rebuild: bool = False,
+    root_keys: Iterable[RootKey | str] | str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> MirrorReport:
     """
@@ -53,8 +61,11 @@ def mirror_store(
     Images are verified and copied before the catalog, so that a reader of the target
     always finds a whole set. Images that neither the new catalog nor the one before
     needs are deleted. Nothing else may publish to the target. With *rebuild* the
-    target's own images are read too, and damaged ones are copied again. *progress* is
-    called with the bytes copied so far and those to copy in all.
+    target's own images are read too, and damaged ones are copied again. With *root_keys*
+    the source's root must be signed by one of these public keys. *progress* is called with
+    the bytes copied so far and those to copy in all.
+
+    The root is copied byte for byte with its signatures, also where only these are new.
 
     A source at an https:// URL may be behind the target, because a cache is late. Then
     nothing is copied, and a warning is logged.
@@ -62,13 +73,16 @@ def mirror_store(
     Raises:
         FileNotFoundError: the source has nothing published.
         IndexFileError: an image is unverified, corrupt or not the one that the catalog names.
+        RootSignatureError: the source's root is signed by none of *root_keys*, or without
+            them by none of the keys that signed the target's.
         StoreError: a store fails, or the target is ahead of the source: its
             contents are not this source's.
     """
-    origin, copy = open_store(source), open_for_writing(target)
+    origin, copy = open_store(source), unsigned_store(open_for_writing(target))
+    keys = None if root_keys is None else read_root_keys(root_keys)
     for _ in range(_MAX_TRIES):
         stored = origin.read(CATALOG_NAME)
-        published = set_of(stored.body, origin)
+        published = set_of(stored.body, origin, verify=functools.partial(_verify, keys))
         previous, etag = read_set(copy)
         if published.generation < previous.generation and getattr(origin, "may_be_behind", False):
             _log.warning(
@@ -82,6 +96,8 @@ def mirror_store(
         if etag is None:
             probe_store(copy)
         published.check_successor(previous)
+        if keys is None:
+            _check_signers(published, previous, copy)
         try:
             num_copied = _copy_images(published, origin, copy, rebuild=rebuild, progress=progress)
             _copy_others(published, origin, copy, rebuild=rebuild)
@@ -89,7 +105,7 @@ def mirror_store(
             if origin.read(CATALOG_NAME).etag == stored.etag:
                 raise
             continue  # superseded and deleted since: there is a newer catalog
-        is_new = previous.generation == 0 or not published.is_same(previous)
+        is_new = previous.members != published.members
         if is_new and not write_copy(copy, published, stored.body, etag):
             raise StoreError(
                 f"{copy.url}/{CATALOG_NAME} was changed meanwhile: a mirror has one writer"
@@ -98,6 +114,35 @@ def mirror_store(
             published.generation, num_copied, _delete_unneeded(published, previous, copy)
         )
     raise StoreUnavailableError(f"{origin.url}: the catalog names images that are not there")
+
+
+def _verify(keys: tuple[RootKey, ...] | None, members: Mapping[str, Any]) -> None:
+    if keys is not None:
+        verify_root(members, keys, now=given_time(None))
+
+
+def _check_signers(published: PublishedSet, previous: PublishedSet, copy: ObjectStore) -> None:
+    """
+    Refuse to take the signature of the target's root away.
+
+    Raises:
+        RootSignatureError: none of the keys that signed it has signed the source's root.
+    """
+    ours, theirs = (
+        set() if one.members is None else set(signers_of(one.members))
+        for one in (previous, published)
+    )
+    if not ours or ours & theirs:
+        return
+    found = f"only by {', '.join(sorted(theirs))}" if theirs else "by no key"
+    message = (
+        f"{copy.url}: the root is signed by the key {', '.join(sorted(ours))}, and that of the "
+        f"source {found}: a copy would take the signature away; --root-key "
+        "(CRLCHECK_ROOT_KEYS, root_keys) says by which keys the source may be signed"
+    )
+    if theirs:
+        raise RootSignatureError(message, reason="unknown_key", key_id=min(ours))
+    raise RootSignatureError(message, reason="unsigned", key_id=min(ours))
 
 
 def _copy_images(

@@ -51,6 +51,9 @@ def override_scope(
         FileNotFoundError: the store has nothing published.
         StoreUnavailableError: the store does not answer, or too many publications
             came first.
+        RootSignatureError: the store's root is signed and *store* is no SigningStore with its
+            key, or the root is not signed by that key, or somebody put an old root back.
+        SigningKeyError: the key does not sign.
         StoreError: the catalog cannot be read.
     """
     setting: object = covers_no_distribution_point
@@ -294,7 +297,12 @@ def advance_generation(
 
     action = Action.of("advance", note=note, actor=actor, above=above)
     return change_store(
-        store, f"brought above generation {above}", change, action, part=PublishedSet.settings
+        store,
+        f"brought above generation {above}",
+        change,
+        action,
+        part=PublishedSet.settings,
+        follows_lost=True,
     )
 
 
@@ -311,6 +319,7 @@ def change_store(
     part: Callable[[PublishedSet], Catalog] = PublishedSet.everything,
     lost: Callable[[Catalog], Sequence[Tombstone]] = lambda _: (),
     now: datetime | None = None,
+    follows_lost: bool = False,
 ) -> int:
     """
     Change the catalog of a store, log *what* was done and return its generation.
@@ -318,12 +327,14 @@ def change_store(
     *action* is what the history says of it, and *part* returns the part of the catalog that
     *change* needs. *lost* returns the scopes that the change removed. The log says how many
     revocations went with them, so that none is lifted in silence. *now* is the time of the
-    change, by default the clock's.
+    change, by default the clock's, and *follows_lost* is as in Change.
 
     Raises: as ``override_scope``.
     """
     target = open_for_writing(store)
-    catalog = change_catalog(target, what, change, action, part=part, at=now)
+    catalog = change_catalog(
+        target, what, change, action, part=part, at=now, follows_lost=follows_lost
+    )
     removed = [crl for one in lost(catalog) for crl in (one.base, one.delta) if crl is not None]
     and_lost = "".join(
         f", and {count(crl.num_entries, 'revocation')} by {crl_text(crl)} with it"

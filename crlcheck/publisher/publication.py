@@ -58,6 +58,7 @@ from crlcheck.catalog.history import Action
 from crlcheck.catalog.issuer_keys import public_key_hash
 from crlcheck.catalog.published_set import PublishedSet, read_set
 from crlcheck.catalog.root import Certificates, Cleaned
+from crlcheck.catalog.signing_store import check_may_change
 from crlcheck.compiler.compile import CompiledImage
 from crlcheck.encoding.names import name_text, names_match
 from crlcheck.errors import (
@@ -72,6 +73,8 @@ from crlcheck.errors import (
     CrlShrinkError,
     CrlSignatureError,
     IndexFileError,
+    RootSignatureError,
+    SigningKeyError,
     StoreUnavailableError,
     UnsupportedCrlError,
 )
@@ -381,6 +384,9 @@ class Publication:
                 if read_set(self._store)[1] == etag:
                     raise
                 continue
+            except (RootSignatureError, SigningKeyError):
+                self._discard_image()
+                raise
             if report is not None:
                 return report
         raise StoreUnavailableError(
@@ -424,6 +430,7 @@ class Publication:
 
     def _read_set(self) -> tuple[PublishedSet, str | None]:
         held, etag = read_set(self._store)
+        check_may_change(self._store, held.members)
         if etag is None and not self._is_probed:
             probe_store(self._store)
             self._is_probed = True

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import Unpack
 
 from crlcheck.catalog.history import Action
+from crlcheck.catalog.signing_store import signing
 from crlcheck.compiler.compile import CompiledImage, CompileOptions, CrlSource, compile_to_temporary
 from crlcheck.compiler.pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck.compiler.source import CHUNK_SIZE, DEFAULT_MAX_CRLS, BinaryReader, split_crls
@@ -30,6 +31,7 @@ from crlcheck.publisher.warnings import (
     warnings_of_issuers,
     warnings_of_neighbours,
 )
+from crlcheck.signing.root_signer import SignWith
 from crlcheck.stores import ObjectStore, open_for_writing
 from crlcheck.times import Moment, given_time
 from crlcheck.types import CertificateFacts, PublishReport
@@ -64,6 +66,7 @@ class PublishOptions(CompileOptions, total=False):
     compare_up_to: int
     note: str
     actor: str
+    sign_with: SignWith
 
 
 def publish_each(
@@ -134,7 +137,7 @@ def publish_or_hold(
 
     Who gets it publishes it by ``publish_waiting`` or closes it.
     """
-    target = open_for_writing(store)
+    target = signing(open_for_writing(store), options.pop("sign_with", None))
     issuers = load_certificates(issuer)
     max_size = options.get("max_source_size", DEFAULT_MAX_SOURCE_SIZE)
     if is_gzip(content_encoding):
@@ -208,6 +211,7 @@ def publish_crl(
     compare_up_to: int = DEFAULT_COMPARE_UP_TO,
     note: str = "",
     actor: str = "",
+    sign_with: SignWith = None,
     **options: Unpack[CompileOptions],
 ) -> PublishReport:
     """
@@ -234,6 +238,10 @@ def publish_crl(
             more entries than this. That reads the previous image. 0 never counts.
         note: why, for whoever reads the history.
         actor: who does it, for the history; at most 200 characters.
+        sign_with: what signs the root of the store: a RootSigner, or a key as for
+            ``load_signing_key``, whose signature holds for a week. A root that is there
+            must be signed by it already (see ``sign_root``). Other functions that change a
+            store are given a SigningStore.
 
     A delta CRL (RFC 5280 5.2.4) is published beside the complete CRL of its scope. The
     complete CRL's number must not be below the delta's BaseCRLNumber. If it is not below
@@ -266,6 +274,9 @@ def publish_crl(
         CertificateError: *issuer* holds something that is not a certificate.
         StoreUnavailableError: the store does not answer, or too many other
             publications came first; the CRL may be published again.
+        RootSignatureError: the root is signed and *sign_with* is missing, or is not signed
+            by its key, or somebody put an old root back.
+        SigningKeyError: the key does not sign.
         StoreError: the catalog cannot be read.
         ValueError: *note* or *actor* is too long.
     """
@@ -283,6 +294,7 @@ def publish_crl(
         compare_up_to=compare_up_to,
         note=note,
         actor=actor,
+        sign_with=sign_with,
         **options,
     )
     try:
@@ -315,9 +327,10 @@ class _Attempt:
         compare_up_to: int = DEFAULT_COMPARE_UP_TO,
         note: str = "",
         actor: str = "",
+        sign_with: SignWith = None,
         **options: Unpack[CompileOptions],
     ) -> None:
-        self._store = store
+        self._store = store = signing(store, sign_with)
         self._moment = moment = given_time(now)
         self._clock_skew = clock_skew
         begun, started = Moment.now(lambda: moment), time.monotonic()

@@ -1,20 +1,18 @@
-"""Sign the root of a store whenever it is written, and tell whose root may be signed."""
+"""Sign roots by one or several keys, for a time."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
-from crlcheck.errors import RootSignatureError, SigningKeyError
-from crlcheck.signing.root_key import RootKey, read_root_keys
+from crlcheck.errors import SigningKeyError
+from crlcheck.signing.root_key import read_root_keys
 from crlcheck.signing.signing_key import SigningKey, SigningKeySource, load_signing_key
 from crlcheck.signing.statement import (
     SIGNATURES,
     RootSignature,
     RootStatement,
-    signers_of,
-    verify_root,
 )
 
 DEFAULT_ROOT_EXPIRY = timedelta(days=7)
@@ -30,8 +28,6 @@ class RootSigner:
             next key.
         expiry: how long the signatures hold. They are renewed by every change and by
             ``sign_root``.
-        accepts: public keys, beside those of *keys*, by which the root that is changed may
-            be signed.
 
     Raises:
         ValueError: there is no key, one is given twice, or *expiry* is not positive.
@@ -42,7 +38,6 @@ class RootSigner:
         self,
         *keys: SigningKeySource,
         expiry: timedelta = DEFAULT_ROOT_EXPIRY,
-        accepts: Sequence[RootKey | str] = (),
     ) -> None:
         if not keys:
             raise ValueError("keys: expected at least one, found none")
@@ -50,15 +45,11 @@ class RootSigner:
             raise ValueError(f"expiry: expected a second or more, found {expiry}")
         self._expiry = expiry
         self._keys: tuple[SigningKey, ...] = tuple(load_signing_key(key) for key in keys)
-        own = [key.root_key for key in self._keys]
-        read_root_keys(own)  # none twice
-        others = read_root_keys(accepts) if accepts else ()
-        self.accepted = (*own, *(key for key in others if key not in own))
+        self.accepted = read_root_keys([key.root_key for key in self._keys])
 
-    @property
-    def expiry(self) -> timedelta:
-        """How long a signature holds."""
-        return self._expiry
+    def expires_at(self, now: datetime) -> datetime:
+        """Return when a signature expires that is made now."""
+        return (now + self._expiry).replace(microsecond=0)
 
     def signed(self, root: Mapping[str, Any], *, now: datetime) -> dict[str, Any]:
         """
@@ -67,8 +58,7 @@ class RootSigner:
         Raises:
             SigningKeyError: a key does not sign.
         """
-        expires = (now + self._expiry).replace(microsecond=0)
-        statement = RootStatement.about(root, expires)
+        statement = RootStatement.about(root, self.expires_at(now))
         signatures = [_signature(key, statement).members() for key in self._keys]
         return {**root, SIGNATURES: signatures}
 
@@ -82,44 +72,6 @@ def signer_of(sign_with: SignWith) -> RootSigner | None:
     if sign_with is None or isinstance(sign_with, RootSigner):
         return sign_with
     return RootSigner(sign_with)
-
-
-def check_may_replace(
-    root: Mapping[str, Any] | None, signer: RootSigner | None, *, now: datetime, where: str
-) -> None:
-    """
-    Refuse to change a root that *signer* must not sign, or that must not lose its signature.
-
-    *root* has the members of the root that is there, None where there is none. A signer
-    vouches for all that the root has, whoever wrote it. So it changes only a root that is
-    signed by a key that it accepts.
-
-    Raises:
-        RootSignatureError: it is refused. The reason is ``"no_signing_key"`` where the root
-            is signed and there is no signer, else as of ``verify_root``.
-    """
-    if root is None:
-        return
-    if signer is not None:
-        try:
-            verify_root(root, signer.accepted, now=now)
-        except RootSignatureError as error:
-            raise RootSignatureError(
-                f"{where}: {error}; it is not signed anew, because that would vouch for it",
-                reason=error.reason,
-                key_id=error.key_id,
-                expires=error.expires,
-            ) from error
-        return
-    signers = signers_of(root)
-    if signers:
-        raise RootSignatureError(
-            f"{where}: the root is signed by the key {', '.join(signers)} and would lose its "
-            "signature: expected the option --sign-with (CRLCHECK_SIGN_WITH, sign_with) with "
-            "that key, found none",
-            reason="no_signing_key",
-            key_id=signers[0],
-        )
 
 
 def _signature(key: SigningKey, statement: RootStatement) -> RootSignature:

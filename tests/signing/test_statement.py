@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from crlcheck import RootKey, RootSignatureError, RootSigner, SigningKeyError
 from crlcheck.encoding.strict_json import canonical_json, parse_json
-from crlcheck.signing.root_signer import check_may_replace
 from crlcheck.signing.statement import (
     MAX_SIGNATURES,
     RootSignature,
@@ -309,37 +308,3 @@ def test_a_signer_has_keys_and_an_expiry() -> None:
     for expiry in (timedelta(0), timedelta(days=-1), timedelta(milliseconds=999)):
         with pytest.raises(ValueError, match="a second or more"):
             RootSigner(KEY, expiry=expiry)
-
-
-def test_a_signed_root_is_not_replaced_without_its_key() -> None:
-    """The message names the key and the option; an unsigned one may be replaced."""
-    with pytest.raises(RootSignatureError, match=f"{KEY.key_id}.*--sign-with") as caught:
-        check_may_replace(signed(), None, now=NOW, where="store")
-    assert caught.value.reason == "no_signing_key"
-    check_may_replace(make_root(), None, now=NOW, where="store")
-    check_may_replace(None, None, now=NOW, where="store")
-
-
-@pytest.mark.parametrize(
-    ("root", "reason"),
-    [
-        (make_root(), "unsigned"),
-        (signed(STRANGER), "unknown_key"),
-        (_copied(signed()), "other_root"),
-        (_with(format=2)(signed()), "later_format"),
-    ],
-)
-def test_a_signer_does_not_vouch_for_what_others_wrote(root: dict[str, Any], reason: str) -> None:
-    """Else whoever may write the root could have it signed by the next publication."""
-    with pytest.raises(RootSignatureError, match="vouch") as caught:
-        check_may_replace(root, RootSigner(KEY), now=NOW, where="store")
-    assert caught.value.reason == reason
-
-
-def test_a_signer_takes_over_from_keys_that_it_accepts() -> None:
-    """For rotation: the next key signs what the one before has signed."""
-    check_may_replace(None, RootSigner(KEY), now=NOW, where="store")
-    check_may_replace(signed(), RootSigner(KEY), now=NOW, where="store")
-    check_may_replace(signed(), RootSigner(NEXT_KEY, KEY), now=NOW, where="store")
-    heir = RootSigner(NEXT_KEY, accepts=[KEY.token])
-    check_may_replace(signed(), heir, now=NOW, where="store")
