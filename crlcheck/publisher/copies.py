@@ -95,7 +95,9 @@ class Copies:
     def image(self, image: PublishedImage) -> tuple[bytes, str] | None:
         """Return the bytes of an image, and where they were, under whatever name."""
         for place in self._with_images:
-            same = place.names(f"{IMAGE_PREFIX}{image.digest}")
+            # A web server does not list its objects: there the name must be the same.
+            is_listed = not getattr(place, "is_read_only", False)
+            same = place.names(f"{IMAGE_PREFIX}{image.digest}") if is_listed else ()
             for name in dict.fromkeys([image.name, *same]):
                 with contextlib.suppress(FileNotFoundError, IndexFileError):
                     body = place.load(name)
