@@ -36,7 +36,7 @@ FUZZ_VENV := build/fuzz/venv
 PYTEST_ENV := PYTHONSAFEPATH=1
 
 .DEFAULT_GOAL := build
-.PHONY: FORCE build man demo test test-all e2e stores journeys load soak conformance differential mutants lint format bench bench-large worst-case fuzz fuzz-python sanitize clean
+.PHONY: FORCE build man demo test test-all e2e stores journeys load soak interleavings conformance differential mutants lint format bench bench-large worst-case fuzz fuzz-python sanitize clean
 .DELETE_ON_ERROR:
 
 build: $(BUILT)
@@ -105,6 +105,12 @@ test-all: $(BUILT)
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation \
 	    --config-settings=build-dir=build/test-all/cmake --wheel-dir $(WHEELS) .
 	$(BIN)/python tests/interpreters.py $(WHEELS)/*.whl $(PYTEST_ARGS)
+
+# Every order of the store operations of publishers, clean-ups and readers that fits in ten
+# minutes, and how many states there were; the tests explore the small worlds too.
+interleavings: $(BUILT)
+	CRLCHECK_ALL_INTERLEAVINGS=1 $(PYTEST_ENV) $(BIN)/python -m pytest \
+	    tests/publisher/test_interleavings.py $(PYTEST_ARGS)
 
 # NIST's revocation tests, what they expect and what comes out.
 conformance: $(BUILT)
