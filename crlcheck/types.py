@@ -568,7 +568,8 @@ class Freshness:
     the last poll took. ``num_refused_polls`` counts the polls that found an unusable
     catalog, or one of an earlier generation than the one in use. ``behind_for`` is how
     long a cache before the store has handed out earlier generations than the one in use;
-    None while it does not.
+    None while it does not. ``signed_for`` is the time until the signature of the set expires,
+    negative after that; None where no signature is demanded.
     """
 
     catalog_age: timedelta | None = None
@@ -577,6 +578,7 @@ class Freshness:
     last_poll_seconds: float | None = None
     num_refused_polls: int = 0
     behind_for: timedelta | None = None
+    signed_for: timedelta | None = None
 
 
 class ProblemKind(enum.Enum):
@@ -585,6 +587,7 @@ class ProblemKind(enum.Enum):
 
     NOT_LOADED: no published set could be read yet, or none was asked for.
     TOO_OLD: the set is older than ``max_catalog_age``.
+    SIGNATURE_EXPIRED: the signature of the set has expired, and no later one was read.
     NOTHING_PUBLISHED: the set has no complete CRL.
     STALE, NOT_YET_VALID: a CRL is not current, and no policy waives that.
     EXPIRED_REPLACED: a CRL is past its nextUpdate, and a newer one of another scope that
@@ -606,6 +609,7 @@ class ProblemKind(enum.Enum):
 
     NOT_LOADED = "not_loaded"
     TOO_OLD = "too_old"
+    SIGNATURE_EXPIRED = "signature_expired"
     NOTHING_PUBLISHED = "nothing_published"
     STALE = "stale"
     NOT_YET_VALID = "not_yet_valid"

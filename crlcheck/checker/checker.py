@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from crlcheck.checker.health import examine
 from crlcheck.checker.image_cache import CachedImage
 from crlcheck.checker.path import PathChecker
 from crlcheck.checker.results import unavailable, worst
+from crlcheck.checker.root_demands import RootDemands
 from crlcheck.checker.scope import TrustedIssuer, is_self_issued
 from crlcheck.checker.serial_question import possible_certificates, read_issuer, read_points
 from crlcheck.checker.snapshot import Trust, snapshot_of_indexes
@@ -35,6 +36,9 @@ from crlcheck.types import (
     StatusProblem,
 )
 from crlcheck.x509.certificates import CertificateSource, load_certificate, load_certificates
+
+if TYPE_CHECKING:
+    from crlcheck.signing.root_key import RootKey
 
 CheckerSource: TypeAlias = (
     str | os.PathLike[str] | ObjectStore | RevocationIndex | Iterable[RevocationIndex]
@@ -131,6 +135,15 @@ def _json_ready(value: Any) -> Any:
     return str(value) if is_large else value
 
 
+def _read_keys(root_keys: Iterable[RootKey | str] | str | None) -> tuple[RootKey, ...]:
+    if root_keys is None:
+        return ()
+    # Only here: most checkers have none.
+    from crlcheck.signing.root_key import read_root_keys
+
+    return read_root_keys(root_keys)
+
+
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
@@ -173,10 +186,17 @@ class RevocationChecker:
             late (after a fork, or when the process or its machine stood still), the
             next check asks instead. If it has ended or could not be started, a check
             starts it again.
+        root_keys: public keys, as ``crlcheck key show`` prints them. The root of a store is
+            used only if one of them has signed it. When the signature expires and
+            the store has no later one, every answer is UNDETERMINED(STORE_UNAVAILABLE).
+            None for no demand.
+        minimum_generation: an earlier generation of a store is refused. It stops whoever
+            may write the store from giving an old set to a process that has just begun.
 
     Raises:
-        ValueError: *image_memory* or *max_catalog_age* is not positive, or
-            *refresh_after* is negative.
+        ValueError: *image_memory* or *max_catalog_age* is not positive,
+            *refresh_after* or *minimum_generation* is negative, *root_keys* is empty or has
+            what is no key, or one of the two is given for indexes.
         CertificateError: an issuer or trust anchor is not a certificate.
         IndexFileError: the CRL of an index was never verified.
     """
@@ -193,13 +213,20 @@ class RevocationChecker:
         image_memory: int = DEFAULT_IMAGE_MEMORY,
         max_catalog_age: timedelta | None = None,
         background_refresh: bool = False,
+        root_keys: Iterable[RootKey | str] | str | None = None,
+        minimum_generation: int = 0,
     ) -> None:
         if max_catalog_age is not None and max_catalog_age <= timedelta(0):
             raise ValueError(f"max_catalog_age: expected a positive time, found {max_catalog_age}")
         if refresh_after < timedelta(0):
             raise ValueError(f"refresh_after: expected no negative time, found {refresh_after}")
+        if minimum_generation < 0:
+            raise ValueError(
+                f"minimum_generation: expected a number from 0 on, found {minimum_generation}"
+            )
         self._policy = policy or Policy()
         self._clock = clock
+        demands = RootDemands(_read_keys(root_keys), minimum_generation)
         anchors = None if trust_anchors is None else load_certificates(trust_anchors)
         trust = Trust(
             issuers=_trusted((*load_certificates(issuers), *(anchors or ()))),
@@ -219,8 +246,14 @@ class RevocationChecker:
                 image_memory=image_memory,
                 max_age=max_catalog_age,
                 background=background_refresh,
+                demands=demands,
             )
         else:
+            if demands != RootDemands():
+                raise ValueError(
+                    "root_keys, minimum_generation: expected them for a store only, because open "
+                    "indexes have no root"
+                )
             indexes = [source] if isinstance(source, RevocationIndex) else list(source)
             self._set = IndexSet(snapshot_of_indexes(indexes, trust))
 

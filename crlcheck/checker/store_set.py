@@ -18,12 +18,13 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from crlcheck.catalog.published_set import PublishedSet, set_of
+from crlcheck.catalog.published_set import PublishedSet
 from crlcheck.catalog.root import CATALOG_NAME
 from crlcheck.checker import polling as polling_module
 from crlcheck.checker.background import Refresher
 from crlcheck.checker.image_cache import ImageCache
 from crlcheck.checker.polling import Polling
+from crlcheck.checker.root_demands import RootDemands
 from crlcheck.checker.snapshot import Snapshot, Trust, denials_of, snapshot_of_catalog
 from crlcheck.errors import (
     CatalogRollbackError,
@@ -32,7 +33,7 @@ from crlcheck.errors import (
     StoreUnavailableError,
 )
 from crlcheck.stores import ObjectStore
-from crlcheck.times import Moment
+from crlcheck.times import Moment, time_text
 from crlcheck.types import Freshness, ProblemKind, StatusProblem
 
 LOG = logging.getLogger("crlcheck")
@@ -88,15 +89,28 @@ class IndexSet:
 
 class _SetInUse(NamedTuple):
     """
-    The snapshot in use, and when its catalog was last read in full.
+    The snapshot in use, when its catalog was last read in full, and when its signature expires.
 
-    ``refused`` is a later catalog of the store that was refused. The denials in it
-    count beside the snapshot's own, because they can only deny more.
+    ``expires`` is None where no signature is demanded. ``refused`` is a later catalog of the
+    store that was refused. The denials in it count beside the snapshot's own, because they
+    can only deny more.
     """
 
     snapshot: Snapshot
     read_at: Moment
+    expires: datetime | None = None
     refused: PublishedSet | None = None
+
+    def seconds_signed(self, now: Moment) -> float | None:
+        """
+        Return how long the signature still holds, negative after that; None without one.
+
+        The time since the set was read counts by the clock that ran the longest, so that a
+        wall clock that is set back prolongs nothing.
+        """
+        if self.expires is None:
+            return None
+        return (self.expires - self.read_at.wall).total_seconds() - now.since(self.read_at)
 
     def beside(self, refused: PublishedSet | None) -> _SetInUse:
         """Return the set in use with the denials of another refused catalog, or of none."""
@@ -139,6 +153,8 @@ class StoreSet:
     background: a thread asks in place of the checks. A check asks all the same where
         the thread is late or there is none: after a fork, after the process or its
         machine stood still, or where no thread can be started.
+    demands: what its root must satisfy. Where that is a signature, the set is not used
+        after the signature has expired, whatever the polls say.
     """
 
     def __init__(
@@ -151,11 +167,13 @@ class StoreSet:
         image_memory: int,
         max_age: timedelta | None = None,
         background: bool = False,
+        demands: RootDemands | None = None,
     ) -> None:
         self.confirmed_at: datetime | None = None
         self.error: str | None = None
         self._store = store
         self._trust = trust
+        self._demands = demands or RootDemands()
         self._cache = ImageCache(image_memory)
         self._clock = clock
         self._max_age = None if max_age is None else max_age.total_seconds()
@@ -197,11 +215,17 @@ class StoreSet:
         # Without an interval a poll is due at any time.
         if self._in_use is not None and polling.interval:
             now = Moment.now(self._clock)
-        if now is None or (polling.is_overdue(now) if is_helped else polling.is_due(now)):
+        if (
+            now is None
+            or (polling.is_overdue(now) if is_helped else polling.is_due(now))
+            or self._awaits_renewal(polling, now)
+        ):
             self._ask()
             now = None  # a poll takes time
         in_use = self._in_use
-        return None if in_use is None or self._is_too_old(in_use, now) else in_use.snapshot
+        if in_use is None or self._is_too_old(in_use, now) or self._has_expired(in_use, now):
+            return None
+        return in_use.snapshot
 
     def why_none(self) -> str:
         """Return why there is no snapshot to use."""
@@ -213,6 +237,12 @@ class StoreSet:
             return f"no published set could be read: {reason}"
         age = _whole(self._age(in_use))
         reason = f"the published set was last read {age} ago, which is too long"
+        if self._has_expired(in_use):
+            assert in_use.snapshot.published is not None, "it was read from a store"
+            reason = (
+                f"the signature of generation {in_use.snapshot.published.generation} expired at "
+                f"{time_text(in_use.expires)}, and the store has no later one that holds"
+            )
         behind = self._behind
         if behind is not None and self.error is None:
             return f"{reason}: {self._why_behind(in_use, behind)}"
@@ -221,6 +251,7 @@ class StoreSet:
     def freshness(self) -> Freshness:
         """Return how old the set is, and what the polls cost."""
         in_use, polling, behind = self._in_use, self._polling, self._behind
+        signed = None if in_use is None else in_use.seconds_signed(Moment.now(self._clock))
         return Freshness(
             None if in_use is None else timedelta(seconds=self._age(in_use)),
             polling.num_polls,
@@ -228,6 +259,7 @@ class StoreSet:
             polling.last_seconds,
             polling.num_refused,
             None if behind is None else timedelta(seconds=self._seconds_behind(behind)),
+            None if signed is None else timedelta(seconds=signed),
         )
 
     def problems(self) -> list[StatusProblem]:
@@ -241,6 +273,9 @@ class StoreSet:
             found.append(StatusProblem(ProblemKind.NOT_LOADED, self.why_none(), is_error=True))
         elif self._is_too_old(in_use):
             found.append(StatusProblem(ProblemKind.TOO_OLD, self.why_none(), is_error=True))
+        elif self._has_expired(in_use):
+            kind = ProblemKind.SIGNATURE_EXPIRED
+            found.append(StatusProblem(kind, self.why_none(), is_error=True))
         if refusal is not None:
             went_back = isinstance(refusal.error, CatalogRollbackError)
             kind = ProblemKind.CATALOG_WENT_BACK if went_back else ProblemKind.CATALOG_REFUSED
@@ -289,6 +324,19 @@ class StoreSet:
 
     def _is_too_old(self, in_use: _SetInUse, now: Moment | None = None) -> bool:
         return self._max_age is not None and self._age(in_use, now) > self._max_age
+
+    def _has_expired(self, in_use: _SetInUse, now: Moment | None = None) -> bool:
+        if in_use.expires is None:
+            return False
+        left = in_use.seconds_signed(now or Moment.now(self._clock))
+        return left is not None and left <= 0
+
+    def _awaits_renewal(self, polling: Polling, now: Moment) -> bool:
+        """Whether a check is to ask because the signature has expired, once a second."""
+        in_use, last = self._in_use, polling.ended_at
+        if in_use is None or not self._has_expired(in_use, now):
+            return False
+        return last is None or now.since(last) >= polling_module.OBJECT_UNAVAILABLE.pause(1)
 
     def _age(self, in_use: _SetInUse, now: Moment | None = None) -> float:
         """Return how many seconds before *now* the catalog was read in full."""
@@ -370,11 +418,11 @@ class StoreSet:
                 self.confirmed_at = asked.wall
         if newer is None:
             return False
-        self._in_use = _SetInUse(newer, asked)
-        return in_use is None or newer.catalog is not in_use.snapshot.catalog
+        self._in_use = newer
+        return in_use is None or newer.snapshot.catalog is not in_use.snapshot.catalog
 
-    def _read_newer(self, asked: Moment, again: bool) -> Snapshot | None:
-        """Return a snapshot of the store's catalog, None if there is no other to use."""
+    def _read_newer(self, asked: Moment, again: bool) -> _SetInUse | None:
+        """Return the set of the store's catalog to use, None if there is no other."""
         in_use, refusal = self._in_use, self._refusal
         etag = self._etag_in_hand(again)
         stored = self._store.read_if_changed(CATALOG_NAME, etag)
@@ -392,9 +440,10 @@ class StoreSet:
         published: PublishedSet | None = None
         snapshot = None if in_use is None else in_use.snapshot
         try:
-            published = set_of(stored.body, self._store)
+            published, expires = self._demands.read(stored.body, self._store, asked.wall)
             if self._is_behind(published, stored.etag, asked):
                 return None
+            self._demands.check_generation(published)
             newer = snapshot_of_catalog(
                 published, stored.etag, self._store, self._trust, snapshot, self._cache
             )
@@ -408,7 +457,7 @@ class StoreSet:
             raise
         self._refusal = self._behind = None
         self._cache.keep_only(newer.all_images())
-        return newer
+        return _SetInUse(newer, asked, _later_expiry(in_use, published, expires))
 
     def _is_behind(self, published: PublishedSet, etag: str, asked: Moment) -> bool:
         """
@@ -447,7 +496,8 @@ class StoreSet:
         behind = self._behind
         if behind is not None and not again:
             return behind.etag
-        return None if in_use is None else in_use.snapshot.etag
+        # A cache that never changes would keep a renewed signature back.
+        return None if in_use is None or self._has_expired(in_use) else in_use.snapshot.etag
 
     def _note_failure(self, error: BaseException, refusal: _Refusal | None, seconds: float) -> None:
         """Count and log a poll that failed; *refusal* is that of a catalog that it read."""
@@ -509,6 +559,20 @@ class StoreSet:
         if self._in_use is not None:
             for image in self._in_use.snapshot.all_images():
                 image.after_fork()
+
+
+def _later_expiry(
+    in_use: _SetInUse | None, published: PublishedSet, expires: datetime | None
+) -> datetime | None:
+    """
+    Return when the signature of a set that was read expires, or the one in use if later.
+
+    A cache or an attacker may hand out an earlier signature of the same root.
+    """
+    before = None if in_use is None else in_use.snapshot.published
+    if in_use is None or in_use.expires is None or expires is None or before is None:
+        return expires
+    return max(expires, in_use.expires) if published.is_same(before) else expires
 
 
 def _is_refusal(error: BaseException) -> bool:

@@ -1,0 +1,65 @@
+"""Say what the root of a published set must satisfy before anything in it is believed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from crlcheck.catalog.published_set import PublishedSet, set_of
+from crlcheck.errors import CatalogRollbackError
+from crlcheck.stores import ObjectStore
+
+if TYPE_CHECKING:
+    from crlcheck.signing.root_key import RootKey
+
+
+@dataclass(frozen=True, slots=True)
+class RootDemands:
+    """
+    The demands of a checker on the roots that it reads.
+
+    ``keys`` are the public keys of which one must have signed it; without any, signatures
+    do not matter. ``minimum_generation`` is the earliest generation.
+    """
+
+    keys: tuple[RootKey, ...] = ()
+    minimum_generation: int = 0
+
+    def read(
+        self, body: bytes, store: ObjectStore, now: datetime
+    ) -> tuple[PublishedSet, datetime | None]:
+        """
+        Return the published set of a root's bytes, and when its signature expires.
+
+        Raises:
+            RootSignatureError: it is not signed as it must be, or the signature has expired.
+            StoreError: it is not a root, or one of a later format.
+        """
+        expires: datetime | None = None
+
+        def verify(members: Mapping[str, Any]) -> None:
+            nonlocal expires
+            if self.keys:
+                # Only here, because it imports `cryptography`.
+                from crlcheck.signing.statement import verify_root
+
+                expires = verify_root(members, self.keys, now=now)[0].statement.expires
+
+        return set_of(body, store, verify=verify), expires
+
+    def check_generation(self, published: PublishedSet) -> None:
+        """
+        Refuse a generation that is too early.
+
+        Raises:
+            CatalogRollbackError: it is.
+        """
+        if published.generation < self.minimum_generation:
+            raise CatalogRollbackError(
+                f"{published.nodes.store.url} has generation {published.generation}, and the "
+                f"minimum generation is {self.minimum_generation}: an old catalog was restored",
+                generation=published.generation,
+                held=self.minimum_generation,
+            )
