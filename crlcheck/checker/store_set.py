@@ -470,6 +470,9 @@ class StoreSet:
         may_be_behind = getattr(self._store, "may_be_behind", False)
         if current is None or not may_be_behind or published.generation >= current.generation:
             return False
+        # A catalog of format 1 has no id. Another store's generations count for nothing here.
+        if published.root.store not in ("", current.root.store):
+            return False
         before = self._behind
         if before is None:
             LOG.info(

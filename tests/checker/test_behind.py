@@ -235,6 +235,24 @@ def test_another_catalog_of_the_same_generation_is_refused(clock: Clock) -> None
     assert checker.freshness().num_refused_polls > 0
 
 
+def test_an_older_generation_of_another_store_is_refused(clock: Clock) -> None:
+    """
+    A URL that leads to another store now is no cache that is late.
+    """
+    store, other = CachedStore(), MemoryStore()
+    publish(other, 1, revoked=[])
+    for number in (1, 2):
+        publish(store, number)
+    checker = make_checker(store, clock=clock)
+    assert checker.check(BAD).status is REVOKED
+    store.handed_out = StoredObject(other.read(CATALOG_NAME).body, "other")
+    with pytest.raises(CatalogRollbackError, match="went back to generation 1"):
+        checker.refresh()
+    assert checker.check(BAD).status is REVOKED
+    assert ProblemKind.CATALOG_WENT_BACK in problems(checker)
+    assert checker.freshness().behind_for is None
+
+
 def test_a_failure_is_still_a_failure(late: tuple[CachedStore, RevocationChecker]) -> None:
     """
     A store that is behind and then does not answer is counted, and both are said.

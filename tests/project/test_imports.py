@@ -45,6 +45,23 @@ def test_importing_loads_no_heavy_package(statement: str) -> None:
     assert loaded & HEAVY == set()
 
 
+def test_a_store_at_a_url_costs_the_others_nothing() -> None:
+    """
+    A function on S3 or a directory starts without what reads from web servers.
+    """
+    program = (
+        "import crlcheck, sys; crlcheck.open_store('published'); crlcheck.RevocationChecker; "
+        "crlcheck.S3Store; print(*sys.modules)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True
+    )
+    loaded = set(run.stdout.split())
+    assert "crlcheck.stores.s3_http" in loaded
+    others = {"https", "proxies", "examine_https"}
+    assert loaded.isdisjoint({f"crlcheck.stores.{name}" for name in others})
+
+
 def test_importing_crlcheck_loads_no_module_of_its_own() -> None:
     """
     Public names are resolved when they are first used, not at import.

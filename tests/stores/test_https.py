@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
+from urllib.parse import SplitResult
 
 import pytest
 
 from crlcheck.errors import ReadOnlyStoreError, StoreError, StoreUnavailableError
 from crlcheck.stores import ObjectStore, https, open_for_writing, open_store
+from crlcheck.stores.deadline import TimedSocket, reach_directly
 from crlcheck.stores.doctor import examine_store
 from crlcheck.stores.https import HttpsStore
 from support.http_proxy import forward_proxy
@@ -199,6 +201,15 @@ def test_an_etag_of_before_asks_without_a_condition(web: WebServer, store: Https
     assert poll(store, first.etag) == b"2"
 
 
+def test_another_object_s_validators_are_not_its_own(web: WebServer, store: HttpsStore) -> None:
+    """Two objects of the same contents have ETags of their own at many servers."""
+    (web.root / "other").write_bytes((web.root / NAME).read_bytes())
+    first = store.read_if_changed(NAME, None)
+    assert first is not None
+    assert store.read_if_changed("other", first.etag) is None
+    assert "if-none-match" not in web.headers_of_last()
+
+
 def test_304_without_a_condition_is_a_failure(web: WebServer, store: HttpsStore) -> None:
     """A cache that is stuck says nothing about the object."""
     web.faults += [refusing(304)] * 3
@@ -266,6 +277,22 @@ def test_without_a_validator_a_download_begins_anew(
     web.faults += [broken, broken]
     assert store.load(IMAGE)[:] == whole
     assert all("range" not in headers for _, headers in web.requests)
+
+
+def test_a_weak_etag_is_no_ground_for_a_part(web: WebServer, store: HttpsStore) -> None:
+    """RFC 9110 13.1.5: If-Range needs a strong one, because the bytes of a weak one may differ."""
+
+    def broken(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("ETag", 'W/"weak"')
+        handler.send_header("Content-Length", "1000")
+        handler.end_headers()
+        handler.wfile.write(b"x" * 500)
+        handler.close_connection = True
+
+    web.faults.append(broken)
+    assert store.load(IMAGE)[:] == (web.root / IMAGE).read_bytes()
+    assert "range" not in web.headers_of_last()
 
 
 def test_an_object_that_was_replaced_meanwhile_is_read_anew(
@@ -461,6 +488,13 @@ def test_a_certificate_that_is_not_trusted_is_refused(
     web: WebServer, store: HttpsStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And so is one of another host; it is asked once."""
+    reached: list[str] = []
+
+    def reach(origin: SplitResult, deadline: float) -> TimedSocket:
+        reached.append(origin.netloc)
+        return reach_directly(origin, deadline)
+
+    monkeypatch.setattr("crlcheck.stores.proxies.reach_directly", reach)
     monkeypatch.delenv("SSL_CERT_FILE")
     with pytest.raises(StoreUnavailableError, match="certificate verify failed"):
         HttpsStore(web.url).read(NAME)
@@ -468,6 +502,7 @@ def test_a_certificate_that_is_not_trusted_is_refused(
     with pytest.raises(StoreUnavailableError, match="certificate verify failed"):
         HttpsStore(web.url.replace("localhost", "127.0.0.1")).read(NAME)
     assert web.requests == []
+    assert len(reached) == 2
     assert store.read(NAME).body == b"1"
 
 
