@@ -99,6 +99,12 @@ if TYPE_CHECKING:
         reset_scope as reset_scope,
     )
     from crlcheck.publisher.publish import publish_crl as publish_crl, publish_each as publish_each
+    from crlcheck.publisher.restore import (
+        DenialsFrom as DenialsFrom,
+        RestoreReport as RestoreReport,
+        ScopeChange as ScopeChange,
+        restore_store as restore_store,
+    )
     from crlcheck.publisher.run_lock import run_lock as run_lock
     from crlcheck.publisher.verify import (
         StoreFault as StoreFault,
@@ -214,6 +220,7 @@ _HOMES = {
         "reset_scope",
     ),
     "publisher.publish": ("publish_crl", "publish_each"),
+    "publisher.restore": ("DenialsFrom", "RestoreReport", "ScopeChange", "restore_store"),
     "publisher.run_lock": ("run_lock",),
     "publisher.store_status": (
         "PublishedScope",

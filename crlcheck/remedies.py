@@ -89,9 +89,11 @@ REMEDIES: Mapping[Cause, str] = MappingProxyType(
         "and crlcheck doctor tries one",
         errors.StoreError: "check the store; docs/operations.md#a-restored-store says what "
         "to do about a catalog that cannot be read",
-        errors.CatalogRollbackError: "publish the current CRLs, then bring the store above "
-        "the generation in use (crlcheck advance); see "
-        "docs/operations.md#a-restored-store",
+        errors.CatalogRollbackError: "bring the set back that services have (crlcheck restore), or "
+        "publish the current CRLs and bring the store above the generation in use (crlcheck "
+        "advance); see docs/operations.md#a-restored-store",
+        errors.CatalogDamagedError: "find all that is missing or damaged (crlcheck verify); "
+        "--repair-from copies it from a mirror, and crlcheck restore makes the set anew",
         errors.RootSignatureError: "docs/security.md#a-signed-root says which roots are refused; "
         "find out who wrote the root before it is signed again",
         errors.SigningKeyError: "give a key that signs roots (crlcheck key new, crlcheck key "

@@ -21,7 +21,6 @@ lost. It deletes its nodes, and its caller tries again on generation 8.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import random
 import secrets
@@ -92,7 +91,8 @@ class Change:
     generation ever used, and which clean-up notes. ``cleaned`` is how far clean-up has
     come, None where it has not moved. ``follows_lost`` says that an operator knows that
     somebody put an old root back, and goes on from it; a root is signed only then.
-    ``clock`` returns the time of each step; without it, none passes.
+    ``clock`` returns the time of each step; without it, none passes. A change that
+    ``is_anew`` replaces the whole set: no node of the old one is read or used.
     """
 
     before: Catalog
@@ -103,6 +103,7 @@ class Change:
     cleaned: Cleaned | None = None
     follows_lost: bool = False
     clock: Callable[[], datetime] | None = None
+    is_anew: bool = False
 
     @property
     def is_late(self) -> bool:
@@ -209,7 +210,7 @@ class _Proposal:
         old, before, after = held.root, change.before, change.after
         # A catalog of format 1 has no tree, so that all of it is new.
         is_format1 = held.format1 is not None
-        known = Catalog.empty() if is_format1 else before
+        known = Catalog.empty() if is_format1 or change.is_anew else before
         nodes = tree.change(held.nodes, old.top, changed_entries(known, after), staleness_of_entry)
         self._objects = dict(nodes.written)
         superseded = [*nodes.superseded, *sorted(before.image_names() - after.image_names())]
@@ -260,7 +261,7 @@ class _Proposal:
             superseded=tuple(superseded),
             abandoned=change.abandoned,
         )
-        self._record = _reference(new_record_name(proposed.generation), record.to_bytes())
+        self._record = Reference.of(new_record_name(proposed.generation), record.to_bytes())
         self._objects[self._record.name] = record.to_bytes()
         self.root: Root = replace(proposed, history=self._record)
 
@@ -268,7 +269,7 @@ class _Proposal:
         if not after.denied:
             return None
         body = canonical_json({"denied": [denial.members() for denial in after.denied]})
-        reference = _reference(f"{NODE_PREFIX}{secrets.token_hex(16)}.json", body)
+        reference = Reference.of(f"{NODE_PREFIX}{secrets.token_hex(16)}.json", body)
         self._objects[reference.name] = body
         return reference
 
@@ -312,10 +313,6 @@ class _Proposal:
                 known,
                 self.root.generation,
             )
-
-
-def _reference(name: str, body: bytes) -> Reference:
-    return Reference(name, hashlib.sha256(body).hexdigest(), len(body))
 
 
 def lost_generation(store: ObjectStore, held: int, listed_latest: int | None = None) -> int:

@@ -91,6 +91,11 @@ class Reference:
         return [self.name, self.digest, self.size, *self.staleness]
 
     @classmethod
+    def of(cls, name: str, body: bytes, staleness: Staleness = _NO_CRL) -> Reference:
+        """Return the reference to an object with these bytes."""
+        return cls(name, hashlib.sha256(body).hexdigest(), len(body), staleness)
+
+    @classmethod
     def read(cls, value: object, where: str) -> Reference:
         """Read what ``to_json`` gave. Raises ValueError with the place."""
         items = typed(value, list, where)
@@ -492,7 +497,7 @@ class _Writer:
         name = f"{NODE_PREFIX}{secrets.token_hex(16)}.json"
         self.written[name] = body
         self._made[name] = node
-        return Reference(name, hashlib.sha256(body).hexdigest(), len(body), staleness)
+        return Reference.of(name, body, staleness)
 
 
 def _member(key: str, value: object) -> str:

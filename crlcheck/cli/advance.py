@@ -13,15 +13,24 @@ from crlcheck.cli.text import answer, say
 from crlcheck.publisher.operator import advance_generation
 
 
-@command("advance", examples=["crlcheck advance s3://crls/published --above 1207"])
+@command(
+    "advance",
+    examples=[
+        "crlcheck advance s3://crls/published",
+        "crlcheck advance s3://crls/published --above 1207",
+    ],
+)
 @click.argument("store", type=STORE)
 @click.option(
-    "--above", type=int, required=True, metavar="N", help="The generation that services use."
+    "--above",
+    type=int,
+    metavar="N",
+    help="The generation that services use; by default the milliseconds since 1970.",
 )
 @note_option
-def advance_command(store: str, above: int, note: str) -> int:
+def advance_command(store: str, above: int | None, note: str) -> int:
     """
-    Raise the generation of STORE above N.
+    Raise the generation of STORE above N, or above all that a store counts up to.
 
     Use it after a store was restored from a backup. Services refuse its catalog,
     except for denials, until its generation is above the one that they have seen.

@@ -23,6 +23,7 @@ from crlcheck.cli.issuer import issuer_group
 from crlcheck.cli.key import key_group
 from crlcheck.cli.mirror import mirror_command
 from crlcheck.cli.publish import publish_command
+from crlcheck.cli.restore import restore_command
 from crlcheck.cli.scope import scope_group
 from crlcheck.cli.store_status import status_command
 from crlcheck.cli.text import answer, say
@@ -91,5 +92,6 @@ for _command in (
     key_group,
     status_command,
     verify_command,
+    restore_command,
 ):
     root.add_command(_command)

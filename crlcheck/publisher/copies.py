@@ -94,16 +94,20 @@ class Copies:
 
     def image(self, image: PublishedImage) -> tuple[bytes, str] | None:
         """Return the bytes of an image, and where they were, under whatever name."""
-        for place in self._with_images:
-            # A web server does not list its objects: there the name must be the same.
-            is_listed = not getattr(place, "is_read_only", False)
-            same = place.names(f"{IMAGE_PREFIX}{image.digest}") if is_listed else ()
-            for name in dict.fromkeys([image.name, *same]):
-                with contextlib.suppress(FileNotFoundError, IndexFileError):
-                    body = place.load(name)
-                    check_image(image, body)
-                    return bytes(body), f"{place.url}/{name}"
+        for place, name in self._candidates(image):
+            with contextlib.suppress(FileNotFoundError, IndexFileError):
+                body = place.load(name)
+                check_image(image, body)
+                return bytes(body), f"{place.url}/{name}"
         return None
+
+    def _candidates(self, image: PublishedImage) -> Iterator[tuple[ObjectStore, str]]:
+        for place in self._with_images:
+            yield place, image.name
+        for place in self._with_images:
+            if not getattr(place, "is_read_only", False):  # such a store cannot be listed
+                for name in place.names(f"{IMAGE_PREFIX}{image.digest}"):
+                    yield place, name
 
     def compiled(
         self, wanted: Mapping[str, Sequence[PublishedImage]], issuers: Iterable[bytes]

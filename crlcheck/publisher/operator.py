@@ -273,27 +273,36 @@ def grant_grace(
 
 
 def advance_generation(
-    store: str | os.PathLike[str] | ObjectStore, *, above: int, note: str = "", actor: str = ""
+    store: str | os.PathLike[str] | ObjectStore,
+    *,
+    above: int | None = None,
+    note: str = "",
+    actor: str = "",
 ) -> int:
     """
     Raise a store's generation above one that services have; return its generation.
 
     It is for a restored store, for example from a backup. Services that have
     seen a later generation refuse the catalog until its generation is above that one.
-    ``CheckerStatus.generation`` has the number. The published CRLs stay as they are, so
-    publish first those that the backup lacks. A store that is above already is not
-    changed.
+    ``CheckerStatus.generation`` has the number. Without *above* it is the number of
+    milliseconds since 1970, more than any store counts up to. The published CRLs stay as
+    they are, so publish first those that the backup lacks. A store that is above already is
+    not changed.
 
     Raises: as ``override_scope``, and ValueError for an *above* that no catalog has.
     """
+    if above is None:
+        above = int(given_time(None).timestamp() * 1000)
     number: object = above
     if not isinstance(number, int):
         raise TypeError(f"above: expected an int, found {number!r:.80}")
     if not 0 < above < MAX_GENERATION:
         raise ValueError(f"above: expected 1 to {MAX_GENERATION - 1}, found {above}")
 
+    least = above
+
     def change(catalog: Catalog) -> Catalog | None:
-        return None if catalog.generation > above else replace(catalog, generation=above + 1)
+        return None if catalog.generation > least else replace(catalog, generation=least + 1)
 
     action = Action.of("advance", note=note, actor=actor, above=above)
     return change_store(

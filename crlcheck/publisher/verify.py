@@ -45,7 +45,13 @@ from crlcheck.catalog.entries import (
     staleness_of_entry,
 )
 from crlcheck.catalog.given_up import given_up_since
-from crlcheck.catalog.history import HistoryRecord, generation_in, listed, read_listed
+from crlcheck.catalog.history import (
+    HistoryRecord,
+    generation_in,
+    latest_listed,
+    listed,
+    read_listed,
+)
 from crlcheck.catalog.published_set import PublishedSet, read_denials, read_set
 from crlcheck.catalog.root import CATALOG_NAME, Certificates, Root
 from crlcheck.catalog.tree import NODE_PREFIX, Node, Reference, Staleness, read_object, walk
@@ -62,14 +68,14 @@ from crlcheck.image.index import open_index
 from crlcheck.publisher.copies import Copies, Origin, check_image
 from crlcheck.signing.root_key import RootKey, read_root_keys
 from crlcheck.signing.statement import verify_root
-from crlcheck.stores import ObjectStore, open_store
+from crlcheck.stores import ObjectStore, open_for_writing, open_store
 from crlcheck.times import given_time
 
 _JOBS = 8
 _MAX_TRIES = 5
 _MAX_AHEAD = 256 << 20  # bytes of images that are read at once
 
-RESTORE = "crlcheck restore STORE --from MIRROR, a directory of CRLs, or @GENERATION"
+RESTORE = "crlcheck restore, from a mirror, from CRLs or from an earlier generation"
 _REPAIR_IMAGE = "crlcheck verify STORE --repair-from the CRL or a mirror"
 _REPAIR = f"crlcheck verify STORE --repair-from a mirror; without one {RESTORE}"
 _LOOK = "look for who writes to the store besides crlcheck"
@@ -136,6 +142,7 @@ def verify_store(
     *,
     repair_from: Iterable[Origin] = (),
     root_keys: Iterable[RootKey | str] | str | None = None,
+    now: datetime | None = None,
     on_fault: Callable[[StoreFault], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> VerifyReport:
@@ -149,8 +156,12 @@ def verify_store(
             its CRL. Nodes and records can be copied only.
         root_keys: keys of which one must have signed the root; without them its
             signatures are not looked at.
+        now: the time at which a signature must hold, UTC; by default the clock's.
         on_fault: is called with each fault, when it is known whether it is repaired.
         progress: is called with the number of scopes that are verified, and of all.
+
+    Of a store that can only be read by name, such as one at an ``https://`` URL, the objects
+    that nothing names are not counted.
 
     The set is read part by part, so a store of any size takes little memory. A publication
     meanwhile is no fault.
@@ -159,8 +170,9 @@ def verify_store(
         StoreUnavailableError: the store does not answer.
         OSError: one of *repair_from* cannot be read.
     """
-    target = open_store(store)
-    copies = Copies(target, repair_from)
+    copied_from = [*repair_from]
+    target = open_for_writing(store) if copied_from else open_store(store)
+    copies = Copies(target, copied_from)
     told: set[StoreFault] = set()
 
     def tell(fault: StoreFault) -> None:
@@ -170,7 +182,7 @@ def verify_store(
 
     keys = () if root_keys is None else read_root_keys(root_keys)
     for _ in range(_MAX_TRIES):
-        verification = _Verification(target, copies, keys, tell, progress)
+        verification = _Verification(target, copies, keys, given_time(now), tell, progress)
         report = verification.run()
         if not verification.was_overtaken:
             break
@@ -194,6 +206,7 @@ class _Verification:
         store: ObjectStore,
         copies: Copies,
         keys: Sequence[RootKey],
+        now: datetime,
         on_fault: Callable[[StoreFault], None],
         progress: Callable[[int, int], None] | None,
     ) -> None:
@@ -201,6 +214,8 @@ class _Verification:
         self._store = store
         self._copies = copies
         self._keys = keys
+        self._now = now
+        self._can_list = not getattr(store, "is_read_only", False)
         self._on_fault = on_fault
         self._progress = progress
         self._report = VerifyReport(generation=None, at=None)
@@ -226,7 +241,8 @@ class _Verification:
             self._verify_images(iter(scopes.values()), len(scopes))
         self._compile_missing()
         given_up = self._verify_history(root) if self._held.format1 is None else set()
-        self._count_unnamed(given_up)
+        if self._can_list:
+            self._count_unnamed(given_up)
         self._report_lost_nodes()
         return self._report
 
@@ -259,20 +275,21 @@ class _Verification:
         self._report = replace(self._report, generation=root.generation, at=at)
         if self._keys:
             try:
-                verify_root(root.members(), self._keys, now=given_time(None))
+                verify_root(root.members(), self._keys, now=self._now)
             except RootSignatureError as error:
                 means = "services with these keys refuse the set, and keep the one that they have"
                 self._tell(StoreFault(CATALOG_NAME, "unsigned", str(error), means, RESTORE))
         return root
 
     def _tell_root(self, found: str, detail: str) -> None:
-        latest = next((generation for generation, _ in listed(self._store)), 0)
+        latest = latest_listed(self._store) if self._can_list else 0
         known = f"; the history has generation {latest}" if latest else ""
         means = (
             "services that run keep the set that they have until it is too old; those that "
             "start now call every certificate undetermined"
         )
-        self._tell(StoreFault(CATALOG_NAME, found, f"{detail}{known}", means, RESTORE))
+        remedy = f"{RESTORE} (crlcheck restore STORE --from @{latest})" if latest else RESTORE
+        self._tell(StoreFault(CATALOG_NAME, found, f"{detail}{known}", means, remedy))
 
     # ---- step 2: the nodes --------------------------------------------------------------
 
@@ -531,7 +548,7 @@ class _Verification:
     def _verify_history(self, root: Root) -> set[str]:
         """Verify the chain of records; return what was given up and is not deleted yet."""
         given_up: set[str] = set()
-        stored = _Listing(self._store)
+        stored = _Listing(listed(self._store) if self._can_list else iter(()))
         for name, record in self._chain(root):
             self._count(num_records=1)
             self._report = replace(self._report, history_from=record.generation)
@@ -540,7 +557,8 @@ class _Verification:
                 given_up |= {*record.given_up}
         stored.finish()
         self._count(num_leftover_records=stored.num_others)
-        self._tell_if_set_back(root)
+        if self._can_list:
+            self._tell_if_set_back(root)
         return given_up
 
     def _chain(self, root: Root) -> Iterator[tuple[str, HistoryRecord]]:
@@ -636,7 +654,9 @@ class _Verification:
             return
         top = self._held.root.top
         assert top is not None, "a node was lost"
-        again = _Verification(self._store, Copies(self._store, ()), (), lambda _: None, None)
+        again = _Verification(
+            self._store, Copies(self._store, ()), (), self._now, lambda _: None, None
+        )
         again._held = self._held
         readable = again._walk(top, None, "", None)
         known = {image.name for record in readable for image in record.images()}
@@ -644,7 +664,7 @@ class _Verification:
             given_up_since(self._store, self._held, self._held.root.cleaned.generation) or set()
         )
         found: list[tuple[str, str, str]] = []
-        for name in self._store.names(IMAGE_PREFIX):
+        for name in self._store.names(IMAGE_PREFIX) if self._can_list else ():
             if name in known or name in given_up:
                 continue
             try:
@@ -740,23 +760,21 @@ def _latest_published(store: ObjectStore, held: int) -> int | None:
 class _Listing:
     """Compares the records in the store with those of the chain, both the latest first."""
 
-    store: ObjectStore
+    rest: Iterator[tuple[int, str]]
     num_others: int = 0
-    _rest: Iterator[tuple[int, str]] = field(init=False, repr=False)
     _next: tuple[int, str] | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._rest = listed(self.store)
-        self._next = next(self._rest, None)
+        self._next = next(self.rest, None)
 
     def take(self, generation: int, name: str) -> None:
         """Count the records in the store up to *generation*, except the one of that *name*."""
         while self._next is not None and self._next[0] >= generation:
             self.num_others += self._next[1] != name
-            self._next = next(self._rest, None)
+            self._next = next(self.rest, None)
 
     def finish(self) -> None:
         """Count the records that are left."""
         while self._next is not None:
             self.num_others += 1
-            self._next = next(self._rest, None)
+            self._next = next(self.rest, None)

@@ -118,6 +118,7 @@ _RUNS: dict[tuple[str, ...], list[str]] = {
     ("mirror",): ["store", "copy"],
     ("clean",): ["store"],
     ("verify",): ["store", "--repair-from", "copy"],
+    ("restore",): ["store", "--from", "copy"],
     ("advance",): ["store", "--above", "99"],
     ("export",): ["copy", "--format", "sample-json", "-o", "out.json"],
     ("diff",): ["ca.crlx", "new.crlx"],
