@@ -34,6 +34,7 @@ from crlcheck.catalog import tree
 from crlcheck.catalog.catalog import Catalog
 from crlcheck.catalog.changes import SOURCES, changed_members
 from crlcheck.catalog.entries import changed_entries, staleness_of_entry
+from crlcheck.catalog.format1 import marked_generation
 from crlcheck.catalog.history import (
     Action,
     HistoryRecord,
@@ -221,14 +222,19 @@ class _Proposal:
             superseded += [] if denied is None else [denied.name]
             denied = self._denied_object(after)
         listed_latest = latest_listed(store)
-        latest = max(old.generation, listed_latest, _WRITTEN.get(store), after.generation - 1)
+        # What a store of format 1 has beside its catalog, or beside a catalog that is gone.
+        marked = 0 if old.history is not None else marked_generation(store)
+        latest = max(
+            old.generation, listed_latest, marked, _WRITTEN.get(store), after.generation - 1
+        )
         if latest + 1 >= MAX_GENERATION:
             raise StoreError(
                 f"{store.url}: found generation {latest}, after which there is none: expected one "
                 f"below 2^53 - 1; delete the object {record_prefix(latest)}*.json if no catalog "
                 "of that generation was ever published"
             )
-        self.lost_generation = lost_generation(store, old.generation, listed_latest)
+        lost_since = lost_generation(store, old.generation, listed_latest)
+        self.lost_generation = max(lost_since, marked if marked > old.generation else 0)
         cleaned = change.cleaned or old.cleaned
         lost = [one for one in old.lost if one[1] > cleaned.generation]
         if self.lost_generation:

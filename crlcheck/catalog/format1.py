@@ -6,6 +6,7 @@ The first change of the set writes it in format 2.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,10 +21,38 @@ from crlcheck.catalog.records import (
     ScopeRecord,
     Tombstone,
 )
-from crlcheck.encoding.strict_json import members_of, take, typed
+from crlcheck.catalog.root import MAX_GENERATION
+from crlcheck.encoding.strict_json import members_of, parse_json, take, typed
+from crlcheck.stores import ObjectStore
 from crlcheck.stores.object_store import check_name
 
 FORMAT = 1
+
+_log = logging.getLogger(__name__)
+
+MARK_NAME = "generation.json"
+"""Beside a catalog of format 1: the last generation that a writer gave out."""
+
+
+def marked_generation(store: ObjectStore) -> int:
+    """
+    Return the last generation that a writer of format 1 noted, 0 where there is none.
+
+    It is later than the catalog's where somebody has put an old catalog back.
+
+    Raises:
+        StoreError: the store does not answer.
+    """
+    try:
+        members = members_of(parse_json(store.read(MARK_NAME).body), MARK_NAME)
+        found = take(members, "generation", int)
+    except FileNotFoundError:
+        return 0
+    except ValueError as error:
+        _log.warning("%s/%s cannot be read: %s", store.url, MARK_NAME, error)
+        return 0
+    # A generation that no catalog has is not followed.
+    return found if 0 < found < MAX_GENERATION - 1 else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ notes them in its own root.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from datetime import datetime
@@ -31,17 +32,16 @@ from crlcheck.catalog.root import Cleaned
 from crlcheck.errors import CatalogDamagedError
 from crlcheck.stores import ObjectStore
 
-# Whoever waited while so many generations were published begins anew.
-_MAX_FOLLOWED = 1000
 
-
-def given_up_since(store: ObjectStore, held: PublishedSet, generation: int) -> set[str] | None:
+def given_up_since(
+    store: ObjectStore, held: PublishedSet, generation: int, limit: int = sys.maxsize
+) -> set[str] | None:
     """
     Return the objects that the generations after *generation* up to *held* gave up.
 
     A writer that lost a swap uses an image again that it has written only if it is not
-    among them, because clean-up deletes them. None stands for all objects, where too much
-    has happened since, or records are gone.
+    among them, because clean-up deletes them. None stands for all objects, where there
+    were more than *limit* generations since, or records are gone.
 
     Raises:
         StoreError: the store does not answer.
@@ -50,7 +50,7 @@ def given_up_since(store: ObjectStore, held: PublishedSet, generation: int) -> s
     reached = held.generation
     try:
         for number, (_, record) in enumerate(chain(store, held.root, after=generation)):
-            if number >= _MAX_FOLLOWED:
+            if number >= limit:
                 return None
             found |= {*record.given_up}
             reached = 0 if record.previous is None else generation_of(record.previous)

@@ -37,7 +37,7 @@ from crlcheck.catalog.records import (
     ScopeRecord,
     Tombstone,
 )
-from crlcheck.catalog.root import CATALOG_NAME, Root
+from crlcheck.catalog.root import CATALOG_NAME, MEMBERS, Root
 from crlcheck.catalog.tree import (
     NodeReader,
     Reference,
@@ -402,9 +402,9 @@ def set_of(
         members = members_of(value, "the catalog")
         if members.get("format") == FORMAT and members["format"] is not True:
             found = read_format1(members)
-            root = Root(
-                generation=found.catalog.generation, store="", at=NO_TIME, unknown=found.unknown
-            )
+            # What has a meaning in format 2 cannot have had that one.
+            unknown = {key: one for key, one in found.unknown.items() if key not in MEMBERS}
+            root = Root(generation=found.catalog.generation, store="", at=NO_TIME, unknown=unknown)
             return PublishedSet(root, nodes_of(store), found, members=members_of(value, ""))
         return PublishedSet(Root.read(value), nodes_of(store), members=members)
     except (ValueError, CorruptIndexError) as error:

@@ -27,6 +27,26 @@ CATALOG_NAME = "catalog.json"
 
 ROOT_FORMAT = 2
 
+MEMBERS = frozenset(
+    {
+        "format",
+        "store",
+        "generation",
+        "at",
+        "top",
+        "denied",
+        "history",
+        "trusted",
+        "removed",
+        "scopes",
+        "settings",
+        "cleaned",
+        "lost",
+        "signatures",
+    }
+)
+"""The JSON members that this version knows."""
+
 MAX_GENERATION = 1 << 53
 """Every generation is below this, because JSON readers keep integers exactly up to here."""
 

@@ -146,7 +146,7 @@ def _open(target: str, stack: contextlib.ExitStack) -> _Set:
             # No clean-up deleted what the catalog still counts on: the message has its name.
             if generation is None or generation == held.generation:
                 raise
-            raise _gone(held, generation) from error
+            raise _gone(held, generation, f": {error}") from error
     found = _Set()
     for index in opened.values():
         if index.metadata.is_delta:
@@ -172,8 +172,8 @@ def _set_at(store: ObjectStore, held: PublishedSet, generation: int) -> Publishe
     return found
 
 
-def _gone(held: PublishedSet, generation: int) -> StoreError:
+def _gone(held: PublishedSet, generation: int, why: str = "") -> StoreError:
     return StoreError(
         f"generation {generation} cannot be shown: objects of it were deleted, or no generation "
-        f"had that number; the store is at generation {held.generation}"
+        f"had that number; the store is at generation {held.generation}{why}"
     )

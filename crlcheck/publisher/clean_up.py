@@ -64,26 +64,13 @@ def clean_up(
                 cleaned = held.root.cleaned
                 continue
             deleted.add(name)
-        if held.format1 is not None:
-            # The first change writes the set in the format that has a history.
-            return Change(
-                before=held.format1.catalog,
-                after=held.format1.catalog,
-                action=action,
-                at=moment,
-            )
+        given_up = _given_up(target, held, cleaned.generation)
         used = {image.name for image in held.images()} | {one.name for one in held.objects()}
-        given_up = given_up_since(target, held, cleaned.generation)
-        if given_up is None:
-            raise StoreError(
-                f"{target.url}: the history since generation {cleaned.generation} "
-                "cannot be read, so that it cannot be told which objects are abandoned"
-            )
         abandoned = stored - used - given_up - deleted
         waiting = (given_up & stored | abandoned) - deleted
-        if not abandoned and not due:
+        if not abandoned and not due and held.format1 is None:
             return None  # a generation that only notes how far the search came is none
-        part = held.settings()
+        part = held.settings()  # of a catalog of format 1, the whole
         return Change(
             before=part,
             after=part,
@@ -97,6 +84,20 @@ def clean_up(
     delete_old_rejections(target, moment)
     _delete_abandoned_probes(target, moment)
     return len(deleted), len(waiting)
+
+
+def _given_up(store: ObjectStore, held: PublishedSet, cleaned: int) -> set[str]:
+    """Return the objects that the history since generation *cleaned* has given up."""
+    if held.format1 is not None:
+        # The first change writes the set in the format that has a history.
+        return set(held.format1.superseded)
+    given_up = given_up_since(store, held, cleaned)
+    if given_up is None:
+        raise StoreError(
+            f"{store.url}: the history since generation {cleaned} "
+            "cannot be read, so that it cannot be told which objects are abandoned"
+        )
+    return given_up
 
 
 def _delete_abandoned_probes(store: ObjectStore, moment: datetime) -> None:

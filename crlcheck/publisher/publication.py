@@ -92,6 +92,9 @@ MIN_LOST_ENTRIES = 10
 # One publication deletes no more objects than this, so that it does not take long.
 _MAX_DELETED = 32
 
+# Whoever waited while so many generations were published writes its image anew.
+_MAX_FOLLOWED = 1000
+
 _log = logging.getLogger(__name__)
 
 
@@ -616,7 +619,7 @@ class Publication:
         Clean-up notes images that no catalog names, and deletes them later. To note this
         one later takes a swap, after which this publication's swap fails.
         """
-        given_up = given_up_since(self._store, held, self._written_after)
+        given_up = given_up_since(self._store, held, self._written_after, _MAX_FOLLOWED)
         return given_up is None or image.name in given_up
 
     def _stored_image(self) -> PublishedImage:

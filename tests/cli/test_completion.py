@@ -76,8 +76,8 @@ def test_a_store_that_does_not_answer(place: Place) -> None:
     A press of the key ends after two seconds, whatever a directory lies on.
     """
     program = (
-        "import sys, time, signal\nfrom crlcheck.catalog.catalog import Catalog\n"
-        "Catalog.from_bytes = lambda body: time.sleep(60)\n"
+        "import sys, time\nfrom crlcheck.stores import LocalStore\n"
+        "LocalStore.read = lambda store, name: time.sleep(60)\n"
         "from crlcheck.cli import main\nsys.exit(main())"
     )
     run = subprocess.run(

@@ -58,7 +58,10 @@ class Pipeline:
 
     def published(self) -> set[str]:
         """The keys of all that was published: catalog and images, without what is noted beside."""
+        noted = ("published/status/", "published/nodes/", "published/history/")
+        return {key for key in self.stored() if not key.startswith(noted)}
+
+    def stored(self) -> set[str]:
+        """The keys of all that is in the store."""
         listing = self.client.list_objects_v2(Bucket=self.bucket, Prefix="published/")
-        keys = {entry["Key"] for entry in listing.get("Contents", ())}
-        noted = ("published/status/", "published/generation.json")
-        return {key for key in keys if not key.startswith(noted)}
+        return {entry["Key"] for entry in listing.get("Contents", ())}
