@@ -205,6 +205,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+_FILE_SUFFIXES = (".crl", ".crlx", ".pem", ".der", ".cer", ".crt", ".p7b", ".p7c")
 _HOST_NAME = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?", re.IGNORECASE)
 
 
@@ -240,6 +241,11 @@ def _why_no_http_store(text: str) -> str | None:
     segments = [unquote(segment) for segment in path.rstrip("/").split("/")]
     if any(segment in (".", "..") for segment in segments):
         return "found a . or .. in the path: give the path that it leads to"
+    if segments[-1].lower().endswith(_FILE_SUFFIXES):
+        return (
+            "found the URL of a file: 'crlcheck fetch' publishes a CRL from its URL, and curl "
+            "downloads it"
+        )
     if segments[-1] == "catalog.json":
         return "found the URL of the catalog" + _meant(text.rstrip("/").rpartition("/")[0])
     return None
