@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from crlcheck import (
@@ -127,7 +127,9 @@ def handler(event: object, context: object) -> dict[str, Any]:
     _ACTOR.set(_actor_of(context))
     request = parse_event(event)
     if request.clean_up:
-        num_deleted, num_waiting = clean_up(STORE, grace=SETTINGS.grace, actor=_ACTOR.get())
+        num_deleted, num_waiting = clean_up(
+            STORE, grace=SETTINGS.grace, keep=SETTINGS.keep, actor=_ACTOR.get()
+        )
         return {"num_deleted": num_deleted, "num_waiting": num_waiting}
     if request.status:
         return record_status(STORE, SETTINGS, LOG)
@@ -278,6 +280,7 @@ def _publish_options() -> dict[str, Any]:
         "actor": _ACTOR.get(),
         "max_crls": SETTINGS.max_crls,
         "grace": SETTINGS.grace,
+        "keep": SETTINGS.keep or timedelta(0),
         "compare_up_to": SETTINGS.compare_up_to,
         "clock_skew": SETTINGS.clock_skew,
         "max_source_size": SETTINGS.max_crl_size,

@@ -8,7 +8,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from crlcheck import check_url
-from crlcheck.settings import LogLevel, S3Location, is_http_url, is_s3_url, read_store_name
+from crlcheck.settings import (
+    LogLevel,
+    S3Location,
+    is_http_url,
+    is_s3_url,
+    read_duration,
+    read_store_name,
+)
 
 
 def _key_prefix(text: str) -> str:
@@ -69,6 +76,8 @@ class Settings:
     fetch_private: whether they may lead to private addresses.
     grace: how long superseded images are kept; it must be longer than readers wait
         before they ask for a newer catalog.
+    keep: how long they are kept besides, to restore and compare what was published; the
+        store remembers it from the next clean-up on. 0s ends that.
     compare_up_to: newly revoked and lifted certificates are counted for CRLs of at
         most this many entries; 0 never counts.
     metrics_namespace: the CloudWatch namespace of the metrics.
@@ -94,6 +103,7 @@ class Settings:
     fetch_urls: tuple[str, ...] = field(default=(), metadata={"read": _urls})
     fetch_private: bool = False
     grace: timedelta = timedelta(hours=1)
+    keep: timedelta | None = field(default=None, metadata={"read": read_duration})
     compare_up_to: int = 1_000_000
     metrics_namespace: str = "crlcheck"
     metrics_dimensions: tuple[str, ...] = field(default=("store",), metadata={"read": _dimensions})

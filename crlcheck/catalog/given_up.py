@@ -17,7 +17,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from crlcheck.catalog.history import (
     HistoryRecord,
@@ -28,9 +28,28 @@ from crlcheck.catalog.history import (
     record_prefix,
 )
 from crlcheck.catalog.published_set import PublishedSet
-from crlcheck.catalog.root import Cleaned
-from crlcheck.errors import CatalogDamagedError
+from crlcheck.catalog.root import Cleaned, Root
+from crlcheck.errors import CatalogDamagedError, StoreError
 from crlcheck.stores import ObjectStore
+
+KEEP = "keep"
+"""The setting of a store that has the seconds for which objects are kept."""
+
+MAX_KEEP = timedelta(days=36500)
+"""Nothing is kept for longer on purpose."""
+
+
+def keep_of(root: Root) -> timedelta:
+    """
+    Return how long an operator keeps objects that are not used any more, beside the grace.
+
+    Raises:
+        StoreError: the setting cannot be read.
+    """
+    seconds = root.settings.get(KEEP, 0)
+    if not isinstance(seconds, int) or not 0 <= seconds <= MAX_KEEP.total_seconds():
+        raise StoreError(f"settings.{KEEP}: expected a number of seconds, found {seconds!r:.80}")
+    return timedelta(seconds=seconds)
 
 
 def given_up_since(

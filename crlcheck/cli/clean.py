@@ -1,4 +1,4 @@
-"""``crlcheck clean``: delete images that the catalog does not name."""
+"""``crlcheck clean``: delete objects that no catalog names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from crlcheck.settings import read_duration
 
 
 @command(
-    "clean", examples=["crlcheck clean published", "crlcheck clean s3://crls/published --grace 24h"]
+    "clean",
+    examples=["crlcheck clean published", "crlcheck clean s3://crls/published --keep 30d"],
 )
 @click.argument("store", type=STORE)
 @click.option(
@@ -29,13 +30,24 @@ from crlcheck.settings import read_duration
     show_default=True,
     help="How long superseded images are kept; must be longer than readers' refresh_after.",
 )
+@click.option(
+    "--keep",
+    type=read_duration,
+    metavar="DURATION",
+    help="How long they are kept besides, to restore and compare; STORE remembers it, 0s ends it.",
+)
 @note_option
-def clean_command(store: str, grace: timedelta, note: str) -> int:
-    """Delete images of STORE that no catalog has named for the grace period."""
+def clean_command(store: str, grace: timedelta, keep: timedelta | None, note: str) -> int:
+    """
+    Delete objects of STORE that no catalog has named for the grace period.
+
+    With --keep they stay for that time if it is longer, also in later publications.
+    Records of the history go after 30 days, or after that time.
+    """
     with usage():
         num_deleted, num_waiting = clean_up(
-            open_target(store), grace=grace, note=note, actor=actor()
+            open_target(store), grace=grace, keep=keep, note=note, actor=actor()
         )
     answer({"store": store, "num_deleted": num_deleted, "num_waiting": num_waiting})
-    say(f"{store}: {count(num_deleted, 'image')} deleted, {num_waiting} waiting")
+    say(f"{store}: {count(num_deleted, 'object')} deleted, {num_waiting} waiting")
     return 0

@@ -27,6 +27,7 @@ from crlcheck.errors import (
     StoreUnavailableError,
 )
 from crlcheck.image.index import open_index
+from crlcheck.publisher.clean_up import prune_history
 from crlcheck.publisher.publication import is_intact
 from crlcheck.signing.root_key import RootKey, read_root_keys
 from crlcheck.signing.statement import signers_of, verify_root
@@ -110,9 +111,9 @@ def mirror_store(
             raise StoreError(
                 f"{copy.url}/{CATALOG_NAME} was changed meanwhile: a mirror has one writer"
             )
-        return MirrorReport(
-            published.generation, num_copied, _delete_unneeded(published, previous, copy)
-        )
+        num_deleted = _delete_unneeded(published, previous, copy)
+        prune_history(copy, published.root, given_time(None))
+        return MirrorReport(published.generation, num_copied, num_deleted)
     raise StoreUnavailableError(f"{origin.url}: the catalog names images that are not there")
 
 

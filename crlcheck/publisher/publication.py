@@ -53,7 +53,7 @@ from crlcheck.catalog.catalog import (
 from crlcheck.catalog.compare_and_swap import MAX_SWAPS, Change, back_off, swap
 from crlcheck.catalog.descriptions import count, crl_text
 from crlcheck.catalog.entries import name_hash, points_of_crl
-from crlcheck.catalog.given_up import due_objects, given_up_since
+from crlcheck.catalog.given_up import due_objects, given_up_since, keep_of
 from crlcheck.catalog.history import Action
 from crlcheck.catalog.issuer_keys import public_key_hash
 from crlcheck.catalog.published_set import PublishedSet, read_set
@@ -649,8 +649,10 @@ class Publication:
 
     def _delete_given_up(self, held: PublishedSet) -> Cleaned:
         """Delete objects whose grace period is over (step 5); return how far that reaches."""
-        now, grace = self._rules.clock(), self._rules.grace
-        names, cleaned = due_objects(self._store, held, lambda at: now - at >= grace, _MAX_DELETED)
+        now, kept_for = self._rules.clock(), max(self._rules.grace, keep_of(held.root))
+        names, cleaned = due_objects(
+            self._store, held, lambda at: now - at >= kept_for, _MAX_DELETED
+        )
         for name in names:
             if name not in self._deleted and not self._try_to_delete(name):
                 return held.root.cleaned

@@ -63,6 +63,7 @@ class PublishOptions(CompileOptions, total=False):
     allow_shrink: bool
     rebuild: bool
     grace: timedelta
+    keep: timedelta
     compare_up_to: int
     note: str
     actor: str
@@ -208,6 +209,7 @@ def publish_crl(
     allow_shrink: bool = False,
     rebuild: bool = False,
     grace: timedelta = DEFAULT_GRACE,
+    keep: timedelta = timedelta(0),
     compare_up_to: int = DEFAULT_COMPARE_UP_TO,
     note: str = "",
     actor: str = "",
@@ -234,6 +236,8 @@ def publish_crl(
             image is missing or damaged, or if this version writes another one.
         grace: the time for which superseded images stay. It must be longer than readers
             use a catalog before they ask for a newer one.
+        keep: as *grace*, for those who want to restore and compare; the longest counts, of
+            these and of what the store remembers (``clean_up``).
         compare_up_to: count the new and the lifted revocations where neither CRL has
             more entries than this. That reads the previous image. 0 never counts.
         note: why, for whoever reads the history.
@@ -291,6 +295,7 @@ def publish_crl(
         allow_shrink=allow_shrink,
         rebuild=rebuild,
         grace=grace,
+        keep=keep,
         compare_up_to=compare_up_to,
         note=note,
         actor=actor,
@@ -324,6 +329,7 @@ class _Attempt:
         allow_shrink: bool = False,
         rebuild: bool = False,
         grace: timedelta = DEFAULT_GRACE,
+        keep: timedelta = timedelta(0),
         compare_up_to: int = DEFAULT_COMPARE_UP_TO,
         note: str = "",
         actor: str = "",
@@ -345,7 +351,7 @@ class _Attempt:
             source_name=source_name,
             allow_shrink=allow_shrink,
             rebuild=rebuild,
-            grace=grace,
+            grace=max(grace, keep),
             compare_up_to=compare_up_to,
             note=note,
             actor=actor,

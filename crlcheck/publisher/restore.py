@@ -869,7 +869,8 @@ class _Restore:
         unused -= {*self._names.values()}
         if base is not None:
             held = PublishedSet(base, nodes_of(self._store))
-            unused -= given_up_since(self._store, held, base.cleaned.generation) or set()
+            since = base.cleaned.generation
+            unused -= given_up_since(self._store, held, since) or set()
         empty = Root(
             generation=catalog.generation - 1,
             store=present.store or self._older.store,

@@ -660,9 +660,8 @@ class _Verification:
         again._held = self._held
         readable = again._walk(top, None, "", None)
         known = {image.name for record in readable for image in record.images()}
-        given_up = (
-            given_up_since(self._store, self._held, self._held.root.cleaned.generation) or set()
-        )
+        since = self._held.root.cleaned.generation
+        given_up = given_up_since(self._store, self._held, since) or set()
         found: list[tuple[str, str, str]] = []
         for name in self._store.names(IMAGE_PREFIX) if self._can_list else ():
             if name in known or name in given_up:
