@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         load_certificates as load_certificates,
     )
     from crlcheck.x509.path_validation import validate_path as validate_path
+    from crlcheck.catalog.earlier import EarlierStore as EarlierStore, store_at as store_at
     from crlcheck.checker.checker import (
         CheckerStatus as CheckerStatus,
         RevocationChecker as RevocationChecker,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
         CrlRollbackError as CrlRollbackError,
         CrlShrinkError as CrlShrinkError,
         CrlSignatureError as CrlSignatureError,
+        EarlierSetError as EarlierSetError,
         FetchError as FetchError,
         FetchLockedError as FetchLockedError,
         IndexClosedError as IndexClosedError,
@@ -171,6 +173,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "x509.certificates": ("load_certificate", "load_certificates"),
     "x509.path_validation": ("validate_path",),
+    "catalog.earlier": ("EarlierStore", "store_at"),
     "checker.checker": ("CheckerStatus", "RevocationChecker", "ScopeStatus"),
     "compiler.compile": ("BinaryReader", "compile_crl", "compile_unverified_crl", "split_crls"),
     "errors": (
@@ -187,6 +190,7 @@ _HOMES = {
         "CrlRollbackError",
         "CrlShrinkError",
         "CrlSignatureError",
+        "EarlierSetError",
         "FetchError",
         "FetchLockedError",
         "IndexClosedError",

@@ -385,6 +385,23 @@ class CatalogDamagedError(StoreError):
         self.found = found
 
 
+class EarlierSetError(StoreError):
+    """
+    A store cannot be shown as it was at an earlier generation or time.
+
+    ``generation`` is the one that was asked for, None for a time, ``held`` the store's.
+    ``found`` says why: ``"deleted"`` (clean-up has deleted it or its objects), ``"lost"``
+    (it is not part of what was published), ``"skipped"`` (no generation has that number),
+    ``"later"`` (it is yet to come) or ``"before"`` (nothing was published at that time).
+    """
+
+    def __init__(self, message: str, *, generation: int | None, held: int, found: str) -> None:
+        super().__init__(message)
+        self.generation = generation
+        self.held = held
+        self.found = found
+
+
 class CatalogRollbackError(StoreError):
     """
     A catalog is refused because a later one is in use, or another one of its generation.

@@ -82,13 +82,14 @@ REMEDIES: Mapping[Cause, str] = MappingProxyType(
         errors.StoreUnavailableError: "try again; if it fails again, check the store and the "
         "rights that docs/security.md lists",
         errors.ReadOnlyStoreError: "give the directory or the s3:// URL from which the server at "
-        "this URL takes its files",
+        "this URL takes its files, and no @GENERATION after it",
         errors.LockFileError: "find out who made it, then remove it; the next writer makes a "
         "lock file of its own",
         errors.UnsafeStoreError: "use a store that compares and swaps; docs/stores.md names some, "
         "and crlcheck doctor tries one",
         errors.StoreError: "check the store; docs/operations.md#a-restored-store says what "
         "to do about a catalog that cannot be read",
+        errors.EarlierSetError: "docs/operations.md#history says how far back a store can be shown",
         errors.CatalogRollbackError: "bring the set back that services have (crlcheck restore), or "
         "publish the current CRLs and bring the store above the generation in use (crlcheck "
         "advance); see docs/operations.md#a-restored-store",

@@ -29,7 +29,6 @@ from crlcheck.catalog.entries import (
     scopes_prefix,
 )
 from crlcheck.catalog.format1 import FORMAT, Format1, read_format1
-from crlcheck.catalog.history import chain, full_root
 from crlcheck.catalog.records import (
     Denial,
     IssuerRecord,
@@ -432,20 +431,3 @@ def nodes_of(store: ObjectStore) -> NodeReader:
 
 
 _READERS: weakref.WeakKeyDictionary[ObjectStore, NodeReader] = weakref.WeakKeyDictionary()
-
-
-def set_at(store: ObjectStore, held: PublishedSet, generation: int) -> PublishedSet | None:
-    """
-    Return the set of an earlier generation, as the history has it; None if it has none.
-
-    Generations that were skipped have none, and those that clean-up has deleted.
-
-    Raises:
-        StoreError: the store does not answer, or the history is damaged.
-    """
-    if generation == held.generation:
-        return held
-    for reference, record in chain(store, held.root, after=generation - 1):
-        if record.generation == generation:
-            return PublishedSet(full_root(record, reference), held.nodes)
-    return None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
 
 from crlcheck.catalog.descriptions import count
+from crlcheck.catalog.earlier import EarlierStore, store_at
 from crlcheck.checker.checker import RevocationChecker
 from crlcheck.checker.scope import public_key_hash
 from crlcheck.checker.serial_question import read_points
@@ -22,6 +24,7 @@ from crlcheck.cli.inputs import (
     issuer_sources,
     open_input,
     open_target,
+    opening,
     read_input,
     read_published,
     usage,
@@ -38,12 +41,15 @@ from crlcheck.cli.status import (
     worst_exit_status,
 )
 from crlcheck.cli.text import say
+from crlcheck.cli.when import WHEN, When
 from crlcheck.encoding.names import name_hash
 from crlcheck.encoding.secrets import without_secrets
 from crlcheck.encoding.serials import parse_serial_text
 from crlcheck.errors import CertificateError, CrlCheckError, IndexFileError, StoreError
 from crlcheck.image.index import open_index
 from crlcheck.settings import read_policy
+from crlcheck.stores import ObjectStore
+from crlcheck.times import time_text
 from crlcheck.types import (
     CertificateFacts,
     CheckResult,
@@ -72,6 +78,8 @@ _MAX_LINE = 4096
         "crlcheck check s3://crls/published client.pem other.pem --json",
         "crlcheck check ca.crlx --serial 4a:31:07",
         "crlcheck check published --serials-from serials.txt --policy stale=grace:24h",
+        "crlcheck check s3://crls/published --at 2026-11-24T10:30:00Z client.pem",
+        "crlcheck check published@41 client.pem",
     ],
 )
 @click.argument("target", metavar="INDEX_OR_STORE", type=TARGET)
@@ -120,6 +128,13 @@ _MAX_LINE = 4096
     metavar="RULE=VALUE",
     help="Try a rule of the policy, such as stale=grace:24h or hold=allow; may be repeated.",
 )
+@click.option(
+    "--at",
+    type=WHEN,
+    metavar="WHEN",
+    help="What would have been said then: by the set and the clock of that time. "
+    "STORE@GENERATION asks for one generation.",
+)
 def check_command(
     target: str,
     certificates: tuple[Path, ...],
@@ -129,6 +144,7 @@ def check_command(
     points: tuple[str, ...],
     kind: str | None,
     rules: tuple[str, ...],
+    at: When | None,
 ) -> int:
     """
     Check whether each CERT is revoked.
@@ -146,6 +162,9 @@ def check_command(
     --policy waives for this run what the authorizer's settings of the same names
     waive: stale, stale_grace, unknown_issuer, unpublished_issuers (a file),
     no_distribution_point, path_depth, hold, expired_certificate and clock_skew.
+
+    WHEN is a time in UTC (2026-11-24, 2026-11-24T10:30:00Z), how long ago (7d) or a
+    generation (41). A service may have used an earlier set until its next poll.
     """
     if bool(certificates) == bool(serials or lists):
         raise click.UsageError("name certificates or --serial, one of the two")
@@ -156,13 +175,100 @@ def check_command(
     if certificates:
         if points or kind:
             raise click.UsageError("--point and --kind go with --serial: a certificate says both")
-        return _check_certificates(target, certificates, issuers, policy)
+        return _check_certificates(_Source.of(target, at), certificates, issuers, policy)
     is_ca = None if kind is None else kind == "ca"
     with usage():
         read_points(points)
     return _check_serials(
-        target, serials, lists, issuers, policy, points=points or None, is_ca=is_ca
+        _Source.of(target, at),
+        serials,
+        lists,
+        issuers,
+        policy,
+        points=points or None,
+        is_ca=is_ca,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """
+    What is asked: an image or a store, at the time of ``clock``.
+
+    ``store`` is None for an image.
+    """
+
+    target: str
+    store: ObjectStore | None
+    at: datetime | None = None
+
+    @classmethod
+    def of(cls, target: str, at: When | None) -> _Source:
+        """
+        Open *target* as it was *at* a time.
+
+        Raises:
+            click.UsageError: the two do not fit together.
+            EarlierSetError: the store cannot be shown as it was then.
+        """
+        if not is_store(target):
+            if isinstance(at, int):
+                raise click.UsageError(f"--at {at}: an image has no generations, give a time")
+            return cls(target, None, _time_of(at))
+        store = open_target(target)
+        if at is not None and not isinstance(store, EarlierStore):
+            with opening():
+                store = store_at(store, at)
+        elif isinstance(at, int):
+            raise click.UsageError(f"--at {at}: {target} names a generation already, give a time")
+        elif at is not None:
+            return cls(target, store, _time_of(at))
+        return cls(target, store, store.at if isinstance(store, EarlierStore) else None)
+
+    def clock(self) -> datetime:
+        """Return the time that is judged by."""
+        return datetime.now(UTC) if self.at is None else self.at
+
+    def members(self) -> dict[str, object]:
+        """Return the JSON members of a question about the past; else none."""
+        if self.at is None:
+            return {}
+        store = self.store
+        if not isinstance(store, EarlierStore):
+            return {"judged_at": time_text(self.at)}
+        return {
+            "judged_at": time_text(self.at),
+            "generation": store.generation,
+            "published_at": time_text(store.published_at),
+            "replaced_at": time_text(store.until),
+            "perhaps_generations": list(store.perhaps),
+        }
+
+    def announce(self) -> None:
+        """Say that the answers are about the past, and by what they are."""
+        if self.at is None:
+            return
+        store, then = self.store, time_text(self.at)
+        if not isinstance(store, EarlierStore):
+            say(f"{self.target}: judged as of {then}, not as of now")
+            return
+        end = time_text(store.until)
+        until = "still in use" if end is None else f"in use until {end}"
+        say(
+            f"{store.url}: generation {store.generation}, published "
+            f"{time_text(store.published_at)}, {until}: judged as of {then}, not as of now"
+        )
+        if store.perhaps:
+            numbers = ", ".join(map(str, store.perhaps))
+            warn(
+                f"{store.url}: another generation may have been served at that time ({numbers}): "
+                "it is not part of what led to the present one, because somebody put an older "
+                "root back or its writer failed"
+            )
+
+
+def _time_of(at: datetime | timedelta | None) -> datetime | None:
+    return (datetime.now(UTC) - at).replace(microsecond=0) if isinstance(at, timedelta) else at
 
 
 class _Answers:
@@ -203,11 +309,11 @@ class _Answers:
         known = status if self._status is None else self._status
         self._status = worst_exit_status((known, status))
 
-    def finish(self) -> int:
+    def finish(self, source: _Source) -> int:
         """Return the exit status of the run. There is no status of nothing."""
         if self._status is None:
             raise CrlCheckError(f"nothing was checked: expected a {self._kind}")
-        self._members.answer("results", {"exit_status": self._status})
+        self._members.answer("results", {"exit_status": self._status, **source.members()})
         return self._status
 
 
@@ -215,13 +321,14 @@ class _Answers:
 
 
 def _check_certificates(
-    target: str, certificates: Sequence[Path], issuers: Sequence[Path], policy: Policy
+    source: _Source, certificates: Sequence[Path], issuers: Sequence[Path], policy: Policy
 ) -> int:
     """Check certificates in files; return the exit status."""
     with (
         _Answers("certificate") as answers,
-        _open_checker(target, issuer_sources(issuers), policy) as checker,
+        _open_checker(source, issuer_sources(issuers), policy) as checker,
     ):
+        source.announce()
         for path in files_of(certificates):
             try:
                 # It is read only once, because it may be a pipe.
@@ -235,17 +342,19 @@ def _check_certificates(
             else:
                 answers.show(input_name(path), result)
                 _note_others(path, contents)
-        return answers.finish()
+        return answers.finish(source)
 
 
 def _open_checker(
-    target: str, issuers: Sequence[Path | bytes], policy: Policy
+    source: _Source, issuers: Sequence[Path | bytes], policy: Policy
 ) -> RevocationChecker:
-    if not is_store(target):
+    target, clock = source.target, source.clock
+    if source.store is None:
         with about(target, IndexFileError):
-            return RevocationChecker(open_index(target), issuers=issuers, policy=policy)
+            index = open_index(target)
+        return RevocationChecker(index, issuers=issuers, policy=policy, clock=clock)
     checker = RevocationChecker(
-        open_target(target), issuers=issuers, policy=policy, refresh_after=_NEVER
+        source.store, issuers=issuers, policy=policy, refresh_after=_NEVER, clock=clock
     )
     # A store that cannot be read is one failure, not one for each certificate.
     with about(target, StoreError, IndexFileError), working(f"reading {target}"):
@@ -344,7 +453,7 @@ class _Serials:
 
 
 def _check_serials(
-    target: str,
+    source: _Source,
     serials: Sequence[str],
     lists: Sequence[Path],
     issuers: Sequence[Path],
@@ -363,37 +472,39 @@ def _check_serials(
         raise click.UsageError("a serial number has one issuer: give --issuer once")
     with _Answers("serial") as answers:
         numbers = _Serials(serials, lists, answers)
-        with _open_checker(target, (), policy) as checker:
+        with _open_checker(source, (), policy) as checker:
+            source.announce()
             # It is read only once, because it may be a pipe.
-            issuer = read_input(issuers[0]) if issuers else _only_issuer(target)
+            issuer = read_input(issuers[0]) if issuers else _only_issuer(source)
 
             def check(numbers: Iterator[int]) -> Iterator[CheckResult]:
                 return checker.check_serials(
                     issuer, numbers, distribution_points=points, is_ca=is_ca
                 )
 
-            with about(issuers[0] if issuers else target, CertificateError):
+            with about(issuers[0] if issuers else source.target, CertificateError):
                 for result in numbers.results(check):
                     answers.show(numbers.subject, result)
-        return answers.finish()
+        return answers.finish(source)
 
 
-def _only_issuer(target: str) -> bytes:
-    """Return the Name of the only issuer of *target*."""
+def _only_issuer(source: _Source) -> bytes:
+    """Return the Name of the only issuer of *source*."""
     crls: list[ImageMetadata] = []
     trusted: Sequence[CertificateFacts] = ()
-    if is_store(target):
-        catalog = read_published(open_target(target))
+    if source.store is not None:
+        catalog = read_published(source.store)
         crls = [record.base.metadata for record in catalog.scopes.values()]
         trusted = load_certificates(catalog.issuer_certificates())
     else:
-        with open_index(target, verify=False) as index:
+        with open_index(source.target, verify=False) as index:
             crls = [index.metadata]
     issuers = {(crl.issuer_hash, crl.verifier_key_hash): crl.issuer for crl in crls}
     # One without a CRL counts too: the serial number may be its.
     issuers |= {(name_hash(one.subject), public_key_hash(one)): one.subject for one in trusted}
     if len(issuers) != 1:
         raise click.UsageError(
-            f"{target} has {count(len(issuers), 'issuer')}: name the serial number's with --issuer"
+            f"{source.target} has {count(len(issuers), 'issuer')}: name the serial number's with "
+            "--issuer"
         )
     return next(iter(issuers.values()))

@@ -3,89 +3,129 @@
 from __future__ import annotations
 
 import contextlib
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import click
 
+from crlcheck.catalog.catalog import PublishedImage, ScopeRecord
 from crlcheck.catalog.descriptions import count, crl_text
-from crlcheck.catalog.published_set import PublishedSet, set_at
+from crlcheck.catalog.earlier import store_at
+from crlcheck.catalog.published_set import PublishedSet
 from crlcheck.cli.command import command
-from crlcheck.cli.inputs import is_store, open_target, read_published_set
+from crlcheck.cli.inputs import is_store, open_target, opening, read_published_set
 from crlcheck.cli.parameters import TARGET
 from crlcheck.cli.status import about
 from crlcheck.cli.text import answer, say
+from crlcheck.cli.when import WHEN, When
 from crlcheck.encoding.names import name_text
-from crlcheck.errors import CatalogDamagedError, IndexFileError, StoreError
+from crlcheck.errors import EarlierSetError, IndexFileError, StoreError
 from crlcheck.image.diff import Listing, entries_missing
-from crlcheck.image.index import open_index
+from crlcheck.image.index import RevocationIndex, open_index
 from crlcheck.stores import ObjectStore
 from crlcheck.times import time_text
-from crlcheck.types import RevokedEntry
+from crlcheck.types import ImageMetadata, RevokedEntry
 
 _NOTHING = Listing(None)
-
-
-@dataclass(slots=True)
-class _Set:
-    """The listings of one side of the comparison, by scope; an image alone is one scope."""
-
-    listings: dict[str, Listing] = field(default_factory=dict)
-    titles: dict[str, str] = field(default_factory=dict)
-
-    def as_one(self) -> _Set:
-        """Return the only scope under a name that any other has too."""
-        (listing,), (title,) = self.listings.values(), self.titles.values()
-        return _Set({"image": listing}, {"image": title})
 
 
 @command(
     "diff",
     examples=[
+        "crlcheck diff published --since 7d",
         "crlcheck diff old.crlx new.crlx",
         "crlcheck diff published@41 published --limit 100",
+        "crlcheck diff s3://crls/published@2026-11-24 s3://crls/published@2026-11-25",
     ],
 )
 @click.argument("before", metavar="A", type=TARGET)
-@click.argument("after", metavar="B", type=TARGET)
+@click.argument("after", metavar="[B]", type=TARGET, required=False)
+@click.option("--since", type=WHEN, metavar="WHEN",
+              help="Compare the store A as it was then with A as it is now.")  # fmt: skip
 @click.option("--limit", type=click.IntRange(min=0), default=20, show_default=True,
               help="How many certificates of each kind are listed; all are counted.")  # fmt: skip
-def diff_command(before: str, after: str, limit: int) -> int:
+def diff_command(before: str, after: str | None, since: When | None, limit: int) -> int:
     """
     List the certificates that B revokes and A does not, and the reverse.
 
-    A and B are images, or stores; STORE@GENERATION is a store at an earlier
-    generation, as long as it still has that generation's images.
+    A and B are images, or stores. STORE@WHEN is a store as it was: WHEN is a generation
+    (41), how long ago (7d), or a time in UTC (2026-11-24, 2026-11-24T10:30:00Z). It goes
+    back as far as superseded images are kept. CRLs that are the same in both are counted.
     """
+    old, new = _sides(before, after, since)
+    done, num_same = [], 0
     with contextlib.ExitStack() as stack:
-        old, new = _open(before, stack), _open(after, stack)
-        if not (is_store(_split(before)[0]) or is_store(_split(after)[0])):
-            old, new = old.as_one(), new.as_one()  # whatever CRLs they are of
-        done = [
-            _compare(scope, old, new, limit) for scope in sorted({*old.listings, *new.listings})
-        ]
-    answer({"scopes": [members for members, _ in done]})
+        if isinstance(old, _Image) and isinstance(new, _Image):
+            new.scope = old.scope  # whatever CRLs they are of
+            changed = {old.scope}
+        else:
+            changed, num_same = _changed_scopes(old, new)
+        was, now = old.crls(changed), new.crls(changed)
+        for scope in sorted(changed):
+            with stack:  # one scope's images are open at a time
+                done.append(_compare(scope, was.get(scope), now.get(scope), stack, limit))
+    answer({"num_unchanged": num_same, "scopes": [members for members, _ in done]})
     for members, lines in done:
         only = f" (only in {members['only_in']})" if members["only_in"] else ""
         newly_revoked = count(members["num_newly_revoked"], "newly revoked certificate")
         say(f"{members['crl']}{only}: {newly_revoked}, {members['num_lifted']:,} lifted")
         for line in lines:
             say(f"  {line}")
+    if num_same:
+        say(f"{count(num_same, 'scope')} with the same CRLs in both")
     return 0
 
 
-def _compare(scope: str, old: _Set, new: _Set, limit: int) -> tuple[dict[str, Any], list[str]]:
-    before, after = old.listings.get(scope, _NOTHING), new.listings.get(scope, _NOTHING)
+def _sides(before: str, after: str | None, since: When | None) -> tuple[_Side, _Side]:
+    """Open what is compared."""
+    if since is None:
+        if after is None:
+            raise click.UsageError("name two images or stores, or one store and --since")
+        return _open(before), _open(after)
+    if after is not None:
+        raise click.UsageError("--since compares one store with itself: name no second one")
+    if not is_store(before):
+        raise click.UsageError(f"{before}: --since needs a store, which has a history")
+    store = open_target(before)
+    new = _Store(before, store)
+    try:
+        with opening():
+            earlier = store_at(store, since)
+    except EarlierSetError as error:
+        if error.found != "before":
+            raise
+        return _Nothing(), new  # nothing was published then
+    return _Store(earlier.url, earlier), new
+
+
+# ---- comparing -----------------------------------------------------------------------------
+
+
+def _changed_scopes(old: _Side, new: _Side) -> tuple[set[str], int]:
+    """Return the scopes whose CRLs differ, and how many do not. Digests alone are compared."""
+    left = dict(old.digests())
+    changed, num_same = set(), 0
+    for scope, digests in new.digests():
+        if left.pop(scope, None) == digests:
+            num_same += 1
+        else:
+            changed.add(scope)
+    return changed | left.keys(), num_same
+
+
+def _compare(
+    scope: str, old: _Crls | None, new: _Crls | None, stack: contextlib.ExitStack, limit: int
+) -> tuple[dict[str, Any], list[str]]:
+    before = _NOTHING if old is None else old.open(stack)
+    after = _NOTHING if new is None else new.open(stack)
     num_new, newly = _take(entries_missing(after, before), limit)
     num_lifted, lifted = _take(entries_missing(before, after), limit)
-    titles = [one.titles[scope] for one in (old, new) if scope in one.titles]
+    titles = [crl_text(one.metadata) for one in (old, new) if one is not None]
     members = {
         "scope": scope,
         "crl": " to ".join(dict.fromkeys(titles)),
-        "only_in": "B" if scope not in old.titles else "A" if scope not in new.titles else None,
+        "only_in": "B" if old is None else "A" if new is None else None,
         "num_newly_revoked": num_new,
         "num_lifted": num_lifted,
         "newly_revoked": [_members(entry) for entry in newly],
@@ -121,59 +161,100 @@ def _line(entry: RevokedEntry) -> str:
 # ---- opening -----------------------------------------------------------------
 
 
-def _split(target: str) -> tuple[str, int | None]:
-    match = re.fullmatch(r"(.+)@([0-9]{1,18})", target)
-    if match is None or Path(target).exists() or not is_store(match[1]):
-        return target, None
-    return match[1], int(match[2])
+class _Crls(Protocol):
+    """The CRLs of one scope."""
+
+    @property
+    def metadata(self) -> ImageMetadata:
+        """That of the complete CRL."""
+
+    def open(self, stack: contextlib.ExitStack) -> Listing:
+        """Return what they revoke; *stack* closes it."""
 
 
-def _open(target: str, stack: contextlib.ExitStack) -> _Set:
-    location, generation = _split(target)
-    if not is_store(location):
-        with about(target, IndexFileError):
-            index = stack.enter_context(open_index(location))
-        scope = index.metadata.scope
-        return _Set({scope: Listing(index)}, {scope: crl_text(index.metadata)})
-    store = open_target(location)
-    with about(target, StoreError, IndexFileError):
-        held = read_published_set(store)
-        try:
-            published = held if generation is None else _set_at(store, held, generation)
-            names = [image.name for image in published.images()]
-            opened = {name: stack.enter_context(open_index(store.load(name))) for name in names}
-        except (CatalogDamagedError, FileNotFoundError) as error:
-            # No clean-up deleted what the catalog still counts on: the message has its name.
-            if generation is None or generation == held.generation:
-                raise
-            raise _gone(held, generation, f": {error}") from error
-    found = _Set()
-    for index in opened.values():
-        if index.metadata.is_delta:
-            continue
-        scope = index.metadata.scope
-        deltas = (
-            one for one in opened.values() if one.metadata.is_delta and one.metadata.scope == scope
-        )
-        found.listings[scope] = Listing(index, next(deltas, None))
-        found.titles[scope] = crl_text(index.metadata)
-    return found
+class _Side(Protocol):
+    """One side of the comparison."""
+
+    def digests(self) -> Iterable[tuple[str, tuple[str, ...]]]:
+        """Return each scope with the digests of its images."""
+
+    def crls(self, wanted: set[str]) -> dict[str, _Crls]:
+        """Return the CRLs of those of the scopes that are here."""
 
 
-def _set_at(store: ObjectStore, held: PublishedSet, generation: int) -> PublishedSet:
-    """Return an earlier generation of a set."""
-    if not 0 < generation <= held.generation:
-        raise click.UsageError(
-            f"generation {generation}: the store is at generation {held.generation}"
-        )
-    found = set_at(store, held, generation)
-    if found is None:
-        raise _gone(held, generation)
-    return found
+class _Nothing:
+    """The side of a store that had nothing published yet."""
+
+    def digests(self) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ()
+
+    def crls(self, _wanted: set[str]) -> dict[str, _Crls]:
+        return {}
 
 
-def _gone(held: PublishedSet, generation: int, why: str = "") -> StoreError:
-    return StoreError(
-        f"generation {generation} cannot be shown: objects of it were deleted, or no generation "
-        f"had that number; the store is at generation {held.generation}{why}"
-    )
+class _Image:
+    """An image, which is one scope."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        with self._opened() as index:
+            self.scope = index.metadata.scope
+            self.metadata = index.metadata
+            self._digest = index.digest
+
+    def digests(self) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((self.scope, (self._digest,)),)
+
+    def crls(self, wanted: set[str]) -> dict[str, _Crls]:
+        return {self.scope: self} if self.scope in wanted else {}
+
+    def open(self, stack: contextlib.ExitStack) -> Listing:
+        return Listing(stack.enter_context(self._opened()))
+
+    def _opened(self) -> RevocationIndex:
+        with about(self._target, IndexFileError):
+            return open_index(self._target)
+
+
+class _Store:
+    """A store. Only records of scopes that differ are kept."""
+
+    def __init__(self, target: str, store: ObjectStore) -> None:
+        self._target = target
+        self._store = store
+        self._published: PublishedSet = read_published_set(store)
+
+    def digests(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        for record in self._records():
+            yield record.key, tuple(image.digest for image in record.images())
+
+    def crls(self, wanted: set[str]) -> dict[str, _Crls]:
+        return {one.key: _Published(self, one) for one in self._records() if one.key in wanted}
+
+    def load(self, image: PublishedImage) -> RevocationIndex:
+        """Open an image."""
+        with about(self._target, StoreError, IndexFileError):
+            return open_index(self._store.load(image.name))
+
+    def _records(self) -> Iterator[ScopeRecord]:
+        with about(self._target, StoreError):
+            yield from self._published.scopes()
+
+
+@dataclass(frozen=True, slots=True)
+class _Published:
+    """The CRLs of a scope of a store."""
+
+    store: _Store
+    record: ScopeRecord
+
+    @property
+    def metadata(self) -> ImageMetadata:
+        return self.record.base.metadata
+
+    def open(self, stack: contextlib.ExitStack) -> Listing:
+        return Listing(*(stack.enter_context(self.store.load(one)) for one in self.record.images()))
+
+
+def _open(target: str) -> _Side:
+    return _Store(target, open_target(target)) if is_store(target) else _Image(target)

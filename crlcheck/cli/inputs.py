@@ -13,12 +13,14 @@ from typing import BinaryIO
 import click
 
 from crlcheck.catalog.catalog import Catalog
+from crlcheck.catalog.earlier import store_at
 from crlcheck.catalog.published_set import PublishedSet, set_of
 from crlcheck.catalog.root import CATALOG_NAME
 from crlcheck.cli.progress import counting, is_shown
 from crlcheck.cli.status import about, warn
+from crlcheck.cli.when import split_target
 from crlcheck.compiler.compile import CrlSource
-from crlcheck.errors import StoreError
+from crlcheck.errors import EarlierSetError, StoreError
 from crlcheck.settings import looks_like_store
 from crlcheck.stores import ObjectStore, open_store
 
@@ -37,10 +39,30 @@ def usage() -> Iterator[None]:
         raise click.UsageError(str(error)) from error
 
 
+@contextlib.contextmanager
+def opening() -> Iterator[None]:
+    """Report as wrong usage what names no store, or a generation that is yet to come."""
+    try:
+        with usage():
+            yield
+    except EarlierSetError as error:
+        if error.found == "later":
+            raise click.UsageError(str(error)) from error
+        raise
+
+
 def open_target(target: str) -> ObjectStore:
-    """Open a store named on the command line; a malformed name is wrong usage."""
-    with usage():
-        store = open_store(target)
+    """
+    Open a store named on the command line, also as STORE@WHEN; a malformed name is wrong usage.
+
+    Raises:
+        EarlierSetError: the store cannot be shown as it was then.
+    """
+    location, when = split_target(target)
+    with opening():
+        store = open_store(location)
+        if when is not None:
+            store = store_at(store, when)
     _log.info("the store is %s", store.url)
     return store
 
@@ -134,8 +156,9 @@ def issuer_sources(paths: Iterable[Path]) -> list[Path | bytes]:
 
 
 def is_store(target: str) -> bool:
-    """Whether *target* is a store's URL or directory, rather than a file."""
-    return looks_like_store(target) or Path(target).is_dir()
+    """Whether *target* is a store's URL or directory, or STORE@WHEN, rather than a file."""
+    location, _ = split_target(target)
+    return looks_like_store(location) or Path(location).is_dir()
 
 
 @contextlib.contextmanager

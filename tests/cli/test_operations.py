@@ -18,7 +18,7 @@ from crlcheck.stores import LocalStore
 from support.command_line import NOW, WEEK, Place, make_place
 from support.memory_store import MemoryStore
 from support.pki import DAY, delta_of, make_authority, make_client, make_crl
-from support.publishing import CA, OTHER_CA, catalog_of, given_up_of, images_of, publish
+from support.publishing import CA, OTHER_CA, catalog_of, images_of, publish
 
 
 @pytest.fixture
@@ -233,81 +233,6 @@ def test_two_images_are_compared(place: Place, capsys: pytest.CaptureFixture[str
     head, *lines = capsys.readouterr().out.splitlines()
     assert head.endswith("19 newly revoked certificates, 0 lifted")
     assert [line[:4] for line in lines] == ["  + "] * 2
-
-
-def test_two_generations_of_a_store_are_compared(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """
-    By name and generation, deltas included, as long as the images are there. A CRL that
-    one of them does not have is told from one that did not change.
-    """
-    store = LocalStore(tmp_path / "store", fsync=False)
-    now = NOW - timedelta(hours=1)
-    for number, serials in ((1, [1, 2]), (3, [2, 3])):
-        publish(store, make_crl(CA, number, serials), now=now)
-    publish(store, make_crl(CA, 5, [4], extensions=[delta_of(3)]), now=now)
-    publish(store, make_crl(OTHER_CA, 1, [9]), OTHER_CA.pem, now=now)
-
-    def changes(before: str, after: str) -> list[list[list[str]]]:
-        found = run_json(capsys, "diff", f"{store.url}{before}", f"{store.url}{after}")["scopes"]
-        return sorted(
-            [
-                sorted(entry["serial_number"] for entry in one[kind])
-                for kind in ("newly_revoked", "lifted")
-            ]
-            for one in found
-        )
-
-    assert changes("@1", "@2") == [[["3"], ["1"]]]
-    assert changes("@2", "@3") == [[["4"], []]]
-    assert changes("@1", "") == [[["3", "4"], ["1"]], [["9"], []]]
-    assert changes("@2", "@2") == [[[], []]]
-    assert main(["diff", f"{store.url}@9", store.url]) == 2
-    capsys.readouterr()
-    assert main(["diff", f"{store.url}@3", store.url]) == 0
-    assert "CRL 1 of CN=Other CA (only in B): 1 newly" in capsys.readouterr().out
-    assert main(["diff", store.url, f"{store.url}@3"]) == 0
-    assert "(only in A): 0 newly revoked certificates, 1 lifted" in capsys.readouterr().out
-
-
-def test_a_generation_whose_images_are_gone_is_an_error(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """
-    It is not compared with nothing. Scopes that are newer than the generation are no gap.
-    """
-    store = LocalStore(tmp_path / "store", fsync=False)
-    for number in (1, 2, 3):
-        publish(store, make_crl(CA, number, range(number)), now=NOW)
-    publish(store, make_crl(OTHER_CA, 1), OTHER_CA.pem, now=NOW)
-    assert main(["diff", f"{store.url}@1", store.url]) == 0
-    store.delete(next(name for name in given_up_of(store) if name.startswith("images/")))
-    assert main(["diff", f"{store.url}@1", store.url]) == 4
-    crlcheck.clean_up(store, grace=timedelta(0), now=NOW + DAY)
-    assert not given_up_of(store)
-    for generation in (1, 2, 3):
-        capsys.readouterr()
-        assert main(["diff", f"{store.url}@{generation}", store.url]) == 4
-        assert f"generation {generation} cannot be shown" in capsys.readouterr().err
-    assert main(["diff", f"{store.url}@4", store.url]) == 0
-
-
-def test_an_image_that_nobody_cleaned_up_is_missed_by_its_name(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """
-    That generation could be shown, were it there: no earlier one is said to be gone.
-    """
-    store = LocalStore(tmp_path / "published", fsync=False)
-    lost = publish(store, make_crl(CA, 1, [1])).image_name
-    publish(store, make_crl(CA, 2, [1, 2]))
-    store.delete(lost)
-    assert main(["diff", f"{store.url}@1", store.url]) == 4
-    said = capsys.readouterr().err
-    assert lost in said
-    assert "No such file" in said
-    assert "expected generation" not in said
 
 
 # ---- copies ------------------------------------------------------------------------

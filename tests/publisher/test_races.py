@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from crlcheck.catalog import compare_and_swap
-from crlcheck.catalog.published_set import read_set, set_at
+from crlcheck.catalog.earlier import store_at
+from crlcheck.catalog.published_set import read_set
 from crlcheck.catalog.root import CATALOG_NAME
 from crlcheck.errors import (
     CrlRollbackError,
@@ -185,8 +186,7 @@ def test_an_image_that_a_catalog_may_have_named_is_not_removed() -> None:
     assert (report.published, report.generation) == (True, 1)
     assert catalog_of(store).generation == 2
     assert len(images_of(store)) == 2
-    between = set_at(store, read_set(store)[0], 1)
-    assert between is not None
+    between, _ = read_set(store_at(store, 1))
     assert [image.name for image in between.images()] == [report.image_name]
 
 
