@@ -45,6 +45,9 @@ _FILL = 0.7
 
 _NODE_FORMAT = 2
 
+# More bytes than a node has beside its entries, or its references.
+_OVERHEAD = 64
+
 # About how many bytes a parsed node takes for each byte of its JSON.
 _PARSED_FACTOR = 4
 
@@ -167,6 +170,8 @@ class Node:
             if found != _NODE_FORMAT:
                 raise ValueError(f"format: expected {_NODE_FORMAT}, found {found}")
             level = take(members, "level", int)
+            if level < 0:
+                raise ValueError(f"level: expected a number from 0, found {level}")
             if level == 0:
                 return cls(level, take(members, "entries", dict))
             items = take(members, "nodes", list)
@@ -236,12 +241,23 @@ class NodeReader:
         self._size = 0
         self._lock = threading.Lock()
 
-    def node(self, reference: Reference) -> Node:
+    def node(self, reference: Reference, level: int | None = None) -> Node:
         """
-        Return a node.
+        Return a node, which must be of *level* unless that is None.
 
         Raises: as ``read_object``.
         """
+        node = self._node(reference)
+        if level is not None and node.level != level:
+            where = f"{self.store.url}/{reference.name}"
+            raise CatalogDamagedError(
+                f"{where} cannot be read: level: expected {level}, found {node.level}",
+                name=reference.name,
+                found="unreadable",
+            )
+        return node
+
+    def _node(self, reference: Reference) -> Node:
         with self._lock:
             kept = self._kept.get(reference.digest)
             if kept is not None:
@@ -307,28 +323,31 @@ def _leaves(
     reference: Reference | None,
     prefix: str,
     skip: Callable[[Reference], bool] | None,
+    level: int | None = None,
 ) -> Iterator[tuple[Reference, Node]]:
     if reference is None or (skip is not None and skip(reference)):
         return
-    node = nodes.node(reference)
+    node = nodes.node(reference, level)
     if node.level == 0:
         yield reference, node
         return
     for place in node.places(prefix):
-        yield from _leaves(nodes, node.below[place], prefix, skip)
+        yield from _leaves(nodes, node.below[place], prefix, skip, node.level - 1)
 
 
 def num_leaves(nodes: NodeReader, top: Reference | None, prefix: str) -> int:
     """Return how many leaves may have keys that start with *prefix*; no leaf is read."""
-    if top is None:
-        return 0
-    node = nodes.node(top)
+    return 0 if top is None else _num_leaves(nodes, nodes.node(top), prefix)
+
+
+def _num_leaves(nodes: NodeReader, node: Node, prefix: str) -> int:
     if node.level == 0:
         return 1
     places = node.places(prefix)
     if node.level == 1:
         return len(places)
-    return sum(num_leaves(nodes, node.below[place], prefix) for place in places)
+    below = (nodes.node(node.below[place], node.level - 1) for place in places)
+    return sum(_num_leaves(nodes, one, prefix) for one in below)
 
 
 def references(
@@ -341,15 +360,19 @@ def references(
 
     Raises: as ``read_object``.
     """
-    if top is None or (skip is not None and skip(top)):
-        return
-    yield top
-    node = nodes.node(top)
+    if top is not None and not (skip is not None and skip(top)):
+        yield top
+        yield from _references_below(nodes, nodes.node(top), skip)
+
+
+def _references_below(
+    nodes: NodeReader, node: Node, skip: Callable[[Reference], bool] | None
+) -> Iterator[Reference]:
     for below in node.below:
-        if node.level > 1:
-            yield from references(nodes, below, skip)
-        elif skip is None or not skip(below):
+        if skip is None or not skip(below):
             yield below
+            if node.level > 1:
+                yield from _references_below(nodes, nodes.node(below, node.level - 1), skip)
 
 
 # ---- changing ------------------------------------------------------------------------
@@ -387,7 +410,7 @@ def change(
         level = 0
     else:
         level = nodes.node(top).level
-        made = writer.rewritten("", top, in_order)
+        made = writer.rewritten("", top, in_order, level)
     while len(made) > 1:
         level += 1
         made = writer.inner(level, made)
@@ -416,19 +439,19 @@ class _Writer:
         self.written: dict[str, bytes] = {}
         self.superseded: list[str] = []
 
-    def node(self, reference: Reference) -> Node:
+    def node(self, reference: Reference, level: int | None = None) -> Node:
         made = self._made.get(reference.name)
-        return self._nodes.node(reference) if made is None else made
+        return self._nodes.node(reference, level) if made is None else made
 
     def discard(self, reference: Reference) -> None:
         if self.written.pop(reference.name, None) is None:
             self.superseded.append(reference.name)
 
     def rewritten(
-        self, separator: str, reference: Reference, changes: Sequence[tuple[str, Any]]
+        self, separator: str, reference: Reference, changes: Sequence[tuple[str, Any]], level: int
     ) -> _Placed:
         """Return what takes the place of a node: itself, others, or nothing."""
-        node = self.node(reference)
+        node = self.node(reference, level)
         if node.level == 0:
             entries = dict(node.entries)
             for key, value in changes:
@@ -440,17 +463,24 @@ class _Writer:
                 return [(separator, reference)]
             self.discard(reference)
             return self.leaves(separator, entries)
+        # What was first may be gone: the first node of those that are left takes its place,
+        # or a key that sorts before it would split it into nodes in a wrong order.
+        separators = [separator, *node.separators[1:]]
         placed: _Placed = []
         keys = [key for key, _ in changes]
         ends = [bisect.bisect_left(keys, one) for one in node.separators[1:]]
         for place, begin, end in zip(
             range(len(node.below)), [0, *ends], [*ends, len(keys)], strict=True
         ):
-            below = node.separators[place], node.below[place]
-            placed += [below] if begin == end else self.rewritten(*below, changes[begin:end])
-        if placed == list(zip(node.separators, node.below, strict=True)):
+            below = separators[place], node.below[place]
+            placed += (
+                [below] if begin == end else self.rewritten(*below, changes[begin:end], level - 1)
+            )
+        if placed == list(zip(separators, node.below, strict=True)):
             return [(separator, reference)]
         self.discard(reference)
+        if placed:
+            placed[0] = separator, placed[0][1]
         return self.inner(node.level, placed, separator)
 
     def leaves(self, separator: str, entries: Mapping[str, Any]) -> _Placed:
@@ -458,7 +488,8 @@ class _Writer:
         texts = {key: _member(key, entries[key]) for key in sorted(entries)}
         placed: _Placed = []
         last = ""
-        for keys in _parts(list(texts), [len(text) + 1 for text in texts.values()], MAX_LEAF):
+        sizes = [len(text) + 1 for text in texts.values()]
+        for keys in _parts(list(texts), sizes, MAX_LEAF - _OVERHEAD):
             staleness = Staleness()
             for key in keys:
                 found = self._staleness(key, entries[key])
@@ -476,7 +507,7 @@ class _Writer:
         items = [[where, *reference.to_json()] for where, reference in placed]
         sizes = [len(canonical_json(item)) + 1 for item in items]
         made: _Placed = []
-        for numbers in _parts(range(len(placed)), sizes, MAX_INNER):
+        for numbers in _parts(range(len(placed)), sizes, MAX_INNER - _OVERHEAD):
             below = [placed[number] for number in numbers]
             where = below[0][0] if made else separator
             staleness = Staleness()
@@ -518,7 +549,7 @@ def _parts(items: Sequence[_Item], sizes: Sequence[int], limit: int) -> Iterator
     part: list[_Item] = []
     size = 0
     for item, more in zip(items, sizes, strict=True):
-        if part and size + more / 2 > share:
+        if part and (size + more / 2 > share or size + more > limit):
             yield part
             part, size = [], 0
         part.append(item)

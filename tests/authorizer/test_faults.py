@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 import crlcheck
+from crlcheck.stores import open_store
 from crlcheck.checker import checker, polling
 from lambda_authorizer import authorizer
 from support.authorizer import PKI, is_allowed, load, publish
@@ -165,7 +166,9 @@ def test_a_restored_store_is_counted_and_its_denials_hold(
     function = load(monkeypatch, store, log_level="debug")
     assert decide(function, GOOD)[0]
     s3.client.put_object(**key, Body=old)
-    s3.client.delete_object(Bucket=s3.bucket, Key="published/generation.json")
+    objects = open_store(store)
+    for record in [*objects.names("history/")]:
+        objects.delete(record)
     name = PKI.authority.certificate.subject.public_bytes()
     crlcheck.deny_certificate(store, name, SERIALS[0])
     capsys.readouterr()
