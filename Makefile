@@ -212,7 +212,8 @@ MEASURE = $(BIN)/python -m pytest -o pythonpath=. --benchmark-quiet benchmarks
 WRITE_REPORT = $(BIN)/python -m benchmarks.report --output $(REPORT) \
     $(patsubst %,$(RESULTS)/%.json,$(or $(PART),standard large))
 
-# The standard sizes, up to 1 M entries: some ten minutes.
+# The standard sizes, up to 1 M entries and 100,000 scopes: some half an hour. The stores
+# with many scopes are made the first time, which takes as long again and 3 GB of disk.
 bench: $(VENV)/.bench
 	mkdir -p $(RESULTS)
 	$(MEASURE) --benchmark-json $(RESULTS)/$(or $(PART),standard).json $(PYTEST_ARGS)

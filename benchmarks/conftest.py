@@ -14,23 +14,34 @@ import pytest
 from benchmarks import machine
 from benchmarks.baselines.interface import Contender, InContainer, Lookups
 from benchmarks.contenders import CONTENDERS
+from benchmarks.many_scopes import NUM_SCOPES, SHAPES
 from benchmarks.workloads import LARGE_SIZES, STANDARD_SIZES, make_workload
 
 _NAMED_SIZES = {"standard": STANDARD_SIZES, "large": LARGE_SIZES}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --sizes."""
+    """Add --sizes and --scopes."""
     parser.addoption(
         "--sizes",
         type=_sizes,
         default="standard",
         help="entries of the CRLs: standard (1 k to 1 M), large (10 M), or numbers: 1000,10000",
     )
+    parser.addoption(
+        "--scopes",
+        type=_counts,
+        default=NUM_SCOPES,
+        help="scopes of the stores, 10 to 100,000 by default; numbers: 10,1000",
+    )
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    return tuple(sorted(int(each) for each in text.split(",")))
 
 
 def _sizes(text: str) -> tuple[int, ...]:
-    return _NAMED_SIZES.get(text) or tuple(sorted(int(each) for each in text.split(",")))
+    return _NAMED_SIZES.get(text) or _counts(text)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -39,13 +50,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
     A contender meets the sizes that it can bear; lookups (``loaded``) are those
     that have one of their own, and single ones (``container``) of this process.
-    A test that takes ``kind`` as well gets what its module's ``kinds`` says.
+    A test that takes ``kind`` as well gets what its module's ``kinds`` says. One that takes
+    ``num_scopes`` gets each number of scopes in each ``shape``.
     """
     sizes: tuple[int, ...] = metafunc.config.getoption("--sizes")
     wanted = metafunc.fixturenames
     single_lookups = {"container", "largest_container"}
     lookups = {"loaded", *single_lookups}
-    if "contender" in wanted:
+    if "num_scopes" in wanted:
+        counts: tuple[int, ...] = metafunc.config.getoption("--scopes")
+        pairs = [(shape, count) for count in counts for shape in SHAPES]
+        metafunc.parametrize(("shape", "num_scopes"), pairs, scope="module")
+    elif "contender" in wanted:
         within = [
             (contender, size)
             for size in (sizes if "num_entries" in wanted else sizes[-1:])
@@ -58,8 +74,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         names = [f"{contender.name}-{size}" for contender, size in within]
         metafunc.parametrize(("contender", size_name), within, ids=names, scope="module")
     elif "kind" in wanted and "num_entries" in wanted:
-        pairs = [(kind, size) for size in sizes for kind in metafunc.module.kinds(size)]
-        metafunc.parametrize(("kind", "num_entries"), pairs)
+        kinds = [(kind, size) for size in sizes for kind in metafunc.module.kinds(size)]
+        metafunc.parametrize(("kind", "num_entries"), kinds)
     elif "num_entries" in wanted:
         metafunc.parametrize("num_entries", sizes, scope="module")
     elif "largest" in wanted:

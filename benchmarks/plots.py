@@ -85,6 +85,18 @@ def sizes(results: Results) -> list[Row]:
     return [row for row in rows if complete and row.num_entries == max(complete)]
 
 
+def many_scopes(results: Results, value: Callable[[Row], float | None]) -> dict[str, Points]:
+    """Return a value of everything that was done with stores of many scopes, against these."""
+    lines: dict[str, Points] = {}
+    for measure, title in tables.MANY.items():
+        for row in results.select(measure=measure, contender="crlcheck"):
+            found = value(row)
+            if found is not None:
+                name = ", ".join(filter(None, (title, row.variant, row.kind)))
+                lines.setdefault(name, []).append((row.num_entries, found))
+    return lines
+
+
 def _lines(
     results: Results, rows: Sequence[Row], value: Callable[[Row], float]
 ) -> dict[str, Points]:
@@ -124,6 +136,14 @@ def draw(results: Results, directory: Path) -> list[str]:
         if lines:
             _save(_draw_lines(results, lines, heading, unit), directory / f"{name}.svg")
             drawn.append(name)
+    of_many = (
+        ("times", many_scopes(results, _time_of), "Stores with many scopes"),
+        ("cpu", many_scopes(results, _cpu_of), "CPU time of checks in stores with many scopes"),
+    )
+    for name, lines, heading in of_many:
+        if lines:
+            _save(_draw_many_scopes(lines, heading), directory / f"many-scopes-{name}.svg")
+            drawn.append(f"many-scopes-{name}")
     for state in ("isolated", "cold"):
         if lines := latencies(results, state):
             _save(_draw_latencies(results, lines, state), directory / f"latency-{state}.svg")
@@ -165,6 +185,32 @@ def _draw_lines(results: Results, lines: Mapping[str, Points], heading: str, uni
     axes.set_yscale("log")
     axes.set_xlabel("entries of the CRL (logarithmic)")
     axes.set_ylabel(f"{unit} (logarithmic)")
+    figure.legend(loc="outside right upper", fontsize=8)
+    return figure
+
+
+def _time_of(row: Row) -> float | None:
+    return None if row.measure == "many_memory" else row.median
+
+
+def _cpu_of(row: Row) -> float | None:
+    return row.figures.get("cpu")
+
+
+def _draw_many_scopes(lines: Mapping[str, Points], heading: str) -> Any:
+    figure, axes = _figure(heading)
+    for place, (name, points) in enumerate(lines.items()):
+        # The two shapes of one measurement have one colour.
+        style = "-" if name.endswith("issuers") else "--"
+        colour = _COLOURS[place // 2 % len(_COLOURS)]
+        marker = _MARKERS[place // 2 % len(_MARKERS)]
+        axes.plot(
+            *zip(*points, strict=True), color=colour, marker=marker, linestyle=style, label=name
+        )
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("scopes of the store (logarithmic)")
+    axes.set_ylabel("seconds (logarithmic)")
     figure.legend(loc="outside right upper", fontsize=8)
     return figure
 

@@ -100,6 +100,13 @@ _SECTIONS: tuple[tuple[str, str, str, Callable[[Results], str]], ...] = (
         "a process with a CRL of one entry.",
         tables.authorizer_memory,
     ),
+    (
+        "Many scopes",
+        "many-scopes-times many-scopes-cpu",
+        "Stores with a number of scopes, which are the CRLs of as many issuers, or the partitions "
+        "of one issuer's CRL. What is read and written is counted without images.",
+        tables.many_scopes,
+    ),
     ("Limits of the machine", "", "", tables.limits),
 )
 

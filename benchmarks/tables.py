@@ -27,6 +27,7 @@ LIMITS = {
     "botocore_client": "botocore's session and S3 client",
     "boto3_client": "boto3 and its S3 client",
     "conditional_get": "bare conditional GET (limit)",
+    "ten_scopes": "the same in a store with ten scopes",
 }
 NOT_MEASURED = "-"
 
@@ -315,6 +316,50 @@ def authorizer(results: Results) -> str:
         entries = units.entries(row.num_entries)
         lines.append([what, name, entries, *each, f"`{selector(row)}`"])
     return markdown(["", "", "entries", "median", "90 % within", "99 % within", "row"], lines)
+
+
+MANY = {
+    "many_publish": "publish",
+    "many_first_check": "first check",
+    "many_refresh": "refresh after a change",
+    "many_poll": "poll without a change",
+    "many_whole": "",
+    "many_memory": "memory of a checker asked about 100",
+}
+"""What was measured of stores with many scopes, in words."""
+
+
+def many_scopes(results: Results) -> str:
+    """Return what stores with many scopes cost, in a column for each number of scopes."""
+    rows = [row for measure in MANY for row in results.select(measure=measure)]
+    ours = [row for row in rows if row.contender == "crlcheck"]
+    sizes = sorted({row.num_entries for row in ours})
+    lines: dict[tuple[str, str], dict[int, Row]] = {}
+    for row in ours:
+        what = " ".join(filter(None, (MANY[row.measure], row.variant)))
+        lines.setdefault((what, row.kind), {})[row.num_entries] = row
+    body = [
+        [what, kind]
+        + [_of_many(by_size[size]) if size in by_size else NOT_MEASURED for size in sizes]
+        + [f"`{selector(next(iter(by_size.values())))}`"]
+        for (what, kind), by_size in lines.items()
+    ]
+    return markdown(["", "scopes are", *(f"{size:,}" for size in sizes), "row"], body)
+
+
+def _of_many(row: Row) -> str:
+    """Return the main figures of a row, the time first where that is what counts."""
+    figures, time = row.figures, units.seconds(row.median)
+    if row.measure == "many_publish":
+        return f"{time}, {figures['objects']:.0f} objects of {units.size(figures['written'])}"
+    if row.measure in {"many_first_check", "many_refresh"}:
+        cpu = units.seconds(figures["cpu"])
+        return f"{time}, CPU {cpu}, {figures['gets']:.0f} GETs of {units.size(figures['read'])}"
+    if row.measure == "many_whole":
+        return f"{time}, peak {units.size(figures['peak'])}"
+    if row.measure == "many_memory":
+        return f"{units.size(figures['steady'])} (process {units.size(figures['whole'])})"
+    return time
 
 
 def _quartiles(row: Row) -> list[float]:

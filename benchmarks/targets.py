@@ -7,7 +7,7 @@ they hold on any machine.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -253,6 +253,119 @@ def _largest(rows: list[Row], ratio: Callable[[Row], float], to_what: str) -> Fi
     return Figure(ratio(worst), detail, worst.test)
 
 
+# ---- many scopes --------------------------------------------------------------
+
+MANY = 10_000
+MOST = 100_000
+
+
+def _worst(figures: Iterable[Figure | None]) -> Figure | None:
+    """Return the highest of figures."""
+    return max((one for one in figures if one is not None), key=lambda one: one.value, default=None)
+
+
+def _many_publish(results: Results) -> Figure | None:
+    def ratio(row: Row) -> Figure:
+        few = results.find(
+            measure=row.measure, contender="ten_scopes", num_entries=MANY,
+            kind=row.kind, variant=row.variant,
+        )  # fmt: skip
+        assert few is not None, "both are measured in the same test"
+        detail = f"{row.kind}, {row.variant}: {_ms(row.median)} against {_ms(few.median)}"
+        return Figure(row.median / few.median, detail, row.test)
+
+    rows = results.select(measure="many_publish", contender="crlcheck", num_entries=MANY)
+    return _worst(map(ratio, rows))
+
+
+def _many_written(results: Results) -> Figure | None:
+    rows = results.select(measure="many_publish", contender="crlcheck", num_entries=MANY)
+    return _worst(
+        Figure(
+            row.figures["written"] / 1000,
+            f"{row.kind}: {row.figures['objects']} objects, the most of {len(rows)} stores",
+            row.test,
+        )
+        for row in rows
+    )
+
+
+def _many_objects(results: Results) -> Figure | None:
+    def more(row: Row) -> Figure | None:
+        less = results.find(
+            measure=row.measure, contender="crlcheck", num_entries=MANY,
+            kind=row.kind, variant=row.variant,
+        )  # fmt: skip
+        if less is None:
+            return None
+        objects = [each.figures["objects"] for each in (row, less)]
+        return Figure(objects[0] - objects[1], f"{objects[0]} against {objects[1]}", row.test)
+
+    rows = results.select(measure="many_publish", contender="crlcheck", num_entries=MOST)
+    return _worst(map(more, rows))
+
+
+def _more_than_few(
+    measure: str, figure: str, factor: float = 1
+) -> Callable[[Results], Figure | None]:
+    """Return how much more of a figure there is than in a store with ten scopes."""
+
+    def compute(results: Results) -> Figure | None:
+        rows = results.select(measure=measure, contender="crlcheck", num_entries=MANY)
+        return _worst(
+            Figure(
+                (row.figures[figure] - row.figures[f"{figure}_ten"]) * factor,
+                f"{row.kind}: {row.figures[figure] * factor:.3g} against "
+                f"{row.figures[f'{figure}_ten'] * factor:.3g}",
+                row.test,
+            )
+            for row in rows
+        )
+
+    return compute
+
+
+def _many_poll(results: Results) -> Figure | None:
+    def more(row: Row) -> Figure:
+        bare = results.find(
+            measure=row.measure, contender="conditional_get", num_entries=MANY, kind=row.kind
+        )
+        assert bare is not None, "both are measured in the same test"
+        detail = f"{row.kind}: {_ms(row.median)} against {_ms(bare.median)}"
+        return Figure((row.median - bare.median) * 1e3, detail, row.test)
+
+    rows = results.select(measure="many_poll", contender="crlcheck", num_entries=MANY)
+    return _worst(map(more, rows))
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1e3:.2f} ms"
+
+
+def _many_memory(results: Results) -> Figure | None:
+    def ratio(row: Row) -> Figure | None:
+        less = results.find(measure="many_memory", kind=row.kind, num_entries=1_000)
+        if less is None:
+            return None
+        steady = [each.figures["steady"] / MEBIBYTE for each in (row, less)]
+        detail = f"{row.kind}: {steady[0]:.1f} MiB against {steady[1]:.1f} MiB"
+        return Figure(steady[0] / steady[1], detail, row.test)
+
+    return _worst(map(ratio, results.select(measure="many_memory", num_entries=MOST)))
+
+
+_WHOLE = ("many_publish", "many_first_check", "many_refresh", "many_whole")
+
+
+def _many_at_all(results: Results) -> Figure | None:
+    found = [results.select(measure=measure, contender="crlcheck") for measure in _WHOLE]
+    if not all(found):
+        return None
+    smallest = min((rows[-1] for rows in found), key=lambda row: row.num_entries)
+    detail = "each was done, and its result checked"
+    return Figure(smallest.num_entries / 1000, detail, smallest.test)
+
+
 # ---- the list ---------------------------------------------------------------
 
 _BESIDE = "medians of alternating rounds, after a warm-up"
@@ -402,6 +515,87 @@ TARGETS = (
         "times the least that boto3 allows",
         f"over an interpreter that makes a boto3 client and gets the image; {_BESIDE}",
         _cold_start,
+    ),
+    Target(
+        "T13",
+        "publish a CRL of 50 entries in a store with 10,000 scopes",
+        1.5,
+        "times as with 10 scopes",
+        f"the worst of two shapes, in a directory and over a local S3; {_BESIDE}",
+        _many_publish,
+    ),
+    Target(
+        "T13, bytes",
+        "what that writes besides the image",
+        200.0,
+        "KB",
+        "nodes, record and root; the most of the same stores",
+        _many_written,
+    ),
+    Target(
+        "T13, objects",
+        "objects that it writes with 100,000 scopes",
+        1.0,
+        "more than with 10,000",
+        "besides the image; the most of the same stores",
+        _many_objects,
+    ),
+    Target(
+        "T15, GETs",
+        "what the first check of a fresh checker reads with 10,000 scopes",
+        2.0,
+        "GETs more than with 10",
+        "besides the image; the worse of two shapes",
+        _more_than_few("many_first_check", "gets"),
+    ),
+    Target(
+        "T15, CPU",
+        "CPU of that check",
+        2.0,
+        "ms more than with 10",
+        f"CPU time of the thread; the worse of two shapes; {_BESIDE}",
+        _more_than_few("many_first_check", "cpu", 1e3),
+    ),
+    Target(
+        "T15, refresh, GETs",
+        "what a refresh reads after one change, with 10,000 scopes",
+        2.0,
+        "GETs more than with 10",
+        "as for the first check",
+        _more_than_few("many_refresh", "gets"),
+    ),
+    Target(
+        "T15, refresh, CPU",
+        "CPU of that refresh",
+        2.0,
+        "ms more than with 10",
+        "as for the first check",
+        _more_than_few("many_refresh", "cpu", 1e3),
+    ),
+    Target(
+        "T15, poll",
+        "a poll without any change, with 10,000 scopes",
+        0.3,
+        "ms over a bare GET",
+        f"less one bare conditional GET of the root; {_BESIDE}",
+        _many_poll,
+    ),
+    Target(
+        "T16",
+        "publish, first check, refresh, status and verify",
+        MOST / 1000,
+        "thousand scopes",
+        "the most scopes at which all were done",
+        _many_at_all,
+        "at least",
+    ),
+    Target(
+        "T16, memory",
+        "what a checker adds that was asked about 100 scopes of 100,000",
+        1.2,
+        "times as of 1,000",
+        "VmRSS of a process after less before; the worse of two shapes",
+        _many_memory,
     ),
 )
 """In the order of the report."""
