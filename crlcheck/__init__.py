@@ -100,7 +100,14 @@ if TYPE_CHECKING:
         remove_scope as remove_scope,
         reset_scope as reset_scope,
     )
-    from crlcheck.publisher.publish import publish_crl as publish_crl, publish_each as publish_each
+    from crlcheck.publisher.publish import publish_crl as publish_crl
+    from crlcheck.publisher.publish_many import (
+        PublishSource as PublishSource,
+        PublishSummary as PublishSummary,
+        SourceCrl as SourceCrl,
+        publish_each as publish_each,
+        publish_many as publish_many,
+    )
     from crlcheck.publisher.restore import (
         DenialsFrom as DenialsFrom,
         RestoreReport as RestoreReport,
@@ -223,7 +230,14 @@ _HOMES = {
         "remove_scope",
         "reset_scope",
     ),
-    "publisher.publish": ("publish_crl", "publish_each"),
+    "publisher.publish": ("publish_crl",),
+    "publisher.publish_many": (
+        "PublishSource",
+        "PublishSummary",
+        "SourceCrl",
+        "publish_each",
+        "publish_many",
+    ),
     "publisher.restore": ("DenialsFrom", "RestoreReport", "ScopeChange", "restore_store"),
     "publisher.run_lock": ("run_lock",),
     "publisher.store_status": (

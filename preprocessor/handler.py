@@ -294,7 +294,7 @@ def _publish_options() -> dict[str, Any]:
 
 
 def _outcomes_of(
-    results: Iterable[tuple[str, PublishReport | CrlCheckError | OSError | None]],
+    results: Iterable[tuple[str, PublishReport | Exception | None]],
 ) -> Iterator[Outcome]:
     """Yield the outcome of each CRL."""
     started = time.monotonic()

@@ -13,7 +13,8 @@ from crlcheck.catalog.published_set import set_of
 from crlcheck.cli import main
 from crlcheck.compiler.compile import compile_unverified_crl
 from crlcheck.image.index import open_index
-from crlcheck.publisher.publish import publish_crl, publish_each
+from crlcheck.publisher.publish import publish_crl
+from crlcheck.publisher.publish_many import publish_each
 from crlcheck.x509.certificates import load_certificate, load_certificates
 from support.kinds import AUTHORITY, CERTIFICATE, CRL, samples
 from support.memory_store import MemoryStore

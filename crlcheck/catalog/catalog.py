@@ -102,35 +102,10 @@ class Catalog:
     # ---- the next generation ---------------------------------------------------
 
     def with_scope(self, record: ScopeRecord, issuers: Iterable[IssuerRecord]) -> Catalog:
-        """
-        Return the next generation, with *record* for its scope and *issuers* added.
-
-        The record of an issuer that is there already stays, and its missing fields are
-        filled.
-
-        The operator's settings and the unknown members of the replaced record stay,
-        because they belong to the scope and not to the CRL. A new complete CRL ends
-        a reset.
-        """
-        previous = self.scopes.get(record.key)
-        if previous is not None:
-            record = replace(
-                record,
-                covers_no_distribution_point=previous.covers_no_distribution_point,
-                grace=previous.grace,
-                unknown={**previous.unknown, **record.unknown},
-            )
-        tombstones = dict(self.tombstones)
-        tombstone = tombstones.get(record.key)
-        if tombstone is not None and (
-            previous is None or previous.base.metadata.tbs_digest != record.base.metadata.tbs_digest
-        ):
-            tombstones[record.key] = replace(tombstone, accepts_any=False)
-        return self._next(
-            scopes={**self.scopes, record.key: record},
-            issuers=(*self.issuers, *issuers),
-            tombstones=tombstones,
-        )
+        """Return the next generation, with *record* put as ``Draft.put`` does, and *issuers*."""
+        draft = Draft(self)
+        draft.put(record)
+        return draft.catalog(issuers)
 
     def lacks(self, issuers: Iterable[IssuerRecord]) -> bool:
         """Whether *issuers* would add an issuer, or a field to the record of one."""
@@ -321,6 +296,67 @@ class Catalog:
         accepts_any = action is ScopeAction.RESET
         return Tombstone(
             action, _whole_seconds(now), note, record.base.metadata, delta, accepts_any
+        )
+
+
+class Draft:
+    """
+    The next generation of a catalog while CRLs are put into it, so that many cost one copy.
+
+    Threads may use it at once for different scopes.
+    """
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._scopes: dict[str, ScopeRecord] = {}
+        self._tombstones: dict[str, Tombstone] = {}
+
+    def scope(self, key: str) -> ScopeRecord | None:
+        """Return the record of a scope, None where there is none."""
+        return self._scopes.get(key) or self._catalog.scopes.get(key)
+
+    def tombstone(self, key: str) -> Tombstone | None:
+        """Return the tombstone of a scope, None where there is none."""
+        return self._tombstones.get(key) or self._catalog.tombstones.get(key)
+
+    def put(self, record: ScopeRecord) -> ScopeRecord:
+        """
+        Put *record* in the place of the one of its scope; return it as it is then.
+
+        The operator's settings and the unknown members of the replaced record stay,
+        because they belong to the scope and not to the CRL. A new complete CRL ends
+        a reset.
+        """
+        key, previous = record.key, self.scope(record.key)
+        if previous is not None:
+            record = replace(
+                record,
+                covers_no_distribution_point=previous.covers_no_distribution_point,
+                grace=previous.grace,
+                unknown={**previous.unknown, **record.unknown},
+            )
+        tombstone = self.tombstone(key)
+        if tombstone is not None and (
+            previous is None or previous.base.metadata.tbs_digest != record.base.metadata.tbs_digest
+        ):
+            self._tombstones[key] = replace(tombstone, accepts_any=False)
+        self._scopes[key] = record
+        return record
+
+    def catalog(self, issuers: Iterable[IssuerRecord]) -> Catalog:
+        """
+        Return the next generation, with *issuers* added.
+
+        The record of an issuer that is there already stays, and its missing fields are
+        filled.
+        """
+        before = self._catalog
+        return replace(
+            before,
+            generation=before.generation + 1,
+            scopes={**before.scopes, **self._scopes},
+            issuers=(*before.issuers, *issuers),
+            tombstones={**before.tombstones, **self._tombstones},
         )
 
 

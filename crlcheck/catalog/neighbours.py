@@ -16,10 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
 
-from crlcheck.catalog.catalog import Catalog
+from crlcheck.catalog.catalog import Catalog, ScopeRecord
 from crlcheck.catalog.issuer_keys import IssuerKeys, TrustedIssuer
-from crlcheck.encoding.names import names_match
+from crlcheck.encoding.names import name_key, names_match
 from crlcheck.types import CertificateFacts, ImageMetadata
 from crlcheck.x509.certificates import published_certificate
 from crlcheck.x509.distribution_points import read_issuing_distribution_point
@@ -65,6 +66,42 @@ def makes_stale(
         and (len(points) == 1 or None in points)
         and _are_of_one_issuer(newer, older, keys)
     )
+
+
+class Neighbourhood:
+    """
+    Finds the other scopes of an issuer that can stand in for a scope, or make it stale.
+
+    *given* are issuers that were parsed already.
+    """
+
+    def __init__(self, catalog: Catalog, given: Sequence[CertificateFacts] = ()) -> None:
+        self._catalog = catalog
+        self._given = given
+        self._by_point: dict[bytes, dict[bytes | None, list[ScopeRecord]]] = {}
+        for record in catalog.scopes.values():
+            crl = record.base.metadata
+            points = self._by_point.setdefault(name_key(crl.issuer), {})
+            points.setdefault(crl.issuing_distribution_point, []).append(record)
+
+    @cached_property
+    def keys(self) -> IssuerKeys:
+        """The keys of all trusted issuers of the catalog."""
+        return issuer_keys_of(self._catalog, self._given)
+
+    def beside(self, record: ScopeRecord) -> list[ScopeRecord]:
+        """
+        Return the other scopes of the same issuer.
+
+        Those of another issuingDistributionPoint are left out where both have one, because
+        neither concerns the other.
+        """
+        crl = record.base.metadata
+        points = self._by_point.get(name_key(crl.issuer), {})
+        own = crl.issuing_distribution_point
+        near = points if own is None else dict.fromkeys((None, own))
+        found = (other for point in near for other in points.get(point, ()))
+        return [other for other in found if other.key != record.key]
 
 
 class Neighbours:

@@ -40,7 +40,7 @@ from crlcheck.cli.text import (
 )
 from crlcheck.compiler.compile import BinaryReader, CrlSource
 from crlcheck.errors import CrlBaseMissingError, CrlCheckError, CrlError
-from crlcheck.publisher.publish import publish_each
+from crlcheck.publisher.publish_many import publish_each
 from crlcheck.stores import ObjectStore
 from crlcheck.types import PublishReport
 from crlcheck.x509.certificates import load_certificates

@@ -21,6 +21,7 @@ from crlcheck.compiler.source import BinaryReader, CrlSource, split_crls
 from crlcheck.errors import naming
 from crlcheck.types import CertificateFacts, CompileReport, ImageMetadata
 from crlcheck.x509.certificates import CertificateSource, load_certificates
+from crlcheck.x509.signers import Signers
 
 __all__ = [
     "BinaryReader",
@@ -85,7 +86,7 @@ def compile_crl(
         CertificateError: *issuer* holds something that is not a certificate.
         OSError: from reading or writing; nothing is left at *output*.
     """
-    issuers = load_certificates(issuer)
+    issuers = Signers(load_certificates(issuer))
     return _compile_to(source, output, issuers, Options(**options), fsync)
 
 
@@ -108,17 +109,19 @@ def compile_unverified_crl(
 def compile_to_temporary(
     source: CrlSource,
     *,
-    issuer: CertificateSource | Iterable[CertificateSource],
+    issuer: CertificateSource | Iterable[CertificateSource] | Signers,
     directory: str | os.PathLike[str] | None = None,
+    is_alone: bool = True,
     **options: Unpack[CompileOptions],
 ) -> CompiledImage:
     """
     Verify and compile as ``compile_crl``, into a temporary file of *directory*.
 
-    The caller uses the result as a context manager, which removes the file.
+    The caller uses the result as a context manager, which removes the file. *is_alone* tells
+    that no other CRL is compiled at the same time.
     """
-    issuers = load_certificates(issuer)
-    with read_crl(source, issuers, Options(**options)) as crl:
+    issuers = issuer if isinstance(issuer, Signers) else Signers(load_certificates(issuer))
+    with read_crl(source, issuers, Options(**options), is_alone=is_alone) as crl:
         handle, name = tempfile.mkstemp(prefix="crlcheck.", suffix=".crlx", dir=directory)
         path = Path(name)
         try:
@@ -133,7 +136,7 @@ def compile_to_temporary(
 def _compile_to(
     source: CrlSource,
     output: str | os.PathLike[str] | None,
-    issuers: tuple[CertificateFacts, ...] | None,
+    issuers: Signers | None,
     options: Options,
     fsync: bool,
 ) -> CompileReport:

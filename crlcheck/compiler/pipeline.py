@@ -31,6 +31,7 @@ from crlcheck.types import (
     OddExtension,
 )
 from crlcheck.x509.signature_schemes import signature_scheme
+from crlcheck.x509.signers import Signers
 
 if TYPE_CHECKING:
     from crlcheck.x509.signatures import TbsVerifier
@@ -88,16 +89,18 @@ class Options:
 
 @contextlib.contextmanager
 def read_crl(
-    source: CrlSource, issuers: tuple[CertificateFacts, ...] | None, options: Options
+    source: CrlSource, issuers: Signers | None, options: Options, *, is_alone: bool = True
 ) -> Iterator[VerifiedCrl]:
     """
     Parse *source* and verify it against *issuers*; None verifies nothing.
+
+    *is_alone* tells that no other CRL is compiled at the same time.
 
     Raises:
         CrlError: the CRL is refused.
         OSError: from reading.
     """
-    with Worker() as worker:
+    with Worker(is_alone=is_alone) as worker:
         crl = _Reading(source, issuers, options, worker)
         try:
             yield crl.verified(crl.read())
@@ -181,7 +184,7 @@ class _Reading:
     def __init__(
         self,
         source: CrlSource,
-        issuers: tuple[CertificateFacts, ...] | None,
+        issuers: Signers | None,
         options: Options,
         worker: Worker,
     ) -> None:

@@ -44,10 +44,13 @@ class Call(Generic[Result]):
 class Worker:
     """
     Makes calls one after the other on a second thread, or at once where there is none.
+
+    Where all cores are at work already, there is none either (*is_alone* is False).
     """
 
-    def __init__(self) -> None:
-        self._executor = None if _num_cores() < 2 else ThreadPoolExecutor(1, "crlcheck-worker")
+    def __init__(self, *, is_alone: bool = True) -> None:
+        has_thread = is_alone and num_cores() > 1
+        self._executor = ThreadPoolExecutor(1, "crlcheck-worker") if has_thread else None
 
     def __enter__(self) -> Self:
         return self
@@ -67,7 +70,8 @@ class Worker:
             self._executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _num_cores() -> int:
+def num_cores() -> int:
+    """Return how many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

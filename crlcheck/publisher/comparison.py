@@ -6,13 +6,15 @@ Images are read only where they are small enough.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
+from types import MappingProxyType
 
 from crlcheck.catalog.catalog import PublishedImage, ScopeRecord
 from crlcheck.compiler.compile import CompiledImage
-from crlcheck.errors import CrlCheckError
+from crlcheck.errors import CrlCheckError, IndexFileError
 from crlcheck.image.diff import Difference, Listing, compare, revokes_more
 from crlcheck.image.index import RevocationIndex, open_index
 from crlcheck.stores import ObjectStore
@@ -25,16 +27,26 @@ _MAX_DELTA_ENTRIES = 100_000
 """A larger delta CRL is not compared, because its entries are kept as Python objects."""
 
 
+NO_FILES: Mapping[str, Path] = MappingProxyType({})
+
+
 class Images:
     """
-    Opens images of a store, each once, and the compiled image from its file.
+    Opens images of a store, each once, and those of *local* from their files.
 
     Each method raises CrlCheckError or OSError where an image cannot be read.
     """
 
-    def __init__(self, store: ObjectStore, compiled: CompiledImage, stack: ExitStack) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        compiled: CompiledImage,
+        local: Mapping[str, Path],
+        stack: ExitStack,
+    ) -> None:
         self._store = store
         self._compiled = compiled
+        self._local = {**local, compiled.digest: compiled.path}
         self._stack = stack
         self._opened: dict[str, RevocationIndex] = {}
 
@@ -53,20 +65,23 @@ class Images:
 
     def _open(self, digest: str, image: PublishedImage | None) -> RevocationIndex:
         if digest not in self._opened:
-            own = image is None or digest == self._compiled.digest
-            index = (
-                open_index(self._compiled.path, verify=False)
-                if image is None or own
-                else open_index(self._store.load(image.name))
-            )
+            own = self._compiled
+            path = own.path if digest == own.digest else self._local.get(digest)
+            if path is not None:
+                index = open_index(path, verify=False)
+            else:
+                assert image is not None, "the compiled image is in a file"
+                index = open_index(self._store.load(image.name))
             self._opened[digest] = self._stack.enter_context(index)
         return self._opened[digest]
 
 
 @contextmanager
-def _images(store: ObjectStore, compiled: CompiledImage) -> Iterator[Images]:
+def _images(
+    store: ObjectStore, compiled: CompiledImage, local: Mapping[str, Path]
+) -> Iterator[Images]:
     with ExitStack() as stack:
-        yield Images(store, compiled, stack)
+        yield Images(store, compiled, local, stack)
 
 
 def difference(
@@ -77,17 +92,19 @@ def difference(
     *,
     now: datetime,
     limit: int,
+    local: Mapping[str, Path] = NO_FILES,
 ) -> Difference | None:
     """
     Return how the revocations of *after* differ from those of *before*.
 
-    The compiled image is the new one in *after*. Return None where a complete CRL has
+    The compiled image is the new one in *after*. *local* has files of images by digest, which
+    need not be in the store. Return None where a complete CRL has
     more than *limit* entries, or an image cannot be read.
     """
     if not _is_small(limit, before, after):
         return None
     try:
-        with _images(store, compiled) as images:
+        with _images(store, compiled, local) as images:
             return compare(
                 images.listing(before),
                 images.listing(after),
@@ -105,6 +122,7 @@ def revokes_no_more(
     delta: PublishedImage | None,
     *,
     limit: int,
+    local: Mapping[str, Path] = NO_FILES,
 ) -> bool:
     """
     Whether the compiled CRL, with *delta* beside it, revokes nothing more than *current*.
@@ -115,7 +133,7 @@ def revokes_no_more(
     offered = compiled.metadata
     if _is_small(limit, current) and offered.num_entries <= limit:
         try:
-            with _images(store, compiled) as images:
+            with _images(store, compiled, local) as images:
                 own = images.compiled()
                 after = (
                     Listing(images.published(current.base), own)
@@ -135,6 +153,7 @@ def revokes_as_much(
     *,
     and_more: bool,
     limit: int,
+    local: Mapping[str, Path] = NO_FILES,
 ) -> bool:
     """
     Whether a compiled complete CRL revokes all that *current* does, final reasons for good.
@@ -145,7 +164,7 @@ def revokes_as_much(
     if not _is_small(limit, current) or compiled.metadata.num_entries > limit:
         return False
     try:
-        with _images(store, compiled) as images:
+        with _images(store, compiled, local) as images:
             published, offered = images.listing(current), Listing(images.compiled())
             if revokes_more(published, offered):
                 return False
@@ -165,3 +184,17 @@ def _is_small(limit: int, *records: ScopeRecord) -> bool:
         and (record.delta is None or record.delta.metadata.num_entries <= _MAX_DELTA_ENTRIES)
         for record in records
     )
+
+
+def is_intact(store: ObjectStore, image: PublishedImage) -> bool:
+    """
+    Whether a published image is in the store, undamaged and the one that the catalog names.
+
+    Raises:
+        StoreError: the store does not answer.
+    """
+    try:
+        with open_index(store.load(image.name)) as index:
+            return (index.digest, index.metadata) == (image.digest, image.metadata)
+    except (IndexFileError, FileNotFoundError):
+        return False

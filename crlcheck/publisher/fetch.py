@@ -37,27 +37,25 @@ from http.client import (
 from typing import Any, Unpack
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
-from crlcheck.catalog.published_set import read_set
+from crlcheck.catalog.catalog import Catalog
+from crlcheck.catalog.entries import name_hash, points_of_crl
+from crlcheck.catalog.published_set import PublishedSet, read_set
 from crlcheck.compiler.pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck.compiler.source import DEFAULT_MAX_CRLS
 from crlcheck.encoding.content import codings_of
 from crlcheck.encoding.gunzip import Gunzip
-from crlcheck.encoding.strict_json import members_of, parse_json
+from crlcheck.encoding.strict_json import members_of, parse_json, typed
 from crlcheck.errors import CrlError, FetchError
-from crlcheck.publisher.comparison import later_crl
-from crlcheck.publisher.publication import is_intact
-from crlcheck.publisher.publish import (
-    PublishOptions,
-    WaitingDelta,
-    publish_each,
-    publish_or_hold,
-)
+from crlcheck.publisher.comparison import is_intact, later_crl
+from crlcheck.publisher.publish import PublishOptions
+from crlcheck.publisher.publish_many import publish_each
 from crlcheck.stores import ObjectStore, open_for_writing
 from crlcheck.stores.deadline import TimedSocket, connect, resolve, secure
 from crlcheck.stores.proxies import Proxy, open_tunnel, proxy_for, remedy_for
 from crlcheck.times import time_text
 from crlcheck.types import ImageMetadata, PublishReport
 from crlcheck.x509.certificates import CertificateSource
+from crlcheck.x509.distribution_points import PointKey
 
 _PREFIX = "fetch/"
 _MAX_REDIRECTS = 3
@@ -230,27 +228,6 @@ class Fetched:
         if all_published:
             self.remember(reports)
 
-    def publish_or_hold(
-        self,
-        *,
-        issuer: CertificateSource | Iterable[CertificateSource],
-        max_crls: int = DEFAULT_MAX_CRLS,
-        **options: Unpack[PublishOptions],
-    ) -> Iterator[tuple[str, PublishReport | CrlError | WaitingDelta]]:
-        """
-        Publish each CRL of the body, as ``publish_each`` does, but yield delta CRLs that
-        wait for their complete CRL. The caller remembers the answer.
-        """
-        options["rebuild"] = True
-        yield from publish_or_hold(
-            self.body,
-            self._store,
-            issuer=issuer,
-            source_name=self.url,
-            max_crls=max_crls,
-            **options,
-        )
-
     def remember(self, reports: Iterable[PublishReport] = ()) -> None:
         """
         Keep the answer's ETag and Last-Modified in the store.
@@ -261,6 +238,12 @@ class Fetched:
         crls = [
             {
                 "scope": report.scope,
+                "issuer": report.compiled.issuer.hex(),
+                # By these the next fetch finds the scope without reading all of them.
+                "points": [
+                    [is_directory_name, name.hex()]
+                    for is_directory_name, name in sorted(points_of_crl(report.compiled.metadata))
+                ],
                 "tbs_digest": report.compiled.tbs_digest,
                 # In hex, because JSON readers do not keep large numbers exactly.
                 "crl_number": None
@@ -615,9 +598,13 @@ def _is_published(store: ObjectStore, crls: object, now: datetime) -> bool:
     """
     if not isinstance(crls, list) or not crls:
         return False
-    catalog = read_set(store)[0].everything()
+    published = read_set(store)[0]
     for crl in crls:
         if not isinstance(crl, dict) or not isinstance(crl.get("scope"), str):
+            return False
+        try:
+            catalog = _part_with(published, crl)
+        except ValueError:
             return False
         record = catalog.scopes.get(crl["scope"])
         tombstone = catalog.tombstones.get(crl["scope"])
@@ -629,6 +616,23 @@ def _is_published(store: ObjectStore, crls: object, now: datetime) -> bool:
         if not standing or not all(is_intact(store, image) for image in standing):
             return False
     return True
+
+
+def _part_with(published: PublishedSet, crl: Mapping[str, Any]) -> Catalog:
+    """
+    Return the part of the published set that has the scope of a remembered CRL.
+
+    Raises:
+        ValueError: the CRL was remembered by an older version, or is damaged.
+    """
+    issuer = bytes.fromhex(typed(crl.get("issuer"), str, "issuer"))
+    points: set[PointKey] = set()
+    for point in typed(crl.get("points"), list, "points"):
+        is_directory_name, name = typed(point, list, "points")
+        points.add(
+            (typed(is_directory_name, bool, "points"), bytes.fromhex(typed(name, str, "points")))
+        )
+    return published.part([issuer], {name_hash(issuer): points})
 
 
 def _stands_for(metadata: ImageMetadata, crl: Mapping[str, Any]) -> bool:

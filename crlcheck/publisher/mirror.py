@@ -28,7 +28,7 @@ from crlcheck.errors import (
 )
 from crlcheck.image.index import open_index
 from crlcheck.publisher.clean_up import prune_history
-from crlcheck.publisher.publication import is_intact
+from crlcheck.publisher.comparison import is_intact
 from crlcheck.signing.root_key import RootKey, read_root_keys
 from crlcheck.signing.statement import signers_of, verify_root
 from crlcheck.stores import ObjectStore, open_for_writing, open_store

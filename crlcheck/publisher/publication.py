@@ -1,5 +1,5 @@
 """
-Publish one compiled CRL: check it against its scope, and swap the catalog.
+Publish compiled CRLs: check each against its scope, and swap the catalog once for all.
 
 These are the steps of "One publication" in docs/design.md, by the same numbers. Section
 numbers are those of RFC 5280.
@@ -23,6 +23,10 @@ numbers are those of RFC 5280.
    deleted once the grace period is over.
 6. Status. ``rejections`` keeps the reason why a CRL was refused.
 
+A group of CRLs is published by one swap, as if they came one by one in the order of
+``Offer.order``. One that is refused keeps no other from being published. Of several CRLs of
+one scope, only those that stay are written. ``publish_crl`` publishes a group of one.
+
 For example, CRL 17 is published and CRL 18 comes. It passes steps 1 and 2 and its image is
 written, but the swap fails: another publisher has published CRL 19 meanwhile. Step 2 is
 done again, now against CRL 19. CRL 18 is older, so it is refused with CrlRollbackError, and
@@ -33,63 +37,47 @@ step 2 again and the second swap would name the same image.
 from __future__ import annotations
 
 import logging
-import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
-from crlcheck.catalog.catalog import (
-    IMAGE_PREFIX,
-    MAX_EARLIER_SOURCES,
-    Catalog,
-    IssuerRecord,
-    PublishedImage,
-    ScopeRecord,
-    Tombstone,
-    delta_fits,
-)
+from crlcheck.catalog.catalog import Catalog, Draft, IssuerRecord, PublishedImage
 from crlcheck.catalog.compare_and_swap import MAX_SWAPS, Change, back_off, swap
-from crlcheck.catalog.descriptions import count, crl_text
+from crlcheck.catalog.descriptions import crl_text
 from crlcheck.catalog.entries import name_hash, points_of_crl
 from crlcheck.catalog.given_up import due_objects, given_up_since, keep_of
 from crlcheck.catalog.history import Action
-from crlcheck.catalog.issuer_keys import public_key_hash
+from crlcheck.catalog.neighbours import Neighbourhood
 from crlcheck.catalog.published_set import PublishedSet, read_set
 from crlcheck.catalog.root import Certificates, Cleaned
 from crlcheck.catalog.signing_store import check_may_change
-from crlcheck.compiler.compile import CompiledImage
-from crlcheck.encoding.names import name_text, names_match
+from crlcheck.encoding.names import name_text
 from crlcheck.errors import (
     CatalogDamagedError,
-    CrlBaseMissingError,
     CrlCheckError,
-    CrlError,
-    CrlExpiredError,
-    CrlNotYetValidError,
-    CrlOrderUnknownError,
-    CrlRollbackError,
-    CrlShrinkError,
-    CrlSignatureError,
-    IndexFileError,
     RootSignatureError,
     SigningKeyError,
     StoreUnavailableError,
-    UnsupportedCrlError,
 )
-from crlcheck.image.index import open_index
-from crlcheck.publisher.comparison import later_crl, revokes_as_much, revokes_no_more
+from crlcheck.image.diff import Difference
+from crlcheck.publisher.comparison import NO_FILES, difference
+from crlcheck.publisher.rules import Offer, PublishRules, Successors
+from crlcheck.publisher.warnings import (
+    warnings_of,
+    warnings_of_issuers,
+    warnings_of_neighbours,
+)
 from crlcheck.stores import ObjectStore
 from crlcheck.stores.probe import probe_store
-from crlcheck.times import time_text
-from crlcheck.types import CertificateFacts, ImageMetadata, PublishReport
+from crlcheck.types import CertificateFacts, PublishReport, PublishWarning, PublishWarningKind
 from crlcheck.x509.certificates import published_certificate
+from crlcheck.x509.distribution_points import PointKey
 
-MIN_LOST_ENTRIES = 10
-"""A CRL that loses no more entries than this never counts as shrunk."""
-
-# One publication deletes no more objects than this, so that it does not take long.
+# One publication deletes no more objects than this, or two for each of its CRLs, so that
+# it does not take long.
 _MAX_DELETED = 32
 
 # Whoever waited while so many generations were published writes its image anew.
@@ -97,339 +85,139 @@ _MAX_FOLLOWED = 1000
 
 _log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublishRules:
-    """
-    The arguments of ``publish_crl`` that one publication needs.
-
-    ``clock`` returns the time of each step. An image is superseded from the swap on,
-    however long ago the publication began.
-    """
-
-    clock: Callable[[], datetime]
-    issuers: tuple[CertificateFacts, ...]
-    issuers_from: str
-    source_name: str | None
-    allow_shrink: bool
-    rebuild: bool
-    grace: timedelta
-    compare_up_to: int
-    note: str = ""
-    actor: str = ""
+_Item = TypeVar("_Item")
+_Found = TypeVar("_Found")
 
 
-# ---- the checks (steps 1 and 2) --------------------------------------------------
+class Helpers(Protocol):
+    """Does for a group of CRLs what waits for the store."""
+
+    def write(
+        self, store: ObjectStore, files: Sequence[tuple[str, Path]]
+    ) -> dict[str, CrlCheckError | OSError]:
+        """Write *files* under their names; return the errors, by name."""
+
+    def each(self, function: Callable[[_Item], _Found], items: Sequence[_Item]) -> list[_Found]:
+        """Return what *function* returns for each of *items*, in their order."""
 
 
-def check_publishable(metadata: ImageMetadata, now: datetime, clock_skew: timedelta) -> None:
-    """
-    Check that a CRL is supported and that its thisUpdate has come (step 1).
+class NoHelpers:
+    """Does one thing after the other, in the caller's thread."""
 
-    Raises:
-        UnsupportedCrlError: a delta CRL without a CRL number.
-        CrlNotYetValidError: thisUpdate lies in the future.
-    """
-    if metadata.is_delta and metadata.crl_number is None:
-        raise UnsupportedCrlError(
-            f"{crl_text(metadata)} (base {metadata.base_crl_number}) has no CRL number, which a "
-            "delta CRL must have (RFC 5280 5.2.3)",
-            feature="delta_without_crl_number",
-        )
-    if metadata.this_update - now > clock_skew:
-        raise CrlNotYetValidError(
-            f"{crl_text(metadata)} has thisUpdate {time_text(metadata.this_update)}, more than the "
-            f"clock skew of {clock_skew} after {time_text(now)}",
-            this_update=metadata.this_update,
-            now=now,
-        )
+    def write(
+        self, store: ObjectStore, files: Sequence[tuple[str, Path]]
+    ) -> dict[str, CrlCheckError | OSError]:
+        """As Helpers.write."""
+        failed: dict[str, CrlCheckError | OSError] = {}
+        for name, path in files:
+            try:
+                store.write(name, path)
+            except (CrlCheckError, OSError) as error:
+                failed[name] = error
+        return failed
+
+    def each(self, function: Callable[[_Item], _Found], items: Sequence[_Item]) -> list[_Found]:
+        """As Helpers.each."""
+        return [function(item) for item in items]
 
 
-def check_no_rollback(
-    offered: ImageMetadata,
-    published: ImageMetadata,
-    *,
-    state: str = "published",
-    same_number: bool = False,
-) -> None:
-    """
-    Refuse a CRL that is not newer than the one that its scope has, or had (step 2).
+class KnownIssuers:
+    """What several publications with the same issuers need to find out once."""
 
-    The CRL number must be higher, and thisUpdate must not be earlier. Where the
-    published CRL has no number, thisUpdate must be later. *state* is the word in the
-    message for the published CRL. With *same_number* an equal number is accepted.
+    def __init__(self, issuers: Sequence[CertificateFacts]) -> None:
+        self.certificates = {one.der: one for one in issuers}
+        self.digest = Certificates.of(IssuerRecord(der).fingerprint for der in self.certificates)
+        self._self_signed: dict[bytes, bool | None] = {}
+        self._trusted_in: Certificates | None = None
 
-    Raises:
-        CrlOrderUnknownError: nobody can tell which of the two is newer.
-        CrlRollbackError: the CRL is not newer.
-    """
-    regression = _regression(offered, published, same_number=same_number)
-    if regression is None:
-        return
-    how, found, expected = regression
-    if _has_no_order(offered, published):
-        raise CrlOrderUnknownError(
-            f"it cannot be told which is newer, {crl_text(offered)} or the {state} "
-            f"{crl_text(published)}: both have thisUpdate {time_text(offered.this_update)}, there "
-            "are no CRL numbers to compare, and the one offered is not known to list all that "
-            "the other does",
-            offered=found,
-            published=expected,
-        )
-    raise CrlRollbackError(
-        f"{crl_text(offered)} is not newer than the {state} {crl_text(published)}: it {how}",
-        offered=found,
-        published=expected,
-    )
+    def are_trusted_in(self, trusted: Certificates) -> bool:
+        """Whether all are among the trusted issuers of a set, and nothing need be read to tell."""
+        return trusted in (self.digest, self._trusted_in)
+
+    def note_trusted_in(self, trusted: Certificates) -> None:
+        """Note a set whose trusted issuers have all of them."""
+        self._trusted_in = trusted
+
+    def is_self_signed(self, certificate: CertificateFacts) -> bool | None:
+        """Whether a certificate is self-signed, decided once."""
+        # Only here, because it imports `cryptography`.
+        from crlcheck.x509.signatures import is_self_signed
+
+        der = certificate.der
+        if der not in self._self_signed:
+            self._self_signed[der] = is_self_signed(certificate)
+        return self._self_signed[der]
 
 
-def _has_no_order(offered: ImageMetadata, published: ImageMetadata) -> bool:
-    """Whether neither number nor time tells which of two different CRLs is newer."""
-    return (
-        published.crl_number is None
-        and offered.this_update == published.this_update
-        and offered.tbs_digest != published.tbs_digest
-    )
-
-
-def check_follows_removed(offered: ImageMetadata, removed: Tombstone) -> None:
-    """
-    Refuse a complete CRL that is not newer than the last one of a removed scope (step 2).
-
-    It must be newer than that complete CRL, and no older than the delta CRL beside it.
-    The delta's own number is enough, because a complete and a delta CRL of one time
-    share their number (RFC 5280 5.2.3). The same CRL is accepted where the scope was
-    removed with its issuer and had no delta CRL.
-
-    Raises:
-        CrlRollbackError: the CRL is older.
-    """
-    same = offered.tbs_digest == removed.base.tbs_digest
-    if same and removed.accepts_same and removed.delta is None:
-        return
-    state = f"published (and removed on {time_text(removed.at)})"
-    check_no_rollback(offered, removed.base, state=state)
-    if removed.delta is not None:
-        check_no_rollback(offered, removed.delta, state=state, same_number=True)
-
-
-def _regression(
-    offered: ImageMetadata, published: ImageMetadata, *, same_number: bool
-) -> tuple[str, int | datetime | None, int | datetime] | None:
-    """Return why *offered* is not newer, with the two values compared; None if it is newer."""
-    number, last = offered.crl_number, published.crl_number
-    if last is not None:
-        if number is None:
-            return "has no CRL number any more", number, last
-        if number == last and not same_number:
-            same = offered.tbs_digest == published.tbs_digest
-            return f"has the same number{'' if same else ' and other contents'}", number, last
-        if number < last:
-            return "has a lower number", number, last
-    begun, last_begun = offered.this_update, published.this_update
-    if begun < last_begun or (begun == last_begun and last is None):
-        how = "an earlier" if begun < last_begun else "the same"
-        times = f"{time_text(begun)}, published {time_text(last_begun)}"
-        return f"has {how} thisUpdate ({times})", begun, last_begun
-    return None
-
-
-def check_no_shrink(offered: ImageMetadata, published: ImageMetadata) -> None:
-    """
-    Refuse a complete CRL with less than half of the published CRL's entries (step 2).
-
-    CAs do publish empty CRLs by mistake, and each entry that is lost lifts a
-    revocation. A loss of up to ``MIN_LOST_ENTRIES`` entries is accepted, however few
-    there were.
-
-    Raises:
-        CrlShrinkError: most entries are gone.
-    """
-    lost = published.num_entries - offered.num_entries
-    if lost > MIN_LOST_ENTRIES and 2 * lost > published.num_entries:
-        raise CrlShrinkError(
-            f"{crl_text(offered)} has {count(offered.num_entries, 'entry', 'entries')}, the "
-            f"published {crl_text(published)} has {published.num_entries:,}: not published, "
-            "because most of them are gone at once",
-            offered=offered.num_entries,
-            published=published.num_entries,
-        )
-
-
-def _has_base(delta: ImageMetadata, base: ImageMetadata) -> bool:
-    """Whether *base* has the number that *delta* builds on, or a later one (RFC 5280 5.2.4)."""
-    assert delta.base_crl_number is not None, "a delta CRL has a BaseCRLNumber"
-    return base.crl_number is not None and delta.base_crl_number <= base.crl_number
-
-
-def _base_missing(delta: ImageMetadata, current: ScopeRecord | None) -> CrlBaseMissingError:
-    assert delta.base_crl_number is not None, "a delta CRL has a BaseCRLNumber"
-    found = "none" if current is None else crl_text(current.base.metadata)
-    return CrlBaseMissingError(
-        f"{crl_text(delta)} needs a complete CRL of the same issuer, key and "
-        f"issuingDistributionPoint, number {delta.base_crl_number} or later; {found} is published",
-        base_crl_number=delta.base_crl_number,
-        published=None if current is None else current.base.metadata.crl_number,
-    )
-
-
-def check_signer(
-    metadata: ImageMetadata, given: Sequence[CertificateFacts], catalog: Catalog
-) -> None:
-    """
-    Refuse a CRL whose key only removed issuers have (step 2).
-
-    Raises:
-        CrlSignatureError: with reason ``"removed_issuer"``.
-    """
-    if not catalog.removed_issuers:
-        return
-    trusted = {one.certificate for one in catalog.issuers} - {one.der for one in given}
-    removed: list[str] = []
-    known = (facts for der in trusted if (facts := published_certificate(der)) is not None)
-    for certificate in (*given, *known):
-        if not is_signer(certificate, metadata):
-            continue
-        fingerprint = IssuerRecord(certificate.der).fingerprint
-        if fingerprint not in catalog.removed_issuers:
-            return
-        at = time_text(catalog.removed_issuers[fingerprint].at)
-        removed.append(f"{fingerprint[:16]}… on {at}")
-    raise CrlSignatureError(
-        f"{crl_text(metadata)}: an operator removed the issuer whose key signed it "
-        f"({', '.join(dict.fromkeys(removed))}), so that it is not trusted any more",
-        reason="removed_issuer",
-    )
-
-
-def is_signer(certificate: CertificateFacts, metadata: ImageMetadata) -> bool:
-    """Whether a certificate has the issuer name and the key that verified a CRL."""
-    return (
-        certificate.may_sign_crls
-        and public_key_hash(certificate) == metadata.verifier_key_hash
-        and names_match(certificate.subject, metadata.issuer)
-    )
-
-
-def is_intact(store: ObjectStore, image: PublishedImage) -> bool:
-    """
-    Whether a published image is in the store, undamaged and the one that the catalog names.
-
-    Raises:
-        StoreError: the store does not answer.
-    """
-    try:
-        with open_index(store.load(image.name)) as index:
-            return (index.digest, index.metadata) == (image.digest, image.metadata)
-    except (IndexFileError, FileNotFoundError):
-        return False
-
-
-def _sources(current: ScopeRecord | None) -> tuple[str, ...]:
-    """Return the sources of the last CRLs of a scope, the latest at the end."""
-    if current is None or current.source is None:
-        return ()
-    return (*current.earlier_sources, current.source)[-MAX_EARLIER_SOURCES:]
-
-
-# ---- the publication (steps 2, 3 and 5) ------------------------------------------
+# ---- the publication (steps 2 to 5) ------------------------------------------------------
 
 
 class Publication:
     """
-    Publishes one compiled CRL in one store.
+    Publishes a group of compiled CRLs in one store.
 
-    After ``run``, ``before`` and ``after`` are the scope's records, ``catalog`` is the
-    catalog that has ``after``, and ``added_issuers`` are the certificates that are new
-    in it.
+    After ``run`` each offer has its ``result``. ``seconds`` has the time of each stage.
     """
 
-    # ``run`` sets these.
-    before: ScopeRecord | None
-    after: ScopeRecord
-    catalog: Catalog
-    _num_lost: int
-
-    def __init__(self, store: ObjectStore, compiled: CompiledImage, rules: PublishRules) -> None:
-        self.added_issuers: set[bytes] = set()
+    def __init__(
+        self,
+        store: ObjectStore,
+        offers: Iterable[Offer],
+        rules: PublishRules,
+        *,
+        known: KnownIssuers | None = None,
+        helpers: Helpers | None = None,
+    ) -> None:
         self.seconds: dict[str, float] = {}
-        self.store = self._store = store
-        self._compiled = compiled
+        self._store = store
+        # Sorting is stable, so that of the same CRL twice the first one is published.
+        self._offers = sorted(offers, key=lambda offer: offer.order)
         self._rules = rules
-        self._scope = compiled.metadata.scope
-        self._is_delta = compiled.metadata.is_delta
-        self._image: PublishedImage | None = None
-        self._unsure_issuers: tuple[CertificateFacts, ...] = ()
-        self._written_after = 0
-        self._generation = 0
-        self._image_may_be_named = False
+        self._known = known or KnownIssuers(rules.issuers)
+        self._helpers: Helpers = helpers or NoHelpers()
+        self._num_lost = 0
         self._deleted: set[str] = set()
         self._is_probed = False
-        self._known_self_signed: dict[bytes, bool | None] = {}
+        self._may_be_named = False
+        self._given_up: tuple[tuple[int, int], set[str] | None] | None = None
 
-    def run(self) -> PublishReport:
+    def run(self) -> None:
         """
-        Publish the CRL, unless it is published already.
+        Publish the CRLs, unless they are published already.
 
         Raises:
-            CrlError: the CRL is refused against its scope (step 2).
-            StoreError: the store fails, or others came first too often.
+            StoreError: the store fails, or others came first too often. Offers without a
+                result may have been published.
         """
         for self._num_lost in range(MAX_SWAPS):
+            if not self._open:
+                return
             with self._timed("swap"):
                 if self._num_lost:
                     back_off(self._num_lost)
                 held, etag = self._read_set()
             try:
-                report = self._try(held, etag)
+                if self._try(held, etag):
+                    return
             except CatalogDamagedError:
                 # Clean-up may have deleted it, because a later generation does not use it.
                 if read_set(self._store)[1] == etag:
                     raise
-                continue
             except (RootSignatureError, SigningKeyError):
-                self._discard_image()
+                self._discard_images(self._open)
                 raise
-            if report is not None:
-                return report
+        what = self._open
+        subject = (
+            f"{crl_text(what[0].metadata)} was" if len(what) == 1 else f"{len(what):,} CRLs were"
+        )
         raise StoreUnavailableError(
-            f"{crl_text(self._compiled.metadata)} was not published: other publications to "
+            f"{subject} not published: other publications to "
             f"{self._store.url} came first {MAX_SWAPS} times"
         )
 
-    def _try(self, held: PublishedSet, etag: str | None) -> PublishReport | None:
-        """Publish the CRL in the set of *etag*; return None where another set came first."""
-        with self._timed("swap"):
-            catalog = self._read_part(held)
-        self._generation = held.generation
-        if self._image is not None and self._was_given_up(self._image, held):
-            self._image = None
-        current = catalog.scopes.get(self._scope)
-        if self._image is not None and current and current.names(self._image):
-            # The swap that was reported as lost succeeded: its request was sent twice.
-            return self._report(current, catalog, published=True)
-        record = self._successor_of(current, catalog)  # step 2
-        issuers = self._issuer_records(catalog)
-        self.before = current
-        if record is current and not catalog.lacks(issuers):
-            return self._report(record, catalog, published=False)
-        with self._timed("swap"):
-            successor = catalog.with_scope(record, issuers)
-            change = Change(
-                before=catalog,
-                after=successor,
-                action=self._action(is_new=record is not current),
-                cleaned=self._delete_given_up(held),  # step 5
-                at=self._rules.clock(),
-                clock=self._rules.clock,
-            )
-            written = swap(self._store, held, etag, change, on_doubt=self._doubt)  # step 3
-        if written is None:
-            return None
-        known = set(catalog.issuer_certificates())
-        self.added_issuers = {one.certificate for one in issuers} - known
-        after = replace(successor, generation=written.generation)
-        return self._report(record, after, published=record is not current)
+    @property
+    def _open(self) -> list[Offer]:
+        return [offer for offer in self._offers if offer.result is None]
 
     def _read_set(self) -> tuple[PublishedSet, str | None]:
         held, etag = read_set(self._store)
@@ -439,140 +227,130 @@ class Publication:
             self._is_probed = True
         return held, etag
 
-    def _read_part(self, held: PublishedSet) -> Catalog:
-        """Return what the catalog has of the CRL's issuer and of the given issuers."""
-        metadata = self._compiled.metadata
-        fingerprints = (IssuerRecord(one.der).fingerprint for one in self._rules.issuers)
-        # Where they are exactly those that are known, nothing need be read to tell.
-        are_known = Certificates.of(fingerprints) == held.root.trusted
-        self._unsure_issuers = () if are_known else self._rules.issuers
-        names = [metadata.issuer, *(one.subject for one in self._unsure_issuers)]
-        points = {name_hash(metadata.issuer): points_of_crl(metadata)}
-        return held.closure(names, points)
-
-    def _action(self, *, is_new: bool) -> Action:
-        """Return what the history says of this publication."""
-        note, actor = self._rules.note, self._rules.actor
-        if not is_new:
-            return Action.of("trust", note=note, actor=actor)
-        sources = {self._compiled.metadata.tbs_digest: self._rules.source_name}
-        return Action.of("publish", note=note, actor=actor, sources=sources)
-
-    def _successor_of(self, current: ScopeRecord | None, catalog: Catalog) -> ScopeRecord:
-        """
-        Return the scope's next record, or *current* if the CRL changes nothing (step 2).
-
-        Raises:
-            CrlError: the CRL is refused.
-        """
-        tombstone = catalog.tombstones.get(self._scope)
-        try:
-            check_signer(self._compiled.metadata, self._rules.issuers, catalog)
-            is_newer = self._is_newer(current, tombstone)
-            delta = None if current is None else self._kept_delta(current, tombstone)
-            if current is not None and is_newer:
-                self._check_not_expired(current, delta)
-        except CrlError:
-            self._discard_image()
-            raise
-        if not is_newer:
-            assert current is not None, "the first CRL of a scope is always newer"
-            self._discard_image()
-            return current
-        if current is not None and self._is_delta:
-            return replace(current, delta=self._stored_image())
-        source = self._rules.source_name
-        return ScopeRecord(
-            self._scope, self._stored_image(), delta, source, earlier_sources=_sources(current)
-        )
-
-    def _kept_delta(
-        self, current: ScopeRecord, tombstone: Tombstone | None
-    ) -> PublishedImage | None:
-        """Return the delta CRL that stays beside a new complete CRL, because it is later."""
-        was_reset = tombstone is not None and tombstone.accepts_any
-        delta = current.delta
-        if delta is None or was_reset or not delta_fits(delta.metadata, self._compiled.metadata):
-            return None
-        return delta
-
-    def _check_not_expired(self, current: ScopeRecord, delta: PublishedImage | None) -> None:
-        """
-        Refuse a CRL that makes a current scope stale and revokes nothing more (step 2).
-
-        Raises:
-            CrlExpiredError: the CRL is past its nextUpdate, the published one is not.
-        """
-        now = self._rules.clock().replace(microsecond=0)
-        serving, offered = later_crl(current), self._compiled.metadata
-        if serving.is_past(now) or not offered.is_past(now):
-            return
-        if delta is not None and not self._is_delta:
-            return  # the delta CRL beside it decides whether the scope is current
-        limit = self._rules.compare_up_to
-        if revokes_no_more(self._store, self._compiled, current, delta, limit=limit):
-            assert offered.next_update is not None, "a CRL without nextUpdate does not expire"
-            raise CrlExpiredError(
-                f"{crl_text(offered)} has nextUpdate {time_text(offered.next_update)}, before "
-                f"{time_text(now)}, and revokes nothing that the published {crl_text(serving)} "
-                "does not: not published, because the certificates that it does not list would "
-                "become stale",
-                next_update=offered.next_update,
-                published_next_update=serving.next_update,
-                now=now,
-            )
-
-    def _is_newer(self, current: ScopeRecord | None, tombstone: Tombstone | None) -> bool:
-        """
-        Whether the CRL is to be published; False if it would add nothing (step 2).
-
-        Raises:
-            CrlError: the CRL is refused.
-        """
-        offered = self._compiled.metadata
-        if self._is_delta:
-            if current is None or not _has_base(offered, current.base.metadata):
-                raise _base_missing(offered, current)
-            if not delta_fits(offered, current.base.metadata):
-                return False
-            published = current.delta
-            if published is None:
-                check_no_rollback(offered, current.base.metadata)
-                return True
-        elif current is None:
-            if tombstone is not None and not tombstone.accepts_any:
-                check_follows_removed(offered, tombstone)
-            return True
-        else:
-            published = current.base
-        if published.metadata.tbs_digest == offered.tbs_digest:
-            return self._rules.rebuild and self._needs_rebuilding(published)
-        was_reset = tombstone is not None and tombstone.accepts_any
-        if (self._is_delta or not was_reset) and not self._adds_to(current):
-            check_no_rollback(offered, published.metadata)
-        if not self._is_delta and not self._rules.allow_shrink:
-            check_no_shrink(offered, published.metadata)
+    def _try(self, held: PublishedSet, etag: str | None) -> bool:
+        """Publish in the set of *etag*; return False where another set came first."""
+        with self._timed("swap"):
+            catalog = self._read_part(held)
+        self._forget_given_up(held)
+        self._settle_published(catalog)
+        while offers := self._open:
+            draft, refused = self._judge(catalog, offers)  # step 2
+            passed = [offer for offer in offers if offer not in refused]
+            issuers = self._issuer_records(held, catalog) if passed else []
+            after = draft.catalog(issuers)
+            used = [offer for offer in passed if _is_used(offer, after)]
+            self._discard_images(set(offers) - set(used))
+            if not self._write_images(used, held.generation):
+                continue  # step 2 again, without those that could not be written
+            is_changed = any(offer.is_changed for offer in passed)
+            for offer, error in refused.items():
+                offer.result = error
+            if not is_changed and not catalog.lacks(issuers):
+                self._note_issuers(held, catalog)
+                self._report(passed, catalog, ())
+            else:
+                with self._timed("swap"):
+                    change = Change(
+                        before=catalog,
+                        after=after,
+                        action=_action(used, self._rules),
+                        cleaned=self._delete_given_up(held),  # step 5
+                        at=self._rules.clock(),
+                        clock=self._rules.clock,
+                    )
+                    written = swap(  # step 3
+                        self._store, held, etag, change, on_doubt=self._doubt
+                    )
+                if written is None:
+                    for offer in refused:
+                        offer.result = None  # what came first may be what it lacked
+                    return False
+                self._note_issuers(written, after)
+                after = replace(after, generation=written.generation)
+                known = set(catalog.issuer_certificates())
+                self._report(passed, after, {one.certificate for one in issuers} - known)
         return True
 
-    def _adds_to(self, current: ScopeRecord) -> bool:
-        """
-        Whether a complete CRL of the same second as an unnumbered one may replace it (step 2).
+    def give_up(self) -> None:
+        """Delete what was written for a publication that was ended before its swap."""
+        self._discard_images(self._open)
 
-        Nobody can tell which of them is newer. But one that revokes all that the other does,
-        for as final a reason, loses nothing. Of two that revoke the same the one that is
-        current for longer stays, so that they do not take turns.
-        """
-        offered, published = self._compiled.metadata, current.base.metadata
-        if self._is_delta or not _has_no_order(offered, published):
-            return False
-        until, published_until = offered.next_update, published.next_update
-        ends_earlier = until is not None and (published_until is None or until < published_until)
-        limit = self._rules.compare_up_to
-        return revokes_as_much(
-            self._store, self._compiled, current, and_more=ends_earlier, limit=limit
-        )
+    # ---- reading -----------------------------------------------------------------------
 
-    def _issuer_records(self, catalog: Catalog) -> list[IssuerRecord]:
+    def _read_part(self, held: PublishedSet) -> Catalog:
+        """Return what the catalog has of the CRLs' issuers and of the given issuers."""
+        names: dict[str, bytes] = {}
+        points: dict[str, set[PointKey]] = {}
+        for offer in self._open:
+            home = name_hash(offer.metadata.issuer)
+            names[home] = offer.metadata.issuer
+            points.setdefault(home, set()).update(points_of_crl(offer.metadata))
+        if not self._known.are_trusted_in(held.root.trusted):
+            for one in self._rules.issuers:
+                names.setdefault(name_hash(one.subject), one.subject)
+        return held.closure(names.values(), points)
+
+    def _forget_given_up(self, held: PublishedSet) -> None:
+        """Give new names to written images that a generation since then has given up (step 5)."""
+        for offer in self._open:
+            if offer.image is not None and offer.is_written and self._was_given_up(offer, held):
+                offer.image, offer.is_written = None, False
+
+    def _was_given_up(self, offer: Offer, held: PublishedSet) -> bool:
+        """
+        Whether a generation since a CRL's image was written has given it up (step 5).
+
+        Clean-up notes images that no catalog names, and deletes them later. To note this
+        one later takes a swap, after which this publication's swap fails.
+        """
+        key = held.generation, offer.written_after
+        if self._given_up is None or self._given_up[0] != key:
+            names = given_up_since(self._store, held, offer.written_after, _MAX_FOLLOWED)
+            self._given_up = key, names
+        names = self._given_up[1]
+        return names is None or (offer.image is not None and offer.image.name in names)
+
+    def _settle_published(self, catalog: Catalog) -> None:
+        """Report the CRLs whose swap was reported as lost and succeeded: it was sent twice."""
+        settled = []
+        for offer in self._open:
+            current = catalog.scopes.get(offer.metadata.scope)
+            if offer.is_written and offer.image and current and current.names(offer.image):
+                offer.after = current
+                settled.append(offer)
+        self._report(settled, catalog, ())
+
+    # ---- step 2 ------------------------------------------------------------------------
+
+    def _judge(
+        self, catalog: Catalog, offers: Sequence[Offer]
+    ) -> tuple[Draft, dict[Offer, CrlCheckError | OSError]]:
+        """Put the CRLs into a draft of the next catalog; return it, and those that are refused."""
+        draft = Draft(catalog)
+        successors = Successors(self._store, catalog, draft, self._rules, _files_of(offers))
+        chains: dict[str, list[Offer]] = {}
+        for offer in offers:
+            chains.setdefault(offer.metadata.scope, []).append(offer)
+        refused: dict[Offer, CrlCheckError | OSError] = {}
+
+        def follow(chain: Sequence[Offer]) -> None:
+            for offer in chain:
+                try:
+                    offer.before, offer.after = successors.of(offer)
+                except (CrlCheckError, OSError) as error:
+                    refused[offer] = error
+                    continue
+                if offer.is_changed:
+                    offer.after = draft.put(offer.after)
+
+        if any(offer.rebuild for offer in offers):
+            self._helpers.each(follow, list(chains.values()))  # each reads an image
+        else:
+            for chain in chains.values():
+                follow(chain)
+        return draft, refused
+
+    def _issuer_records(self, held: PublishedSet, catalog: Catalog) -> list[IssuerRecord]:
         """
         Return the records of the given issuers that are new to the catalog.
 
@@ -581,82 +359,69 @@ class Publication:
         """
         moment = self._rules.clock().replace(microsecond=0)
         published = {one.certificate: one for one in catalog.issuers}
-        given = {one.der: one for one in self._unsure_issuers}
-        records = [
-            IssuerRecord(der, moment, self._rules.issuers_from, self._self_signed(given[der]))
-            for der in given
-            if der not in published
-        ]
+        given, source = self._known.certificates, self._rules.issuers_from
+        records = []
+        if not self._known.are_trusted_in(held.root.trusted):
+            records = [
+                IssuerRecord(der, moment, source, self._known.is_self_signed(one))
+                for der, one in given.items()
+                if der not in published
+            ]
         for der, record in published.items():
             if not record.added_by and der in given:
-                records.append(replace(record, added_by=self._rules.issuers_from))
+                records.append(replace(record, added_by=source))
             if record.self_signed is None:
                 certificate = published_certificate(der)
                 if certificate is not None:
-                    records.append(replace(record, self_signed=self._self_signed(certificate)))
+                    self_signed = self._known.is_self_signed(certificate)
+                    records.append(replace(record, self_signed=self_signed))
         return records
 
-    def _self_signed(self, certificate: CertificateFacts) -> bool | None:
-        """Whether a certificate is self-signed, decided once for each publication."""
-        # Only here, because it imports `cryptography`.
-        from crlcheck.x509.signatures import is_self_signed
+    def _note_issuers(self, held: PublishedSet, catalog: Catalog) -> None:
+        """Note that the set has all given issuers, where it has."""
+        if self._known.are_trusted_in(held.root.trusted):
+            return
+        if self._known.certificates.keys() <= set(catalog.issuer_certificates()):
+            self._known.note_trusted_in(held.root.trusted)
 
-        der = certificate.der
-        if der not in self._known_self_signed:
-            self._known_self_signed[der] = is_self_signed(certificate)
-        return self._known_self_signed[der]
+    # ---- images (step 3) ---------------------------------------------------------------
 
-    def _needs_rebuilding(self, published: PublishedImage) -> bool:
-        """Whether the published image of this CRL is missing, damaged, or differs from ours."""
-        if published.digest != self._compiled.digest:
+    def _write_images(self, used: Sequence[Offer], generation: int) -> bool:
+        """Write the images that are not written; return whether all could be."""
+        new = {offer.named_image().name: offer for offer in used if not offer.is_written}
+        if not new:
             return True
-        return not is_intact(self._store, published)
+        with self._timed("upload"):
+            files = [(name, offer.compiled.path) for name, offer in new.items()]
+            failed = self._helpers.write(self._store, files)
+        for name, offer in new.items():
+            if name in failed:
+                offer.result = failed[name]
+            else:
+                offer.is_written, offer.written_after = True, generation
+        return not failed
 
-    def _was_given_up(self, image: PublishedImage, held: PublishedSet) -> bool:
-        """
-        Whether a generation since the image was written has given it up (step 5).
-
-        Clean-up notes images that no catalog names, and deletes them later. To note this
-        one later takes a swap, after which this publication's swap fails.
-        """
-        given_up = given_up_since(self._store, held, self._written_after, _MAX_FOLLOWED)
-        return given_up is None or image.name in given_up
-
-    def _stored_image(self) -> PublishedImage:
-        """Return the image in the store; write it, under a new name, the first time (step 3)."""
-        if self._image is None:
-            digest = self._compiled.digest
-            image = PublishedImage(
-                name=f"{IMAGE_PREFIX}{digest}-{secrets.token_hex(16)}.crlx",
-                digest=digest,
-                size=self._compiled.path.stat().st_size,
-                metadata=self._compiled.metadata,
-            )
-            with self._timed("upload"):
-                self._store.write(image.name, self._compiled.path)
-            self._image, self._written_after = image, self._generation
-        return self._image
+    def _discard_images(self, offers: Collection[Offer]) -> None:
+        """Delete the images that were written and that no catalog names."""
+        gone = [offer.image.name for offer in offers if offer.is_written and offer.image]
+        for offer in offers:
+            offer.image, offer.is_written = None, False
+        if not self._may_be_named:
+            self._helpers.each(self._try_to_delete, gone)
 
     def _doubt(self) -> None:
-        """Note that a catalog may have named the image; then clean-up deletes it."""
-        self._image_may_be_named = True
-
-    def _discard_image(self) -> None:
-        """Delete the image that was written and that no catalog names."""
-        image, self._image = self._image, None
-        if image is not None and not self._image_may_be_named:
-            self._try_to_delete(image.name)
+        """Note that a catalog may have named the images; then clean-up deletes them."""
+        self._may_be_named = True
 
     def _delete_given_up(self, held: PublishedSet) -> Cleaned:
         """Delete objects whose grace period is over (step 5); return how far that reaches."""
         now, kept_for = self._rules.clock(), max(self._rules.grace, keep_of(held.root))
-        names, cleaned = due_objects(
-            self._store, held, lambda at: now - at >= kept_for, _MAX_DELETED
-        )
-        for name in names:
-            if name not in self._deleted and not self._try_to_delete(name):
-                return held.root.cleaned
-            self._deleted.add(name)
+        limit = max(_MAX_DELETED, 2 * len(self._offers))
+        names, cleaned = due_objects(self._store, held, lambda at: now - at >= kept_for, limit)
+        names = [name for name in names if name not in self._deleted]
+        if not all(self._helpers.each(self._try_to_delete, names)):
+            return held.root.cleaned
+        self._deleted.update(names)
         return cleaned
 
     def _try_to_delete(self, name: str) -> bool:
@@ -667,6 +432,80 @@ class Publication:
             return False
         return True
 
+    # ---- what changed (step 4) ---------------------------------------------------------
+
+    def _report(self, offers: Sequence[Offer], catalog: Catalog, added: Collection[bytes]) -> None:
+        """Make the reports of *offers*; *added* are the issuer certificates that are new."""
+        if not offers:
+            return
+        now, files = self._rules.clock(), _files_of(offers)
+        neighbourhood = Neighbourhood(catalog, self._rules.issuers)
+        changed = [offer for offer in offers if offer.is_changed and offer.before is not None]
+
+        def compare(offer: Offer) -> Difference | None:
+            assert offer.before is not None
+            assert offer.after is not None
+            started = time.monotonic()
+            found = difference(
+                self._store,
+                offer.compiled,
+                offer.before,
+                offer.after,
+                now=now,
+                limit=self._rules.compare_up_to,
+                local=files,
+            )
+            offer.seconds["compare"] = time.monotonic() - started
+            return found
+
+        found = dict(zip(changed, self._helpers.each(compare, changed), strict=True))
+        of_issuers = tuple(warnings_of_issuers(self._rules.issuers, added, catalog))
+        for offer in offers:
+            assert offer.after is not None, "step 2 has set it"
+            self._finish(offer, catalog, found.get(offer))
+            assert isinstance(offer.result, PublishReport)
+            warnings = (
+                *warnings_of(offer.metadata, offer.before, offer.after, found.get(offer), now=now),
+                *warnings_of_neighbours(offer.after, neighbourhood, now),
+                *of_issuers,
+            )
+            offer.result = replace(offer.result, warnings=warnings)
+            # Those of a new issuer are about the first CRL that brings it.
+            of_issuers = _without_new(of_issuers)
+
+    def _finish(self, offer: Offer, catalog: Catalog, found: Difference | None) -> None:
+        record = offer.after
+        assert record is not None, "step 2 has set it"
+        is_published = offer.is_changed
+        image: PublishedImage | None = record.base
+        if is_published:
+            image = offer.image  # None where a later CRL of this group has replaced it
+        elif offer.metadata.is_delta and record.delta is not None:
+            image = record.delta
+        counts: dict[str, Any] = {}
+        if found is not None:
+            counts = {
+                "num_newly_revoked": found.num_newly_revoked,
+                "num_lifted": found.num_lifted,
+                "num_lifted_recently": found.num_lifted_recently,
+            }
+        elif is_published and offer.before is None:
+            counts = {
+                "num_newly_revoked": offer.metadata.num_entries,
+                "num_lifted": 0,
+                "num_lifted_recently": 0,
+            }
+        offer.result = PublishReport(
+            compiled=offer.compiled.report,
+            image_name="" if image is None else image.name,
+            generation=catalog.generation,
+            published=is_published,
+            seconds={**self.seconds, **offer.seconds},
+            num_lost_swaps=self._num_lost,
+            issuer_name=name_text(offer.metadata.issuer),
+            **counts,
+        )
+
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
         started = time.monotonic()
@@ -675,13 +514,29 @@ class Publication:
         finally:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - started
 
-    def _report(self, record: ScopeRecord, catalog: Catalog, *, published: bool) -> PublishReport:
-        self.after, self.catalog = record, catalog
-        return PublishReport(
-            compiled=self._compiled.report,
-            image_name=(record.delta if self._is_delta and record.delta else record.base).name,
-            generation=catalog.generation,
-            published=published,
-            num_lost_swaps=self._num_lost,
-            issuer_name=name_text(self._compiled.metadata.issuer),
-        )
+
+def _is_used(offer: Offer, catalog: Catalog) -> bool:
+    """Whether the catalog names the image of a CRL."""
+    record = catalog.scopes.get(offer.metadata.scope)
+    return bool(offer.is_changed and offer.image and record and record.names(offer.image))
+
+
+def _files_of(offers: Sequence[Offer]) -> Mapping[str, Path]:
+    """Return the files of the images by digest, where there are several."""
+    if len(offers) < 2:
+        return NO_FILES
+    return {offer.compiled.digest: offer.compiled.path for offer in offers}
+
+
+def _action(used: Sequence[Offer], rules: PublishRules) -> Action:
+    """Return what the history says of this publication."""
+    note, actor = rules.note, rules.actor
+    if not used:
+        return Action.of("trust", note=note, actor=actor)
+    sources = {offer.metadata.tbs_digest: offer.source_name for offer in used}
+    return Action.of("publish", note=note, actor=actor, sources=sources)
+
+
+def _without_new(warnings: Sequence[PublishWarning]) -> tuple[PublishWarning, ...]:
+    kind = PublishWarningKind.UNVERIFIED_SELF_SIGNED
+    return tuple(warning for warning in warnings if warning.kind is not kind)

@@ -1,5 +1,5 @@
 """
-Publish CRLs: verify and compile each, publish its image, and report what changed.
+Publish one CRL: verify and compile it, publish its image, and report what changed.
 
 The steps of one publication are listed in ``publication``.
 """
@@ -9,33 +9,24 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Unpack
 
 from crlcheck.catalog.history import Action
 from crlcheck.catalog.signing_store import signing
-from crlcheck.compiler.compile import CompiledImage, CompileOptions, CrlSource, compile_to_temporary
-from crlcheck.compiler.pipeline import DEFAULT_MAX_SOURCE_SIZE
-from crlcheck.compiler.source import CHUNK_SIZE, DEFAULT_MAX_CRLS, BinaryReader, split_crls
-from crlcheck.encoding.content import GzipReader, is_gzip
-from crlcheck.errors import CrlBaseMissingError, CrlError
-from crlcheck.image.diff import Difference
-from crlcheck.publisher.comparison import difference
-from crlcheck.publisher.publication import Publication, PublishRules, check_publishable
-from crlcheck.publisher.rejections import clear_rejection, record_rejection
-from crlcheck.publisher.warnings import (
-    warnings_of,
-    warnings_of_issuers,
-    warnings_of_neighbours,
-)
+from crlcheck.compiler.compile import CompileOptions, CrlSource
+from crlcheck.errors import CrlError
+from crlcheck.publisher.compiling import compile_source
+from crlcheck.publisher.publication import Publication
+from crlcheck.publisher.rejections import clear_rejection, record_rejections
+from crlcheck.publisher.rules import Offer, PublishRules, check_publishable
 from crlcheck.signing.root_signer import SignWith
 from crlcheck.stores import ObjectStore, open_for_writing
 from crlcheck.times import Moment, given_time
-from crlcheck.types import CertificateFacts, PublishReport
+from crlcheck.types import PublishReport
 from crlcheck.x509.certificates import CertificateSource, load_certificates
+from crlcheck.x509.signers import Signers
 
 DEFAULT_COMPARE_UP_TO = 1_000_000
 """
@@ -68,133 +59,6 @@ class PublishOptions(CompileOptions, total=False):
     note: str
     actor: str
     sign_with: SignWith
-
-
-def publish_each(
-    source: BinaryReader,
-    store: str | os.PathLike[str] | ObjectStore,
-    *,
-    issuer: CertificateSource | Iterable[CertificateSource],
-    source_name: str | None = None,
-    max_crls: int = DEFAULT_MAX_CRLS,
-    content_encoding: str = "",
-    **options: Unpack[PublishOptions],
-) -> Iterator[tuple[str, PublishReport | CrlError]]:
-    """
-    Publish each CRL of a file, one of DER or as many as a PEM file has.
-
-    Yield the name of each CRL with its report, or with the error that refused it. A
-    refused CRL keeps no other from being published. The first CRL has the name
-    *source_name*, the second has ``#2`` after it, and so on. Each CRL is read and
-    published when the iterator is asked for it. A delta CRL whose complete CRL is not
-    published is tried again after the others, so that they may come in any order.
-
-    Args:
-        source: a binary file.
-        max_crls: how many CRLs it may have, 0 for any; see ``split_crls``.
-        content_encoding: the Content-Encoding with which HTTP or S3 delivered the file;
-            gzip is decoded.
-        store, issuer, source_name, options: as for ``publish_crl``. *max_source_size*
-            limits the whole file, packed and unpacked.
-
-    Raises:
-        CertificateError: *issuer* holds something that is not a certificate.
-        StoreError: as for ``publish_crl``; the CRLs before are published.
-        OSError: from reading.
-    """
-    waiting: list[WaitingDelta] = []
-    try:
-        for name, result in publish_or_hold(
-            source,
-            store,
-            issuer=issuer,
-            source_name=source_name,
-            max_crls=max_crls,
-            content_encoding=content_encoding,
-            **options,
-        ):
-            if isinstance(result, WaitingDelta):
-                waiting.append(result)
-            else:
-                yield name, result
-        yield from publish_waiting(waiting)
-    finally:
-        for delta in waiting:
-            delta.close()
-
-
-def publish_or_hold(
-    source: BinaryReader,
-    store: str | os.PathLike[str] | ObjectStore,
-    *,
-    issuer: CertificateSource | Iterable[CertificateSource],
-    source_name: str | None = None,
-    max_crls: int = DEFAULT_MAX_CRLS,
-    content_encoding: str = "",
-    **options: Unpack[PublishOptions],
-) -> Iterator[tuple[str, PublishReport | CrlError | WaitingDelta]]:
-    """
-    As ``publish_each``, but yield a delta CRL whose complete CRL is not published.
-
-    Who gets it publishes it by ``publish_waiting`` or closes it.
-    """
-    target = signing(open_for_writing(store), options.pop("sign_with", None))
-    issuers = load_certificates(issuer)
-    max_size = options.get("max_source_size", DEFAULT_MAX_SOURCE_SIZE)
-    if is_gzip(content_encoding):
-        source = GzipReader(source, max_size=max_size)
-    for number, crl in enumerate(split_crls(source, max_size=max_size, max_crls=max_crls), 1):
-        suffix = "" if number == 1 else f"#{number}"
-        name = None if source_name is None else f"{source_name}{suffix}"
-        result: PublishReport | CrlError | WaitingDelta
-        attempt = None
-        try:
-            attempt = _Attempt(crl, target, issuer=issuers, source_name=name, **options)
-            result = attempt.run()
-        except CrlBaseMissingError as error:
-            assert attempt is not None, "the compiler knows of no other CRL"
-            result, attempt = WaitingDelta(name or suffix, attempt, error), None
-        except CrlError as error:
-            result = error
-        finally:
-            if attempt is not None:
-                attempt.close()
-        yield name or suffix, result
-
-
-class WaitingDelta:
-    """A delta CRL that is verified and compiled, and waits for its complete CRL."""
-
-    def __init__(self, name: str, attempt: _Attempt, error: CrlBaseMissingError) -> None:
-        self.name = name
-        self.error = error
-        self._attempt = attempt
-
-    @property
-    def crl_number(self) -> int:
-        """The delta's own number."""
-        return self._attempt.compiled.metadata.crl_number or 0
-
-    def publish(self) -> PublishReport | CrlError:
-        """Publish it, and close it; return the error that refuses it."""
-        try:
-            return self._attempt.run(is_last=True)
-        except CrlError as error:
-            return error
-        finally:
-            self.close()
-
-    def close(self) -> None:
-        """Remove its image. It may be closed already."""
-        self._attempt.close()
-
-
-def publish_waiting(
-    waiting: Iterable[WaitingDelta],
-) -> Iterator[tuple[str, PublishReport | CrlError]]:
-    """Publish delta CRLs whose complete CRL may have come, the lowest number first."""
-    for delta in sorted(waiting, key=lambda one: one.crl_number):
-        yield delta.name, delta.publish()
 
 
 def publish_crl(
@@ -284,170 +148,52 @@ def publish_crl(
         StoreError: the catalog cannot be read.
         ValueError: *note* or *actor* is too long.
     """
-    attempt = _Attempt(
-        source,
-        open_for_writing(store),
-        issuer=load_certificates(issuer),
-        now=now,
-        clock_skew=clock_skew,
-        source_name=source_name,
-        issuers_from=issuers_from,
-        allow_shrink=allow_shrink,
-        rebuild=rebuild,
-        grace=grace,
-        keep=keep,
+    target, trusted = signing(open_for_writing(store), sign_with), load_certificates(issuer)
+    moment = given_time(now)
+    rules = PublishRules(
+        clock=clock_from(moment),
+        issuers=trusted,
+        issuers_from=(source_name or "") if issuers_from is None else issuers_from,
+        grace=max(grace, keep),
         compare_up_to=compare_up_to,
         note=note,
         actor=actor,
-        sign_with=sign_with,
-        **options,
     )
+    Action.of("publish", note=note, actor=actor)  # refuses them before the CRL is read
     try:
-        return attempt.run(is_last=True)
-    finally:
-        attempt.close()
-
-
-class _Attempt:
-    """
-    A CRL that is verified and compiled, and can be published more than once.
-
-    Raises:
-        CrlError: the compiler refuses the CRL; it is recorded.
-    """
-
-    def __init__(
-        self,
-        source: CrlSource,
-        store: ObjectStore,
-        *,
-        issuer: tuple[CertificateFacts, ...],
-        now: datetime | None = None,
-        clock_skew: timedelta = DEFAULT_CLOCK_SKEW,
-        source_name: str | None = None,
-        issuers_from: str | None = None,
-        allow_shrink: bool = False,
-        rebuild: bool = False,
-        grace: timedelta = DEFAULT_GRACE,
-        keep: timedelta = timedelta(0),
-        compare_up_to: int = DEFAULT_COMPARE_UP_TO,
-        note: str = "",
-        actor: str = "",
-        sign_with: SignWith = None,
-        **options: Unpack[CompileOptions],
-    ) -> None:
-        self._store = store = signing(store, sign_with)
-        self._moment = moment = given_time(now)
-        self._clock_skew = clock_skew
-        begun, started = Moment.now(lambda: moment), time.monotonic()
-
-        def clock() -> datetime:
-            return moment + timedelta(seconds=begun.age_by_machine())
-
-        self._rules = PublishRules(
-            clock=clock,
-            issuers=issuer,
-            issuers_from=(source_name or "") if issuers_from is None else issuers_from,
-            source_name=source_name,
-            allow_shrink=allow_shrink,
-            rebuild=rebuild,
-            grace=max(grace, keep),
-            compare_up_to=compare_up_to,
-            note=note,
-            actor=actor,
-        )
-        Action.of("publish", note=note, actor=actor)  # refuses them before the CRL is read
-        with self._recording(is_last=True):
-            self.compiled = _compile(source, issuer, options)
-        self._compile_seconds = time.monotonic() - started
-
-    def run(self, *, is_last: bool = False) -> PublishReport:
-        """
-        Publish the CRL.
-
-        Unless this *is_last*, a delta CRL without its complete CRL is not recorded as refused.
-
-        Raises: as ``publish_crl``.
-        """
-        rules = self._rules
-        with self._recording(is_last=is_last):
-            publication = Publication(self._store, self.compiled, rules)
-            publication.seconds["compile"] = self._compile_seconds
-            check_publishable(self.compiled.metadata, self._moment, self._clock_skew)
-            report = publication.run()
-            report = _with_changes(report, publication, self.compiled, rules)
-        if rules.source_name is not None:
-            clear_rejection(self._store, rules.source_name)
-        for warning in report.warnings:
-            _log.warning("%s: %s", self._store.url, warning)
-        return report
-
-    def close(self) -> None:
-        """Remove the image."""
-        self.compiled.path.unlink(missing_ok=True)
-
-    @contextmanager
-    def _recording(self, *, is_last: bool) -> Iterator[None]:
-        """Record why the CRL is refused."""
-        try:
-            yield
-        except CrlError as error:
-            name = self._rules.source_name
-            if name is not None and (is_last or not isinstance(error, CrlBaseMissingError)):
-                record_rejection(self._store, name, error, self._moment)
-            raise
-
-
-def _compile(
-    source: CrlSource, issuers: tuple[CertificateFacts, ...], options: CompileOptions
-) -> CompiledImage:
-    """
-    Compile a CRL; where it is refused, read its source to the end (step 1).
-
-    A source finds only at its end that its download was damaged. The compiler may have
-    refused the damaged bytes before. Reading on raises the source's own error instead.
-    """
-    try:
-        return compile_to_temporary(source, issuer=issuers, **options)
-    except CrlError as error:
-        is_bounded = getattr(error, "feature", None) in ("source_too_large", "too_many_crls")
-        if isinstance(source, BinaryReader) and not is_bounded:
-            rest = options.get("max_source_size") or DEFAULT_MAX_SOURCE_SIZE
-            while rest > 0 and (chunk := source.read(CHUNK_SIZE)):
-                rest -= len(chunk)
-        raise
-
-
-def _with_changes(
-    report: PublishReport, publication: Publication, compiled: CompiledImage, rules: PublishRules
-) -> PublishReport:
-    """Add the counts of changed revocations and the warnings to a report (step 4)."""
-    before, after, catalog = publication.before, publication.after, publication.catalog
-    now = rules.clock()
-    found: Difference | None = None
-    if report.published and before is None:
-        report = replace(
-            report,
-            num_newly_revoked=compiled.metadata.num_entries,
-            num_lifted=0,
-            num_lifted_recently=0,
-        )
-    elif report.published and before is not None:
         started = time.monotonic()
-        found = difference(
-            publication.store, compiled, before, after, now=now, limit=rules.compare_up_to
-        )
-        publication.seconds["compare"] = time.monotonic() - started
-    if found is not None:
-        report = replace(
-            report,
-            num_newly_revoked=found.num_newly_revoked,
-            num_lifted=found.num_lifted,
-            num_lifted_recently=found.num_lifted_recently,
-        )
-    warnings = (
-        *warnings_of(compiled.metadata, before, after, found, now=now),
-        *warnings_of_neighbours(after, catalog, rules.issuers, now),
-        *warnings_of_issuers(rules.issuers, publication.added_issuers, catalog),
-    )
-    return replace(report, warnings=warnings, seconds=publication.seconds)
+        with compile_source(source, Signers(trusted), **options) as compiled:
+            check_publishable(compiled.metadata, moment, clock_skew)
+            offer = Offer(compiled, source_name, allow_shrink, rebuild)
+            offer.seconds["compile"] = time.monotonic() - started
+            Publication(target, [offer], rules).run()
+        report = report_of(offer)
+    except CrlError as error:
+        if source_name is not None:
+            record_rejections(target, {source_name: error}, moment)
+        raise
+    if source_name is not None:
+        clear_rejection(target, source_name)
+    log_warnings(target, [report])
+    return report
+
+
+def report_of(offer: Offer) -> PublishReport:
+    """Return the report of a CRL after its publication; raise the error that refused it."""
+    result = offer.result
+    assert result is not None, "a publication that ends has a result for each CRL"
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+def clock_from(moment: datetime) -> Callable[[], datetime]:
+    """Return a clock that shows *moment* now, and goes on from there."""
+    begun = Moment.now(lambda: moment)
+    return lambda: moment + timedelta(seconds=begun.age_by_machine())
+
+
+def log_warnings(store: ObjectStore, reports: Iterable[PublishReport]) -> None:
+    """Log each warning of some reports once."""
+    for warning in dict.fromkeys(str(one) for report in reports for one in report.warnings):
+        _log.warning("%s: %s", store.url, warning)

@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -116,26 +117,50 @@ def known_rejections(
         return None
 
 
-def record_rejection(store: ObjectStore, source: str, error: Exception, now: datetime) -> None:
-    """Write a status object (step 6). A failure is only logged: *error* matters more."""
+def record_rejections(store: ObjectStore, errors: Mapping[str, Exception], now: datetime) -> None:
+    """
+    Write the status objects of sources whose CRLs were refused (step 6).
+
+    The published set is read once for all of them. A failure is only logged, because
+    *errors* matter more.
+    """
+    wanted: dict[str, Exception] = {}
     try:
-        if _number(source) > 1 and _recorded(store, source) is not None:
-            return  # about another CRL of the same file
-        held, _ = read_set(store)
-        serving = [
-            crl_text(image.metadata)
-            for record in held.scopes()
-            if record.source == source
-            for image in record.images()
-        ]
-        body = {
-            "source": source,
-            "cause": rejection_cause(error),
-            "detail": str(error),
-            "remedy": remedy_of(error) or "",
-            "at": time_text(now.astimezone(UTC).replace(microsecond=0)),
-            "serving": serving,
+        wanted = {
+            source: error
+            for source, error in errors.items()
+            # Another one may be there about another CRL of the same file.
+            if _number(source) == 1 or _recorded(store, source) is None
         }
+        serving: dict[str, list[str]] = {source: [] for source in wanted}
+        if serving:
+            held, _ = read_set(store)
+            for record in held.scopes():
+                if record.source in serving:
+                    serving[record.source] += [crl_text(one.metadata) for one in record.images()]
+    except (CrlCheckError, OSError) as failure:
+        for source in errors:
+            _log.warning("status of %s was not written to %s: %s", source, store.url, failure)
+        return
+    written: set[str] = set()
+    for source, error in wanted.items():
+        if _name(source) not in written:  # the first CRL of a file that was refused
+            written.add(_name(source))
+            _record(store, source, error, now, serving[source])
+
+
+def _record(
+    store: ObjectStore, source: str, error: Exception, now: datetime, serving: Sequence[str]
+) -> None:
+    body = {
+        "source": source,
+        "cause": rejection_cause(error),
+        "detail": str(error),
+        "remedy": remedy_of(error) or "",
+        "at": time_text(now.astimezone(UTC).replace(microsecond=0)),
+        "serving": list(serving),
+    }
+    try:
         store.write(_name(source), json.dumps(body, indent=2, sort_keys=True).encode("ascii"))
     except (CrlCheckError, OSError) as failure:
         _log.warning("status of %s was not written to %s: %s", source, store.url, failure)
@@ -153,6 +178,18 @@ def clear_rejection(store: ObjectStore, source: str) -> None:
         store.delete(_name(source))
     except (CrlCheckError, OSError) as failure:
         _log.warning("status of %s was not removed from %s: %s", source, store.url, failure)
+
+
+def clear_rejections(store: ObjectStore, sources: Sequence[str]) -> None:
+    """Do as ``clear_rejection`` for several sources; those without one cost nothing."""
+    try:
+        present = set(store.names(_PREFIX)) if sources else set()
+    except (CrlCheckError, OSError) as failure:
+        _log.warning("no status was removed from %s: %s", store.url, failure)
+        return
+    for source in sources:
+        if _name(source) in present:
+            clear_rejection(store, source)
 
 
 def delete_old_rejections(store: ObjectStore, now: datetime) -> None:

@@ -90,13 +90,13 @@ from crlcheck.errors import (
 from crlcheck.image.diff import Listing, entries_missing
 from crlcheck.image.index import RevocationIndex, open_index
 from crlcheck.publisher.copies import Copies, Origin, crl_files, is_mirror
-from crlcheck.publisher.publication import is_signer
-from crlcheck.publisher.publish import WaitingDelta, publish_or_hold, publish_waiting
+from crlcheck.publisher.publish_many import PublishResult, publish_many
+from crlcheck.publisher.rules import is_signer
 from crlcheck.signing.statement import verify_root
 from crlcheck.stores import LocalStore, ObjectStore, open_for_writing, open_store
 from crlcheck.stores.probe import probe_store
 from crlcheck.times import given_time
-from crlcheck.types import CertificateFacts, ImageMetadata, PublishReport
+from crlcheck.types import CertificateFacts, ImageMetadata
 from crlcheck.x509.certificates import (
     CertificateSource,
     load_certificates,
@@ -366,27 +366,20 @@ def _made_of_crls(
     directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="crlcheck."))
     staged = LocalStore(directory, fsync=False)
     refused: list[tuple[str, CrlCheckError]] = []
-    waiting: list[WaitingDelta] = []
-    results: list[tuple[str, PublishReport | CrlError]] = []
-    for file in crl_files(path):
-        with file.open("rb", buffering=0) as source:
-            for name, result in publish_or_hold(
-                source,
-                staged,
-                issuer=trusted,
-                source_name=str(file),
-                issuers_from=f"restored from {path}",
-                now=now,
-                compare_up_to=0,
-                **options,
-            ):
-                if isinstance(result, WaitingDelta):
-                    waiting.append(result)
-                    stack.callback(result.close)
-                else:
-                    results.append((name, result))
-    results += publish_waiting(waiting)
+    results: list[tuple[str, PublishResult]] = []
+    publish_many(
+        crl_files(path),
+        staged,
+        issuers=trusted,
+        issuers_from=f"restored from {path}",
+        now=now,
+        compare_up_to=0,
+        on_result=lambda crl, result: results.append((str(crl), result)),
+        **options,
+    )
     for name, result in results:
+        if isinstance(result, Exception) and not isinstance(result, CrlError):
+            raise result
         # An older CRL beside a newer one is no fault of anybody.
         if isinstance(result, CrlError) and not isinstance(result, CrlRollbackError):
             refused.append((name, result))

@@ -8,12 +8,12 @@ from datetime import datetime
 from crlcheck.catalog.catalog import Catalog, IssuerRecord, ScopeRecord
 from crlcheck.catalog.descriptions import count, crl_text
 from crlcheck.catalog.neighbours import (
-    issuer_keys_of,
+    Neighbourhood,
     makes_stale,
     replaced_text,
     replaces,
 )
-from crlcheck.encoding.names import name_key, name_text
+from crlcheck.encoding.names import name_text
 from crlcheck.image.diff import Difference
 from crlcheck.publisher.comparison import RECENT, later_crl
 from crlcheck.times import time_text
@@ -122,26 +122,16 @@ def warnings_of_issuers(
 
 
 def warnings_of_neighbours(
-    after: ScopeRecord, catalog: Catalog, given: Sequence[CertificateFacts], now: datetime
+    after: ScopeRecord, neighbourhood: Neighbourhood, now: datetime
 ) -> Iterator[PublishWarning]:
     """
     Yield a warning for each scope of the same issuer beside which an expired CRL stands.
 
     After a key rollover the last CRL of the old key may make the certificates stale that
-    the new key's CRL covers, or it may be replaced by that one. *given* are the issuers of
-    this publication.
+    the new key's CRL covers, or it may be replaced by that one.
     """
-    own = later_crl(after)
-    name = name_key(own.issuer)
-    others = [
-        record
-        for record in catalog.scopes.values()
-        if record.key != after.key and name_key(record.base.metadata.issuer) == name
-    ]
-    if not others:
-        return
-    keys = issuer_keys_of(catalog, given)
-    for other in others:
+    for other in neighbourhood.beside(after):
+        keys = neighbourhood.keys
         for old, new in ((after, other), (other, after)):
             older, newer = later_crl(old), later_crl(new)
             if makes_stale(newer, older, keys, now):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import functools
 import hashlib
 import mmap
 import os
@@ -14,7 +15,7 @@ import time
 from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from crlcheck.errors import LockFileError, PreconditionFailedError, StoreUnavailableError, naming
 from crlcheck.stores.object_store import (
@@ -84,6 +85,10 @@ class LocalStore:
 
     def __repr__(self) -> str:
         return f"LocalStore({self.url!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let another process open the same directory."""
+        return functools.partial(LocalStore, fsync=self._fsync), (str(self._root),)
 
     @property
     def url(self) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import mmap
 import os
 import secrets
@@ -85,6 +86,17 @@ class S3Store:
 
     def __repr__(self) -> str:
         return f"S3Store({self.url!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """
+        Let another process open the same prefix, by the same environment.
+
+        Raises:
+            TypeError: it has a client of the caller's own.
+        """
+        if self._is_given:
+            raise TypeError(f"{self!r}: its client cannot be given to another process")
+        return functools.partial(S3Store, load_seconds=self._load_seconds), (self.url,)
 
     @property
     def url(self) -> str:

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from crlcheck.encoding.der import contents_at
-from crlcheck.encoding.names import name_key, name_text, names_match
+from crlcheck.encoding.names import name_text, names_match
 from crlcheck.errors import CrlSignatureError, UnsupportedCrlError
 from crlcheck.types import CertificateFacts
 from crlcheck.x509.algorithm_names import has_explicit_curve, key_name, signature_name
@@ -31,6 +31,7 @@ from crlcheck.x509.signature_schemes import (
     check_rsa_key,
     signature_scheme,
 )
+from crlcheck.x509.signers import Signers
 
 __all__ = [
     "SignatureScheme",
@@ -77,7 +78,7 @@ _PURE_KEYS: dict[str, type[PureKey]] = {
 
 
 def candidate_issuers(
-    issuers: Sequence[CertificateFacts], *, crl_issuer: bytes
+    issuers: Sequence[CertificateFacts] | Signers, *, crl_issuer: bytes
 ) -> tuple[CertificateFacts, ...]:
     """
     Return those of *issuers* that may have signed a CRL, in the order given.
@@ -89,10 +90,10 @@ def candidate_issuers(
         CrlSignatureError: if there is none, with reason ``"no_issuer"`` or
             ``"key_usage"``.
     """
-    name = name_key(crl_issuer)  # made once, because the name may be very long
-    named = [issuer for issuer in issuers if name_key(issuer.subject) == name]
+    signers = issuers if isinstance(issuers, Signers) else Signers(issuers)
+    named = signers.named(crl_issuer)
     if not named:
-        names = list(dict.fromkeys(name_text(issuer.subject) for issuer in issuers))
+        names = list(dict.fromkeys(name_text(one.subject) for one in signers.certificates))
         given = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
         raise CrlSignatureError(
             f"CRL of {name_text(crl_issuer)}: no issuer certificate has that name "

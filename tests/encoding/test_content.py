@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from crlcheck.demo.pki import pem_block
 from crlcheck.encoding.content import GzipReader, is_gzip
 from crlcheck.errors import CrlError, MalformedCrlError, UnsupportedCrlError
-from crlcheck.publisher.publish import publish_each
+from crlcheck.publisher.publish_many import publish_each
 from crlcheck.types import PublishReport
 from support.pki import NOW, make_authority, make_crl
 

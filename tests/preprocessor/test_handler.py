@@ -17,7 +17,7 @@ import pytest
 from crlcheck.compiler.compile import compile_to_temporary
 from crlcheck.demo.pki import encode_entry, pem_block, sign_crl
 from crlcheck.demo.runtime_api import LambdaFunction
-from crlcheck.publisher import publish as publisher_module
+from crlcheck.publisher import compiling as publisher_module
 from support.events import EVENTS, s3_event
 from support.example_pki import example_pki
 from support.functions import lines_of

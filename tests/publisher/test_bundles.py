@@ -13,7 +13,8 @@ from crlcheck.compiler.compile import compile_crl, compile_unverified_crl
 from crlcheck.demo.encoding import der
 from crlcheck.demo.pki import pem_block
 from crlcheck.errors import CertificateError, CrlError, MalformedCrlError, UnsupportedCrlError
-from crlcheck.publisher.publish import publish_crl, publish_each
+from crlcheck.publisher.publish import publish_crl
+from crlcheck.publisher.publish_many import publish_each
 from crlcheck.types import PublishReport, RevocationStatus
 from crlcheck.x509.certificates import load_certificate, load_certificates
 from support.kinds import make_bundle

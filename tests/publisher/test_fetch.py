@@ -22,12 +22,12 @@ from crlcheck.cli import main
 from crlcheck.demo.pki import pem_block
 from crlcheck.errors import FetchError, StoreUnavailableError
 from crlcheck.publisher import fetch as fetcher_module
+from crlcheck.publisher.comparison import is_intact
 from crlcheck.publisher.fetch import FetchLimits, fetch
 from crlcheck.publisher.operator import remove_scope, reset_scope
-from crlcheck.publisher.publication import Publication, is_intact
+from crlcheck.publisher.publication import Publication
 from crlcheck.publisher.rejections import read_rejections
 from crlcheck.stores import LocalStore
-from crlcheck.types import PublishReport
 from support.attacks import ATTACKS, Attack, attacking, seconds_of
 from support.example_pki import example_pki
 from support.functions import lines_of
@@ -592,8 +592,11 @@ def test_the_command_publishes_what_it_fetches(
     document = json.loads(capsys.readouterr().out)
     found = document["results"]
     assert document["exit_status"] == 5
-    assert found[0]["error"].startswith(f"{urls[0]}: was answered 404")
-    assert [one["outcome"] for one in found] == ["failed", "published", "unchanged", "refused"]
+    outcomes = {one["url"].removeprefix(site.url): one for one in found}
+    assert outcomes["/gone"]["error"].startswith(f"{urls[0]}: was answered 404")
+    words = {name: one["outcome"] for name, one in outcomes.items()}
+    assert (words.pop("/gone"), words.pop("/both.pem#2")) == ("failed", "refused")
+    assert sorted(words.values()) == ["published", "unchanged"]
     (rejection,) = read_rejections(LocalStore(tmp_path / "store"))
     assert rejection.source == f"{site.url}/both.pem#2"
     assert main([*command, urls[1]]) == 0
@@ -633,30 +636,24 @@ def test_the_command_asks_nobody_without_issuers(
     assert site.asked == []
 
 
-def test_the_command_tells_what_it_published_before_it_failed(
+def test_the_command_names_every_crl_that_the_store_did_not_take(
     site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    A store that goes away after the first CRL of a file takes back nothing.
+    They are swapped together, so all of them failed.
     """
     issuer = tmp_path / "ca.pem"
     issuer.write_bytes(PKI.authority.pem)
     site.pages["/ca.pem"] = 200, {}, pem_of(PKI.crl(), PKI.crl(2, age=timedelta(0)))
-    published = Publication.run
 
-    runs = iter([published])
-
-    def run(publication: Publication) -> PublishReport:
-        run_once = next(runs, None)
-        if run_once is None:
-            raise StoreUnavailableError("the store is gone")
-        return run_once(publication)
+    def run(publication: Publication) -> None:
+        raise StoreUnavailableError("the store is gone")
 
     monkeypatch.setattr(Publication, "run", run)
     command = ["fetch", f"{site.url}/ca.pem", "--allow-private", "--json"]
-    assert main([*command, "--to", str(tmp_path / "store"), "--issuer", str(issuer)]) == 5
+    assert main([*command, "--to", str(tmp_path / "store"), "--issuer", str(issuer)]) == 4
     found = json.loads(capsys.readouterr().out)["results"]
-    assert [one["outcome"] for one in found] == ["published", "failed"]
+    assert [one["outcome"] for one in found] == ["failed", "failed"]
 
 
 def test_the_size_is_bounded_as_by_publish(
@@ -696,8 +693,9 @@ def test_the_function_fetches_on_a_schedule(
     pipeline.start(fetch_urls=url, fetch_private="true")
     pipeline.invoke({"fetch": True})
     lines = lines_of(caplog, "preprocessor")
-    assert [line["outcome"] for line in lines] == ["published", "failed", "unchanged"]
-    assert lines[0]["object"] == url
+    assert sorted(line["outcome"] for line in lines[:2]) == ["failed", "published"]
+    assert {line["object"] for line in lines[:2]} == {url, f"{site.url}/gone"}
+    assert [line["outcome"] for line in lines[2:]] == ["unchanged"]
     assert pipeline.verdict("revoked") == "revoked"
     newer = PKI.crl(2, age=timedelta(0))
     site.pages["/ca.crl"] = 200, {"ETag": '"2"'}, newer

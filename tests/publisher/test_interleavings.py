@@ -26,7 +26,7 @@ from crlcheck.checker.checker import RevocationChecker
 from crlcheck.compiler.compile import CompiledImage, compile_crl, compile_to_temporary
 from crlcheck.demo.pki import CertificateAuthority
 from crlcheck.errors import CrlRollbackError, StoreUnavailableError
-from crlcheck.publisher import publish as publish_module
+from crlcheck.publisher import compiling as compiling_module
 from crlcheck.publisher.clean_up import clean_up
 from crlcheck.publisher.publication import Publication
 from crlcheck.publisher.publish import publish_crl
@@ -92,7 +92,7 @@ def compiled_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         path.write_bytes(body)
         return replace(made, path=path)
 
-    monkeypatch.setattr(publish_module, "compile_to_temporary", compiled)
+    monkeypatch.setattr(compiling_module, "compile_to_temporary", compiled)
 
 
 def publisher(

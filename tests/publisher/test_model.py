@@ -28,8 +28,9 @@ from crlcheck.demo.pki import CertificateAuthority
 from crlcheck.errors import CrlError, MalformedCrlError
 from crlcheck.publisher import publication
 from crlcheck.publisher.clean_up import clean_up
-from crlcheck.publisher.publication import Publication, PublishRules
-from crlcheck.publisher.publish import publish_crl
+from crlcheck.publisher.publication import Publication
+from crlcheck.publisher.publish import publish_crl, report_of
+from crlcheck.publisher.rules import Offer, PublishRules
 from crlcheck.x509.certificates import load_certificates
 from support.interleaving import Actor, Command, SteppedStore
 from support.pki import NOW, delta_of, make_crl
@@ -177,13 +178,12 @@ class Publishers(RuleBasedStateMachine):
             clock=lambda: self.now,
             issuers=load_certificates(crl.issuer),
             issuers_from=name,
-            source_name=name,
-            allow_shrink=False,
-            rebuild=False,
             grace=GRACE,
             compare_up_to=0,
         )
-        return Publication(self.store, crl.compiled, rules).run()
+        offer = Offer(crl.compiled, name)
+        Publication(self.store, [offer], rules).run()
+        return report_of(offer)
 
     # ---- what holds ----------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from crlcheck.errors import (
     UnsupportedCrlError,
 )
 from crlcheck.publisher.operator import reset_scope
-from crlcheck.publisher.publication import (
+from crlcheck.publisher.rules import (
     MIN_LOST_ENTRIES,
     check_follows_removed,
     check_no_rollback,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from crlcheck.errors import CrlBaseMissingError, CrlRollbackError
 from crlcheck.publisher.operator import remove_scope, reset_scope
-from crlcheck.publisher.publication import check_no_rollback
+from crlcheck.publisher.rules import check_no_rollback
 from crlcheck.types import ImageMetadata
 from support.memory_store import MemoryStore
 from support.pki import DAY, NOW, delta_of, make_crl
