@@ -31,8 +31,8 @@ from crlcheck.catalog.history import (
 from crlcheck.catalog.published_set import NO_TIME, PublishedSet, read_set
 from crlcheck.catalog.records import IMAGE_PREFIX
 from crlcheck.catalog.root import CATALOG_NAME, Root
-from crlcheck.catalog.tree import NODE_PREFIX
-from crlcheck.errors import CrlCheckError, EarlierSetError
+from crlcheck.catalog.tree import NODE_PREFIX, Reference, read_object
+from crlcheck.errors import CatalogDamagedError, CrlCheckError, EarlierSetError
 from crlcheck.stores import ObjectStore, StoredObject, open_store
 from crlcheck.stores.object_store import read_only_error
 from crlcheck.times import given_time, time_text
@@ -303,3 +303,39 @@ def _lost_between(
                 if record is not None and NO_TIME < record.at <= when:
                     found.append(generation)
     return tuple(sorted(found))
+
+
+# ---- what is left of a store ---------------------------------------------------------------
+
+
+def is_there(store: ObjectStore, root: Root) -> bool:
+    """Whether the top node and the denials of a root can be read; if so, the rest should be."""
+    try:
+        for reference in (root.top, root.denied):
+            if reference is not None:
+                read_object(store, reference)
+    except CatalogDamagedError:
+        return False
+    return True
+
+
+def latest_readable(store: ObjectStore, *, above: int) -> Root | None:
+    """
+    Return the root of the latest record after a generation whose set seems to be there.
+
+    Where none of them is there, it is that of the latest record; None where there is none. A
+    writer that was killed may have left it, and nobody can tell that from a root that was
+    deleted.
+    """
+    latest = None
+    for number, name in listed(store):
+        if number <= above:
+            break
+        record = read_listed(store, name)
+        if record is None:
+            continue
+        root = full_root(record, Reference.of(name, record.to_bytes()))
+        if is_there(store, root):
+            return root
+        latest = latest or root
+    return latest

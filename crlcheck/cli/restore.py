@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from crlcheck.cli.parameters import STORE, TARGET
 from crlcheck.cli.progress import counting
 from crlcheck.cli.status import EXIT_FAILED, EXIT_USAGE, error_members, report_failure
 from crlcheck.cli.text import answer, say
+from crlcheck.cli.when import When, read_when
 from crlcheck.encoding.names import name_text
 from crlcheck.publisher.restore import DenialsFrom, RestoreReport, ScopeChange, restore_store
 
@@ -32,6 +32,7 @@ _MOST_SHOWN = 50
     short_help="Bring a published set back, from a generation, a mirror or CRLs.",
     examples=[
         "crlcheck restore published --from @41 --dry-run",
+        'crlcheck restore published --from @1d --note "back to yesterday\'s set"',
         'crlcheck restore s3://crls/published --from /var/lib/mirror --note "bucket was emptied"',
         "crlcheck restore published --from crls/ --issuer issuers/ --yes",
     ],
@@ -47,8 +48,8 @@ _MOST_SHOWN = 50
     "origin",
     type=TARGET,
     required=True,
-    metavar="MIRROR|CRLS|@N",
-    help="A mirror, MIRROR@GENERATION, a CRL file or a directory of them, or @GENERATION of STORE.",
+    metavar="MIRROR|CRLS|@WHEN",
+    help="A mirror, MIRROR@WHEN, a CRL file or a directory of them, or @WHEN for STORE itself.",
 )
 @click.option(
     "--issuer",
@@ -88,12 +89,15 @@ def restore_command(
     """
     Make an older set, or one made of CRLs, the published set of STORE.
 
+    WHEN is a generation (41), how long ago (1d), or a time in UTC (2026-11-24T10:30:00Z).
+
     It gets a generation above all that services can have seen, so that they take it
     from their next look on. What an operator has decided since then holds: denied
     certificates stay denied, and removed issuers stay removed. Shown first is what
     changes: CRLs that are older, scopes that are lost, revocations that are lifted.
     """
-    place, generation = _split(origin)
+    with usage():
+        place, when = _split(origin)
     shown: list[RestoreReport] = []
 
     def confirm(report: RestoreReport) -> bool:
@@ -105,7 +109,7 @@ def restore_command(
         report = restore_store(
             open_target(store),
             place,
-            generation=generation,
+            when=when,
             issuers=issuer_sources(issuers) if issuers else (),
             denials=DenialsFrom(denials),
             without_present=without_present,
@@ -123,12 +127,17 @@ def restore_command(
     return EXIT_FAILED if report.refused and not dry_run else 0
 
 
-def _split(origin: str) -> tuple[str | None, int | None]:
-    """Return the place and the generation in ``--from``."""
-    match = re.fullmatch(r"(.*)@([0-9]{1,16})", origin)
-    if match is None or Path(origin).exists():
+def _split(origin: str) -> tuple[str | None, When | None]:
+    """Return the place and the time in ``--from``."""
+    place, at, text = origin.rpartition("@")
+    if not at or Path(origin).exists():
         return origin, None
-    return match[1] or None, int(match[2])
+    try:
+        return place or None, read_when(text)
+    except (ValueError, OverflowError):
+        if not place:
+            raise
+        return origin, None
 
 
 def _asks() -> bool:

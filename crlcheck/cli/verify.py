@@ -82,7 +82,7 @@ def _report_members(report: VerifyReport) -> dict[str, Any]:
 
 def _say(fault: StoreFault) -> None:
     if fault.repaired_from:
-        say(f"repaired: {fault.name} was {fault.found}: copied from {fault.repaired_from}")
+        say(f"{fault.name} was {fault.found}: repaired from {fault.repaired_from}")
     elif not output().as_json:
         scopes = f" (scope {', '.join(fault.scopes[:3])})" if fault.scopes else ""
         report_error(with_remedy(f"{fault.detail}{scopes}; {fault.means}", fault.remedy))

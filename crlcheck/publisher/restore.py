@@ -43,7 +43,7 @@ import secrets
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -60,6 +60,7 @@ from crlcheck.catalog.catalog import (
 )
 from crlcheck.catalog.compare_and_swap import MAX_SWAPS, Change, back_off, swap
 from crlcheck.catalog.descriptions import crl_text
+from crlcheck.catalog.earlier import is_there, latest_readable, store_at
 from crlcheck.catalog.entries import catalog_of, name_hash
 from crlcheck.catalog.given_up import given_up_since
 from crlcheck.catalog.history import (
@@ -70,7 +71,13 @@ from crlcheck.catalog.history import (
     listed,
     read_listed,
 )
-from crlcheck.catalog.published_set import NO_TIME, PublishedSet, nodes_of, read_denials, set_of
+from crlcheck.catalog.published_set import (
+    NO_TIME,
+    PublishedSet,
+    nodes_of,
+    read_denials,
+    set_of,
+)
 from crlcheck.catalog.root import CATALOG_NAME, Certificates, Cleaned, Root
 from crlcheck.catalog.signing_store import SigningStore
 from crlcheck.catalog.tree import NODE_PREFIX, Node, NodeReader, Reference, read_object
@@ -95,7 +102,7 @@ from crlcheck.publisher.rules import is_signer
 from crlcheck.signing.statement import verify_root
 from crlcheck.stores import LocalStore, ObjectStore, open_for_writing, open_store
 from crlcheck.stores.probe import probe_store
-from crlcheck.times import given_time
+from crlcheck.times import given_time, time_text
 from crlcheck.types import CertificateFacts, ImageMetadata
 from crlcheck.x509.certificates import (
     CertificateSource,
@@ -162,7 +169,7 @@ def restore_store(
     store: str | os.PathLike[str] | ObjectStore,
     origin: Origin | None = None,
     *,
-    generation: int | None = None,
+    when: int | datetime | timedelta | None = None,
     issuers: CertificateSource | Iterable[CertificateSource] = (),
     denials: DenialsFrom = DenialsFrom.BOTH,
     without_present: bool = False,
@@ -179,8 +186,8 @@ def restore_store(
     Args:
         store: as for ``publish_crl``. It may be empty, or damaged in any way.
         origin: a mirror, or a CRL file, or a directory of CRLs; None for the store itself.
-        generation: the generation of *origin*, or of the store itself, that comes back; by
-            default the last one of *origin*.
+        when: the generation of *origin*, or of the store itself, that comes back; or a time,
+            or how long ago, for the one of then. By default the last one of *origin*.
         issuers: for CRLs, the trusted certificates; by default those of the present set.
         denials: whose denials hold afterwards.
         without_present: restore although denials or removed issuers of the present set
@@ -196,7 +203,8 @@ def restore_store(
     hold afterwards, as the module says.
 
     Raises:
-        ValueError: neither *origin* nor *generation* is given, or both do not fit.
+        ValueError: neither *origin* nor *when* is given, or both do not fit.
+        EarlierSetError: there was no set at that time, or the history does not go back to it.
         StoreError: the set that is to come back is not whole, or what the present set
             denies cannot be read.
         RootSignatureError: the root of the store is signed, and *store* does not sign; or it
@@ -211,12 +219,12 @@ def restore_store(
     with contextlib.ExitStack() as stack:
         if origin is not None and not is_mirror(origin):
             assert not isinstance(origin, ObjectStore), "a store is a mirror"
-            if generation is not None:
-                raise ValueError("generation: CRLs have none")
+            if when is not None:
+                raise ValueError("when: CRLs have no generations")
             trusted = load_certificates(issuers) if issuers != () else ()
             older = _made_of_crls(Path(origin), target, trusted, moment, stack, options)
         else:
-            older = _older_set(target, origin, generation)
+            older = _older_set(target, origin, when, moment)
         restore = _Restore(target, older, denials, moment, note, without_present=without_present)
         report = restore.plan()
         if confirm is not None and not confirm(report):
@@ -246,19 +254,26 @@ class _Older:
     refused: tuple[tuple[str, CrlCheckError], ...] = ()
 
 
-def _older_set(target: ObjectStore, origin: Origin | None, generation: int | None) -> _Older:
+def _older_set(
+    target: ObjectStore,
+    origin: Origin | None,
+    when: int | datetime | timedelta | None,
+    now: datetime,
+) -> _Older:
     """Return a generation of another store, or an earlier one of the store itself."""
-    if origin is None and generation is None:
-        raise ValueError("generation: expected one, or an origin")
+    if origin is None and when is None:
+        raise ValueError("when: expected a generation or a time, or an origin")
     place = target if origin is None else open_store(origin)
     words = "" if origin is None else f" of {place.url}"
     if isinstance(target, SigningStore) and origin is not None:
         # To sign what it has is to vouch for it.
         verify_root(_members_of_root(place), target.signer.accepted, now=NO_TIME)
-    if generation is None:
+    if when is None:
         found = set_of(place.read(CATALOG_NAME).body, place)
+    elif isinstance(when, int):
+        found = _set_of_generation(place, when)
     else:
-        found = _set_of_generation(place, generation)
+        found = _set_of_generation(place, _generation_at(place, when, now))
     try:
         catalog = found.everything()
     except CatalogDamagedError as error:
@@ -278,6 +293,18 @@ def _older_set(target: ObjectStore, origin: Origin | None, generation: int | Non
 
 def _members_of_root(store: ObjectStore) -> Mapping[str, Any]:
     return members_of(parse_json(store.read(CATALOG_NAME).body), "the catalog")
+
+
+def _generation_at(store: ObjectStore, when: datetime | timedelta, now: datetime) -> int:
+    """Return the generation that a store had at a time, also where its root is gone."""
+    if _root_of(store) is not None:
+        return store_at(store, when, now=now).generation
+    moment = now - when if isinstance(when, timedelta) else when
+    for generation, name in listed(store):
+        record = read_listed(store, name)
+        if record is not None and record.at <= moment:
+            return generation
+    raise StoreError(f"{store.url}: the history does not go back to {time_text(moment)}")
 
 
 def _set_of_generation(store: ObjectStore, generation: int) -> PublishedSet:
@@ -318,22 +345,12 @@ def _root_off_chain(store: ObjectStore, generation: int) -> Root:
     if len(found) > 1 and followed & found.keys():
         found = {name: root for name, root in found.items() if name in followed}
     if len(found) > 1:
-        whole = {name: root for name, root in found.items() if _top_is_there(store, root)}
+        whole = {name: root for name, root in found.items() if is_there(store, root)}
         found = whole or found
     if len(found) != 1:
         why = "no record of it is left" if not found else "several were proposed"
         raise StoreError(f"{store.url}: generation {generation} cannot be restored: {why}")
     return next(iter(found.values()))
-
-
-def _top_is_there(store: ObjectStore, root: Root) -> bool:
-    try:
-        for reference in (root.top, root.denied):
-            if reference is not None:
-                read_object(store, reference)
-    except CatalogDamagedError:
-        return False
-    return True
 
 
 def _root_of(store: ObjectStore) -> Root | None:
@@ -441,14 +458,14 @@ def _read_present(store: ObjectStore, copies: Copies) -> _Present:
         raise
     except StoreError as error:
         notes.append(str(error))
-    latest_record = _latest_readable(store, above=0)
+    latest_record = latest_readable(store, above=0)
     own = latest_record.store if latest_record is not None else ""
     if held is not None and own and held.root.store not in ("", own):
         notes.append(f"{CATALOG_NAME} is that of another store, {held.root.store}")
         held = None
     root = None if held is None else held.root
     before = 0 if root is None else root.generation
-    later = None if root is None else _latest_readable(store, above=before)
+    later = None if root is None else latest_readable(store, above=before)
     is_set_back = root is not None and _was_published(store, before)
     if is_set_back:
         notes.append(
@@ -489,22 +506,6 @@ def _read_present(store: ObjectStore, copies: Copies) -> _Present:
         unknown={} if root is None else root.unknown,
         members=None if held is None else held.members,
     )
-
-
-def _latest_readable(store: ObjectStore, *, above: int) -> Root | None:
-    """Return the root of the latest record whose set seems to be there; else the latest one."""
-    latest = None
-    for number, name in listed(store):
-        if number <= above:
-            break
-        record = read_listed(store, name)
-        if record is None:
-            continue
-        root = full_root(record, Reference.of(name, record.to_bytes()))
-        if _top_is_there(store, root):
-            return root
-        latest = latest or root
-    return latest
 
 
 def _was_published(store: ObjectStore, above: int) -> bool:

@@ -37,6 +37,7 @@ from typing import Any, Final
 
 from crlcheck.catalog.catalog import IMAGE_PREFIX, PublishedImage, ScopeRecord
 from crlcheck.catalog.descriptions import crl_text, scope_text
+from crlcheck.catalog.earlier import latest_readable
 from crlcheck.catalog.entries import (
     catalog_of,
     entries_of,
@@ -52,7 +53,11 @@ from crlcheck.catalog.history import (
     listed,
     read_listed,
 )
-from crlcheck.catalog.published_set import PublishedSet, read_denials, read_set
+from crlcheck.catalog.published_set import (
+    PublishedSet,
+    read_denials,
+    read_set,
+)
 from crlcheck.catalog.root import CATALOG_NAME, Certificates, Root
 from crlcheck.catalog.tree import NODE_PREFIX, Node, Reference, Staleness, read_object, walk
 from crlcheck.encoding.strict_json import canonical_json
@@ -619,11 +624,14 @@ class _Verification:
         self._tell(StoreFault(name, found, detail, means, remedy, (), repaired_from))
 
     def _tell_if_set_back(self, root: Root) -> None:
-        latest = _latest_published(self._store, root.generation)
-        if latest is None or read_set(self._store)[0].generation >= latest:
+        published = _latest_published(self._store, root.generation)
+        if published is None or read_set(self._store)[0].generation >= published:
             return  # published meanwhile
+        # The last one is followed by none that would prove it.
+        last = latest_readable(self._store, above=published)
+        latest = published if last is None else last.generation
         detail = (
-            f"{CATALOG_NAME} is of generation {root.generation}, although generation {latest} "
+            f"{CATALOG_NAME} is of generation {root.generation}, although generation {published} "
             "was published: somebody has put an old root back"
         )
         means = (

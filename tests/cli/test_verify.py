@@ -47,7 +47,7 @@ def test_damage_is_named_and_repaired(place: Path, capsys: pytest.CaptureFixture
         assert "--repair-from" in err
         assert main(["verify", "store", "--repair-from", source]) == 0
         out, err = capsys.readouterr()
-        assert (err, "repaired: images/" in out) == ("", True)
+        assert (err, "damaged: repaired from " in out) == ("", True)
         assert image.read_bytes() == whole
 
 

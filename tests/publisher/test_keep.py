@@ -44,7 +44,7 @@ def test_a_store_remembers_how_long_it_keeps() -> None:
     clean_up(store, now=NOW + 29 * DAY)
     publish(store, make_crl(CA, 3, [7], next_update=NOW + 90 * DAY), now=NOW + 29 * DAY)
     assert set(first) < set(images_of(store))
-    restore_store(store, generation=1, now=NOW + 29 * DAY)
+    restore_store(store, when=1, now=NOW + 29 * DAY)
     publish(store, make_crl(CA, 4, [7], next_update=NOW + 90 * DAY), now=NOW + 31 * DAY)
     assert set(first).isdisjoint(images_of(store))
     assert verify_store(store).is_whole

@@ -109,7 +109,7 @@ def test_an_earlier_generation(anywhere: ObjectStore) -> None:
     running = RevocationChecker(store, clock=lambda: NOW)
     assert running.check(make_client(CA, 8)).status is REVOKED
     before = set(store.names(""))
-    report = restored(store, generation=2)
+    report = restored(store, when=2)
     assert (report.generation, report.present, report.source) == (4, 3, "generation 2")
     (change,) = report.scopes
     assert (change.num_lifted, change.num_newly_revoked, change.is_older) == (1, 0, True)
@@ -133,7 +133,7 @@ def test_an_empty_bucket_from_a_mirror(anywhere: ObjectStore, of_generation: int
     """
     mirror = MemoryStore()
     mirror_store(filled(), mirror)
-    report = restored(anywhere, mirror, generation=of_generation)
+    report = restored(anywhere, mirror, when=of_generation)
     assert (report.generation, report.present) == (MILLISECONDS, None)
     assert [change.before for change in report.scopes] == [None, None]
     assert status(anywhere, 8) is REVOKED
@@ -159,7 +159,7 @@ def test_the_root_alone_is_lost(case: str) -> None:
     store.delete(CATALOG_NAME)
     if case in changed:
         store.write(CATALOG_NAME, changed[case])
-    report = restored(store, generation=2)
+    report = restored(store, when=2)
     assert report.generation == MILLISECONDS
     assert report.notes
     assert status(store, 99) is REVOKED
@@ -181,7 +181,7 @@ def test_an_old_root_was_put_back_and_published_on() -> None:
     assert status(store, 9) is NOT_REVOKED
     deny_certificate(store, NAME, 51, now=NOW)
     assert generation(store) == 6
-    report = restored(store, generation=5)
+    report = restored(store, when=5)
     assert report.generation == 7
     assert [status(store, serial) for serial in (9, 50, 51)] == [REVOKED] * 3
     assert verify_store(store).is_whole
@@ -200,7 +200,7 @@ def test_an_old_root_was_put_back_while_services_run() -> None:
     store.write(CATALOG_NAME, old)
     assert running.check(make_client(CA, 9)).status is REVOKED
     assert running.status().problems
-    report = restored(store, generation=5)
+    report = restored(store, when=5)
     assert report.generation == 6
     assert running.check(make_client(CA, 9)).status is REVOKED
     assert not running.status().problems
@@ -302,8 +302,8 @@ def test_generations_that_nobody_has() -> None:
     store = filled()
     for number in (9, 0):
         with pytest.raises(StoreError, match="no record of it is left"):
-            restored(store, generation=number)
-    with pytest.raises(ValueError, match="expected one, or an origin"):
+            restored(store, when=number)
+    with pytest.raises(ValueError, match="expected a generation or a time"):
         restored(store)
     with pytest.raises(FileNotFoundError):
         restored(store, MemoryStore())
@@ -319,7 +319,7 @@ def test_of_two_proposals_the_one_that_was_published() -> None:
     members["root"]["top"][0] = f"nodes/{'0' * 32}.json"
     store.write(f"{name[:-37]}{'0' * 32}.json", json.dumps(members).encode())
     store.delete(CATALOG_NAME)
-    assert restored(store, generation=3).generation == MILLISECONDS
+    assert restored(store, when=3).generation == MILLISECONDS
     assert status(store, 8) is REVOKED
 
 
@@ -343,7 +343,7 @@ def test_denials_of_both_sets_hold() -> None:
         lift_denial(store, NAME, 20, now=NOW)
         deny_certificate(store, NAME, 21, now=NOW)
         deny_certificate(store, NAME, 22, now=NOW)
-        report = restored(store, generation=older, denials=choice)
+        report = restored(store, when=older, denials=choice)
         denied = {one.serial_number: one.until for one in catalog_of(store).denied}
         assert sorted(denied) == serials
         if choice is not DenialsFrom.OLDER:
@@ -387,14 +387,14 @@ def test_a_removed_issuer_stays_removed() -> None:
     store = filled()
     (other,) = [one for one in catalog_of(store).issuers if one.certificate == OTHER_CA.der]
     remove_issuer(store, other.fingerprint, now=NOW)
-    report = restored(store, generation=3)
+    report = restored(store, when=3)
     ((_, error),) = report.refused
     assert "removed the issuer whose key signed it" in str(error)
     catalog = catalog_of(store)
     assert [one.certificate for one in catalog.issuers] == [CA.der]
     assert len(catalog.scopes) == 1
     readmit_issuer(store, other.fingerprint)
-    assert restored(store, generation=3).refused == ()
+    assert restored(store, when=3).refused == ()
     assert status(store, 1, OTHER_CA) is REVOKED
 
 
@@ -426,10 +426,10 @@ def test_settings_by_hand_that_let_more_pass() -> None:
 
     all_set(on=True)
     older = generation(store)
-    restored(store, generation=older)
+    restored(store, when=older)
     assert found() == (True,) * 5
     all_set(on=False)
-    restored(store, generation=older)
+    restored(store, when=older)
     assert found() == (False,) * 5
 
 
@@ -438,7 +438,7 @@ def test_a_scope_that_does_not_come_back() -> None:
     Its CRL may, and a newer one, but none that is older.
     """
     store = filled()
-    report = restored(store, generation=1)
+    report = restored(store, when=1)
     assert {one.after for one in report.scopes} == {None, "CRL 1 of CN=Example CA"}
     assert [name.split(" (")[0] for name in report.issuers_gone] == ["CN=Other CA"]
     with pytest.raises(CrlRollbackError):
@@ -455,7 +455,7 @@ def test_a_removed_scope_comes_back() -> None:
     scope = next(one.key for one in read_set(store)[0].scopes())
     remove_scope(store, scope, now=NOW)
     assert len(catalog_of(store).scopes) == 1
-    restored(store, generation=3)
+    restored(store, when=3)
     assert scope in catalog_of(store).scopes
     assert catalog_of(store).tombstones[scope].action is ScopeAction.REMOVED
 
@@ -469,7 +469,7 @@ def test_a_reset_that_is_over_is_not_opened_again() -> None:
     reset_scope(store, scope, now=NOW)
     older = generation(store)
     publish(store, make_crl(CA, 1, [7]))
-    restored(store, generation=older)
+    restored(store, when=older)
     with pytest.raises(CrlRollbackError):
         publish(store, make_crl(CA, 1, [7]))
 
@@ -497,7 +497,7 @@ def test_the_history_says_what_came_back() -> None:
     With who and why.
     """
     store = filled()
-    restored(store, generation=1, note="wrong CRL", actor="alice")
+    restored(store, when=1, note="wrong CRL", actor="alice")
     name = next(iter(store.names(HISTORY_PREFIX)))
     members = json.loads(store.read(name).body)
     assert (members["action"], members["note"], members["actor"]) == (
@@ -515,7 +515,7 @@ def test_images_that_cannot_be_compared() -> None:
     store = filled()
     (image,) = [one for one in read_set(store)[0].images() if one.metadata.crl_number == 2]
     store.delete(image.name)
-    (change,) = restored(store, generation=2).scopes
+    (change,) = restored(store, when=2).scopes
     assert (change.num_lifted, change.num_newly_revoked) == (None, None)
     assert status(store, 7) is REVOKED
 
@@ -540,7 +540,7 @@ def test_a_denial_that_comes_between_holds() -> None:
     """
     store = filled()
     before_swap(store, lambda: deny_certificate(store, NAME, 99, now=NOW))
-    restored(store, generation=2)
+    restored(store, when=2)
     assert generation(store) >= 5
     assert (status(store, 99), status(store, 8)) == (REVOKED, NOT_REVOKED)
     assert verify_store(store).num_unnamed == 0
@@ -551,7 +551,7 @@ def test_a_publisher_that_a_restore_overtakes() -> None:
     It publishes on the restored set, with an image that nobody deletes.
     """
     store = filled()
-    before_swap(store, lambda: restored(store, generation=2))
+    before_swap(store, lambda: restored(store, when=2))
     report = publish(store, make_crl(CA, 3, [7, 8, 9]))
     assert report.published
     assert generation(store) >= 5
@@ -567,8 +567,8 @@ def test_two_restores_at_once() -> None:
     Both take place, one after the other.
     """
     store = filled()
-    before_swap(store, lambda: restored(store, generation=1))
-    assert restored(store, generation=2).generation == generation(store) >= 5
+    before_swap(store, lambda: restored(store, when=1))
+    assert restored(store, when=2).generation == generation(store) >= 5
     assert status(store, 1, OTHER_CA) is REVOKED
     clean_up(store, now=NOW + DAY)
     clean_up(store, now=NOW + 2 * DAY)
@@ -586,7 +586,7 @@ def test_images_that_clean_up_has_noted_are_written_anew() -> None:
         clean_up(store, now=NOW + DAY)
 
     before_swap(store, clean_twice)
-    restored(store, generation=3)
+    restored(store, when=3)
     clean_up(store, now=NOW + 2 * DAY)
     clean_up(store, now=NOW + 3 * DAY)
     assert verify_store(store).is_whole
@@ -597,7 +597,7 @@ def operations_of_a_restore() -> int:
     """How many operations a restore of the store takes."""
     store, seen = filled(), []
     store.before = lambda *operation: seen.append(operation)
-    restored(store, generation=2)
+    restored(store, when=2)
     return len(seen)
 
 
@@ -615,7 +615,7 @@ def test_a_store_that_fails_in_the_middle(number: int) -> None:
 
     store.before = fail
     with contextlib.suppress(StoreUnavailableError):
-        restored(store, generation=2)
+        restored(store, when=2)
     store.before = None
     report = verify_store(store)
     assert (report.is_whole, report.num_scopes) == (True, 2)
@@ -644,7 +644,7 @@ def test_a_lost_answer_is_no_lost_restore() -> None:
     """
     store = filled(LosingStore())
     store.lose = True
-    assert restored(store, generation=2).generation == generation(store) == 4
+    assert restored(store, when=2).generation == generation(store) == 4
     assert verify_store(store).is_whole
 
 
@@ -660,12 +660,12 @@ def test_a_signed_store_is_restored_by_its_key_only() -> None:
     filled(store)
     unsigned = filled()
     with pytest.raises(RootSignatureError) as caught:
-        restored(plain, generation=2)
+        restored(plain, when=2)
     assert caught.value.reason == "no_signing_key"
     with pytest.raises(RootSignatureError):
         restored(store, unsigned)
     assert generation(plain) == 3
-    assert restored(store, generation=2).generation == 4
+    assert restored(store, when=2).generation == 4
     report = verify_store(plain, root_keys=[key.root_key], now=NOW)
     assert report.is_whole
     mirror = MemoryStore()
@@ -673,3 +673,23 @@ def test_a_signed_store_is_restored_by_its_key_only() -> None:
     plain.delete(CATALOG_NAME)
     assert restored(store, mirror).generation == MILLISECONDS
     assert verify_store(plain, root_keys=[key.root_key], now=NOW).is_whole
+
+
+@pytest.mark.parametrize("is_gone", [False, True])
+@pytest.mark.parametrize("when", [DAY, NOW + DAY])
+def test_the_set_of_a_time(when: Any, *, is_gone: bool) -> None:
+    """
+    Yesterday's, also where the root is gone; before the first there was none.
+    """
+    store = MemoryStore()
+    publish(store, make_crl(CA, 1, [7]))
+    publish(store, make_crl(CA, 2, [7, 8]), now=NOW + 2 * DAY, keep=30 * DAY)
+    if is_gone:
+        store.delete(CATALOG_NAME)
+    report = restore_store(store, when=when, now=NOW + 2 * DAY)
+    assert report.source == "generation 1"
+    assert status(store, 8) is NOT_REVOKED
+    if is_gone:
+        store.delete(CATALOG_NAME)
+    with pytest.raises(StoreError):
+        restore_store(store, when=NOW - DAY, now=NOW + 2 * DAY)

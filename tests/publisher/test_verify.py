@@ -268,7 +268,7 @@ def test_an_old_root_that_somebody_put_back() -> None:
     report, (fault,) = verified(store)
     assert (fault.found, report.num_leftover_records) == ("set_back", 2)
     assert "generation 4, although generation 5" in fault.detail
-    assert "@5" in fault.remedy
+    assert "@6" in fault.remedy
 
 
 def test_a_signed_root() -> None:
