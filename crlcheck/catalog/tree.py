@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import bisect
 import hashlib
-import json
 import secrets
 import threading
 from collections import OrderedDict
@@ -154,7 +153,7 @@ class Node:
     level: int
     entries: Mapping[str, Any] = field(default_factory=dict)
     separators: Sequence[str] = ()
-    below: Sequence[Reference] = ()
+    below: _References = field(default_factory=lambda: _References((), ""))
 
     @classmethod
     def from_bytes(cls, body: bytes, where: str) -> Node:
@@ -200,11 +199,11 @@ class _References(Sequence[Reference]):
     """
 
     def __init__(self, items: Sequence[list[Any]], where: str) -> None:
-        self._items = items
+        self.items = items
         self._where = where
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self.items)
 
     @overload
     def __getitem__(self, place: int) -> Reference: ...
@@ -215,9 +214,9 @@ class _References(Sequence[Reference]):
     def __getitem__(self, place: int | slice) -> Reference | Sequence[Reference]:
         """Return a reference. Raises CatalogDamagedError where it is not one."""
         if isinstance(place, slice):
-            return _References(self._items[place], self._where)
+            return _References(self.items[place], self._where)
         try:
-            return Reference.read(self._items[place][1:], f"nodes[{place}]")
+            return Reference.read(self.items[place][1:], f"nodes[{place}]")
         except ValueError as error:
             raise CatalogDamagedError(
                 f"{self._where} cannot be read: {error}", name=self._where, found="unreadable"
@@ -414,7 +413,7 @@ def change(
     while len(made) > 1:
         level += 1
         made = writer.inner(level, made)
-    new_top = made[0][1] if made else None
+    new_top = Reference.read(made[0][1:], "the top") if made else None
     while new_top is not None and level > 0 and len(writer.node(new_top).below) == 1:
         # A top node with one node below it is not needed.
         writer.discard(new_top)
@@ -423,8 +422,8 @@ def change(
     return TreeChange(new_top, writer.written, writer.superseded)
 
 
-_Placed = list[tuple[str, Reference]]
-"""Nodes with the text from which on their keys sort."""
+_Placed = list[list[Any]]
+"""Nodes as JSON has them in the node above: the text from which on keys sort, the reference."""
 
 
 class _Writer:
@@ -460,79 +459,103 @@ class _Writer:
                 else:
                     entries[key] = value
             if entries == node.entries:
-                return [(separator, reference)]
+                return [[separator, *reference.to_json()]]
             self.discard(reference)
             return self.leaves(separator, entries)
         # What was first may be gone: the first node of those that are left takes its place,
         # or a key that sorts before it would split it into nodes in a wrong order.
-        separators = [separator, *node.separators[1:]]
+        first, *others = node.below.items
+        before = [[separator, *first[1:]], *others]
         placed: _Placed = []
         keys = [key for key, _ in changes]
         ends = [bisect.bisect_left(keys, one) for one in node.separators[1:]]
         for place, begin, end in zip(
-            range(len(node.below)), [0, *ends], [*ends, len(keys)], strict=True
+            range(len(before)), [0, *ends], [*ends, len(keys)], strict=True
         ):
-            below = separators[place], node.below[place]
-            placed += (
-                [below] if begin == end else self.rewritten(*below, changes[begin:end], level - 1)
-            )
-        if placed == list(zip(separators, node.below, strict=True)):
-            return [(separator, reference)]
+            if begin == end:
+                placed.append(before[place])
+            else:
+                below = before[place][0], node.below[place]
+                placed += self.rewritten(*below, changes[begin:end], level - 1)
+        if placed == before:
+            return [[separator, *reference.to_json()]]
         self.discard(reference)
         if placed:
-            placed[0] = separator, placed[0][1]
+            placed[0] = [separator, *placed[0][1:]]
         return self.inner(node.level, placed, separator)
 
     def leaves(self, separator: str, entries: Mapping[str, Any]) -> _Placed:
         """Return new leaves with *entries*."""
-        texts = {key: _member(key, entries[key]) for key in sorted(entries)}
+        keys = sorted(entries)
+        body = _leaf(entries)
+        if not keys or len(body) <= MAX_LEAF:
+            return [[separator, *self._leaf(entries, body)]] if keys else []
         placed: _Placed = []
         last = ""
-        sizes = [len(text) + 1 for text in texts.values()]
-        for keys in _parts(list(texts), sizes, MAX_LEAF - _OVERHEAD):
-            staleness = Staleness()
-            for key in keys:
-                found = self._staleness(key, entries[key])
-                staleness = staleness if found is None else staleness.joined(found)
-            members = ",".join(texts[key] for key in keys)
-            body = f'{{"entries":{{{members}}},"format":{_NODE_FORMAT},"level":0}}'
-            node = Node(0, {key: entries[key] for key in keys})
-            where = _shortest_between(last, keys[0]) if placed else separator
-            placed.append((where, self._reference(node, body.encode("ascii"), staleness)))
-            last = keys[-1]
+        sizes = [len(canonical_json({key: entries[key]})) for key in keys]
+        for some in _parts(keys, sizes, MAX_LEAF - _OVERHEAD):
+            where = _shortest_between(last, some[0]) if placed else separator
+            part = {key: entries[key] for key in some}
+            placed.append([where, *self._leaf(part, _leaf(part))])
+            last = some[-1]
         return placed
+
+    def _leaf(self, entries: Mapping[str, Any], body: bytes) -> list[Any]:
+        """Return the reference to a new leaf."""
+        staleness = Staleness()
+        for key, value in entries.items():
+            found = self._staleness(key, value)
+            staleness = staleness if found is None else staleness.joined(found)
+        return self._reference(Node(0, entries), body, staleness)
 
     def inner(self, level: int, placed: _Placed, separator: str = "") -> _Placed:
         """Return new inner nodes above the nodes of *placed*."""
-        items = [[where, *reference.to_json()] for where, reference in placed]
-        sizes = [len(canonical_json(item)) + 1 for item in items]
+        body = _inner(level, placed)
+        if not placed or len(body) <= MAX_INNER:
+            return [[separator, *self._inner(level, placed, body)]] if placed else []
+        sizes = [len(canonical_json(item)) + 1 for item in placed]
         made: _Placed = []
-        for numbers in _parts(range(len(placed)), sizes, MAX_INNER - _OVERHEAD):
-            below = [placed[number] for number in numbers]
-            where = below[0][0] if made else separator
-            staleness = Staleness()
-            for _, reference in below:
-                staleness = staleness.joined(reference.staleness)
-            body = canonical_json(
-                {
-                    "format": _NODE_FORMAT,
-                    "level": level,
-                    "nodes": [items[number] for number in numbers],
-                }
-            )
-            node = Node(level, {}, [one for one, _ in below], [one for _, one in below])
-            made.append((where, self._reference(node, body, staleness)))
+        for some in _parts(placed, sizes, MAX_INNER - _OVERHEAD):
+            where = some[0][0] if made else separator
+            made.append([where, *self._inner(level, some, _inner(level, some))])
         return made
 
-    def _reference(self, node: Node, body: bytes, staleness: Staleness) -> Reference:
+    def _inner(self, level: int, placed: _Placed, body: bytes) -> list[Any]:
+        """Return the reference to a new inner node."""
+        staleness = _staleness_below(placed)
+        node = Node(level, {}, [item[0] for item in placed], _References(placed, "a new node"))
+        return self._reference(node, body, staleness)
+
+    def _reference(self, node: Node, body: bytes, staleness: Staleness) -> list[Any]:
         name = f"{NODE_PREFIX}{secrets.token_hex(16)}.json"
         self.written[name] = body
         self._made[name] = node
-        return Reference.of(name, body, staleness)
+        return Reference.of(name, body, staleness).to_json()
 
 
-def _member(key: str, value: object) -> str:
-    return f"{json.dumps(key)}:{canonical_json(value).decode('ascii')}"
+def _leaf(entries: Mapping[str, Any]) -> bytes:
+    return canonical_json({"entries": entries, "format": _NODE_FORMAT, "level": 0})
+
+
+def _inner(level: int, placed: _Placed) -> bytes:
+    return canonical_json({"format": _NODE_FORMAT, "level": level, "nodes": placed})
+
+
+def _staleness_below(placed: _Placed) -> Staleness:
+    """Return the staleness of the nodes of *placed*, most of which nobody has read."""
+    try:
+        times = [item[4] for item in placed if item[4] is not None]
+        longest = [item[5] for item in placed]
+    except IndexError:
+        times = longest = [None]
+    if {*map(type, times), *map(type, longest)} - {int}:
+        raise CatalogDamagedError(
+            "a node of the catalog cannot be changed: expected numbers in its references, found "
+            f"{[one for one in (*times, *longest) if type(one) is not int][:3]}",
+            name="",
+            found="unreadable",
+        )
+    return Staleness(min(times, default=None), max(longest))
 
 
 _Item = TypeVar("_Item")

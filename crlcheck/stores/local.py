@@ -82,6 +82,8 @@ class LocalStore:
         self._fsync = fsync
         # Replaced as a whole, because threads share it.
         self._last_poll: _LastPoll | None = None
+        # Folders on other file systems than the store's own.
+        self._mounted: frozenset[Path] = frozenset()
 
     def __repr__(self) -> str:
         return f"LocalStore({self.url!r})"
@@ -140,15 +142,36 @@ class LocalStore:
         self, target: Path, name: str, body: bytes | Path, if_match: str | None, if_absent: bool
     ) -> str:
         self._make_directory(target.parent)
-        with self._temporary(target.parent) as (temporary, file):
+        try:
+            beside = target.parent if target.parent in self._mounted else self._root
+            etag = self._replace(beside, target, name, body, if_match, if_absent)
+        except OSError as error:
+            if error.errno != errno.EXDEV or beside != self._root:
+                raise
+            # The folder is a link or a mount, and a rename stays within one file system.
+            self._mounted |= {target.parent}
+            etag = self._replace(target.parent, target, name, body, if_match, if_absent)
+        if self._fsync:
+            _sync_directory(target.parent)
+        return etag
+
+    def _replace(
+        self,
+        directory: Path,
+        target: Path,
+        name: str,
+        body: bytes | Path,
+        if_match: str | None,
+        if_absent: bool,
+    ) -> str:
+        """Write a temporary file in *directory*, and rename it to *target*."""
+        with self._temporary(directory) as (temporary, file):
             etag = _fill(file, body)
             if self._fsync:
                 os.fsync(file.fileno())
             with self._locked():
                 self._check_state(name, if_match, if_absent)
                 temporary.replace(target)
-        if self._fsync:
-            _sync_directory(target.parent)
         return etag
 
     def delete(self, name: str) -> None:
@@ -161,13 +184,28 @@ class LocalStore:
     def names(self, prefix: str) -> Iterator[str]:
         """As ObjectStore.names."""
         check_prefix(prefix)
-        found = []
-        start = self._root / prefix.rpartition("/")[0]
-        for directory, subdirectories, files in os.walk(start, onerror=_raise_unless_missing):
-            subdirectories[:] = [name for name in subdirectories if is_object_name(name)]
-            relative = Path(directory).relative_to(self._root)
-            found += [(relative / file).as_posix() for file in files if is_object_name(file)]
-        return iter(sorted(name for name in found if name.startswith(prefix)))
+        return self._names(prefix.rpartition("/")[0], prefix)
+
+    def _names(self, folder: str, prefix: str) -> Iterator[str]:
+        """Yield the names in a folder and below, each folder when it is reached."""
+        found: list[tuple[str, bool]] = []
+        try:
+            with os.scandir(self._root / folder) as entries:
+                for entry in entries:
+                    is_folder = entry.is_dir()
+                    # A link to a folder may lead back here.
+                    is_loop = is_folder and entry.is_symlink()
+                    if is_object_name(entry.name) and not is_loop:
+                        name = f"{folder}/{entry.name}" if folder else entry.name
+                        found.append((f"{name}/" if is_folder else name, is_folder))
+        except OSError as error:
+            _raise_unless_missing(error)
+        # A folder sorts as the names in it do, with its slash.
+        for name, is_folder in sorted(found):
+            if is_folder and (name.startswith(prefix) or prefix.startswith(name)):
+                yield from self._names(name.removesuffix("/"), prefix)
+            elif name.startswith(prefix):
+                yield name
 
     def _open(self, name: str) -> FileIO:
         check_name(name)
@@ -219,7 +257,7 @@ class LocalStore:
 
     @contextlib.contextmanager
     def _temporary(self, directory: Path) -> Iterator[tuple[Path, BinaryIO]]:
-        # Beside its target, since a rename stays within one file system. The
+        # Where few files are: what killed writers left is looked for at every write. The
         # mode leaves reading to the umask: the reader may be another user.
         path = directory / f"{_TEMPORARY_PREFIX}{secrets.token_hex(16)}"
         with self._locked():

@@ -41,6 +41,10 @@ _CONNECT_TIMEOUT = 2
 _READ_TIMEOUT = 10
 _MAX_ATTEMPTS = 3
 
+# Names in the first answer to a listing, and in each later one.
+_FIRST_PAGE = 20
+_PAGE = 1000
+
 # A large object is read in parts of this many bytes, several at a time.
 _PART = 8 << 20
 _MAX_READERS = 4
@@ -256,15 +260,25 @@ class S3Store:
         return self._names(prefix)
 
     def _names(self, prefix: str) -> Iterator[str]:
-        with self._translated(prefix):
-            pages = self.client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.bucket, Prefix=self._prefix + prefix
-            )
-            for page in pages:
-                for entry in page.get("Contents", ()):
-                    name = entry["Key"].removeprefix(self._prefix)
-                    if is_object_name(name):
-                        yield name
+        question: dict[str, Any] = {"Bucket": self.bucket, "Prefix": self._prefix + prefix}
+        # Whoever asks for the first name alone gets a short answer.
+        question["MaxKeys"] = _FIRST_PAGE
+        while True:
+            with self._translated(prefix):
+                page = self.client.list_objects_v2(**question)
+            for entry in page.get("Contents", ()):
+                name = entry["Key"].removeprefix(self._prefix)
+                if is_object_name(name):
+                    yield name
+            if not page.get("IsTruncated"):
+                return
+            token = page.get("NextContinuationToken")
+            if not token or token == question.get("ContinuationToken"):
+                raise StoreError(
+                    f"{self.url}/{prefix}: the list of the names has more pages, and the answer "
+                    f"does not say where they begin: found the continuation token {token!r}"
+                )
+            question |= {"ContinuationToken": token, "MaxKeys": _PAGE}
 
     def object_of(self, name: str) -> dict[str, str]:
         """Return the parameters that name an object to ``client``."""

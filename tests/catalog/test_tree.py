@@ -357,6 +357,21 @@ def test_a_node_that_contradicts_itself_is_refused(change: dict[str, Any]) -> No
         read({**INNER, **change})
 
 
+@pytest.mark.parametrize("bad", [["x", 0], [1, "x"], [1, None], ["x", "y"], [True, 0], [1], []])
+def test_a_broken_reference_beside_a_change_is_not_copied(bad: list[Any]) -> None:
+    """What it says would stand in the node above as well."""
+    store = MemoryStore()
+    leaf = json.dumps(LEAF).encode()
+    store.write("nodes/a.json", leaf)
+    below = Reference("nodes/a.json", hashlib.sha256(leaf).hexdigest(), len(leaf))
+    items = [["", *below.to_json()], ["b", "nodes/b.json", "1" * 64, 2, *bad]]
+    body = json.dumps({**INNER, "nodes": items}).encode()
+    store.write("nodes/top.json", body)
+    top = Reference("nodes/top.json", hashlib.sha256(body).hexdigest(), len(body))
+    with pytest.raises(CatalogDamagedError, match="cannot be changed: expected numbers"):
+        change(NodeReader(store), top, {"a": 2}, staleness_of)
+
+
 def test_a_node_of_another_level_than_its_place_is_refused() -> None:
     """A tree that refers to itself would have no end."""
     store = MemoryStore()

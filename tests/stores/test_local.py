@@ -4,6 +4,7 @@ What is particular to a store in a directory: locks, temporary files, reading.
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import socket
@@ -250,7 +251,70 @@ def test_a_directory_that_cannot_be_listed_is_an_error(
 
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(PermissionError):
-        local.names("")
+        list(local.names(""))
+
+
+def test_names_come_in_order_and_a_folder_is_read_when_it_is_reached(
+    local: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Whoever asks for the first name of many reads no more folders than lead to it, and none
+    that the prefix leaves out. A folder sorts as the names in it do.
+    """
+    names = ["a.b/x", "a/b/c", "a/b/d", "a/c", "a0", "b/x/y", "b/y", "ba"]
+    for name in names:
+        local.write(name, b"x")
+    assert list(local.names("")) == sorted([*names, NAME])
+    for prefix in ("a", "a/", "a/b", "a/b/", "a/b/c", "b", "b/", "b/x", "c", "a.", "x/y/z"):
+        assert list(local.names(prefix)) == sorted(
+            name for name in [*names, NAME] if name.startswith(prefix)
+        )
+    read: list[str] = []
+    real = os.scandir
+
+    def scandir(path: Any) -> Any:
+        read.append(str(path)[len(local.url) + 1 :])
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert next(local.names("a/")) == "a/b/c"
+    assert read == ["a", "a/b"]
+    read.clear()
+    assert list(local.names("b/x/")) == ["b/x/y"]
+    assert read == ["b/x"]
+
+
+def test_a_link_to_a_folder_is_not_followed_within_a_list(
+    local: LocalStore, tmp_path: Path
+) -> None:
+    """It may lead back to where it is; a folder that is asked for may be one."""
+    (Path(local.url) / "loop").symlink_to(local.url)
+    (tmp_path / "elsewhere").mkdir()
+    (Path(local.url) / "images").symlink_to(tmp_path / "elsewhere")
+    local.write("images/a", b"x")
+    assert list(local.names("")) == [NAME]
+    assert list(local.names("images/")) == ["images/a"]
+
+
+def test_a_folder_on_another_file_system_is_written_to(
+    local: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rename does not leave a file system: the file is made beside its target then."""
+    real, refused = Path.replace, 0
+
+    def replace(path: Path, target: Path) -> Path:
+        nonlocal refused
+        if path.parent != target.parent:
+            refused += 1
+            raise OSError(errno.EXDEV, "Invalid cross-device link", str(path))
+        return real(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    for number in range(3):
+        local.write(f"images/{number}", b"x")
+    assert refused == 1, "it is remembered"
+    assert list(local.names("images/")) == ["images/0", "images/1", "images/2"]
+    assert hidden_files(local) == []
 
 
 # ---- polls by the stamp of the file ----------------------------------------------

@@ -103,6 +103,53 @@ def test_names_are_listed_past_one_page(s3: S3Environment) -> None:
     assert len(set(pages)) == 3
 
 
+def test_the_first_name_takes_a_short_answer(s3: S3Environment) -> None:
+    """Later pages are asked for when their names are."""
+    asked: list[int] = []
+
+    def note(params: dict[str, Any], **_: object) -> None:
+        asked.append(params["MaxKeys"])
+
+    client = make_client(s3.endpoint)
+    client.meta.events.register("before-parameter-build.s3.ListObjectsV2", note)
+    store = S3Store(f"s3://{s3.bucket}/p", client=client)
+    names = [f"images/{number:02}" for number in range(25)]
+    for name in names:
+        store.write(name, b"x")
+    assert next(store.names("images/")) == names[0]
+    assert asked == [20]
+    assert list(store.names("images/")) == names
+    assert asked == [20, 20, 1000]
+
+
+def test_a_list_without_an_end_is_an_error(s3: S3Environment) -> None:
+    """A server that never says where the next page begins must not keep a client for ever."""
+    client = make_client(s3.endpoint)
+
+    def forget(parsed: dict[str, Any], **_: object) -> None:
+        parsed.pop("NextContinuationToken", None)
+        parsed["IsTruncated"] = True
+
+    client.meta.events.register("after-call.s3.ListObjectsV2", forget)
+    store = S3Store(f"s3://{s3.bucket}/p", client=client)
+    store.write("images/a", b"x")
+    with pytest.raises(StoreError, match="does not say where they begin"):
+        list(store.names("images/"))
+
+
+def test_a_lost_swap_tells_whether_it_was_sent_again(remote: S3Store, proxy: FaultProxy) -> None:
+    """Only a request that was sent once was surely not done."""
+    etag = remote.write(NAME, b"1")
+    remote.write(NAME, b"2", if_match=etag)
+    with pytest.raises(PreconditionFailedError) as once:
+        remote.write(NAME, b"3", if_match=etag)
+    assert not once.value.may_be_written
+    proxy.faults.append(Fault(503, "SlowDown"))
+    with pytest.raises(PreconditionFailedError) as again:
+        remote.write(NAME, b"3", if_match=etag)
+    assert again.value.may_be_written
+
+
 def test_attempts_are_repeated(remote: S3Store, proxy: FaultProxy, tmp_path: Path) -> None:
     """A request that fails twice for the server's reasons succeeds, a file's body whole."""
     source = tmp_path / "source"
