@@ -96,7 +96,7 @@ REMEDIES: Mapping[Cause, str] = MappingProxyType(
         errors.CatalogDamagedError: "find all that is missing or damaged (crlcheck verify); "
         "--repair-from copies it from a mirror, and crlcheck restore makes the set anew",
         errors.RootSignatureError: "docs/security.md#a-signed-root says which roots are refused; "
-        "find out who wrote the root before it is signed again",
+        "find out who wrote the root before it is signed (crlcheck sign)",
         errors.SigningKeyError: "give a key that signs roots (crlcheck key new, crlcheck key "
         "show); docs/security.md#a-signed-root says which do",
         errors.PreconditionFailedError: "try again: another publication came first",
@@ -128,6 +128,25 @@ REMEDIES_BY_REASON: Mapping[str, str] = MappingProxyType(
         "CRLCHECK_MAX_CRL_SIZE",
         "too_many_crls": "if the file is meant to have so many CRLs, raise --max-crls or "
         "CRLCHECK_MAX_CRLS",
+        # ---- RootSignatureError.reason ---------------------------------------------------
+        "unsigned": "if the set is as it should be, sign it (crlcheck sign --adopt); if it was "
+        "signed before, somebody else wrote it",
+        "unknown_key": "if the key is the publisher's, accept it (crlcheck key show, "
+        "CRLCHECK_ROOT_KEYS); else somebody else wrote the root",
+        "key_twice": "sign the root anew (crlcheck sign --adopt), once it is known who wrote it",
+        "later_format": "read it by the version that signed it, or a later one",
+        "other_store": "look for a mix-up of stores or a copied catalog.json, and put the "
+        "store's own root back; each store should have a key of its own",
+        "other_root": "find out who changed catalog.json, and put back the one that was signed; "
+        "crlcheck sign --adopt vouches for this one",
+        "expired": "sign it again, once it is known to be the newest (crlcheck sign), and do so "
+        "regularly; compare this machine's clock",
+        "no_signing_key": "give the key (--sign-with, CRLCHECK_SIGN_WITH)",
+        "set_back": "publish what is lost anew or restore it, then bring the store above the "
+        "generation that was published (crlcheck advance)",
+        "invalid_signature": "read the root again, and look at who changed catalog.json; "
+        "crlcheck sign --adopt vouches for it",
+        "malformed": "look at who changed catalog.json; crlcheck sign --adopt vouches for it",
         # ---- SigningKeyError.reason ------------------------------------------------------
         "exposed_key": "take the rights of others away (chmod 600), and make a new key if "
         "somebody may have read this one (crlcheck key new)",

@@ -42,6 +42,8 @@ def start() -> Authorizer:
         refresh_after=settings.refresh_after,
         image_memory=settings.image_memory,
         max_catalog_age=settings.max_catalog_age,
+        root_keys=settings.root_keys,
+        minimum_generation=settings.minimum_generation,
     )
     loading = threading.Thread(target=checker.preload, name="crlcheck preload", daemon=True)
     loading.start()

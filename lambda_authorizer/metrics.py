@@ -22,6 +22,7 @@ _BY_VERDICT = {
 _UNITS = {
     "catalog_age": "Seconds",
     "seconds_to_next_update": "Seconds",
+    "seconds_signed": "Seconds",
     "refresh_seconds": "Seconds",
     "store_errors": "Count",
     "refused_catalogs": "Count",
@@ -51,6 +52,9 @@ class Recorder:
                 None if freshness.catalog_age is None else freshness.catalog_age.total_seconds()
             ),
             "seconds_to_next_update": decision.seconds_to_next_update,
+            "seconds_signed": (
+                None if freshness.signed_for is None else freshness.signed_for.total_seconds()
+            ),
             "refresh_seconds": (
                 freshness.last_poll_seconds if freshness.num_polls != last.num_polls else None
             ),

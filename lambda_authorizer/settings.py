@@ -67,6 +67,13 @@ def _function_name(text: str) -> str:
     return text
 
 
+def _root_keys(text: str) -> tuple[str, ...]:
+    # Only where they are set: a cold start without them does not pay for it.
+    from crlcheck import read_root_keys
+
+    return tuple(key.token for key in read_root_keys(text))
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """
@@ -86,6 +93,9 @@ class Settings:
         whether it has changed; 0 asks at every request.
     max_catalog_age: how long a catalog is used after the store last returned it;
         after that every request is denied.
+    root_keys: public keys, as ``crlcheck key show`` prints them, with commas. The store's
+        root is used only if one of them has signed it. That needs ``cryptography``.
+    minimum_generation: an earlier generation of the store is refused.
     load_seconds: how long reading an image from S3 or a URL may take; an HTTP API waits
         ten seconds for its authorizer.
     stale, stale_grace, unknown_issuer, no_distribution_point, path_depth, hold,
@@ -110,6 +120,8 @@ class Settings:
     decide: str | None = field(default=None, metadata={"read": _function_name})
     refresh_seconds: int = field(default=0, metadata={"read": read_seconds})
     max_catalog_age: timedelta = timedelta(hours=12)
+    root_keys: tuple[str, ...] | None = field(default=None, metadata={"read": _root_keys})
+    minimum_generation: int = 0
     load_seconds: int = field(default=6, metadata={"read": read_seconds})
     stale: StaleRule = StaleRule.DENY
     stale_grace: timedelta = timedelta(0)

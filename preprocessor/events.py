@@ -94,7 +94,8 @@ class Request:
     ``batch`` that it must name what became of each task of an S3 batch operation.
     ``rescan`` is the bucket (None: the store's) and the prefix of objects to read again.
     ``clean_up`` asks to delete superseded images, ``fetch`` to fetch the URLs of the
-    settings, ``status`` to write how the published set stands as metrics.
+    settings, ``status`` to write how the published set stands as metrics, ``sign`` to sign
+    its root again.
     """
 
     tasks: tuple[Task, ...] = ()
@@ -104,6 +105,7 @@ class Request:
     clean_up: bool = False
     fetch: bool = False
     status: bool = False
+    sign: bool = False
 
 
 _CREATED = "Object Created"  # as EventBridge names it
@@ -494,7 +496,7 @@ def _bucket(task: _Value) -> str:
 
 # ---- direct invocations ------------------------------------------------------
 
-_DIRECT_MEMBERS = frozenset(("bucket", "rescan", "clean_up", "fetch", "status"))
+_DIRECT_MEMBERS = frozenset(("bucket", "rescan", "clean_up", "fetch", "status", "sign"))
 
 
 def _direct(event: dict[str, Any]) -> Request:
@@ -516,10 +518,12 @@ def _direct(event: dict[str, Any]) -> Request:
         return Request(fetch=True)
     if event == {"status": True}:
         return Request(status=True)
+    if event == {"sign": True}:
+        return Request(sign=True)
     raise MalformedEventError(
         f"the event has the members {_members(event)}: expected an S3 notification or "
         "EventBridge's event of S3, alone or as SNS, SQS or a Lambda destination wraps it, an S3 "
-        "batch operation, or bucket and key, rescan, clean_up, fetch or status"
+        "batch operation, or bucket and key, rescan, clean_up, fetch, status or sign"
     )
 
 

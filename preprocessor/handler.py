@@ -8,6 +8,7 @@ when the module is imported, so that a bad setting stops the deployment.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -26,11 +27,14 @@ from crlcheck import (
     FetchLimits,
     ObjectStore,
     PublishReport,
+    RootSigner,
     S3Store,
+    SigningStore,
     clean_up,
     fetch_each,
     open_store,
     publish_each,
+    sign_root,
     withdraw_issuers,
 )
 from crlcheck.settings import S3Location, is_s3_url, read_settings
@@ -126,9 +130,11 @@ def handler(event: object, context: object) -> dict[str, Any]:
     """
     _ACTOR.set(_actor_of(context))
     request = parse_event(event)
+    if request.sign:
+        return _sign()
     if request.clean_up:
         num_deleted, num_waiting = clean_up(
-            STORE, grace=SETTINGS.grace, keep=SETTINGS.keep, actor=_ACTOR.get()
+            _target(), grace=SETTINGS.grace, keep=SETTINGS.keep, actor=_ACTOR.get()
         )
         return {"num_deleted": num_deleted, "num_waiting": num_waiting}
     if request.status:
@@ -142,6 +148,35 @@ def handler(event: object, context: object) -> dict[str, Any]:
     return answer(request, done)
 
 
+@functools.cache
+def _signer() -> RootSigner | None:
+    """Return what signs the root, None without a key. A key in KMS is asked for here."""
+    if not SETTINGS.sign_with:
+        return None
+    return RootSigner(*SETTINGS.sign_with, expiry=SETTINGS.root_expiry)
+
+
+@functools.cache
+def _target() -> ObjectStore:
+    """Return the store to change, whose root is signed where a key is set."""
+    signer = _signer()
+    return STORE if signer is None else SigningStore(STORE, signer)
+
+
+def _sign() -> dict[str, Any]:
+    """
+    Sign the root again; return which generation, and until when.
+
+    Raises:
+        MalformedEventError: no key is set.
+    """
+    signer = _signer()
+    if signer is None:
+        raise MalformedEventError("the event is sign, and CRLCHECK_SIGN_WITH is not set")
+    report = sign_root(STORE, signer)
+    return {"generation": report.generation, "expires": report.expires.isoformat()}
+
+
 def _withdraw_issuers() -> None:
     """
     Stop trusting the issuers that are gone from the places where issuers are read.
@@ -153,7 +188,7 @@ def _withdraw_issuers() -> None:
         return
     try:
         withdraw_issuers(
-            STORE,
+            _target(),
             [one.der for one in present],
             added_by=ISSUERS.places,
             actor=_ACTOR.get(),
@@ -255,7 +290,7 @@ def _publish_once(event: ObjectEvent) -> Iterator[Outcome]:
         yield from _outcomes_of(
             publish_each(
                 body,
-                STORE,
+                _target(),
                 source_name=event.url,
                 content_encoding=stored.get("ContentEncoding", ""),
                 allow_shrink=event.allow_shrink,
@@ -268,7 +303,7 @@ def _publish_once(event: ObjectEvent) -> Iterator[Outcome]:
 def _fetch() -> Iterator[Outcome]:
     """Fetch the URLs of the settings, in any order."""
     limits = FetchLimits(max_size=SETTINGS.max_crl_size, allow_private=SETTINGS.fetch_private)
-    results = fetch_each(SETTINGS.fetch_urls, STORE, limits, **_publish_options())
+    results = fetch_each(SETTINGS.fetch_urls, _target(), limits, **_publish_options())
     yield from _outcomes_of(results)
 
 

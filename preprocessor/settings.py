@@ -55,6 +55,13 @@ def _dimensions(text: str) -> tuple[str, ...]:
     return found
 
 
+def _keys(text: str) -> tuple[str, ...]:
+    found = tuple(text.split(","))
+    if not all(found) or any(one != one.strip() for one in found):
+        raise ValueError("expected keys with ',' between them and nothing else")
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """
@@ -80,6 +87,9 @@ class Settings:
         store remembers it from the next clean-up on. 0s ends that.
     compare_up_to: newly revoked and lifted certificates are counted for CRLs of at
         most this many entries; 0 never counts.
+    sign_with: what signs the root: the ARN, id or alias of a key in AWS KMS, or the path of
+        a private key's file; several with commas.
+    root_expiry: how long the signature holds. The event ``{"sign": true}`` renews it.
     metrics_namespace: the CloudWatch namespace of the metrics.
     metrics_dimensions: what tells the series of metrics apart beside the service:
         ``store``, ``issuer`` or both, separated by commas. With ``issuer`` there is a series
@@ -105,6 +115,8 @@ class Settings:
     grace: timedelta = timedelta(hours=1)
     keep: timedelta | None = field(default=None, metadata={"read": read_duration})
     compare_up_to: int = 1_000_000
+    sign_with: tuple[str, ...] = field(default=(), metadata={"read": _keys})
+    root_expiry: timedelta = timedelta(days=7)
     metrics_namespace: str = "crlcheck"
     metrics_dimensions: tuple[str, ...] = field(default=("store",), metadata={"read": _dimensions})
     log_level: LogLevel = LogLevel.INFO
@@ -120,6 +132,10 @@ class Settings:
                     f"{name} is {url!r}: expected s3://bucket/prefix or a path, because a store "
                     "at a URL can only be read, and its objects cannot be listed"
                 )
+        if self.root_expiry < timedelta(seconds=1):
+            raise ValueError(
+                f"CRLCHECK_ROOT_EXPIRY is {self.root_expiry}: expected a positive time"
+            )
         # The right to publish must not include the right to choose issuers, nor the reverse.
         for one, other in itertools.permutations(self.own_locations, 2):
             if one.holds(other.bucket, other.prefix):

@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -33,6 +33,8 @@ from crlcheck.catalog.records import IMAGE_PREFIX
 from crlcheck.catalog.root import CATALOG_NAME, Root
 from crlcheck.catalog.tree import NODE_PREFIX, Reference, read_object
 from crlcheck.errors import CatalogDamagedError, CrlCheckError, EarlierSetError
+from crlcheck.signing.root_key import RootKey
+from crlcheck.signing.statement import verify_root
 from crlcheck.stores import ObjectStore, StoredObject, open_store
 from crlcheck.stores.object_store import read_only_error
 from crlcheck.times import given_time, time_text
@@ -120,6 +122,19 @@ class EarlierStore:
         self.at = at
         self.perhaps = found.perhaps
         self._held = held.generation
+        self._present = held.members
+
+    def verify_present(self, keys: Sequence[RootKey], *, now: datetime) -> None:
+        """
+        Refuse a store whose present root is signed by none of *keys*.
+
+        That root names the record of each generation before it by digest, and what an
+        earlier root refers to is verified as well. So its signature covers them all.
+
+        Raises:
+            RootSignatureError: it is signed by none.
+        """
+        verify_root(self._present or {}, keys, now=now)
 
     @property
     def url(self) -> str:

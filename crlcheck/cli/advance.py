@@ -6,8 +6,8 @@ import click
 
 from crlcheck.cli.actor import actor
 from crlcheck.cli.command import command
-from crlcheck.cli.inputs import open_target, usage
-from crlcheck.cli.options import note_option
+from crlcheck.cli.inputs import open_for_change, usage
+from crlcheck.cli.options import change_options
 from crlcheck.cli.parameters import STORE
 from crlcheck.cli.text import answer, say
 from crlcheck.publisher.operator import advance_generation
@@ -27,7 +27,7 @@ from crlcheck.publisher.operator import advance_generation
     metavar="N",
     help="The generation that services use; by default the milliseconds since 1970.",
 )
-@note_option
+@change_options
 def advance_command(store: str, above: int | None, note: str) -> int:
     """
     Raise the generation of STORE above N, or above all that a store counts up to.
@@ -36,7 +36,9 @@ def advance_command(store: str, above: int | None, note: str) -> int:
     except for denials, until its generation is above the one that they have seen.
     """
     with usage():
-        generation = advance_generation(open_target(store), above=above, note=note, actor=actor())
+        generation = advance_generation(
+            open_for_change(store), above=above, note=note, actor=actor()
+        )
     answer({"store": store, "generation": generation})
     say(f"{store}: generation {generation}")
     return 0

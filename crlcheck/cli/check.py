@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -29,6 +30,7 @@ from crlcheck.cli.inputs import (
     read_published,
     usage,
 )
+from crlcheck.cli.options import demand_options, given_demands
 from crlcheck.cli.parameters import TARGET
 from crlcheck.cli.progress import working
 from crlcheck.cli.status import (
@@ -135,6 +137,7 @@ _MAX_LINE = 4096
     help="What would have been said then: by the set and the clock of that time. "
     "STORE@GENERATION asks for one generation.",
 )
+@demand_options
 def check_command(
     target: str,
     certificates: tuple[Path, ...],
@@ -350,16 +353,38 @@ def _open_checker(
 ) -> RevocationChecker:
     target, clock = source.target, source.clock
     if source.store is None:
+        given_demands(of_store=False)
         with about(target, IndexFileError):
             index = open_index(target)
         return RevocationChecker(index, issuers=issuers, policy=policy, clock=clock)
     checker = RevocationChecker(
-        source.store, issuers=issuers, policy=policy, refresh_after=_NEVER, clock=clock
+        source.store,
+        issuers=issuers,
+        policy=policy,
+        refresh_after=_NEVER,
+        clock=clock,
+        **_demands_on(source.store),
     )
     # A store that cannot be read is one failure, not one for each certificate.
     with about(target, StoreError, IndexFileError), working(f"reading {target}"):
         checker.refresh()
     return checker
+
+
+def _demands_on(store: ObjectStore) -> dict[str, Any]:
+    """
+    Return what the root of a store must satisfy.
+
+    An earlier root has no signature any more: that of the present one is verified here. A
+    minimum generation does not count for one that was asked for.
+    """
+    demands = given_demands()
+    if not isinstance(store, EarlierStore):
+        return demands
+    if "root_keys" in demands:
+        with about(store.url, StoreError):
+            store.verify_present(demands["root_keys"], now=datetime.now(UTC))
+    return {}
 
 
 def _note_others(path: Path, contents: bytes) -> None:

@@ -9,8 +9,8 @@ import click
 from crlcheck.catalog.descriptions import count
 from crlcheck.cli.actor import actor
 from crlcheck.cli.command import command
-from crlcheck.cli.inputs import open_target, usage
-from crlcheck.cli.options import note_option
+from crlcheck.cli.inputs import open_for_change, usage
+from crlcheck.cli.options import change_options
 from crlcheck.cli.parameters import STORE
 from crlcheck.cli.text import answer, say
 from crlcheck.publisher.clean_up import clean_up
@@ -36,7 +36,7 @@ from crlcheck.settings import read_duration
     metavar="DURATION",
     help="How long they are kept besides, to restore and compare; STORE remembers it, 0s ends it.",
 )
-@note_option
+@change_options
 def clean_command(store: str, grace: timedelta, keep: timedelta | None, note: str) -> int:
     """
     Delete objects of STORE that no catalog has named for the grace period.
@@ -46,7 +46,7 @@ def clean_command(store: str, grace: timedelta, keep: timedelta | None, note: st
     """
     with usage():
         num_deleted, num_waiting = clean_up(
-            open_target(store), grace=grace, keep=keep, note=note, actor=actor()
+            open_for_change(store), grace=grace, keep=keep, note=note, actor=actor()
         )
     answer({"store": store, "num_deleted": num_deleted, "num_waiting": num_waiting})
     say(f"{store}: {count(num_deleted, 'object')} deleted, {num_waiting} waiting")

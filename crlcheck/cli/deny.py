@@ -15,12 +15,13 @@ from crlcheck.cli.command import group
 from crlcheck.cli.inputs import (
     STANDARD_INPUT,
     files_of,
+    open_for_change,
     open_target,
     read_input,
     read_published,
     usage,
 )
-from crlcheck.cli.options import note_option
+from crlcheck.cli.options import change_options
 from crlcheck.cli.parameters import STORE
 from crlcheck.cli.status import each_of
 from crlcheck.cli.text import answer, say
@@ -113,7 +114,7 @@ def _change(store: str, named: list[_Named], change: Callable[[bytes, int], dict
     metavar="DURATION",
     help="How long, such as 12h; by default forever.",
 )
-@note_option
+@change_options
 def deny_add(
     store: str,
     certificates: tuple[Path, ...],
@@ -128,7 +129,7 @@ def deny_add(
     CERTIFICATE is PEM or DER; "-" is standard input, and of a directory each file is
     one. Of several, one that cannot be read keeps no other from being denied.
     """
-    named, target = _named(certificates, issuer, serial), open_target(store)
+    named, target = _named(certificates, issuer, serial), open_for_change(store)
     now = datetime.now(UTC).replace(microsecond=0)
     until = None if lasting is None else now + lasting
     end = "" if until is None else f" until {time_text(until)}"
@@ -148,7 +149,7 @@ def deny_add(
 @_certificates_argument
 @_issuer_option
 @_serial_option
-@note_option
+@change_options
 def deny_remove(
     store: str,
     certificates: tuple[Path, ...],
@@ -157,7 +158,7 @@ def deny_remove(
     note: str,
 ) -> int:
     """Take each CERTIFICATE, or --serial of --issuer, off the deny list; CRLs count as before."""
-    named, target = _named(certificates, issuer, serial), open_target(store)
+    named, target = _named(certificates, issuer, serial), open_for_change(store)
 
     def lift(name: bytes, number: int) -> dict[str, Any]:
         generation = lift_denial(target, name, number, note=note, actor=actor())

@@ -10,15 +10,17 @@ from typing import Any
 import click
 
 from crlcheck.catalog.descriptions import count
+from crlcheck.catalog.signing_store import unsigned_store
 from crlcheck.cli.actor import actor
 from crlcheck.cli.command import command
-from crlcheck.cli.inputs import issuer_sources, open_target, usage
+from crlcheck.cli.inputs import issuer_sources, open_for_change, usage
 from crlcheck.cli.options import (
     allow_shrink_option,
     compile_options,
     given_options,
     issuer_option,
     max_crls_option,
+    signing_options,
     to_option,
 )
 from crlcheck.cli.progress import paused, working
@@ -63,6 +65,7 @@ from crlcheck.x509.certificates import load_certificates
     help='Fetch the URLs of a file too, one a line; "#" begins a comment; "-" is standard input.',
 )
 @to_option
+@signing_options
 @issuer_option
 @max_crls_option
 @click.option("--allow-private", is_flag=True, help="Allow private addresses.")
@@ -95,7 +98,7 @@ def fetch_command(
     obeyed.
     """
     wanted = _wanted(urls, lists)
-    target = open_target(store)
+    target = open_for_change(store)
     given = given_options(options)
     limits = FetchLimits(
         max_size=given.get("max_source_size", DEFAULT_MAX_SOURCE_SIZE),
@@ -112,7 +115,10 @@ def fetch_command(
         **given,
     }
     try:
-        with run_lock(target), working(f"fetching {count(len(wanted), 'URL')}") as progress:
+        with (
+            run_lock(unsigned_store(target)),
+            working(f"fetching {count(len(wanted), 'URL')}") as progress,
+        ):
             results = fetch_each(wanted, target, limits, again=rebuild, **publish_options)
             done = []
             for name, result in results:

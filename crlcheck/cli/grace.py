@@ -12,8 +12,8 @@ from crlcheck.catalog.catalog import Grace
 from crlcheck.catalog.published_set import PublishedSet
 from crlcheck.cli.actor import actor
 from crlcheck.cli.command import group
-from crlcheck.cli.inputs import open_target, read_published_set, usage
-from crlcheck.cli.options import note_option
+from crlcheck.cli.inputs import open_for_change, open_target, read_published_set, usage
+from crlcheck.cli.options import change_options
 from crlcheck.cli.parameters import SCOPE, STORE
 from crlcheck.cli.status import about
 from crlcheck.cli.text import answer, say
@@ -49,7 +49,7 @@ _scope_option = click.option(
     metavar="DURATION",
     help="How long from now, such as 24h.",
 )
-@note_option
+@change_options
 def grace_add(store: str, scope: str | None, lasting: timedelta, note: str) -> int:
     """
     Let the CRLs of STORE be used past their nextUpdate, from now on for a while.
@@ -61,7 +61,12 @@ def grace_add(store: str, scope: str | None, lasting: timedelta, note: str) -> i
     until = now + lasting
     with usage():
         generation = grant_grace(
-            open_target(store), until=until, scope=scope, note=note, actor=actor(), now=now
+            open_for_change(store),
+            until=until,
+            scope=scope,
+            note=note,
+            actor=actor(),
+            now=now,
         )
     answer({"store": store, "scope": scope, "until": time_text(until), "generation": generation})
     say(
@@ -74,12 +79,12 @@ def grace_add(store: str, scope: str | None, lasting: timedelta, note: str) -> i
 @grace_group.command("remove", examples=["crlcheck grace remove published"])
 @click.argument("store", type=STORE)
 @_scope_option
-@note_option
+@change_options
 def grace_remove(store: str, scope: str | None, note: str) -> int:
     """End the grace of STORE, or of --scope; without CRL in time, certificates are undetermined."""
     with usage():
         generation = grant_grace(
-            open_target(store), until=None, scope=scope, note=note, actor=actor()
+            open_for_change(store), until=None, scope=scope, note=note, actor=actor()
         )
     answer({"store": store, "scope": scope, "until": None, "generation": generation})
     say(f"{store}: {_which(scope)} may not be used past nextUpdate: generation {generation}")

@@ -16,6 +16,8 @@ from crlcheck.catalog.catalog import Catalog
 from crlcheck.catalog.earlier import store_at
 from crlcheck.catalog.published_set import PublishedSet, set_of
 from crlcheck.catalog.root import CATALOG_NAME
+from crlcheck.catalog.signing_store import SigningStore
+from crlcheck.cli.options import given_signer
 from crlcheck.cli.progress import counting, is_shown
 from crlcheck.cli.status import about, warn
 from crlcheck.cli.when import split_target
@@ -71,6 +73,15 @@ def read_published_set(store: ObjectStore) -> PublishedSet:
     """Read the root of the store's published set."""
     with about(store.url, StoreError):
         return set_of(store.read(CATALOG_NAME).body, store)
+
+
+def open_for_change(target: str) -> ObjectStore:
+    """Open a store that the command changes, whose root is signed as the options say."""
+    store, signer = open_target(target), given_signer()
+    if signer is None:
+        return store
+    _log.info("the root is signed by %s", ", ".join(key.key_id for key in signer.accepted))
+    return SigningStore(store, signer)
 
 
 def read_published(store: ObjectStore) -> Catalog:

@@ -10,8 +10,8 @@ import click
 from crlcheck.catalog.catalog import Catalog, IssuerRecord
 from crlcheck.cli.actor import actor
 from crlcheck.cli.command import group
-from crlcheck.cli.inputs import open_target, read_published, usage
-from crlcheck.cli.options import note_option
+from crlcheck.cli.inputs import open_for_change, open_target, read_published, usage
+from crlcheck.cli.options import change_options
 from crlcheck.cli.parameters import ISSUER, STORE
 from crlcheck.cli.text import answer, say
 from crlcheck.encoding.names import name_text
@@ -104,7 +104,7 @@ def _members(one: IssuerDescription) -> dict[str, Any]:
 )
 @click.argument("store", type=STORE)
 @_issuer_argument
-@note_option
+@change_options
 def issuer_remove(store: str, issuer: str, note: str) -> int:
     """
     Stop trusting ISSUER, and remove its scopes from STORE.
@@ -113,7 +113,7 @@ def issuer_remove(store: str, issuer: str, note: str) -> int:
     readmit". A scope stays if another trusted certificate has the same name and
     key.
     """
-    target = open_target(store)
+    target = open_for_change(store)
     fingerprint = _fingerprint(issuer)
     before = read_published(target)
     with usage():
@@ -130,7 +130,7 @@ def issuer_remove(store: str, issuer: str, note: str) -> int:
 @issuer_group.command("readmit", examples=["crlcheck issuer readmit published old-ca.pem"])
 @click.argument("store", type=STORE)
 @_issuer_argument
-@note_option
+@change_options
 def issuer_readmit(store: str, issuer: str, note: str) -> int:
     """
     Let the next publication add ISSUER again after it was removed.
@@ -139,7 +139,7 @@ def issuer_readmit(store: str, issuer: str, note: str) -> int:
     """
     fingerprint = _fingerprint(issuer)
     with usage():
-        generation = readmit_issuer(open_target(store), fingerprint, note=note, actor=actor())
+        generation = readmit_issuer(open_for_change(store), fingerprint, note=note, actor=actor())
     answer(_changed(store, fingerprint, generation))
     say(f"{store}: issuer {issuer} may come back: generation {generation}")
     return 0
@@ -149,13 +149,13 @@ def issuer_readmit(store: str, issuer: str, note: str) -> int:
 @click.argument("store", type=STORE)
 @_issuer_argument
 @_undo_option
-@note_option
+@change_options
 def issuer_anchor(store: str, issuer: str, undo: bool, note: str) -> int:
     """Make ISSUER a trust anchor: paths end there, and nothing above it is checked."""
     fingerprint = _fingerprint(issuer)
     with usage():
         generation = set_issuer(
-            open_target(store), fingerprint, is_anchor=not undo, note=note, actor=actor()
+            open_for_change(store), fingerprint, is_anchor=not undo, note=note, actor=actor()
         )
     answer({**_changed(store, fingerprint, generation), "is_anchor": not undo})
     what = "is no anchor" if undo else "is an anchor"
@@ -167,7 +167,7 @@ def issuer_anchor(store: str, issuer: str, undo: bool, note: str) -> int:
 @click.argument("store", type=STORE)
 @_issuer_argument
 @_undo_option
-@note_option
+@change_options
 def issuer_no_crl(store: str, issuer: str, undo: bool, note: str) -> int:
     """
     Record that ISSUER publishes no CRL, so that its certificates pass without one.
@@ -177,7 +177,11 @@ def issuer_no_crl(store: str, issuer: str, undo: bool, note: str) -> int:
     fingerprint = _fingerprint(issuer)
     with usage():
         generation = set_issuer(
-            open_target(store), fingerprint, publishes_no_crl=not undo, note=note, actor=actor()
+            open_for_change(store),
+            fingerprint,
+            publishes_no_crl=not undo,
+            note=note,
+            actor=actor(),
         )
     answer({**_changed(store, fingerprint, generation), "publishes_no_crl": not undo})
     what = "publishes CRLs" if undo else "publishes no CRL"

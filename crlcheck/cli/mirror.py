@@ -7,6 +7,7 @@ import click
 from crlcheck.catalog.descriptions import count
 from crlcheck.cli.command import command
 from crlcheck.cli.inputs import open_target
+from crlcheck.cli.options import given_demands, root_key_option
 from crlcheck.cli.parameters import STORE
 from crlcheck.cli.progress import counting
 from crlcheck.cli.text import answer, say
@@ -17,11 +18,20 @@ from crlcheck.publisher.mirror import mirror_store
 @click.argument("source", metavar="FROM", type=STORE)
 @click.argument("target", metavar="TO", type=STORE)
 @click.option("--rebuild", is_flag=True, help="Read what TO has, and copy damaged images again.")
+@root_key_option
 def mirror_command(source: str, target: str, rebuild: bool) -> int:
-    """Copy the published set of the store FROM to the store TO."""
+    """
+    Copy the published set of the store FROM to the store TO.
+
+    Signatures of the root are copied with it, so no key is needed.
+    """
     with counting(f"copying to {target}") as shown:
         report = mirror_store(
-            open_target(source), open_target(target), rebuild=rebuild, progress=shown.update
+            open_target(source),
+            open_target(target),
+            rebuild=rebuild,
+            root_keys=given_demands().get("root_keys"),
+            progress=shown.update,
         )
     answer(
         {

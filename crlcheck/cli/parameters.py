@@ -44,6 +44,19 @@ class TargetType(click.ParamType[str]):
         return [CompletionItem(incomplete, type="file")]
 
 
+class KeyType(click.ParamType[str]):
+    """A key: completed as a file. An environment variable has commas between several."""
+
+    name = "text"
+    envvar_list_splitter = ","
+
+    def shell_complete(
+        self, _context: click.Context, _parameter: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Let the shell complete files."""
+        return [CompletionItem(incomplete, type="file")]
+
+
 class ScopeType(click.ParamType[str]):
     """A scope: completed from the store that stands before it, if that is a directory."""
 
@@ -91,3 +104,4 @@ def _catalog_of(context: click.Context) -> Catalog | None:
 
 
 STORE, TARGET, SCOPE, ISSUER = StoreType(), TargetType(), ScopeType(), IssuerType()
+KEY = KeyType()

@@ -17,15 +17,15 @@ from crlcheck.cli.inputs import (
     files_of,
     issuer_sources,
     open_crl,
-    open_target,
+    open_for_change,
 )
 from crlcheck.cli.options import (
     allow_shrink_option,
+    change_options,
     compile_options,
     given_options,
     issuer_option,
     max_crls_option,
-    note_option,
     to_option,
 )
 from crlcheck.cli.status import EXIT_FAILED, about, report_failure
@@ -65,7 +65,7 @@ from crlcheck.x509.certificates import load_certificates
     help="Write the image anew if it is missing, damaged or outdated.",
 )
 @max_crls_option
-@note_option
+@change_options
 @compile_options
 def publish_command(
     crls: tuple[Path, ...],
@@ -89,7 +89,7 @@ def publish_command(
     would replace a current one that revokes no less. Publishing the same CRL again
     changes nothing.
     """
-    target, sources = open_target(store), files_of(crls)
+    target, sources = open_for_change(store), files_of(crls)
     publish = functools.partial(
         _publish_file,
         store=target,

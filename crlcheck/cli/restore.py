@@ -13,8 +13,8 @@ from crlcheck.catalog.catalog import Denial
 from crlcheck.catalog.descriptions import count
 from crlcheck.cli.actor import actor
 from crlcheck.cli.command import command
-from crlcheck.cli.inputs import issuer_sources, open_target, usage
-from crlcheck.cli.options import compile_options, given_options, note_option
+from crlcheck.cli.inputs import issuer_sources, open_for_change, usage
+from crlcheck.cli.options import change_options, compile_options, given_options
 from crlcheck.cli.output import output
 from crlcheck.cli.parameters import STORE, TARGET
 from crlcheck.cli.progress import counting
@@ -73,7 +73,7 @@ _MOST_SHOWN = 50
 )
 @click.option("--dry-run", is_flag=True, help="Show what would change, and write nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask on a terminal.")
-@note_option
+@change_options
 @compile_options
 def restore_command(
     store: str,
@@ -107,7 +107,7 @@ def restore_command(
 
     with usage(), counting(f"restoring {store}") as progress:
         report = restore_store(
-            open_target(store),
+            open_for_change(store),
             place,
             when=when,
             issuers=issuer_sources(issuers) if issuers else (),

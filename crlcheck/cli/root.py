@@ -25,6 +25,7 @@ from crlcheck.cli.mirror import mirror_command
 from crlcheck.cli.publish import publish_command
 from crlcheck.cli.restore import restore_command
 from crlcheck.cli.scope import scope_group
+from crlcheck.cli.sign import sign_command
 from crlcheck.cli.store_status import status_command
 from crlcheck.cli.text import answer, say
 from crlcheck.cli.verify import verify_command
@@ -90,6 +91,7 @@ for _command in (
     help_command,
     doctor_command,
     key_group,
+    sign_command,
     status_command,
     verify_command,
     restore_command,

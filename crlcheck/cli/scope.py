@@ -14,8 +14,8 @@ from crlcheck.catalog.descriptions import count, crl_text, scope_text
 from crlcheck.catalog.neighbours import Neighbours, issuer_keys_of
 from crlcheck.cli.actor import actor
 from crlcheck.cli.command import group
-from crlcheck.cli.inputs import open_target, read_published, usage
-from crlcheck.cli.options import note_option
+from crlcheck.cli.inputs import open_for_change, open_target, read_published, usage
+from crlcheck.cli.options import change_options
 from crlcheck.cli.parameters import SCOPE, STORE
 from crlcheck.cli.status import about, warn
 from crlcheck.cli.text import answer, say
@@ -235,7 +235,7 @@ def _tombstone(one: Tombstone) -> dict[str, Any]:
     help="Let the CRL cover certificates that name no distribution point.",
 )
 @click.option("--undo", is_flag=True, help="Take that back.")
-@note_option
+@change_options
 def scope_set(
     store: str, scope: str, covers_no_distribution_point: bool, undo: bool, note: str
 ) -> int:
@@ -250,7 +250,7 @@ def scope_set(
         raise click.UsageError("nothing to set: expected --covers-no-distribution-point")
     with usage():
         generation = override_scope(
-            open_target(store),
+            open_for_change(store),
             scope,
             covers_no_distribution_point=not undo,
             note=note,
@@ -268,7 +268,7 @@ def scope_set(
 @scope_group.command("remove", examples=["crlcheck scope remove published SCOPE"])
 @click.argument("store", type=STORE)
 @click.argument("scope", type=SCOPE)
-@note_option
+@change_options
 def scope_remove(store: str, scope: str, note: str) -> int:
     """
     Remove SCOPE from STORE.
@@ -279,7 +279,7 @@ def scope_remove(store: str, scope: str, note: str) -> int:
     settings that it had.
     """
     with usage():
-        generation = remove_scope(open_target(store), scope, note=note, actor=actor())
+        generation = remove_scope(open_for_change(store), scope, note=note, actor=actor())
     answer({"store": store, "scope": scope, "generation": generation})
     say(f"{store}: {scope} removed: generation {generation}")
     return 0
@@ -288,7 +288,7 @@ def scope_remove(store: str, scope: str, note: str) -> int:
 @scope_group.command("reset", examples=["crlcheck scope reset published SCOPE"])
 @click.argument("store", type=STORE)
 @click.argument("scope", type=SCOPE)
-@note_option
+@change_options
 def scope_reset(store: str, scope: str, note: str) -> int:
     """
     Let SCOPE of STORE accept any verified CRL next.
@@ -296,7 +296,7 @@ def scope_reset(store: str, scope: str, note: str) -> int:
     For a CA that numbers its CRLs anew. The published CRL stays until then.
     """
     with usage():
-        generation = reset_scope(open_target(store), scope, note=note, actor=actor())
+        generation = reset_scope(open_for_change(store), scope, note=note, actor=actor())
     answer({"store": store, "scope": scope, "generation": generation})
     say(f"{store}: {scope} takes any verified CRL next: generation {generation}")
     return 0

@@ -19,6 +19,7 @@ from crlcheck.cli import main
 from crlcheck.cli.command import Command
 from crlcheck.cli.root import root
 from crlcheck.encoding.strict_json import parse_json
+from crlcheck.signing.signing_key import write_new_key
 from support.command_line import Place, make_place
 
 COMMAND = [sys.executable, "-P", "-m", "crlcheck.cli"]
@@ -122,6 +123,7 @@ _RUNS: dict[tuple[str, ...], list[str]] = {
     ("advance",): ["store", "--above", "99"],
     ("export",): ["copy", "--format", "sample-json", "-o", "out.json"],
     ("diff",): ["ca.crlx", "new.crlx"],
+    ("sign",): ["copy", "--sign-with", "root-key.pem", "--adopt"],
     ("completion",): ["bash"],
     ("key", "new"): [],
     ("key", "show"): ["ed25519:11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"],
@@ -143,6 +145,7 @@ def test_every_command_answers_with_one_json_document(
     """
     assert set(_RUNS) == LEAVES - _ELSEWHERE
     monkeypatch.chdir(place.path)
+    write_new_key("root-key.pem")
     assert main(["scope", "list", "store", "--json"]) == 0
     (scope,) = json.loads(capsys.readouterr().out)["scopes"]
     for path, arguments in _RUNS.items():

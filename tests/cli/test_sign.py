@@ -1,0 +1,241 @@
+"""Commands over a signed store: with the key, without it, and what readers demand."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crlcheck import LocalStore, RootKey, RootSigner, sign_root
+from crlcheck.catalog.published_set import read_set
+from crlcheck.cli import main
+from crlcheck.signing.signing_key import load_signing_key, write_new_key
+from crlcheck.signing.statement import verify_root
+from support.command_line import Place, make_place
+from support.moto_server import S3Environment, make_client
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """The demo's files, and a store whose root ``root-key.pem`` has signed."""
+    made = make_place(tmp_path)
+    write_new_key(tmp_path / "root-key.pem")
+    write_new_key(tmp_path / "next-key.pem")
+    sign_root(tmp_path / "store", tmp_path / "root-key.pem", adopt=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CRLCHECK_SIGN_WITH", raising=False)
+    monkeypatch.delenv("CRLCHECK_ROOT_KEYS", raising=False)
+    return made
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, Any]:
+    """Run a command and return its exit status and its JSON document."""
+    status = main([*arguments, "--json"])
+    return status, json.loads(capsys.readouterr().out)
+
+
+def key_of(name: str) -> RootKey:
+    """Return the public key of a file."""
+    return load_signing_key(name).root_key
+
+
+def signatures_of(store: str, *keys: str) -> Any:
+    """Return the signatures of a root by some keys, the last to expire first."""
+    members = read_set(LocalStore(store))[0].members
+    assert members is not None
+    return verify_root(members, [key_of(key) for key in keys], now=datetime.now(UTC))
+
+
+def scope_of(store: str) -> str:
+    """Return the key of a store's only scope."""
+    (record,) = read_set(LocalStore(store))[0].scopes()
+    return record.key
+
+
+# Each changes the store when it is run in this order. SCOPE stands for its scope.
+_CHANGES = (
+    ["publish", "next.crl", "--issuer", "ca.pem", "--to", "store", "--allow-shrink"],
+    ["deny", "add", "store", "good.pem", "--for", "1h"],
+    ["deny", "remove", "store", "good.pem"],
+    ["scope", "set", "store", "SCOPE", "--covers-no-distribution-point"],
+    ["scope", "reset", "store", "SCOPE"],
+    ["grace", "add", "store", "--for", "1h"],
+    ["grace", "remove", "store"],
+    ["issuer", "anchor", "store", "ca.pem"],
+    ["issuer", "no-crl", "store", "ca.pem"],
+    ["advance", "store", "--above", "99"],
+    ["scope", "remove", "store", "SCOPE"],
+    ["restore", "store", "--from", "@2", "--yes"],
+    ["issuer", "remove", "store", "ca.pem"],
+    ["issuer", "readmit", "store", "ca.pem"],
+    ["clean", "store", "--grace", "0s"],
+)
+
+
+@pytest.mark.parametrize("way", ["option", "environment"])
+def test_every_command_that_changes_a_store_signs_it(
+    place: Place,
+    way: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """
+    Without the key each is refused, says which key and which option is missing, and leaves
+    the root as it is; with it the new root is signed for as long as was said.
+    """
+    place.crl("next.crl", crl_number=9)
+    scope = scope_of("store")
+    root = place.path / "store" / "catalog.json"
+    for change in _CHANGES:
+        arguments = [scope if one == "SCOPE" else one for one in change]
+        before = root.read_bytes()
+        status, document = run(capsys, *arguments)
+        assert (status, document["attributes"]["reason"]) == (4, "no_signing_key"), arguments
+        assert key_of("root-key.pem").key_id in document["error"]
+        assert "--sign-with" in document["error"]
+        assert root.read_bytes() == before, arguments
+        if way == "option":
+            arguments += ["--sign-with", "root-key.pem", "--root-expiry", "2h"]
+        else:
+            monkeypatch.setenv("CRLCHECK_SIGN_WITH", "root-key.pem")
+            monkeypatch.setenv("CRLCHECK_ROOT_EXPIRY", "2h")
+        status, document = run(capsys, *arguments)
+        assert status == 0, (arguments, document)
+        assert root.read_bytes() != before, arguments
+        (signature,) = signatures_of("store", "root-key.pem")
+        left = signature.statement.expires - datetime.now(UTC)
+        assert timedelta(hours=1) < left <= timedelta(hours=2)
+        monkeypatch.delenv("CRLCHECK_SIGN_WITH", raising=False)
+        monkeypatch.delenv("CRLCHECK_ROOT_EXPIRY", raising=False)
+
+
+def test_sign_renews_the_expiry_and_says_so(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The generation stays; a key that has not signed the root is refused, but for --adopt."""
+    status, document = run(capsys, "sign", "store", "--sign-with", "root-key.pem")
+    held = read_set(LocalStore("store"))[0]
+    assert (status, document["generation"], document["store_id"]) == (0, 1, held.root.store)
+    assert document["key_ids"] == [key_of("root-key.pem").key_id]
+    status, document = run(capsys, "sign", "store", "--sign-with", "next-key.pem")
+    assert (status, document["attributes"]["reason"]) == (4, "unknown_key")
+    assert "CRLCHECK_ROOT_KEYS" in document["remedy"]
+    assert main(["sign", "store", "--sign-with", "next-key.pem", "--adopt"]) == 0
+    assert f"signed by {key_of('next-key.pem').key_id} until" in capsys.readouterr().out
+    status, document = run(capsys, "sign", "store")
+    assert (status, document["kind"]) == (2, "UsageError")
+
+
+def test_several_keys_sign(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By repeating the option, or with a comma in the environment; none twice."""
+    keys = ["--sign-with", "root-key.pem", "--sign-with", "next-key.pem"]
+    assert run(capsys, "sign", "store", *keys)[0] == 0
+    assert len(signatures_of("store", "root-key.pem", "next-key.pem")) == 2
+    monkeypatch.setenv("CRLCHECK_SIGN_WITH", "root-key.pem,next-key.pem")
+    status, document = run(capsys, "sign", "store")
+    assert (status, len(document["key_ids"])) == (0, 2)
+    assert run(capsys, "sign", "store", *keys[:2], *keys[:2])[0] == 2
+    assert run(capsys, "sign", "store", "--root-expiry", "0s")[0] == 2
+
+
+def test_check_demands_a_signature(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By option or environment; an image has no root."""
+    token, other = key_of("root-key.pem").token, key_of("next-key.pem").token
+    check = ["check", "store", "good.pem"]
+    assert run(capsys, *check, "--root-key", other, "--root-key", token)[0] == 0
+    status, document = run(capsys, *check, "--root-key", other)
+    assert (status, document["attributes"]["reason"]) == (4, "unknown_key")
+    assert run(capsys, *check, "--minimum-generation", "1")[0] == 0
+    status, document = run(capsys, *check, "--minimum-generation", "2")
+    assert (status, document["kind"]) == (4, "CatalogRollbackError")
+    assert run(capsys, *check, "--root-key", "secret")[0] == 2
+    assert run(capsys, "check", "ca.crlx", "good.pem", "--root-key", token)[0] == 2
+    monkeypatch.setenv("CRLCHECK_ROOT_KEYS", f"{other},{token}")
+    assert run(capsys, *check)[0] == 0
+    monkeypatch.setenv("CRLCHECK_ROOT_KEYS", other)
+    assert run(capsys, *check)[0] == 4
+    assert run(capsys, "check", "ca.crlx", "good.pem")[0] == 0
+
+
+def test_an_earlier_generation_is_covered_by_the_present_signature(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The present root names it by digest; a signature by another key does not count."""
+    deny = ["deny", "add", "store", "good.pem", "--sign-with", "root-key.pem"]
+    assert run(capsys, *deny)[0] == 0
+    monkeypatch.setenv("CRLCHECK_ROOT_KEYS", key_of("root-key.pem").token)
+    monkeypatch.setenv("CRLCHECK_MINIMUM_GENERATION", "2")
+    assert run(capsys, "check", "store", "good.pem")[0] == 1
+    assert run(capsys, "check", "store@1", "good.pem")[0] == 0
+    monkeypatch.setenv("CRLCHECK_ROOT_KEYS", key_of("next-key.pem").token)
+    status, document = run(capsys, "check", "store@1", "good.pem")
+    assert (status, document["attributes"]["reason"]) == (4, "unknown_key")
+
+
+def test_mirror_copies_signatures_and_may_demand_them(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It needs no key."""
+    token, other = key_of("root-key.pem").token, key_of("next-key.pem").token
+    status, document = run(capsys, "mirror", "store", "copy", "--root-key", other)
+    assert (status, document["attributes"]["reason"]) == (4, "unknown_key")
+    assert run(capsys, "mirror", "store", "copy", "--root-key", token)[0] == 0
+    copied = (place.path / "copy" / "catalog.json").read_bytes()
+    assert copied == (place.path / "store" / "catalog.json").read_bytes()
+    assert run(capsys, "mirror", "store", "copy", "--root-key", "secret")[0] == 2
+
+
+def test_a_key_in_kms_signs(
+    place: Place, s3: S3Environment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By its alias; and the public part of it is what check demands."""
+    kms: Any = make_client(s3.endpoint, "kms")
+    arn = kms.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]["Arn"]
+    kms.create_alias(AliasName="alias/root", TargetKeyId=arn)
+    key = ["--sign-with", "alias/root"]
+    assert run(capsys, "sign", "store", *key, "--adopt")[0] == 0
+    assert run(capsys, "deny", "add", "store", "good.pem", *key)[0] == 0
+    status, shown = run(capsys, "key", "show", "alias/root")
+    assert status == 0
+    assert run(capsys, "check", "store", "good.pem", "--root-key", shown["public_key"])[0] == 1
+    status, document = run(capsys, "sign", "store", "--sign-with", "alias/nothing")
+    assert (status, document["attributes"]["reason"]) == (4, "kms_refused")
+
+
+def test_a_key_that_cannot_be_used_changes_nothing(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A missing file, and one that others may read."""
+    root = place.path / "store" / "catalog.json"
+    before = root.read_bytes()
+    deny = ["deny", "add", "store", "good.pem", "--sign-with"]
+    status, document = run(capsys, *deny, "nothing.pem")
+    assert (status, document["kind"]) == (4, "FileNotFoundError")
+    (place.path / "root-key.pem").chmod(0o644)
+    status, document = run(capsys, *deny, "root-key.pem")
+    assert (status, document["attributes"]["reason"]) == (4, "exposed_key")
+    assert root.read_bytes() == before
+
+
+def test_signers_may_differ_between_stores(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A store that nobody signed is changed without a key, and not with one."""
+    publish = ["publish", "ca.crl", "--issuer", "ca.pem", "--to"]
+    assert run(capsys, *publish, "plain")[0] == 0
+    assert run(capsys, "deny", "add", "plain", "good.pem")[0] == 0
+    status, document = run(capsys, "deny", "add", "plain", "ca.pem", "--sign-with", "root-key.pem")
+    assert (status, document["attributes"]["reason"]) == (4, "unsigned")
+    assert "crlcheck sign --adopt" in document["remedy"]
+    assert run(capsys, *publish, "fresh", "--sign-with", "root-key.pem")[0] == 0
+    assert (
+        RootSigner("root-key.pem").accepted[0].key_id
+        in (place.path / "fresh" / "catalog.json").read_text()
+    )
