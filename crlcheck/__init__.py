@@ -114,6 +114,14 @@ if TYPE_CHECKING:
         ScopeChange as ScopeChange,
         restore_store as restore_store,
     )
+    from crlcheck.publisher.timeline import (
+        HistoryCrl as HistoryCrl,
+        HistoryDenial as HistoryDenial,
+        HistoryEntry as HistoryEntry,
+        HistoryIssuer as HistoryIssuer,
+        HistoryOutcome as HistoryOutcome,
+        read_history as read_history,
+    )
     from crlcheck.publisher.run_lock import run_lock as run_lock
     from crlcheck.publisher.verify import (
         StoreFault as StoreFault,
@@ -239,6 +247,14 @@ _HOMES = {
         "publish_many",
     ),
     "publisher.restore": ("DenialsFrom", "RestoreReport", "ScopeChange", "restore_store"),
+    "publisher.timeline": (
+        "HistoryCrl",
+        "HistoryDenial",
+        "HistoryEntry",
+        "HistoryIssuer",
+        "HistoryOutcome",
+        "read_history",
+    ),
     "publisher.run_lock": ("run_lock",),
     "publisher.store_status": (
         "PublishedScope",

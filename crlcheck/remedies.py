@@ -89,7 +89,8 @@ REMEDIES: Mapping[Cause, str] = MappingProxyType(
         "and crlcheck doctor tries one",
         errors.StoreError: "check the store; docs/operations.md#a-restored-store says what "
         "to do about a catalog that cannot be read",
-        errors.EarlierSetError: "docs/operations.md#history says how far back a store can be shown",
+        errors.EarlierSetError: "crlcheck history shows which generations there are; "
+        "crlcheck clean --keep 30d keeps for longer what they need, see docs/operations.md#history",
         errors.CatalogRollbackError: "bring the set back that services have (crlcheck restore), or "
         "publish the current CRLs and bring the store above the generation in use (crlcheck "
         "advance); see docs/operations.md#a-restored-store",

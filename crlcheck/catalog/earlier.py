@@ -72,13 +72,7 @@ def store_at(
     if etag is None:
         raise FileNotFoundError(f"{target.url}/{CATALOG_NAME}: nothing is published there")
     if held.format1 is not None:
-        raise EarlierSetError(
-            f"{target.url} has a catalog of format 1, which has no history: the next change "
-            "begins one",
-            generation=when if isinstance(when, int) else None,
-            held=held.generation,
-            found="deleted",
-        )
+        raise no_history(target, held)
     moment = given_time(now)
     if isinstance(when, timedelta):
         when = (moment - when).replace(microsecond=0)
@@ -96,6 +90,16 @@ def store_at(
         raise ValueError(f"generation {when}: the first generation is 1")
     found = _found_by_generation(target, held, when)
     return EarlierStore(target, found, found.root.at, held)
+
+
+def no_history(store: ObjectStore, held: PublishedSet) -> EarlierSetError:
+    """Return the error for a store that was written by an earlier version only."""
+    return EarlierSetError(
+        f"{store.url} has a catalog of format 1, which has no history: the next change begins one",
+        generation=None,
+        held=held.generation,
+        found="deleted",
+    )
 
 
 class EarlierStore:

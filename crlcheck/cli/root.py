@@ -18,6 +18,7 @@ from crlcheck.cli.doctor import doctor_command
 from crlcheck.cli.export import export_command
 from crlcheck.cli.fetch import fetch_command
 from crlcheck.cli.grace import grace_group
+from crlcheck.cli.history import history_command
 from crlcheck.cli.inspect import inspect_command
 from crlcheck.cli.issuer import issuer_group
 from crlcheck.cli.key import key_group
@@ -87,6 +88,7 @@ for _command in (
     fetch_command,
     export_command,
     diff_command,
+    history_command,
     completion_command,
     help_command,
     doctor_command,

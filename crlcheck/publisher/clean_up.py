@@ -18,6 +18,7 @@ from crlcheck.catalog.tree import NODE_PREFIX
 from crlcheck.errors import CrlCheckError, StoreError
 from crlcheck.publisher.operator import moment_of
 from crlcheck.publisher.publish import DEFAULT_GRACE
+from crlcheck.publisher.refusals import delete_old_refusals
 from crlcheck.publisher.rejections import delete_old_rejections
 from crlcheck.stores import ObjectStore, open_for_writing
 from crlcheck.stores.probe import PROBE_PREFIX, probe_time
@@ -46,9 +47,9 @@ def clean_up(
     deleted by a clean-up at least *grace* later. Objects are kept for *keep* where that is
     longer, so that the set can be restored, compared and asked as it was. The store remembers
     *keep* for later publications and clean-ups; None leaves it as it is. Records of the
-    history go after 30 days or *keep*, once all is deleted that they gave up. The status
-    objects of CRLs that were refused 30 days ago are deleted too, and throw-away objects of
-    a probe that died.
+    history go after 30 days or *keep*, once all is deleted that they gave up, and traces of
+    refusals after that time. The status objects of CRLs that were refused 30 days ago are
+    deleted too, and throw-away objects of a probe that died.
     Returns how many objects were deleted and how many are waiting. *note* says why and
     *actor* by whom, for the history.
 
@@ -101,6 +102,7 @@ def clean_up(
 
     held, _ = change_set(target, "clean-up", prepare)
     prune_history(target, held.root, moment)
+    delete_old_refusals(target, moment - max(HISTORY_KEPT, keep_of(held.root)))
     delete_old_rejections(target, moment)
     _delete_abandoned_probes(target, moment)
     return len(deleted), len(waiting)

@@ -170,7 +170,7 @@ def publish_crl(
         report = report_of(offer)
     except CrlError as error:
         if source_name is not None:
-            record_rejections(target, {source_name: error}, moment)
+            record_rejections(target, {source_name: error}, moment, actor=actor)
         raise
     if source_name is not None:
         clear_rejection(target, source_name)

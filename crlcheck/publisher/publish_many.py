@@ -591,7 +591,7 @@ class Run:
                 )
         clear_rejections(self._store, cleared)
         if errors:
-            record_rejections(self._store, errors, self._moment)
+            record_rejections(self._store, errors, self._moment, actor=self._rules.actor)
 
 
 class _Publishing:

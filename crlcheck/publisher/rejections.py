@@ -36,6 +36,7 @@ from crlcheck.errors import (
     StoreError,
     UnsupportedCrlError,
 )
+from crlcheck.publisher.refusals import Refusal, record_refusal
 from crlcheck.remedies import remedy_of
 from crlcheck.stores import ObjectStore, open_store
 from crlcheck.times import time_text
@@ -117,13 +118,16 @@ def known_rejections(
         return None
 
 
-def record_rejections(store: ObjectStore, errors: Mapping[str, Exception], now: datetime) -> None:
+def record_rejections(
+    store: ObjectStore, errors: Mapping[str, Exception], now: datetime, *, actor: str = ""
+) -> None:
     """
-    Write the status objects of sources whose CRLs were refused (step 6).
+    Write the status objects of sources whose CRLs were refused, and traces (step 6).
 
     The published set is read once for all of them. A failure is only logged, because
     *errors* matter more.
     """
+    _leave_traces(store, errors, now, actor)
     wanted: dict[str, Exception] = {}
     try:
         wanted = {
@@ -147,6 +151,17 @@ def record_rejections(store: ObjectStore, errors: Mapping[str, Exception], now: 
         if _name(source) not in written:  # the first CRL of a file that was refused
             written.add(_name(source))
             _record(store, source, error, now, serving[source])
+
+
+def _leave_traces(
+    store: ObjectStore, errors: Mapping[str, Exception], now: datetime, actor: str
+) -> None:
+    for source, error in errors.items():
+        cause = rejection_cause(error)
+        try:
+            record_refusal(store, Refusal.of(source, error, cause, at=now, actor=actor))
+        except (CrlCheckError, OSError) as failure:
+            _log.warning("no trace of %s was left in %s: %s", source, store.url, failure)
 
 
 def _record(

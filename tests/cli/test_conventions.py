@@ -124,6 +124,7 @@ _RUNS: dict[tuple[str, ...], list[str]] = {
     ("export",): ["copy", "--format", "sample-json", "-o", "out.json"],
     ("diff",): ["ca.crlx", "new.crlx"],
     ("sign",): ["copy", "--sign-with", "root-key.pem", "--adopt"],
+    ("history",): ["store"],
     ("completion",): ["bash"],
     ("key", "new"): [],
     ("key", "show"): ["ed25519:11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"],
