@@ -49,6 +49,9 @@ def record_status(store: ObjectStore, settings: Settings, log: logging.Logger) -
     if status.age is not None:
         seconds = status.age.total_seconds()
         metrics.add_metric(name="SetAge", unit=MetricUnit.Seconds, value=seconds)
+    if status.signed_for is not None:
+        seconds = status.signed_for.total_seconds()
+        metrics.add_metric(name="SignedFor", unit=MetricUnit.Seconds, value=seconds)
     metrics.flush_metrics()
     for issuer, values in _time_left(read_published_scopes(store, now=now), settings):
         metrics = new_metrics(settings, _dimensions(settings, issuer))

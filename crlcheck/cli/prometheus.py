@@ -55,6 +55,10 @@ def _of_store(found: StoreStatus) -> Iterator[GaugeMetricFamily]:
             "When the generation was written.",
             None if found.at is None else found.at.timestamp(),
         ),
+        "signed_until_timestamp_seconds": (
+            "When the signature of the root expires.",
+            None if found.signed_until is None else found.signed_until.timestamp(),
+        ),
         "scopes": ("Published scopes.", found.num_scopes),
         "trusted_issuers": ("Trusted issuer certificates.", found.num_issuers),
         "denials": ("Denials that hold.", found.num_denied),

@@ -105,10 +105,14 @@ def status_command(store: str, warn: float | timedelta, every: bool, quick: bool
 
 
 def _exit_status(found: StoreStatus) -> int:
-    if found.count("stale"):
+    if found.count("stale") or _has_expired(found):
         return EXIT_UNDETERMINED
     needs_attention = found.count("soon_stale") or found.count("in_grace") or found.rejections
     return EXIT_ATTENTION if needs_attention else 0
+
+
+def _has_expired(found: StoreStatus) -> bool:
+    return found.signed_for is not None and found.signed_for <= timedelta(0)
 
 
 def _show(found: StoreStatus) -> None:
@@ -117,6 +121,12 @@ def _show(found: StoreStatus) -> None:
         f"{found.store}: generation {found.generation}{written}: {count(found.num_scopes, 'scope')}"
         f", {count(found.num_issuers, 'issuer')}, {count(found.num_denied, 'denial')}"
     )
+    if found.signed_until is not None:
+        verb = "expired at" if _has_expired(found) else "holds until"
+        say(
+            f"the signature of the root {verb} {time_text(found.signed_until)}",
+            color="red" if _has_expired(found) else None,
+        )
     if found.grace is not None:
         note = f": {found.grace.note}" if found.grace.note else ""
         say(f"grace for all CRLs until {time_text(found.grace.until)}{note}", color="yellow")
@@ -169,6 +179,8 @@ def _members(found: StoreStatus) -> dict[str, Any]:
         "num_scopes": found.num_scopes,
         "num_issuers": found.num_issuers,
         "num_denied": found.num_denied,
+        "signed_until": time_text(found.signed_until),
+        "signed_for": _seconds(found.signed_for),
         "grace": None if found.grace is None else found.grace.members(),
         "scopes": [
             {

@@ -11,6 +11,7 @@ import click
 from crlcheck.catalog.descriptions import count
 from crlcheck.cli.command import command
 from crlcheck.cli.inputs import open_target, usage
+from crlcheck.cli.options import given_demands, root_key_option
 from crlcheck.cli.output import output
 from crlcheck.cli.parameters import STORE, TARGET
 from crlcheck.cli.progress import counting_things
@@ -41,6 +42,7 @@ from crlcheck.times import time_text
     metavar="MIRROR-OR-CRLS",
     help="A mirror of STORE, or a CRL file or a directory of them; may be repeated.",
 )
+@root_key_option
 def verify_command(store: str, repair_from: tuple[str, ...]) -> int:
     """
     Verify the root, the nodes, the images, the denials and the history of STORE.
@@ -57,7 +59,13 @@ def verify_command(store: str, repair_from: tuple[str, ...]) -> int:
             _say(fault)
 
         with usage(), counting_things(f"verifying {store}") as shown:
-            report = verify_store(target, repair_from=repair_from, on_fault=tell, progress=shown)
+            report = verify_store(
+                target,
+                repair_from=repair_from,
+                root_keys=given_demands().get("root_keys"),
+                on_fault=tell,
+                progress=shown,
+            )
         faults.answer("faults", {"store": store, **_report_members(report)})
     _say_report(store, report)
     return 0 if report.is_whole else EXIT_FAILED

@@ -29,6 +29,7 @@ from crlcheck.errors import CorruptIndexError, StoreError
 from crlcheck.publisher.comparison import later_crl
 from crlcheck.publisher.operator import moment_of
 from crlcheck.publisher.rejections import Rejection, known_rejections
+from crlcheck.signing.statement import stated_expiry
 from crlcheck.stores import ObjectStore, open_store
 from crlcheck.types import CertificateFacts
 from crlcheck.x509.certificates import published_certificate
@@ -72,6 +73,9 @@ class StoreStatus:
     ``unchecked_issuers`` the issuers that end a path unchecked, or None where nobody looked.
     ``knows_rejections`` is False for a store whose objects cannot be listed, as at a URL.
     ``num_denied`` counts the denials that hold, and ``grace`` is that of the store if it holds.
+    ``signed_until`` is when the signature of the root expires, and ``signed_for`` the time
+    until then, negative after it; both are None without one. Nobody has verified it here, as
+    ``verify_store`` does.
     """
 
     store: str
@@ -86,6 +90,8 @@ class StoreStatus:
     rejections: tuple[Rejection, ...]
     knows_rejections: bool
     unchecked_issuers: tuple[str, ...] | None
+    signed_until: datetime | None = None
+    signed_for: timedelta | None = None
 
     def count(self, state: str) -> int:
         """Return how many scopes are in a state other than "current"."""
@@ -130,6 +136,7 @@ def read_store_status(
     is_format1 = published.format1 is not None
     catalog = None if published.format1 is None else published.format1.catalog
     rejections = known_rejections(target)
+    signed_until = stated_expiry(published.members or {})
     return StoreStatus(
         store=target.url,
         generation=published.generation,
@@ -143,6 +150,8 @@ def read_store_status(
         rejections=tuple(rejections or ()),
         knows_rejections=rejections is not None,
         unchecked_issuers=tuple(_unchecked(published)) if issuers else None,
+        signed_until=signed_until,
+        signed_for=None if signed_until is None else signed_until - moment,
     )
 
 

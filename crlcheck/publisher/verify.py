@@ -280,7 +280,7 @@ class _Verification:
         self._report = replace(self._report, generation=root.generation, at=at)
         if self._keys:
             try:
-                verify_root(root.members(), self._keys, now=self._now)
+                verify_root(held.members or {}, self._keys, now=self._now)
             except RootSignatureError as error:
                 means = "services with these keys refuse the set, and keep the one that they have"
                 self._tell(StoreFault(CATALOG_NAME, "unsigned", str(error), means, RESTORE))

@@ -156,6 +156,22 @@ def signers_of(root: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(_entries(root, _Root(root)))
 
 
+def stated_expiry(root: Mapping[str, Any]) -> datetime | None:
+    """
+    Return when the last signature of a root expires by its own words; nothing is verified.
+
+    None for a root without a signature.
+
+    Raises:
+        RootSignatureError: its signatures cannot be read.
+    """
+    if not signers_of(root):
+        return None
+    about = _Root(root)
+    entries = _entries(root, about)
+    return max(_read(about, key, entry).statement.expires for key, entry in entries.items())
+
+
 # Where no signature holds, the error of the highest rank is raised: it comes nearest.
 _RANK = (
     "unknown_key",

@@ -16,6 +16,7 @@ from crlcheck.signing.signing_key import load_signing_key, write_new_key
 from crlcheck.signing.statement import verify_root
 from support.command_line import Place, make_place
 from support.moto_server import S3Environment, make_client
+from support.site import web_site
 
 
 @pytest.fixture
@@ -177,6 +178,43 @@ def test_an_earlier_generation_is_covered_by_the_present_signature(
     monkeypatch.setenv("CRLCHECK_ROOT_KEYS", key_of("next-key.pem").token)
     status, document = run(capsys, "check", "store@1", "good.pem")
     assert (status, document["attributes"]["reason"]) == (4, "unknown_key")
+
+
+def test_status_and_verify_tell_of_the_signature(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """How long it holds, that it has expired, and whether it is by a key that is accepted."""
+    status, document = run(capsys, "status", "store")
+    assert (status, document["num_scopes"]) == (0, 1)
+    assert 6 * 86_400 < document["signed_for"] <= 7 * 86_400
+    token, other = key_of("root-key.pem").token, key_of("next-key.pem").token
+    assert run(capsys, "verify", "store", "--root-key", token)[0] == 0
+    status, document = run(capsys, "verify", "store", "--root-key", other)
+    assert (status, [one["found"] for one in document["faults"]]) == (4, ["unsigned"])
+    past = datetime.now(UTC) - timedelta(days=30)
+    sign_root("store", "root-key.pem", now=past)
+    assert main(["status", "store"]) == 3
+    assert "the signature of the root expired at" in capsys.readouterr().out
+    status, document = run(capsys, "status", "store")
+    assert (status, document["signed_for"] < 0) == (3, True)
+    assert main(["status", "store", "--format", "prometheus"]) == 3
+    assert "crlcheck_signed_until_timestamp_seconds" in capsys.readouterr().out
+    assert run(capsys, "verify", "store", "--root-key", token)[0] == 4
+
+
+def test_fetch_signs(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    """And is refused without the key."""
+    with web_site() as site:
+        path = place.crl("fetched.crl", crl_number=9)
+        site.pages["/ca.crl"] = 200, {}, Path(path).read_bytes()
+        fetch = ["fetch", f"{site.url}/ca.crl", "--issuer", "ca.pem", "--to", "store"]
+        fetch += ["--allow-private", "--allow-shrink", "--no-proxy"]
+        status, document = run(capsys, *fetch)
+        assert (status, document["results"][0]["outcome"]) == (4, "failed")
+        assert document["results"][0]["attributes"]["reason"] == "no_signing_key"
+        status, document = run(capsys, *fetch, "--sign-with", "root-key.pem")
+        assert (status, document["results"][0]["outcome"]) == (0, "published")
+        assert signatures_of("store", "root-key.pem")
 
 
 def test_mirror_copies_signatures_and_may_demand_them(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -62,8 +63,10 @@ def test_each_publication_and_each_clean_up_is_signed(pipeline: Pipeline, kms_ke
     checker.refresh()
 
 
-def test_the_event_sign_renews_the_signature(pipeline: Pipeline, tmp_path: Path) -> None:
-    """On a schedule, while no CRL comes; the generation stays."""
+def test_the_event_sign_renews_the_signature(
+    pipeline: Pipeline, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a schedule, while no CRL comes; the generation stays, and a metric has the time left."""
     key = tmp_path / "root-key.pem"
     write_new_key(key)
     pipeline.start(sign_with=str(key), root_expiry="1h")
@@ -74,6 +77,12 @@ def test_the_event_sign_renews_the_signature(pipeline: Pipeline, tmp_path: Path)
     after = expiry_of(pipeline.store, key)
     assert after > before + timedelta(days=2)
     assert answer == {"generation": 1, "expires": after.isoformat()}
+    capsys.readouterr()
+    pipeline.invoke({"status": True})
+    metrics = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "_aws" in line]
+    (left,) = [one["SignedFor"] for one in metrics if "SignedFor" in one]
+    left = left[0] if isinstance(left, list) else left
+    assert 2 * 86_400 < left <= 3 * 86_400
 
 
 def test_a_signed_store_is_not_changed_without_the_key(pipeline: Pipeline, kms_key: str) -> None:
