@@ -140,7 +140,7 @@ def entries_of(catalog: Catalog) -> dict[str, Any]:
 
 def _entries_of(catalog: Catalog) -> Iterator[tuple[str, Any]]:
     for issuer in catalog.issuers:
-        key = f"{name_hash(_subject_of(issuer.certificate))}/i/{issuer.fingerprint}"
+        key = f"{name_hash(subject_of(issuer.certificate))}/i/{issuer.fingerprint}"
         der = base64.b64encode(issuer.certificate).decode("ascii")
         yield key, {**issuer.members(), "certificate": der}
     for fingerprint, removed in catalog.removed_issuers.items():
@@ -174,7 +174,11 @@ def _entries_of_scope(record: ScopeRecord) -> Iterator[tuple[str, Any]]:
         yield f"{INDIRECT}{home}/{record.key}", {"name": metadata.issuer.hex()}
 
 
-def _subject_of(certificate: bytes) -> bytes:
+UNREADABLE = name_hash(b"")
+"""Stands in the keys of issuer certificates that cannot be read, for the name."""
+
+
+def subject_of(certificate: bytes) -> bytes:
     """Return the subject of a certificate; an unreadable one is trusted under no name."""
     facts = published_certificate(certificate)
     return b"" if facts is None else facts.subject
@@ -285,7 +289,11 @@ def _read_issuer(value: object, where: str) -> IssuerRecord:
     home, _, fingerprint = where.split("/")
     if fingerprint != record.fingerprint:
         raise ValueError(f"{where}: found the certificate of another issuer")
-    _check_home(where, home, _subject_of(der))
+    facts = published_certificate(der)
+    # Another version may have been able to read a certificate, or not: under no name, or
+    # where it cannot be read, it is trusted for nothing, and is nobody else's.
+    if facts is not None and home != UNREADABLE:
+        _check_home(where, home, facts.subject)
     return record
 
 

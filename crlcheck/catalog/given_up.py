@@ -15,7 +15,7 @@ notes them in its own root.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -31,6 +31,9 @@ from crlcheck.catalog.published_set import PublishedSet
 from crlcheck.catalog.root import Cleaned, Root
 from crlcheck.errors import CatalogDamagedError, StoreError
 from crlcheck.stores import ObjectStore
+
+# Where more generations in a row have no record, all names of records are listed.
+_MAX_MISSING = 4
 
 KEEP = "keep"
 """The setting of a store that has the seconds for which objects are kept."""
@@ -118,41 +121,43 @@ def due_objects(
 
 def _record_after(store: ObjectStore, held: PublishedSet, generation: int) -> HistoryRecord | None:
     """Return the record of the first generation after *generation* that was published."""
-    if held.root.history is None or generation_of(held.root.history) <= generation:
-        return None
-    if not (held.root.is_lost(generation + 1) or held.root.is_lost(generation + 2)):
-        names = list(store.names(record_prefix(generation + 1)))
-        following = list(store.names(record_prefix(generation + 2))) if names else []
-        won = _won(store, held, names, following)
-        if won is not None:
-            return won
-    # Generations were skipped here, or nobody has followed on this one directly.
-    later = sorted(
-        (found, name)
-        for found, name in listed(store)
-        if generation < found <= held.generation and not held.root.is_lost(found)
-    )
-    for found, name in later:
-        rest = [other for number, other in later if number > found]
-        won = _won(store, held, [name], rest)
-        if won is not None:
-            return won
-    return None
-
-
-def _won(
-    store: ObjectStore, held: PublishedSet, names: Iterable[str], following: Collection[str]
-) -> HistoryRecord | None:
-    """Return the one of the records *names* that the root, or a following record, names."""
-    candidates = set(names)
     current = held.root.history
-    if current is not None and current.name in candidates:
-        return read_listed(store, current.name)
-    if not candidates:
+    if current is None or generation_of(current) <= generation:
         return None
-    for name in following:
+    # Records that follow on a generation up to that one: all but one lost their swap.
+    candidates: dict[str, HistoryRecord] = {}
+    for name in _names_after(store, held, generation):
         record = read_listed(store, name)
-        previous = None if record is None else record.previous
+        if record is None:
+            continue
+        previous = record.previous
         if previous is not None and previous.name in candidates:
-            return read_listed(store, previous.name)
-    return None
+            # Whoever wrote it has read the root that names that record.
+            return candidates[previous.name]
+        if previous is None or generation_of(previous) <= generation:
+            candidates[name] = record
+        if name == current.name:
+            break
+    return candidates.get(current.name)
+
+
+def _names_after(store: ObjectStore, held: PublishedSet, generation: int) -> Iterator[str]:
+    """Yield the names of the records after *generation*, the earliest first."""
+    number, num_missing = generation + 1, 0
+    while number <= held.generation and num_missing < _MAX_MISSING:
+        past = [last for first, last in held.root.lost if first <= number <= last]
+        if past:
+            number, num_missing = max(past) + 1, 0
+            continue
+        names = sorted(store.names(record_prefix(number)))
+        yield from names
+        num_missing = 0 if names else num_missing + 1
+        number += 1
+    if number <= held.generation:
+        # Many numbers were skipped: all records are listed, rather than asked for one by one.
+        rest = sorted((found, name) for found, name in listed(store) if found >= number)
+        yield from (
+            name
+            for found, name in rest
+            if found <= held.generation and not held.root.is_lost(found)
+        )

@@ -27,6 +27,7 @@ from crlcheck.catalog.entries import (
     prefixes_beside_scopes,
     read_key,
     scopes_prefix,
+    subject_of,
 )
 from crlcheck.catalog.format1 import FORMAT, Format1, read_format1
 from crlcheck.catalog.records import (
@@ -268,6 +269,24 @@ class PublishedSet:
         name = self.find_scope(scope)
         return self.part(() if name is None else (name,))
 
+    def issuers_named(self, is_meant: Callable[[str], bool]) -> Catalog:
+        """
+        Return the part under the names of those issuers, trusted or removed, whose
+        fingerprints *is_meant* returns True for.
+
+        Raises: as ``part``.
+        """
+        if self.format1 is not None:
+            return self.format1.catalog
+        names = set()
+        for key, value in walk(self.nodes, self.root.top):
+            place = read_key(key)
+            if place is not None and place.kind in ("i", "r") and is_meant(place.name):
+                issuer = self._catalog({key: value})
+                names |= {one.subject for one in issuer.removed_issuers.values()}
+                names |= {subject_of(one.certificate) for one in issuer.issuers}
+        return self.part(names)
+
     def find_scope(self, scope: str) -> bytes | None:
         """
         Return the issuer name of a scope that is published or was; None where there is none.
@@ -277,11 +296,16 @@ class PublishedSet:
         if self.format1 is not None:
             return None
         for key, value in walk(self.nodes, self.root.top):
-            if key.endswith(f"/{scope}"):
-                metadata = value.get("base", {})
-                issuer = metadata.get("metadata", metadata).get("issuer")
-                if isinstance(issuer, str):
-                    return bytes.fromhex(issuer)
+            place = read_key(key)
+            if place is None or place.name != scope:
+                continue
+            if place.kind == "s" and not is_reference(value):
+                found = self._catalog({key: value}).scopes[scope].base.metadata
+            elif place.kind == "t":
+                found = self._catalog({key: value}).tombstones[scope].base
+            else:
+                continue
+            return found.issuer
         return None
 
     # ---- the order of generations -----------------------------------------------------

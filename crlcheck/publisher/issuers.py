@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,6 +16,7 @@ from crlcheck.catalog.catalog import Catalog, IssuerRecord, RemovedIssuer
 from crlcheck.catalog.compare_and_swap import change_catalog
 from crlcheck.catalog.history import Action
 from crlcheck.catalog.issuer_keys import public_key_hash
+from crlcheck.catalog.published_set import PublishedSet
 from crlcheck.catalog.records import MAX_NOTE
 from crlcheck.encoding.names import name_key, name_text
 from crlcheck.publisher.operator import change_store, moment_of
@@ -75,6 +76,7 @@ def remove_issuer(
         f"issuer {issuer}: removed",
         change,
         Action.of("remove_issuer", note=note, actor=actor, issuer=issuer),
+        part=_part_of(issuer),
         lost=lambda catalog: [catalog.tombstones[scope] for scope in scopes],
         now=now,
     )
@@ -96,7 +98,8 @@ def readmit_issuer(
         return catalog.with_issuer_readmitted(find_fingerprint(issuer, catalog.removed_issuers))
 
     action = Action.of("readmit_issuer", note=note, actor=actor, issuer=issuer)
-    return change_store(store, f"issuer {issuer}: readmitted", change, action)
+    what = f"issuer {issuer}: readmitted"
+    return change_store(store, what, change, action, part=_part_of(issuer))
 
 
 def set_issuer(
@@ -136,7 +139,7 @@ def set_issuer(
 
     what = ", ".join(f"{name} is now {value}" for name, value in given.items() if value is not None)
     action = Action.of("set_issuer", note=note, actor=actor, issuer=issuer, set=what)
-    return change_store(store, f"issuer {issuer}: {what}", change, action)
+    return change_store(store, f"issuer {issuer}: {what}", change, action, part=_part_of(issuer))
 
 
 def withdraw_issuers(
@@ -218,6 +221,21 @@ def describe_issuers(catalog: Catalog) -> list[IssuerDescription]:
     return sorted(found, key=lambda one: (one.subject, one.record.fingerprint))
 
 
+def _part_of(issuer: str) -> Callable[[PublishedSet], Catalog]:
+    """Return what reads the names of the issuers whose fingerprints begin with a text."""
+    prefix = _prefix_of(issuer)
+    return lambda held: held.issuers_named(lambda fingerprint: fingerprint.startswith(prefix))
+
+
+def _prefix_of(text: str) -> str:
+    prefix = text.replace(":", "").lower()
+    if not re.fullmatch(f"[0-9a-f]{{{MIN_PREFIX},64}}", prefix):
+        raise ValueError(
+            f"issuer {text!r:.80}: expected a fingerprint, at least {MIN_PREFIX} hex digits of it"
+        )
+    return prefix
+
+
 def find_fingerprint(text: str, fingerprints: Iterable[str]) -> str:
     """
     Return the one fingerprint that begins with *text*.
@@ -225,11 +243,7 @@ def find_fingerprint(text: str, fingerprints: Iterable[str]) -> str:
     Raises:
         ValueError: there is none or more than one, or it is no hex or too short.
     """
-    prefix = text.replace(":", "").lower()
-    if not re.fullmatch(f"[0-9a-f]{{{MIN_PREFIX},64}}", prefix):
-        raise ValueError(
-            f"issuer {text!r:.80}: expected a fingerprint, at least {MIN_PREFIX} hex digits of it"
-        )
+    prefix = _prefix_of(text)
     found = sorted({one for one in fingerprints if one.startswith(prefix)})
     if len(found) != 1:
         none = "there is no such issuer, 'crlcheck issuer list' shows those there are"

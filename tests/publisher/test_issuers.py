@@ -4,14 +4,15 @@ What an operator does to the trusted issuers of a store.
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from crlcheck import RevocationChecker, RevocationStatus, UndeterminedCause
 from crlcheck.catalog.catalog import IssuerRecord
-from crlcheck.catalog.root import CATALOG_NAME
+from crlcheck.catalog.compare_and_swap import change_catalog
+from crlcheck.catalog.history import Action
 from crlcheck.errors import CrlRollbackError, CrlSignatureError
 from crlcheck.publisher.issuers import (
     describe_issuers,
@@ -251,26 +252,35 @@ def test_settings_are_kept_by_later_publications(store: MemoryStore) -> None:
 
 def without_records(store: MemoryStore) -> None:
     """Leave of the issuers their certificates only, as a version before did."""
-    body = json.loads(store.read(CATALOG_NAME).body)
-    del body["issuer_records"]
-    store.write(CATALOG_NAME, json.dumps(body).encode())
+    change_catalog(
+        store,
+        "a test",
+        lambda found: replace(
+            found, issuers=tuple(IssuerRecord(one.certificate) for one in found.issuers)
+        ),
+        Action(action="test"),
+    )
 
 
 def test_what_an_older_version_did_not_note_is_found_out(store: MemoryStore) -> None:
     """
-    Whether an issuer is self-signed, for each that is trusted; where it came from, only
-    for those that are given, since nobody knows it of the others.
+    Whether an issuer is self-signed, for each that a publication needs; where it came
+    from, only for those that are given, since nobody knows it of the others.
     """
     without_records(store)
     assert {one.self_signed for one in catalog_of(store).issuers} == {None}
     publish(store, make_crl(OTHER_CA, 2), OTHER_CA.der, issuers_from="other.pem")
     found = {one.certificate: one for one in catalog_of(store).issuers}
     assert {der: one.self_signed for der, one in found.items()} == {
-        CA.der: True,
+        CA.der: None,
         OTHER_CA.der: True,
     }
     assert found[OTHER_CA.der].added_by == "other.pem"
-    assert not found[CA.der].added_by
+    publish(store, make_crl(CA, 2), BOTH, issuers_from="both.pem")
+    found = {one.certificate: one for one in catalog_of(store).issuers}
+    assert [found[der].self_signed for der in (CA.der, OTHER_CA.der)] == [True, True]
+    # All that is given is trusted already, so that only what the CRL needs was read.
+    assert found[CA.der].added_by == "both.pem"
     assert withdraw_issuers(store, [OTHER_CA.der], added_by="other.pem", now=NOW) == ()
 
 

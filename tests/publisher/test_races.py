@@ -301,7 +301,6 @@ def test_a_store_that_fails_at_any_step_leaves_a_whole_set() -> None:
         "read nodes",
         "write images",
         "names history",  # what is to be deleted, by the record of generation 1
-        "names history",
         "read history",
         "names history",  # the latest generation
         "write nodes",
