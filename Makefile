@@ -25,7 +25,7 @@ export PIP_NO_COMPILE := 0
 
 NATIVE := CMakeLists.txt native/make_cdef.py $(shell find native/include native/src native/python -type f)
 C_FILES = $(shell find native -name '*.[ch]')
-PYTHON_TARGETS = compile_unverified_crl certificate open_index catalog node record pem kind name json
+PYTHON_TARGETS = compile_unverified_crl certificate open_index catalog node signatures record pem kind name json
 FUZZ_TARGETS = $(patsubst native/fuzz/%.c,%,$(wildcard native/fuzz/fuzz_*.c))
 
 MUTATED := build/mutants

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import atheris
@@ -32,6 +33,7 @@ with atheris.instrument_imports(include=["crlcheck"]):
     from crlcheck.encoding import strict_json
     from crlcheck.encoding.kinds import recognise
     from crlcheck.encoding.signed_data import read_bundle
+    from crlcheck.signing.statement import signers_of, stated_expiry, verify_root
     from crlcheck.x509.certificates import load_certificate, load_certificates
     from crlcheck.x509.distribution_points import read_issuing_distribution_point
 
@@ -40,9 +42,12 @@ from support.catalogs import stored
 from support.certificate_der import ISSUER, encode_certificate
 from support.crls import make_crl
 from support.memory_store import MemoryStore
+from support.root_keys import MemoryKey
 from support.values import make_issuer, make_metadata
 
 ROOT = Path(__file__).parents[1]
+_KEY = crlcheck.RootKey.parse("ed25519:11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _HELD = ScopeTable([make_metadata(issuer=ISSUER)], [make_issuer(subject=ISSUER)])
 
 
@@ -90,6 +95,20 @@ def node(data: bytes) -> None:
     """A node of the tree: refused, or one whose entries are a catalog, or refused."""
     with contextlib.suppress(crlcheck.StoreError, ValueError):
         catalog_of(Node.from_bytes(data, "the node").entries, 1)
+
+
+def signatures(data: bytes) -> None:
+    """A root and a key: refused, or one whose signature holds until it expires."""
+    text, _, root = data.partition(b"\n")
+    keys = [_KEY]
+    with contextlib.suppress(ValueError):
+        keys += crlcheck.read_root_keys(text.decode("latin-1"))
+    with contextlib.suppress(ValueError, crlcheck.RootSignatureError):
+        members = strict_json.parse_json(root)
+        if isinstance(members, dict):
+            assert stated_expiry(members) is not None or not signers_of(members)
+            (first, *_) = verify_root(members, keys, now=_LONG_AGO)
+            assert first.statement.generation == members["generation"]
 
 
 def record(data: bytes) -> None:
@@ -162,6 +181,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         open_index,
         catalog,
         node,
+        signatures,
         record,
         pem,
         kind,
@@ -190,6 +210,12 @@ def write_seeds(directory: Path) -> None:
         [store.read(one).body for one in store.names(prefix)]
         for prefix in (NODE_PREFIX, HISTORY_PREFIX)
     )
+    key = MemoryKey()
+    signed = crlcheck.RootSigner(key).signed(
+        strict_json.members_of(strict_json.parse_json(published), ""),
+        now=_LONG_AGO.replace(year=2026),
+    )
+    root = key.token.encode("ascii") + b"\n" + strict_json.canonical_json(signed)
     texts = [
         pem_block("X509 CRL", b"abc"),
         pem_block("CERTIFICATE", b"abc") + pem_block("PRIVATE KEY", b"abc"),
@@ -200,6 +226,7 @@ def write_seeds(directory: Path) -> None:
         "open_index": [image],
         "catalog": [published],
         "node": nodes,
+        "signatures": [root],
         "record": records,
         "pem": [*texts, b"".join(texts)],
         "kind": [*texts, crl, issued, image, published, _bundle(issued, crl)],

@@ -249,7 +249,7 @@ class RevocationChecker:
                 demands=demands,
             )
         else:
-            if demands != RootDemands():
+            if demands:
                 raise ValueError(
                     "root_keys, minimum_generation: expected them for a store only, because open "
                     "indexes have no root"

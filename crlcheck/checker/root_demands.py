@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from crlcheck.signing.root_key import RootKey
 
 
-@dataclass(frozen=True, slots=True)
 class RootDemands:
     """
     The demands of a checker on the roots that it reads.
@@ -24,8 +22,14 @@ class RootDemands:
     do not matter. ``minimum_generation`` is the earliest generation.
     """
 
-    keys: tuple[RootKey, ...] = ()
-    minimum_generation: int = 0
+    __slots__ = ("keys", "minimum_generation")  # no dataclass, for the sake of a cold start
+
+    def __init__(self, keys: tuple[RootKey, ...] = (), minimum_generation: int = 0) -> None:
+        self.keys = keys
+        self.minimum_generation = minimum_generation
+
+    def __bool__(self) -> bool:
+        return bool(self.keys or self.minimum_generation)
 
     def read(
         self, body: bytes, store: ObjectStore, now: datetime
