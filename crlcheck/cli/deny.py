@@ -19,6 +19,7 @@ from crlcheck.cli.inputs import (
     open_target,
     read_input,
     read_published,
+    time_of,
     usage,
 )
 from crlcheck.cli.options import change_options
@@ -172,7 +173,8 @@ def deny_remove(
 @click.argument("store", type=STORE)
 def deny_list(store: str) -> int:
     """List the certificates that are denied by hand."""
-    catalog, now = read_published(open_target(store)), datetime.now(UTC)
+    target = open_target(store)
+    catalog, now = read_published(target), time_of(target)
     answer({"denials": [{**_denial(one), "holds": one.holds(now)} for one in catalog.denied]})
     for one in catalog.denied:
         end = "for good" if one.until is None else f"until {time_text(one.until)}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -13,7 +12,7 @@ from crlcheck.catalog.published_set import set_of
 from crlcheck.catalog.root import CATALOG_NAME
 from crlcheck.checker.snapshot import Trust, snapshot_of_catalog
 from crlcheck.cli.command import command
-from crlcheck.cli.inputs import open_target
+from crlcheck.cli.inputs import open_target, time_of
 from crlcheck.cli.parameters import STORE
 from crlcheck.cli.status import about
 from crlcheck.cli.text import answer, say
@@ -46,7 +45,8 @@ def export_command(store: str, format_name: str, output: Path) -> int:
     hexadecimal serial numbers without issuers and times, so it can hold one
     current CRL only. It includes the certificates that were denied by hand.
     """
-    target, now = open_target(store), datetime.now(UTC)
+    target = open_target(store)
+    now = time_of(target)
     with about(store, StoreError):
         stored = target.read(CATALOG_NAME)
         published = set_of(stored.body, target)

@@ -12,7 +12,7 @@ from crlcheck.catalog.catalog import Grace
 from crlcheck.catalog.published_set import PublishedSet
 from crlcheck.cli.actor import actor
 from crlcheck.cli.command import group
-from crlcheck.cli.inputs import open_for_change, open_target, read_published_set, usage
+from crlcheck.cli.inputs import open_for_change, open_target, read_published_set, time_of, usage
 from crlcheck.cli.options import change_options
 from crlcheck.cli.parameters import SCOPE, STORE
 from crlcheck.cli.status import about
@@ -95,7 +95,8 @@ def grace_remove(store: str, scope: str | None, note: str) -> int:
 @click.argument("store", type=STORE)
 def grace_list(store: str) -> int:
     """List until when CRLs of STORE may be used past their nextUpdate."""
-    published, now = read_published_set(open_target(store)), datetime.now(UTC)
+    target = open_target(store)
+    published, now = read_published_set(target), time_of(target)
     with about(store, StoreError):
         found = list(_graces(published))
     answer({"graces": [{"scope": scope, **_members(one, now)} for scope, one in found]})

@@ -7,13 +7,14 @@ import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
 import click
 
 from crlcheck.catalog.catalog import Catalog
-from crlcheck.catalog.earlier import store_at
+from crlcheck.catalog.earlier import EarlierStore, store_at
 from crlcheck.catalog.published_set import PublishedSet, set_of
 from crlcheck.catalog.root import CATALOG_NAME
 from crlcheck.catalog.signing_store import SigningStore
@@ -67,6 +68,11 @@ def open_target(target: str) -> ObjectStore:
             store = store_at(store, when)
     _log.info("the store is %s", store.url)
     return store
+
+
+def time_of(store: ObjectStore) -> datetime:
+    """Return the time by which a store is judged: that of a store as it was is past."""
+    return store.at if isinstance(store, EarlierStore) else datetime.now(UTC)
 
 
 def read_published_set(store: ObjectStore) -> PublishedSet:

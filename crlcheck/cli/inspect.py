@@ -26,6 +26,7 @@ from crlcheck.cli.inputs import (
     open_target,
     read_input,
     read_published,
+    time_of,
 )
 from crlcheck.cli.issuer import issuer_lines
 from crlcheck.cli.parameters import TARGET
@@ -86,7 +87,7 @@ def _inspect(target: str) -> dict[str, Any]:
     """
     if is_store(target):
         store = open_target(target)
-        return _show_store(store.url, read_published(store))
+        return _show_store(store.url, read_published(store), time_of(store))
     path = Path(target)
     source: Path | bytes = path
     if path == STANDARD_INPUT:
@@ -195,10 +196,10 @@ def _distribution(der: bytes | None) -> list[str] | None:
 # ---- stores --------------------------------------------------------------------
 
 
-def _show_store(url: str, catalog: Catalog) -> dict[str, Any]:
+def _show_store(url: str, catalog: Catalog, now: datetime) -> dict[str, Any]:
     issuers = [one.subject for one in describe_issuers(catalog)]
     say(f"{url}: generation {catalog.generation}, {count(len(catalog.scopes), 'CRL')}")
-    console().print(_catalog_table(catalog.scopes))
+    console().print(_catalog_table(catalog.scopes, now))
     for line in issuer_lines(catalog):
         say(f"trusted issuer: {line}")
     return {
@@ -228,8 +229,7 @@ def _image(image: PublishedImage) -> dict[str, Any]:
     }
 
 
-def _catalog_table(scopes: Mapping[str, ScopeRecord]) -> Table:
-    now = datetime.now(UTC)
+def _catalog_table(scopes: Mapping[str, ScopeRecord], now: datetime) -> Table:
     table = Table("issuer", "CRL", "entries", "thisUpdate", "nextUpdate", "bytes", "source")
     table.columns[6].overflow = "fold"
     for column in (1, 2, 5):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import click
@@ -14,7 +14,7 @@ from crlcheck.catalog.descriptions import count, crl_text, scope_text
 from crlcheck.catalog.neighbours import Neighbours, issuer_keys_of
 from crlcheck.cli.actor import actor
 from crlcheck.cli.command import group
-from crlcheck.cli.inputs import open_for_change, open_target, read_published, usage
+from crlcheck.cli.inputs import open_for_change, open_target, read_published, time_of, usage
 from crlcheck.cli.options import change_options
 from crlcheck.cli.parameters import SCOPE, STORE
 from crlcheck.cli.status import about, warn
@@ -53,7 +53,7 @@ def scope_list(store: str) -> int:
     if rejections is None:
         warn("refused CRLs are not shown: the objects of this store cannot be listed")
     # People look for an issuer; the catalog has the scopes in the order of their ids.
-    listed = sorted(_listed(catalog, datetime.now(UTC)), key=_Listed.order)
+    listed = sorted(_listed(catalog, time_of(target)), key=_Listed.order)
     answer(
         {
             "generation": catalog.generation,

@@ -11,7 +11,7 @@ import click
 
 from crlcheck.catalog.descriptions import count
 from crlcheck.cli.command import command
-from crlcheck.cli.inputs import open_target
+from crlcheck.cli.inputs import open_target, time_of
 from crlcheck.cli.parameters import STORE
 from crlcheck.cli.prometheus import prometheus_text
 from crlcheck.cli.status import EXIT_FAILED, EXIT_UNDETERMINED, EXIT_USAGE, about
@@ -93,7 +93,11 @@ def status_command(store: str, warn: float | timedelta, every: bool, quick: bool
     target = open_target(store)
     with about(store, StoreError):
         found = read_store_status(
-            target, warn=warn, every_scope=every or form == "prometheus", issuers=not quick
+            target,
+            warn=warn,
+            every_scope=every or form == "prometheus",
+            issuers=not quick,
+            now=time_of(target),
         )
     answer(_members(found))
     if form == "prometheus":

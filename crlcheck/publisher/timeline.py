@@ -492,7 +492,7 @@ def _grace(entry: HistoryEntry) -> str:
 def _kept(entry: HistoryEntry) -> str:
     keep = entry.details.get("keep")
     what = "objects that are not used any more are deleted, or noted for that"
-    return what if keep is None else f"{what}; they are kept for {timedelta(seconds=keep)}"
+    return what if keep is None else f"{what}; they are kept for {keep} seconds"
 
 
 def _until(until: datetime | None) -> str:

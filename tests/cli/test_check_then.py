@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from crlcheck.cli import main
-from crlcheck.publisher.operator import deny_certificate, lift_denial
+from crlcheck.publisher.operator import deny_certificate, grant_grace, lift_denial
 from crlcheck.publisher.publish import publish_crl
 from crlcheck.stores import LocalStore, open_store
 from crlcheck.times import time_text
@@ -171,3 +171,34 @@ def test_other_commands_show_a_store_as_it_was(
         capsys.readouterr()
         assert main(change) == 4
         assert "this store can only be read" in capsys.readouterr().err
+
+
+def test_other_commands_judge_by_the_time_of_the_store(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A CRL that is stale now was current then, and a denial or a grace that is over held."""
+    store = LocalStore(place["stale"], fsync=False)
+    ca, good = Path(place["ca.pem"]), load_certificate(Path(place["good.pem"]))
+    crl = place.crl("old.crl", this_update=START - DAY, next_update=START + 5 * DAY, crl_number=3)
+    publish_crl(Path(crl), store, issuer=ca, now=START, grace=KEPT)
+    until = START + 4 * DAY
+    deny_certificate(store, good.issuer, good.serial_number, until=until, now=START + DAY)
+    grant_grace(store, until=until, now=START + 2 * DAY)
+    then = f"{store.url}@{time_text(START + 3 * DAY)}"
+    marks = {
+        ("deny", "list"): "(over)",
+        ("grace", "list"): "(over)",
+        ("inspect",): "(stale)",
+        ("scope", "list"): "(stale)",
+    }
+    for words, mark in marks.items():
+        for target, is_marked in ((store.url, True), (then, False)):
+            capsys.readouterr()
+            assert main([*words, target]) == 0
+            assert (mark in capsys.readouterr().out.replace(store.url, "")) is is_marked
+    assert main(["status", store.url, "--warn", "1h"]) == 3
+    assert main(["status", f"{store.url}@1", "--warn", "1h"]) == 0
+    out = ["--format", "sample-json", "-o", place["out.json"]]
+    assert main(["export", store.url, *out]) == 4
+    assert main(["export", then, *out]) == 0
+    assert place.serial("good") in Path(place["out.json"]).read_text().lower()
