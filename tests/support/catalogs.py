@@ -6,7 +6,7 @@ import copy
 import hashlib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from crlcheck.catalog import tree
 from crlcheck.catalog.catalog import Catalog, IssuerRecord, PublishedImage, ScopeRecord
@@ -75,9 +75,20 @@ def catalog() -> Catalog:
 # ---- in a store ------------------------------------------------------------------
 
 
-def stored(found: Catalog) -> MemoryStore:
+_Store = TypeVar("_Store", bound=MemoryStore)
+
+
+@overload
+def stored(found: Catalog) -> MemoryStore: ...
+
+
+@overload
+def stored(found: Catalog, store: _Store) -> _Store: ...
+
+
+def stored(found: Catalog, store: MemoryStore | None = None) -> MemoryStore:
     """A store in which a writer has published a catalog."""
-    store = MemoryStore()
+    store = MemoryStore() if store is None else store
     held, etag = read_set(store)
     change = Change(before=Catalog.empty(), after=found, action=Action(action="test"), at=NOW)
     assert swap(store, held, etag, change) is not None
