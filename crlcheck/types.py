@@ -593,6 +593,9 @@ class ProblemKind(enum.Enum):
     EXPIRED_REPLACED: a CRL is past its nextUpdate, and a newer one of another scope that
         covers all that it covers is not: no certificate is STALE for it.
     IMAGE_UNAVAILABLE: the image of a CRL could not be loaded when it was needed.
+    PART_UNAVAILABLE: a part of the set could not be read. Its certificates are UNDETERMINED,
+        unless a check has read it before.
+    MORE_PROBLEMS: there are more problems than are listed.
     PATH_UNDETERMINED: an issuer above that of a CRL is UNDETERMINED.
     CLEARS_NOBODY: no CRL clears any certificate, though one is current: it is for
         some reasons only, or a newer one for the same certificates is stale.
@@ -615,6 +618,8 @@ class ProblemKind(enum.Enum):
     NOT_YET_VALID = "not_yet_valid"
     EXPIRED_REPLACED = "expired_replaced"
     IMAGE_UNAVAILABLE = "image_unavailable"
+    PART_UNAVAILABLE = "part_unavailable"
+    MORE_PROBLEMS = "more_problems"
     PATH_UNDETERMINED = "path_undetermined"
     CLEARS_NOBODY = "clears_nobody"
     STORE_FAILING = "store_failing"

@@ -173,6 +173,7 @@ def swap(
     warn_of_expiry(store, held.members, change.at)
     proposal.warn_of_lost_generations()
     _WRITTEN.note(store, proposal.root.generation)
+    held.nodes.forget(proposal.superseded)
     return PublishedSet(root, held.nodes, members=root.members())
 
 
@@ -214,7 +215,10 @@ class _Proposal:
         known = Catalog.empty() if is_format1 or change.is_anew else before
         nodes = tree.change(held.nodes, old.top, changed_entries(known, after), staleness_of_entry)
         self._objects = dict(nodes.written)
-        superseded = [*nodes.superseded, *sorted(before.image_names() - after.image_names())]
+        self.superseded = superseded = [
+            *nodes.superseded,
+            *sorted(before.image_names() - after.image_names()),
+        ]
         if held.format1 is not None:
             superseded += held.format1.superseded
         denied = old.denied

@@ -110,6 +110,39 @@ def read_key(key: str) -> Key | None:
     return None
 
 
+class ListedScope(NamedTuple):
+    """
+    A scope in the short list of an issuer's scopes.
+
+    ``idp`` is the CRL's issuingDistributionPoint, ``verifier`` the hash of the key that
+    verified it. ``any_point`` tells that it covers certificates without distribution points.
+    """
+
+    scope: str
+    idp: bytes | None
+    verifier: bytes | None
+    any_point: bool
+
+
+def read_listed(key: str, value: object) -> ListedScope:
+    """Read an entry of the short list. Raises ValueError with the place."""
+    members = members_of(value, key)
+
+    def octets(name: str) -> bytes | None:
+        text = members.get(name)
+        return None if text is None else bytes.fromhex(typed(text, str, f"{key}.{name}"))
+
+    any_point = typed(members.get("any_point"), bool, f"{key}.any_point")
+    return ListedScope(key.rpartition("/")[2], octets("idp"), octets("verifier"), any_point)
+
+
+def read_indirect(key: str, value: object) -> bytes:
+    """Read the issuer's name from an entry of the list of indirect CRLs. Raises ValueError."""
+    name = bytes.fromhex(take(members_of(value, key), "name", str, key))
+    _check_home(key, key.split("/")[1], name)
+    return name
+
+
 def scope_in(key: str) -> str | None:
     """Return the scope that a key of the short list is of, None for any other key."""
     place = read_key(key)

@@ -17,15 +17,20 @@ from typing import Any
 from crlcheck.catalog.catalog import Catalog
 from crlcheck.catalog.entries import (
     ANY_POINT,
+    INDIRECT,
+    ListedScope,
     catalog_of,
     elsewhere,
     homes_of,
     is_reference,
     issuer_prefix,
+    list_prefix,
     name_hash,
     point_hash,
     prefixes_beside_scopes,
+    read_indirect,
     read_key,
+    read_listed,
     scopes_prefix,
     subject_of,
 )
@@ -42,6 +47,7 @@ from crlcheck.catalog.tree import (
     NodeReader,
     Reference,
     find,
+    leaves_with,
     num_leaves,
     read_object,
     references,
@@ -118,16 +124,90 @@ class PublishedSet:
             return self.format1.catalog
         prefixes: list[str] = []
         for home, name in sorted(homes_of(names).items()):
-            if points is None or self.is_small(name):
-                prefixes.append(issuer_prefix(name))
-                continue
-            needed = {point_of_name(name), *points.get(home, ())}
-            prefixes += prefixes_beside_scopes(name)
-            prefixes += [
-                scopes_prefix(name, point)
-                for point in sorted({ANY_POINT, *map(point_hash, needed)})
-            ]
+            needed = None if points is None else map(point_hash, points.get(home, ()))
+            prefixes += self.prefixes(name, needed)
         return self._catalog(find(self.nodes, self.root.top, prefixes))
+
+    def prefixes(self, name: bytes, points: Iterable[str] | None) -> list[str]:
+        """
+        Return how the keys begin of all that ``part`` reads of one issuer name.
+
+        *points* has P(p) of each point that is needed under it; None is for all.
+
+        Raises: as ``part``.
+        """
+        if points is None or self.is_small(name):
+            return [issuer_prefix(name)]
+        needed = {ANY_POINT, point_hash(point_of_name(name)), *points}
+        return [
+            *prefixes_beside_scopes(name),
+            *(scopes_prefix(name, point) for point in sorted(needed)),
+        ]
+
+    def entries_with(self, prefix: str) -> dict[str, Any]:
+        """
+        Return the entries whose keys begin with *prefix*, and the records to which they refer.
+
+        Raises: as ``part``.
+        """
+        entries = find(self.nodes, self.root.top, [prefix])
+        try:
+            missing = sorted(elsewhere(entries))
+        except ValueError as error:
+            raise self._unreadable(error, prefix) from error
+        return {**entries, **find(self.nodes, self.root.top, missing)}
+
+    def part_of(self, entries: Mapping[str, Any], prefix: str) -> Catalog:
+        """
+        Return the part of what ``entries_with`` gave for *prefix*.
+
+        Raises:
+            CatalogDamagedError: an entry cannot be read, or lies under another issuer's name.
+        """
+        try:
+            return catalog_of(entries, self.generation, settings=self.root.settings)
+        except (ValueError, CorruptIndexError) as error:
+            raise self._unreadable(error, prefix) from error
+
+    def listed(self, name: bytes) -> Iterator[ListedScope]:
+        """
+        Yield the short list of an issuer's scopes, one leaf at a time.
+
+        Raises: as ``part``.
+        """
+        prefix = list_prefix(name)
+        for key, value in walk(self.nodes, self.root.top, prefix):
+            try:
+                yield read_listed(key, value)
+            except ValueError as error:
+                raise self._unreadable(error, key) from error
+
+    def indirect(self, entries: Mapping[str, Any]) -> list[bytes]:
+        """
+        Return the issuer names in what ``entries_with`` gave for the list of indirect CRLs.
+
+        Raises: as ``part_of``.
+        """
+        try:
+            return [read_indirect(key, value) for key, value in entries.items()]
+        except ValueError as error:
+            raise self._unreadable(error, INDIRECT) from error
+
+    def _unreadable(self, error: Exception, prefix: str) -> CatalogDamagedError:
+        leaves = [leaf.name for leaf in self.leaves_with(prefix)]
+        return CatalogDamagedError(
+            f"{self.nodes.store.url}/{' or '.join(leaves)} cannot be read: {error}",
+            name=leaves[0],
+            found="unreadable",
+        )
+
+    def leaves_with(self, prefix: str) -> tuple[Reference, ...]:
+        """
+        Return the references to the leaves that may have keys with *prefix*.
+
+        Raises: as ``part``.
+        """
+        return tuple(leaves_with(self.nodes, self.root.top, prefix))
 
     def is_small(self, name: bytes) -> bool:
         """Whether all scopes of an issuer are read together. No leaf is read to tell."""

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar, overload
 
 from crlcheck.encoding.strict_json import canonical_json, members_of, parse_json, take, typed
-from crlcheck.errors import CatalogDamagedError
+from crlcheck.errors import CatalogDamagedError, CrlCheckError
 from crlcheck.stores import ObjectStore
 from crlcheck.stores.object_store import check_name
 
@@ -236,7 +236,7 @@ class NodeReader:
     def __init__(self, store: ObjectStore, capacity: int = DEFAULT_CACHE) -> None:
         self.store = store
         self._capacity = capacity
-        self._kept: OrderedDict[str, tuple[Node, int]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[str, Node, int]] = OrderedDict()
         self._size = 0
         self._lock = threading.Lock()
 
@@ -258,28 +258,39 @@ class NodeReader:
 
     def _node(self, reference: Reference) -> Node:
         with self._lock:
-            kept = self._kept.get(reference.digest)
-            if kept is not None:
-                self._kept.move_to_end(reference.digest)
-                return kept[0]
+            kept = self._kept.get(reference.name)
+            if kept is not None and kept[0] == reference.digest:
+                self._kept.move_to_end(reference.name)
+                return kept[1]
         body = read_object(self.store, reference)
         node = Node.from_bytes(body, f"{self.store.url}/{reference.name}")
-        self._keep(reference.digest, node, len(body) * _PARSED_FACTOR)
+        self._keep(reference, node, len(body) * _PARSED_FACTOR)
         return node
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Keep nodes no longer that no set in use needs."""
+        with self._lock:
+            for name in names:
+                self._drop(name)
+
+    def _drop(self, name: str) -> None:
+        dropped = self._kept.pop(name, None)
+        if dropped is not None:
+            self._size -= dropped[2]
 
     def after_fork(self) -> None:
         """Make a new lock: the thread that may hold the old one is the parent's."""
         self._lock = threading.Lock()
 
-    def _keep(self, digest: str, node: Node, size: int) -> None:
+    def _keep(self, reference: Reference, node: Node, size: int) -> None:
         with self._lock:
-            if size > self._capacity or digest in self._kept:
+            self._drop(reference.name)
+            if size > self._capacity:
                 return
-            self._kept[digest] = node, size
+            self._kept[reference.name] = reference.digest, node, size
             self._size += size
             while self._size > self._capacity:
-                _, (_, gone) = self._kept.popitem(last=False)
-                self._size -= gone
+                self._drop(next(iter(self._kept)))
 
 
 # ---- reading -------------------------------------------------------------------------
@@ -334,19 +345,43 @@ def _leaves(
         yield from _leaves(nodes, node.below[place], prefix, skip, node.level - 1)
 
 
+def leaves_with(
+    nodes: NodeReader,
+    top: Reference | None,
+    prefix: str,
+    failed: Callable[[CrlCheckError], None] | None = None,
+    level: int | None = None,
+) -> Iterator[Reference]:
+    """
+    Yield the references to the leaves that may have keys that start with *prefix*.
+
+    No leaf is read, except a top node. With *failed* what cannot be read is left out, and the
+    error is handed to it. *level* is that of the node *top*, where it is known.
+
+    Raises: as ``read_object``.
+    """
+    if top is None:
+        return
+    try:
+        node = nodes.node(top, level)
+    except CrlCheckError as error:
+        if failed is None:
+            raise
+        failed(error)
+        return
+    if node.level == 0:
+        yield top
+        return
+    for place in node.places(prefix):
+        if node.level == 1:
+            yield node.below[place]
+        else:
+            yield from leaves_with(nodes, node.below[place], prefix, failed, node.level - 1)
+
+
 def num_leaves(nodes: NodeReader, top: Reference | None, prefix: str) -> int:
     """Return how many leaves may have keys that start with *prefix*; no leaf is read."""
-    return 0 if top is None else _num_leaves(nodes, nodes.node(top), prefix)
-
-
-def _num_leaves(nodes: NodeReader, node: Node, prefix: str) -> int:
-    if node.level == 0:
-        return 1
-    places = node.places(prefix)
-    if node.level == 1:
-        return len(places)
-    below = (nodes.node(node.below[place], node.level - 1) for place in places)
-    return sum(_num_leaves(nodes, one, prefix) for one in below)
+    return sum(1 for _ in leaves_with(nodes, top, prefix))
 
 
 def references(

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from crlcheck.checker.health import examine
 from crlcheck.checker.image_cache import CachedImage
-from crlcheck.checker.path import PathChecker
-from crlcheck.checker.results import unavailable, worst
+from crlcheck.checker.path import PathChecker, verdict_by_denial
+from crlcheck.checker.results import unavailable, undetermined, worst
 from crlcheck.checker.root_demands import RootDemands
 from crlcheck.checker.scope import TrustedIssuer, is_self_issued
 from crlcheck.checker.serial_question import possible_certificates, read_issuer, read_points
-from crlcheck.checker.snapshot import Trust, snapshot_of_indexes
-from crlcheck.checker.store_set import IndexSet, StoreSet
+from crlcheck.checker.snapshot import Snapshot, Trust, snapshot_of_indexes
+from crlcheck.checker.store_set import IndexesInUse, IndexSet, SetInUse, StoreSet
+from crlcheck.checker.views import UnansweredError
 from crlcheck.encoding.names import name_text, names_match
 from crlcheck.errors import IndexClosedError
 from crlcheck.image.index import RevocationIndex, open_index
@@ -34,6 +35,7 @@ from crlcheck.types import (
     Policy,
     Rule,
     StatusProblem,
+    UndeterminedCause,
 )
 from crlcheck.x509.certificates import CertificateSource, load_certificate, load_certificates
 
@@ -52,6 +54,76 @@ DEFAULT_IMAGE_MEMORY = 512 << 20
 """How many bytes of a store's images a checker keeps loaded by default."""
 
 _SERIALS_BY_ONE_SET = 1000
+
+
+class _Judge:
+    """
+    Checks by one set, at one time.
+
+    ``misses_object`` tells that a part of the set could not be had because an object is
+    missing or damaged.
+    """
+
+    __slots__ = ("_now", "_path_checkers", "_policy", "in_use", "misses_object")
+
+    def __init__(self, in_use: SetInUse | IndexesInUse, policy: Policy, now: datetime) -> None:
+        self.in_use = in_use
+        self.misses_object = False
+        self._policy = policy
+        self._now = now
+        self._path_checkers: dict[int, PathChecker] = {}
+
+    def check(self, certificate: CertificateFacts) -> CheckResult:
+        """Return the verdict on a certificate and what is above it."""
+        try:
+            snapshot = self.in_use.views.of_certificate(certificate)
+        except UnansweredError as error:
+            return self._unanswered(error, certificate)
+        return self._path_checker(snapshot).check_path(certificate)
+
+    def check_given_path(self, path: Sequence[CertificateFacts]) -> CheckResult:
+        """Return the verdict on a path that is given."""
+        try:
+            snapshot = self.in_use.views.of_path(path)
+        except UnansweredError as error:
+            return self._unanswered(error, *path)
+        return self._path_checker(snapshot).check_given_path(path)
+
+    def check_serial(
+        self,
+        certificates: Sequence[CertificateFacts],
+        issuer: CertificateFacts | None,
+        *,
+        any_points: bool,
+    ) -> CheckResult:
+        """Return the worst verdict on the certificates that may have a serial number."""
+        try:
+            snapshot = self.in_use.views.of_serials(certificates, any_points=any_points)
+        except UnansweredError as error:
+            return self._unanswered(error, certificates[0])
+        path_checker = self._path_checker(snapshot)
+        return worst(
+            path_checker.check_path(certificate, issuer, any_points=any_points)
+            for certificate in certificates
+        )
+
+    def _path_checker(self, snapshot: Snapshot) -> PathChecker:
+        found = self._path_checkers.get(id(snapshot))
+        if found is None:
+            views, denied = self.in_use.views, self.in_use.denied
+            found = PathChecker(snapshot, denied, views, self._policy, self._now)
+            self._path_checkers[id(snapshot)] = found
+        return found
+
+    def _unanswered(self, error: UnansweredError, *path: CertificateFacts) -> CheckResult:
+        """Return the verdict where the part of the set that it needs cannot be had."""
+        self.misses_object = self.misses_object or error.may_be_superseded
+        for certificate in path:
+            denial = verdict_by_denial(self.in_use.denied, certificate, self._now)
+            if denial is not None:
+                return denial
+        remedy = "" if error.cause is UndeterminedCause.OUT_OF_SCOPE else None
+        return undetermined(path[0], error.cause, error.reason, remedy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +161,11 @@ class CheckerStatus:
     policy's grace, and so must those of the issuers above; and it must clear a
     certificate that it does not list. A health endpoint should go by this: a store
     that fails while the last set is in use is no outage. ``problems`` has all that is
-    wrong, errors first. The store is not asked and nothing is loaded for it, so a
-    checker that was never used is not answering: call ``preload``.
+    wrong, errors first. The store is not asked for a newer set, so a checker that was never
+    used is not answering: call ``preload``.
+
+    ``scopes``, ``problems`` and the issuers have the first thousand each;
+    ``RevocationChecker.scopes`` yields all CRLs.
 
     ``generation`` is that of the catalog in use, None without one. ``confirmed_at``
     is when the store last confirmed that this catalog is the current one, and
@@ -314,10 +389,14 @@ class RevocationChecker:
                     f"not a path: certificate {position} was issued by "
                     f"{name_text(issued.issuer)}, the next one is {name_text(issuer.subject)}"
                 )
-        path_checker = self._path_checker()
-        if isinstance(path_checker, str):
-            return unavailable(path[0], path_checker)
-        return path_checker.check_given_path(path)
+        judge = self._judge()
+        while not isinstance(judge, str):
+            result = judge.check_given_path(path)
+            newer = self._newer(judge)
+            if newer is None:
+                return result
+            judge = newer
+        return unavailable(path[0], judge)
 
     def check_serial(
         self,
@@ -388,7 +467,7 @@ class RevocationChecker:
         name, known = read_issuer(issuer)
         any_points = distribution_points is None
         points = read_points(distribution_points or ())
-        path_checker: PathChecker | str = ""
+        judge: _Judge | str = ""
         for position, serial_number in enumerate(serial_numbers):
             certificates = possible_certificates(
                 name,
@@ -398,33 +477,49 @@ class RevocationChecker:
                 is_ca=is_ca,
             )
             if position % _SERIALS_BY_ONE_SET == 0:
-                path_checker = self._path_checker()
-            if isinstance(path_checker, str):
-                result = unavailable(certificates[0], path_checker)
-            else:
-                result = worst(
-                    path_checker.check_path(certificate, known, any_points=any_points)
-                    for certificate in certificates
-                )
+                judge = self._judge()
+            result: CheckResult | None = None
+            while result is None:
+                if isinstance(judge, str):
+                    result = unavailable(certificates[0], judge)
+                    break
+                result = judge.check_serial(certificates, known, any_points=any_points)
+                newer = self._newer(judge)
+                if newer is not None:
+                    judge, result = newer, None
             decided = result.certificate
             if any(decided is certificate for certificate in certificates):
                 result = dataclasses.replace(result, certificate=None)
             yield result
 
     def _check(self, certificates: Sequence[CertificateFacts]) -> list[CheckResult]:
-        """Check certificates and the issuers above them, against one snapshot, at one time."""
-        path_checker = self._path_checker()
-        if isinstance(path_checker, str):
-            return [unavailable(certificate, path_checker) for certificate in certificates]
-        return [path_checker.check_path(certificate) for certificate in certificates]
+        """Check certificates and the issuers above them, against one set, at one time."""
+        judge = self._judge()
+        while not isinstance(judge, str):
+            results = list(map(judge.check, certificates))
+            newer = self._newer(judge)
+            if newer is None:
+                return results
+            judge = newer
+        return [unavailable(certificate, judge) for certificate in certificates]
 
-    def _path_checker(self) -> PathChecker | str:
-        """Return a checker of paths by the set in use, or why there is none."""
-        in_use = self._require_open()
-        snapshot = in_use.current()
-        if snapshot is None:
-            return in_use.why_none()
-        return PathChecker(snapshot, self._policy, self._clock())
+    def _judge(self) -> _Judge | str:
+        """Return what checks by the set in use, or why there is none."""
+        source = self._require_open()
+        in_use = source.current()
+        if in_use is None:
+            return source.why_none()
+        return _Judge(in_use, self._policy, self._clock())
+
+    def _newer(self, judge: _Judge) -> _Judge | None:
+        """Return what checks by a newer set, where an object of that of *judge* is missing."""
+        if not judge.misses_object:
+            return None
+        source = self._require_open()
+        if not source.is_newer_than(judge.in_use):
+            return None
+        assert source.in_use is not None, "it is newer"
+        return _Judge(source.in_use, self._policy, self._clock())
 
     # ---- state ---------------------------------------------------------------
 
@@ -466,30 +561,50 @@ class RevocationChecker:
 
     def status(self) -> CheckerStatus:
         """
-        Return the CRLs in use and all that is wrong, without asking the store.
+        Return the CRLs of the set in use and all that is wrong.
+
+        The store is not asked for a newer set, and no image is loaded. But the whole set is
+        gone through, and what is not held of it is read from the store. A set of up to 256
+        scopes is read once. A larger one is read each time, a part at a time: that takes
+        seconds for 10,000 scopes, and no more memory than for 300. What cannot be read is
+        one of the problems.
 
         Raises:
             IndexClosedError: the checker is closed.
         """
-        in_use = self._require_open()
-        snapshot = in_use.snapshot
-        catalog = None if snapshot is None else snapshot.catalog
-        issuers = None if snapshot is None else snapshot.table.issuers
+        source = self._require_open()
+        in_use = source.in_use
         now = self._clock()
-        answering, problems = examine(snapshot, in_use.problems(), now=now, policy=self._policy)
+        health = examine(in_use, source.problems(), now=now, policy=self._policy)
+        published = None if in_use is None else in_use.views.published
         return CheckerStatus(
-            generation=None if catalog is None else catalog.generation,
-            confirmed_at=in_use.confirmed_at,
-            error=in_use.error,
-            scopes=()
-            if snapshot is None
-            else tuple(_scope_status(image, now) for image in snapshot.all_images()),
-            unchecked_issuers=() if issuers is None else _subjects(issuers.unchecked()),
-            unverified_issuers=() if issuers is None else _subjects(issuers.unverified()),
-            freshness=in_use.freshness(),
-            answering=answering,
-            problems=problems,
+            generation=None if published is None else published.generation,
+            confirmed_at=source.confirmed_at,
+            error=source.error,
+            scopes=tuple(_scope_status(image, now) for image in health.images),
+            unchecked_issuers=_subjects(health.unchecked),
+            unverified_issuers=_subjects(health.unverified),
+            freshness=source.freshness(),
+            answering=health.answering,
+            problems=health.problems,
         )
+
+    def scopes(self) -> Iterator[ScopeStatus]:
+        """
+        Yield the CRLs of the set in use, however many, each delta CRL after its complete CRL.
+
+        They are read from the store one part at a time, and not kept.
+
+        Raises:
+            StoreError: a part cannot be read.
+            IndexClosedError: the checker is closed.
+        """
+        in_use = self._require_open().in_use
+        if in_use is None:
+            return
+        now = self._clock()
+        for image in in_use.views.every_image():
+            yield _scope_status(image, now)
 
     def close(self) -> None:
         """Unload the images. Checks that are under way in other threads can go on."""

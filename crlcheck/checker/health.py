@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
@@ -11,12 +12,17 @@ from crlcheck.catalog.neighbours import Neighbours, replaced_text
 from crlcheck.checker.image_cache import CachedImage
 from crlcheck.checker.path import PathChecker
 from crlcheck.checker.scope import IssuerKey
+from crlcheck.checker.sections import Section, sections_of
 from crlcheck.checker.serial_question import possible_certificates
 from crlcheck.checker.snapshot import Snapshot
+from crlcheck.checker.store_set import IndexesInUse, SetInUse
 from crlcheck.checker.verdict import untimely
+from crlcheck.checker.views import Views
 from crlcheck.encoding.names import name_text
+from crlcheck.errors import CatalogDamagedError
 from crlcheck.times import time_text
 from crlcheck.types import (
+    CertificateFacts,
     DistributionPoint,
     ImageMetadata,
     Policy,
@@ -33,69 +39,171 @@ from crlcheck.x509.distribution_points import (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Health:
+    """
+    What the examination of a set found.
+
+    ``answering`` tells whether any certificate could be decided. ``images`` are the first
+    images of the set, each delta after its complete CRL. ``unchecked`` and ``unverified`` are
+    trusted certificates as ``IssuerKeys`` has them.
+    """
+
+    answering: bool
+    problems: tuple[StatusProblem, ...]
+    images: tuple[CachedImage, ...] = ()
+    unchecked: tuple[CertificateFacts, ...] = ()
+    unverified: tuple[CertificateFacts, ...] = ()
+
+
+MAX_LISTED = 1_000
+"""So many images, problems and issuers are listed: a set may have any number."""
+
+
 def examine(
-    snapshot: Snapshot | None,
+    in_use: SetInUse | IndexesInUse | None,
     store_problems: Sequence[StatusProblem],
     *,
     now: datetime,
     policy: Policy,
-) -> tuple[bool, tuple[StatusProblem, ...]]:
+) -> Health:
     """
     Return whether any certificate could be decided at *now*, and all that is wrong.
 
     It could if the set is not too old and at least one complete CRL in it is in its
     time, or in the policy's grace, its image was not refused, the issuers above it
     can be decided on, and a certificate that it covers and does not list would be
-    NOT_REVOKED. Nothing is loaded to find that out.
+    NOT_REVOKED. No image is loaded to find that out.
     """
-    if snapshot is None:
-        return False, tuple(store_problems)
-    of_crls, is_decided = _of_crls(snapshot, now, policy)
-    problems = [*store_problems, *of_crls]
-    if snapshot.catalog is not None:
-        for issuer in snapshot.table.issuers.unverified():
-            detail = f"it was not verified that {name_text(issuer.subject)} is self-signed"
-            problems.append(StatusProblem(ProblemKind.UNVERIFIED_ISSUER, detail))
+    if in_use is None:
+        return Health(answering=False, problems=tuple(store_problems))
+    examination = _Examination(in_use, now, policy)
+    examination.run()
     may_answer = not any(one.is_error for one in store_problems)
+    problems = [*store_problems, *examination.all_problems()]
     problems.sort(key=lambda one: not one.is_error)
-    return may_answer and is_decided, tuple(problems)
+    return Health(
+        may_answer and examination.is_decided,
+        tuple(problems),
+        tuple(examination.images)[:MAX_LISTED],
+        tuple(examination.unchecked.values()),
+        tuple(examination.unverified.values()),
+    )
 
 
-def _of_crls(snapshot: Snapshot, now: datetime, policy: Policy) -> tuple[list[StatusProblem], bool]:
-    """Return what is wrong with the CRLs, and whether one of them clears any certificate."""
-    path_checker = PathChecker(snapshot, policy, now, loads=False)
-    prober = _Prober(path_checker, snapshot)
-    neighbours = _neighbours(snapshot, now)
-    problems: list[StatusProblem] = []
-    unclear: StatusProblem | None = None
-    undecided: dict[IssuerKey, StatusProblem | None] = {}
-    num_complete, num_probed, is_decided = 0, 0, False
-    for position, (base, delta) in enumerate(zip(snapshot.images, snapshot.deltas, strict=True)):
-        if base.metadata.is_delta:  # an open index that is also beside its complete CRL
-            continue
-        num_complete += 1
-        found = list(_of_scope(base, delta, neighbours, now, policy, snapshot.graces.get(position)))
-        problems += found
-        key = snapshot.table.issuers.key(
-            base.metadata.issuer, base.metadata.verifier_key_hash or b""
-        )
-        if key is None:
-            continue
-        if key not in undecided:
-            undecided[key] = _above(path_checker, key, base)
-        is_open = not (found or is_decided or undecided[key])
-        if is_open and num_probed < _MAX_PROBED:
-            num_probed += 1
-            problem = prober.problem(key, base)
-            is_decided = problem is None
-            unclear = unclear or problem
-    if not num_complete:
-        detail = "the set has no complete CRL"
-        problems.append(StatusProblem(ProblemKind.NOTHING_PUBLISHED, detail, is_error=True))
-    problems += [problem for problem in undecided.values() if problem is not None]
-    if unclear is not None and not is_decided:
-        problems.append(unclear)
-    return problems, is_decided
+class _Examination:
+    """Examines a set section by section."""
+
+    def __init__(self, in_use: SetInUse | IndexesInUse, now: datetime, policy: Policy) -> None:
+        self._in_use = in_use
+        self._now = now
+        self._policy = policy
+        self._failures: dict[str, Exception] = {}
+        self._problems: dict[StatusProblem, None] = {}
+        self._num_unlisted = 0
+        self._has_unlisted_error = False
+        self._unclear: StatusProblem | None = None
+        self._num_complete = 0
+        self._num_probed = 0
+        self.is_decided = False
+        self.images: dict[CachedImage, None] = {}
+        self.unchecked: dict[bytes, CertificateFacts] = {}
+        self.unverified: dict[bytes, CertificateFacts] = {}
+
+    def run(self) -> None:
+        """Examine all sections, and where some cannot be read, what checks have in use."""
+        views = self._in_use.views
+        for section in sections_of(views, self._note_failure):
+            self._examine(section)
+        if self._failures and isinstance(views, Views):
+            for snapshot in views.snapshots():
+                self._examine(Section(snapshot))
+
+    def all_problems(self) -> list[StatusProblem]:
+        """Return the problems of the set."""
+        found = list(self._problems)
+        if not self._num_complete and not self._failures:
+            detail = "the set has no complete CRL"
+            found.append(StatusProblem(ProblemKind.NOTHING_PUBLISHED, detail, is_error=True))
+        if self._unclear is not None and not self.is_decided:
+            found.append(self._unclear)
+        for error in list(self._failures.values())[:MAX_LISTED]:
+            detail = f"a part of the set cannot be read: {error}"
+            found.append(StatusProblem(ProblemKind.PART_UNAVAILABLE, detail, is_error=True))
+        if self._num_unlisted:
+            detail = f"there are {self._num_unlisted} more problems than are listed"
+            found.append(
+                StatusProblem(ProblemKind.MORE_PROBLEMS, detail, is_error=self._has_unlisted_error)
+            )
+        return found
+
+    def _note_failure(self, error: Exception) -> None:
+        name = error.name if isinstance(error, CatalogDamagedError) else str(error)
+        self._failures.setdefault(name, error)
+
+    def _note(self, problem: StatusProblem) -> None:
+        if problem in self._problems:
+            return
+        if len(self._problems) < MAX_LISTED:
+            self._problems[problem] = None
+        else:
+            self._num_unlisted += 1
+            self._has_unlisted_error = self._has_unlisted_error or problem.is_error
+
+    def _examine(self, section: Section) -> None:
+        """Note what is wrong with a section, and whether it clears any certificate."""
+        snapshot = section.snapshot
+        views, denied = self._in_use.views, self._in_use.denied
+        path_checker = PathChecker(snapshot, denied, views, self._policy, self._now, loads=False)
+        prober = _Prober(path_checker, snapshot)
+        neighbours = _neighbours(snapshot, self._now)
+        undecided: dict[IssuerKey, StatusProblem | None] = {}
+        for position, base in enumerate(snapshot.images):
+            delta = snapshot.deltas[position]
+            if not section.has_scope(base.scope):
+                continue
+            if len(self.images) < MAX_LISTED:
+                self.images.update(dict.fromkeys([base] if delta is None else [base, delta]))
+            if base.metadata.is_delta:  # an open index that is also beside its complete CRL
+                continue
+            self._num_complete += 1
+            grace = snapshot.graces.get(position)
+            found = list(_of_scope(base, delta, neighbours, self._now, self._policy, grace))
+            key = snapshot.table.issuers.key(
+                base.metadata.issuer, base.metadata.verifier_key_hash or b""
+            )
+            if key is not None:
+                if key not in undecided:
+                    undecided[key] = _above(path_checker, key, base)
+                    found += [] if (above := undecided[key]) is None else [above]
+                if not (found or undecided[key]):
+                    self._probe(prober, key, base)
+            for problem in found:
+                self._note(problem)
+        if isinstance(views, Views):
+            self._examine_issuers(section)
+
+    def _probe(self, prober: _Prober, key: IssuerKey, image: CachedImage) -> None:
+        """Find out whether a CRL clears a certificate, unless that is known of another one."""
+        if not self.is_decided and self._num_probed < _MAX_PROBED:
+            self._num_probed += 1
+            unclear = prober.problem(key, image)
+            self.is_decided = unclear is None
+            self._unclear = self._unclear or unclear
+
+    def _examine_issuers(self, section: Section) -> None:
+        issuers = section.snapshot.table.issuers
+        for found, certificates in (
+            (self.unchecked, issuers.unchecked()),
+            (self.unverified, issuers.unverified()),
+        ):
+            for certificate in certificates:
+                if len(found) < MAX_LISTED and section.has_issuer(certificate.subject):
+                    found[certificate.der] = certificate
+        for certificate in issuers.unverified():
+            if section.has_issuer(certificate.subject):
+                detail = f"it was not verified that {name_text(certificate.subject)} is self-signed"
+                self._note(StatusProblem(ProblemKind.UNVERIFIED_ISSUER, detail))
 
 
 # One CRL that clears a certificate is enough. If so many partitions do not, the others

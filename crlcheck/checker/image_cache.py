@@ -22,12 +22,13 @@ class CachedImage:
     """
     One image of a snapshot, loaded and verified when it is first needed.
 
-    ``size`` is in bytes. Threads may share it: one of them loads, the others wait.
-    To load a corrupt image again would cost every check a whole download, so for a
-    while it is refused without that.
+    ``size`` is in bytes, ``digest`` the one that the catalog states. Threads may share
+    it: one of them loads, the others wait. To load a corrupt image again would cost every
+    check a whole download, so for a while it is refused without that.
     """
 
     __slots__ = (
+        "__weakref__",
         "_cache",
         "_lock",
         "_num_failures",
@@ -35,6 +36,7 @@ class CachedImage:
         "_opened",
         "_refused_at",
         "_unavailable_at",
+        "digest",
         "error",
         "metadata",
         "scope",
@@ -47,8 +49,11 @@ class CachedImage:
         open_image: Callable[[], RevocationIndex],
         size: int = 0,
         cache: ImageCache | None = None,
+        *,
+        digest: str = "",
     ) -> None:
         self.metadata = metadata
+        self.digest = digest
         self.scope = metadata.scope
         self.size = size
         self.error: str | None = None
@@ -100,6 +105,10 @@ class CachedImage:
     def index_if_open(self) -> RevocationIndex | None:
         """Return the image if it is loaded; this does not count as a use of it."""
         return self._opened
+
+    def take_over(self, other: CachedImage) -> None:
+        """Use what *other* has loaded of the same bytes, if it has."""
+        self._opened = other._opened
 
     def after_fork(self) -> None:
         """Make a new lock: the thread that may hold the old one is the parent's."""

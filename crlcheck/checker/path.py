@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from crlcheck.catalog.descriptions import crl_text
 from crlcheck.checker.best_path import Way, best_path
@@ -49,7 +49,7 @@ from crlcheck.checker.scope import (
     IssuerKey,
     public_key_hash,
 )
-from crlcheck.checker.snapshot import Snapshot
+from crlcheck.checker.snapshot import Denials, Snapshot, denial_of
 from crlcheck.checker.verdict import Evidence, decide
 from crlcheck.errors import CrlCheckError, StoreUnavailableError
 from crlcheck.image.index import RevocationIndex
@@ -86,6 +86,28 @@ _DENIALS_ONLY = -1
 _NO_ISSUER = (UndeterminedCause.UNKNOWN_ISSUER, UndeterminedCause.AMBIGUOUS_ISSUER)
 
 
+class Lists(Protocol):
+    """What knows all CRLs of an issuer of which a snapshot has only some."""
+
+    def explained(
+        self, snapshot: Snapshot, certificate: CertificateFacts, coverage: Coverage, /
+    ) -> Coverage:
+        """Return why no CRL covers a certificate, by all CRLs of its issuer."""
+
+    def may_have_crls(
+        self, snapshot: Snapshot, certificate: CertificateFacts, coverage: Coverage, /
+    ) -> bool:
+        """Return what ``ScopeTable.may_have_crls`` says of all CRLs."""
+
+
+def verdict_by_denial(
+    denied_certificates: Denials, certificate: CertificateFacts, now: datetime
+) -> CheckResult | None:
+    """Return the verdict on a certificate that is on the deny list, else None."""
+    denial = denial_of(denied_certificates, certificate, now)
+    return None if denial is None else denied(certificate, note=denial.note, until=denial.until)
+
+
 class PathChecker:
     """
     Checks certificates and paths by one snapshot, at one time.
@@ -95,14 +117,25 @@ class PathChecker:
     What was found meanwhile depends on that, so it is remembered only for the same
     signers under way.
 
+    denied: the certificates on the deny list.
+    lists: explains why no CRL covers a certificate where the snapshot has not all of them.
     loads: whether images that are not open are loaded. If not, they count as empty,
         except those that could not be loaded before.
     """
 
     def __init__(
-        self, snapshot: Snapshot, policy: Policy, now: datetime, *, loads: bool = True
+        self,
+        snapshot: Snapshot,
+        denied: Denials,
+        lists: Lists,
+        policy: Policy,
+        now: datetime,
+        *,
+        loads: bool = True,
     ) -> None:
         self._snapshot = snapshot
+        self._denied = denied
+        self._lists = lists
         self._open = _loaded if loads else _as_loaded
         self._policy = policy
         self._now = now
@@ -151,7 +184,7 @@ class PathChecker:
             for certificate, issuer in zip(path[:length], (*path[1:], None), strict=False)
         ]
         results = list(map(self._by_coverage, path, coverages))
-        if self._snapshot.denied:
+        if self._denied:
             if length == len(path):
                 # Whichever key issued the last one, it must not be denied.
                 results += self._above(coverages[-1].issuers, depth=0)
@@ -169,7 +202,7 @@ class PathChecker:
         """Return the worst of *result* and what is above a certificate of that coverage."""
         if coverage.cause is UndeterminedCause.AMBIGUOUS_ISSUER:
             return result  # the state of another issuer of that name says nothing here
-        if depth == 0 and not self._snapshot.denied:
+        if depth == 0 and not self._denied:
             return result
         # Where several keys may have issued it, each of them must be in order.
         for above in self._above(coverage.issuers, depth):
@@ -217,7 +250,7 @@ class PathChecker:
         denial = self._denial_of_key(key)
         if denial is not None:
             return (Way(severity(denial), denial),)
-        if key.is_anchor or (depth == 0 and not self._snapshot.denied):
+        if key.is_anchor or (depth == 0 and not self._denied):
             return (_END,)
         if depth == 0:
             # A search of its own, so that nothing above counts but denials.
@@ -243,7 +276,7 @@ class PathChecker:
 
     def _steps(self, keys: Sequence[IssuerKey], depth: int | None) -> tuple[_Step, ...]:
         """Return the steps above; an anchor is one only where it may be denied."""
-        if self._snapshot.denied:
+        if self._denied:
             return tuple(_Step(key, depth) for key in keys)
         return tuple(_Step(key, depth) for key in keys if not key.is_anchor)
 
@@ -267,8 +300,7 @@ class PathChecker:
 
     def _denial_of(self, certificate: CertificateFacts) -> CheckResult | None:
         """Return the verdict on a certificate that is on the deny list, else None."""
-        denial = self._snapshot.denial_of(certificate, self._now)
-        return None if denial is None else denied(certificate, note=denial.note, until=denial.until)
+        return verdict_by_denial(self._denied, certificate, self._now)
 
     def _denial_of_key(self, key: IssuerKey) -> CheckResult | None:
         """
@@ -276,7 +308,7 @@ class PathChecker:
 
         A denial holds for the issuer, so other certificates of its key do not clear it.
         """
-        if not self._snapshot.denied:
+        if not self._denied:
             return None
         denials = (self._denial_of(one.facts) for one in key.certificates)
         return next((denial for denial in denials if denial is not None), None)
@@ -290,11 +322,8 @@ class PathChecker:
         if denial is not None:
             return denial
         # 2. No CRL covers it.
-        if coverage.cause is UndeterminedCause.OUT_OF_SCOPE and all(
-            key.publishes_no_crl for key in coverage.issuers
-        ):
-            may_have_crl = self._snapshot.table.may_have_crls(certificate, coverage)
-            return unpublished(certificate, may_have_crl=may_have_crl)
+        if coverage.cause is UndeterminedCause.OUT_OF_SCOPE:
+            return self._out_of_scope(certificate, coverage)
         if coverage.cause is not None:
             return uncovered(certificate, coverage, self._policy)
         # 3. and 4. The entries and the signers.
@@ -312,6 +341,18 @@ class PathChecker:
         if failure is None or result.status is RevocationStatus.REVOKED:
             return result
         return failure
+
+    def _out_of_scope(self, certificate: CertificateFacts, coverage: Coverage) -> CheckResult:
+        """Return the verdict on a certificate of a known issuer that no CRL covers."""
+        try:
+            if all(key.publishes_no_crl for key in coverage.issuers):
+                may_have_crl = self._lists.may_have_crls(self._snapshot, certificate, coverage)
+                return unpublished(certificate, may_have_crl=may_have_crl)
+            explained = self._lists.explained(self._snapshot, certificate, coverage)
+        except (CrlCheckError, OSError) as failure:
+            reason = f"the list of its issuer's CRLs cannot be read: {failure}"
+            return unavailable(certificate, reason)
+        return uncovered(certificate, explained, self._policy)
 
     def _look_up(
         self, certificate: CertificateFacts, crl: ApplicableCrl

@@ -18,6 +18,8 @@ durations are in seconds.
 6. While another thread polls, a check waits for that poll where it has no set to
    answer from, 10 seconds at most. Where its set is late it waits only until that
    poll is as old as the margin, and not at all if the poll before that one failed.
+7. A check that finds an object of the set in use missing or damaged asks as well, because a
+   newer set may not need it. It does not where a poll ended within the last second.
 
 For example, a store answers at 12:00:00 and fails from then on, and there is a check
 every second, with an interval of zero. The store is asked at :01, :02 and :03, then
@@ -110,6 +112,12 @@ class Polling(NamedTuple):
         """Whether the store must not be asked now (rule 3)."""
         last, pause = self.ended_at, self.pause
         return bool(pause) and last is not None and now.since(last) < pause
+
+    def may_ask_again(self, now: Moment) -> bool:
+        """Whether to ask because an object of the set in use is missing (rule 7)."""
+        last = self.ended_at
+        is_recent = last is not None and now.since(last) < OBJECT_UNAVAILABLE.pause(1)
+        return not is_recent and not self.is_paused(now)
 
     def seconds_to_next(self) -> float:
         """Return how long the background thread waits before it asks again (rule 5)."""

@@ -278,6 +278,34 @@ class ScopeTable:
             for name in map(directory_name, point.crl_issuers)
         )
 
+    def among(
+        self,
+        certificate: CertificateFacts,
+        keys: tuple[IssuerKey, ...],
+        crls: Iterable[tuple[ImageMetadata, bool]],
+    ) -> tuple[Coverage, bool]:
+        """
+        Return the coverage of a certificate among *crls*, and whether one of those may be of
+        an issuer of it, as ``may_have_crls`` has it.
+
+        The table has only some CRLs of the certificate's issuer; *crls* are all of them in
+        order, each with whether it covers certificates without distribution points. *keys*
+        are the keys that may have issued the certificate.
+        """
+        group = _CrlGroup()
+        may_be_any = False
+        for position, (metadata, any_point) in enumerate(crls):
+            crl = self._read_crl(position, metadata, any_point)
+            if crl is not None and all(crl.signer.is_authoritative_for(key) for key in keys):
+                group.add(crl)
+            may_be_any = may_be_any or self._may_be_of(metadata, keys)
+        return self._match(certificate, group, keys, any_points=False), may_be_any
+
+    def is_indirect(self, metadata: ImageMetadata) -> bool:
+        """Whether a CRL is an indirect one of an issuer that is known."""
+        crl = self._read_crl(0, metadata, any_point=False)
+        return crl is not None and crl.is_indirect
+
     def _may_be_of(self, metadata: ImageMetadata, keys: tuple[IssuerKey, ...]) -> bool:
         """Whether one of *keys* may have signed a CRL; True if its key is no longer known."""
         if metadata.verifier_key_hash is None:

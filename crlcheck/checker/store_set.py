@@ -16,16 +16,21 @@ import time
 import weakref
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import NamedTuple
 
+from crlcheck.catalog.catalog import Denial
 from crlcheck.catalog.published_set import PublishedSet
 from crlcheck.catalog.root import CATALOG_NAME
 from crlcheck.checker import polling as polling_module
+from crlcheck.checker.attempts import PatientReader
 from crlcheck.checker.background import Refresher
-from crlcheck.checker.image_cache import ImageCache
+from crlcheck.checker.image_cache import CachedImage, ImageCache
+from crlcheck.checker.images import Images
 from crlcheck.checker.polling import Polling
 from crlcheck.checker.root_demands import RootDemands
-from crlcheck.checker.snapshot import Snapshot, Trust, denials_of, snapshot_of_catalog
+from crlcheck.checker.snapshot import Denials, Snapshot, Trust, denials_of
+from crlcheck.checker.views import OneView, UnansweredError, Views
 from crlcheck.errors import (
     CatalogRollbackError,
     CrlCheckError,
@@ -51,6 +56,48 @@ _HANGING_SECONDS = 30.0
 _MAX_PRELOADED = 16
 
 
+class SetInUse(NamedTuple):
+    """
+    A published set in use: its views, the denials that count, and what the store said of it.
+
+    ``etag`` is that of its root, and ``read_at`` is when that was last read in full.
+    ``own_denials`` are the set's. ``expires`` is when its signature does, None where none is
+    demanded. ``refused`` is a later catalog of the store that was
+    refused. The denials in it count beside the set's own, because they can only deny more.
+    """
+
+    views: Views
+    denied: Denials
+    etag: str
+    read_at: Moment
+    own_denials: tuple[Denial, ...]
+    expires: datetime | None = None
+    refused: PublishedSet | None = None
+
+    def seconds_signed(self, now: Moment) -> float | None:
+        """
+        Return how long the signature still holds, negative after that; None without one.
+
+        The time since the set was read counts by the clock that ran the longest, so that a
+        wall clock that is set back prolongs nothing.
+        """
+        if self.expires is None:
+            return None
+        return (self.expires - self.read_at.wall).total_seconds() - now.since(self.read_at)
+
+    def beside(self, refused: PublishedSet | None) -> SetInUse:
+        """Return the set in use with the denials of another refused catalog, or of none."""
+        others = () if refused is None else refused.denied
+        return self._replace(denied=denials_of([*self.own_denials, *others]), refused=refused)
+
+
+class IndexesInUse(NamedTuple):
+    """Open indexes in use, beside which nothing is denied."""
+
+    views: OneView
+    denied: Denials = MappingProxyType({})
+
+
 class IndexSet:
     """Open indexes that the caller gave: a snapshot that never changes."""
 
@@ -58,11 +105,15 @@ class IndexSet:
     error: str | None = None
 
     def __init__(self, snapshot: Snapshot) -> None:
-        self.snapshot: Snapshot | None = snapshot
+        self.in_use: IndexesInUse | None = IndexesInUse(OneView(snapshot))
 
-    def current(self) -> Snapshot | None:
-        """Return the snapshot."""
-        return self.snapshot
+    def current(self) -> IndexesInUse | None:
+        """Return the indexes."""
+        return self.in_use
+
+    def is_newer_than(self, in_use: SetInUse | IndexesInUse) -> bool:  # noqa: ARG002
+        """Return False: there is nothing newer to take."""
+        return False
 
     def why_none(self) -> str:
         """Never called, because there is always a snapshot."""
@@ -85,39 +136,6 @@ class IndexSet:
 
     def close(self) -> None:
         """Do nothing: the indexes are the caller's to close."""
-
-
-class _SetInUse(NamedTuple):
-    """
-    The snapshot in use, when its catalog was last read in full, and when its signature expires.
-
-    ``expires`` is None where no signature is demanded. ``refused`` is a later catalog of the
-    store that was refused. The denials in it count beside the snapshot's own, because they
-    can only deny more.
-    """
-
-    snapshot: Snapshot
-    read_at: Moment
-    expires: datetime | None = None
-    refused: PublishedSet | None = None
-
-    def seconds_signed(self, now: Moment) -> float | None:
-        """
-        Return how long the signature still holds, negative after that; None without one.
-
-        The time since the set was read counts by the clock that ran the longest, so that a
-        wall clock that is set back prolongs nothing.
-        """
-        if self.expires is None:
-            return None
-        return (self.expires - self.read_at.wall).total_seconds() - now.since(self.read_at)
-
-    def beside(self, refused: PublishedSet | None) -> _SetInUse:
-        """Return the set in use with the denials of another refused catalog, or of none."""
-        assert self.snapshot.published is not None, "it was read from a store"
-        sets = [self.snapshot.published, *([] if refused is None else [refused])]
-        snapshot = dataclasses.replace(self.snapshot, denied=denials_of(sets))
-        return self._replace(snapshot=snapshot, refused=refused)
 
 
 class _Refusal(NamedTuple):
@@ -175,11 +193,13 @@ class StoreSet:
         self._trust = trust
         self._demands = demands or RootDemands()
         self._cache = ImageCache(image_memory)
+        self._images = Images(store, self._cache)
+        self._nodes = PatientReader(store)
         self._clock = clock
         self._max_age = None if max_age is None else max_age.total_seconds()
         # None before there is one. It is replaced as a whole, because a fork may happen at
         # any time.
-        self._in_use: _SetInUse | None = None
+        self.in_use: SetInUse | None = None
         self._refusal: _Refusal | None = None
         self._behind: _Behind | None = None
         refresh_after = min(refresh_after, _LONGEST_INTERVAL)
@@ -196,16 +216,10 @@ class StoreSet:
         self._num_thread_failures = 0
         _ALL.add(self)
 
-    @property
-    def snapshot(self) -> Snapshot | None:
-        """The last good snapshot, None before there was one; it may be too old to use."""
-        in_use = self._in_use
-        return None if in_use is None else in_use.snapshot
-
     # ---- the set in use ------------------------------------------------------
 
-    def current(self) -> Snapshot | None:
-        """Return the snapshot to use, after asking the store where that is due."""
+    def current(self) -> SetInUse | None:
+        """Return the set to use, after asking the store where that is due."""
         refresher = self._refresher
         is_helped = refresher is not None and refresher.is_running()
         if refresher is not None and not is_helped:
@@ -213,7 +227,7 @@ class StoreSet:
         polling = self._polling
         now: Moment | None = None
         # Without an interval a poll is due at any time.
-        if self._in_use is not None and polling.interval:
+        if self.in_use is not None and polling.interval:
             now = Moment.now(self._clock)
         if (
             now is None
@@ -222,14 +236,14 @@ class StoreSet:
         ):
             self._ask()
             now = None  # a poll takes time
-        in_use = self._in_use
+        in_use = self.in_use
         if in_use is None or self._is_too_old(in_use, now) or self._has_expired(in_use, now):
             return None
-        return in_use.snapshot
+        return in_use
 
     def why_none(self) -> str:
-        """Return why there is no snapshot to use."""
-        in_use = self._in_use
+        """Return why there is no set to use."""
+        in_use = self.in_use
         if in_use is None:
             reason = self.error if self._polling.num_polls else "nobody has asked for it yet"
             if self._polling_since is not None:
@@ -238,9 +252,8 @@ class StoreSet:
         age = _whole(self._age(in_use))
         reason = f"the published set was last read {age} ago, which is too long"
         if self._has_expired(in_use):
-            assert in_use.snapshot.published is not None, "it was read from a store"
             reason = (
-                f"the signature of generation {in_use.snapshot.published.generation} expired at "
+                f"the signature of generation {in_use.views.published.generation} expired at "
                 f"{time_text(in_use.expires)}, and the store has no later one that holds"
             )
         behind = self._behind
@@ -250,7 +263,7 @@ class StoreSet:
 
     def freshness(self) -> Freshness:
         """Return how old the set is, and what the polls cost."""
-        in_use, polling, behind = self._in_use, self._polling, self._behind
+        in_use, polling, behind = self.in_use, self._polling, self._behind
         signed = None if in_use is None else in_use.seconds_signed(Moment.now(self._clock))
         return Freshness(
             None if in_use is None else timedelta(seconds=self._age(in_use)),
@@ -265,7 +278,7 @@ class StoreSet:
     def problems(self) -> list[StatusProblem]:
         """Return the problems between the checker and its store, the worst first."""
         found: list[StatusProblem] = []
-        in_use, refusal, refresher = self._in_use, self._refusal, self._refresher
+        in_use, refusal, refresher = self.in_use, self._refusal, self._refresher
         if refresher is not None and refresher.has_ended():
             # A service without any checks may still have its status read.
             refresher.ensure_running(self)
@@ -296,36 +309,46 @@ class StoreSet:
         return found
 
     def preload(self) -> None:
-        """Read the set and load its images as far as they fit; checks try again what fails."""
-        snapshot = self.current()
-        if snapshot is None:
+        """Read the set and load its first views and images; checks try again what fails."""
+        in_use = self.current()
+        if in_use is None:
             return
         room = self._cache.capacity
-        for _, image in zip(range(_MAX_PRELOADED), snapshot.all_images(), strict=False):
-            room -= image.size
-            if room < 0:
-                return
-            try:
-                image.index()
-            except Exception as error:  # noqa: BLE001 - whatever it is, the checks try again
-                _warn("%s: image not loaded ahead: %s", self._store.url, _describe(error))
+        loaded: dict[CachedImage, None] = {}
+        try:
+            for snapshot in in_use.views.first():
+                for image in snapshot.all_images():
+                    if image in loaded:
+                        continue
+                    room -= image.size
+                    if room < 0 or len(loaded) == _MAX_PRELOADED:
+                        return
+                    loaded[image] = None
+                    self._preload_image(image)
+        except UnansweredError as error:
+            _warn("%s: not loaded ahead: %s", self._store.url, error.reason)
+
+    def _preload_image(self, image: CachedImage) -> None:
+        try:
+            image.index()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the checks try again
+            _warn("%s: image not loaded ahead: %s", self._store.url, _describe(error))
 
     def _seconds_behind(self, behind: _Behind) -> float:
         return Moment.now(self._clock).since(behind.since)
 
-    def _why_behind(self, in_use: _SetInUse, behind: _Behind) -> str:
-        assert in_use.snapshot.published is not None, "it was read from a store"
+    def _why_behind(self, in_use: SetInUse, behind: _Behind) -> str:
         return (
             f"{self._store.url} has handed out generation {behind.generation} for "
             f"{_whole(self._seconds_behind(behind))}, which is earlier than generation "
-            f"{in_use.snapshot.published.generation} in use: a cache is late, or the store "
+            f"{in_use.views.published.generation} in use: a cache is late, or the store "
             "was set back"
         )
 
-    def _is_too_old(self, in_use: _SetInUse, now: Moment | None = None) -> bool:
+    def _is_too_old(self, in_use: SetInUse, now: Moment | None = None) -> bool:
         return self._max_age is not None and self._age(in_use, now) > self._max_age
 
-    def _has_expired(self, in_use: _SetInUse, now: Moment | None = None) -> bool:
+    def _has_expired(self, in_use: SetInUse, now: Moment | None = None) -> bool:
         if in_use.expires is None:
             return False
         left = in_use.seconds_signed(now or Moment.now(self._clock))
@@ -333,12 +356,12 @@ class StoreSet:
 
     def _awaits_renewal(self, polling: Polling, now: Moment) -> bool:
         """Whether a check is to ask because the signature has expired, once a second."""
-        in_use, last = self._in_use, polling.ended_at
+        in_use, last = self.in_use, polling.ended_at
         if in_use is None or not self._has_expired(in_use, now):
             return False
         return last is None or now.since(last) >= polling_module.OBJECT_UNAVAILABLE.pause(1)
 
-    def _age(self, in_use: _SetInUse, now: Moment | None = None) -> float:
+    def _age(self, in_use: SetInUse, now: Moment | None = None) -> float:
         """Return how many seconds before *now* the catalog was read in full."""
         return (now or Moment.now(self._clock)).since(in_use.read_at)
 
@@ -382,7 +405,7 @@ class StoreSet:
     def _patience(self, polling: Polling) -> float:
         """Return how many seconds to wait for a poll of another thread."""
         since = self._polling_since
-        if self._in_use is None:
+        if self.in_use is None:
             return polling_module.LONGEST_WAIT
         if since is None:
             return 0
@@ -395,7 +418,7 @@ class StoreSet:
         Every failure is counted and logged here. With *again* a catalog is read again
         even if it was refused a moment ago.
         """
-        in_use, refusal = self._in_use, self._refusal
+        in_use, refusal = self.in_use, self._refusal
         self._polling_since = started = time.monotonic()
         try:
             asked = Moment.now(self._clock)
@@ -418,12 +441,12 @@ class StoreSet:
                 self.confirmed_at = asked.wall
         if newer is None:
             return False
-        self._in_use = newer
-        return in_use is None or newer.snapshot.catalog is not in_use.snapshot.catalog
+        self.in_use = newer
+        return in_use is None or newer.views is not in_use.views
 
-    def _read_newer(self, asked: Moment, again: bool) -> _SetInUse | None:
-        """Return the set of the store's catalog to use, None if there is no other."""
-        in_use, refusal = self._in_use, self._refusal
+    def _read_newer(self, asked: Moment, again: bool) -> SetInUse | None:
+        """Return the set of the store's catalog, None if there is no other to use."""
+        in_use, refusal = self.in_use, self._refusal
         etag = self._etag_in_hand(again)
         stored = self._store.read_if_changed(CATALOG_NAME, etag)
         if stored is None:
@@ -435,29 +458,60 @@ class StoreSet:
                 # The store has the catalog in use again.
                 self._refusal = None
                 if in_use is not None and in_use.refused is not None:
-                    self._in_use = in_use.beside(None)
+                    self.in_use = in_use.beside(None)
             return None
         published: PublishedSet | None = None
-        snapshot = None if in_use is None else in_use.snapshot
         try:
             published, expires = self._demands.read(stored.body, self._store, asked.wall)
+            published = dataclasses.replace(published, nodes=self._nodes)
             if self._is_behind(published, stored.etag, asked):
                 return None
             self._demands.check_generation(published)
-            newer = snapshot_of_catalog(
-                published, stored.etag, self._store, self._trust, snapshot, self._cache
-            )
+            newer = self._follow(published, stored.etag, asked, expires)
         except BaseException as error:
             # A denial counts even if the rest of its catalog cannot be used.
             if in_use is not None and published is not None:
                 with contextlib.suppress(StoreError):  # the denials may be what is damaged
-                    self._in_use = in_use.beside(published)
+                    self.in_use = in_use.beside(published)
             if _is_refusal(error):
                 self._refusal = _Refusal(stored.etag, asked, error)
             raise
         self._refusal = self._behind = None
-        self._cache.keep_only(newer.all_images())
-        return _SetInUse(newer, asked, _later_expiry(in_use, published, expires))
+        self._cache.keep_only(newer.views.all_images())
+        self._nodes.forget(newer.views.outdated)
+        newer.views.outdated.clear()
+        return newer
+
+    def _follow(
+        self, published: PublishedSet, etag: str, asked: Moment, expires: datetime | None
+    ) -> SetInUse:
+        """
+        Return a published set to follow the one in use, with all that this one has loaded.
+
+        Raises:
+            StoreError: the set is older than the one in use, an object is damaged, or the
+                store does not answer.
+            IndexFileError: an image is unverified, corrupt or not the one the catalog names.
+            FileNotFoundError: an image is missing.
+            CertificateError: an issuer certificate of the catalog cannot be read.
+        """
+        in_use = self.in_use
+        if in_use is None:
+            denials = published.denied
+            views = Views(published, self._trust, self._images)
+            return SetInUse(views, denials_of(denials), etag, asked, denials, expires)
+        held = in_use.views.published
+        published.check_successor(held)
+        if published.root.top is not None:
+            published.nodes.node(published.root.top)  # a set without it is no use to any check
+        is_format1 = published.format1 is not None or held.format1 is not None
+        has_same_denials = not is_format1 and published.root.denied == held.root.denied
+        denials = in_use.own_denials if has_same_denials else published.denied
+        views = in_use.views
+        if not published.is_same(held):
+            views = views.followed_by(published)
+        later = _later_expiry(in_use, published, expires)
+        return SetInUse(views, denials_of(denials), etag, asked, denials, later)
 
     def _is_behind(self, published: PublishedSet, etag: str, asked: Moment) -> bool:
         """
@@ -466,7 +520,7 @@ class StoreSet:
         Only a store that says that it may do so is not refused for it. The denials of that
         generation do not count: those lifted since would apply again.
         """
-        current = None if self._in_use is None else self._in_use.snapshot.published
+        current = None if self.in_use is None else self.in_use.views.published
         may_be_behind = getattr(self._store, "may_be_behind", False)
         if current is None or not may_be_behind or published.generation >= current.generation:
             return False
@@ -485,9 +539,27 @@ class StoreSet:
         self._behind = _Behind(etag, published.generation, since)
         return True
 
+    def is_newer_than(self, in_use: SetInUse | IndexesInUse) -> bool:
+        """
+        Whether there is a newer set than *in_use*, after asking the store.
+
+        It is not asked where it must not be, or was a moment ago. For a set of which an object
+        is missing: clean-up deletes the objects of a set that was replaced a while ago.
+        """
+        lock = self._lock
+        if self.in_use is in_use and lock.acquire(timeout=polling_module.LONGEST_WAIT):
+            try:
+                if self.in_use is in_use and self._polling.may_ask_again(Moment.now(self._clock)):
+                    with contextlib.suppress(Exception):  # logged; the last set stays in use
+                        self._poll()
+            finally:
+                lock.release()
+        newer = self.in_use
+        return newer is not None and newer.views is not in_use.views
+
     def _etag_in_hand(self, again: bool) -> str | None:
         """Return the ETag that another catalog must differ from, None for any catalog."""
-        in_use, refusal = self._in_use, self._refusal
+        in_use, refusal = self.in_use, self._refusal
         max_age = self._max_age
         if in_use is not None and max_age is not None and self._age(in_use) > max_age / 2:
             return None
@@ -500,7 +572,7 @@ class StoreSet:
         if behind is not None and not again:
             return behind.etag
         # A cache that never changes would keep a renewed signature back.
-        return None if in_use is None or self._has_expired(in_use) else in_use.snapshot.etag
+        return None if in_use is None or self._has_expired(in_use) else in_use.etag
 
     def _note_failure(self, error: BaseException, refusal: _Refusal | None, seconds: float) -> None:
         """Count and log a poll that failed; *refusal* is that of a catalog that it read."""
@@ -512,18 +584,17 @@ class StoreSet:
             self._polling = self._polling.refused(refusal.at, seconds)
         else:
             self._polling = self._polling.failed(seconds)
-        in_use = self._in_use
+        in_use = self.in_use
         traceback = None if isinstance(error, CrlCheckError | OSError) else error
         if in_use is None:
             if is_first:
                 message = "%s: no published set could be read: %s; every answer is UNDETERMINED"
                 _warn(message, self._store.url, self.error, traceback=traceback)
         elif not is_refusal or is_news:
-            assert in_use.snapshot.catalog is not None, "it was read from a store"
             _warn(
                 "%s: generation %d, read %s ago, stays in use: %s",
                 self._store.url,
-                in_use.snapshot.catalog.generation,
+                in_use.views.published.generation,
                 _whole(in_use.read_at.age_by_machine()),
                 self.error,
                 traceback=traceback,
@@ -559,20 +630,21 @@ class StoreSet:
         if self._refresher is not None:
             self._refresher.after_fork()
         self._cache.after_fork()
-        if self._in_use is not None:
-            for image in self._in_use.snapshot.all_images():
-                image.after_fork()
+        self._images.after_fork()
+        self._nodes.after_fork()
+        if self.in_use is not None:
+            self.in_use.views.after_fork()
 
 
 def _later_expiry(
-    in_use: _SetInUse | None, published: PublishedSet, expires: datetime | None
+    in_use: SetInUse | None, published: PublishedSet, expires: datetime | None
 ) -> datetime | None:
     """
     Return when the signature of a set that was read expires, or the one in use if later.
 
     A cache or an attacker may hand out an earlier signature of the same root.
     """
-    before = None if in_use is None else in_use.snapshot.published
+    before = None if in_use is None else in_use.views.published
     if in_use is None or in_use.expires is None or expires is None or before is None:
         return expires
     return max(expires, in_use.expires) if published.is_same(before) else expires

@@ -10,7 +10,7 @@ import click
 from crlcheck.catalog.descriptions import count
 from crlcheck.catalog.published_set import set_of
 from crlcheck.catalog.root import CATALOG_NAME
-from crlcheck.checker.snapshot import Trust, snapshot_of_catalog
+from crlcheck.checker.images import Images
 from crlcheck.cli.command import command
 from crlcheck.cli.inputs import open_target, time_of
 from crlcheck.cli.parameters import STORE
@@ -48,9 +48,7 @@ def export_command(store: str, format_name: str, output: Path) -> int:
     target = open_target(store)
     now = time_of(target)
     with about(store, StoreError):
-        stored = target.read(CATALOG_NAME)
-        published = set_of(stored.body, target)
-        catalog = published.everything()
+        catalog = set_of(target.read(CATALOG_NAME).body, target).everything()
     records = list(catalog.scopes.values())
     if len(records) != 1 or records[0].delta is not None:
         raise CrlCheckError(
@@ -72,8 +70,7 @@ def export_command(store: str, format_name: str, output: Path) -> int:
         raise CrlCheckError(f"{store}: {found}, which {format_name} cannot say")
     with about(store, StoreError, IndexFileError):
         # As a checker opens it: an image that the catalog does not authenticate is refused.
-        snapshot = snapshot_of_catalog(published, stored.etag, target, Trust(), None)
-        index = snapshot.images[0].index()
+        index = Images(target).image_of(records[0].base).index()
     serials = {hex(entry.serial_number): "" for entry in index.iter_entries()}
     serials |= {hex(denial.serial_number): "" for denial in denied}
     with naming(output), replacing_file(output, fsync=True) as file:

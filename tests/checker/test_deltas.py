@@ -9,16 +9,17 @@ from typing import Any
 
 import pytest
 
-from crlcheck.catalog.catalog import Catalog
 from crlcheck.checker.verdict import Evidence, decide
 from crlcheck.demo.pki import encode_entry, sign_crl
 from crlcheck.errors import (
+    CatalogDamagedError,
     CrlBaseMissingError,
     CrlRollbackError,
-    StoreError,
     UnsupportedCrlError,
 )
+from crlcheck.publisher.operator import override_scope
 from crlcheck.types import Policy, ReasonCode, RevocationStatus, StaleRule, UndeterminedCause
+from support import tampering
 from support.checking import Clock, make_checker, make_index, verdict
 from support.memory_store import MemoryStore
 from support.pki import DAY, NOW, delta_of, make_client, make_crl
@@ -165,9 +166,16 @@ def test_a_catalog_with_a_delta_that_does_not_fit_is_refused() -> None:
     Whoever wrote it, a reader does not put them together.
     """
     store = published(make_crl(CA, 5), make_delta(5, 8))
-    body = store.read("catalog.json").body
-    with pytest.raises(StoreError, match="does not fit base CRL number 5"):
-        Catalog.from_bytes(body.replace(b'"base_crl_number":5', b'"base_crl_number":6'))
+    checker = make_checker(store)
+    checker.check(GOOD)
+    (name,) = tampering.node_names(store)
+    body = store.read(name).body
+    changed = body.replace(b'"base_crl_number":5', b'"base_crl_number":6')
+    tampering.repoint(store, name, changed)
+    with pytest.raises(CatalogDamagedError, match="does not fit base CRL number 5"):
+        checker.refresh()
+    unavailable = (UNDETERMINED, UndeterminedCause.STORE_UNAVAILABLE)
+    assert verdict(make_checker(store).check(GOOD)) == unavailable
 
 
 # ---- verdicts ------------------------------------------------------------------------------
@@ -321,13 +329,11 @@ def test_the_operators_setting_of_a_scope_outlives_its_crls() -> None:
     store = published(BASE)
     catalog = catalog_of(store)
     (key,) = catalog.scopes
-    override = catalog.with_override(key, covers_no_distribution_point=True)
-    store.write("catalog.json", override.to_bytes())
+    override_scope(store, key, covers_no_distribution_point=True)
     publish(store, DELTA)
     publish(store, make_crl(CA, 7))
     record = catalog_of(store).scopes[key]
     assert record.covers_no_distribution_point
-    assert Catalog.from_bytes(catalog_of(store).to_bytes()) == catalog_of(store)
     with pytest.raises(ValueError, match="no such scope"):
         catalog.with_override("another", covers_no_distribution_point=True)
     assert dataclasses.replace(record, covers_no_distribution_point=False) != record

@@ -5,27 +5,24 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from crlcheck.catalog.catalog import (
-    CATALOG_NAME,
-    Catalog,
-    IssuerRecord,
-    PublishedImage,
-    ScopeRecord,
-)
+from crlcheck.catalog.catalog import Catalog, PublishedImage, ScopeRecord
+from crlcheck.catalog.root import CATALOG_NAME
 from crlcheck.checker import polling
 from crlcheck.compiler.compile import compile_unverified_crl
 from crlcheck.errors import (
-    CertificateError,
+    CatalogDamagedError,
     CorruptIndexError,
     IndexFileError,
     StoreError,
     StoreUnavailableError,
 )
 from crlcheck.image.index import open_index
-from crlcheck.types import ImageMetadata, RevocationStatus, UndeterminedCause
+from crlcheck.types import ImageMetadata, ProblemKind, RevocationStatus, UndeterminedCause
+from support import tampering
 from support.checking import (
     BAD,
     CA,
@@ -55,15 +52,14 @@ HOUR = timedelta(hours=1)
 
 def replace_record(store: MemoryStore, change: Callable[[PublishedImage], PublishedImage]) -> None:
     """Write a next generation of the catalog with the only image's entry changed."""
-    stored = store.read(CATALOG_NAME)
-    catalog = Catalog.from_bytes(stored.body)
-    (record,) = catalog.scopes.values()
-    base = change(record.base)
-    changed = ScopeRecord(base.metadata.scope, base, None, None)
-    successor = dataclasses.replace(
-        catalog, generation=catalog.generation + 1, scopes={changed.key: changed}
-    )
-    store.write(CATALOG_NAME, successor.to_bytes(), if_match=stored.etag)
+
+    def replaced(catalog: Catalog) -> Catalog:
+        (record,) = catalog.scopes.values()
+        base = change(record.base)
+        changed = ScopeRecord(base.metadata.scope, base, None, None)
+        return dataclasses.replace(catalog, scopes={changed.key: changed})
+
+    tampering.change(store, replaced)
 
 
 def test_without_any_set_the_answer_is_undetermined() -> None:
@@ -259,10 +255,13 @@ def test_an_image_must_be_what_its_catalog_entry_says(
 
 def test_an_unverified_image_in_a_catalog_is_refused() -> None:
     """
-    The whole generation is, so that nobody can slip one in.
+    The whole generation is where it takes the place of one that is in use, so that nobody can
+    slip one in.
     """
     store = MemoryStore()
     publish(store)
+    holder = make_checker(store)
+    holder.check(GOOD)
     report = compile_unverified_crl(make_crl(CA, 9))
     assert report.image is not None
     store.write("images/unverified.crlx", report.image)
@@ -275,8 +274,13 @@ def test_an_unverified_image_in_a_catalog_is_refused() -> None:
     )
     checker = make_checker(store)
     assert verdict(checker.check(GOOD)) == (UNDETERMINED, STORE_UNAVAILABLE)
+    assert "was not verified" in checker.check(GOOD).detail
+    assert verdict(checker.check_serial(CA.pem, 1)) == (UNDETERMINED, STORE_UNAVAILABLE)
+    (problem,) = checker.status().problems
+    assert (problem.kind, problem.is_error) == (ProblemKind.PART_UNAVAILABLE, True)
+    assert holder.check(GOOD).status is NOT_REVOKED
     with pytest.raises(IndexFileError, match="was not verified"):
-        checker.refresh()
+        holder.refresh()
 
 
 def test_a_broken_issuer_certificate_in_a_catalog_is_refused() -> None:
@@ -287,9 +291,17 @@ def test_a_broken_issuer_certificate_in_a_catalog_is_refused() -> None:
     publish(store)
     checker = make_checker(store)
     checker.check(BAD)
-    catalog = read_set(store)[0].everything()
-    broken = dataclasses.replace(catalog, generation=2, issuers=(IssuerRecord(b"\x30\x00"),))
-    store.write(CATALOG_NAME, broken.to_bytes())
+
+    def broken(entries: dict[str, Any]) -> None:
+        (key,) = (key for key in entries if "/i/" in key)
+        entries[key] = {**entries[key], "certificate": "MAA="}
+
+    tampering.rewrite(store, broken)
     assert checker.check(BAD).status is REVOKED
-    with pytest.raises(CertificateError):
+    with pytest.raises(CatalogDamagedError, match="certificate of another issuer"):
         checker.refresh()
+    (name,) = tampering.node_names(store)
+    assert name in str(checker.status().error)
+    result = make_checker(store).check(BAD)
+    assert verdict(result) == (UNDETERMINED, STORE_UNAVAILABLE)
+    assert name in result.detail

