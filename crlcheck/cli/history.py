@@ -10,11 +10,13 @@ from crlcheck.catalog.descriptions import count
 from crlcheck.cli.command import command
 from crlcheck.cli.inputs import open_target, usage
 from crlcheck.cli.parameters import SCOPE, STORE
-from crlcheck.cli.status import JsonArray, about
+from crlcheck.cli.status import JsonArray, about, warn
 from crlcheck.cli.text import say
 from crlcheck.cli.when import WHEN, When
-from crlcheck.errors import StoreError
+from crlcheck.errors import ReadOnlyStoreError, StoreError
+from crlcheck.publisher.refusals import REFUSED_PREFIX
 from crlcheck.publisher.timeline import HistoryCrl, HistoryEntry, HistoryOutcome, read_history
+from crlcheck.stores import ObjectStore
 from crlcheck.times import time_text
 
 _MOST_SHOWN = 20
@@ -58,6 +60,8 @@ def history_command(store: str, since: When | None, scope: str | None, every: bo
     before that.
     """
     target = open_target(store)
+    if not _is_listed(target):
+        warn("refused CRLs and lost changes are not shown: the store's objects cannot be listed")
     entries = JsonArray()
     try:
         with about(store, StoreError), usage():
@@ -73,6 +77,14 @@ def history_command(store: str, since: When | None, scope: str | None, every: bo
     if not num_entries:
         say(f"{store}: nothing happened in that time")
     return 0
+
+
+def _is_listed(store: ObjectStore) -> bool:
+    try:
+        next(iter(store.names(REFUSED_PREFIX)), None)
+    except ReadOnlyStoreError:
+        return False
+    return True
 
 
 def _say(entry: HistoryEntry) -> None:

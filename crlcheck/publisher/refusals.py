@@ -7,7 +7,7 @@ refusal that repeats the last one of its source leaves none, so that an hourly r
 fill the store.
 
 The traces of a source lie together, the latest first: ``history/refused/`` with a hash of
-the source, then the time in the name.
+the source, then the time and a hash of what is said in the name.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -40,7 +39,11 @@ REFUSED_PREFIX = f"{HISTORY_PREFIX}refused/"
 _FORMAT = 1
 _LATEST = 10**15 - 1
 """Milliseconds since 1970, far in the future: names count down from here."""
-_NAME = re.compile(rf"{REFUSED_PREFIX}[0-9a-f]{{32}}/([0-9]{{15}})-[0-9a-f]{{16}}\.json")
+_NAME = re.compile(
+    rf"{REFUSED_PREFIX}(?P<source>[0-9a-f]{{32}})/(?P<time>[0-9]{{15}})-(?P<same>[0-9a-f]{{32}})\.json"
+)
+# Of more sources all names are listed at once.
+_FEW_SOURCES = 8
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _log = logging.getLogger(__name__)
 
@@ -52,7 +55,7 @@ class Refusal:
 
     ``cause`` is the word that ``rejection_cause`` returns, ``detail`` the error's message.
     ``same`` is a hash of what two refusals for the same reason have in common: all but the
-    time of the run.
+    time of the run. It is kept in the name.
     """
 
     at: datetime
@@ -91,7 +94,6 @@ class Refusal:
             "detail": self.detail,
             "remedy": self.remedy,
             "actor": self.actor,
-            "same": self.same,
         }
         return canonical_json({name: value for name, value in members.items() if value})
 
@@ -113,29 +115,51 @@ class Refusal:
             detail=text("detail"),
             remedy=text("remedy"),
             actor=text("actor"),
-            same=text("same"),
         )
 
 
-def record_refusal(store: ObjectStore, refusal: Refusal) -> None:
+def record_refusals(store: ObjectStore, refusals: Sequence[Refusal]) -> None:
     """
-    Leave the trace of a refusal, unless the last one of its source says the same.
+    Leave the traces of refusals, but of those that say the same as the last one of their source.
 
-    Raises:
-        StoreError: the store does not answer.
+    The names tell that, so nothing is read. A failure is only logged.
     """
-    prefix = _prefix(refusal.source)
-    last = next((one for name in store.names(prefix) if (one := _read(store, name))), None)
-    if last is not None and last.same == refusal.same:
+    try:
+        last = _last_of(store, {_digest(one.source) for one in refusals})
+    except (CrlCheckError, OSError) as error:
+        _log.warning("no trace of refused CRLs was left in %s: %s", store.url, error)
         return
-    number = _LATEST - int((refusal.at - _EPOCH) / timedelta(milliseconds=1))
-    store.write(f"{prefix}{number:015d}-{secrets.token_hex(8)}.json", refusal.to_bytes())
+    for one in refusals:
+        source = _digest(one.source)
+        if last.get(source) == one.same:
+            continue
+        number = _LATEST - int((one.at - _EPOCH) / timedelta(milliseconds=1))
+        try:
+            store.write(f"{REFUSED_PREFIX}{source}/{number:015d}-{one.same}.json", one.to_bytes())
+        except (CrlCheckError, OSError) as error:
+            _log.warning("no trace of %s was left in %s: %s", one.source, store.url, error)
+
+
+def _last_of(store: ObjectStore, sources: Set[str]) -> dict[str, str]:
+    """Return what the last trace of each source says, by the hashes of both."""
+    found: dict[str, str] = {}
+    prefixes = [REFUSED_PREFIX]
+    if len(sources) <= _FEW_SOURCES:
+        prefixes = [f"{REFUSED_PREFIX}{source}/" for source in sorted(sources)]
+    for prefix in prefixes:
+        for name in store.names(prefix):
+            match = _NAME.fullmatch(name)
+            if match is not None and match["source"] in sources:
+                found.setdefault(match["source"], match["same"])
+                if prefix != REFUSED_PREFIX:
+                    break
+    return found
 
 
 def refused_at(name: str) -> datetime | None:
     """Return when the trace of this name was left, None for the name of another object."""
     found = _NAME.fullmatch(name)
-    return None if found is None else _EPOCH + timedelta(milliseconds=_LATEST - int(found[1]))
+    return None if found is None else _EPOCH + timedelta(milliseconds=_LATEST - int(found["time"]))
 
 
 def refusals_since(store: ObjectStore, since: datetime | None) -> Iterator[Refusal | str]:
@@ -170,16 +194,5 @@ def delete_old_refusals(store: ObjectStore, before: datetime) -> None:
                 _log.warning("%s was not deleted from %s: %s", name, store.url, error)
 
 
-def _prefix(source: str) -> str:
-    return f"{REFUSED_PREFIX}{_digest(source)}/"
-
-
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-
-
-def _read(store: ObjectStore, name: str) -> Refusal | None:
-    try:
-        return Refusal.from_bytes(store.read(name).body)
-    except (FileNotFoundError, ValueError):
-        return None

@@ -36,7 +36,7 @@ from crlcheck.errors import (
     StoreError,
     UnsupportedCrlError,
 )
-from crlcheck.publisher.refusals import Refusal, record_refusal
+from crlcheck.publisher.refusals import Refusal, record_refusals
 from crlcheck.remedies import remedy_of
 from crlcheck.stores import ObjectStore, open_store
 from crlcheck.times import time_text
@@ -127,7 +127,13 @@ def record_rejections(
     The published set is read once for all of them. A failure is only logged, because
     *errors* matter more.
     """
-    _leave_traces(store, errors, now, actor)
+    record_refusals(
+        store,
+        [
+            Refusal.of(source, error, rejection_cause(error), at=now, actor=actor)
+            for source, error in errors.items()
+        ],
+    )
     wanted: dict[str, Exception] = {}
     try:
         wanted = {
@@ -151,17 +157,6 @@ def record_rejections(
         if _name(source) not in written:  # the first CRL of a file that was refused
             written.add(_name(source))
             _record(store, source, error, now, serving[source])
-
-
-def _leave_traces(
-    store: ObjectStore, errors: Mapping[str, Exception], now: datetime, actor: str
-) -> None:
-    for source, error in errors.items():
-        cause = rejection_cause(error)
-        try:
-            record_refusal(store, Refusal.of(source, error, cause, at=now, actor=actor))
-        except (CrlCheckError, OSError) as failure:
-            _log.warning("no trace of %s was left in %s: %s", source, store.url, failure)
 
 
 def _record(

@@ -16,6 +16,7 @@ from crlcheck.catalog.published_set import read_set
 from crlcheck.catalog.root import CATALOG_NAME
 from crlcheck.errors import (
     CatalogDamagedError,
+    CrlError,
     CrlExpiredError,
     CrlNotYetValidError,
     CrlRollbackError,
@@ -24,6 +25,7 @@ from crlcheck.errors import (
 )
 from crlcheck.publisher.clean_up import clean_up
 from crlcheck.publisher.operator import deny_certificate, lift_denial, reset_scope
+from crlcheck.publisher.rejections import record_rejections
 from crlcheck.publisher.timeline import HistoryEntry, HistoryOutcome, read_history
 from crlcheck.stores import LocalStore, open_store
 from crlcheck.x509.certificates import load_certificate
@@ -466,3 +468,25 @@ def test_a_trace_that_cannot_be_left_hides_no_error() -> None:
     store.before = None
     assert len(list(store.names("status/"))) == 1
     assert refusals(store) == []
+
+
+@pytest.mark.parametrize("num_sources", [3, 40])
+def test_the_traces_of_many_sources_cost_few_requests(num_sources: int) -> None:
+    """Nothing is read to tell what is said already, and nothing is written for it."""
+    calls: list[tuple[str, str]] = []
+    store = MemoryStore(lambda method, name: calls.append((method, name)))
+    errors = {f"source {number}": CrlError("junk") for number in range(num_sources)}
+    put(store, 1)
+    traces: list[list[str]] = []
+    for hour in range(3):
+        calls.clear()
+        record_rejections(store, errors, NOW + hour * HOUR)
+        touched = [method for method, name in calls if name.startswith("history/refused/")]
+        assert touched.count("read") == 0
+        assert touched.count("names") <= 8
+        assert touched.count("write") == (0 if hour else num_sources)
+        traces.append(list(store.names("history/refused/")))
+    assert traces[0] == traces[2]
+    record_rejections(store, {"source 1": CrlError("other junk")}, NOW + 3 * HOUR)
+    record_rejections(store, errors, NOW + 4 * HOUR)
+    assert len(refusals(store)) == num_sources + 2
