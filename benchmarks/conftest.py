@@ -14,7 +14,7 @@ import pytest
 from benchmarks import machine
 from benchmarks.baselines.interface import Contender, InContainer, Lookups
 from benchmarks.contenders import CONTENDERS
-from benchmarks.many_scopes import NUM_SCOPES, SHAPES
+from benchmarks.many_scopes import MOST_PUBLISHED, NUM_SCOPES, SHAPES
 from benchmarks.workloads import LARGE_SIZES, STANDARD_SIZES, make_workload
 
 _NAMED_SIZES = {"standard": STANDARD_SIZES, "large": LARGE_SIZES}
@@ -51,14 +51,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     A contender meets the sizes that it can bear; lookups (``loaded``) are those
     that have one of their own, and single ones (``container``) of this process.
     A test that takes ``kind`` as well gets what its module's ``kinds`` says. One that takes
-    ``num_scopes`` gets each number of scopes in each ``shape``.
+    ``num_scopes`` gets each number of scopes in each ``shape``, and one that takes
+    ``num_crls`` those that are published at once.
     """
     sizes: tuple[int, ...] = metafunc.config.getoption("--sizes")
     wanted = metafunc.fixturenames
     single_lookups = {"container", "largest_container"}
     lookups = {"loaded", *single_lookups}
-    if "num_scopes" in wanted:
-        counts: tuple[int, ...] = metafunc.config.getoption("--scopes")
+    counts: tuple[int, ...] = metafunc.config.getoption("--scopes")
+    if "num_crls" in wanted:
+        published = [count for count in counts if count <= MOST_PUBLISHED]
+        together = [(shape, count) for count in published for shape in SHAPES]
+        metafunc.parametrize(("shape", "num_crls"), together)
+    elif "num_scopes" in wanted:
         pairs = [(shape, count) for count in counts for shape in SHAPES]
         metafunc.parametrize(("shape", "num_scopes"), pairs, scope="module")
     elif "contender" in wanted:

@@ -41,6 +41,9 @@ SHAPES: tuple[Shape, ...] = get_args(Shape)
 NUM_SCOPES = (10, 100, 1_000, 10_000, 100_000)
 NUM_ENTRIES = 50
 
+MOST_PUBLISHED = 10_000
+"""More CRLs than this are not published to measure that: it would take too long."""
+
 _PART = 1_000
 _AT_ONCE = 10_000  # scopes that one generation of a store adds while it is made
 _BEGUN = datetime(2026, 1, 1, tzinfo=UTC)

@@ -2,12 +2,14 @@
 Do one thing with a store of many scopes in a process of its own, and tell its memory.
 
 ``python -m benchmarks.many_scopes_process ACTION STORE [CERTIFICATES]`` prints the figures as
-JSON. ``check`` asks a checker about each certificate in a directory.
+JSON. ``check`` asks a checker about each certificate in a directory. ``publish`` takes a file
+of issuers, the number of jobs, and directories of CRLs.
 """
 
 from __future__ import annotations
 
 import json
+import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any
 
 import crlcheck
 from benchmarks.compile_memory import resident
+from crlcheck.compiler.compile import compile_to_temporary
 from crlcheck.stores import LocalStore
 
 _PACKAGE_PARENT = Path(__file__).parents[1]
@@ -59,11 +62,33 @@ def check(store: Path, certificates: Path) -> dict[str, int]:
     }
 
 
+def publish(store: Path, issuers: Path, jobs: int, directories: list[Path]) -> dict[str, int]:
+    """Publish all CRLs of directories."""
+    paths = sorted(path for directory in directories for path in directory.iterdir())
+    target = LocalStore(store, fsync=False)
+    found = crlcheck.publish_many(paths, target, issuers=issuers.read_bytes(), jobs=jobs)
+    assert not found.failed, found.failed
+    assert not found.refused, found.refused
+    return {"published": found.num_published}
+
+
+def compile_and_upload(store: Path, job: tuple[Path, bytes]) -> None:
+    """Compile a CRL and write its image."""
+    path, issuer = job
+    compiled = compile_to_temporary(path, issuer=issuer)
+    name = f"images/{compiled.digest}-{secrets.token_hex(16)}.crlx"
+    LocalStore(store, fsync=False).write(name, compiled.path)
+    compiled.path.unlink()
+
+
 def main() -> None:
     """Print the figures of what the command line asks for, as JSON."""
     action, store, *others = sys.argv[1:]
     path = Path(store)
-    if action == "check":
+    if action == "publish":
+        issuers, jobs, *directories = others
+        figures = publish(path, Path(issuers), int(jobs), [*map(Path, directories)])
+    elif action == "check":
         figures = check(path, Path(others[0]))
     else:
         figures = status(path) if action == "status" else verify(path)

@@ -27,6 +27,9 @@ LIMITS = {
     "botocore_client": "botocore's session and S3 client",
     "boto3_client": "boto3 and its S3 client",
     "conditional_get": "bare conditional GET (limit)",
+    "compile_and_upload": "compile each CRL and write its image",
+    "one_process": "publish_many in a process of its own",
+    "four_processes": "publish_many in four processes at once, a quarter each",
     "ten_scopes": "the same in a store with ten scopes",
 }
 NOT_MEASURED = "-"
@@ -320,6 +323,7 @@ def authorizer(results: Results) -> str:
 
 MANY = {
     "many_publish": "publish",
+    "many_publish_many": "publish_many of as many CRLs",
     "many_first_check": "first check",
     "many_refresh": "refresh after a change",
     "many_poll": "poll without a change",
@@ -359,6 +363,8 @@ def _of_many(row: Row) -> str:
         return f"{time}, peak {units.size(figures['peak'])}"
     if row.measure == "many_memory":
         return f"{units.size(figures['steady'])} (process {units.size(figures['whole'])})"
+    if row.measure == "many_publish_many":
+        return f"{time}, {units.seconds(row.median / row.operations)} a CRL"
     return time
 
 

@@ -305,6 +305,22 @@ def _many_objects(results: Results) -> Figure | None:
     return _worst(map(more, rows))
 
 
+def _publish_many(over: str, under: str) -> Callable[[Results], Figure | None]:
+    """Return how long one way of publishing 10,000 CRLs takes over another one."""
+
+    def compute(results: Results) -> Figure | None:
+        wanted = {"measure": "many_publish_many", "num_entries": MANY}
+        found: list[Figure] = []
+        for row in results.select(contender=over, **wanted):
+            other = results.find(contender=under, kind=row.kind, **wanted)
+            assert other is not None, "both are measured in the same test"
+            detail = f"{row.kind}: {row.median:.1f} s against {other.median:.1f} s"
+            found.append(Figure(row.median / other.median, detail, row.test))
+        return _worst(found)
+
+    return compute
+
+
 def _more_than_few(
     measure: str, figure: str, factor: float = 1
 ) -> Callable[[Results], Figure | None]:
@@ -539,6 +555,23 @@ TARGETS = (
         "more than with 10,000",
         "besides the image; the most of the same stores",
         _many_objects,
+    ),
+    Target(
+        "T14",
+        "publish_many of 10,000 CRLs of 50 entries",
+        1.3,
+        "times compile and upload",
+        "over compile_crl and writing the image, each on as many cores, into empty "
+        f"directories; the worse of two shapes; {_BESIDE}",
+        _publish_many("crlcheck", "compile_and_upload"),
+    ),
+    Target(
+        "T14, processes",
+        "the same by four processes at once, a quarter each",
+        1.0,
+        "times by one",
+        f"processes from their start to their end; the worse of two shapes; {_BESIDE}",
+        _publish_many("four_processes", "one_process"),
     ),
     Target(
         "T15, GETs",

@@ -7,6 +7,7 @@ import mmap
 import os
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -16,9 +17,10 @@ import pytest
 
 import crlcheck
 from benchmarks import many_scopes_process
-from benchmarks.many_scopes import Scope, Shape, make_store, scope, spread
+from benchmarks.many_scopes import Scope, Shape, make_store, scope, scopes, spread
 from benchmarks.record import Call, keep, measure
 from crlcheck.catalog.root import CATALOG_NAME
+from crlcheck.demo.pki import pem_block
 from crlcheck.demo.process import ModuleProcess
 from crlcheck.demo.s3_server import aws_environment, clean_environment, environment
 from crlcheck.stores import LocalStore, ObjectStore, StoredObject, open_store
@@ -27,6 +29,7 @@ _FEWEST = 10
 _BUCKET = "benchmarks"
 _ROUNDS = 15
 _NUM_ASKED = 100
+_NUM_PROCESSES = 4
 NOT_REVOKED = crlcheck.RevocationStatus.NOT_REVOKED
 
 
@@ -206,6 +209,91 @@ def test_many_publish(
     many.next()()
     figures = {"written": counting.bytes_written, "objects": counting.num_written}
     keep(benchmark, {**row, "figures": figures})
+
+
+class Crls:
+    """The CRLs of a store as files, and a fresh store for each run."""
+
+    def __init__(self, shape: Shape, num_crls: int, directory: Path) -> None:
+        self._stores = (directory / f"store-{number}" for number in itertools.count())
+        self.issuers = directory / "issuers.pem"
+        self.paths: list[Path] = []
+        issuers: dict[bytes, None] = {}
+        for number, one in enumerate(scopes(shape, num_crls)):
+            path = directory / f"part-{number % _NUM_PROCESSES}" / f"{number:06d}.crl"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(one.crl)
+            self.paths.append(path)
+            issuers[one.issuer] = None
+        self.issuers.write_bytes(b"".join(pem_block("CERTIFICATE", der) for der in issuers))
+        # A plain compile needs no more than the issuer of its CRL.
+        self._jobs = [
+            (path, one.issuer)
+            for path, one in zip(self.paths, scopes(shape, num_crls), strict=True)
+        ]
+
+    def store(self) -> LocalStore:
+        """Return an empty store."""
+        return LocalStore(next(self._stores), fsync=False)
+
+    def publish_many(self) -> Call:
+        """Publish all in this process, which compiles on all cores."""
+        issuers = self.issuers.read_bytes()
+        return partial(crlcheck.publish_many, self.paths, self.store(), issuers=issuers)
+
+    def compile_and_upload(self) -> Call:
+        """Compile all and write the images, and nothing else, on all cores."""
+        cores = len(os.sched_getaffinity(0))
+        work = partial(many_scopes_process.compile_and_upload, next(self._stores))
+
+        def run() -> None:
+            with ProcessPoolExecutor(cores) as pool:
+                for _ in pool.map(work, self._jobs, chunksize=64):
+                    pass
+
+        return run
+
+    def by_processes(self, count: int) -> Call:
+        """Publish all in so many processes at once."""
+        store = next(self._stores)
+        # Those of several parts each, so that all CRLs are published by any count.
+        parts = [self.paths[0].parent.with_name(f"part-{n}") for n in range(_NUM_PROCESSES)]
+        jobs = max(1, len(os.sched_getaffinity(0)) // count)
+
+        def run() -> None:
+            with ThreadPoolExecutor(count) as pool:
+                runs = [
+                    pool.submit(
+                        many_scopes_process.run,
+                        "publish", store, self.issuers, Path(str(jobs)), *parts[place::count],
+                    )
+                    for place in range(count)
+                ]  # fmt: skip
+                published = sum(one.result()["published"] for one in runs)
+            assert published == len(self.paths), published
+
+        return run
+
+
+def test_many_publish_many(benchmark: Any, shape: Shape, num_crls: int, tmp_path: Path) -> None:
+    """
+    Publish many CRLs of 50 entries in an empty directory, beside compiling them and writing
+    their images and nothing else; and by one process, beside four at once.
+    """
+    crls = Crls(shape, num_crls, tmp_path)
+    row = _row("many_publish_many", shape, num_crls, operations=num_crls)
+    summary = measure(
+        benchmark,
+        row,
+        crls.publish_many,
+        beside={
+            "compile_and_upload": crls.compile_and_upload,
+            "one_process": lambda: crls.by_processes(1),
+            "four_processes": lambda: crls.by_processes(_NUM_PROCESSES),
+        },
+        rounds=3,
+    )
+    assert summary.num_published == num_crls
 
 
 def test_many_first_check(
