@@ -18,18 +18,18 @@ class RootDemands:
     """
     The demands of a checker on the roots that it reads.
 
-    ``keys`` are the public keys of which one must have signed it; without any, signatures
+    ``root_keys`` are the public keys of which one must have signed it; without any, signatures
     do not matter. ``minimum_generation`` is the earliest generation.
     """
 
-    __slots__ = ("keys", "minimum_generation")  # no dataclass, for the sake of a cold start
+    __slots__ = ("minimum_generation", "root_keys")  # no dataclass, for the sake of a cold start
 
-    def __init__(self, keys: tuple[RootKey, ...] = (), minimum_generation: int = 0) -> None:
-        self.keys = keys
+    def __init__(self, root_keys: tuple[RootKey, ...] = (), minimum_generation: int = 0) -> None:
+        self.root_keys = root_keys
         self.minimum_generation = minimum_generation
 
     def __bool__(self) -> bool:
-        return bool(self.keys or self.minimum_generation)
+        return bool(self.root_keys or self.minimum_generation)
 
     def read(
         self, body: bytes, store: ObjectStore, now: datetime
@@ -45,11 +45,11 @@ class RootDemands:
 
         def verify(members: Mapping[str, Any]) -> None:
             nonlocal expires
-            if self.keys:
+            if self.root_keys:
                 # Only here, because it imports `cryptography`.
                 from crlcheck.signing.statement import verify_root
 
-                expires = verify_root(members, self.keys, now=now)[0].statement.expires
+                expires = verify_root(members, self.root_keys, now=now)[0].statement.expires
 
         return set_of(body, store, verify=verify), expires
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -19,6 +18,7 @@ from crlcheck.checker.serial_question import read_points
 from crlcheck.cli.command import VERDICT, command
 from crlcheck.cli.inputs import (
     STANDARD_INPUT,
+    demands_on,
     files_of,
     input_name,
     is_store,
@@ -363,28 +363,12 @@ def _open_checker(
         policy=policy,
         refresh_after=_NEVER,
         clock=clock,
-        **_demands_on(source.store),
+        **demands_on(source.store),
     )
     # A store that cannot be read is one failure, not one for each certificate.
     with about(target, StoreError, IndexFileError), working(f"reading {target}"):
         checker.refresh()
     return checker
-
-
-def _demands_on(store: ObjectStore) -> dict[str, Any]:
-    """
-    Return what the root of a store must satisfy.
-
-    An earlier root has no signature any more: that of the present one is verified here. A
-    minimum generation does not count for one that was asked for.
-    """
-    demands = given_demands()
-    if not isinstance(store, EarlierStore):
-        return demands
-    if "root_keys" in demands:
-        with about(store.url, StoreError):
-            store.verify_present(demands["root_keys"], now=datetime.now(UTC))
-    return {}
 
 
 def _note_others(path: Path, contents: bytes) -> None:

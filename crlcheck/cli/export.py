@@ -8,11 +8,12 @@ from pathlib import Path
 import click
 
 from crlcheck.catalog.descriptions import count
-from crlcheck.catalog.published_set import set_of
 from crlcheck.catalog.root import CATALOG_NAME
 from crlcheck.checker.images import Images
+from crlcheck.checker.root_demands import RootDemands
 from crlcheck.cli.command import command
-from crlcheck.cli.inputs import open_target, time_of
+from crlcheck.cli.inputs import demands_on, open_target, time_of
+from crlcheck.cli.options import demand_options
 from crlcheck.cli.parameters import STORE
 from crlcheck.cli.status import about
 from crlcheck.cli.text import answer, say
@@ -37,6 +38,7 @@ from crlcheck.times import time_text
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="The file to write."
 )
+@demand_options
 def export_command(store: str, format_name: str, output: Path) -> int:
     """
     Write the published CRL of STORE in another program's format.
@@ -46,9 +48,11 @@ def export_command(store: str, format_name: str, output: Path) -> int:
     current CRL only. It includes the certificates that were denied by hand.
     """
     target = open_target(store)
-    now = time_of(target)
+    now, demands = time_of(target), RootDemands(**demands_on(target))
     with about(store, StoreError):
-        catalog = set_of(target.read(CATALOG_NAME).body, target).everything()
+        published, _ = demands.read(target.read(CATALOG_NAME).body, target, now)
+        demands.check_generation(published)
+        catalog = published.everything()
     records = list(catalog.scopes.values())
     if len(records) != 1 or records[0].delta is not None:
         raise CrlCheckError(

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import click
 
@@ -18,7 +18,7 @@ from crlcheck.catalog.earlier import EarlierStore, store_at
 from crlcheck.catalog.published_set import PublishedSet, set_of
 from crlcheck.catalog.root import CATALOG_NAME
 from crlcheck.catalog.signing_store import SigningStore
-from crlcheck.cli.options import given_signer
+from crlcheck.cli.options import given_demands, given_signer
 from crlcheck.cli.progress import counting, is_shown
 from crlcheck.cli.status import about, warn
 from crlcheck.cli.when import split_target
@@ -73,6 +73,22 @@ def open_target(target: str) -> ObjectStore:
 def time_of(store: ObjectStore) -> datetime:
     """Return the time by which a store is judged: that of a store as it was is past."""
     return store.at if isinstance(store, EarlierStore) else datetime.now(UTC)
+
+
+def demands_on(store: ObjectStore) -> dict[str, Any]:
+    """
+    Return what the root of a store must satisfy.
+
+    An earlier root has no signature any more: that of the present one is verified here. A
+    minimum generation does not count for one that was asked for.
+    """
+    demands = given_demands()
+    if not isinstance(store, EarlierStore):
+        return demands
+    if "root_keys" in demands:
+        with about(store.url, StoreError):
+            store.verify_present(demands["root_keys"], now=datetime.now(UTC))
+    return {}
 
 
 def read_published_set(store: ObjectStore) -> PublishedSet:

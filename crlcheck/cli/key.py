@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import click
 
 from crlcheck.cli.command import group
-from crlcheck.cli.inputs import usage
+from crlcheck.cli.inputs import open_target, read_published_set, usage
+from crlcheck.cli.parameters import STORE
 from crlcheck.cli.text import answer, say, say_fields
+from crlcheck.errors import CrlCheckError
 from crlcheck.signing.root_key import RootKey
 from crlcheck.signing.signing_key import (
     is_kms_id,
@@ -69,7 +72,12 @@ def key_new_command(out: Path | None) -> int:
     examples=["crlcheck key show root-key.pem", "crlcheck key show alias/crlcheck-root"],
 )
 @click.argument("key", metavar="KEY")
-def key_show_command(key: str) -> int:
+@click.option(
+    "--store",
+    type=STORE,
+    help="Bind the public key to this store: its signature counts for no other.",
+)
+def key_show_command(key: str, store: str | None) -> int:
     """
     Show the public part of KEY, and its id.
 
@@ -77,6 +85,11 @@ def key_show_command(key: str) -> int:
     alias, or a public key as this command shows it.
     """
     root_key = _read(key)
+    if store is not None:
+        published = read_published_set(open_target(store))
+        if not published.root.store:
+            raise CrlCheckError(f"{store}: its catalog has format 1, and the store no id yet")
+        root_key = dataclasses.replace(root_key, store=published.root.store)
     answer(_members(root_key))
     _say(root_key)
     return 0

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from crlcheck import RootKey, load_signing_key
+from crlcheck import LocalStore, RootKey, load_signing_key, publish_crl
+from crlcheck.catalog.published_set import read_set
 from crlcheck.cli import main
 from support.moto_server import S3Environment, make_client
+from support.pki import NOW, make_authority, make_crl
 
 
 def _run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, Any]:
@@ -72,6 +74,21 @@ def test_a_key_in_kms_is_shown(s3: S3Environment, capsys: pytest.CaptureFixture[
     status, document = _run(capsys, "key", "show", "alias/missing")
     assert (status, document["attributes"]["reason"]) == (4, "kms_refused")
     assert "kms:GetPublicKey" in document["remedy"]
+
+
+def test_a_public_key_is_bound_to_a_store(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the id that the store's root has; a store without one is told."""
+    token = "ed25519:11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
+    store = LocalStore(tmp_path)
+    ca = make_authority()
+    publish_crl(make_crl(ca, 1), store, issuer=ca.der, now=NOW)
+    store_id = read_set(store)[0].root.store
+    status, document = _run(capsys, "key", "show", token, "--store", str(tmp_path))
+    assert (status, document["public_key"]) == (0, f"{token}@{store_id}")
+    store.write("catalog.json", b'{"format":1,"generation":3,"issuers":[],"scopes":{}}')
+    assert _run(capsys, "key", "show", token, "--store", str(tmp_path))[0] == 4
 
 
 def test_a_file_that_others_may_read_is_refused(

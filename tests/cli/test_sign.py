@@ -165,6 +165,14 @@ def test_check_demands_a_signature(
     assert run(capsys, "check", "ca.crlx", "good.pem")[0] == 0
 
 
+def test_export_demands_a_signature(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    """What it writes is believed by another program."""
+    export = ["export", "store", "--format", "sample-json", "-o", "out.json"]
+    for name, expected in (("next-key.pem", 4), ("root-key.pem", 0)):
+        assert run(capsys, *export, "--root-key", key_of(name).token)[0] == expected
+        assert (place.path / "out.json").exists() == (expected == 0)
+
+
 def test_an_earlier_generation_is_covered_by_the_present_signature(
     place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
