@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -23,6 +24,7 @@ from crlcheck.cli.progress import counting, is_shown
 from crlcheck.cli.status import about, warn
 from crlcheck.cli.when import split_target
 from crlcheck.compiler.compile import CrlSource
+from crlcheck.encoding.kinds import LOOKED_AT, recognise
 from crlcheck.errors import EarlierSetError, StoreError
 from crlcheck.settings import looks_like_store
 from crlcheck.stores import ObjectStore, open_store
@@ -147,13 +149,16 @@ def _standard_input() -> BinaryIO:
     return sys.stdin.buffer
 
 
-def files_of(paths: Iterable[Path]) -> list[Path]:
+def files_of(
+    paths: Iterable[Path], why_not: Callable[[Path], str | None] = lambda _: None
+) -> list[Path]:
     """
     Return *paths* with the files of each directory in its place, ordered by name.
 
     A directory is read one level deep. What is not read there is named in a warning:
-    directories, hidden files, and what is no file. Nothing tells a file that does not
-    belong there from a damaged one, so every other file must be what the command takes.
+    directories, hidden files, what is no file, and that for which *why_not* has a reason.
+    Nothing tells a file that does not belong there from a damaged one, so every other file
+    must be what the command takes.
 
     Raises:
         click.UsageError: a directory has no file to read.
@@ -164,15 +169,63 @@ def files_of(paths: Iterable[Path]) -> list[Path]:
         if not path.is_dir():
             found.append(path)
             continue
-        inside = sorted(path.iterdir())
-        files = [one for one in inside if one.is_file() and not one.name.startswith(".")]
-        for other in inside:
-            if other not in files:
-                warn(f"{other}: not read: {_why_not(other)}")
+        files = []
+        for one in sorted(path.iterdir()):
+            is_file = one.is_file() and not one.name.startswith(".")
+            reason = why_not(one) if is_file else _why_not(one)
+            if reason is None:
+                files.append(one)
+            else:
+                warn(f"{one}: not read: {reason}")
         if not files:
             raise click.UsageError(f"{path}: there is no file to read in this directory")
         found += files
     return found
+
+
+# What lies beside CRLs, and what no CRL turns into by an accident.
+_NO_CRLS = {
+    "certificate",
+    "certificate_request",
+    "catalog",
+    "image",
+    "key_store",
+    "openssl_database",
+    "pdf",
+    "picture",
+    "pkcs12",
+    "private_key",
+    "public_key",
+}
+
+
+# The blocks of PEM that have CRLs in them, whatever stands before them.
+_MAY_HAVE_CRLS = re.compile(rb"BEGIN (?:X509 CRL|PKCS|CMS)")
+
+
+def crl_files_of(paths: Iterable[Path]) -> list[Path]:
+    """
+    Return *paths* as ``files_of``, without the files of directories that are no CRLs.
+
+    A file that is named as a CRL is never left out, nor one that may be a damaged CRL.
+    """
+    return files_of(paths, _why_no_crl)
+
+
+def _why_no_crl(path: Path) -> str | None:
+    if path.suffix.lower() == ".crl":
+        return None
+    try:
+        with path.open("rb") as file:
+            head = file.read(LOOKED_AT + 1)
+    except OSError:
+        return None  # the run says why it is not read
+    kind = recognise(head[:LOOKED_AT])
+    if kind is None or kind.name not in _NO_CRLS:
+        return None
+    if kind.may_continue and (len(head) > LOOKED_AT or _MAY_HAVE_CRLS.search(head)):
+        return None
+    return f"it is {kind.text}"
 
 
 def _why_not(path: Path) -> str:

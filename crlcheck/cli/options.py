@@ -39,6 +39,7 @@ note_option = click.option(
 )
 issuer_option = click.option(
     "--issuer",
+    "--issuers",
     "issuers",
     type=click.Path(path_type=Path),
     multiple=True,

@@ -11,6 +11,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 from rich.progress import (
     BarColumn,
@@ -84,6 +85,47 @@ def counting_things(words: str) -> Iterator[Callable[[int, int], None]]:
     with _progress(*columns) as progress:
         task = progress.add_task(words, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+class _Told(Protocol):
+    """Takes the progress off the terminal where a result *is_told*, and counts what *is_done*."""
+
+    def __call__(
+        self, *, is_done: bool, is_told: bool
+    ) -> contextlib.AbstractContextManager[None]: ...
+
+
+@contextlib.contextmanager
+def counting_results(words: str, total: int) -> Iterator[_Told]:
+    """Show *words* and how many of *total* are done, while results are told."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with _progress(*columns) as progress:
+        task = progress.add_task(words, total=total)
+
+        @contextlib.contextmanager
+        def told(*, is_done: bool, is_told: bool) -> Iterator[None]:
+            with paused(progress) if is_told else contextlib.nullcontext():
+                yield
+            if is_done:
+                progress.advance(task)
+
+        yield told
+
+
+@contextlib.contextmanager
+def working_on_one() -> Iterator[_Told]:
+    """As ``counting_results``, where there is nothing to count."""
+
+    @contextlib.contextmanager
+    def told(**_: bool) -> Iterator[None]:
+        yield
+
+    yield told
 
 
 @contextlib.contextmanager

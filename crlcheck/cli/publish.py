@@ -1,20 +1,25 @@
-"""``crlcheck publish``: verify the CRLs of a file, compile them and publish the images."""
+"""``crlcheck publish``: verify the CRLs of files, compile them and publish the images."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
-from collections.abc import Callable, Iterator, Sequence
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import click
+from rich.table import Table
 
+from crlcheck.catalog.descriptions import count
 from crlcheck.cli.actor import actor
 from crlcheck.cli.command import command
 from crlcheck.cli.inputs import (
     STANDARD_INPUT,
-    files_of,
+    crl_files_of,
+    input_name,
     issuer_sources,
     open_crl,
     open_for_change,
@@ -28,7 +33,16 @@ from crlcheck.cli.options import (
     max_crls_option,
     to_option,
 )
-from crlcheck.cli.status import EXIT_FAILED, about, report_failure
+from crlcheck.cli.output import output
+from crlcheck.cli.progress import counting_results, working_on_one
+from crlcheck.cli.status import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    JsonArray,
+    report_failure,
+    warn,
+)
 from crlcheck.cli.text import (
     answer,
     changes_text,
@@ -36,28 +50,47 @@ from crlcheck.cli.text import (
     published_members,
     report_members,
     say,
+    say_table,
     say_warnings,
 )
-from crlcheck.compiler.compile import BinaryReader, CrlSource
-from crlcheck.errors import CrlBaseMissingError, CrlCheckError, CrlError
-from crlcheck.publisher.publish_many import publish_each
-from crlcheck.stores import ObjectStore
+from crlcheck.errors import CrlError
+from crlcheck.publisher.publish_many import (
+    PublishResult,
+    PublishSource,
+    PublishSummary,
+    SourceCrl,
+    publish_many,
+)
 from crlcheck.types import PublishReport
 from crlcheck.x509.certificates import load_certificates
+
+# Of more files than this only those are told that were not published, and how many there are.
+_TOLD_ONE_BY_ONE = 20
 
 
 @command(
     "publish",
     short_help="Verify CRLs, compile them and publish the images.",
+    exit_statuses={
+        0: "every CRL is published, now or already",
+        EXIT_USAGE: "wrong usage",
+        EXIT_FAILED: "a CRL was refused or a file not read; the others are published",
+    },
     examples=[
         "crlcheck publish ca.crl --issuer ca.pem --to published",
-        "crlcheck publish crls/ --issuer issuers/ --to published",
+        "crlcheck publish crls/ --issuers issuers/ --jobs 8 --to published",
         "curl -s http://crl.example/ca.crl | crlcheck publish - --issuer ca.pem --to s3://crls/published",
     ],
 )
 @click.argument("crls", metavar="CRL...", type=click.Path(path_type=Path), nargs=-1, required=True)
 @issuer_option
 @to_option
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Compile so many files at once, by default one for each core.",
+)
 @allow_shrink_option
 @click.option(
     "--rebuild",
@@ -71,6 +104,7 @@ def publish_command(
     crls: tuple[Path, ...],
     issuers: tuple[Path, ...],
     store: str,
+    jobs: int | None,
     max_crls: int,
     allow_shrink: bool,
     rebuild: bool,
@@ -82,93 +116,177 @@ def publish_command(
 
     CRL is DER or PEM; "-" is standard input, and of a directory each file is
     published. Every CRL of a PEM file is published. One that is refused keeps no
-    other from being published, and a delta CRL waits for its base.
+    other from being published. Many are published together, in any order: a delta CRL
+    finds its base, and of several CRLs of one scope the newest one stays.
 
     A CRL is refused if it is not newer than the published one, or if it lacks most
     of more than ten entries. It is also refused if it is past its nextUpdate and
     would replace a current one that revokes no less. Publishing the same CRL again
     changes nothing.
     """
-    target, sources = open_for_change(store), files_of(crls)
-    publish = functools.partial(
-        _publish_file,
-        store=target,
-        issuer=load_certificates(issuer_sources(issuers)),
-        issuers_from=", ".join(map(str, issuers)),
-        max_crls=max_crls,
-        allow_shrink=allow_shrink,
-        rebuild=rebuild,
-        note=note,
-        actor=actor(),
+    target, paths = open_for_change(store), crl_files_of(crls)
+    publish_options: dict[str, Any] = {
+        "issuers": load_certificates(issuer_sources(issuers)),
+        "issuers_from": ", ".join(map(str, issuers)),
+        "jobs": jobs,
+        "max_crls": max_crls,
+        "allow_shrink": allow_shrink,
+        "rebuild": rebuild,
+        "note": note,
+        "actor": actor(),
         **given_options(options),
-    )
-    members: list[dict[str, Any]] = []
-    failed = False
-    for path, done in _each_after_its_base(sources, publish):
-        if len(sources) == len(done) == 1 and isinstance(done[0], Exception):
-            raise done[0]
-        members += _show_published(path, target.url, done)
-        failed = failed or any(isinstance(one, Exception) for one in done)
-    answer(members[0] if len(members) == 1 else {"crls": members})
-    return EXIT_FAILED if failed else 0
+    }
+    words = f"publishing {count(len(paths), 'file')}"
+    with (
+        contextlib.closing(_Results(target.url, paths)) as results,
+        _sources(paths) as sources,
+        # Of a single file the bytes are shown that are read.
+        counting_results(words, len(paths)) if len(paths) > 1 else working_on_one() as shown,
+    ):
+        places = {source: place for place, source in enumerate(sources)}
 
+        def note_result(crl: SourceCrl, result: PublishResult) -> None:
+            assert isinstance(crl.given, PublishSource)
+            with shown(is_done=crl.number == 1, is_told=results.tells(result)):
+                results.note(places[crl.given], crl.number, result)
 
-_Outcomes: TypeAlias = Sequence[PublishReport | Exception]
-"""What became of each CRL of a file; one error where the file could not be read."""
-
-
-def _each_after_its_base(
-    sources: Sequence[Path], publish: Callable[[Path], _Outcomes]
-) -> Iterator[tuple[Path, _Outcomes]]:
-    """Publish each file; a file whose delta CRL lacks its base is tried again at the end."""
-    waiting = []
-    for path in sources:
-        done = publish(path)
-        lacks_base = any(isinstance(one, CrlBaseMissingError) for one in done)
-        if lacks_base and len(sources) > 1 and path != STANDARD_INPUT:
-            waiting.append(path)
-        else:
-            yield path, done
-    for path in waiting:
-        yield path, publish(path)
-
-
-def _publish_file(path: Path, *, store: ObjectStore, **options: Any) -> _Outcomes:
-    """Publish each CRL of a file."""
-    name = None if path == STANDARD_INPUT else str(path)
-    try:
-        with about(path, CrlError), open_crl(path) as source, _opened(source) as reader:
-            done = [one for _, one in publish_each(reader, store, source_name=name, **options)]
-            if len(done) == 1 and isinstance(done[0], CrlError):
-                raise done[0]
-            return done
-    except (CrlCheckError, OSError) as error:
-        return [error]
+        try:
+            summary = publish_many(sources, target, on_result=note_result, **publish_options)
+        except BaseException as error:
+            if not isinstance(error, Exception):
+                results.tell_interrupted()
+            raise
+        return results.finish(summary)
 
 
 @contextlib.contextmanager
-def _opened(source: CrlSource) -> Iterator[BinaryReader]:
-    """Give the *source* that ``open_crl`` gave as an open file."""
-    if isinstance(source, Path):
-        with source.open("rb", buffering=0) as file:
-            yield file
-    else:
-        assert isinstance(source, BinaryReader), "open_crl gives a path or a file"
-        yield source
+def _sources(paths: Sequence[Path]) -> Iterator[list[PublishSource]]:
+    """Give the sources of files; a single file shows how far it is read."""
+    with contextlib.ExitStack() as stack:
+        sources = []
+        for path in paths:
+            is_input = path == STANDARD_INPUT
+            # Standard input is taken here: this thread is the one with the command's context.
+            source = stack.enter_context(open_crl(path)) if len(paths) == 1 or is_input else path
+            name = None if is_input else str(path)
+            sources.append(PublishSource(source=source, name=name))
+        yield sources
 
 
-def _show_published(crl: Path, store: str, done: _Outcomes) -> list[dict[str, Any]]:
-    """Show the outcome of each CRL of a file; return the JSON members."""
-    members: list[dict[str, Any]] = []
-    for number, result in enumerate(done, 1):
-        named = {"store": store, "source": str(crl)}
+class _Results:
+    """Tells the results of a run as they come, and at its end what they were."""
+
+    def __init__(self, store: str, paths: Sequence[Path]) -> None:
+        self._store = store
+        self._paths = paths
+        self._started = time.monotonic()
+        self._counts: Counter[str] = Counter()
+        self._generation = 0
+        self._members: list[tuple[int, int, str]] = []
+        self._array = JsonArray()
+        # The error of a single CRL ends the run, so it waits for a second CRL.
+        self._only_error: tuple[int, Exception] | None = None
+
+    def close(self) -> None:
+        """Forget the members of the document."""
+        self._array.close()
+
+    def tells(self, result: PublishResult) -> bool:
+        """Whether a result is told by itself, and not only counted."""
+        return isinstance(result, Exception) or len(self._paths) <= _TOLD_ONE_BY_ONE
+
+    def note(self, place: int, number: int, result: PublishResult) -> None:
+        """Tell the result of a CRL: the file's place among the paths, and its number there."""
+        self._tell_only_error()
         if isinstance(result, Exception):
-            subject = f"{crl}#{number}" if len(done) > 1 else ""
-            members.append({**named, **report_failure(result, subject)})
-            continue
-        members.append({**named, **published_members(result), **report_members(result.compiled)})
-        outcome = "published" if result.published else "published already"
-        say(f"{store}: {outcome}: generation {result.generation}{changes_text(result)}")
-        say(f"{result.image_name}: {compiled_text(result.compiled)}")
-        say_warnings(result.compiled)
-    return members
+            self._counts["refused" if isinstance(result, CrlError) else "failed"] += 1
+            if len(self._paths) == sum(self._counts.values()) == 1:
+                self._only_error = number, result
+            else:
+                self._note_failure(place, number, result)
+        elif result is not None:
+            self._note_report(result)
+            self._add(
+                place, number, {**published_members(result), **report_members(result.compiled)}
+            )
+
+    def _tell_only_error(self) -> None:
+        if self._only_error is not None:
+            (number, error), self._only_error = self._only_error, None
+            self._note_failure(0, number, error)
+
+    def _note_failure(self, place: int, number: int, error: Exception) -> None:
+        self._add(place, number, report_failure(error, self._subject(place, number)))
+
+    def _subject(self, place: int, number: int) -> str:
+        name = input_name(self._paths[place])
+        return name if number == 1 else f"{name}#{number}"
+
+    def _add(self, place: int, number: int, members: dict[str, Any]) -> None:
+        if output().as_json:
+            named = {"store": self._store, "source": str(self._paths[place])}
+            self._members.append((place, number, json.dumps({**named, **members})))
+
+    def _note_report(self, report: PublishReport) -> None:
+        outcome = "published" if report.published else "published already"
+        self._counts["published" if report.published else "unchanged"] += 1
+        self._generation = max(self._generation, report.generation)
+        if len(self._paths) <= _TOLD_ONE_BY_ONE:
+            changes = changes_text(report)
+            say(f"{self._store}: {outcome}: generation {report.generation}{changes}")
+            say(f"{report.image_name or 'no image'}: {compiled_text(report.compiled)}")
+            say_warnings(report.compiled)
+
+    def finish(self, summary: PublishSummary) -> int:
+        """Tell what the results were; return the exit status. Raise the error of a single CRL."""
+        if self._only_error is not None:
+            number, error = self._only_error
+            if isinstance(error, CrlError):
+                error.add_note(self._subject(0, number))
+            raise error
+        status = EXIT_FAILED if summary.num_refused or summary.num_failed else 0
+        if sum(self._counts.values()) > 1:
+            self._say_table()
+        self._answer(status)
+        return status
+
+    def tell_interrupted(self) -> None:
+        """Say how many CRLs were published before the run was interrupted."""
+        self._tell_only_error()
+        num_published = self._counts["published"]
+        generation = f", generation {self._generation}" if self._generation else ""
+        warn(
+            f"interrupted: {count(num_published, 'CRL')} of {count(len(self._paths), 'file')} "
+            f"published{generation}; what is published is whole"
+        )
+        self._answer(EXIT_INTERRUPTED, interrupted=True)
+
+    def _say_table(self) -> None:
+        seconds = time.monotonic() - self._started
+        table = Table("outcome", "CRLs")
+        table.columns[1].justify = "right"
+        for outcome in ("published", "unchanged", "refused", "failed"):
+            if self._counts[outcome]:
+                table.add_row(outcome, f"{self._counts[outcome]:,}")
+        say_table(table)
+        generation = f"generation {self._generation}, " if self._generation else ""
+        say(f"{self._store}: {generation}{seconds:.1f} seconds")
+
+    def _answer(self, status: int, **members: object) -> None:
+        if not output().as_json:
+            return
+        found = [json.loads(text) for _, _, text in sorted(self._members)]
+        if len(found) == 1 and not members:
+            answer(found[0])
+            return
+        for one in found:
+            self._array.add(one)
+        counts = {f"num_{name}": self._counts[name] for name in _OUTCOMES}
+        generation = self._generation or None
+        self._array.answer(
+            "crls",
+            {**members, **counts, "generation": generation, "exit_status": status},
+        )
+
+
+_OUTCOMES = ("published", "unchanged", "refused", "failed")

@@ -9,6 +9,7 @@ from typing import Any, TextIO
 
 import click
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
 from crlcheck.catalog.descriptions import count, printable
@@ -27,6 +28,7 @@ __all__ = [
     "say",
     "say_fields",
     "say_json",
+    "say_table",
     "say_warnings",
     "uses_color",
 ]
@@ -43,6 +45,12 @@ def say(text: str, *, color: str | None = None) -> None:
     """
     if output().shows_text:
         click.echo(click.style(printable(text), fg=color), color=uses_color(sys.stdout))
+
+
+def say_table(table: Table) -> None:
+    """Write a table to standard output, unless ``say`` would write nothing."""
+    if output().shows_text:
+        console(sys.stdout).print(table)
 
 
 def answer(document: object) -> None:

@@ -14,6 +14,7 @@ for the groups that follow.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import io
 import logging
 import os
@@ -22,7 +23,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -360,6 +361,7 @@ class Run:
         self._files: dict[Job, _File] = {}
         self._waiting: list[_Waiting] = []
         self._held: list[_Waiting] = []  # delta CRLs without their complete CRL
+        self._ready: deque[_Result] = deque()
         self._oldest = 0.0
         self._size = 0
         self._num_jobs = 0
@@ -401,7 +403,8 @@ class Run:
                         break
                     self._publish(lanes)
             lanes.hold(is_held=self._size >= 2 * self._max_group_size)
-            yield from self._next_results(lanes)
+            self._wait(lanes)
+            yield from self._taken()
         self._record_ended()
 
     def last_results(self) -> Iterator[_Result]:
@@ -410,8 +413,13 @@ class Run:
             self._lanes.stop()
         if self._publishing is not None:
             self._publishing.join()
-            yield from self._published(is_last=False)
+            self._note_published(is_last=False)
+        yield from self._taken()
         self._record_ended()
+
+    def _taken(self) -> Iterator[_Result]:
+        while self._ready:
+            yield self._ready.popleft()
 
     # ---- compiling -----------------------------------------------------------------
 
@@ -463,21 +471,21 @@ class Run:
 
     # ---- results ---------------------------------------------------------------------
 
-    def _next_results(self, lanes: SideBySide) -> Iterator[_Result]:
-        """Wait for what happens next, and yield the results that it has."""
+    def _wait(self, lanes: SideBySide) -> None:
+        """Wait for what happens next, and note the results that it has."""
         timeout = None
         if self._waiting and self._publishing is None:
             timeout = max(0.0, self._oldest + MAX_GROUP_SECONDS - time.monotonic())
         with contextlib.suppress(queue.Empty):
             event = lanes.events.get(timeout=timeout)
             if event is self._publishing:
-                yield from self._published(is_last=self._num_jobs == 0 and not self._waiting)
+                self._note_published(is_last=self._num_jobs == 0 and not self._waiting)
             elif isinstance(event, BaseException):
                 raise event
             elif isinstance(event, Event):
-                yield from self._compiled(event)
+                self._note_compiled(event)
 
-    def _compiled(self, event: Event) -> Iterator[_Result]:
+    def _note_compiled(self, event: Event) -> None:
         file = self._files[event.job]
         if event.compiled is None:
             self._num_jobs -= 1
@@ -485,9 +493,9 @@ class Run:
             file.has_ended = True
             if event.error is not None:
                 file.num_seen += 1
-                yield file.crl(file.num_seen), event.error
+                self._ready.append((file.crl(file.num_seen), event.error))
             elif event.is_unchanged:
-                yield file.crl(1), None
+                self._ready.append((file.crl(1), None))
             self._ended.append(file)
             return
         number, image, _ = event.compiled
@@ -501,7 +509,7 @@ class Run:
                 result = error
         if result is not None:
             file.errors[number] = result
-            yield file.crl(number), result
+            self._ready.append((file.crl(number), result))
             return
         assert not isinstance(image, CrlError)
         self._offer(file, event.compiled, Offer(image))
@@ -543,14 +551,14 @@ class Run:
         )
         self._publishing = _Publishing(group, publication, lanes.events.put)
 
-    def _published(self, *, is_last: bool) -> Iterator[_Result]:
-        """Yield the results of the group that was published."""
+    def _note_published(self, *, is_last: bool) -> None:
+        """Note the results of the group that was published."""
         publishing, self._publishing = self._publishing, None
         if publishing is None:
             return
         publishing.join()
         reports = []
-        for waiting in publishing.group:
+        for waiting in sorted(publishing.group, key=lambda one: one.offer.order):
             result = publishing.result_of(waiting.offer)
             if result is None:
                 continue  # the run was ended
@@ -561,7 +569,7 @@ class Run:
             self._settle(waiting, result)
             if isinstance(result, PublishReport):
                 reports.append(result)
-            yield waiting.file.crl(waiting.number), result
+            self._ready.append((waiting.file.crl(waiting.number), result))
         log_warnings(self._store, reports)
         self._record_ended()
 
@@ -607,7 +615,12 @@ class _Publishing:
         self._publication = publication
         self._at_end = at_end
         self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._run, name="crlcheck-publish", daemon=True)
+        self._thread = threading.Thread(
+            target=contextvars.copy_context().run,
+            args=(self._run,),
+            name="crlcheck-publish",
+            daemon=True,
+        )
         self._thread.start()
 
     def _run(self) -> None:

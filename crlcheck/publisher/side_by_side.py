@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import contextvars
+import functools
 import queue
 import random
 import threading
@@ -116,8 +118,9 @@ class SideBySide:
         self._helpers: ThreadPoolExecutor | None = None
         self._threads = [
             threading.Thread(
-                target=self._run,
-                args=(self._processes[number] if has_processes else None,),
+                # What the caller's thread has set, such as how much is logged, holds here.
+                target=contextvars.copy_context().run,
+                args=(self._run, self._processes[number] if has_processes else None),
                 name=f"crlcheck-compile-{number}",
                 daemon=True,
             )
@@ -206,7 +209,8 @@ class SideBySide:
             return [function(item) for item in items]
         if self._helpers is None:
             self._helpers = ThreadPoolExecutor(NUM_WRITERS, "crlcheck-publish")
-        return list(self._helpers.map(function, items))
+        runs = [functools.partial(contextvars.copy_context().run, function, one) for one in items]
+        return list(self._helpers.map(_call, runs))
 
     def _check(self) -> None:
         if self._is_stopped:
@@ -313,6 +317,10 @@ class SideBySide:
                 else:
                     self.events.put(Event(job, one))
             self.events.put(Event(job, None, last))
+
+
+def _call(function: Callable[[], _Found]) -> _Found:
+    return function()
 
 
 class _Gated:

@@ -210,7 +210,7 @@ def test_every_crl_of_a_pem_file_is_published(
     assert main(command) == 4
     out, err = capsys.readouterr()
     assert out.startswith(f"{place['store']}: published: generation 2\n")
-    assert f"{path}#1: CRL 1 of CN=Demo Issuing CA is not newer" in err
+    assert f"{path}: CRL 1 of CN=Demo Issuing CA is not newer" in err
     assert main([*command, "--json"]) == 4
     first, second = json.loads(capsys.readouterr().out)["crls"]
     assert "error" in first
