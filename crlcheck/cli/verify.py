@@ -118,7 +118,7 @@ def _say_report(store: str, report: VerifyReport) -> None:
         )
         if number
     ]
-    if harmless:
+    if harmless and report.is_whole:  # else they may be what a restore needs
         say(f"{store}: {', '.join(harmless)}: harmless, crlcheck clean deletes them")
     left = report.num_faults - report.num_repaired
     found = [

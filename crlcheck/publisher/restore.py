@@ -10,7 +10,8 @@ These are the steps:
 3. Both are put together. The scopes and the trusted issuers are those that come back, but
    what an operator has decided against since then holds:
 
-   - certificates that are denied in either set are denied, unless the caller chooses,
+   - certificates that are denied in either set are denied until that ends, unless the
+     caller chooses,
    - an issuer that was removed in either set stays removed, and so do CRLs that only its
      key has signed,
    - a setting by hand that lets more certificates pass is kept only where the present set
@@ -695,11 +696,12 @@ class _Restore:
 
     def _denied(self, present: _Present) -> tuple[Denial, ...]:
         older, now_there = self._older.catalog.denied, present.catalog.denied
-        if self._denials is DenialsFrom.OLDER:
-            return older
-        if self._denials is DenialsFrom.PRESENT:
-            return now_there
-        return _joined(older, now_there)
+        chosen = {
+            DenialsFrom.OLDER: older,
+            DenialsFrom.PRESENT: now_there,
+            DenialsFrom.BOTH: _joined(older, now_there),
+        }
+        return tuple(one for one in chosen[self._denials] if one.holds(self._now))
 
     def _tombstones(
         self, scopes: Mapping[str, ScopeRecord], present: _Present
@@ -743,7 +745,7 @@ class _Restore:
             tuple(one for one in some if one.key not in {other.key for other in others})
             for some, others in (
                 (catalog.denied, present.catalog.denied),
-                (present.catalog.denied, catalog.denied),
+                ([one for one in present.catalog.denied if one.holds(self._now)], catalog.denied),
             )
         )
         lost = [f"the {what} of the present set are lost" for what in present.unreadable]
@@ -752,9 +754,9 @@ class _Restore:
             source=self._older.words,
             present=present.generation,
             num_scopes=len(catalog.scopes),
-            scopes=tuple(self._scope_changes(present.catalog, catalog)),
-            issuers_added=tuple(after[one] for one in sorted(after.keys() - before.keys())),
-            issuers_gone=tuple(before[one] for one in sorted(before.keys() - after.keys())),
+            scopes=tuple(sorted(self._scope_changes(present.catalog, catalog), key=_by_name)),
+            issuers_added=tuple(sorted(after[one] for one in after.keys() - before.keys())),
+            issuers_gone=tuple(sorted(before[one] for one in before.keys() - after.keys())),
             denied=denied,
             allowed=allowed,
             refused=(*self._older.refused, *refused),
@@ -762,7 +764,7 @@ class _Restore:
         )
 
     def _scope_changes(self, before: Catalog, after: Catalog) -> Iterator[ScopeChange]:
-        for key in sorted(before.scopes.keys() | after.scopes.keys()):
+        for key in before.scopes.keys() | after.scopes.keys():
             old, new = before.scopes.get(key), after.scopes.get(key)
             if _digests(old) == _digests(new):
                 continue
@@ -947,6 +949,10 @@ def _names_of(issuers: Iterable[IssuerRecord]) -> dict[str, str]:
         name = "an unreadable certificate" if facts is None else name_text(facts.subject)
         names[one.fingerprint] = f"{name} ({one.fingerprint[:16]}…)"
     return names
+
+
+def _by_name(change: ScopeChange) -> tuple[str, str, str]:
+    return change.before or "", change.after or "", change.scope
 
 
 def _digests(record: ScopeRecord | None) -> list[str]:

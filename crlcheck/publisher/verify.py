@@ -116,8 +116,9 @@ class VerifyReport:
     ``generation`` and ``at`` are those of the root, None where it cannot be read.
     ``num_bytes`` counts those of all objects that were read. ``history_from`` is the oldest
     generation that the history has, None where it has none. ``num_leftover_records`` are
-    records of generations that were never published. ``num_waiting`` are objects that are
-    not used any more and wait for clean-up; ``num_unnamed`` are objects that nothing names.
+    records to which the root does not lead: of generations that were never published, or were
+    lost when somebody put an old root back. ``num_waiting`` are objects that are not used
+    any more and wait for clean-up; ``num_unnamed`` are objects that nothing names.
     """
 
     generation: int | None
@@ -685,7 +686,7 @@ class _Verification:
         for lost in self._lost:
             scopes = sorted(
                 {
-                    (scope, text)
+                    (text, scope)
                     for key, scope, text in found
                     if key >= lost.low and (lost.high is None or key < lost.high)
                 }
@@ -693,10 +694,10 @@ class _Verification:
             means = "the trusted issuers and the scopes in it cannot be read: their certificates "
             means += "are undetermined"
             if scopes:
-                shown = [text for _, text in scopes[:_MOST_SHOWN]]
+                shown = [text for text, _ in scopes[:_MOST_SHOWN]]
                 more = len(scopes) - len(shown)
                 means += f"; it had {', '.join(shown)}" + (f" and {more:,} more" if more else "")
-            self._tell(replace(lost.fault, means=means, scopes=tuple(scope for scope, _ in scopes)))
+            self._tell(replace(lost.fault, means=means, scopes=tuple(scope for _, scope in scopes)))
 
     # ---- publications meanwhile ----------------------------------------------------------------
 

@@ -352,6 +352,19 @@ def test_denials_of_both_sets_hold() -> None:
         assert [one.serial_number for one in report.allowed] == [21] * (21 not in serials)
 
 
+def test_a_denial_that_has_ended_does_not_come_back() -> None:
+    """
+    It denies nobody, and would be shown as a change.
+    """
+    store = filled()
+    deny_certificate(store, NAME, 20, now=NOW, until=NOW + DAY)
+    older = generation(store)
+    deny_certificate(store, NAME, 21, now=NOW + 2 * DAY)
+    report = restore_store(store, when=older, now=NOW + 2 * DAY)
+    assert [one.serial_number for one in catalog_of(store).denied] == [21]
+    assert (report.denied, report.allowed) == ((), ())
+
+
 @pytest.mark.parametrize("lost", ["denials", "removed issuers"])
 def test_decisions_that_cannot_be_read(lost: str) -> None:
     """

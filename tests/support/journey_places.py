@@ -22,6 +22,8 @@ from typing import Any
 
 from cryptography import x509
 
+from crlcheck.catalog.earlier import store_at
+from crlcheck.catalog.root import CATALOG_NAME
 from crlcheck.demo.encoding import (
     der_generalized_time,
     der_integer,
@@ -30,6 +32,12 @@ from crlcheck.demo.encoding import (
 )
 from crlcheck.demo.pki import CertificateAuthority, IssuedCertificate, pem_block, sign_crl
 from crlcheck.demo.tls import server_certificate
+from crlcheck.publisher.clean_up import clean_up
+from crlcheck.publisher.mirror import mirror_store
+from crlcheck.publisher.operator import deny_certificate
+from crlcheck.publisher.publish import publish_crl
+from crlcheck.stores import LocalStore
+from crlcheck.x509.certificates import load_certificate
 from support.moto_server import environment_variables, make_client, moto_server
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -335,3 +343,217 @@ def aws_sample(place: Place) -> None:
     client.put_object(Bucket="partner-crls", Key="crl/partner.crl", Body=body)
     client.put_object(Bucket="partner-crls", Key="issuers/ca.pem", Body=ca.pem)
     place.write(partner__pem=partner.pem, former__pem=former.pem)
+
+
+# ---- incidents -----------------------------------------------------------------------------
+
+
+class Acme:
+    """
+    A root CA and a CA of clients, who publish a CRL every few days, and their certificates.
+
+    ``crl(N, ...)`` is CRL N of the clients' CA. It lists the serial numbers 1001 to 1012, and
+    those of the certificates given.
+    """
+
+    def __init__(self) -> None:
+        long_ago = NOW - 100 * DAY
+        self.root = CertificateAuthority.create("Acme Root CA", now=long_ago)
+        self.clients = CertificateAuthority.create(
+            "Acme Clients CA", parent=self.root, now=long_ago
+        )
+        self.certificates = {
+            name: self.clients.issue(name, not_before=long_ago)
+            for name in ("alice", "bob", "carol", "dave", "erin")
+        }
+
+    def root_crl(self) -> bytes:
+        """The CRL of the root."""
+        return sign_crl(
+            self.root,
+            this_update=NOW - 11 * DAY,
+            next_update=NOW + 90 * DAY,
+            crl_number=3,
+        )
+
+    def crl(
+        self,
+        number: int,
+        *names: str,
+        age: timedelta,
+        lasting: timedelta = 14 * DAY,
+        signer: CertificateAuthority | None = None,
+        is_empty: bool = False,
+    ) -> bytes:
+        """A CRL that revokes the certificates of *names*."""
+        serials = [] if is_empty else [*range(1001, 1013)]
+        serials += [self.certificates[name].certificate.serial_number for name in names]
+        entries = b"".join(encode_entry(one, NOW - 12 * DAY, reason=1) for one in serials)
+        return sign_crl(
+            signer or self.clients,
+            entries,
+            this_update=NOW - age,
+            next_update=NOW - age + lasting,
+            crl_number=number,
+        )
+
+
+def incident(place: Place) -> Acme:
+    """
+    The store ``published`` of Acme, its copy ``mirror``, the CRLs and the issuers as files, and
+    a service that has run since yesterday: ``ask FILE...`` has it check certificates.
+
+    Ten days ago the root's CRL was published, and from then on each object is kept for 30
+    days. The clients' CA published CRL 15 nine days ago, CRL 16 with bob three days ago, and
+    CRL 17 with dave yesterday. Five days ago erin was denied by hand for a day. CRL 18 with
+    carol is new and not published yet.
+    """
+    acme = Acme()
+    store = place.directory / "published"
+    issuers = [acme.root.pem, acme.clients.pem]
+    _publish(store, acme.root_crl(), issuers, "root.crl", 10 * DAY)
+    clean_up(store, keep=30 * DAY, now=NOW - 10 * DAY)
+    crls = {
+        15: acme.crl(15, age=9 * DAY),
+        16: acme.crl(16, "bob", age=3 * DAY),
+        17: acme.crl(17, "bob", "dave", age=DAY),
+    }
+    _publish(store, crls[15], issuers, "crls/clients.crl", 9 * DAY)
+    erin = load_certificate(acme.certificates["erin"].der)
+    deny_certificate(
+        store,
+        erin.issuer,
+        erin.serial_number,
+        until=NOW - 4 * DAY,
+        note="lost badge, ticket 42",
+        now=NOW - 5 * DAY,
+    )
+    _publish(store, crls[16], issuers, "crls/clients.crl", 3 * DAY)
+    _publish(store, crls[17], issuers, "crls/clients.crl", DAY)
+    mirror_store(store, place.directory / "mirror")
+    for folder in ("crls", "issuers"):
+        (place.directory / folder).mkdir()
+    place.write(
+        **{f"{name}__pem": one.pem for name, one in acme.certificates.items()},
+        clients_18__crl=acme.crl(18, "bob", "dave", "carol", age=timedelta(minutes=5)),
+        **{
+            "crls/root__crl": acme.root_crl(),
+            "crls/clients__crl": crls[17],
+            "issuers/root__pem": acme.root.pem,
+            "issuers/clients__pem": acme.clients.pem,
+        },
+    )
+    _start_service(place)
+    return acme
+
+
+def incident_expired(place: Place) -> None:
+    """Acme's store an hour after CRL 19 should have come, because CRL 18 has expired."""
+    acme = incident(place)
+    late = acme.crl(18, "bob", "dave", age=timedelta(hours=13), lasting=timedelta(hours=12))
+    issuers = [acme.root.pem, acme.clients.pem]
+    store = place.directory / "published"
+    _publish(store, late, issuers, "crls/clients.crl", timedelta(hours=12))
+    place.write(clients_19__crl=acme.crl(19, "bob", "dave", age=timedelta(minutes=1)))
+
+
+def incident_emptied(place: Place) -> None:
+    """Acme's store, and a CRL 18 in which nearly all entries are missing."""
+    acme = incident(place)
+    place.write(empty__crl=acme.crl(18, age=timedelta(minutes=5), is_empty=True))
+
+
+def incident_wrong_issuer(place: Place) -> None:
+    """Acme's store, and a test CA that has the name of the clients' CA, with its CRL."""
+    acme = incident(place)
+    test = CertificateAuthority.create("Acme Clients CA", now=NOW - 100 * DAY)
+    place.write(
+        test_ca__pem=test.pem,
+        test__crl=acme.crl(1, age=timedelta(minutes=5), signer=test, is_empty=True),
+    )
+
+
+def incident_rekeyed(place: Place) -> None:
+    """Acme's store, and a CRL by the new key of the clients' CA."""
+    acme = incident(place)
+    new = CertificateAuthority.create("Acme Clients CA", parent=acme.root, now=NOW - DAY)
+    frank = new.issue("frank")
+    place.write(
+        new_ca__pem=new.pem,
+        frank__pem=frank.pem,
+        clients_19__crl=acme.crl(19, "bob", "dave", age=timedelta(minutes=5), signer=new),
+    )
+
+
+def incident_set_back(place: Place) -> None:
+    """Acme's store, and ``catalog.json`` as it was a week ago and as a backup still has it."""
+    incident(place)
+    store = LocalStore(place.directory / "published")
+    backup = store_at(store, 4).read(CATALOG_NAME).body
+    (place.directory / "backup.json").write_bytes(backup)
+
+
+def _publish(store: Path, crl: bytes, issuers: list[bytes], name: str, age: timedelta) -> None:
+    publish_crl(
+        crl,
+        store,
+        issuer=issuers,
+        issuers_from="issuers",
+        source_name=name,
+        now=NOW - age,
+    )
+
+
+def _start_service(place: Place) -> None:
+    """Start a checker in a process of its own, and let ``ask`` reach it."""
+    program = place.directory.parent / f"{place.directory.name}-service.py"
+    program.write_text(_SERVICE)
+    process = place.stack.enter_context(
+        subprocess.Popen(
+            [sys.executable, "-P", str(program), str(place.directory / "published")],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+    )
+    place.stack.callback(process.kill)
+    assert process.stdout is not None
+    port = process.stdout.readline().strip()
+    place.write_command("ask", _ASK.format(port=port))
+
+
+_SERVICE = """
+import http.server
+from datetime import timedelta
+import sys
+from crlcheck import RevocationChecker
+
+checker = RevocationChecker(sys.argv[1], refresh_after=timedelta(0))
+checker.preload()
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        result = checker.check(body)
+        cause = f" ({result.cause.value})" if result.cause else ""
+        problems = sorted({one.kind.value for one in checker.status().problems})
+        also = f"; problems: {', '.join(problems)}" if problems else ""
+        text = f"{result.status.value}{cause}{' by hand' if result.denied else ''}{also}"
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *_):
+        pass
+
+server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+print(server.server_port, flush=True)
+server.serve_forever()
+"""
+
+_ASK = """
+import sys, urllib.request
+for name in sys.argv[1:]:
+    body = open(name, "rb").read()
+    with urllib.request.urlopen("http://127.0.0.1:{port}", body) as answer:
+        print(f"{{name}}: {{answer.read().decode()}}")
+"""
