@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import getpass
 import socket
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import click
 import pytest
 
 from crlcheck.catalog.history import MAX_ACTOR, Action, chain
 from crlcheck.catalog.published_set import read_set
 from crlcheck.catalog.records import MAX_NOTE
 from crlcheck.cli import main
+from crlcheck.cli.root import root
 from crlcheck.stores import LocalStore
 from support.command_line import Place, make_place
 
@@ -29,11 +33,13 @@ COMMANDS = {
     "readmit_issuer": ["issuer", "readmit", "STORE", "CA"],
     "set_issuer": ["issuer", "anchor", "STORE", "CA"],
     "clean_up": ["clean", "STORE", "--grace", "0s"],
+    "restore": ["restore", "STORE", "--from", "@1", "--yes"],
 }
 BEFORE = {
     "allow": ["deny", "add", "STORE", "DENIED"],
     "end_grace": ["grace", "add", "STORE", "--for", "1h"],
     "readmit_issuer": ["issuer", "remove", "STORE", "CA"],
+    "restore": ["deny", "add", "STORE", "GOOD"],
 }
 
 
@@ -80,6 +86,29 @@ def test_every_command_that_changes_a_store_takes_a_note(
     found = last_action(place)
     assert (found.action, found.actor) == (action, "pipeline 12 of ops")
     assert found.note == "ticket 4711, s3://k:***@host/"
+
+
+# A fetch is run by cron, and a signature makes no generation.
+WITHOUT_NOTE = {("fetch",), ("sign",)}
+
+
+def leaves(command: click.Command = root, path: tuple[str, ...] = ()) -> Iterator[Any]:
+    """Yield every command with the words that call it."""
+    if isinstance(command, click.Group):
+        for name, below in command.commands.items():
+            yield from leaves(below, (*path, name))
+    else:
+        yield path, {name for parameter in command.params for name in parameter.opts}
+
+
+def test_no_command_that_changes_a_store_is_without_a_note() -> None:
+    """Those that sign are those that change one."""
+    changing = {path for path, options in leaves() if "--sign-with" in options}
+    noted = {path for path, options in leaves() if "--note" in options}
+    assert changing - WITHOUT_NOTE == noted
+    assert {tuple(words[: len(path)]) for words in COMMANDS.values() for path in noted} >= noted - {
+        ("issuer", "no-crl")
+    }
 
 
 def test_the_actor_is_the_user_of_this_machine(

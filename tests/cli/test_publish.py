@@ -112,9 +112,7 @@ def test_ctrl_c_says_how_many_are_published(
     num_published = published.root.num_scopes
     assert num_published in (30, 60, NUM_CRLS)
     (line,) = [line for line in err.splitlines() if "interrupted" in line]
-    assert (
-        f"interrupted: {num_published} CRLs of {NUM_CRLS + 1} files published" in line
-    )
+    assert f"interrupted: {num_published} CRLs of {NUM_CRLS + 1} files published" in line
     assert f"generation {published.generation}; what is published is whole" in line
     assert verify_store(LocalStore(store)).num_faults == 0
 
