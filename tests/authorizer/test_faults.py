@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 import crlcheck
-from crlcheck.stores import open_store
 from crlcheck.checker import checker, polling
+from crlcheck.stores import open_store
 from lambda_authorizer import authorizer
 from support.authorizer import PKI, is_allowed, load, publish
 from support.events import authorizer_event

@@ -17,11 +17,12 @@ from typing import Any
 import pytest
 
 from crlcheck.catalog.catalog import Catalog, IssuerRecord
+from crlcheck.catalog.earlier import store_at
 from crlcheck.catalog.format1 import MARK_NAME
 from crlcheck.catalog.published_set import PublishedSet, read_set, set_of
 from crlcheck.catalog.root import CATALOG_NAME, MEMBERS
 from crlcheck.checker.checker import RevocationChecker
-from crlcheck.errors import CrlRollbackError, CrlSignatureError, StoreError
+from crlcheck.errors import CrlRollbackError, CrlSignatureError, EarlierSetError, StoreError
 from crlcheck.publisher.clean_up import clean_up
 from crlcheck.publisher.issuers import readmit_issuer
 from crlcheck.publisher.mirror import mirror_store
@@ -33,6 +34,7 @@ from crlcheck.publisher.operator import (
     remove_scope,
 )
 from crlcheck.publisher.publish import publish_crl
+from crlcheck.publisher.timeline import read_history
 from crlcheck.types import RevocationStatus
 from crlcheck.x509.certificates import load_certificate
 from support.catalogs import held, places, put
@@ -421,3 +423,21 @@ def test_a_name_is_never_published_and_superseded() -> None:
     value["superseded"] = {record["base"]["name"]: {"at": "2026-03-01T00:00:00Z"}}
     with pytest.raises(StoreError, match="which a scope has published"):
         set_of(json.dumps(value).encode(), MemoryStore())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_has_no_history_until_the_first_change(name: str) -> None:
+    """That is said, and the store is not shown as it was by what it is now."""
+    store = store_of(name)
+    for ask in (
+        lambda: store_at(store, 1),
+        lambda: store_at(store, HOUR, now=NOW),
+        lambda: next(read_history(store)),
+    ):
+        with pytest.raises(EarlierSetError, match="format 1, which has no history") as caught:
+            ask()
+        assert caught.value.found == "deleted"
+    deny_certificate(store, name_of(name), 4711, now=NOW)
+    (entry,) = read_history(store)
+    assert (entry.action, entry.generation) == ("deny", set_in(store).generation)
+    assert store_at(store, set_in(store).generation, now=NOW + HOUR).generation

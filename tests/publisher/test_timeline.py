@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from crlcheck.catalog.compare_and_swap import Change, swap
 from crlcheck.catalog.earlier import store_at
+from crlcheck.catalog.history import Action
 from crlcheck.catalog.published_set import read_set
 from crlcheck.catalog.root import CATALOG_NAME
 from crlcheck.errors import (
@@ -29,7 +31,7 @@ from crlcheck.publisher.rejections import record_rejections
 from crlcheck.publisher.timeline import HistoryEntry, HistoryOutcome, read_history
 from crlcheck.stores import LocalStore, open_store
 from crlcheck.x509.certificates import load_certificate
-from publisher.test_actors import CHANGES, published_store
+from support.changes import CHANGES, published_store
 from support.memory_store import MemoryStore
 from support.moto_server import S3Environment
 from support.pki import DAY, NOW, delta_of, make_authority, make_crl
@@ -490,3 +492,31 @@ def test_the_traces_of_many_sources_cost_few_requests(num_sources: int) -> None:
     record_rejections(store, {"source 1": CrlError("other junk")}, NOW + 3 * HOUR)
     record_rejections(store, errors, NOW + 4 * HOUR)
     assert len(refusals(store)) == num_sources + 2
+
+
+# ---- records that others wrote -----------------------------------------------------------
+
+JUNK: tuple[Any, ...] = (None, 0, -1.5, True, "", "{x}", [], [None], [{}], {}, {"a": [1]}, 1 << 900)
+NAMES = ("scopes", "issuers_added", "denials_added", "scope", "issuer", "set", "until", "above")
+
+
+@pytest.mark.parametrize("action", [*CHANGES, "restore", "withdraw_issuers", "of_later"])
+def test_no_detail_of_a_record_breaks_the_history(action: str) -> None:
+    """What cannot be read is a damaged record, and everything else is shown as it is."""
+    store = MemoryStore()
+    put(store, 1)
+    for name in (*NAMES, "keep", "added_by", "source"):
+        for junk in JUNK:
+            held, etag = read_set(store)
+            part = held.settings()
+            made = Action(action=action, details={name: junk})
+            assert swap(store, held, etag, Change(before=part, after=part, action=made, at=NOW))
+            try:
+                entry = next(read_history(store))
+            except CatalogDamagedError as error:
+                found = error.found
+            else:
+                found = ""
+                assert isinstance(entry.summary, str)
+                json.dumps(entry.as_dict(), allow_nan=False)
+            assert found == "" or (found == "unreadable" and name in NAMES[:3])
