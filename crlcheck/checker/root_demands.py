@@ -32,10 +32,12 @@ class RootDemands:
         return bool(self.root_keys or self.minimum_generation)
 
     def read(
-        self, body: bytes, store: ObjectStore, now: datetime
+        self, body: bytes, store: ObjectStore, now: datetime, *, held: str = ""
     ) -> tuple[PublishedSet, datetime | None]:
         """
         Return the published set of a root's bytes, and when its signature expires.
+
+        *held* is the id of the store whose set is in use, none before there is one.
 
         Raises:
             RootSignatureError: it is not signed as it must be, or the signature has expired.
@@ -47,9 +49,11 @@ class RootDemands:
             nonlocal expires
             if self.root_keys:
                 # Only here, because it imports `cryptography`.
-                from crlcheck.signing.statement import verify_root
+                from crlcheck.signing.statement import check_same_store, verify_root
 
-                expires = verify_root(members, self.root_keys, now=now)[0].statement.expires
+                statement = verify_root(members, self.root_keys, now=now)[0].statement
+                check_same_store(statement, held)
+                expires = statement.expires
 
         return set_of(body, store, verify=verify), expires
 

@@ -462,7 +462,8 @@ class StoreSet:
             return None
         published: PublishedSet | None = None
         try:
-            published, expires = self._demands.read(stored.body, self._store, asked.wall)
+            held = "" if in_use is None else in_use.views.published.root.store
+            published, expires = self._demands.read(stored.body, self._store, asked.wall, held=held)
             published = dataclasses.replace(published, nodes=self._nodes)
             if self._is_behind(published, stored.etag, asked):
                 return None

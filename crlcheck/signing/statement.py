@@ -144,6 +144,21 @@ def verify_root(
     return tuple(sorted(valid, key=lambda one: one.statement.expires, reverse=True))
 
 
+def check_same_store(statement: RootStatement, held: str) -> None:
+    """
+    Refuse to follow the set of one store by that of another, both signed by one key.
+
+    Raises:
+        RootSignatureError: the statement is about a root of another store than *held*.
+    """
+    if held and statement.store != held:
+        raise RootSignatureError(
+            f"the root of generation {statement.generation} is refused: it is of store "
+            f"{statement.store}, and the set in use of store {held}",
+            reason="other_store",
+        )
+
+
 def signers_of(root: Mapping[str, Any]) -> tuple[str, ...]:
     """
     Return the ids of the keys that a root says have signed it; nothing is verified.

@@ -469,6 +469,25 @@ def test_a_key_that_is_bound_to_a_store_refuses_another(clock: Clock) -> None:
     assert is_unavailable(checker.check(BAD), "another store")
 
 
+def test_a_running_checker_follows_no_other_store_of_the_same_key(
+    store: MemoryStore, clock: Clock
+) -> None:
+    """Of a later generation, and signed; neither its set nor its denials are believed."""
+    checker = make_checker(store, clock)
+    assert checker.check(BAD).status is NOT_REVOKED
+    other = MemoryStore()
+    publish(other)
+    publish(other, 2, (BAD_SERIAL,))
+    deny_certificate(SigningStore(other, KEY), NAME, BAD_SERIAL, now=NOW)
+    for name in other.names(""):
+        store.write(name, other.read(name).body)
+    assert checker.check(BAD).status is NOT_REVOKED
+    with pytest.raises(RootSignatureError, match="the set in use of store") as caught:
+        checker.refresh()
+    assert caught.value.reason == "other_store"
+    assert checker.status().generation == 1
+
+
 # ---- what lies under the root ------------------------------------------------------------------
 
 
