@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
-import json
 import re
 import tempfile
 from datetime import timedelta
@@ -13,6 +13,8 @@ import pytest
 
 from crlcheck._binding import parse_certificate
 from crlcheck.catalog.catalog import IssuerRecord
+from crlcheck.catalog.compare_and_swap import change_catalog
+from crlcheck.catalog.history import Action
 from crlcheck.catalog.published_set import read_set
 from crlcheck.catalog.root import CATALOG_NAME
 from crlcheck.demo.pki import pem_block
@@ -382,14 +384,17 @@ def test_records_of_older_writers_are_completed() -> None:
     store = MemoryStore()
     crl = make_crl(CA)
     publish(store, crl, source_name="crl/ca.crl")
-    members = json.loads(store.read(CATALOG_NAME).body)
-    del members["issuer_records"]
-    store.write(CATALOG_NAME, json.dumps(members).encode())
+    change_catalog(
+        store,
+        "a test",
+        lambda found: dataclasses.replace(found, issuers=(IssuerRecord(CA.der),)),
+        Action(action="test"),
+    )
     report = publish(store, crl, source_name="crl/ca.crl")
     (record,) = catalog_of(store).issuers
     assert (record.self_signed, record.added_at, record.added_by) == (True, None, "crl/ca.crl")
-    assert (report.published, report.generation) == (False, 2)
-    assert publish(store, crl).generation == 2
+    assert (report.published, report.generation) == (False, 3)
+    assert publish(store, crl).generation == 3
 
 
 def test_issuers_that_are_known_already_are_not_added_again() -> None:

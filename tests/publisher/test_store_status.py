@@ -160,9 +160,9 @@ def test_shards_in_which_nothing_is_due_are_not_read(monkeypatch: pytest.MonkeyP
     nodes = tree.NodeReader(store, 0)
     whole = nodes.node
 
-    def counted(reference: tree.Reference) -> tree.Node:
+    def counted(reference: tree.Reference, level: int | None = None) -> tree.Node:
         read.append(reference.name)
-        return whole(reference)
+        return whole(reference, level)
 
     monkeypatch.setattr(nodes, "node", counted)
     object.__setattr__(published, "nodes", nodes)
