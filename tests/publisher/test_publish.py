@@ -70,6 +70,9 @@ def test_issuers_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
         read.append(der)
         return parse_certificate(der)
 
+    # Those of a catalog are remembered by the process that has read them once.
+    for der in (CA.der, OTHER_CA.der):
+        assert certificate_module.published_certificate(der) is not None
     monkeypatch.setattr(certificate_module, "parse_certificate", counted)
     store = MemoryStore()
     publish(store, make_crl(CA, 1), issuer=[CA.der, OTHER_CA.der])
