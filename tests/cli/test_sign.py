@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from crlcheck import LocalStore, RootKey, RootSigner, sign_root
 from crlcheck.catalog.published_set import read_set
 from crlcheck.cli import main
+from crlcheck.cli.root import root
 from crlcheck.signing.signing_key import load_signing_key, write_new_key
 from crlcheck.signing.statement import verify_root
 from support.command_line import Place, make_place
@@ -74,6 +77,31 @@ _CHANGES = (
     ["issuer", "readmit", "store", "ca.pem"],
     ["clean", "store", "--grace", "0s"],
 )
+
+
+def test_every_command_that_changes_a_store_is_tried_here() -> None:
+    """A new one is added to _CHANGES; whatever takes a note for the history takes a key."""
+
+    def options(command: click.Command) -> set[str]:
+        return {name for one in command.params for name in one.opts}
+
+    commands = dict(_commands(root, ()))
+    signing = {path for path, command in commands.items() if "--sign-with" in options(command)}
+    noting = {path for path, command in commands.items() if "--note" in options(command)}
+    tried = {path for path in commands for change in _CHANGES if change[: len(path)] == list(path)}
+    assert noting <= signing
+    assert signing == tried | {("fetch",), ("sign",)}
+
+
+def _commands(
+    command: click.Command, path: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Yield every command that is no group, with the words that call it."""
+    if not isinstance(command, click.Group):
+        yield path, command
+        return
+    for name, below in command.commands.items():
+        yield from _commands(below, (*path, name))
 
 
 @pytest.mark.parametrize("way", ["option", "environment"])
