@@ -349,10 +349,16 @@ class PublishedSet:
         name = self.find_scope(scope)
         return self.part(() if name is None else (name,))
 
-    def issuers_named(self, is_meant: Callable[[str], bool]) -> Catalog:
+    def issuers_named(
+        self,
+        is_meant: Callable[[str], bool],
+        is_wanted: Callable[[IssuerRecord], bool] = lambda _: True,
+    ) -> Catalog:
         """
-        Return the part under the names of those issuers, trusted or removed, whose
-        fingerprints *is_meant* returns True for.
+        Return the part under the names of some issuers, trusted or removed.
+
+        They are those whose fingerprints *is_meant* returns True for, and of the trusted
+        ones those whose records *is_wanted* does. A catalog of format 1 is returned whole.
 
         Raises: as ``part``.
         """
@@ -364,7 +370,7 @@ class PublishedSet:
             if place is not None and place.kind in ("i", "r") and is_meant(place.name):
                 issuer = self._catalog({key: value})
                 names |= {one.subject for one in issuer.removed_issuers.values()}
-                names |= {subject_of(one.certificate) for one in issuer.issuers}
+                names |= {subject_of(one.certificate) for one in filter(is_wanted, issuer.issuers)}
         return self.part(names)
 
     def find_scope(self, scope: str) -> bytes | None:

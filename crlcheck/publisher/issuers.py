@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from crlcheck.catalog.catalog import Catalog, IssuerRecord, RemovedIssuer
-from crlcheck.catalog.compare_and_swap import change_catalog
+from crlcheck.catalog.compare_and_swap import Change, change_set
 from crlcheck.catalog.history import Action
 from crlcheck.catalog.issuer_keys import public_key_hash
 from crlcheck.catalog.published_set import PublishedSet
 from crlcheck.catalog.records import MAX_NOTE
+from crlcheck.catalog.root import Certificates
 from crlcheck.encoding.names import name_key, name_text
 from crlcheck.publisher.operator import change_store, moment_of
 from crlcheck.stores import ObjectStore, open_for_writing
@@ -25,6 +26,10 @@ from crlcheck.types import CertificateFacts
 from crlcheck.x509.certificates import published_certificate
 
 _log = logging.getLogger(__name__)
+
+# By store, the issuers of the last call that found nothing to withdraw. The functions call
+# at every event, and only these decide what is found.
+_SETTLED: dict[str, tuple[object, ...]] = {}
 
 MIN_PREFIX = 8
 """An issuer is named by its fingerprint, or by at least this many hex digits of it."""
@@ -167,34 +172,68 @@ def withdraw_issuers(
 
     Raises: as ``remove_issuer``; ValueError only for an actor's name that is too long.
     """
-    moment, kept = moment_of(now), {IssuerRecord(der).fingerprint for der in present}
-    gone: tuple[str, ...] = ()
-    why = f"gone from {added_by}"[:MAX_NOTE]  # it may name many places
-
-    def change(catalog: Catalog) -> Catalog | None:
-        nonlocal gone
-        gone = ()
-        known = {one.fingerprint for one in catalog.issuers} | catalog.removed_issuers.keys()
-        if not kept or not kept <= known:
-            return None
-        gone = tuple(
-            one.fingerprint
-            for one in catalog.issuers
-            if one.added_by == added_by and one.fingerprint not in kept
-        )
-        successor = catalog
-        for fingerprint in gone:
-            removed = _removal(successor, set(gone), fingerprint, moment, why)
-            successor = successor.without_issuer(fingerprint, removed, may_return=True)
-        return successor if gone else None
-
+    action = Action.of("withdraw_issuers", actor=actor, added_by=added_by)
+    withdrawal = _Withdrawal(present, added_by, moment_of(now), action)
     target = open_for_writing(store)
     what = f"the removal of issuers that are gone from {added_by}"
-    action = Action.of("withdraw_issuers", actor=actor, added_by=added_by)
-    change_catalog(target, what, change, action, at=moment)
-    for fingerprint in gone:
+    change_set(target, what, withdrawal.prepare)
+    for fingerprint in withdrawal.gone:
         _log.warning("%s: issuer %s is gone from %s: removed", target.url, fingerprint, added_by)
-    return gone
+    return withdrawal.gone
+
+
+class _Withdrawal:
+    """The removal of the issuers that a place has no more; ``gone`` are their fingerprints."""
+
+    def __init__(
+        self, present: Iterable[bytes], added_by: str, moment: datetime, action: Action
+    ) -> None:
+        self.gone: tuple[str, ...] = ()
+        self._kept = frozenset(IssuerRecord(der).fingerprint for der in present)
+        self._known: set[str] = set()
+        self._added_by = added_by
+        self._moment = moment
+        self._action = action
+
+    def prepare(self, held: PublishedSet) -> Change | None:
+        """Return the change of a set, None where there is nothing to remove."""
+        self.gone = ()
+        self._known.clear()
+        root = held.root
+        # What can be gone depends on these alone.
+        state = root.store, root.trusted, root.removed, self._kept, self._added_by
+        is_settled = Certificates.of(self._kept) == root.trusted  # nobody else is trusted
+        if not self._kept or is_settled or _SETTLED.get(root.store) == state:
+            return None
+        before = held.issuers_named(self._is_other, lambda one: one.added_by == self._added_by)
+        self.gone = self._gone_from(before)
+        if self.gone:
+            after = self._without(self.gone, before)
+            return Change(before=before, after=after, action=self._action, at=self._moment)
+        if root.store:  # a catalog of format 1 has none
+            _SETTLED[root.store] = state
+        return None
+
+    def _is_other(self, fingerprint: str) -> bool:
+        self._known.add(fingerprint)
+        return fingerprint not in self._kept
+
+    def _gone_from(self, catalog: Catalog) -> tuple[str, ...]:
+        here = {one.fingerprint for one in catalog.issuers} | catalog.removed_issuers.keys()
+        if not self._kept <= self._known | here:
+            return ()
+        return tuple(
+            one.fingerprint
+            for one in catalog.issuers
+            if one.added_by == self._added_by and one.fingerprint not in self._kept
+        )
+
+    def _without(self, gone: tuple[str, ...], catalog: Catalog) -> Catalog:
+        why = f"gone from {self._added_by}"[:MAX_NOTE]  # it may name many places
+        for fingerprint in gone:
+            removed = _removal(catalog, set(gone), fingerprint, self._moment, why)
+            catalog = catalog.without_issuer(fingerprint, removed, may_return=True)
+        return catalog
 
 
 @dataclass(frozen=True, slots=True)

@@ -316,6 +316,40 @@ def test_nothing_is_withdrawn_where_that_may_be_a_mistake(
     assert catalog_of(store) == before
 
 
+def test_nothing_is_read_where_nothing_can_be_gone(store: MemoryStore) -> None:
+    """
+    Where all that is trusted is there, and where the same was found before. The functions
+    ask after every event, in a store of thousands of issuers too.
+    """
+    third = make_authority("Third CA")
+    publish(store, make_crl(third, 1), third.der, issuers_from="another.pem")
+    read: list[str] = []
+
+    def copy() -> MemoryStore:
+        """The same store as another process opens it."""
+        other = MemoryStore()
+        for name in store.names(""):
+            other.write(name, store.read(name).body)
+        other.before = lambda _, name: read.append(name)
+        return other
+
+    for present, expected in (
+        ([*[CA.der, OTHER_CA.der], third.der], ["catalog.json"]),
+        ([CA.der, OTHER_CA.der], None),
+        ([CA.der, OTHER_CA.der], ["catalog.json"]),
+    ):
+        read.clear()
+        assert withdraw_issuers(copy(), present, added_by="bundle.pem", now=NOW) == ()
+        if expected is None:
+            assert any(name.startswith("nodes/") for name in read)
+        else:
+            assert read == expected
+    # Another place of what is present is looked at again.
+    assert withdraw_issuers(copy(), [OTHER_CA.der], added_by="bundle.pem", now=NOW) == (
+        fingerprint(CA.der),
+    )
+
+
 def test_a_renewed_certificate_takes_the_place_of_the_old_one(store: MemoryStore) -> None:
     """The scopes of their one key stay."""
     renewed = type(CA).create("Example CA", private_key=CA.private_key, now=NOW)
