@@ -64,14 +64,15 @@ class _Judge:
     missing or damaged.
     """
 
-    __slots__ = ("_now", "_path_checkers", "_policy", "in_use", "misses_object")
+    __slots__ = ("_now", "_others", "_path_checker", "_policy", "in_use", "misses_object")
 
     def __init__(self, in_use: SetInUse | IndexesInUse, policy: Policy, now: datetime) -> None:
         self.in_use = in_use
         self.misses_object = False
         self._policy = policy
         self._now = now
-        self._path_checkers: dict[int, PathChecker] = {}
+        self._path_checker: PathChecker | None = None
+        self._others: dict[int, PathChecker] | None = None
 
     def check(self, certificate: CertificateFacts) -> CheckResult:
         """Return the verdict on a certificate and what is above it."""
@@ -79,7 +80,7 @@ class _Judge:
             snapshot = self.in_use.views.of_certificate(certificate)
         except UnansweredError as error:
             return self._unanswered(error, certificate)
-        return self._path_checker(snapshot).check_path(certificate)
+        return self._by(snapshot).check_path(certificate)
 
     def check_given_path(self, path: Sequence[CertificateFacts]) -> CheckResult:
         """Return the verdict on a path that is given."""
@@ -87,7 +88,7 @@ class _Judge:
             snapshot = self.in_use.views.of_path(path)
         except UnansweredError as error:
             return self._unanswered(error, *path)
-        return self._path_checker(snapshot).check_given_path(path)
+        return self._by(snapshot).check_given_path(path)
 
     def check_serial(
         self,
@@ -101,18 +102,26 @@ class _Judge:
             snapshot = self.in_use.views.of_serials(certificates, any_points=any_points)
         except UnansweredError as error:
             return self._unanswered(error, certificates[0])
-        path_checker = self._path_checker(snapshot)
+        path_checker = self._by(snapshot)
         return worst(
             path_checker.check_path(certificate, issuer, any_points=any_points)
             for certificate in certificates
         )
 
-    def _path_checker(self, snapshot: Snapshot) -> PathChecker:
-        found = self._path_checkers.get(id(snapshot))
+    def _by(self, snapshot: Snapshot) -> PathChecker:
+        """Return the checker of paths by a snapshot, one for all certificates."""
+        found = self._path_checker
+        if found is not None and found.snapshot is snapshot:
+            return found
+        if found is not None:
+            # Several certificates: the path checkers remember what is above them.
+            self._others = self._others or {}
+            self._others[id(found.snapshot)] = found
+            found = self._others.get(id(snapshot))
         if found is None:
-            views, denied = self.in_use.views, self.in_use.denied
-            found = PathChecker(snapshot, denied, views, self._policy, self._now)
-            self._path_checkers[id(snapshot)] = found
+            views, denied, policy = self.in_use.views, self.in_use.denied, self._policy
+            found = PathChecker(snapshot, denied, views, policy, self._now)
+        self._path_checker = found
         return found
 
     def _unanswered(self, error: UnansweredError, *path: CertificateFacts) -> CheckResult:
@@ -353,7 +362,15 @@ class RevocationChecker:
             CertificateError: it is not a certificate.
             IndexClosedError: the checker is closed.
         """
-        return self._check([load_certificate(certificate)])[0]
+        facts = load_certificate(certificate)
+        judge = self._judge()
+        while not isinstance(judge, str):
+            result = judge.check(facts)
+            newer = self._newer(judge) if judge.misses_object else None
+            if newer is None:
+                return result
+            judge = newer
+        return unavailable(facts, judge)
 
     def check_many(self, certificates: Iterable[CertificateSource]) -> list[CheckResult]:
         """
@@ -512,7 +529,7 @@ class RevocationChecker:
         return _Judge(in_use, self._policy, self._clock())
 
     def _newer(self, judge: _Judge) -> _Judge | None:
-        """Return what checks by a newer set, where an object of that of *judge* is missing."""
+        """Return what checks by a newer set, where *judge* misses an object and there is one."""
         if not judge.misses_object:
             return None
         source = self._require_open()

@@ -133,7 +133,7 @@ class PathChecker:
         *,
         loads: bool = True,
     ) -> None:
-        self._snapshot = snapshot
+        self.snapshot = snapshot
         self._denied = denied
         self._lists = lists
         self._open = _loaded if loads else _as_loaded
@@ -154,7 +154,7 @@ class PathChecker:
         Return the worst verdict on *certificate* and the trusted issuers above it;
         *issuer* and *any_points* are as for ``ScopeTable.coverage``.
         """
-        coverage = self._snapshot.table.coverage(certificate, issuer, any_points=any_points)
+        coverage = self.snapshot.table.coverage(certificate, issuer, any_points=any_points)
         result = self._by_coverage(certificate, coverage)
         return self._join_above(result, coverage, self._policy.path_depth)
 
@@ -167,7 +167,7 @@ class PathChecker:
 
     def check_certificate_of(self, key: IssuerKey, certificate: CertificateFacts) -> CheckResult:
         """Return the worst verdict on a certificate of that issuer's key and what is above it."""
-        coverage = self._snapshot.table.coverage(certificate, keys=(key,))
+        coverage = self.snapshot.table.coverage(certificate, keys=(key,))
         result = self._by_coverage(certificate, coverage)
         return self._join_above(result, coverage, self._policy.path_depth)
 
@@ -177,7 +177,7 @@ class PathChecker:
 
         Denials count for all of it, the anchor and what is above it included.
         """
-        table = self._snapshot.table
+        table = self.snapshot.table
         length = table.issuers.length_below_anchor(path)
         coverages = [
             table.coverage(certificate, issuer)
@@ -266,7 +266,7 @@ class PathChecker:
             above = self._steps(certificate.issuers, depth)
             return Way(_END.severity, None, above, bool(above))
         facts = certificate.facts
-        coverage = self._snapshot.table.coverage(facts, keys=certificate.issuers)
+        coverage = self.snapshot.table.coverage(facts, keys=certificate.issuers)
         result = self._by_coverage(facts, coverage)
         # Nothing is known of an unknown or ambiguous issuer, so this way counts as unchecked.
         is_known = coverage.cause not in _NO_ISSUER
@@ -346,9 +346,9 @@ class PathChecker:
         """Return the verdict on a certificate of a known issuer that no CRL covers."""
         try:
             if all(key.publishes_no_crl for key in coverage.issuers):
-                may_have_crl = self._lists.may_have_crls(self._snapshot, certificate, coverage)
+                may_have_crl = self._lists.may_have_crls(self.snapshot, certificate, coverage)
                 return unpublished(certificate, may_have_crl=may_have_crl)
-            explained = self._lists.explained(self._snapshot, certificate, coverage)
+            explained = self._lists.explained(self.snapshot, certificate, coverage)
         except (CrlCheckError, OSError) as failure:
             reason = f"the list of its issuer's CRLs cannot be read: {failure}"
             return unavailable(certificate, reason)
@@ -358,8 +358,8 @@ class PathChecker:
         self, certificate: CertificateFacts, crl: ApplicableCrl
     ) -> tuple[Evidence, Exception | None]:
         """Return the entries in a CRL and its delta, and why one could not be loaded."""
-        image = self._snapshot.images[crl.position]
-        delta = self._snapshot.deltas[crl.position]
+        image = self.snapshot.images[crl.position]
+        delta = self.snapshot.deltas[crl.position]
         issuer = certificate.issuer if crl.by_issuer else None
         entry = delta_entry = None
         index, failure = self._open(image)
@@ -381,7 +381,7 @@ class PathChecker:
             signer,
             crl.waived,
             crl.unsure_reasons,
-            self._snapshot.graces.get(crl.position),
+            self.snapshot.graces.get(crl.position),
         )
         return evidence, failure
 
