@@ -8,16 +8,16 @@ canonical form of a name, P(p) that of the name of a distribution point:
 - ``H(subject)/i/<fingerprint>``: a trusted issuer certificate.
 - ``H(subject)/r/<fingerprint>``: one that an operator removed.
 - ``H(issuer)/s/P(point)/<scope>``: the record of a scope. P is "-" where its CRL names no
-  distribution point. A scope with several names has its record under the first one. Under
-  the others, and under "-" where an operator lets it cover certificates without
-  distribution points, an entry refers to that place.
-- ``H(issuer)/l/<scope>``: a short list of the scopes of an issuer.
-- ``H(issuer)/t/<scope>``: the tombstone of a scope.
+  distribution point, and "." where it names its own issuer. A scope with several names has
+  its record under the first one. Under the others, and under "-" where an operator lets it
+  cover certificates without distribution points, an entry refers to that place.
+- ``H(issuer)/x/<scope>``: a short list of the scopes of an issuer.
+- ``H(issuer)/g/<scope>``: the tombstone of a scope.
 - ``!x/H(issuer)/<scope>``: the scopes of indirect CRLs, of all issuers.
 
 For example, a certificate names http://ca.example/7 as its distribution point. Its scopes
 lie under ``H(issuer)/s/-/``, under ``H(issuer)/s/P(http://ca.example/7)/`` and, for a CRL
-that names its own issuer, under ``H(issuer)/s/P(issuer)/``.
+that names its own issuer, under ``H(issuer)/s/./``.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from crlcheck.x509.distribution_points import (
     PointKey,
     is_named,
     point_keys,
+    point_of_name,
     read_issuing_distribution_point,
 )
 
@@ -47,6 +48,9 @@ INDIRECT = "!x/"
 
 ANY_POINT = "-"
 """Stands in a key for CRLs that need no distribution point."""
+
+OWN_POINT = "."
+"""Stands in a key for CRLs whose distribution point is the name of their own issuer."""
 
 
 # ---- keys ------------------------------------------------------------------------------
@@ -76,12 +80,12 @@ def scopes_prefix(name: bytes, point: str | None = None) -> str:
 
 def list_prefix(name: bytes) -> str:
     """Return how the keys of the short list of an issuer's scopes begin."""
-    return f"{name_hash(name)}/l/"
+    return f"{name_hash(name)}/x/"
 
 
 def prefixes_beside_scopes(name: bytes) -> list[str]:
     """Return how the keys of an issuer name begin that are neither scopes nor the list."""
-    return [f"{name_hash(name)}/{kind}/" for kind in "irt"]
+    return [f"{name_hash(name)}/{kind}/" for kind in "gir"]
 
 
 class Key(NamedTuple):
@@ -105,7 +109,7 @@ def read_key(key: str) -> Key | None:
     match key.split("/"):
         case [home, "s", point, name] if home != "!x":
             return Key(home, "s", point, name)
-        case [home, ("i" | "r" | "l" | "t") as kind, name] if home != "!x":
+        case [home, ("g" | "i" | "r" | "x") as kind, name] if home != "!x":
             return Key(home, kind, None, name)
     return None
 
@@ -146,7 +150,7 @@ def read_indirect(key: str, value: object) -> bytes:
 def scope_in(key: str) -> str | None:
     """Return the scope that a key of the short list is of, None for any other key."""
     place = read_key(key)
-    return place.name if place is not None and place.kind == "l" else None
+    return place.name if place is not None and place.kind == "x" else None
 
 
 def points_of_crl(metadata: ImageMetadata) -> set[PointKey]:
@@ -160,7 +164,10 @@ def points_of_crl(metadata: ImageMetadata) -> set[PointKey]:
 
 def points_of(metadata: ImageMetadata) -> list[str]:
     """Return P(p) of each name of a CRL's distribution point, in order; "-" for none."""
-    return sorted(map(point_hash, points_of_crl(metadata))) or [ANY_POINT]
+    own = point_of_name(metadata.issuer)
+    return sorted(
+        OWN_POINT if point == own else point_hash(point) for point in points_of_crl(metadata)
+    ) or [ANY_POINT]
 
 
 # ---- from a catalog ----------------------------------------------------------------------
@@ -179,7 +186,7 @@ def _entries_of(catalog: Catalog) -> Iterator[tuple[str, Any]]:
     for fingerprint, removed in catalog.removed_issuers.items():
         yield f"{name_hash(removed.subject)}/r/{fingerprint}", removed.members()
     for scope, tombstone in catalog.tombstones.items():
-        yield f"{name_hash(tombstone.base.issuer)}/t/{scope}", tombstone.members()
+        yield f"{name_hash(tombstone.base.issuer)}/g/{scope}", tombstone.members()
     for record in catalog.scopes.values():
         yield from _entries_of_scope(record)
 
@@ -195,7 +202,7 @@ def _entries_of_scope(record: ScopeRecord) -> Iterator[tuple[str, Any]]:
         yield f"{home}/s/{point}/{record.key}", {"at": first}
     der, verifier = metadata.issuing_distribution_point, metadata.verifier_key_hash
     yield (
-        f"{home}/l/{record.key}",
+        f"{home}/x/{record.key}",
         {
             "idp": None if der is None else der.hex(),
             "verifier": None if verifier is None else verifier.hex(),
@@ -290,7 +297,7 @@ def catalog_of(entries: Mapping[str, Any], generation: int, **others: Any) -> Ca
         elif kind == "r":
             removed[name] = RemovedIssuer.read(value, key)
             _check_home(key, home, removed[name].subject)
-        elif kind == "t":
+        elif kind == "g":
             tombstones[name] = Tombstone.read(value, key)
             _check_home(key, home, tombstones[name].base.issuer)
         elif kind == "s" and not is_reference(value):

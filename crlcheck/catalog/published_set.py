@@ -18,6 +18,7 @@ from crlcheck.catalog.catalog import Catalog
 from crlcheck.catalog.entries import (
     ANY_POINT,
     INDIRECT,
+    OWN_POINT,
     ListedScope,
     catalog_of,
     elsewhere,
@@ -47,8 +48,8 @@ from crlcheck.catalog.tree import (
     NodeReader,
     Reference,
     find,
+    has_few_leaves,
     leaves_with,
-    num_leaves,
     read_object,
     references,
     walk,
@@ -138,7 +139,7 @@ class PublishedSet:
         """
         if points is None or self.is_small(name):
             return [issuer_prefix(name)]
-        needed = {ANY_POINT, point_hash(point_of_name(name)), *points}
+        needed = {ANY_POINT, OWN_POINT, *points}
         return [
             *prefixes_beside_scopes(name),
             *(scopes_prefix(name, point) for point in sorted(needed)),
@@ -212,7 +213,7 @@ class PublishedSet:
     def is_small(self, name: bytes) -> bool:
         """Whether all scopes of an issuer are read together. No leaf is read to tell."""
         prefix = scopes_prefix(name)
-        return num_leaves(self.nodes, self.root.top, prefix) <= _FEW_LEAVES
+        return has_few_leaves(self.nodes, self.root.top, prefix, _FEW_LEAVES)
 
     def closure(
         self,
@@ -307,7 +308,7 @@ class PublishedSet:
 
     def tombstones(self) -> Iterator[Tombstone]:
         """Yield the tombstone of each scope, one leaf at a time. Raises: as ``part``."""
-        for _, catalog in self._leaf_by_leaf("t"):
+        for _, catalog in self._leaf_by_leaf("g"):
             yield from catalog.tombstones.values()
 
     def _leaf_by_leaf(self, kind: str) -> Iterator[tuple[str, Catalog]]:
@@ -387,7 +388,7 @@ class PublishedSet:
                 continue
             if place.kind == "s" and not is_reference(value):
                 found = self._catalog({key: value}).scopes[scope].base.metadata
-            elif place.kind == "t":
+            elif place.kind == "g":
                 found = self._catalog({key: value}).tombstones[scope].base
             else:
                 continue

@@ -379,9 +379,26 @@ def leaves_with(
             yield from leaves_with(nodes, node.below[place], prefix, failed, node.level - 1)
 
 
-def num_leaves(nodes: NodeReader, top: Reference | None, prefix: str) -> int:
-    """Return how many leaves may have keys that start with *prefix*; no leaf is read."""
-    return sum(1 for _ in leaves_with(nodes, top, prefix))
+def has_few_leaves(nodes: NodeReader, top: Reference | None, prefix: str, limit: int) -> bool:
+    """
+    Whether *limit* leaves or fewer may have keys that start with *prefix*.
+
+    No leaf is read, except a top node, and of many nodes below one none is.
+
+    Raises: as ``read_object``.
+    """
+    return top is None or _num_leaves(nodes, nodes.node(top), prefix, limit) <= limit
+
+
+def _num_leaves(nodes: NodeReader, node: Node, prefix: str, limit: int) -> int:
+    """Return how many leaves may have such keys, or some number above *limit*."""
+    if node.level == 0:
+        return 1
+    places = node.places(prefix)
+    if node.level == 1 or len(places) > limit:
+        return len(places)
+    below = (nodes.node(node.below[place], node.level - 1) for place in places)
+    return sum(_num_leaves(nodes, one, prefix, limit) for one in below)
 
 
 def references(

@@ -726,7 +726,7 @@ def _size_of(waiting: Iterable[tuple[ScopeRecord, PublishedImage, object]]) -> i
 def _depends(key: str, value: Any) -> bool:
     """Whether an entry is there only because of the record of a scope elsewhere."""
     _, kind, *_ = key.split("/")
-    return key.startswith("!") or kind == "l" or (kind == "s" and "at" in value)
+    return key.startswith("!") or kind == "x" or (kind == "s" and "at" in value)
 
 
 def _hash_of(key: str, value: object) -> int:

@@ -77,7 +77,7 @@ def test_the_entries_by_name() -> None:
             "delta": None,
             "source": "s3://in/crl/a.crl",
         },
-        f"{home}/l/{record().key}": {
+        f"{home}/x/{record().key}": {
             "idp": None,
             "verifier": (b"k" * 32).hex(),
             "any_point": False,

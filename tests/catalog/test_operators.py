@@ -14,7 +14,7 @@ from crlcheck.errors import StoreError
 from support.catalogs import NOW, again, catalog, changed, metadata, record
 
 NAME_A = bytes.fromhex("300c310a300806035504030c0141")  # CN=A
-TOMBSTONE = f"{name_hash(metadata().issuer)}/t/x"
+TOMBSTONE = f"{name_hash(metadata().issuer)}/g/x"
 DENIAL = Denial(NAME_A, 0x0F, NOW, NOW + timedelta(hours=1), "stolen laptop")
 
 

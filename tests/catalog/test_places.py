@@ -62,7 +62,7 @@ def full() -> Catalog:
 
 def is_closed(place: str) -> bool:
     """Whether what is at a place has a reader and tests of its own: a CRL's metadata."""
-    return place.endswith(".metadata") or ("/t/" in place and "." in place)
+    return place.endswith(".metadata") or ("/g/" in place and "." in place)
 
 
 VALUE = value_of(full())
@@ -71,7 +71,7 @@ PLACES = {
         place: ["entries", *way]
         for place, way in places(VALUE["entries"], is_closed)
         # The short list is for readers of many scopes, and says nothing that is not above.
-        if "/l/" not in place
+        if "/x/" not in place
     },
     **{f"denied{place}": ["denied", *way] for place, way in places(VALUE["denied"])},
 }
@@ -137,7 +137,7 @@ def test_a_member_that_is_required_is_missed_at_its_place(place: str) -> None:
 OBJECTS = [
     place
     for place, way in PLACES.items()
-    if isinstance(held(VALUE, way), dict) and not (is_closed(place) and "/t/" in place)
+    if isinstance(held(VALUE, way), dict) and not (is_closed(place) and "/g/" in place)
 ]
 """Every object of fields that others may add to."""
 
@@ -152,7 +152,7 @@ def test_a_member_of_a_later_version_is_kept_at_its_place(place: str) -> None:
 METADATA = [
     place
     for place, way in PLACES.items()
-    if way[-1] == "metadata" or ("/t/" in place and way[-1] in ("base", "delta"))
+    if way[-1] == "metadata" or ("/g/" in place and way[-1] in ("base", "delta"))
 ]
 
 

@@ -19,7 +19,8 @@ from crlcheck.catalog.tree import (
     Staleness,
     change,
     find,
-    num_leaves,
+    has_few_leaves,
+    leaves_with,
     read_object,
     references,
     walk,
@@ -38,6 +39,11 @@ def small_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make trees of several levels of few entries."""
     monkeypatch.setattr(tree, "MAX_LEAF", MAX_LEAF)
     monkeypatch.setattr(tree, "MAX_INNER", MAX_INNER)
+
+
+def count_leaves(nodes: NodeReader, top: Reference | None, prefix: str) -> int:
+    """How many leaves may have keys with a prefix."""
+    return sum(1 for _ in leaves_with(nodes, top, prefix))
 
 
 def staleness_of(key: str, value: Any) -> Staleness | None:
@@ -172,7 +178,10 @@ def test_what_starts_with_a_prefix_is_found(
     for prefix in prefixes:
         read: list[str] = []
         nodes = NodeReader(model.store, 0)
-        counted = num_leaves(nodes, model.top, prefix)
+        counted = count_leaves(nodes, model.top, prefix)
+        for limit in {0, 1, 2, max(counted - 1, 0), counted}:
+            few = has_few_leaves(nodes, model.top, prefix, limit)
+            assert few is (counted <= limit)
         model.store.before = lambda _, name, read=read: read.append(name)
         found = list(walk(nodes, model.top, prefix))
         model.store.before = None
@@ -199,9 +208,9 @@ def test_only_a_full_node_splits() -> None:
     level = json.loads(model.store.read(top.name).body)["level"]
     assert level >= 2
     for key in ("00010x", "00059x", "0"):
-        leaves_before = num_leaves(NodeReader(model.store), model.top, "")
+        leaves_before = count_leaves(NodeReader(model.store), model.top, "")
         made = model.change({key: 1})
-        leaves = num_leaves(NodeReader(model.store), model.top, "")
+        leaves = count_leaves(NodeReader(model.store), model.top, "")
         assert leaves - leaves_before in (0, 1)
         written = [json.loads(body)["level"] for body in made.written.values()]
         assert written.count(0) == 1 + leaves - leaves_before
@@ -231,7 +240,7 @@ def test_an_entry_larger_than_a_leaf_has_one_of_its_own() -> None:
     """And so have its neighbours."""
     model = Model()
     model.change({"a": "x", "b": "x" * 1000, "c": "x"})
-    assert num_leaves(NodeReader(model.store), model.top, "") == 3
+    assert count_leaves(NodeReader(model.store), model.top, "") == 3
     model.change({"b": "x"})
     model.change({"b": "x" * 100, "bb": "x" * 90, "bbb": "y" * 140})
 

@@ -317,7 +317,7 @@ def _drop(kind: str) -> Callable[[dict[str, Any]], None]:
 
 
 def _stray(entries: dict[str, Any]) -> None:
-    key = _key(entries, "l")
+    key = _key(entries, "x")
     entries[f"{key[:-1]}x"] = entries[key]
 
 
@@ -327,7 +327,7 @@ def _unreadable(entries: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [_move("s"), _move("i"), _move("l"), _drop("l"), _drop("i"), _drop("s"), _stray, _unreadable],
+    [_move("s"), _move("i"), _move("x"), _drop("x"), _drop("i"), _drop("s"), _stray, _unreadable],
     ids=["scope", "issuer", "list", "no list", "no issuer", "no scope", "stray", "unreadable"],
 )
 def test_entries_that_do_not_fit_together(change: Callable[[dict[str, Any]], None]) -> None:
