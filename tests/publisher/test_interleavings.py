@@ -22,6 +22,7 @@ from crlcheck.catalog.compare_and_swap import Change
 from crlcheck.catalog.history import chain, read_record
 from crlcheck.catalog.published_set import read_set
 from crlcheck.catalog.root import CATALOG_NAME
+from crlcheck.catalog.signing_store import signing
 from crlcheck.checker.checker import RevocationChecker
 from crlcheck.compiler.compile import CompiledImage, compile_crl, compile_to_temporary
 from crlcheck.demo.pki import CertificateAuthority
@@ -34,6 +35,7 @@ from crlcheck.types import CheckResult, PublishReport, RevocationStatus
 from support.memory_store import MemoryStore
 from support.pki import NOW, make_client, make_crl
 from support.publishing import CA, OTHER_CA
+from support.root_keys import MemoryKey
 from support.scheduler import (
     Actor,
     BrokenPropertyError,
@@ -54,6 +56,9 @@ from support.scheduler import (
 GRACE = timedelta(hours=1)
 TIMES = (NOW, NOW + GRACE)
 EXPLORE_ALL = bool(os.environ.get("CRLCHECK_ALL_INTERLEAVINGS"))
+
+KEY = MemoryKey()
+"""Signs the root in the worlds that are signed; its signatures are always the same bytes."""
 
 REVOKED = {1: [1], 2: [1, 2], 3: [1, 2, 3]}
 """What the CRL of each number lists."""
@@ -96,7 +101,12 @@ def compiled_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def publisher(
-    name: str, authority: CertificateAuthority, number: int, *, compare_up_to: int = 0
+    name: str,
+    authority: CertificateAuthority,
+    number: int,
+    *,
+    compare_up_to: int = 0,
+    key: MemoryKey | None = None,
 ) -> Actor:
     """A publisher of one CRL, which may find that a newer one is there already."""
 
@@ -108,16 +118,17 @@ def publisher(
             now=clock(),
             grace=GRACE,
             compare_up_to=compare_up_to,
+            sign_with=key,
         )
 
     return Actor(name, work, may_die=True, errors=(CrlRollbackError, StoreUnavailableError))
 
 
-def cleaner(name: str = "clean-up") -> Actor:
+def cleaner(name: str = "clean-up", key: MemoryKey | None = None) -> Actor:
     """A clean-up, which looks at the clock when it begins."""
 
     def work(store: ReplayedStore, clock: Clock) -> object:
-        return clean_up(store, grace=GRACE, now=clock())
+        return clean_up(signing(store, key), grace=GRACE, now=clock())
 
     return Actor(name, work, may_die=True, errors=(StoreUnavailableError,))
 
@@ -300,13 +311,15 @@ class WholeSets:
                 )
 
 
-def prepared() -> MemoryStore:
+def prepared(key: MemoryKey | None) -> MemoryStore:
     """
     A store with two scopes, a node that was superseded, and an image that nobody published.
     """
     store = MemoryStore()
     for authority in (CA, OTHER_CA):
-        publish_crl(crl(authority, 1), store, issuer=authority.pem, now=NOW, grace=GRACE)
+        publish_crl(
+            crl(authority, 1), store, issuer=authority.pem, now=NOW, grace=GRACE, sign_with=key
+        )
     store.write("images/abandoned.crlx", b"an image")
     return store
 
@@ -315,10 +328,11 @@ def explore_store(
     actors: Sequence[Actor],
     times: Sequence[datetime] = TIMES,
     faults: Sequence[Event] = (Event.DIE,),
+    key: MemoryKey | None = None,
 ) -> Explored:
-    """Explore all that the actors can do to a prepared store."""
+    """Explore all that the actors can do to a prepared store, which *key* has signed."""
     contents = Contents()
-    store = prepared()
+    store = prepared(key)
     objects = {name: contents.number(store.read(name).body) for name in store.names("")}
     return explore(actors, objects, contents, WholeSets(contents), times=times, faults=faults)
 
@@ -340,6 +354,7 @@ class World:
     times: Sequence[datetime]
     faults: Sequence[Event] = ONE_DIES
     is_large: bool = False
+    key: MemoryKey | None = None
 
 
 def older_and_newer() -> list[Actor]:
@@ -368,6 +383,20 @@ WORLDS = {
     "one CRL twice": World(of_one_crl, LATE),
     "a lost answer": World(older_and_newer, LATE, ONE_ANSWER_IS_LOST),
     "a clean-up": World(with_clean_up, LATE),
+    "CRLs of two scopes, signed": World(
+        lambda: [publisher("A2", CA, 2, key=KEY), publisher("B2", OTHER_CA, 2, key=KEY)],
+        LATE,
+        key=KEY,
+    ),
+    "a clean-up, signed": World(
+        lambda: [publisher("A2", CA, 2, key=KEY), cleaner(key=KEY)], LATE, key=KEY
+    ),
+    "a lost answer, signed": World(
+        lambda: [publisher("A2", CA, 2, key=KEY), publisher("A3", CA, 3, key=KEY)],
+        LATE,
+        ONE_ANSWER_IS_LOST,
+        key=KEY,
+    ),
     "a reader": World(lambda: [publisher("A2", CA, 2), reader()], TIMES),
     "two readers": World(lambda: [publisher("A2", CA, 2), reader("1"), reader("2")], LATE),
     "an older and a newer CRL, and time": World(older_and_newer, TIMES, is_large=True),
@@ -398,7 +427,7 @@ def test_every_interleaving_keeps_the_guarantees(
     lost, no name is used again, and a reader gets one of the sets that were published.
     """
     world = WORLDS[name]
-    found = explore_store(world.actors(), world.times, world.faults)
+    found = explore_store(world.actors(), world.times, world.faults, world.key)
     assert found.num_ends > 1
     if EXPLORE_ALL:
         with capsys.disabled():
