@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import json
 import logging
 import os
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from crlcheck import (
+    BinaryReader,
     CrlBaseMissingError,
     CrlCheckError,
     CrlError,
@@ -27,13 +28,15 @@ from crlcheck import (
     FetchLimits,
     ObjectStore,
     PublishReport,
+    PublishSource,
     RootSigner,
     S3Store,
     SigningStore,
+    SourceCrl,
     clean_up,
     fetch_each,
     open_store,
-    publish_each,
+    publish_many,
     sign_root,
     withdraw_issuers,
 )
@@ -57,6 +60,9 @@ _AUDIT_REPORTS = "audit-report"
 # The complete CRL of a delta CRL may still come, as they arrive in any order, and so may a CRL
 # that is newer than both of one second.
 _MAY_PASS = (CrlBaseMissingError, CrlOrderUnknownError)
+
+# Images are in /tmp until they are swapped in, and there is little room.
+_MAX_GROUP_SIZE = 64 << 20
 
 # For one attempt: a body that stalls fails, and a temporary failure is tried again.
 _CONNECT_SECONDS, _READ_SECONDS = 3, 20
@@ -139,10 +145,13 @@ def handler(event: object, context: object) -> dict[str, Any]:
         return {"num_deleted": num_deleted, "num_waiting": num_waiting}
     if request.status:
         return record_status(STORE, SETTINGS, LOG)
-    done: list[tuple[Task | None, Outcome]] = []
-    for task, outcome in _outcomes(request):
-        outcomes.record(outcome, LOG, SETTINGS)
-        done.append((task, outcome))
+    objects = _Objects(_tasks(request))
+    objects.publish()
+    done: list[tuple[Task | None, Outcome]] = [*objects.done]
+    if request.fetch:
+        for outcome in _guarded("fetch", _fetch()):
+            outcomes.record(outcome, LOG, SETTINGS)
+            done.append((None, outcome))
     if not any(outcome.outcome == "failed" for _, outcome in done):
         _withdraw_issuers()
     return answer(request, done)
@@ -200,16 +209,6 @@ def _withdraw_issuers() -> None:
         LOG.warning(json.dumps({"message": f"issuers were not withdrawn: {error}"}))
 
 
-def _outcomes(request: Request) -> Iterator[tuple[Task | None, Outcome]]:
-    """Yield the outcome of every CRL, with the task that it belongs to if there is one."""
-    for task in _tasks(request):
-        for outcome in _process(task):
-            yield task, outcome
-    if request.fetch:
-        for outcome in _guarded("fetch", _fetch()):
-            yield None, outcome
-
-
 def _tasks(request: Request) -> Iterator[Task]:
     yield from request.tasks
     if request.rescan is None:
@@ -222,18 +221,6 @@ def _tasks(request: Request) -> Iterator[Task]:
     for page in S3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for entry in page.get("Contents", ()):
             yield Task(ObjectEvent("Requested", bucket, entry["Key"], rebuild=True))
-
-
-def _process(task: Task) -> Iterator[Outcome]:
-    event = task.event
-    if isinstance(event, MalformedEventError):
-        yield outcomes.unreadable(event)
-        return
-    reason = _why_ignored(event)
-    if reason is None:
-        yield from _guarded(event.url, _publish_all(event))
-    else:
-        yield outcomes.ignored(event.url, reason)
 
 
 def _guarded(url: str, results: Iterator[Outcome]) -> Iterator[Outcome]:
@@ -262,55 +249,187 @@ def _why_ignored(event: ObjectEvent) -> str | None:
     return None
 
 
-def _publish_all(event: ObjectEvent) -> Iterator[Outcome]:
-    """Publish all CRLs of an object as it is now; a PEM file may have several."""
-    doubted: set[str | None] = set()
-    for outcome in _publish_once(event):
-        if isinstance(outcome.error, CrlSignatureError) and ISSUERS.can_ask_again:
-            doubted.add(outcome.object)
-        else:
-            yield outcome
-    # A CA that renewed its key at AWS Private CA signs with the new one at once.
-    if doubted:
-        ISSUERS.ask_again()
-        for outcome in _publish_once(event):
-            if outcome.object in doubted:
-                yield outcome
+class _Objects:
+    """
+    The objects of one request, which are published together.
 
+    Each is read once, however many tasks name it. The outcome of each of its CRLs is logged as
+    soon as it is known.
+    """
 
-def _publish_once(event: ObjectEvent) -> Iterator[Outcome]:
-    # Not the version that a record names: the object as it is now is never older, and a
-    # record that arrives late or twice then changes nothing.
-    try:
-        stored = S3.get_object(Bucket=event.bucket, Key=event.key)
-    except S3.exceptions.NoSuchKey:
-        yield outcomes.missing(event.url)
-        return
-    with contextlib.closing(stored["Body"]) as body:
-        yield from _outcomes_of(
-            publish_each(
-                body,
-                _target(),
-                source_name=event.url,
-                content_encoding=stored.get("ContentEncoding", ""),
-                allow_shrink=event.allow_shrink,
-                rebuild=event.rebuild,
-                **_publish_options(),
-            )
+    def __init__(self, tasks: Iterator[Task]) -> None:
+        self._tasks = enumerate(tasks)
+        self._done: list[tuple[int, int, Task, Outcome]] = []
+        self._tasks_of: dict[_Reading, list[tuple[int, Task]]] = {}
+        self._outcomes_of: dict[_Reading, list[tuple[int, Outcome]]] = {}
+        self._doubted: dict[_Reading, dict[int, Outcome]] = {}
+
+    @property
+    def done(self) -> list[tuple[Task, Outcome]]:
+        """The outcomes with their tasks, in the order of the tasks and of the CRLs of a file."""
+        in_order = sorted(self._done, key=lambda one: one[:2])
+        return [(task, outcome) for _, _, task, outcome in in_order]
+
+    def publish(self) -> None:
+        """Publish the CRLs of all objects as they are now."""
+        self._publish()
+        for reading, (_, *others) in self._tasks_of.items():
+            for place, task in others:
+                for number, outcome in self._outcomes_of.get(reading, ()):
+                    self._note(place, number, task, outcomes.again(outcome))
+
+    def _publish(self) -> None:
+        try:
+            self._run(self._readings(), self._note_first)
+            # A CA that renewed its key at AWS Private CA signs with the new one at once.
+            if self._doubted:
+                ISSUERS.ask_again()
+                self._run(iter(list(self._doubted)), self._note_again)
+                for reading, outcomes_of in self._doubted.items():
+                    for number, outcome in outcomes_of.items():  # of CRLs that are gone since
+                        self._note_outcome(reading, number, outcome)
+        except Exception as error:
+            for _ in self._readings():
+                pass
+            missing = [one for one in self._tasks_of if not self._outcomes_of.get(one)]
+            if not missing:
+                raise
+            for reading in missing:
+                self._note_outcome(reading, 1, outcomes.failed(reading.url, error))
+
+    def _readings(self) -> Iterator[_Reading]:
+        """Yield each object that is to be read, once."""
+        for place, task in self._tasks:
+            event = task.event
+            if isinstance(event, MalformedEventError):
+                self._note(place, 1, task, outcomes.unreadable(event))
+                continue
+            reason = _why_ignored(event)
+            if reason is not None:
+                self._note(place, 1, task, outcomes.ignored(event.url, reason))
+                continue
+            reading = _Reading(event.bucket, event.key, event.allow_shrink, event.rebuild)
+            is_new = reading not in self._tasks_of
+            self._tasks_of.setdefault(reading, []).append((place, task))
+            if is_new:
+                yield reading
+
+    def _run(
+        self,
+        readings: Iterator[_Reading],
+        note: Callable[[_Reading, int, Outcome, Exception | None], None],
+    ) -> None:
+        readings_of: dict[object, _Reading] = {}
+        first = next(readings, None)
+        if first is None:
+            return
+
+        def sources() -> Iterator[PublishSource]:
+            for reading in itertools.chain((first,), readings):
+                source = reading.source()
+                readings_of[source] = reading
+                yield source
+
+        def on_result(crl: SourceCrl, result: PublishReport | Exception | None) -> None:
+            reading = readings_of[crl.given]
+            error = result if isinstance(result, Exception) else None
+            note(reading, crl.number, reading.outcome(str(crl), result), error)
+
+        publish_many(
+            sources(),
+            _target(),
+            jobs=SETTINGS.jobs,
+            max_group_size=_MAX_GROUP_SIZE,
+            on_result=on_result,
+            issuers=ISSUERS.certificates(),
+            **_publish_options(),
         )
+
+    def _note_first(
+        self, reading: _Reading, number: int, outcome: Outcome, error: Exception | None
+    ) -> None:
+        if isinstance(error, CrlSignatureError) and ISSUERS.can_ask_again:
+            self._doubted.setdefault(reading, {})[number] = outcome
+        else:
+            self._note_outcome(reading, number, outcome)
+
+    def _note_again(
+        self, reading: _Reading, number: int, outcome: Outcome, _error: Exception | None
+    ) -> None:
+        if self._doubted[reading].pop(number, None) is not None:
+            self._note_outcome(reading, number, outcome)
+
+    def _note_outcome(self, reading: _Reading, number: int, outcome: Outcome) -> None:
+        self._outcomes_of.setdefault(reading, []).append((number, outcome))
+        place, task = self._tasks_of[reading][0]
+        self._note(place, number, task, outcome)
+
+    def _note(self, place: int, number: int, task: Task, outcome: Outcome) -> None:
+        outcomes.record(outcome, LOG, SETTINGS)
+        self._done.append((place, number, task, outcome))
+
+
+class _Reading(NamedTuple):
+    """An object that is read, and how its CRLs are published."""
+
+    bucket: str
+    key: str
+    allow_shrink: bool
+    rebuild: bool
+
+    @property
+    def url(self) -> str:
+        """The object as ``s3://bucket/key``."""
+        return f"s3://{self.bucket}/{self.key}"
+
+    def source(self) -> PublishSource:
+        """Return the object as ``publish_many`` takes it."""
+        encoding: list[str] = []
+
+        @contextlib.contextmanager
+        def opened() -> Iterator[BinaryReader]:
+            # Not the version that a record names: the object as it is now is never older, and
+            # a record that arrives late or twice then changes nothing.
+            stored = S3.get_object(Bucket=self.bucket, Key=self.key)
+            encoding.append(stored.get("ContentEncoding", ""))
+            with contextlib.closing(stored["Body"]) as body:
+                yield body
+
+        return PublishSource(
+            source=opened,
+            name=self.url,
+            content_encoding=lambda: encoding[-1],
+            allow_shrink=self.allow_shrink,
+            rebuild=self.rebuild,
+        )
+
+    def outcome(self, name: str, result: PublishReport | Exception | None) -> Outcome:
+        """Return the outcome of one of its CRLs."""
+        if isinstance(result, S3.exceptions.NoSuchKey):
+            return outcomes.missing(self.url)
+        if isinstance(result, Exception) and not isinstance(result, CrlCheckError):
+            name = self.url  # it could not be read
+        return _outcome_of(name, result)
 
 
 def _fetch() -> Iterator[Outcome]:
     """Fetch the URLs of the settings, in any order."""
     limits = FetchLimits(max_size=SETTINGS.max_crl_size, allow_private=SETTINGS.fetch_private)
-    results = fetch_each(SETTINGS.fetch_urls, _target(), limits, **_publish_options())
-    yield from _outcomes_of(results)
+    results = fetch_each(
+        SETTINGS.fetch_urls,
+        _target(),
+        limits,
+        jobs=SETTINGS.jobs,
+        issuer=ISSUERS.certificates(),
+        **_publish_options(),
+    )
+    for name, result in results:
+        yield _outcome_of(name, result)
 
 
 def _publish_options() -> dict[str, Any]:
-    """Return the issuers and the settings as ``publish_each`` takes them."""
+    """Return the settings as ``publish_many`` and ``fetch_each`` take them."""
     return {
-        "issuer": ISSUERS.certificates(),
         "issuers_from": ISSUERS.places,
         "actor": _ACTOR.get(),
         "max_crls": SETTINGS.max_crls,
@@ -328,19 +447,13 @@ def _publish_options() -> dict[str, Any]:
     }
 
 
-def _outcomes_of(
-    results: Iterable[tuple[str, PublishReport | Exception | None]],
-) -> Iterator[Outcome]:
-    """Yield the outcome of each CRL."""
-    started = time.monotonic()
-    for name, result in results:
-        if result is None:
-            yield outcomes.not_modified(name)
-        elif isinstance(result, CrlError) and not isinstance(result, _MAY_PASS):
-            yield outcomes.refused(name, result)
-        elif isinstance(result, Exception):
-            yield outcomes.failed(name, result)
-        else:
-            seconds = time.monotonic() - started  # with the download, and waiting for it
-            started += seconds
-            yield outcomes.of_report(name, result, seconds, datetime.now(UTC))
+def _outcome_of(name: str, result: PublishReport | Exception | None) -> Outcome:
+    """Return the outcome of one CRL."""
+    if result is None:
+        return outcomes.not_modified(name)
+    if isinstance(result, CrlError) and not isinstance(result, _MAY_PASS):
+        return outcomes.refused(name, result)
+    if isinstance(result, Exception):
+        return outcomes.failed(name, result)
+    # With the download, which is compiled as it comes.
+    return outcomes.of_report(name, result, sum(result.seconds.values()), datetime.now(UTC))

@@ -143,6 +143,15 @@ def _sentence(report: PublishReport) -> str:
     return f"{crl} is published with {entries}{changed}"
 
 
+def again(outcome: Outcome) -> Outcome:
+    """Return the outcome for a task that names an object which another one has named."""
+    if outcome.outcome != "published":
+        return outcome
+    message = "named again in this event: it says nothing that is not published already"
+    values = {**outcome.values, "num_newly_revoked": 0, "num_lifted": 0, "num_lifted_recently": 0}
+    return Outcome(outcome.object, "unchanged", message, values)
+
+
 def not_modified(url: str) -> Outcome:
     """Return the outcome of a URL that has not changed since it was fetched."""
     return Outcome(url, "unchanged", "not modified since it was fetched")

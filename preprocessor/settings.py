@@ -75,6 +75,8 @@ class Settings:
     max_crl_size: in bytes; a larger CRL is refused; 0 accepts any size.
     max_crls: how many CRLs of a PEM file are published; the rest is refused; 0
         accepts any number.
+    jobs: how many objects or URLs are read and compiled at once. Of those larger than
+        16 MiB one is, so that the memory for the largest one is enough.
     clock_skew: how far in the future a CRL's thisUpdate may lie.
     attributes, allow_sha1, allow_small_rsa, allow_v1, strict, require_next_update:
         as for ``crlcheck.compile_crl``.
@@ -103,6 +105,7 @@ class Settings:
     crl_prefix: str = field(default="crl/", metadata={"read": _key_prefix})
     max_crl_size: int = 1 << 30
     max_crls: int = 100
+    jobs: int = 4
     clock_skew: timedelta = timedelta(minutes=5)
     attributes: bool = True
     allow_sha1: bool = False
