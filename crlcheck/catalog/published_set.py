@@ -11,7 +11,6 @@ import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cached_property
 from typing import Any
 
 from crlcheck.catalog.catalog import Catalog
@@ -257,13 +256,21 @@ class PublishedSet:
 
     # ---- the whole -----------------------------------------------------------------
 
-    @cached_property
+    @property
     def denied(self) -> tuple[Denial, ...]:
         """
-        The certificates on the deny list.
+        The certificates on the deny list; they are read once.
 
         Raises: as ``part``.
         """
+        # No functools.cached_property: in Python 3.11 it has one lock for all instances, so
+        # that a store that hangs would hold up the readers of every other one.
+        known: tuple[Denial, ...] | None = self.__dict__.get("_denied")
+        if known is None:
+            known = self.__dict__["_denied"] = self._read_denied()
+        return known
+
+    def _read_denied(self) -> tuple[Denial, ...]:
         if self.format1 is not None:
             return self.format1.catalog.denied
         if self.root.denied is None:
