@@ -269,10 +269,10 @@ def write_files(
         except (CrlCheckError, OSError) as error:
             failed[name] = error
 
-    if isinstance(unsigned_store(store), LocalStore) or len(files) < 2:
+    if len(files) < 2:
         for file in files:
             write(file)
-    else:
+    else:  # also into a directory: a disk makes many files safe together
         with ThreadPoolExecutor(min(NUM_WRITERS, len(files)), "crlcheck-write") as writers:
             for _ in writers.map(write, files):
                 pass
