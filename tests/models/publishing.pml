@@ -9,7 +9,7 @@
  * What one writer does between two operations that others can notice is one step.
  *
  * What is left out: the tree has one node, and there is one scope. Records of the history
- * are never deleted while they are on the chain, so that a walk along it is one step; and a
+ * stay for a month while they are on the chain, so that a walk along it is one step; and a
  * generation is the number of records before it, because the numbers that are left out, for
  * records that no root names, change nothing but the number. The clean-up of the status
  * objects and of probes touches nothing else.
