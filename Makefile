@@ -117,9 +117,10 @@ interleavings: $(BUILT)
 	mkdir -p $(SPIN)
 	cd $(SPIN) && spin -a $(CURDIR)/tests/models/publishing.pml && \
 	    $(CC) -O2 -DSAFETY -DCOLLAPSE -DVECTORSZ=1024 -DMEMLIM=16000 -o pan pan.c
-	$(SPIN)/pan -m100000 -b > $(SPIN)/result.txt || { cat $(SPIN)/result.txt; false; }
+	$(SPIN)/pan -m100000 -b > $(SPIN)/result.txt
+	grep -q 'errors: 0$$' $(SPIN)/result.txt && ! grep -q 'not completed' $(SPIN)/result.txt || \
+	    { grep -v '^Depth=' $(SPIN)/result.txt; false; }
 	grep 'states, stored' $(SPIN)/result.txt
-	grep -q 'errors: 0$$' $(SPIN)/result.txt
 	CRLCHECK_ALL_INTERLEAVINGS=1 $(PYTEST_ENV) $(BIN)/python -m pytest \
 	    tests/publisher/test_interleavings.py $(PYTEST_ARGS)
 
