@@ -35,7 +35,7 @@ from crlcheck.cli.text import answer, changes_text, published_members, say, say_
 from crlcheck.compiler.pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck.errors import CrlError, FetchLockedError
 from crlcheck.publisher.fetch import FetchLimits, check_url
-from crlcheck.publisher.fetch_each import FetchResult, fetch_each
+from crlcheck.publisher.fetch_each import DEFAULT_FETCH_JOBS, FetchResult, fetch_each
 from crlcheck.publisher.run_lock import run_lock
 from crlcheck.types import PublishReport
 from crlcheck.x509.certificates import load_certificates
@@ -68,6 +68,14 @@ from crlcheck.x509.certificates import load_certificates
 @signing_options
 @issuer_option
 @max_crls_option
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=DEFAULT_FETCH_JOBS,
+    show_default=True,
+    metavar="N",
+    help="Fetch so many URLs at once, of one host at most two.",
+)
 @click.option("--allow-private", is_flag=True, help="Allow private addresses.")
 @click.option("--no-proxy", is_flag=True, help="Use no proxy, whatever the environment names.")
 @allow_shrink_option
@@ -83,6 +91,7 @@ def fetch_command(
     store: str,
     issuers: tuple[Path, ...],
     max_crls: int,
+    jobs: int,
     allow_private: bool,
     no_proxy: bool,
     allow_shrink: bool,
@@ -110,6 +119,7 @@ def fetch_command(
         "issuer": trusted,
         "issuers_from": ", ".join(map(str, issuers)),
         "max_crls": max_crls,
+        "jobs": jobs,
         "allow_shrink": allow_shrink,
         "actor": actor(),
         **given,

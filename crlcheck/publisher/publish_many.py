@@ -362,6 +362,7 @@ class Run:
         self._waiting: list[_Waiting] = []
         self._held: list[_Waiting] = []  # delta CRLs without their complete CRL
         self._ready: deque[_Result] = deque()
+        self._is_group_done = False
         self._oldest = 0.0
         self._size = 0
         self._num_jobs = 0
@@ -405,6 +406,9 @@ class Run:
             lanes.hold(is_held=self._size >= 2 * self._max_group_size)
             self._wait(lanes)
             yield from self._taken()
+            if self._is_group_done:  # only now, because the results are taken
+                self._is_group_done = False
+                self._record_ended()
         self._record_ended()
 
     def last_results(self) -> Iterator[_Result]:
@@ -571,7 +575,7 @@ class Run:
                 reports.append(result)
             self._ready.append((waiting.file.crl(waiting.number), result))
         log_warnings(self._store, reports)
-        self._record_ended()
+        self._is_group_done = True
 
     def _settle(self, waiting: _Waiting, result: PublishReport | Exception) -> None:
         """Note the result of a CRL, and remove its image."""

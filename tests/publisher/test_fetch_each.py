@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -9,9 +10,12 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -215,6 +219,30 @@ def test_a_refused_connection_is_tried_again(pauses: list[float]) -> None:
     assert pauses == []
     with pytest.raises(ValueError, match="attempts is 0"):
         FetchLimits(attempts=0)
+
+
+def test_few_of_one_host_are_fetched_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two by default, however many are fetched at once of several hosts."""
+    at_once: dict[str, list[int]] = {"a.test": [0, 0], "b.test": [0, 0]}
+    lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def fetch_slowly(url: str, *_: Any, **_options: Any) -> Iterator[None]:
+        numbers = at_once[urlsplit(url).hostname or ""]
+        with lock:
+            numbers[0] += 1
+            numbers[1] = max(numbers)
+        time.sleep(0.02)
+        with lock:
+            numbers[0] -= 1
+        yield None
+
+    monkeypatch.setattr("crlcheck.publisher.fetch_each.fetch", fetch_slowly)
+    monkeypatch.setattr("crlcheck.publisher.side_by_side._LONGEST_JITTER", 0.001)
+    urls = [f"http://{host}/{number}" for number in range(12) for host in at_once]
+    found = dict(fetch_each(urls, MemoryStore(), issuer=CA.pem, jobs=8))
+    assert found == dict.fromkeys(urls)
+    assert [most for _, most in at_once.values()] == [2, 2]
 
 
 # ---- the lock ------------------------------------------------------------------------
