@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import NamedTuple
 
-from crlcheck.catalog.tree import DEFAULT_CACHE, Node, NodeReader, Reference
+from crlcheck.catalog.tree import Node, NodeReader, Reference
 from crlcheck.checker import polling
 from crlcheck.errors import (
     CatalogDamagedError,
@@ -24,6 +24,10 @@ from crlcheck.stores import ObjectStore
 
 # Whoever asks for more things that fail than these has the oldest tried again.
 _MAX_REMEMBERED = 1024
+
+
+# Bytes of parsed nodes. Views have what they need of a node, which is kept for other issuers.
+_CAPACITY = 4 << 20
 
 
 class _Failure(NamedTuple):
@@ -89,7 +93,7 @@ class Attempts:
 class PatientReader(NodeReader):
     """Reads nodes, and does not try one again at once that could not be read."""
 
-    def __init__(self, store: ObjectStore, capacity: int = DEFAULT_CACHE) -> None:
+    def __init__(self, store: ObjectStore, capacity: int = _CAPACITY) -> None:
         super().__init__(store, capacity)
         self._attempts = Attempts()
 
