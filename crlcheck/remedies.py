@@ -133,7 +133,9 @@ REMEDIES_BY_REASON: Mapping[str, str] = MappingProxyType(
         "unsigned": "if the set is as it should be, sign it (crlcheck sign --adopt); if it was "
         "signed before, somebody else wrote it",
         "unknown_key": "if the key is the publisher's, accept it (crlcheck key show, "
-        "CRLCHECK_ROOT_KEYS); else somebody else wrote the root",
+        "CRLCHECK_ROOT_KEYS); to change a set that a replaced key signed, give that key too "
+        "(--sign-with), or vouch for the set by the new one (crlcheck sign --adopt); else "
+        "somebody else wrote the root",
         "key_twice": "sign the root anew (crlcheck sign --adopt), once it is known who wrote it",
         "later_format": "read it by the version that signed it, or a later one",
         "other_store": "look for a mix-up of stores or a copied catalog.json, and put the "
@@ -143,8 +145,8 @@ REMEDIES_BY_REASON: Mapping[str, str] = MappingProxyType(
         "expired": "sign it again, once it is known to be the newest (crlcheck sign), and do so "
         "regularly; compare this machine's clock",
         "no_signing_key": "give the key (--sign-with, CRLCHECK_SIGN_WITH)",
-        "set_back": "publish what is lost anew or restore it, then bring the store above the "
-        "generation that was published (crlcheck advance)",
+        "set_back": "bring the lost set back (crlcheck restore STORE --from @GENERATION); crlcheck "
+        "verify and crlcheck history --all say which generation is the latest",
         "invalid_signature": "read the root again, and look at who changed catalog.json; "
         "crlcheck sign --adopt vouches for it",
         "malformed": "look at who changed catalog.json; crlcheck sign --adopt vouches for it",

@@ -15,7 +15,7 @@ from crlcheck.cli.options import given_demands, root_key_option
 from crlcheck.cli.output import output
 from crlcheck.cli.parameters import STORE, TARGET
 from crlcheck.cli.progress import counting_things
-from crlcheck.cli.status import EXIT_FAILED, EXIT_USAGE, JsonArray, report_error
+from crlcheck.cli.status import EXIT_FAILED, EXIT_USAGE, JsonArray, report_error, warn
 from crlcheck.cli.text import say
 from crlcheck.publisher.verify import StoreFault, VerifyReport, verify_store
 from crlcheck.remedies import with_remedy
@@ -118,11 +118,18 @@ def _say_report(store: str, report: VerifyReport) -> None:
         )
         if number
     ]
-    if harmless and report.is_whole:  # else they may be what a restore needs
+    later = report.later_generation if report.is_whole else None  # else a fault tells of it
+    if later is not None:
+        warn(
+            f"{store}: the history also has generation {later}: its writer failed or is at work, "
+            "or somebody has put an old root back. What to do: look at it (crlcheck history STORE "
+            f"--all); if it was published, crlcheck restore STORE --from @{later}"
+        )
+    elif harmless and report.is_whole:  # else they may be what a restore needs
         say(f"{store}: {', '.join(harmless)}: harmless, crlcheck clean deletes them")
     left = report.num_faults - report.num_repaired
     found = [
-        "all is right" if not report.num_faults else "",
+        "" if report.num_faults else "all is right" if later is None else "no object is damaged",
         f"{count(report.num_repaired, 'fault')} repaired" if report.num_repaired else "",
         f"{count(left, 'fault')} left" if left else "",
     ]

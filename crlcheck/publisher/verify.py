@@ -71,6 +71,7 @@ from crlcheck.errors import (
 )
 from crlcheck.image.index import open_index
 from crlcheck.publisher.copies import Copies, Origin, check_image
+from crlcheck.remedies import remedy_of
 from crlcheck.signing.root_key import RootKey, read_root_keys
 from crlcheck.signing.statement import verify_root
 from crlcheck.stores import ObjectStore, open_for_writing, open_store
@@ -115,7 +116,10 @@ class VerifyReport:
 
     ``generation`` and ``at`` are those of the root, None where it cannot be read.
     ``num_bytes`` counts those of all objects that were read. ``history_from`` is the oldest
-    generation that the history has, None where it has none. ``num_leftover_records`` are
+    generation that the history has, None where it has none. ``later_generation`` is the
+    latest one that the history has and the root does not lead to, where it is later than the
+    root's: its writer failed or is at work, or somebody put an old root back. None without
+    such a record. ``num_leftover_records`` are
     records to which the root does not lead: of generations that were never published, or were
     lost when somebody put an old root back. ``num_waiting`` are objects that are not used
     any more and wait for clean-up; ``num_unnamed`` are objects that nothing names.
@@ -131,6 +135,7 @@ class VerifyReport:
     num_bytes: int = 0
     num_denials: int = 0
     history_from: int | None = None
+    later_generation: int | None = None
     num_leftover_records: int = 0
     num_waiting: int = 0
     num_unnamed: int = 0
@@ -284,7 +289,11 @@ class _Verification:
                 verify_root(held.members or {}, self._keys, now=self._now)
             except RootSignatureError as error:
                 means = "services with these keys refuse the set, and keep the one that they have"
-                self._tell(StoreFault(CATALOG_NAME, "unsigned", str(error), means, RESTORE))
+                self._tell(
+                    StoreFault(
+                        CATALOG_NAME, "unsigned", str(error), means, remedy_of(error) or RESTORE
+                    )
+                )
         return root
 
     def _tell_root(self, found: str, detail: str) -> None:
@@ -625,9 +634,13 @@ class _Verification:
         self._tell(StoreFault(name, found, detail, means, remedy, (), repaired_from))
 
     def _tell_if_set_back(self, root: Root) -> None:
+        later = latest_listed(self._store)
+        if later <= root.generation or read_set(self._store)[0].generation >= later:
+            return  # none, or published meanwhile
+        self._report = replace(self._report, later_generation=later)
         published = _latest_published(self._store, root.generation)
-        if published is None or read_set(self._store)[0].generation >= published:
-            return  # published meanwhile
+        if published is None:
+            return  # one record alone proves nothing
         # The last one is followed by none that would prove it.
         last = latest_readable(self._store, above=published)
         latest = published if last is None else last.generation

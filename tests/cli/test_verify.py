@@ -67,6 +67,29 @@ def test_the_document(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (fault["name"], fault["found"]) == ("catalog.json", "missing")
 
 
+def test_an_old_root_that_hides_one_generation(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    Nothing proves it, so it is a warning; the record is not called harmless.
+    """
+    old = (place / "store" / "catalog.json").read_bytes()
+    assert main(["grace", "add", "store", "--for", "1h"]) == 0
+    (place / "store" / "catalog.json").write_bytes(old)
+    capsys.readouterr()
+    assert main(["verify", "store"]) == 0
+    out, err = capsys.readouterr()
+    assert "old root back" in err
+    assert "--from @2" in err
+    assert "harmless" not in out
+    assert "all is right" not in out
+    assert main(["restore", "store", "--from", "@2"]) == 0
+    capsys.readouterr()
+    assert main(["verify", "store"]) == 0
+    out, err = capsys.readouterr()
+    assert (err, "all is right" in out) == ("", True)
+
+
 def test_a_mirror_says_what_it_did_not_read(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,7 +20,9 @@ from crlcheck.errors import StoreUnavailableError
 from crlcheck.publisher.clean_up import clean_up
 from crlcheck.publisher.mirror import mirror_store
 from crlcheck.publisher.operator import deny_certificate
+from crlcheck.publisher.sign import sign_root
 from crlcheck.publisher.verify import StoreFault, VerifyReport, verify_store
+from crlcheck.remedies import REMEDIES_BY_REASON
 from crlcheck.stores import LocalStore
 from crlcheck.types import RevocationStatus
 from support.memory_store import MemoryStore
@@ -271,6 +273,21 @@ def test_an_old_root_that_somebody_put_back() -> None:
     assert "@6" in fault.remedy
 
 
+def test_a_record_above_the_root_is_told() -> None:
+    """
+    The record of one later generation proves nothing, but an old root may hide it.
+    """
+    store = filled()
+    old = store.read(CATALOG_NAME).body
+    assert verified(store)[0].later_generation is None
+    deny_certificate(store, NAME, 1, now=NOW)
+    assert verified(store)[0].later_generation is None
+    generation = root_of(store)["generation"]
+    store.write(CATALOG_NAME, old)
+    report, faults = verified(store)
+    assert (faults, report.later_generation) == ([], generation)
+
+
 def test_a_signed_root() -> None:
     """
     Only keys that are given are asked for; an unsigned root fails them.
@@ -279,6 +296,20 @@ def test_a_signed_root() -> None:
     assert verified(store)[0].is_whole
     report, (fault,) = verified(store, root_keys=[MemoryKey().root_key])
     assert (fault.name, fault.found, report.is_whole) == (CATALOG_NAME, "unsigned", False)
+    assert fault.remedy == REMEDIES_BY_REASON["unsigned"]
+
+
+def test_a_root_signed_by_a_key_that_is_not_given() -> None:
+    """
+    The keys that were given may be the old ones, so no other set is to be brought back.
+    """
+    store = filled()
+    old, new = MemoryKey(), MemoryKey()
+    sign_root(store, sign_with=new, adopt=True, now=NOW)
+    _, faults = verified(store, root_keys=[new.root_key], now=NOW)
+    assert not faults
+    _, (fault,) = verified(store, root_keys=[old.root_key], now=NOW)
+    assert fault.remedy == REMEDIES_BY_REASON["unknown_key"]
 
 
 # ---- the tree ---------------------------------------------------------------------------
