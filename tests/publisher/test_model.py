@@ -1,5 +1,5 @@
 """
-Publishers and clean-ups of several processes, interleaved operation by
+Publishers, clean-ups, restores and denials of several processes, interleaved operation by
 operation, that may die or fail anywhere: what must hold, holds after each step.
 """
 
@@ -15,22 +15,26 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, currently_in_test_context, event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from crlcheck.catalog import compare_and_swap
 from crlcheck.catalog.catalog import Catalog
+from crlcheck.catalog.history import read_record
 from crlcheck.catalog.published_set import PublishedSet, read_set
 from crlcheck.catalog.tree import NodeReader, read_object
 from crlcheck.compiler.compile import CompiledImage, compile_to_temporary
 from crlcheck.demo.pki import CertificateAuthority
 from crlcheck.errors import CrlError, MalformedCrlError
-from crlcheck.publisher import publication
+from crlcheck.publisher import publication, restore
 from crlcheck.publisher.clean_up import clean_up
+from crlcheck.publisher.operator import deny_certificate
 from crlcheck.publisher.publication import Publication
 from crlcheck.publisher.publish import publish_crl, report_of
+from crlcheck.publisher.restore import restore_store
 from crlcheck.publisher.rules import Offer, PublishRules
+from crlcheck.publisher.verify import StoreFault, verify_store
 from crlcheck.x509.certificates import load_certificates
 from support.interleaving import Actor, Command, SteppedStore
 from support.pki import NOW, delta_of, make_crl
@@ -41,6 +45,7 @@ pytestmark = pytest.mark.whole
 GRACE = timedelta(hours=1)
 NUM_RUNS = int(os.environ.get("CRLCHECK_MODEL_RUNS", "150"))
 INVALID = "invalid"
+NAME = CA.certificate.subject.public_bytes()
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,7 @@ class Publishers(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.patch = pytest.MonkeyPatch()
-        for module in (publication, compare_and_swap):
+        for module in (publication, compare_and_swap, restore):
             self.patch.setattr(module, "back_off", lambda _: None)
         self.store = SteppedStore()
         self.now = NOW
@@ -113,6 +118,8 @@ class Publishers(RuleBasedStateMachine):
         self.started: set[str] = set()
         self.history: list[tuple[datetime, Catalog]] = []
         self.roots: list[tuple[datetime, PublishedSet]] = []
+        self.denied: set[int] = set()
+        self.was_restored = False
         self.images = {crl.compiled.digest: crl.image for crl in crls().values()}
 
     # ---- what happens ------------------------------------------------------------
@@ -141,6 +148,23 @@ class Publishers(RuleBasedStateMachine):
         if self.history:
             work = functools.partial(clean_up, self.store, grace=GRACE, now=self.now)
             self.actors.append(("clean-up", Actor(work)))
+
+    @precondition(lambda self: len(self.actors) < 4)
+    @rule(back=st.integers(1, 4))
+    def start_restore(self, back: int) -> None:
+        """An operator who goes back some generations, to what may be gone by then."""
+        if len(self.history) > back:
+            generation = self.history[-1 - back][1].generation
+            work = functools.partial(restore_store, self.store, when=generation, now=self.now)
+            self.actors.append(("restore", Actor(work)))
+
+    @precondition(lambda self: len(self.actors) < 4)
+    @rule(serial=st.integers(1000, 1003))
+    def start_denial(self, serial: int) -> None:
+        """An operator who denies a certificate, which no restore may lift."""
+        if self.history:
+            work = functools.partial(deny_certificate, self.store, NAME, serial, now=self.now)
+            self.actors.append(("denial", Actor(work)))
 
     @precondition(lambda self: self.actors)
     @rule(
@@ -197,9 +221,18 @@ class Publishers(RuleBasedStateMachine):
         last = self.history[-1][1] if self.history else Catalog.empty()
         if catalog != last:
             assert catalog.generation > last.generation
-            for scope, record in last.scopes.items():
+            assert held.root.history is not None
+            action = read_record(self.store, held.root.history).action.action
+            if currently_in_test_context():
+                event(action)
+            self.was_restored |= action == "restore"
+            for scope in last.scopes if action != "restore" else ():
                 self.check_forward(scope, last, catalog)
-                assert record.key == scope
+            self.denied |= {one.serial_number for one in catalog.denied}
+            assert {one.serial_number for one in catalog.denied} == self.denied
+            if action == "restore":
+                faults: list[StoreFault] = []
+                assert verify_store(self.store, on_fault=faults.append).is_whole, faults
             self.history.append((self.now, catalog))
             # With a reader that has kept nothing, as another process.
             self.roots.append((self.now, replace(held, nodes=NodeReader(self.store, 0))))
@@ -254,6 +287,8 @@ class Publishers(RuleBasedStateMachine):
             if self.history:
                 held = read_set(self.store)[0]
                 assert set(self.store.names("images/")) == held.everything().image_names()
+                report = verify_store(self.store)
+                assert (report.is_whole, report.num_unnamed, report.num_waiting) == (True, 0, 0)
                 nodes = set(self.store.names("nodes/"))
                 assert nodes == {reference.name for reference in held.objects()}
         finally:
@@ -265,8 +300,14 @@ class Publishers(RuleBasedStateMachine):
             scope, is_delta = crls()[name].place
             if not is_delta:
                 newest[scope] = max(newest.get(scope, 0), crls()[name].number)
-        found = self.history[-1][1].scopes if self.history else {}
-        assert {scope: one.base.metadata.crl_number for scope, one in found.items()} == newest
+        catalog = self.history[-1][1] if self.history else Catalog.empty()
+        found = {scope: one.base.metadata.crl_number for scope, one in catalog.scopes.items()}
+        for scope in newest.keys() - found.keys() if self.was_restored else ():
+            # A scope that did not come back takes the same complete CRL only if it had no
+            # delta CRL beside it.
+            assert catalog.tombstones[scope].delta is not None
+            del newest[scope]
+        assert found == newest
 
 
 Publishers.TestCase.settings = settings(
