@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, overload
 
 # Linux counts the time that a machine slept in a clock of its own, macOS in CLOCK_MONOTONIC.
@@ -72,3 +72,9 @@ class Moment(NamedTuple):
         return max(
             time.monotonic() - self.monotonic, time.clock_gettime(_SINCE_BOOT) - self.since_boot
         )
+
+
+def clock_from(moment: datetime) -> Callable[[], datetime]:
+    """Return a clock that shows *moment* now, and goes on from there."""
+    begun = Moment.now(lambda: moment)
+    return lambda: moment + timedelta(seconds=begun.age_by_machine())

@@ -67,7 +67,7 @@ from crlcheck.errors import (
     StoreUnavailableError,
 )
 from crlcheck.stores import ObjectStore
-from crlcheck.times import given_time
+from crlcheck.times import clock_from, given_time
 
 MAX_SWAPS = 40
 """A change is tried this many times where others come first."""
@@ -109,7 +109,7 @@ class Change:
     @property
     def is_late(self) -> bool:
         """
-        Whether it was made so long ago that it must be made again.
+        Whether it was made so long ago that its record must be written again.
 
         The grace period of what it supersedes begins at ``at``. Readers of the generation
         before need these objects for the whole period from the swap on, also where the
@@ -129,8 +129,7 @@ def swap(
     """
     Change the set of *etag*, which is *held*; return the one that was written.
 
-    Return None where another set is there now, and this change is not part of it, or where
-    the change is late. Where
+    Return None where another set is there now, and this change is not part of it. Where
     later generations were written already, somebody put an old root back. Then the new
     generation is above them all, and a warning is logged.
 
@@ -152,12 +151,18 @@ def swap(
         if known and read_set(store)[1] != etag:
             return None  # another writer was first, which is how it is known
         check_not_set_back(store, held.generation, known)
-    root = signed_root(store, proposal.root, now=change.at)
-    proposal.write()
-    if change.is_late:
-        _log.info("%s: the change took too long: it is made again", store.url)
-        proposal.delete()
-        return None
+    # A key that does not sign must not leave objects behind.
+    root = signed_root(store, proposal.dated(change.at), now=change.at)
+    proposal.write_nodes()
+    proposal.write_record()
+    while change.is_late:
+        # The nodes took long to write, or the machine slept.
+        assert change.clock is not None, "without a clock no time passes"
+        _log.info("%s: the record of the generation is written again, with its time", store.url)
+        proposal.delete_record()
+        change = replace(change, at=change.clock())
+        root = signed_root(store, proposal.dated(change.at), now=change.at)
+        proposal.write_record()
     try:
         store.write(CATALOG_NAME, root.to_bytes(), if_match=etag, if_absent=etag is None)
     except PreconditionFailedError as error:
@@ -204,7 +209,15 @@ def _described(change: Change) -> Action:
 
 
 class _Proposal:
-    """The objects of a generation that is proposed."""
+    """
+    The objects of a generation that is proposed.
+
+    ``root`` is the root, once it has a time.
+    """
+
+    root: Root
+    _record: Reference
+    _record_body: bytes
 
     def __init__(self, store: ObjectStore, held: PublishedSet, change: Change) -> None:
         self._store = store
@@ -243,11 +256,10 @@ class _Proposal:
         lost = [one for one in old.lost if one[1] > cleaned.generation]
         if self.lost_generation:
             lost.append((old.generation + 1, latest))
-        proposed = replace(
+        self._proposed = replace(
             old,
             generation=latest + 1,
             store=old.store or _id_in_history(store) or secrets.token_hex(16),
-            at=change.at.replace(microsecond=0),
             top=nodes.top,
             denied=denied,
             history=None,
@@ -264,16 +276,7 @@ class _Proposal:
             lost=tuple(lost),
             signatures=(),
         )
-        record = HistoryRecord(
-            root=proposed,
-            action=change.action,
-            previous=old.history,
-            superseded=tuple(superseded),
-            abandoned=change.abandoned,
-        )
-        self._record = Reference.of(new_record_name(proposed.generation), record.to_bytes())
-        self._objects[self._record.name] = record.to_bytes()
-        self.root: Root = replace(proposed, history=self._record)
+        self._action, self._abandoned = change.action, change.abandoned
 
     def _denied_object(self, after: Catalog) -> Reference | None:
         if not after.denied:
@@ -283,18 +286,45 @@ class _Proposal:
         self._objects[reference.name] = body
         return reference
 
-    def write(self) -> None:
-        """Write the new nodes, then the record."""
+    def write_nodes(self) -> None:
+        """Write the new nodes and the denials."""
         for name, body in self._objects.items():
             self._store.write(name, body)
 
+    def dated(self, at: datetime) -> Root:
+        """Return the root with the time of the change, and with a new record of it."""
+        proposed = replace(self._proposed, at=at.replace(microsecond=0))
+        record = HistoryRecord(
+            root=proposed,
+            action=self._action,
+            previous=self._held.root.history,
+            superseded=tuple(self.superseded),
+            abandoned=self._abandoned,
+        )
+        self._record_body = record.to_bytes()
+        self._record = Reference.of(new_record_name(proposed.generation), self._record_body)
+        self.root = replace(proposed, history=self._record)
+        return self.root
+
+    def write_record(self) -> None:
+        """Write the record."""
+        self._store.write(self._record.name, self._record_body)
+
+    def delete_record(self) -> None:
+        """Delete the record. A failure is only logged."""
+        self._delete(self._record.name)
+
     def delete(self) -> None:
         """Delete what was written, because no root names it. A failure is only logged."""
+        self.delete_record()
         for name in reversed(self._objects):
-            try:
-                self._store.delete(name)
-            except (CrlCheckError, OSError) as error:
-                _log.warning("%s was not deleted from %s: %s", name, self._store.url, error)
+            self._delete(name)
+
+    def _delete(self, name: str) -> None:
+        try:
+            self._store.delete(name)
+        except (CrlCheckError, OSError) as error:
+            _log.warning("%s was not deleted from %s: %s", name, self._store.url, error)
 
     def was_published(self) -> bool:
         """Whether the swap that was reported as lost took place (step 4)."""
@@ -456,6 +486,8 @@ def change_set(
             prepared = prepare(held)
             if prepared is None:
                 return held, None
+            if prepared.clock is None:
+                prepared = replace(prepared, clock=clock_from(prepared.at))
             written = swap(store, held, etag, prepared)
         except CatalogDamagedError:
             # Clean-up may have deleted it, because a later generation does not use it.

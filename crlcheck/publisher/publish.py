@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Unpack
 
@@ -23,7 +23,7 @@ from crlcheck.publisher.rejections import clear_rejection, record_rejections
 from crlcheck.publisher.rules import Offer, PublishRules, check_publishable
 from crlcheck.signing.root_signer import SignWith
 from crlcheck.stores import ObjectStore, open_for_writing
-from crlcheck.times import Moment, given_time
+from crlcheck.times import clock_from, given_time
 from crlcheck.types import PublishReport
 from crlcheck.x509.certificates import CertificateSource, load_certificates
 from crlcheck.x509.signers import Signers
@@ -185,12 +185,6 @@ def report_of(offer: Offer) -> PublishReport:
     if isinstance(result, Exception):
         raise result
     return result
-
-
-def clock_from(moment: datetime) -> Callable[[], datetime]:
-    """Return a clock that shows *moment* now, and goes on from there."""
-    begun = Moment.now(lambda: moment)
-    return lambda: moment + timedelta(seconds=begun.age_by_machine())
 
 
 def log_warnings(store: ObjectStore, reports: Iterable[PublishReport]) -> None:

@@ -46,7 +46,6 @@ from crlcheck.publisher.publish import (
     DEFAULT_COMPARE_UP_TO,
     DEFAULT_GRACE,
     PublishOptions,
-    clock_from,
     log_warnings,
 )
 from crlcheck.publisher.rejections import clear_rejections, record_rejections
@@ -54,7 +53,7 @@ from crlcheck.publisher.rules import Offer, PublishRules, check_publishable
 from crlcheck.publisher.side_by_side import Event, Job, Opened, SideBySide, StoppedError
 from crlcheck.signing.root_signer import SignWith
 from crlcheck.stores import ObjectStore, open_for_writing
-from crlcheck.times import given_time
+from crlcheck.times import clock_from, given_time
 from crlcheck.types import PublishReport
 from crlcheck.x509.certificates import CertificateSource, load_certificates
 from crlcheck.x509.signers import Signers

@@ -198,7 +198,7 @@ ready:
     :: atomic { (due_images | due_nodes) != 0 -> delete_due(due_images, due_nodes) }
     od;
     at = now;
-    /* code: crlcheck.catalog.compare_and_swap._Proposal.write */
+    /* code: crlcheck.catalog.compare_and_swap._Proposal.write_nodes */
     if
     :: DIE
     :: atomic { assert(mine < first + 4); nodes = WITH(nodes, mine) }
@@ -276,7 +276,7 @@ again:
         :: else
         fi
     };
-    /* code: crlcheck.catalog.compare_and_swap._Proposal.write */
+    /* code: crlcheck.catalog.compare_and_swap._Proposal.write_nodes */
     if
     :: DIE
     :: d_step {
