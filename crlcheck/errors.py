@@ -426,8 +426,10 @@ class RootSignatureError(StoreError):
     ``"invalid_signature"``, ``"other_store"``, ``"other_root"`` (the statement is about
     another one) and ``"expired"``. A change is also refused with ``"no_signing_key"``, where
     the root would lose its signature, and with ``"set_back"``, where somebody put an old
-    root back and a signature would renew it. ``key_id`` is the key's that the message is about, and
-    ``expires`` when its statement expired; both may be None.
+    root back and a signature would renew it. A restore is also refused with
+    ``"unsigned_record"``, where no signed root leads to the record of what would come back.
+    ``key_id`` is the key's that the message is about, and ``expires`` when its statement
+    expired; both may be None.
     """
 
     def __init__(

@@ -71,6 +71,11 @@ _MOST_SHOWN = 50
     is_flag=True,
     help="Lose denials and removed issuers of STORE that cannot be read.",
 )
+@click.option(
+    "--adopt",
+    is_flag=True,
+    help="Sign a set also if no signed root leads to it, and vouch for all that it has.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would change, and write nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask on a terminal.")
 @change_options
@@ -81,6 +86,7 @@ def restore_command(
     issuers: tuple[Path, ...],
     denials: str,
     without_present: bool,
+    adopt: bool,
     dry_run: bool,
     yes: bool,
     note: str,
@@ -113,6 +119,7 @@ def restore_command(
             issuers=issuer_sources(issuers) if issuers else (),
             denials=DenialsFrom(denials),
             without_present=without_present,
+            adopt=adopt,
             note=note,
             actor=actor(),
             confirm=confirm,

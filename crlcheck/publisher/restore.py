@@ -45,6 +45,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -92,6 +93,7 @@ from crlcheck.errors import (
     CrlError,
     CrlRollbackError,
     CrlSignatureError,
+    RootSignatureError,
     StoreError,
     StoreUnavailableError,
 )
@@ -174,6 +176,7 @@ def restore_store(
     issuers: CertificateSource | Iterable[CertificateSource] = (),
     denials: DenialsFrom = DenialsFrom.BOTH,
     without_present: bool = False,
+    adopt: bool = False,
     note: str = "",
     actor: str = "",
     now: datetime | None = None,
@@ -193,6 +196,8 @@ def restore_store(
         denials: whose denials hold afterwards.
         without_present: restore although denials or removed issuers of the present set
             cannot be read, so that they are lost.
+        adopt: where *store* signs, sign a set also if no signed root leads to its record in
+            the history, and vouch for all that it has.
         note: why, for the history.
         actor: who, for the history.
         now: the time, UTC; by default the clock's.
@@ -209,7 +214,8 @@ def restore_store(
         StoreError: the set that is to come back is not whole, or what the present set
             denies cannot be read.
         RootSignatureError: the root of the store is signed, and *store* does not sign; or it
-            does, and no key of it has signed the root of the mirror.
+            does, and no key of it has signed the root of the mirror, or no signed root leads to
+            the set that is to come back.
         StoreUnavailableError: a store does not answer, or others came first too often.
         CertificateError: *issuers* holds something that is not a certificate.
         OSError: *origin* cannot be read.
@@ -225,7 +231,7 @@ def restore_store(
             trusted = load_certificates(issuers) if issuers != () else ()
             older = _made_of_crls(Path(origin), target, trusted, moment, stack, options)
         else:
-            older = _older_set(target, origin, when, moment)
+            older = _older_set(target, origin, when, moment, adopt=adopt)
         restore = _Restore(target, older, denials, moment, note, without_present=without_present)
         report = restore.plan()
         if confirm is not None and not confirm(report):
@@ -260,21 +266,25 @@ def _older_set(
     origin: Origin | None,
     when: int | datetime | timedelta | None,
     now: datetime,
+    *,
+    adopt: bool,
 ) -> _Older:
     """Return a generation of another store, or an earlier one of the store itself."""
     if origin is None and when is None:
         raise ValueError("when: expected a generation or a time, or an origin")
     place = target if origin is None else open_store(origin)
     words = "" if origin is None else f" of {place.url}"
+    signs = isinstance(target, SigningStore)
     if isinstance(target, SigningStore) and origin is not None:
         # To sign what it has is to vouch for it.
         verify_root(_members_of_root(place), target.signer.accepted, now=NO_TIME)
     if when is None:
         found = set_of(place.read(CATALOG_NAME).body, place)
     elif isinstance(when, int):
-        found = _set_of_generation(place, when)
+        found = _set_of_generation(place, when, is_vouched_for=not signs or adopt)
     else:
-        found = _set_of_generation(place, _generation_at(place, when, now))
+        generation = _generation_at(place, when, now)
+        found = _set_of_generation(place, generation, is_vouched_for=not signs or adopt)
     try:
         catalog = found.everything()
     except CatalogDamagedError as error:
@@ -308,18 +318,33 @@ def _generation_at(store: ObjectStore, when: datetime | timedelta, now: datetime
     raise StoreError(f"{store.url}: the history does not go back to {time_text(moment)}")
 
 
-def _set_of_generation(store: ObjectStore, generation: int) -> PublishedSet:
+def _set_of_generation(
+    store: ObjectStore, generation: int, *, is_vouched_for: bool
+) -> PublishedSet:
     """
     Return the set of a generation that the history has, also after an old root was put back.
 
+    Records have no signature. So the root, which may have one, must lead to that of the
+    generation, unless somebody has vouched for it.
+
     Raises:
+        RootSignatureError: it does not, and nobody has.
         StoreError: there is none, or it cannot be told which of several was published.
     """
     root = _root_of(store)
     if root is not None and root.generation == generation:
         return set_of(store.read(CATALOG_NAME).body, store)
     found = None if root is None else _root_on_chain(store, root, generation)
-    return PublishedSet(found or _root_off_chain(store, generation), nodes_of(store))
+    if found is None:
+        found = _root_off_chain(store, generation)
+        if not is_vouched_for:
+            raise RootSignatureError(
+                f"{store.url}: no signed root leads to the record of generation {generation}, so "
+                "that anybody who may write history/ can have made it; nothing is restored, "
+                "because to sign it would vouch for it",
+                reason="unsigned_record",
+            )
+    return PublishedSet(found, nodes_of(store))
 
 
 def _root_on_chain(store: ObjectStore, root: Root, generation: int) -> Root | None:
@@ -420,7 +445,7 @@ def _made_of_crls(
 # ---- step 2: what the store has now ----------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class _Present:
     """
     What a store has now, as far as it can be read.
@@ -444,6 +469,11 @@ class _Present:
     notes: tuple[str, ...] = ()
     unknown: Mapping[str, Any]
     members: Mapping[str, Any] | None
+
+    @cached_property
+    def issuers(self) -> dict[str, IssuerRecord]:
+        """The trusted issuers by fingerprint."""
+        return {one.fingerprint: one for one in self.catalog.issuers}
 
 
 def _read_present(store: ObjectStore, copies: Copies) -> _Present:
@@ -655,11 +685,11 @@ class _Restore:
                 )
                 refused.append((key, error))
             else:
-                scopes[key] = self._scope(record, now_there.scopes.get(key))
+                scopes[key] = self._scope(record, present)
         catalog = Catalog(
             self._generation(present),
             scopes,
-            tuple(self._issuer(one, now_there) for one in older.issuers),
+            tuple(self._issuer(one, present) for one in older.issuers),
             self._tombstones(scopes, present),
             self._denied(present),
             removed,
@@ -667,25 +697,30 @@ class _Restore:
         )
         return catalog, refused
 
-    def _scope(self, record: ScopeRecord, present: ScopeRecord | None) -> ScopeRecord:
+    def _scope(self, record: ScopeRecord, present: _Present) -> ScopeRecord:
         """Return a scope with the settings that both sets have."""
-        if present is None:
+        there = present.catalog.scopes.get(record.key)
+        if there is None and not present.is_known:
             return record
-        covers = present.covers_no_distribution_point
+        covers = there is not None and there.covers_no_distribution_point
         if self._older.has_settings:
             covers = covers and record.covers_no_distribution_point
-        return replace(record, covers_no_distribution_point=covers, grace=present.grace)
+        grace = None if there is None else there.grace
+        return replace(record, covers_no_distribution_point=covers, grace=grace)
 
-    def _issuer(self, issuer: IssuerRecord, present: Catalog) -> IssuerRecord:
-        there = {one.fingerprint: one for one in present.issuers}.get(issuer.fingerprint)
-        if there is None:
+    def _issuer(self, issuer: IssuerRecord, present: _Present) -> IssuerRecord:
+        """Return a trusted issuer with the settings that both sets have."""
+        there = present.issuers.get(issuer.fingerprint)
+        if there is None and not present.is_known:
             return issuer
-        if not self._older.has_settings:
+        if there is not None and not self._older.has_settings:
             return there
         return replace(
             issuer,
-            is_anchor=issuer.is_anchor and there.is_anchor,
-            publishes_no_crl=issuer.publishes_no_crl and there.publishes_no_crl,
+            is_anchor=issuer.is_anchor and there is not None and there.is_anchor,
+            publishes_no_crl=issuer.publishes_no_crl
+            and there is not None
+            and there.publishes_no_crl,
         )
 
     def _settings(self, present: _Present) -> dict[str, Any]:

@@ -446,6 +446,28 @@ def test_settings_by_hand_that_let_more_pass() -> None:
     assert found() == (False,) * 5
 
 
+def test_settings_of_a_scope_that_was_removed_since() -> None:
+    """
+    The present set has them no more, so the scope comes back without them.
+
+    Where nobody knows what the present set had, it comes back as it was.
+    """
+    store = filled()
+    scope = min(catalog_of(store).scopes)
+    override_scope(store, scope, covers_no_distribution_point=True)
+    grant_grace(store, until=NOW + DAY, scope=scope, now=NOW)
+    older = generation(store)
+    backup = MemoryStore()
+    mirror_store(store, backup)
+    remove_scope(store, scope, now=NOW)
+    restored(store, when=older)
+    record = catalog_of(store).scopes[scope]
+    assert (record.covers_no_distribution_point, record.grace) == (False, None)
+    empty = MemoryStore()
+    restored(empty, backup, when=older)
+    assert catalog_of(empty).scopes[scope].covers_no_distribution_point
+
+
 def test_a_scope_that_does_not_come_back() -> None:
     """
     Its CRL may, and a newer one, but none that is older.
@@ -685,6 +707,35 @@ def test_a_signed_store_is_restored_by_its_key_only() -> None:
     mirror_store(plain, mirror)
     plain.delete(CATALOG_NAME)
     assert restored(store, mirror).generation == MILLISECONDS
+    assert verify_store(plain, root_keys=[key.root_key], now=NOW).is_whole
+
+
+@pytest.mark.parametrize("place", ["the store", "a mirror"])
+def test_what_no_signed_root_leads_to_is_not_signed(place: str) -> None:
+    """
+    A record of the history has no signature: who may write it must not have it signed.
+
+    An operator may vouch for it.
+    """
+    key, plain = MemoryKey(), MemoryStore()
+    store = SigningStore(plain, key)
+    filled(store)
+    record = next(iter(plain.names("history/")))
+    first = plain.read(CATALOG_NAME).body
+    publish(store, make_crl(CA, 3, [7, 8, 9]), now=NOW + DAY)
+    mirror = MemoryStore()
+    mirror_store(plain, mirror)
+    origin: dict[str, Any] = {"when": 4}
+    if place == "a mirror":
+        origin["origin"] = mirror
+        mirror.write(CATALOG_NAME, first)
+    else:
+        plain.delete(CATALOG_NAME)
+    assert record in set(plain.names("history/"))
+    with pytest.raises(RootSignatureError, match="no signed root leads to") as caught:
+        restored(store, **origin)
+    assert caught.value.reason == "unsigned_record"
+    restored(store, adopt=True, **origin)
     assert verify_store(plain, root_keys=[key.root_key], now=NOW).is_whole
 
 
