@@ -523,7 +523,10 @@ def set_of(
             unknown = {key: one for key, one in found.unknown.items() if key not in MEMBERS}
             root = Root(generation=found.catalog.generation, store="", at=NO_TIME, unknown=unknown)
             return PublishedSet(root, nodes_of(store), found, members=members_of(value, ""))
-        return PublishedSet(Root.read(value), nodes_of(store), members=members)
+        root = Root.read(value)
+        # What no checker uses, no command goes on from.
+        _ = Catalog(0, {}, (), settings=root.settings).grace
+        return PublishedSet(root, nodes_of(store), members=members)
     except (ValueError, CorruptIndexError) as error:
         raise StoreError(f"{CATALOG_NAME} cannot be read: {_reason(body, error)}") from error
 

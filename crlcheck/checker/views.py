@@ -53,7 +53,7 @@ from crlcheck.checker.scope import Coverage
 from crlcheck.checker.snapshot import Snapshot, Trust, facts_of, snapshot_of_catalog
 from crlcheck.encoding.names import directory_name, name_key
 from crlcheck.encoding.strict_json import canonical_json
-from crlcheck.errors import CatalogDamagedError, CrlCheckError, StoreError
+from crlcheck.errors import CatalogDamagedError, CrlCheckError
 from crlcheck.types import (
     CertificateFacts,
     CrlWarning,
@@ -190,9 +190,6 @@ class Views:
     The views of one generation. Threads may share them.
 
     *images* gives out their images, the same ones to all generations of a store.
-
-    Raises:
-        StoreError: the operator's settings in the root cannot be read.
     """
 
     def __init__(self, published: PublishedSet, trust: Trust, images: Images) -> None:
@@ -208,11 +205,6 @@ class Views:
         """Nodes that the views of the generation before needed, and these do not."""
         self._explained: dict[Hashable, tuple[Coverage, bool]] = {}
         self._lock = threading.Lock()
-        try:
-            _ = Catalog(0, {}, (), settings=published.root.settings).grace
-        except ValueError as error:
-            url = published.nodes.store.url
-            raise StoreError(f"{url}: the root cannot be read: {error}") from error
 
     # ---- questions -----------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import click
 
 from crlcheck.catalog.descriptions import count
 from crlcheck.cli.command import command
-from crlcheck.cli.inputs import open_target
+from crlcheck.cli.inputs import open_target, usage
 from crlcheck.cli.options import given_demands, root_key_option
 from crlcheck.cli.parameters import STORE
 from crlcheck.cli.progress import counting
@@ -25,7 +25,7 @@ def mirror_command(source: str, target: str, rebuild: bool) -> int:
 
     Signatures of the root are copied with it, so no key is needed.
     """
-    with counting(f"copying to {target}") as shown:
+    with usage(), counting(f"copying to {target}") as shown:
         report = mirror_store(
             open_target(source),
             open_target(target),

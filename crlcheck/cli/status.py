@@ -67,6 +67,8 @@ def describe(error: BaseException) -> str:
         # Of a file that could not get its name, the name.
         path = error.filename if error.filename2 is None else error.filename2
         return error.strerror if path is None else f"{path}: {error.strerror}"
+    if isinstance(error, FileNotFoundError) and str(error):
+        return str(error)  # one of ours, in words of its own
     if isinstance(error, MemoryError):
         return "not enough memory"
     return f"{type(error).__name__}: {error}"

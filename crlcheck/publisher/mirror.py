@@ -31,7 +31,7 @@ from crlcheck.publisher.clean_up import prune_history
 from crlcheck.publisher.comparison import is_intact
 from crlcheck.signing.root_key import RootKey, read_root_keys
 from crlcheck.signing.statement import signers_of, verify_root
-from crlcheck.stores import ObjectStore, open_for_writing, open_store
+from crlcheck.stores import LocalStore, ObjectStore, open_for_writing, open_store
 from crlcheck.stores.probe import probe_store
 from crlcheck.times import given_time
 
@@ -72,6 +72,7 @@ def mirror_store(
     nothing is copied, and a warning is logged.
 
     Raises:
+        ValueError: *target* is *source*, where publishers may be at work.
         FileNotFoundError: the source has nothing published.
         IndexFileError: an image is unverified, corrupt or not the one that the catalog names.
         RootSignatureError: the source's root is signed by none of *root_keys*, or without
@@ -80,6 +81,8 @@ def mirror_store(
             contents are not this source's.
     """
     origin, copy = open_store(source), unsigned_store(open_for_writing(target))
+    if _is_same(origin, copy):
+        raise ValueError(f"target: expected another store than the source, found {copy.url} again")
     keys = None if root_keys is None else read_root_keys(root_keys)
     for _ in range(_MAX_TRIES):
         stored = origin.read(CATALOG_NAME)
@@ -115,6 +118,13 @@ def mirror_store(
         prune_history(copy, published.root, given_time(None))
         return MirrorReport(published.generation, num_copied, num_deleted)
     raise StoreUnavailableError(f"{origin.url}: the catalog names images that are not there")
+
+
+def _is_same(origin: ObjectStore, copy: ObjectStore) -> bool:
+    """Whether both are one store: to delete what its root does not name would harm publishers."""
+    if isinstance(origin, LocalStore) and isinstance(copy, LocalStore):
+        return os.path.realpath(origin.url) == os.path.realpath(copy.url)
+    return origin is copy or (copy.url == origin.url and copy.url.startswith("s3://"))
 
 
 def _verify(keys: tuple[RootKey, ...] | None, members: Mapping[str, Any]) -> None:

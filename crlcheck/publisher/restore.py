@@ -404,6 +404,9 @@ def _made_of_crls(
         present = _read_present(target, Copies(target, ())).catalog
         certificates = map(published_certificate, present.issuer_certificates())
         trusted = tuple(one for one in certificates if one is not None)
+    crls = crl_files(path)
+    if not crls:
+        raise ValueError(f"{path}: there is no file to read in this directory")
     if not trusted:
         raise ValueError("issuers: expected the trusted certificates, because the store has none")
     directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="crlcheck."))
@@ -411,7 +414,7 @@ def _made_of_crls(
     refused: list[tuple[str, CrlCheckError]] = []
     results: list[tuple[str, PublishResult]] = []
     publish_many(
-        crl_files(path),
+        crls,
         staged,
         issuers=trusted,
         issuers_from=f"restored from {path}",

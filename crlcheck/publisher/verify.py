@@ -429,7 +429,7 @@ class _Verification:
             ("removed issuers", root.removed, self._removed),
         ):
             if stated != found:
-                detail = f"{what}: expected {stated}, found {found}"
+                detail = f"{what}: expected {_words(stated)}, found {_words(found)}"
                 means = "a publication may not notice that an issuer is new, or is gone"
                 self._tell(StoreFault(CATALOG_NAME, "miscounted", detail, means, RESTORE))
 
@@ -799,3 +799,9 @@ class _Listing:
         while self._next is not None:
             self.num_others += 1
             self._next = next(self.rest, None)
+
+
+def _words(counted: int | Certificates) -> str:
+    if isinstance(counted, Certificates):
+        return f"{counted.count:,} (digest {counted.digest:064x})"
+    return f"{counted:,}"

@@ -90,6 +90,13 @@ def test_a_generation_that_is_none_is_neither_written_nor_read(generation: int) 
         read({**VALUE, "generation": generation})
 
 
+@pytest.mark.parametrize("grace", [5, [], {"until": "2036-01-01T00:00:00Z"}, {"at": 5}])
+def test_settings_that_no_checker_uses_are_refused_by_all(grace: object) -> None:
+    """So no publication goes on from them, and the error names the object and the place."""
+    with pytest.raises(StoreError, match=r"catalog\.json cannot be read: settings\.grace"):
+        read({**VALUE, "settings": {"grace": grace}})
+
+
 KINDS: dict[type, object] = {int: True, str: 1, list: {}, dict: [], type(None): 1}
 PLACES = {
     place: way

@@ -324,6 +324,25 @@ def test_a_mirror_refuses_what_it_should(tmp_path: Path) -> None:
         mirror_store(source, target)
 
 
+@pytest.mark.parametrize("way", ["by its name", "by a link"])
+def test_a_mirror_is_another_store(way: str, tmp_path: Path) -> None:
+    """
+    Of a store that is copied onto itself nothing is deleted.
+
+    A publisher may just have written what its next root will name.
+    """
+    store = LocalStore(tmp_path / "a", fsync=False)
+    publish(store, make_crl(CA, 1, [7]))
+    store.write("images/just-written.crlx", b"x")
+    target = tmp_path / "a"
+    if way == "by a link":
+        target = tmp_path / "link"
+        target.symlink_to(tmp_path / "a")
+    with pytest.raises(ValueError, match="expected another store than the source"):
+        mirror_store(store, target)
+    assert "images/just-written.crlx" in set(store.names("images/"))
+
+
 def test_a_mirror_deletes_what_nobody_needs() -> None:
     """
     Images that the source has deleted, once the mirror's catalog is past them, too.
@@ -342,7 +361,7 @@ def test_clean_up_by_command(place: Place, capsys: pytest.CaptureFixture[str]) -
     With the grace period that is given.
     """
     LocalStore(place["store"]).write("images/orphan.crlx", b"x")
-    for said in ("0 images deleted, 1 waiting", "1 image deleted, 0 waiting"):
+    for said in ("0 objects deleted, 1 waiting", "1 object deleted, 0 waiting"):
         assert main(["clean", place["store"], "--grace", "0s"]) == 0
         assert said in capsys.readouterr().out
 

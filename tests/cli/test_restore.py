@@ -105,3 +105,27 @@ def test_the_generation_of_the_clock(store: LocalStore) -> None:
     """
     assert main(["advance", "store"]) == 0
     assert generation(store) > NOW.timestamp() * 1000
+
+
+def test_a_directory_without_a_file(
+    store: LocalStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is said of the directory, not of CRLs in it."""
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    before = generation(store)
+    assert main(["restore", store.url, "--from", str(empty), "--yes"]) == 2
+    assert f"{empty}: there is no file to read" in capsys.readouterr().err
+    assert generation(store) == before
+
+
+@pytest.mark.parametrize("command", ["status", "history", "grace list", "deny list"])
+def test_a_store_with_nothing_published(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is missing is said in words, without the name of a Python class."""
+    name, *verb = command.split()
+    assert main([name, *verb, str(tmp_path / "nowhere")]) == 4
+    said = capsys.readouterr().err
+    assert str(tmp_path / "nowhere") in said
+    assert "Error" not in said
