@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -72,6 +72,12 @@ def diff_command(before: str, after: str | None, since: When | None, limit: int)
         say(f"{members['crl']}{only}: {newly_revoked}, {members['num_lifted']:,} lifted")
         for line in lines:
             say(f"  {line}")
+    if len(done) > 1:
+        revoked = count(
+            sum(one["num_newly_revoked"] for one, _ in done), "newly revoked certificate"
+        )
+        lifted = sum(one["num_lifted"] for one, _ in done)
+        say(f"{count(len(done), 'scope')} with other CRLs: {revoked}, {lifted:,} lifted")
     if num_same:
         say(f"{count(num_same, 'scope')} with the same CRLs in both")
     return 0
@@ -131,8 +137,14 @@ def _compare(
         "newly_revoked": [_members(entry) for entry in newly],
         "lifted": [_members(entry) for entry in lifted],
     }
-    lines = [f"+ {_line(entry)}" for entry in newly] + [f"- {_line(entry)}" for entry in lifted]
+    lines = [*_lines("+", num_new, newly), *_lines("-", num_lifted, lifted)]
     return members, lines
+
+
+def _lines(sign: str, number: int, listed: Sequence[RevokedEntry]) -> Iterator[str]:
+    yield from (f"{sign} {_line(entry)}" for entry in listed)
+    if number > len(listed) and listed:
+        yield f"{sign} and {number - len(listed):,} more, which a greater --limit lists"
 
 
 def _take(entries: Iterator[RevokedEntry], limit: int) -> tuple[int, list[RevokedEntry]]:

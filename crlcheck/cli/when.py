@@ -63,7 +63,7 @@ class WhenType(click.ParamType[When]):
         if not isinstance(value, str):
             return value  # type: ignore[no-any-return]
         try:
-            return read_when(value)
+            return read_when(value.removeprefix("@"))  # as in STORE@41 and --from @41
         except (ValueError, OverflowError) as error:
             self.fail(str(error), param, ctx)
 

@@ -97,6 +97,10 @@ def test_what_is_said(store: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert said[2] == "1 scope with the same CRLs in both"
     assert main(["diff", store.url, f"{store.url}@3"]) == 0
     assert "(only in A): 0 newly revoked certificates, 1 lifted" in capsys.readouterr().out
+    assert main(["diff", store.url, "--since", "@1", "--limit", "1"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert "  + and 1 more, which a greater --limit lists" in said
+    assert said[-1] == "2 scopes with other CRLs: 3 newly revoked certificates, 1 lifted"
 
 
 @pytest.mark.parametrize(
