@@ -197,7 +197,9 @@ class HttpsStore:
             except (OSError, HTTPException, ValueError) as error:
                 if body.size > before:
                     pause, attempt = FIRST_PAUSE, 0
-                if is_last(attempt, pause, deadline) or _is_about_trust(error):
+                if _is_about_trust(error):
+                    raise StoreUnavailableError(f"{place}: {error}; {_TRUSTED}") from error
+                if is_last(attempt, pause, deadline):
                     raise StoreUnavailableError(f"{place}: {error}") from error
             time.sleep(pause)
             pause *= 2
@@ -255,6 +257,11 @@ class HttpsStore:
         s3_url = s3_url_of(self.url)
         if status in (401, 403):
             message += "; some servers say that of a missing object too"
+            if name.startswith(_OFTEN_REFUSED):
+                message += (
+                    f", and many refuse {name.partition('/')[0]}/ to outsiders: ask the store "
+                    "behind the URL (docs/stores.md)"
+                )
             if s3_url is not None:
                 message += f"; a bucket that is not public is read as {s3_url}"
         # As for S3: 304 is of a cache that is stuck, and 403 may pass.
@@ -264,6 +271,8 @@ class HttpsStore:
         return StoreUnavailableError(message)
 
 
+_TRUSTED = "expected one of an authority of this system, or of the file that SSL_CERT_FILE names"
+_OFTEN_REFUSED = ("history/", "status/")
 _HEADERS = {"User-Agent": "crlcheck", "Accept-Encoding": "identity"}
 _CONDITIONS = frozenset({"If-None-Match", "If-Modified-Since"})
 _SAFE = "%/:=&?~+!$,;'@()*[]"

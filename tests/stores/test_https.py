@@ -406,6 +406,19 @@ def test_what_lasts_is_not_tried_again(
     assert len(web.requests) == 1
 
 
+@pytest.mark.parametrize("folder", ["history", "status"])
+def test_what_many_servers_refuse_is_said(web: WebServer, store: HttpsStore, folder: str) -> None:
+    """
+    docs/stores.md tells operators not to serve these two; other objects have no such reason.
+    """
+    web.faults.extend([refusing(403), refusing(403)])
+    with pytest.raises(StoreUnavailableError, match=f"many refuse {folder}/ to outsiders"):
+        store.read(f"{folder}/1.json")
+    with pytest.raises(StoreUnavailableError) as failure:
+        store.read(NAME)
+    assert "outsiders" not in str(failure.value)
+
+
 @pytest.mark.parametrize("whole", ["poll", "read", "load"])
 def test_time_limits(
     web: WebServer, store: HttpsStore, whole: str, monkeypatch: pytest.MonkeyPatch
@@ -496,7 +509,7 @@ def test_a_certificate_that_is_not_trusted_is_refused(
 
     monkeypatch.setattr("crlcheck.stores.proxies.reach_directly", reach)
     monkeypatch.delenv("SSL_CERT_FILE")
-    with pytest.raises(StoreUnavailableError, match="certificate verify failed"):
+    with pytest.raises(StoreUnavailableError, match="certificate verify failed.*SSL_CERT_FILE"):
         HttpsStore(web.url).read(NAME)
     monkeypatch.setenv("SSL_CERT_FILE", str(web.root.parent / "server.pem"))
     with pytest.raises(StoreUnavailableError, match="certificate verify failed"):
