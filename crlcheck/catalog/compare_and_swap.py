@@ -46,7 +46,7 @@ from crlcheck.catalog.history import (
     read_listed,
     record_prefix,
 )
-from crlcheck.catalog.published_set import PublishedSet, read_set
+from crlcheck.catalog.published_set import PublishedSet, nothing_published, read_set
 from crlcheck.catalog.root import CATALOG_NAME, MAX_GENERATION, Certificates, Cleaned, Root
 from crlcheck.catalog.signing_store import (
     SigningStore,
@@ -480,7 +480,7 @@ def change_set(
             back_off(num_lost)
         held, etag = read_set(store)
         if etag is None:
-            raise FileNotFoundError(f"{store.url}/{CATALOG_NAME}: nothing is published there")
+            raise nothing_published(store)
         check_may_change(store, held.members)
         try:
             prepared = prepare(held)

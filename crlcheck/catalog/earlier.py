@@ -28,7 +28,7 @@ from crlcheck.catalog.history import (
     read_listed,
     record_prefix,
 )
-from crlcheck.catalog.published_set import NO_TIME, PublishedSet, read_set
+from crlcheck.catalog.published_set import NO_TIME, PublishedSet, nothing_published, read_set
 from crlcheck.catalog.records import IMAGE_PREFIX
 from crlcheck.catalog.root import CATALOG_NAME, Root
 from crlcheck.catalog.tree import NODE_PREFIX, Reference, read_object
@@ -70,7 +70,7 @@ def store_at(
     target = open_store(store)
     held, etag = read_set(target)
     if etag is None:
-        raise FileNotFoundError(f"{target.url}/{CATALOG_NAME}: nothing is published there")
+        raise nothing_published(target)
     if held.format1 is not None:
         raise no_history(target, held)
     moment = given_time(now)

@@ -7,6 +7,7 @@ when somebody asks for it.
 
 from __future__ import annotations
 
+import errno
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -42,7 +43,7 @@ from crlcheck.catalog.records import (
     ScopeRecord,
     Tombstone,
 )
-from crlcheck.catalog.root import CATALOG_NAME, MEMBERS, Root
+from crlcheck.catalog.root import CATALOG_NAME, MEMBERS, NOTHING_PUBLISHED, Root
 from crlcheck.catalog.tree import (
     NodeReader,
     Reference,
@@ -492,6 +493,11 @@ def read_set(store: ObjectStore) -> tuple[PublishedSet, str | None]:
     except FileNotFoundError:
         return PublishedSet(Root(generation=0, store="", at=NO_TIME), nodes_of(store)), None
     return set_of(stored.body, store), stored.etag
+
+
+def nothing_published(store: ObjectStore) -> FileNotFoundError:
+    """Return the error for a store that has no root."""
+    return FileNotFoundError(errno.ENOENT, NOTHING_PUBLISHED, f"{store.url}/{CATALOG_NAME}")
 
 
 def set_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from crlcheck.catalog.descriptions import printable
+from crlcheck.catalog.root import CATALOG_NAME, NOTHING_PUBLISHED
 from crlcheck.cli.output import library_level, output
 from crlcheck.encoding.secrets import members_without_secrets, without_secrets
 from crlcheck.errors import CrlCheckError
@@ -66,6 +68,8 @@ def describe(error: BaseException) -> str:
         # The system's message, without the number that str() puts before it.
         # Of a file that could not get its name, the name.
         path = error.filename if error.filename2 is None else error.filename2
+        if error.errno == errno.ENOENT and str(path).endswith(f"/{CATALOG_NAME}"):
+            return f"{path}: {NOTHING_PUBLISHED}"
         return error.strerror if path is None else f"{path}: {error.strerror}"
     if isinstance(error, FileNotFoundError) and str(error):
         return str(error)  # one of ours, in words of its own

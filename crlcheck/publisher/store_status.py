@@ -21,7 +21,7 @@ from datetime import datetime, timedelta
 from crlcheck.catalog import tree
 from crlcheck.catalog.entries import staleness_of_entry
 from crlcheck.catalog.neighbours import Neighbours, issuer_keys_of
-from crlcheck.catalog.published_set import PublishedSet, read_set
+from crlcheck.catalog.published_set import PublishedSet, nothing_published, read_set
 from crlcheck.catalog.records import Grace, ScopeRecord
 from crlcheck.catalog.tree import Reference, Staleness
 from crlcheck.encoding.names import name_key, name_text
@@ -126,7 +126,7 @@ def read_store_status(
     target, moment = open_store(store), moment_of(now)
     published, etag = read_set(target)
     if etag is None:
-        raise FileNotFoundError(f"{target.url}: nothing is published there")
+        raise nothing_published(target)
     part = published.settings()
     grace = part.grace if part.grace is not None and moment < part.grace.until else None
     scopes = sorted(

@@ -29,8 +29,7 @@ from crlcheck.catalog.history import (
     listed,
     read_listed,
 )
-from crlcheck.catalog.published_set import read_set
-from crlcheck.catalog.root import CATALOG_NAME
+from crlcheck.catalog.published_set import nothing_published, read_set
 from crlcheck.catalog.tree import Reference
 from crlcheck.encoding.strict_json import members_of, read_time, take, typed
 from crlcheck.errors import CatalogDamagedError, ReadOnlyStoreError
@@ -284,7 +283,7 @@ def _walk(store: ObjectStore) -> Iterator[tuple[HistoryRecord, HistoryOutcome] |
     if held.format1 is not None:
         raise no_history(store, held)
     if etag is None and first is None:
-        raise FileNotFoundError(f"{store.url}/{CATALOG_NAME}: nothing is published there")
+        raise nothing_published(store)
     root = held.root
     on_chain = chain(store, root)
     coming = next(on_chain, None)

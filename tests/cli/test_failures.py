@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -107,6 +108,30 @@ def test_what_is_neither_image_nor_store(
     out, err = capsys.readouterr()
     assert (out, len(err.splitlines())) == ("", 1)
     assert main(["check", place[name], "--serial", "1"]) == 4
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["status", "scope list", "issuer list", "deny list", "grace list", "inspect", "history",
+     "clean", "advance", "diff --since 1", "check --serial 01"],
+)  # fmt: skip
+def test_a_store_without_a_root_is_named(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    It says that nothing is published, and which command tells whether something was.
+    """
+    store = tmp_path / "store"
+    store.mkdir()
+    first, *options = command.split()
+    words = (
+        [first, str(store), *options] if options[:1] != ["list"] else [first, "list", str(store)]
+    )
+    assert main(words) == 4
+    said = capsys.readouterr().err
+    assert f"{store}/catalog.json: nothing is published there; crlcheck verify tells" in said
+    assert main([*words, "--json"]) == 4
+    assert "nothing is published there" in json.loads(capsys.readouterr().out)["error"]
 
 
 def test_an_unverified_image_is_refused(

@@ -230,9 +230,10 @@ def test_two_images_are_compared(place: Place, capsys: pytest.CaptureFixture[str
     assert (found["num_newly_revoked"], found["num_lifted"]) == (0, 19)
     assert len(found["lifted"]) == 19
     assert main(["diff", newer, place["ca.crlx"], "--limit", "2"]) == 0
-    head, *lines = capsys.readouterr().out.splitlines()
+    head, *lines, rest = capsys.readouterr().out.splitlines()
     assert head.endswith("19 newly revoked certificates, 0 lifted")
     assert [line[:4] for line in lines] == ["  + "] * 2
+    assert rest == "  + and 17 more, which a greater --limit lists"
 
 
 # ---- copies ------------------------------------------------------------------------
