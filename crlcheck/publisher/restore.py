@@ -232,7 +232,9 @@ def restore_store(
             older = _made_of_crls(Path(origin), target, trusted, moment, stack, options)
         else:
             older = _older_set(target, origin, when, moment, adopt=adopt)
-        restore = _Restore(target, older, denials, moment, note, without_present=without_present)
+        restore = _Restore(
+            target, older, denials, moment, note, without_present=without_present, adopt=adopt
+        )
         report = restore.plan()
         if confirm is not None and not confirm(report):
             return report
@@ -401,7 +403,7 @@ def _made_of_crls(
 ) -> _Older:
     """Publish CRLs in a store of their own, by the rules that hold for every publication."""
     if not trusted:
-        present = _read_present(target, Copies(target, ())).catalog
+        present = _read_present(target, Copies(target, ()), adopt=True).catalog
         certificates = map(published_certificate, present.issuer_certificates())
         trusted = tuple(one for one in certificates if one is not None)
     crls = crl_files(path)
@@ -479,7 +481,7 @@ class _Present:
         return {one.fingerprint: one for one in self.catalog.issuers}
 
 
-def _read_present(store: ObjectStore, copies: Copies) -> _Present:
+def _read_present(store: ObjectStore, copies: Copies, *, adopt: bool) -> _Present:
     notes: list[str] = []
     etag, held = None, None
     try:
@@ -534,7 +536,9 @@ def _read_present(store: ObjectStore, copies: Copies) -> _Present:
         latest=max(before, next((number for number, _ in listed(store)), 0)),
         is_reliable=root is not None and base is not None,
         store=own or ("" if root is None else root.store),
-        is_known=present is not None,
+        # A record has no signature: what it lets pass is not signed unless somebody vouches.
+        is_known=present is not None
+        and (adopt or present is root or not isinstance(store, SigningStore)),
         unreadable=tuple(dict.fromkeys(unreadable)),
         notes=tuple(notes),
         unknown={} if root is None else root.unknown,
@@ -647,6 +651,7 @@ class _Restore:
         note: str,
         *,
         without_present: bool,
+        adopt: bool,
     ) -> None:
         self._store = store
         self._older = older
@@ -654,12 +659,13 @@ class _Restore:
         self._now = now
         self._note = note
         self._without_present = without_present
+        self._adopt = adopt
         self._copies = Copies(store, () if older.origin is store else (older.origin,))
         self._present = self._read()
         self._names: dict[str, str] = {}  # of an image of the older set, the new name
 
     def _read(self) -> _Present:
-        present = _read_present(self._store, self._copies)
+        present = _read_present(self._store, self._copies, adopt=self._adopt)
         if present.unreadable and not self._without_present:
             what = " and ".join(present.unreadable)
             raise StoreError(
@@ -702,9 +708,9 @@ class _Restore:
 
     def _scope(self, record: ScopeRecord, present: _Present) -> ScopeRecord:
         """Return a scope with the settings that both sets have."""
-        there = present.catalog.scopes.get(record.key)
-        if there is None and not present.is_known:
+        if not present.is_known:
             return record
+        there = present.catalog.scopes.get(record.key)
         covers = there is not None and there.covers_no_distribution_point
         if self._older.has_settings:
             covers = covers and record.covers_no_distribution_point
@@ -713,9 +719,9 @@ class _Restore:
 
     def _issuer(self, issuer: IssuerRecord, present: _Present) -> IssuerRecord:
         """Return a trusted issuer with the settings that both sets have."""
-        there = present.issuers.get(issuer.fingerprint)
-        if there is None and not present.is_known:
+        if not present.is_known:
             return issuer
+        there = present.issuers.get(issuer.fingerprint)
         if there is not None and not self._older.has_settings:
             return there
         return replace(
@@ -728,8 +734,9 @@ class _Restore:
 
     def _settings(self, present: _Present) -> dict[str, Any]:
         older = dict(self._older.catalog.settings)
-        if present.is_known:
-            older.pop("grace", None)
+        if not present.is_known:
+            return older
+        older.pop("grace", None)
         return {**older, **present.catalog.settings}
 
     def _denied(self, present: _Present) -> tuple[Denial, ...]:
@@ -748,7 +755,7 @@ class _Restore:
         found = {**older, **now_there}
         for key, tombstone in found.items():
             both = all(one.get(key, tombstone).accepts_any for one in (older, now_there))
-            is_open = both and (key in now_there or not present.is_known)
+            is_open = both and key in (now_there if present.is_known else older)
             found[key] = replace(tombstone, accepts_any=is_open)
         for key, record in present.catalog.scopes.items():
             if key not in scopes:

@@ -739,6 +739,27 @@ def test_what_no_signed_root_leads_to_is_not_signed(place: str) -> None:
     assert verify_store(plain, root_keys=[key.root_key], now=NOW).is_whole
 
 
+@pytest.mark.parametrize("adopt", [False, True])
+def test_what_an_unsigned_record_lets_pass_is_not_signed(*, adopt: bool) -> None:
+    """
+    Its denials hold, for they can only deny more; its grace does not unless it is adopted.
+    """
+    key, plain = MemoryKey(), MemoryStore()
+    store = SigningStore(plain, key)
+    filled(store)
+    mirror = MemoryStore()
+    mirror_store(plain, mirror)
+    scope = min(catalog_of(plain).scopes)
+    deny_certificate(store, CA.certificate.subject.public_bytes(), 9, now=NOW)
+    for one in (None, scope):
+        grant_grace(store, until=NOW + DAY, scope=one, now=NOW)
+    plain.delete(CATALOG_NAME)
+    restored(store, mirror, adopt=adopt)
+    catalog = catalog_of(plain)
+    assert [one.serial_number for one in catalog.denied] == [9]
+    assert (catalog.grace is not None, catalog.scopes[scope].grace is not None) == (adopt, adopt)
+
+
 @pytest.mark.parametrize("is_gone", [False, True])
 @pytest.mark.parametrize("when", [DAY, NOW + DAY])
 def test_the_set_of_a_time(when: Any, *, is_gone: bool) -> None:
