@@ -69,17 +69,17 @@ def point_hash(point: PointKey) -> str:
 
 
 def issuer_prefix(name: bytes) -> str:
-    """Return how all keys of one issuer name begin."""
+    """Return the prefix of all keys of one issuer name."""
     return f"{name_hash(name)}/"
 
 
 def scopes_prefix(name: bytes, point: str | None = None) -> str:
-    """Return how the keys of the scopes of an issuer begin, or of those at one P(p)."""
+    """Return the prefix of the keys of an issuer's scopes, or of those at one P(p)."""
     return f"{name_hash(name)}/s/" + ("" if point is None else f"{point}/")
 
 
 def list_prefix(name: bytes) -> str:
-    """Return how the keys of the short list of an issuer's scopes begin."""
+    """Return the prefix of the keys of the short list of an issuer's scopes."""
     return f"{name_hash(name)}/x/"
 
 
@@ -145,12 +145,6 @@ def read_indirect(key: str, value: object) -> bytes:
     name = bytes.fromhex(take(members_of(value, key), "name", str, key))
     _check_home(key, key.split("/")[1], name)
     return name
-
-
-def scope_in(key: str) -> str | None:
-    """Return the scope that a key of the short list is of, None for any other key."""
-    place = read_key(key)
-    return place.name if place is not None and place.kind == "x" else None
 
 
 def points_of_crl(metadata: ImageMetadata) -> set[PointKey]:

@@ -18,7 +18,6 @@ from crlcheck.catalog.entries import (
     point_hash,
     points_of_crl,
     read_key,
-    scope_in,
     staleness_of_entry,
 )
 from crlcheck.catalog.published_set import PublishedSet, read_set
@@ -152,7 +151,6 @@ def test_the_parts_of_a_key(key: str, kind: str | None) -> None:
     found = read_key(key)
     assert (None if found is None else found.kind) == kind
     assert found is None or str(found) == key
-    assert (scope_in(key) is not None) == (kind == "x")
 
 
 # ---- parts -----------------------------------------------------------------------------
