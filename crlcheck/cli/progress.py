@@ -73,16 +73,20 @@ def counting(words: str, total: int | None = None) -> Iterator[Bytes]:
         yield Bytes(progress, progress.add_task(words, total=total))
 
 
-@contextlib.contextmanager
-def counting_things(words: str) -> Iterator[Callable[[int, int], None]]:
-    """Show *words* and how many things of how many are done; give what sets both numbers."""
-    columns = (
+def _counted() -> tuple[ProgressColumn, ...]:
+    """Return the columns that show how many of how many are done."""
+    return (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with _progress(*columns) as progress:
+
+
+@contextlib.contextmanager
+def counting_things(words: str) -> Iterator[Callable[[int, int], None]]:
+    """Show *words* and how many things of how many are done; give what sets both numbers."""
+    with _progress(*_counted()) as progress:
         task = progress.add_task(words, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
@@ -98,13 +102,7 @@ class _Told(Protocol):
 @contextlib.contextmanager
 def counting_results(words: str, total: int) -> Iterator[_Told]:
     """Show *words* and how many of *total* are done, while results are told."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with _progress(*columns) as progress:
+    with _progress(*_counted()) as progress:
         task = progress.add_task(words, total=total)
 
         @contextlib.contextmanager
