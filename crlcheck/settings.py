@@ -83,7 +83,7 @@ _EXPECTED_HTTPS = "expected https://host/path"
 def check_store_name(text: str) -> None:
     """
     Refuse the name of a store that looks like a URL, an ARN or a path that the shell
-    should have expanded, and is none that can be opened.
+    should have expanded, but cannot be opened as any of them.
 
     A directory that has such a name is given by its absolute path, or with ``./`` before it.
 

@@ -196,7 +196,7 @@ class HistoryRecord:
 
 
 def record_prefix(generation: int) -> str:
-    """Return how the names of the records of one generation begin."""
+    """Return the prefix of the names of one generation's records."""
     folder, number = divmod(MAX_GENERATION - generation, 1000)
     return f"{HISTORY_PREFIX}{folder:013d}/{number:03d}-"
 

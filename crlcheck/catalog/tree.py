@@ -268,7 +268,7 @@ class NodeReader:
         return node
 
     def forget(self, names: Iterable[str]) -> None:
-        """Keep nodes no longer that no set in use needs."""
+        """Drop the nodes that no set in use needs."""
         with self._lock:
             for name in names:
                 self._drop(name)
@@ -391,7 +391,7 @@ def has_few_leaves(nodes: NodeReader, top: Reference | None, prefix: str, limit:
 
 
 def _num_leaves(nodes: NodeReader, node: Node, prefix: str, limit: int) -> int:
-    """Return how many leaves may have such keys, or some number above *limit*."""
+    """Return how many leaves may have such keys; above *limit* the number need not be exact."""
     if node.level == 0:
         return 1
     places = node.places(prefix)

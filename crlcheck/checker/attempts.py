@@ -91,7 +91,7 @@ class Attempts:
 
 
 class PatientReader(NodeReader):
-    """Reads nodes, and does not try one again at once that could not be read."""
+    """Reads nodes; one that could not be read is not tried again at once."""
 
     def __init__(self, store: ObjectStore, capacity: int = _CAPACITY) -> None:
         super().__init__(store, capacity)

@@ -111,7 +111,7 @@ class _Examination:
         self.unverified: dict[bytes, CertificateFacts] = {}
 
     def run(self) -> None:
-        """Examine all sections, and where some cannot be read, what checks have in use."""
+        """Examine all sections; where some cannot be read, also the views that checks use."""
         views = self._in_use.views
         for section in sections_of(views, self._note_failure):
             self._examine(section)

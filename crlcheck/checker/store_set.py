@@ -487,7 +487,7 @@ class StoreSet:
         self, published: PublishedSet, etag: str, asked: Moment, expires: datetime | None
     ) -> SetInUse:
         """
-        Return a published set to follow the one in use, with all that this one has loaded.
+        Return a published set as the next one in use, with what the present one has loaded.
 
         Raises:
             StoreError: the set is older than the one in use, an object is damaged, or the

@@ -233,7 +233,7 @@ class Views:
 
     def of_serials(self, certificates: Sequence[CertificateFacts], *, any_points: bool) -> Snapshot:
         """
-        Return the view for serial numbers of certificates that differ in nothing else.
+        Return the view for certificates that differ in their serial numbers alone.
 
         Raises: as ``of_certificate``.
         """

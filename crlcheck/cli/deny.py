@@ -163,7 +163,9 @@ def deny_remove(
 
     def lift(name: bytes, number: int) -> dict[str, Any]:
         generation = lift_denial(target, name, number, note=note, actor=actor())
-        say(f"{store}: {number:x} of {name_text(name)} is off the list: generation {generation}")
+        say(
+            f"{store}: {number:x} of {name_text(name)} is not denied any more: generation {generation}"
+        )
         return {"generation": generation}
 
     return _change(store, named, lift)

@@ -184,7 +184,7 @@ def is_available() -> bool:
 
 
 def _pickled(store: ObjectStore) -> bytes | None:
-    """Return a store for another process; None for one that is only in this one."""
+    """Return a store pickled for another process, None where it exists in this process alone."""
     store = unsigned_store(store)  # only the root is signed
     if type(store) not in (LocalStore, S3Store):
         return None

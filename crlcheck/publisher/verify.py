@@ -515,7 +515,7 @@ class _Verification:
         self._tell(replace(fault, repaired_from=where, remedy=""))
 
     def _compile_missing(self) -> None:
-        """Make images anew from CRLs; they come out byte for byte, or are not used."""
+        """Make images anew from CRLs; one that differs by a byte is not used."""
         if not self._unrepaired:
             return
         wanted = {

@@ -99,7 +99,7 @@ class RootKey:
             raise ValueError(f"{found[1]} key: expected base64url: {error}") from error
         key = cls(kind, public, found[3])
         if _encoded(public) != encoded:
-            raise ValueError(f"{found[1]} key: its base64url has bits too many at its end")
+            raise ValueError(f"{found[1]} key: its base64url does not end with a whole byte")
         if kind.size not in (None, len(public)):
             raise ValueError(f"{found[1]} key: expected {kind.size} bytes, found {len(public)}")
         if kind is not KeyKind.ED25519:

@@ -48,7 +48,7 @@ class RootSigner:
         self.accepted = read_root_keys([key.root_key for key in self._keys])
 
     def expires_at(self, now: datetime) -> datetime:
-        """Return when a signature expires that is made now."""
+        """Return when a signature made now expires."""
         return (now + self._expiry).replace(microsecond=0)
 
     def signed(self, root: Mapping[str, Any], *, now: datetime) -> dict[str, Any]:
