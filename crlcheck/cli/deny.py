@@ -164,7 +164,8 @@ def deny_remove(
     def lift(name: bytes, number: int) -> dict[str, Any]:
         generation = lift_denial(target, name, number, note=note, actor=actor())
         say(
-            f"{store}: {number:x} of {name_text(name)} is not denied any more: generation {generation}"
+            f"{store}: {number:x} of {name_text(name)} is not denied any more: "
+            f"generation {generation}"
         )
         return {"generation": generation}
 
