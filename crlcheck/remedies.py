@@ -144,8 +144,8 @@ REMEDIES_BY_REASON: Mapping[str, str] = MappingProxyType(
         "crlcheck sign --adopt vouches for this one",
         "expired": "sign it again, once it is known to be the newest (crlcheck sign), and do so "
         "regularly; compare this machine's clock",
-        "unsigned_record": "restore from a mirror, or look at what changes and accept it (crlcheck "
-        "restore --adopt --dry-run, then without --dry-run)",
+        "unsigned_record": "restore from a mirror; or look at what changes (crlcheck restore "
+        "--adopt --dry-run) and accept it (crlcheck restore --adopt)",
         "no_signing_key": "give the key (--sign-with, CRLCHECK_SIGN_WITH)",
         "set_back": "bring the lost set back (crlcheck restore STORE --from @GENERATION); crlcheck "
         "verify and crlcheck history --all say which generation is the latest",
