@@ -148,7 +148,7 @@ REMEDIES_BY_REASON: Mapping[str, str] = MappingProxyType(
         "--adopt --dry-run) and accept it (crlcheck restore --adopt)",
         "no_signing_key": "give the key (--sign-with, CRLCHECK_SIGN_WITH)",
         "set_back": "bring the lost set back (crlcheck restore STORE --from @GENERATION); crlcheck "
-        "verify and crlcheck history --all say which generation is the latest",
+        "history --all and crlcheck verify say which generation is the latest",
         "invalid_signature": "read the root again, and look at who changed catalog.json; "
         "crlcheck sign --adopt vouches for it",
         "malformed": "look at who changed catalog.json; crlcheck sign --adopt vouches for it",
