@@ -82,7 +82,6 @@ class LocalStore:
         self._fsync = fsync
         # Replaced as a whole, because threads share it.
         self._last_poll: _LastPoll | None = None
-        self._clean_again: dict[Path, float] = {}
         # Folders on other file systems than the store's own.
         self._mounted: frozenset[Path] = frozenset()
 
@@ -262,7 +261,7 @@ class LocalStore:
         # mode leaves reading to the umask: the reader may be another user.
         path = directory / f"{_TEMPORARY_PREFIX}{secrets.token_hex(16)}"
         with self._locked():
-            self._clean(directory)
+            _remove_abandoned(directory)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         with os.fdopen(descriptor, "wb", buffering=0) as file:
@@ -271,19 +270,6 @@ class LocalStore:
             except BaseException:
                 path.unlink(missing_ok=True)
                 raise
-
-    def _clean(self, directory: Path) -> None:
-        """
-        Delete abandoned temporary files, unless that was done a short while ago.
-
-        It looks at every name of the directory, and all writers wait for it. So it takes
-        no more than a hundredth of the time.
-        """
-        begun = time.monotonic()
-        if begun >= self._clean_again.get(directory, 0.0):
-            _remove_abandoned(directory)
-            now = time.monotonic()
-            self._clean_again[directory] = now + 100 * (now - begun)
 
     def _make_directory(self, directory: Path) -> None:
         missing = []

@@ -199,7 +199,8 @@ def test_processes_that_race_leave_one_chain(tmp_path: Path) -> None:
         worker.send_signal(signal.SIGKILL)
     for worker in workers:
         worker.communicate()
-    entries = list(read_history(store))
+    # Who comes second with a CRL may be refused: another one has published a newer one.
+    entries = [one for one in read_history(store) if one.outcome != REFUSED]
     numbers = [one.generation for one in entries]
     assert numbers == sorted(numbers, key=lambda one: -(one or 0))
     assert {one.outcome for one in entries} == {PUBLISHED}
@@ -215,7 +216,7 @@ def test_processes_that_race_leave_one_chain(tmp_path: Path) -> None:
     }
     assert sorted(last.values()) == sorted(filter(None, published.values()))
     others = [one for one in read_history(store, include_lost=True) if one not in entries]
-    assert {one.outcome for one in others} <= {LOST}
+    assert {one.outcome for one in others} <= {LOST, REFUSED}
 
 
 class DyingStore(MemoryStore):
