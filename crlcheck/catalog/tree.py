@@ -174,11 +174,12 @@ class Node:
             if level == 0:
                 return cls(level, take(members, "entries", dict))
             items = take(members, "nodes", list)
-            separators = [
-                typed(typed(item, list, "nodes")[0], str, "nodes") for item in items if item
-            ]
-            if not items or separators != sorted(set(separators)) or len(separators) != len(items):
-                raise ValueError("nodes: expected at least one, in the order of their separators")
+            # All at once, because there are hundreds.
+            if set(map(type, items)) != {list} or not all(items):
+                raise ValueError("nodes: expected at least one array, and no empty one")
+            separators = [item[0] for item in items]
+            if set(map(type, separators)) != {str} or separators != sorted(set(separators)):
+                raise ValueError("nodes: expected separators in their order")
             return cls(level, {}, separators, _References(items, where))
         except (ValueError, RecursionError) as error:
             raise CatalogDamagedError(
