@@ -40,6 +40,8 @@ from crlcheck.cli.status import (
     EXIT_INTERRUPTED,
     EXIT_USAGE,
     JsonArray,
+    describe,
+    report_error,
     report_failure,
     warn,
 )
@@ -66,6 +68,7 @@ from crlcheck.x509.certificates import load_certificates
 
 # Of more files than this only those are told that were not published, and how many there are.
 _TOLD_ONE_BY_ONE = 20
+_TOLD_ALIKE = 5  # failures in the same words that have a line each
 
 
 @command(
@@ -184,11 +187,18 @@ class _Results:
         self._generation = 0
         self._members: list[tuple[int, int, str]] = []
         self._array = JsonArray()
+        # Where the store is down, all fail in the same words.
+        self._failures: dict[str, list[str]] = {}
         # The error of a single CRL ends the run, so it waits for a second CRL.
         self._only_error: tuple[int, Exception] | None = None
 
     def close(self) -> None:
-        """Forget the members of the document."""
+        """Name the CRLs that failed like others; forget the members of the document."""
+        for said, subjects in self._failures.items():
+            more = subjects[_TOLD_ALIKE:]
+            if more and not output().as_json:
+                names = ", ".join(more)
+                report_error(f"{count(len(more), 'more CRL')} failed like these: {said}: {names}")
         self._array.close()
 
     def tells(self, result: PublishResult) -> bool:
@@ -216,7 +226,11 @@ class _Results:
             self._note_failure(0, number, error)
 
     def _note_failure(self, place: int, number: int, error: Exception) -> None:
-        self._add(place, number, report_failure(error, self._subject(place, number)))
+        subject, said = self._subject(place, number), describe(error)
+        alike = self._failures.setdefault(said, [])
+        alike.append(subject)
+        if output().as_json or len(alike) <= _TOLD_ALIKE:
+            self._add(place, number, report_failure(error, subject))
 
     def _subject(self, place: int, number: int) -> str:
         name = input_name(self._paths[place])

@@ -69,6 +69,31 @@ def test_many_are_published_at_once(
     assert (published.generation, published.root.num_scopes) == (1, NUM_CRLS)
 
 
+def test_failures_in_the_same_words_are_put_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    Of many that fail alike five have a line each, and one line names all others.
+    """
+    authority = make_authority("CA")
+    (tmp_path / "ca.pem").write_bytes(authority.pem)
+    (tmp_path / "crls").mkdir()
+    crl = make_crl(make_authority("Stranger"), 1, next_update=LATER)
+    for number in range(12):
+        (tmp_path / "crls" / f"{number:02}.crl").write_bytes(crl)
+    command = ["publish", str(tmp_path / "crls"), "--issuer", str(tmp_path / "ca.pem")]
+    command += ["--to", str(tmp_path / "store")]
+    assert main(command) == 4
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 6
+    assert "7 more CRLs failed like these" in lines[-1]
+    for number in range(12):
+        (named,) = [line for line in lines if f"{number:02}.crl" in line]
+        assert "no issuer certificate has that name" in named
+    assert main([*command, "--json"]) == 4
+    assert len(json.loads(capsys.readouterr().out)["crls"]) == 12
+
+
 def test_the_document_has_the_order_of_the_files(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
