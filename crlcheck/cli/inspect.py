@@ -234,7 +234,8 @@ def _catalog_table(scopes: Mapping[str, ScopeRecord], now: datetime) -> Table:
     table.columns[6].overflow = "fold"
     for column in (1, 2, 5):
         table.columns[column].justify = "right"
-    for record in scopes.values():
+    by_issuer = sorted(scopes.values(), key=lambda one: name_text(one.base.metadata.issuer))
+    for record in by_issuer:
         for image in record.images():
             metadata = image.metadata
             stale = metadata.is_past(now)
