@@ -206,16 +206,16 @@ def main() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     settings: _Settings = pickle.load(requests)
     server = _Server(settings)
-    while True:
-        try:
+    try:
+        while True:
             kind, what = pickle.load(requests)
-        except EOFError:
-            # The parent was killed, or it would have ended this process by itself.
-            shutil.rmtree(settings.directory, ignore_errors=True)
-            return
-        answer = server.compiled(what) if kind == "compile" else server.written(what)
-        pickle.dump(answer, answers)
-        answers.flush()
+            answer = server.compiled(what) if kind == "compile" else server.written(what)
+            pickle.dump(answer, answers)
+            answers.flush()
+    except (EOFError, BrokenPipeError):
+        # The parent was killed, or it would have ended this process by itself.
+        shutil.rmtree(settings.directory, ignore_errors=True)
+        os._exit(0)  # what is left to write has no reader
 
 
 class _Server:
