@@ -14,12 +14,15 @@ notes them in its own root.
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from crlcheck.catalog.history import (
+    Action,
     HistoryRecord,
     chain,
     generation_of,
@@ -29,6 +32,7 @@ from crlcheck.catalog.history import (
 )
 from crlcheck.catalog.published_set import PublishedSet
 from crlcheck.catalog.root import Cleaned, Root
+from crlcheck.catalog.signing_store import unsigned_store
 from crlcheck.errors import CatalogDamagedError, StoreError
 from crlcheck.stores import ObjectStore
 
@@ -98,7 +102,7 @@ def due_objects(
     while len(due) < limit:
         if cleaned.next_at is not None and not is_due(cleaned.next_at):
             break
-        record = _record_after(store, held, cleaned.generation)
+        record = _remembered_after(store, held, cleaned.generation)
         if record is None:
             break
         if record.generation > cleaned.generation + 1:
@@ -117,6 +121,38 @@ def due_objects(
             else Cleaned(cleaned.generation, position, record.at)
         )
     return due, cleaned
+
+
+def _remembered_after(
+    store: ObjectStore, held: PublishedSet, generation: int
+) -> HistoryRecord | None:
+    """
+    Return what ``_record_after`` does, from memory where it was found by the last call.
+
+    A generation that changed thousands of CRLs has a record of megabytes, and a publication
+    deletes only a few of the objects in it.
+    """
+    store = unsigned_store(store)
+    with contextlib.suppress(TypeError):  # a store of the caller's own may have no hash
+        after, known = _LAST_FOUND.get(store, (0, None))
+        if (
+            known is not None
+            and after == generation
+            and known.generation <= held.generation
+            and not held.root.is_lost(known.generation)
+        ):
+            return known
+    found = _record_after(store, held, generation)
+    if found is not None:
+        # Its details take more memory than the names.
+        found = replace(found, action=Action(action=found.action.action))
+        with contextlib.suppress(TypeError):
+            _LAST_FOUND[store] = generation, found
+    return found
+
+
+_LAST_FOUND: weakref.WeakKeyDictionary[ObjectStore, tuple[int, HistoryRecord | None]]
+_LAST_FOUND = weakref.WeakKeyDictionary()
 
 
 def _record_after(store: ObjectStore, held: PublishedSet, generation: int) -> HistoryRecord | None:

@@ -20,7 +20,7 @@ from crlcheck.catalog.history import (
     new_record_name,
 )
 from crlcheck.catalog.published_set import PublishedSet, read_set
-from crlcheck.catalog.root import Cleaned
+from crlcheck.catalog.root import CATALOG_NAME, Cleaned
 from support.catalogs import NOW
 from support.memory_store import MemoryStore
 
@@ -160,3 +160,26 @@ def test_every_object_is_due_once_in_order(steps: list[str]) -> None:
             above = read_set(store)[0].generation + 7 if step == "skip" else 0
             store.publish(*names, above=above)
     assert due(store) == [name for _, name in store.given_up]
+
+
+def test_a_large_record_is_read_once_by_a_process_that_deletes_a_few_at_a_time() -> None:
+    """
+    A generation that changed thousands of CRLs has a record of megabytes. What was found is
+    forgotten where an old root is put back.
+    """
+    store = Store()
+    store.publish("images/a", "images/b", "images/c")
+    held = store.publish()
+    old = store.read(CATALOG_NAME).body
+    names, cleaned = due_objects(store, held, lambda _: True, 1)
+    assert names == ["images/a"]
+    store.operations.clear()
+    after = replace(held, root=replace(held.root, cleaned=cleaned))
+    names, cleaned = due_objects(store, after, lambda _: True, 1)
+    assert (names, cleaned.position, store.operations) == (["images/b"], 2, [])
+    store.publish("images/d")
+    store.publish("images/e")
+    store.write(CATALOG_NAME, old)
+    follows = store.publish("images/f")
+    assert due_objects(store, follows, lambda _: True, 9)[0][-1] == "images/f"
+    assert not {"images/d", "images/e"} & set(due_objects(store, follows, lambda _: True, 9)[0])

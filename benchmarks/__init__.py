@@ -1,1 +1,0 @@
-"""Measure crlcheck with large CRLs, and make those CRLs."""
