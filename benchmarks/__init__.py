@@ -1,0 +1,1 @@
+"""Measure crlcheck with large CRLs, and make those CRLs."""
