@@ -25,7 +25,9 @@ numbers are those of RFC 5280.
 
 A group of CRLs is published by one swap, as if they came one by one in the order of
 ``Offer.order``. One that is refused keeps no other from being published. Of several CRLs of
-one scope, only those that stay are written. ``publish_crl`` publishes a group of one.
+one scope, only those that stay are written. One that is older than what is published, and
+than another CRL of the group that is not refused, changes nothing: a directory that keeps
+its old CRLs can be published again. ``publish_crl`` publishes a group of one.
 
 For example, CRL 17 is published and CRL 18 comes. It passes steps 1 and 2 and its image is
 written, but the swap fails: another publisher has published CRL 19 meanwhile. Step 2 is
@@ -58,6 +60,7 @@ from crlcheck.encoding.names import name_text
 from crlcheck.errors import (
     CatalogDamagedError,
     CrlCheckError,
+    CrlRollbackError,
     RootSignatureError,
     SigningKeyError,
     StoreUnavailableError,
@@ -72,7 +75,13 @@ from crlcheck.publisher.warnings import (
 )
 from crlcheck.stores import ObjectStore
 from crlcheck.stores.probe import probe_store
-from crlcheck.types import CertificateFacts, PublishReport, PublishWarning, PublishWarningKind
+from crlcheck.types import (
+    CertificateFacts,
+    ImageMetadata,
+    PublishReport,
+    PublishWarning,
+    PublishWarningKind,
+)
 from crlcheck.x509.certificates import published_certificate
 from crlcheck.x509.distribution_points import PointKey
 
@@ -342,6 +351,11 @@ class Publication:
                     continue
                 if offer.is_changed:
                     offer.after = draft.put(offer.after)
+            for offer in chain:
+                if _is_only_older(offer, chain, refused):
+                    # As in the run that published both, where it came first.
+                    del refused[offer]
+                    offer.before = offer.after = draft.scope(offer.metadata.scope)
 
         if any(offer.rebuild for offer in offers):
             self._helpers.each(follow, list(chains.values()))  # each reads an image
@@ -513,6 +527,26 @@ class Publication:
             yield
         finally:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - started
+
+
+def _is_only_older(
+    offer: Offer, chain: Sequence[Offer], refused: Mapping[Offer, Exception]
+) -> bool:
+    """Whether a CRL was refused as older than published, and a newer one of its group was not."""
+    if not isinstance(refused.get(offer), CrlRollbackError):
+        return False
+    return any(
+        other not in refused and other.metadata.is_delta == offer.metadata.is_delta
+        for other in chain
+        if _is_newer(other.metadata, offer.metadata)
+    )
+
+
+def _is_newer(one: ImageMetadata, other: ImageMetadata) -> bool:
+    """Whether number, or time where one has no number, says so. CRLs of one number are not."""
+    if one.crl_number is not None and other.crl_number is not None:
+        return one.crl_number > other.crl_number
+    return one.this_update > other.this_update
 
 
 def _is_used(offer: Offer, catalog: Catalog) -> bool:
