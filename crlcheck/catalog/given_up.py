@@ -14,7 +14,6 @@ notes them in its own root.
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import weakref
 from collections.abc import Callable, Iterator
@@ -102,7 +101,7 @@ def due_objects(
     while len(due) < limit:
         if cleaned.next_at is not None and not is_due(cleaned.next_at):
             break
-        record = _remembered_after(store, held, cleaned.generation)
+        record = _record_after(store, held, cleaned.generation)
         if record is None:
             break
         if record.generation > cleaned.generation + 1:
@@ -123,36 +122,31 @@ def due_objects(
     return due, cleaned
 
 
-def _remembered_after(
-    store: ObjectStore, held: PublishedSet, generation: int
-) -> HistoryRecord | None:
+def _read(store: ObjectStore, name: str) -> HistoryRecord | None:
     """
-    Return what ``_record_after`` does, from memory where it was found by the last call.
+    Return a record that was found by listing, without its details; None for an unreadable one.
 
     A generation that changed thousands of CRLs has a record of megabytes, and a publication
-    deletes only a few of the objects in it.
+    deletes only a few of the objects in it. So the last records stay in memory. Which of
+    them led to the present root is decided anew each time, because an old root may be put back.
     """
-    store = unsigned_store(store)
-    with contextlib.suppress(TypeError):  # a store of the caller's own may have no hash
-        after, known = _LAST_FOUND.get(store, (0, None))
-        if (
-            known is not None
-            and after == generation
-            and known.generation <= held.generation
-            and not held.root.is_lost(known.generation)
-        ):
-            return known
-    found = _record_after(store, held, generation)
-    if found is not None:
-        # Its details take more memory than the names.
-        found = replace(found, action=Action(action=found.action.action))
-        with contextlib.suppress(TypeError):
-            _LAST_FOUND[store] = generation, found
-    return found
+    try:
+        kept = _KEPT.setdefault(unsigned_store(store), {})
+    except TypeError:  # a store of the caller's own, which may have no hash
+        kept = {}
+    record = kept.get(name)
+    if record is None:
+        record = read_listed(store, name)
+        if record is not None:
+            record = kept[name] = replace(record, action=Action(action=record.action.action))
+            for other in list(kept)[:-_MAX_KEPT]:
+                kept.pop(other, None)  # another thread may have been here
+    return record
 
 
-_LAST_FOUND: weakref.WeakKeyDictionary[ObjectStore, tuple[int, HistoryRecord | None]]
-_LAST_FOUND = weakref.WeakKeyDictionary()
+_MAX_KEPT = 4
+_KEPT: weakref.WeakKeyDictionary[ObjectStore, dict[str, HistoryRecord]]
+_KEPT = weakref.WeakKeyDictionary()
 
 
 def _record_after(store: ObjectStore, held: PublishedSet, generation: int) -> HistoryRecord | None:
@@ -163,7 +157,7 @@ def _record_after(store: ObjectStore, held: PublishedSet, generation: int) -> Hi
     # Records that follow on a generation up to that one: all but one lost their swap.
     candidates: dict[str, HistoryRecord] = {}
     for name in _names_after(store, held, generation):
-        record = read_listed(store, name)
+        record = _read(store, name)
         if record is None:
             continue
         previous = record.previous
