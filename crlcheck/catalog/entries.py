@@ -237,7 +237,7 @@ def staleness_of_entry(key: str, value: Any) -> Staleness | None:
         ends = read_time(metadata["next_update"], key)
     except (KeyError, TypeError, ValueError):
         return Staleness(0)
-    return Staleness(int(ends.timestamp()), max(int((ends - begun).total_seconds()), 0))
+    return Staleness.of(begun, ends)
 
 
 # ---- to a catalog --------------------------------------------------------------------------

@@ -188,6 +188,11 @@ class ScopeRecord:
         if self.delta is not None:
             yield self.delta
 
+    def grace_until(self, of_store: Grace | None) -> datetime | None:
+        """Return until when its CRLs are used past nextUpdate, by its grace or the store's."""
+        ends = [one.until for one in (of_store, self.grace) if one is not None]
+        return max(ends, default=None)
+
     def names(self, image: PublishedImage) -> bool:
         """Whether *image* is one of the images, by its name, which no other image ever has."""
         return image.name in (one.name for one in self.images())

@@ -22,6 +22,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, NamedTuple, TypeVar, overload
 
 from crlcheck.encoding.strict_json import canonical_json, members_of, parse_json, take, typed
@@ -64,6 +65,14 @@ class Staleness(NamedTuple):
 
     stale_at: int | None = None
     longest_validity: int = 0
+
+    @classmethod
+    def of(cls, this_update: datetime, next_update: datetime | None) -> Staleness:
+        """Return that of one CRL."""
+        if next_update is None:
+            return cls()
+        validity = int((next_update - this_update).total_seconds())
+        return cls(int(next_update.timestamp()), max(validity, 0))
 
     def joined(self, other: Staleness) -> Staleness:
         """Return the staleness of the entries of both."""

@@ -209,9 +209,9 @@ def facts_of(der: bytes) -> CertificateFacts:
 
 def _graces(catalog: Catalog) -> Mapping[int, datetime]:
     """Return until when each scope's CRLs are used past nextUpdate, by its position."""
-    found: dict[int, datetime] = {}
+    of_store, found = catalog.grace, {}
     for position, record in enumerate(catalog.scopes.values()):
-        ends = [one.until for one in (catalog.grace, record.grace) if one is not None]
-        if ends:
-            found[position] = max(ends)
+        until = record.grace_until(of_store)
+        if until is not None:
+            found[position] = until
     return found

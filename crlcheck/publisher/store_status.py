@@ -233,10 +233,7 @@ def _records(
 
 def _staleness_of(record: ScopeRecord) -> Staleness:
     later = later_crl(record)
-    if later.next_update is None:
-        return Staleness()
-    validity = later.next_update - later.this_update
-    return Staleness(int(later.next_update.timestamp()), int(validity.total_seconds()))
+    return Staleness.of(later.this_update, later.next_update)
 
 
 def _described(
@@ -262,8 +259,8 @@ def _described(
     )
     if not later.is_past(now):
         return described
-    ends = [one.until for one in (grace, record.grace) if one is not None]
-    if ends and now < max(ends):
+    until = record.grace_until(grace)
+    if until is not None and now < until:
         return replace(described, state="in_grace")
     found = _replacement(published, record, now)
     if found is None:
