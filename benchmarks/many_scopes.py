@@ -158,9 +158,8 @@ def _make_part(shape: Shape, part: int) -> None:
         else:
             authority, point = _partitioned_authority(), f"http://ca.example/crl/{number:06d}"
         crl = _crl(authority, point, 1)
-        compiled = compile_to_temporary(crl, issuer=authority.pem)
-        image = compiled.path.read_bytes()
-        compiled.path.unlink()
+        with compile_to_temporary(crl, issuer=authority.pem) as compiled:
+            image = compiled.read()
         made.append(
             Scope(
                 authority.der,

@@ -75,10 +75,9 @@ def publish(store: Path, issuers: Path, jobs: int, directories: list[Path]) -> d
 def compile_and_upload(store: Path, job: tuple[Path, bytes]) -> None:
     """Compile a CRL and write its image."""
     path, issuer = job
-    compiled = compile_to_temporary(path, issuer=issuer)
-    name = f"images/{compiled.digest}-{secrets.token_hex(16)}.crlx"
-    LocalStore(store, fsync=False).write(name, compiled.path)
-    compiled.path.unlink()
+    with compile_to_temporary(path, issuer=issuer) as compiled:
+        name = f"images/{compiled.digest}-{secrets.token_hex(16)}.crlx"
+        LocalStore(store, fsync=False).write(name, compiled.content)
 
 
 def main() -> None:

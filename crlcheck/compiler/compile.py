@@ -35,12 +35,18 @@ __all__ = [
 ]
 
 
+MAX_IN_MEMORY = 16 << 10
+"""Bytes of an image that is kept in memory. To make a file takes longer than to compile it."""
+
+
 @dataclass(frozen=True, slots=True)
 class CompiledImage:
-    """An image in a temporary file, which the context manager removes."""
+    """
+    An image: its bytes, or the path of a temporary file, which the context manager removes.
+    """
 
     report: CompileReport
-    path: Path
+    content: bytes | Path
     signer: CertificateFacts | None
 
     @property
@@ -57,7 +63,16 @@ class CompiledImage:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        self.path.unlink(missing_ok=True)
+        self.remove()
+
+    def read(self) -> bytes:
+        """Return the bytes of the image."""
+        return self.content if isinstance(self.content, bytes) else self.content.read_bytes()
+
+    def remove(self) -> None:
+        """Remove the temporary file, where there is one."""
+        if isinstance(self.content, Path):
+            self.content.unlink(missing_ok=True)
 
 
 def compile_crl(
@@ -115,22 +130,18 @@ def compile_to_temporary(
     **options: Unpack[CompileOptions],
 ) -> CompiledImage:
     """
-    Verify and compile as ``compile_crl``, into a temporary file of *directory*.
+    Verify and compile as ``compile_crl``, into memory or a temporary file of *directory*.
 
     The caller uses the result as a context manager, which removes the file. *is_alone* tells
     that no other CRL is compiled at the same time.
     """
     issuers = issuer if isinstance(issuer, Signers) else Signers(load_certificates(issuer))
-    with read_crl(source, issuers, Options(**options), is_alone=is_alone) as crl:
-        handle, name = tempfile.mkstemp(prefix="crlcheck.", suffix=".crlx", dir=directory)
-        path = Path(name)
-        try:
-            with naming(path), os.fdopen(handle, "wb", buffering=0) as file:
-                report = crl.write(FileSink(file).write)
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
-        return CompiledImage(report, path, crl.signer)
+    with (
+        read_crl(source, issuers, Options(**options), is_alone=is_alone) as crl,
+        _TemporarySink(directory) as sink,
+    ):
+        report = crl.write(sink.write)
+        return CompiledImage(report, sink.content(), crl.signer)
 
 
 def _compile_to(
@@ -158,8 +169,54 @@ class _MemorySink:
     def write(self, offset: int, piece: Chunk) -> None:
         self._pieces[offset] = bytes(piece)
 
+    def pieces(self) -> list[tuple[int, bytes]]:
+        return sorted(self._pieces.items())
+
     def image(self) -> bytes:
-        return b"".join(piece for _, piece in sorted(self._pieces.items()))
+        return b"".join(piece for _, piece in self.pieces())
+
+
+class _TemporarySink:
+    """Keeps a small image in memory, and writes a larger one to a temporary file."""
+
+    def __init__(self, directory: str | os.PathLike[str] | None) -> None:
+        self._directory = directory
+        self._memory = _MemorySink()
+        self._size = 0
+        self._path: Path | None = None
+        self._file: IO[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *exc_info: object) -> None:
+        if self._file is not None:
+            self._file.close()
+        if kind is not None and self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+    def write(self, offset: int, piece: Chunk) -> None:
+        if self._file is None:
+            self._size = max(self._size, offset + len(piece))
+            if self._size <= MAX_IN_MEMORY:
+                self._memory.write(offset, piece)
+                return
+            self._begin_file()
+        assert self._path is not None
+        assert self._file is not None
+        with naming(self._path):
+            FileSink(self._file).write(offset, piece)
+
+    def _begin_file(self) -> None:
+        handle, name = tempfile.mkstemp(prefix="crlcheck.", suffix=".crlx", dir=self._directory)
+        self._path = Path(name)
+        self._file = os.fdopen(handle, "wb", buffering=0)
+        for offset, piece in self._memory.pieces():
+            self.write(offset, piece)
+        self._memory = _MemorySink()
+
+    def content(self) -> bytes | Path:
+        return self._memory.image() if self._path is None else self._path
 
 
 class FileSink:

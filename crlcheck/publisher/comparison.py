@@ -27,12 +27,12 @@ _MAX_DELTA_ENTRIES = 100_000
 """A larger delta CRL is not compared, because its entries are kept as Python objects."""
 
 
-NO_FILES: Mapping[str, Path] = MappingProxyType({})
+NO_CONTENTS: Mapping[str, bytes | Path] = MappingProxyType({})
 
 
 class Images:
     """
-    Opens images of a store, each once, and those of *local* from their files.
+    Opens images of a store, each once, and those of *local* from their bytes or files.
 
     Each method raises CrlCheckError or OSError where an image cannot be read.
     """
@@ -41,12 +41,12 @@ class Images:
         self,
         store: ObjectStore,
         compiled: CompiledImage,
-        local: Mapping[str, Path],
+        local: Mapping[str, bytes | Path],
         stack: ExitStack,
     ) -> None:
         self._store = store
         self._compiled = compiled
-        self._local = {**local, compiled.digest: compiled.path}
+        self._local = {**local, compiled.digest: compiled.content}
         self._stack = stack
         self._opened: dict[str, RevocationIndex] = {}
 
@@ -66,11 +66,11 @@ class Images:
     def _open(self, digest: str, image: PublishedImage | None) -> RevocationIndex:
         if digest not in self._opened:
             own = self._compiled
-            path = own.path if digest == own.digest else self._local.get(digest)
-            if path is not None:
-                index = open_index(path, verify=False)
+            content = own.content if digest == own.digest else self._local.get(digest)
+            if content is not None:
+                index = open_index(content, verify=False)
             else:
-                assert image is not None, "the compiled image is in a file"
+                assert image is not None, "the compiled image is here"
                 index = open_index(self._store.load(image.name))
             self._opened[digest] = self._stack.enter_context(index)
         return self._opened[digest]
@@ -78,7 +78,7 @@ class Images:
 
 @contextmanager
 def _images(
-    store: ObjectStore, compiled: CompiledImage, local: Mapping[str, Path]
+    store: ObjectStore, compiled: CompiledImage, local: Mapping[str, bytes | Path]
 ) -> Iterator[Images]:
     with ExitStack() as stack:
         yield Images(store, compiled, local, stack)
@@ -92,12 +92,12 @@ def difference(
     *,
     now: datetime,
     limit: int,
-    local: Mapping[str, Path] = NO_FILES,
+    local: Mapping[str, bytes | Path] = NO_CONTENTS,
 ) -> Difference | None:
     """
     Return how the revocations of *after* differ from those of *before*.
 
-    The compiled image is the new one in *after*. *local* has files of images by digest, which
+    The compiled image is the new one in *after*. *local* has images by digest, which
     need not be in the store. Return None where a complete CRL has
     more than *limit* entries, or an image cannot be read.
     """
@@ -122,7 +122,7 @@ def revokes_no_more(
     delta: PublishedImage | None,
     *,
     limit: int,
-    local: Mapping[str, Path] = NO_FILES,
+    local: Mapping[str, bytes | Path] = NO_CONTENTS,
 ) -> bool:
     """
     Whether the compiled CRL, with *delta* beside it, revokes nothing more than *current*.
@@ -153,7 +153,7 @@ def revokes_as_much(
     *,
     and_more: bool,
     limit: int,
-    local: Mapping[str, Path] = NO_FILES,
+    local: Mapping[str, bytes | Path] = NO_CONTENTS,
 ) -> bool:
     """
     Whether a compiled complete CRL revokes all that *current* does, final reasons for good.

@@ -102,7 +102,9 @@ class CompileProcess:
         found: list[CompiledFile] = self._ask(("compile", list(paths)))
         return [[_arrived(one) for one in file] for file in found]
 
-    def write(self, files: Sequence[tuple[str, Path]]) -> dict[str, CrlCheckError | OSError]:
+    def write(
+        self, files: Sequence[tuple[str, bytes | Path]]
+    ) -> dict[str, CrlCheckError | OSError]:
         """
         Write *files* to the store under their names; return the errors by name.
 
@@ -245,7 +247,7 @@ class _Server:
             found.append(Failure.of(error))
         return found
 
-    def written(self, files: Sequence[tuple[str, Path]]) -> dict[str, Failure]:
+    def written(self, files: Sequence[tuple[str, bytes | Path]]) -> dict[str, Failure]:
         """Return the failures of writing images, by name."""
         assert self._store is not None, "it is asked only where it can open the store"
         failed = write_files(self._store, files)
@@ -254,18 +256,18 @@ class _Server:
 
 def write_files(
     store: ObjectStore,
-    files: Sequence[tuple[str, Path]],
+    files: Sequence[tuple[str, bytes | Path]],
     is_stopped: Callable[[], bool] = lambda: False,
 ) -> dict[str, CrlCheckError | OSError]:
     """Write *files* under their names, several at once; return the errors by name."""
     failed: dict[str, CrlCheckError | OSError] = {}
 
-    def write(file: tuple[str, Path]) -> None:
-        name, path = file
+    def write(file: tuple[str, bytes | Path]) -> None:
+        name, content = file
         if is_stopped():
             return
         try:
-            store.write(name, path)
+            store.write(name, content)
         except (CrlCheckError, OSError) as error:
             failed[name] = error
 

@@ -151,7 +151,7 @@ def _images_of(
         for image in wanted.get(compiled(attributes=True).metadata.tbs_digest, ()):
             found = compiled(attributes=image.metadata.attributes)
             if found.digest == image.digest:
-                yield image, found.path.read_bytes()
+                yield image, found.read()
 
 
 def check_image(image: PublishedImage, body: bytes | bytearray | mmap.mmap) -> None:

@@ -66,7 +66,7 @@ from crlcheck.errors import (
     StoreUnavailableError,
 )
 from crlcheck.image.diff import Difference
-from crlcheck.publisher.comparison import NO_FILES, difference
+from crlcheck.publisher.comparison import NO_CONTENTS, difference
 from crlcheck.publisher.rules import Offer, PublishRules, Successors
 from crlcheck.publisher.warnings import (
     warnings_of,
@@ -102,7 +102,7 @@ class Helpers(Protocol):
     """Does for a group of CRLs what waits for the store."""
 
     def write(
-        self, store: ObjectStore, files: Sequence[tuple[str, Path]]
+        self, store: ObjectStore, files: Sequence[tuple[str, bytes | Path]]
     ) -> dict[str, CrlCheckError | OSError]:
         """Write *files* under their names; return the errors, by name."""
 
@@ -114,7 +114,7 @@ class NoHelpers:
     """Does one thing after the other, in the caller's thread."""
 
     def write(
-        self, store: ObjectStore, files: Sequence[tuple[str, Path]]
+        self, store: ObjectStore, files: Sequence[tuple[str, bytes | Path]]
     ) -> dict[str, CrlCheckError | OSError]:
         """As Helpers.write."""
         failed: dict[str, CrlCheckError | OSError] = {}
@@ -336,7 +336,7 @@ class Publication:
     ) -> tuple[Draft, dict[Offer, CrlCheckError | OSError]]:
         """Put the CRLs into a draft of the next catalog; return it, and those that are refused."""
         draft = Draft(catalog)
-        successors = Successors(self._store, catalog, draft, self._rules, _files_of(offers))
+        successors = Successors(self._store, catalog, draft, self._rules, _contents_of(offers))
         chains: dict[str, list[Offer]] = {}
         for offer in offers:
             chains.setdefault(offer.metadata.scope, []).append(offer)
@@ -406,7 +406,7 @@ class Publication:
         if not new:
             return True
         with self._timed("upload"):
-            files = [(name, offer.compiled.path) for name, offer in new.items()]
+            files = [(name, offer.compiled.content) for name, offer in new.items()]
             failed = self._helpers.write(self._store, files)
         for name, offer in new.items():
             if name in failed:
@@ -452,7 +452,7 @@ class Publication:
         """Make the reports of *offers*; *added* are the issuer certificates that are new."""
         if not offers:
             return
-        now, files = self._rules.clock(), _files_of(offers)
+        now, contents = self._rules.clock(), _contents_of(offers)
         neighbourhood = Neighbourhood(catalog, self._rules.issuers)
         changed = [offer for offer in offers if offer.is_changed and offer.before is not None]
 
@@ -467,7 +467,7 @@ class Publication:
                 offer.after,
                 now=now,
                 limit=self._rules.compare_up_to,
-                local=files,
+                local=contents,
             )
             offer.seconds["compare"] = time.monotonic() - started
             return found
@@ -555,11 +555,11 @@ def _is_used(offer: Offer, catalog: Catalog) -> bool:
     return bool(offer.is_changed and offer.image and record and record.names(offer.image))
 
 
-def _files_of(offers: Sequence[Offer]) -> Mapping[str, Path]:
-    """Return the files of the images by digest, where there are several."""
+def _contents_of(offers: Sequence[Offer]) -> Mapping[str, bytes | Path]:
+    """Return the images by digest, where there are several."""
     if len(offers) < 2:
-        return NO_FILES
-    return {offer.compiled.digest: offer.compiled.path for offer in offers}
+        return NO_CONTENTS
+    return {offer.compiled.digest: offer.compiled.content for offer in offers}
 
 
 def _action(used: Sequence[Offer], rules: PublishRules) -> Action:

@@ -508,7 +508,7 @@ class Run:
             try:
                 check_publishable(image.metadata, self._moment, self._clock_skew)
             except CrlError as error:
-                image.path.unlink(missing_ok=True)
+                image.remove()
                 result = error
         if result is not None:
             file.errors[number] = result
@@ -580,7 +580,7 @@ class Run:
         """Note the result of a CRL, and remove its image."""
         file, offer = waiting.file, waiting.offer
         self._size -= offer.compiled.report.image_size
-        offer.compiled.path.unlink(missing_ok=True)
+        offer.compiled.remove()
         file.num_open -= 1
         if isinstance(result, CrlError):
             file.errors[waiting.number] = result

@@ -125,7 +125,7 @@ class Offer:
             self.image = PublishedImage(
                 name=f"{IMAGE_PREFIX}{digest}-{secrets.token_hex(16)}.crlx",
                 digest=digest,
-                size=self.compiled.path.stat().st_size,
+                size=self.compiled.report.image_size,
                 metadata=self.compiled.metadata,
             )
         return self.image
@@ -372,7 +372,7 @@ class Successors:
         catalog: Catalog,
         draft: Draft,
         rules: PublishRules,
-        local: Mapping[str, Path],
+        local: Mapping[str, bytes | Path],
     ) -> None:
         self._store = store
         self._catalog = catalog

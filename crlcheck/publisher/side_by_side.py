@@ -174,7 +174,7 @@ class SideBySide:
     # ---- publication.Helpers ---------------------------------------------------------
 
     def write(
-        self, store: ObjectStore, files: Sequence[tuple[str, Path]]
+        self, store: ObjectStore, files: Sequence[tuple[str, bytes | Path]]
     ) -> dict[str, CrlCheckError | OSError]:
         """
         As Helpers.write.
@@ -356,7 +356,7 @@ class _Gated:
 class _Images:
     """Some images that a process writes, and what became of them."""
 
-    def __init__(self, files: Sequence[tuple[str, Path]]) -> None:
+    def __init__(self, files: Sequence[tuple[str, bytes | Path]]) -> None:
         self._files = files
         self.done = threading.Event()
         self.failed: dict[str, CrlCheckError | OSError] = {}

@@ -23,7 +23,7 @@ from crlcheck import (
     compile_unverified_crl,
     open_index,
 )
-from crlcheck.compiler.compile import compile_to_temporary
+from crlcheck.compiler.compile import MAX_IN_MEMORY, compile_to_temporary
 from crlcheck.demo.pki import CertificateAuthority, encode_entry, pem_block, sign_crl
 from support.crls import NEXT_UPDATE, REVOKED_ON, THIS_UPDATE, ChunkedFile, authority, make_crl
 
@@ -344,12 +344,27 @@ def test_each_family_of_signatures_compiles(key_type: str) -> None:
 
 def test_a_temporary_image_goes_with_its_context(tmp_path: Path) -> None:
     """
-    ``compile_to_temporary`` leaves a file for as long as its context lasts, and
-    none where it fails.
+    ``compile_to_temporary`` keeps a small image in memory. A larger one is in a file for as
+    long as its context lasts, which is gone where it fails. Both have the same bytes as
+    those of ``compile_crl``.
     """
+    sizes = []
+    for count in (1, 50, 500, 1000, 1200, 5000):
+        crl = make_crl(range(1, 1 << 40, (1 << 40) // count))
+        whole = compile_crl(crl, issuer=authority().der)
+        with compile_to_temporary(crl, issuer=authority().der, directory=tmp_path) as compiled:
+            in_file = isinstance(compiled.content, Path)
+            assert in_file == (compiled.report.image_size > MAX_IN_MEMORY)
+            assert compiled.read() == whole.image
+            assert [*tmp_path.iterdir()] == ([compiled.content] if in_file else [])
+        assert [*tmp_path.iterdir()] == []
+        sizes.append(in_file)
+        with pytest.raises(MalformedCrlError):
+            compile_to_temporary(crl[:-1], issuer=authority().der, directory=tmp_path)
+        assert [*tmp_path.iterdir()] == []
+    assert {False, True} == {*sizes}
     crl = make_crl([1])
     with compile_to_temporary(crl, issuer=authority().der, directory=tmp_path) as compiled:
-        assert compiled.path.stat().st_size == compiled.report.image_size
         assert compiled.signer is not None
         assert compiled.signer.der == authority().der
     with pytest.raises(MalformedCrlError):

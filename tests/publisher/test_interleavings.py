@@ -85,19 +85,15 @@ def scope_of(authority: CertificateAuthority) -> str:
 
 
 @pytest.fixture(autouse=True)
-def compiled_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Compile each CRL once; a publisher gets a copy of the image, which it removes."""
-    images: dict[object, tuple[CompiledImage, bytes]] = {}
+def compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compile each CRL once."""
+    images: dict[object, CompiledImage] = {}
 
     def compiled(source: bytes, **options: object) -> CompiledImage:
         if source not in images:
-            made = compile_to_temporary(source, **options)  # type: ignore[arg-type]
-            images[source] = made, made.path.read_bytes()
-            made.path.unlink()
-        made, body = images[source]
-        path = tmp_path / "copy.crlx"
-        path.write_bytes(body)
-        return replace(made, path=path)
+            images[source] = compile_to_temporary(source, **options)  # type: ignore[arg-type]
+        assert isinstance(images[source].content, bytes), "no publisher removes it"
+        return images[source]
 
     monkeypatch.setattr(compiling_module, "compile_to_temporary", compiled)
 

@@ -91,7 +91,7 @@ def crls() -> dict[str, Crl]:
     made: dict[str, Crl] = {}
     for name, (authority, crl) in OFFERED.items():
         compiled = compile_to_temporary(crl, issuer=authority.pem)
-        made[name] = Crl(compiled, authority.der, compiled.path.read_bytes())
+        made[name] = Crl(compiled, authority.der, compiled.read())
     return made
 
 
