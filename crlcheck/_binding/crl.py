@@ -239,26 +239,23 @@ class ImageWriter:
     def body(self, buffers: Iterable[bytearray]) -> Iterator[tuple[bytearray, int]]:
         """
         Write the image's body into *buffers*, one after the other, and yield each with
-        the number of bytes that are filled. All but the last hold whole pages only.
+        the number of bytes that are filled: all of them, but for the last buffer. A buffer
+        has one page or several.
         """
         length = ffi.new("size_t *")
-        begun = b""  # a page that the last buffer did not take whole
         for buffer in buffers:
-            size = len(begun)
-            buffer[:size] = begun
+            capacity = len(buffer)
+            if capacity == 0 or capacity % PAGE_SIZE:
+                raise ValueError(f"a buffer has {capacity} bytes: expected whole pages")
             with ffi.from_buffer("uint8_t[]", buffer, require_writable=True) as out:
                 status = lib.crlcheck_builder_read_body(
-                    self._builder, length, self._error, out + size, len(out) - size
+                    self._builder, length, self._error, out, capacity
                 )
             if status:
                 raise_for_crl(self._error)
-            ended = length[0] == 0
-            size += length[0]
-            whole = size if ended else size - size % PAGE_SIZE
-            begun = bytes(memoryview(buffer)[whole:size])
-            if whole:
-                yield buffer, whole
-            if ended:
+            if length[0]:
+                yield buffer, length[0]
+            if length[0] < capacity:
                 return
 
     @property

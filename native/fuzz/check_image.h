@@ -56,7 +56,7 @@ static inline void set_bitmaps(crlcheck_builder *builder, choices *choice) {
 // its capacity ends, and returns how many.
 static inline size_t append_body(uint8_t **image, size_t *size, crlcheck_builder *builder,
                                  choices *choice) {
-    size_t capacity = 256 + choose(choice, 1024);
+    size_t capacity = 1 + choose(choice, 1024);
     size_t len;
     uint8_t *piece = malloc(capacity);
     require(piece != NULL);

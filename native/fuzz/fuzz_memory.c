@@ -112,7 +112,7 @@ static crlcheck_status write_body(size_t *out_size, crlcheck_builder *builder,
     size_t len = 1;
     *out_size = 0;
     while (len > 0) {
-        *out_size = capacity - *out_size < 256 ? 0 : *out_size;
+        *out_size = *out_size == capacity ? 0 : *out_size;
         crlcheck_status status = crlcheck_builder_read_body(
             builder, &len, NULL, out + *out_size, capacity - *out_size);
         if (status != CRLCHECK_OK) {  // and it stays so

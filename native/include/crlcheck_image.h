@@ -83,8 +83,8 @@ crlcheck_status crlcheck_builder_start_image(crlcheck_builder *builder,
                                              uint32_t num_issuers);
 
 // crlcheck_builder_read_body writes the next bytes of the body, which lies behind the
-// header, to `out`: at most `capacity`, which must be 256 or more. `out_len` is 0 at the
-// end. After an error every call fails.
+// header, to `out`: `capacity` of them, which is 1 or more, and fewer only at the end,
+// where `out_len` may be 0. After an error every call fails.
 crlcheck_status crlcheck_builder_read_body(crlcheck_builder *builder, size_t *out_len,
                                            crlcheck_error *out_error, uint8_t *out,
                                            size_t capacity);

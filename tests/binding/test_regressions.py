@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
 
 from crlcheck import UnsupportedCrlError, compile_unverified_crl
+from crlcheck._binding import PAGE_SIZE, CrlParser
 from crlcheck._native import ffi, lib
 from crlcheck.demo.encoding import der, encode_entry, encode_extension
 from support.certificate_der import encode_attribute, encode_name
@@ -80,33 +82,84 @@ def test_no_room_for_entries_reads_none() -> None:
     assert feed(crl[half:], 1, entries)[1] == 1
 
 
-def read_pieces(builder: Any, capacity: int) -> Iterator[int]:
-    """Yield the sizes of the pieces in which the body comes."""
-    out = ffi.new("uint8_t[]", capacity)
-    length = ffi.new("size_t *")
-    while True:
-        assert not lib.crlcheck_builder_read_body(builder, length, ffi.NULL, out, capacity)
-        if not length[0]:
-            return
-        yield length[0]
-
-
-def test_small_tables_come_in_large_pieces() -> None:
-    """
-    Every piece of the body but the last fills the buffer, however small the
-    tables: a piece for each section made compiling 60 times slower.
-    """
-    builder = new_builder([bytes([1] * length) for length in range(1, 65)])
+def sealed_tables() -> Any:
+    """A builder whose image is begun: tables of every length of serial, one of them large."""
+    serials = [bytes([1] * length) for length in range(1, 65)]
+    builder = new_builder([*serials, *(b"\x05" + (i * i).to_bytes(15, "big") for i in range(900))])
     assert not lib.crlcheck_builder_seal(builder, ffi.NULL)
     assert not lib.crlcheck_builder_sort(builder, ffi.NULL)
     assert not lib.crlcheck_builder_choose_kinds(builder, ffi.NULL)
     assert not lib.crlcheck_builder_start_image(
         builder, ffi.new("uint32_t *"), ffi.NULL, b"{}", 2, ISSUERS, 0
     )
-    *full, last = read_pieces(builder, 512)
-    assert len(full) > 2
-    assert all(size > 512 - 80 for size in full)
-    assert last <= 512
+    return builder
+
+
+def read_pieces(builder: Any, capacity: int) -> Iterator[bytes]:
+    """Yield the pieces in which the body comes."""
+    out = ffi.new("uint8_t[]", capacity)
+    length = ffi.new("size_t *")
+    while True:
+        assert not lib.crlcheck_builder_read_body(builder, length, ffi.NULL, out, capacity)
+        if not length[0]:
+            return
+        yield ffi.buffer(out, length[0])[:]
+
+
+@pytest.mark.parametrize("capacity", [1, 2, 7, 63, 79, 80, 81, 255, 256, 257, 512, 4096])
+def test_buffers_are_filled_whatever_their_size(capacity: int) -> None:
+    """
+    Every piece of the body but the last fills the buffer, also where the room that is left
+    is too small for an entry, and the bytes are those of one large buffer. Pieces were
+    short of a page once, so a caller that hashes whole pages had to keep what was behind
+    them, and had no room for it in a buffer of one page.
+    """
+    (whole,) = read_pieces(sealed_tables(), 1 << 20)
+    *full, last = read_pieces(sealed_tables(), capacity)
+    assert len(full) >= 3
+    assert {len(piece) for piece in full} == {capacity}
+    assert b"".join((*full, last)) == whole
+
+
+CRL_OF_SEVERAL_PAGES = make_crl(1 << 120 | i * i * 0x9E3779B97F4A7C15 for i in range(20_000))
+
+
+def body_by(sizes: Iterable[int]) -> bytes:
+    """The body of the image of a CRL, by way of buffers of these sizes."""
+    parser = CrlParser(attributes=True, max_source_size=0, allow_v1=False)
+    parser.feed(CRL_OF_SEVERAL_PAGES)
+    entries = parser.finish().sort(lambda _share: lambda: None)
+    image = entries.start_image(b"{}", lambda _: b"")
+    return b"".join(bytes(buffer[:size]) for buffer, size in image.body(map(bytearray, sizes)))
+
+
+@pytest.mark.parametrize("pages", [[1], [2], [3], [1, 2, 4, 8], [2, 1], [16]])
+def test_buffers_of_any_number_of_pages_give_the_same_image(pages: list[int]) -> None:
+    """
+    A buffer of one page is enough: it failed as "unsupported CRL: none at offset 0" for
+    ten thousand entries.
+    """
+    body = body_by(PAGE_SIZE * count for count in itertools.cycle(pages))
+    assert len(body) > 2 * PAGE_SIZE
+    assert body == body_by([1 << 20])
+
+
+@pytest.mark.parametrize("size", [0, 1, PAGE_SIZE - 1, PAGE_SIZE + 1, PAGE_SIZE * 3 // 2])
+def test_buffers_of_broken_pages_are_refused(size: int) -> None:
+    """
+    A piece that ends within a page would give that page two digests.
+    """
+    with pytest.raises(ValueError, match=f"{size} bytes: expected whole pages"):
+        body_by([size])
+
+
+def test_a_buffer_without_room_is_refused() -> None:
+    """
+    No bytes stand for the end of the body, so they cannot stand for a buffer of none.
+    """
+    length = ffi.new("size_t *")
+    status = lib.crlcheck_builder_read_body(sealed_tables(), length, ffi.NULL, ffi.NULL, 0)
+    assert status == lib.CRLCHECK_LIMIT_EXCEEDED
 
 
 def test_the_number_of_tables_is_limited() -> None:

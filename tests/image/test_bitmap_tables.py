@@ -119,7 +119,7 @@ def test_other_bitmaps_are_refused() -> None:
         entries.start_image(b"{}", lambda _: b"")
     image = entries.start_image(b"{}", serialize_bitmap)
     body = b"".join(
-        bytes(buffer[:size]) for buffer, size in image.body(bytearray(1 << 17) for _ in range(9))
+        bytes(buffer[:size]) for buffer, size in image.body(bytearray(1 << 16) for _ in range(9))
     )
     described = [image.header[64 + 256 * number :][5] for number in range(2)]
     assert described == [BITMAP, BITMAP]

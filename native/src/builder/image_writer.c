@@ -10,6 +10,10 @@
 #include "builder/attributes.h"
 #include "builder/bucket_writer.h"
 
+// An entry is packed whole. Where a buffer has less room than an entry may take, a few
+// entries go aside first, so that every buffer is filled to its last byte.
+enum { ASIDE_SIZE = 4 * LARGEST_ENTRY };
+
 struct image_writer {
     planned_table *tables;
     uint32_t num_tables;
@@ -19,10 +23,12 @@ struct image_writer {
     uint64_t offset;  // in the image, of the next section
     uint32_t table;
     unsigned section;
-    uint8_t *piece;  // a section while it is handed over
+    const uint8_t *piece;  // what is handed over next: a section, or what is in `aside`
     size_t piece_len;
     size_t piece_at;
-    bucket_writer buckets;         // of a bucket table
+    uint8_t *section_bytes;  // owned
+    uint8_t aside[ASIDE_SIZE];  // packed where the caller's buffer had too little room
+    bucket_writer buckets;  // of a bucket table
     attribute_streams attributes;  // gathered meanwhile, until they are handed over
 };
 
@@ -49,7 +55,7 @@ image_writer *image_writer_new(const image_contents *contents) {
 void image_writer_free(image_writer *writer) {
     if (writer != NULL) {
         free(writer->header);
-        free(writer->piece);
+        free(writer->section_bytes);
         bucket_writer_clear(&writer->buckets);
         attributes_clear(&writer->attributes);
         free(writer);
@@ -140,6 +146,12 @@ static bool pack_buckets(image_writer *writer, size_t *out_len, planned_table *p
 
 // ---- pieces ----
 
+static void hand_over(image_writer *writer, const uint8_t *piece, size_t len) {
+    writer->piece = piece;
+    writer->piece_len = len;
+    writer->piece_at = 0;
+}
+
 // make_piece puts a whole section into the piece.
 static bool make_piece(image_writer *writer, planned_table *planned) {
     unsigned section = writer->section;
@@ -147,16 +159,16 @@ static bool make_piece(image_writer *writer, planned_table *planned) {
     uint64_t size = of_kind ? kind_section_size(planned, section)
                             : attributes_section_size(&writer->attributes, section);
     place_section(writer, planned, section, size);
-    free(writer->piece);
-    writer->piece = NULL;
-    writer->piece_at = 0;
-    writer->piece_len = (size_t)size;
+    free(writer->section_bytes);
+    writer->section_bytes = NULL;
     if (size > 0) {
-        writer->piece = of_kind ? take_kind_section(writer, planned, section, size)
-                                : attributes_take_section(&writer->attributes, section);
+        writer->section_bytes =
+            of_kind ? take_kind_section(writer, planned, section, size)
+                    : attributes_take_section(&writer->attributes, section);
     }
+    hand_over(writer, writer->section_bytes, (size_t)size);
     writer->section++;
-    return size == 0 || writer->piece != NULL;
+    return size == 0 || writer->section_bytes != NULL;
 }
 
 static size_t read_piece(image_writer *writer, uint8_t *out, size_t capacity) {
@@ -196,22 +208,36 @@ static bool advance(image_writer *writer, size_t *out_len, uint8_t *out,
     return gather_attributes(writer, planned) && make_piece(writer, planned);
 }
 
+// make_more makes the next bytes, in `out` or aside.
+static bool make_more(image_writer *writer, size_t *out_len, uint8_t *out,
+                      size_t capacity) {
+    if (capacity >= LARGEST_ENTRY) {
+        return advance(writer, out_len, out, capacity);
+    }
+    size_t len = 0;
+    if (!advance(writer, &len, writer->aside, sizeof writer->aside)) {
+        return false;
+    }
+    if (len > 0) {
+        hand_over(writer, writer->aside, len);
+    }
+    return true;
+}
+
 crlcheck_status image_writer_read(image_writer *writer, size_t *out_len, uint8_t *out,
                                   size_t capacity) {
     *out_len = 0;
-    if (capacity < LARGEST_ENTRY || writer->failed) {
+    if (capacity == 0 || writer->failed) {
         return CRLCHECK_LIMIT_EXCEEDED;
     }
-    // An image of many small tables has as many short sections. They are gathered, so
-    // that the caller need not take each on its own.
-    while (capacity - *out_len >= LARGEST_ENTRY) {
+    while (*out_len < capacity) {
         size_t len = 0;
         uint8_t *place = out + *out_len;
         if (writer->piece_at < writer->piece_len) {
             len = read_piece(writer, place, capacity - *out_len);
         } else if (writer->table >= writer->num_tables) {
             break;
-        } else if (!advance(writer, &len, place, capacity - *out_len)) {
+        } else if (!make_more(writer, &len, place, capacity - *out_len)) {
             writer->failed = true;
             return CRLCHECK_NO_MEMORY;
         }

@@ -14,8 +14,9 @@ typedef struct image_writer image_writer;
 image_writer *image_writer_new(const image_contents *contents);
 void image_writer_free(image_writer *writer);
 
-// image_writer_read writes the next bytes of the body to `out`, at most `capacity`;
-// `out_len` is 0 at the end. After a failure every call fails.
+// image_writer_read writes the next bytes of the body to `out`: `capacity` of them, which
+// is 1 or more, and fewer only at the end, where `out_len` may be 0. After a failure every
+// call fails.
 crlcheck_status image_writer_read(image_writer *writer, size_t *out_len, uint8_t *out,
                                   size_t capacity);
 
