@@ -11,6 +11,7 @@ import errno
 import os
 import secrets
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -181,6 +182,7 @@ class _TemporarySink:
 
     def __init__(self, directory: str | os.PathLike[str] | None) -> None:
         self._directory = directory
+        self._lock = threading.Lock()  # for the change from memory to a file
         self._memory = _MemorySink()
         self._size = 0
         self._path: Path | None = None
@@ -196,12 +198,16 @@ class _TemporarySink:
             self._path.unlink(missing_ok=True)
 
     def write(self, offset: int, piece: Chunk) -> None:
-        if self._file is None:
-            self._size = max(self._size, offset + len(piece))
-            if self._size <= MAX_IN_MEMORY:
-                self._memory.write(offset, piece)
-                return
-            self._begin_file()
+        with self._lock:
+            if self._file is None:
+                self._size = max(self._size, offset + len(piece))
+                if self._size <= MAX_IN_MEMORY:
+                    self._memory.write(offset, piece)
+                    return
+                self._begin_file()
+        self._write_to_file(offset, piece)
+
+    def _write_to_file(self, offset: int, piece: Chunk) -> None:
         assert self._path is not None
         assert self._file is not None
         with naming(self._path):
@@ -212,7 +218,7 @@ class _TemporarySink:
         self._path = Path(name)
         self._file = os.fdopen(handle, "wb", buffering=0)
         for offset, piece in self._memory.pieces():
-            self.write(offset, piece)
+            self._write_to_file(offset, piece)
         self._memory = _MemorySink()
 
     def content(self) -> bytes | Path:

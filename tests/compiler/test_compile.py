@@ -7,9 +7,12 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 import textwrap
+import threading
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +26,7 @@ from crlcheck import (
     compile_unverified_crl,
     open_index,
 )
-from crlcheck.compiler.compile import MAX_IN_MEMORY, compile_to_temporary
+from crlcheck.compiler.compile import MAX_IN_MEMORY, _TemporarySink, compile_to_temporary
 from crlcheck.demo.pki import CertificateAuthority, encode_entry, pem_block, sign_crl
 from support.crls import NEXT_UPDATE, REVOKED_ON, THIS_UPDATE, ChunkedFile, authority, make_crl
 
@@ -388,3 +391,30 @@ def test_times_far_away_are_kept() -> None:
     index = open_index(report.image)
     assert [index.find(serial).revocation_date for serial in (1, 2)] == [early, late]  # type: ignore[union-attr]
     assert index.metadata.next_update == late
+
+
+def test_two_threads_write_one_temporary_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Where the second piece of an image comes from another thread while the first one still
+    begins the file, both go to that file: each thread once began a file of its own.
+    """
+    make_file = tempfile.mkstemp
+    others: list[threading.Thread] = []
+
+    def begin_slowly(**options: Any) -> tuple[int, str]:
+        if not others:
+            others.append(threading.Thread(target=sink.write, args=(1 << 20, b"b" * (1 << 20))))
+            others[0].start()
+            others[0].join(0.2)
+        return make_file(**options)
+
+    monkeypatch.setattr(tempfile, "mkstemp", begin_slowly)
+    with _TemporarySink(tmp_path) as sink:
+        sink.write(0, b"a" * (1 << 20))
+        others[0].join()
+        content = sink.content()
+    assert isinstance(content, Path)
+    assert content.read_bytes() == b"a" * (1 << 20) + b"b" * (1 << 20)
+    assert list(tmp_path.iterdir()) == [content]
