@@ -140,19 +140,17 @@ class ParsedCrl:
         self._builder = builder
         self.fields = fields
 
-    def sort(self, start: Callable[[Callable[[], None]], Callable[[], None]]) -> SortedEntries:
+    def sort(self, share: Callable[[Callable[[], None]], None]) -> SortedEntries:
         """
         Order the entries and merge duplicates.
 
-        *start* makes another thread call what it is given, to share in the work, and
-        returns what waits for the end of that call.
+        *share* calls what it is given once or on several threads, which share the work, and
+        waits for them.
         """
-        wait = start(self._share)
-        self._share()
-        wait()
+        share(self._sort)
         return SortedEntries(self._parser, self._builder)
 
-    def _share(self) -> None:
+    def _sort(self) -> None:
         error = ffi.new("crlcheck_error *")
         if lib.crlcheck_builder_sort(self._builder, error):
             raise_for_crl(error)

@@ -1,9 +1,10 @@
 """
-Read, verify and write a CRL on two threads.
+Read, verify and write a CRL, a large one on two threads.
 
 One thread parses a chunk and keeps its entries, while a second hashes the same
 chunk for the signature and reads the next. Both sort. Then the first packs the image,
-and the second hashes and writes it.
+and the second hashes and writes it. The second starts
+when the source has turned out to be larger than a chunk.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
 from crlcheck._binding import PAGE_SIZE, CrlFields, CrlParser, ParsedCrl, SortedEntries
-from crlcheck.compiler.source import CrlSource, SourceReader, refuse_mistaken
+from crlcheck.compiler.source import CHUNK_SIZE, CrlSource, SourceReader, refuse_mistaken
 from crlcheck.compiler.worker import Call, Worker
 from crlcheck.encoding.kinds import LOOKED_AT
 from crlcheck.encoding.names import name_hash
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 DEFAULT_MAX_SOURCE_SIZE = 1 << 30
 """Bytes of the largest source that is accepted unless more is allowed."""
 
+# Bytes of the largest piece of an image. It has whole pages.
 _PIECE_SIZE = 1 << 20
 # One chunk is being read, one hashed and one parsed. The same holds for pieces of the image.
 _NUM_BUFFERS = 3
@@ -135,7 +137,7 @@ class VerifiedCrl:
         pending: deque[tuple[Call[bytes], bytearray]] = deque()
         digests: list[Call[bytes]] = []
         offset = image.header_size
-        for buffer, size in image.body(_free_buffers(pending)):
+        for buffer, size in image.body(_free_buffers(pending, _piece_size(self._source_size))):
             piece = memoryview(buffer)[:size]
             digests.append(self._worker.submit(_write_pages, sink, offset, piece))
             pending.append((digests[-1], buffer))
@@ -157,11 +159,22 @@ class VerifiedCrl:
         )
 
 
-def _free_buffers(pending: deque[tuple[Call[bytes], bytearray]]) -> Iterator[bytearray]:
-    """Yield buffers for pieces of the body, each once the call that used it has ended."""
+def _piece_size(source_size: int) -> int:
+    """
+    Return how many bytes a piece of the body has, where the source has *source_size*.
+
+    An image is hardly ever larger than its source, and filling a megabyte with zeros takes
+    longer than compiling a small one.
+    """
+    num_pages = -(-source_size // PAGE_SIZE)
+    return min(num_pages * PAGE_SIZE, _PIECE_SIZE)
+
+
+def _free_buffers(pending: deque[tuple[Call[bytes], bytearray]], size: int) -> Iterator[bytearray]:
+    """Yield buffers of *size* for pieces of the body, each once the call that used it has ended."""
     while True:
         if len(pending) < _NUM_BUFFERS:
-            yield bytearray(_PIECE_SIZE)
+            yield bytearray(size)
             continue
         # Where the worker lags behind, this thread writes the last piece.
         call, buffer = pending.popleft() if pending[0][0].done else pending.pop()
@@ -211,28 +224,31 @@ class _Reading:
     def read(self) -> ParsedCrl:
         """Feed the whole source to parser and hash."""
         offset = 0
-        early: list[tuple[int, bytes]] = []
+        early: list[Chunk] = []
         chunks = self._source.chunks()
         following = self._worker.submit(next, chunks, None)
         # Where the worker lags behind and has not begun to read, this thread reads.
         while (chunk := following.result_here()) is not None:
             following = self._worker.submit(next, chunks, None)
+            if self._source.size > CHUNK_SIZE:
+                self._worker.start()
             if self._hash is not None:
                 self._hash_tbs(offset, chunk)
                 self._parser.feed(chunk)
             else:
                 # The CRL itself names the hash, mostly in this chunk.
-                early.append((offset, bytes(chunk)))
                 try:
                     self._parser.feed(chunk)
                 except (MalformedCrlError, UnsupportedCrlError) as error:
-                    self._name_source(error, early, following, chunks)
+                    self._name_source(error, [*early, chunk], following, chunks)
                     raise
                 if self._parser.have_header:
                     self._hash = self._make_hash(self._parser.fields)
-                    for chunk_offset, piece in early:
-                        self._hash_tbs(chunk_offset, piece)
+                    self._hash_early(early, offset)
+                    self._hash_tbs(offset, chunk)
                     early.clear()
+                else:
+                    early.append(bytes(chunk))  # its buffer will be used again
             offset += len(chunk)
         try:
             crl = self._parser.finish()
@@ -246,7 +262,7 @@ class _Reading:
     def _name_source(
         self,
         error: MalformedCrlError | UnsupportedCrlError,
-        early: list[tuple[int, bytes]],
+        early: list[Chunk],
         following: Call[Chunk | None],
         chunks: Iterator[Chunk],
     ) -> None:
@@ -258,7 +274,7 @@ class _Reading:
         """
         if self._parser.have_header:
             return
-        head = b"".join(piece for _, piece in early)
+        head = b"".join(early)
         with contextlib.suppress(CrlError, OSError):  # of what comes behind
             while len(head) < LOOKED_AT and (chunk := following.result_here()) is not None:
                 head += bytes(chunk)
@@ -278,8 +294,7 @@ class _Reading:
                 feature="no_next_update",
             )
         signer = self._hash.verify(fields.signature, fields.authority_key_id)
-        # On both threads.
-        entries = crl.sort(lambda share: self._worker.submit(share).result_here)
+        entries = crl.sort(self._worker.share)
         metadata = self._describe(fields, entries, signer, self._hash.tbs_digest)
         if self._options.strict and metadata.warnings:
             names = metadata.warnings.names
@@ -307,6 +322,13 @@ class _Reading:
         candidates = candidate_issuers(self._issuers, crl_issuer=fields.issuer)
         min_rsa_bits = MIN_SMALL_RSA_BITS if self._options.allow_small_rsa else MIN_RSA_BITS
         return TbsVerifier(scheme, candidates, min_rsa_bits=min_rsa_bits)
+
+    def _hash_early(self, early: list[Chunk], end: int) -> None:
+        """Hash what came before the hash was known, which ends at *end*."""
+        offset = end - sum(map(len, early))
+        for chunk in early:
+            self._hash_tbs(offset, chunk)
+            offset += len(chunk)
 
     def _hash_tbs(self, offset: int, chunk: Chunk) -> None:
         """Hash the signed bytes in *chunk*, which is at *offset* of the source."""

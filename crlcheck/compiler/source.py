@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,14 +102,22 @@ class SourceReader:
             )
 
     def _read_path(self, path: str | os.PathLike[str]) -> Iterator[memoryview]:
-        buffers = [memoryview(bytearray(CHUNK_SIZE)) for _ in range(self._num_buffers)]
         with Path(path).open("rb", buffering=0) as file:
+            buffers: deque[memoryview] = deque()
+            size = _buffer_size(file)
             while True:
-                for buffer in buffers:
-                    length = file.readinto(buffer)
-                    if not length:
-                        return
-                    yield buffer[:length]
+                buffer = memoryview(b"")
+                if len(buffers) == self._num_buffers:
+                    buffer = buffers.popleft()
+                if len(buffer) < size:
+                    buffer = memoryview(bytearray(size))
+                length = file.readinto(buffer)
+                if not length:
+                    return
+                yield buffer[:length]
+                buffers.append(buffer)
+                if length == size:  # the file has grown meanwhile
+                    size = CHUNK_SIZE
 
     def _limited(self, chunks: Iterator[bytes | memoryview]) -> Iterator[bytes | memoryview]:
         for chunk in chunks:
@@ -155,6 +164,14 @@ class SourceReader:
                 offset=0,
             )
         return crls[0]
+
+
+def _buffer_size(file: io.FileIO) -> int:
+    """Return how many bytes to read at once: of a small file all, and one to see its end."""
+    status = os.fstat(file.fileno())
+    # Of a pipe and of files in /proc nobody knows how many bytes there are.
+    is_known = stat.S_ISREG(status.st_mode) and status.st_size > 0
+    return min(status.st_size + 1, CHUNK_SIZE) if is_known else CHUNK_SIZE
 
 
 def refuse_mistaken(

@@ -10,9 +10,12 @@ import sys
 import tempfile
 import textwrap
 import threading
+import tracemalloc
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -26,7 +29,10 @@ from crlcheck import (
     compile_unverified_crl,
     open_index,
 )
+from crlcheck.compiler import source as source_module
+from crlcheck.compiler import worker
 from crlcheck.compiler.compile import MAX_IN_MEMORY, _TemporarySink, compile_to_temporary
+from crlcheck.compiler.source import CHUNK_SIZE, CrlSource
 from crlcheck.demo.pki import CertificateAuthority, encode_entry, pem_block, sign_crl
 from support.crls import NEXT_UPDATE, REVOKED_ON, THIS_UPDATE, ChunkedFile, authority, make_crl
 
@@ -418,3 +424,83 @@ def test_two_threads_write_one_temporary_file(
     assert isinstance(content, Path)
     assert content.read_bytes() == b"a" * (1 << 20) + b"b" * (1 << 20)
     assert list(tmp_path.iterdir()) == [content]
+
+
+def _sources(octets: bytes, path: Path) -> Iterator[CrlSource]:
+    """The same bytes as sources of every kind."""
+    path.write_bytes(octets)
+    yield from (octets, memoryview(octets), path, str(path), io.BytesIO(octets))
+    yield from (ChunkedFile(octets, [1, 70, 3]), ChunkedFile(octets, [1 << 16]))
+
+
+@pytest.mark.parametrize("as_pem", [False, True], ids=["der", "pem"])
+def test_a_small_crl_needs_no_thread_and_little_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_pem: bool
+) -> None:
+    """
+    A CRL of a thousand entries is compiled on the caller's thread, by way of buffers of its
+    own size, whatever it is read from. Zeroing megabytes took longer than compiling it.
+    """
+    der = make_crl(range(1 << 100, (1 << 100) + 1000))
+    octets = pem_block("X509 CRL", der) if as_pem else der
+    expected = compile_crl(der, issuer=authority().der).image
+    assert expected is not None
+
+    def no_thread(*_arguments: object) -> NoReturn:
+        pytest.fail("a thread was started")
+
+    monkeypatch.setattr(worker, "ThreadPoolExecutor", no_thread)
+    for source in _sources(octets, tmp_path / "list.crl"):
+        tracemalloc.start()
+        try:
+            report = compile_crl(source, issuer=authority().der)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert report.image == expected
+        assert peak < 5 * len(octets) + 4 * len(expected) + (1 << 16)
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_threads_and_sizes_of_chunks_change_no_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int
+) -> None:
+    """
+    A source that is larger than a chunk is compiled on two threads where there are as many
+    cores, and the image is that of one thread, whatever the source is read from.
+    """
+    der = make_crl(1 << 120 | i * i * 0x9E3779B97F4A7C15 for i in range(40_000))
+    assert len(der) > 2 * CHUNK_SIZE
+    expected = compile_to_temporary(der, issuer=authority().der, is_alone=False)
+    started = []
+
+    class Executor(ThreadPoolExecutor):
+        def __init__(self, *arguments: Any) -> None:
+            started.append(self)
+            super().__init__(*arguments)
+
+    monkeypatch.setattr(worker, "ThreadPoolExecutor", Executor)
+    monkeypatch.setattr(worker, "num_cores", lambda: cores)
+    sources = list(_sources(der, tmp_path / "list.crl"))
+    sources[-2:] = [ChunkedFile(der, [CHUNK_SIZE - 1]), ChunkedFile(der, [100_003])]
+    with expected:
+        for source in sources:
+            assert compile_crl(source, issuer=authority().der).image == expected.read()
+    assert len(started) == (len(sources) if cores > 1 else 0)
+
+
+@pytest.mark.parametrize("size", [1, 100, CHUNK_SIZE])
+def test_a_file_that_grows_while_it_is_read_is_read_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """
+    The size of a file at first only says how large the buffers are.
+    """
+    der = make_crl(1 << 120 | i * i * 0x9E3779B97F4A7C15 for i in range(20_000))
+    path = tmp_path / "list.crl"
+    path.write_bytes(der)
+    monkeypatch.setattr(source_module, "_buffer_size", lambda _file: size)
+    assert (
+        compile_crl(path, issuer=authority().der).image
+        == compile_crl(der, issuer=authority().der).image
+    )
