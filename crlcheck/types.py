@@ -10,10 +10,10 @@ import enum
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from crlcheck.times import time_text
 
@@ -503,8 +503,24 @@ def _sources(given: Any) -> tuple[Any, ...]:
     return tuple(bytes(one) if isinstance(one, bytearray | memoryview) else one for one in several)
 
 
+class UnreadFields(Protocol):
+    """What a result's fields are made of when they are first read."""
+
+    def field(self, name: str, given: Any) -> Any:
+        """Return a field of the result on the certificate *given*, or of its facts."""
+
+
+class _Unread:
+    """The places of a result for what its fields are made of; no fields themselves."""
+
+    __slots__ = ("_given", "_unread")
+
+    _unread: UnreadFields
+    _given: Any
+
+
 @dataclass(frozen=True, slots=True)
-class CheckResult:
+class CheckResult(_Unread):
     """
     The result of a check: a certificate's status, and the CRL that decided.
 
@@ -513,6 +529,9 @@ class CheckResult:
     certificate that decided (on a path, not necessarily the leaf). ``denied``
     tells that it is REVOKED because an operator denied it by hand, whatever the
     CRLs say.
+
+    A checker makes most fields when they are first read, such as the sentence in
+    ``detail``, from what does not change after the check.
 
     A result is not a bool: ``bool(result)`` raises ``TypeError``, so that no typo
     fails open.
@@ -531,6 +550,17 @@ class CheckResult:
     certificate: CertificateFacts | None = field(default=None, repr=False)
     waived: tuple[UndeterminedCause, ...] = ()
     denied: bool = False
+
+    if not TYPE_CHECKING:  # with it, any name would be an attribute for mypy
+
+        def __getattr__(self, name: str) -> Any:
+            # Called for a slot that has no value yet. Threads that read it at once make
+            # equal values.
+            if name not in _FIELDS:
+                raise AttributeError(f"a CheckResult has no attribute {name!r}")
+            value = self._unread.field(name, self._given)
+            object.__setattr__(self, name, value)
+            return value
 
     def __bool__(self) -> bool:
         raise TypeError("a CheckResult is not a bool: compare result.status")
@@ -554,6 +584,35 @@ class CheckResult:
             "waived": [cause.value for cause in self.waived],
             "denied": self.denied,
         }
+
+
+_FIELDS = frozenset(one.name for one in fields(CheckResult))
+# Without the check that refuses to change a frozen instance: a result is made at each check.
+_NEW = object.__new__
+_SET_STATUS, _SET_SERIAL_NUMBER = (
+    CheckResult.__dict__[name].__set__ for name in ("status", "serial_number")
+)
+_SET_UNREAD, _SET_GIVEN = (_Unread.__dict__[name].__set__ for name in ("_unread", "_given"))
+
+
+def result_to_read(
+    status: RevocationStatus, serial_number: int | None, unread: UnreadFields, given: Any
+) -> CheckResult:
+    """Return a result whose other fields are made by *unread* when they are first read."""
+    result = _NEW(CheckResult)
+    _SET_STATUS(result, status)
+    _SET_SERIAL_NUMBER(result, serial_number)
+    _SET_UNREAD(result, unread)
+    _SET_GIVEN(result, given)
+    return result
+
+
+def unread_of(result: CheckResult) -> tuple[UnreadFields, Any] | None:
+    """Return what was given to ``result_to_read``, None for a result that was made whole."""
+    try:
+        return result._unread, result._given
+    except AttributeError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)

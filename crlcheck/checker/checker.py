@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from crlcheck.checker.health import examine
 from crlcheck.checker.image_cache import CachedImage
 from crlcheck.checker.path import PathChecker, verdict_by_denial
-from crlcheck.checker.results import unavailable, undetermined, worst
+from crlcheck.checker.results import unavailable, undetermined, without_certificate, worst
 from crlcheck.checker.root_demands import RootDemands
 from crlcheck.checker.scope import TrustedIssuer, is_self_issued
 from crlcheck.checker.serial_question import possible_certificates, read_issuer, read_points
@@ -506,7 +506,7 @@ class RevocationChecker:
                     judge, result = newer, None
             decided = result.certificate
             if any(decided is certificate for certificate in certificates):
-                result = dataclasses.replace(result, certificate=None)
+                result = without_certificate(result)
             yield result
 
     def _check(self, certificates: Sequence[CertificateFacts]) -> list[CheckResult]:

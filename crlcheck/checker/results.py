@@ -1,12 +1,20 @@
-"""Put verdicts into words that a person on call understands."""
+"""
+Make the results of checks, and put them into words that a person on call understands.
+
+A sentence is made when somebody reads it: most results are only asked for their status.
+So it is made of what never changes after the check (facts, metadata, an entry), and what
+does change, such as the error of a store, is put into words at once.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
+from typing import NamedTuple, TypeAlias
 
 from crlcheck.catalog.descriptions import (
     REASON_TEXTS,
@@ -28,10 +36,55 @@ from crlcheck.types import (
     RevokedEntry,
     Rule,
     UndeterminedCause,
+    result_to_read,
+    unread_of,
 )
 
 # How many keys of one name a message lists.
 _MAX_KEYS = 5
+
+Words: TypeAlias = str | Callable[[CertificateFacts], str]
+"""Part of a sentence on a certificate, or what makes it when somebody reads the sentence."""
+
+
+class Finding(NamedTuple):
+    """
+    What a check has found, without the certificate that it was found for.
+
+    The fields are those of ``CheckResult``; ``metadata`` and ``entry`` are of the CRL that
+    decided, None where none did. ``say`` makes the sentence. A result is made of a finding
+    and a certificate, so that nothing is worded or converted that nobody reads.
+    """
+
+    status: RevocationStatus
+    say: Callable[[CertificateFacts], str]
+    cause: UndeterminedCause | None = None
+    metadata: ImageMetadata | None = None
+    scope: str | None = None
+    entry: RevokedEntry | None = None
+    waived: tuple[UndeterminedCause, ...] = ()
+    denied: bool = False
+
+    def on(self, certificate: CertificateFacts) -> CheckResult:
+        """Return the result for a certificate."""
+        return result_to_read(self.status, certificate.serial_number, self, certificate)
+
+    def field(self, name: str, given: CertificateFacts) -> object:
+        """Return a field of the result for the certificate *given* when it is first read."""
+        if name == "detail":
+            return self.say(given)
+        if name == "certificate":
+            return given
+        if name in _OF_ENTRY:
+            return None if self.entry is None else getattr(self.entry, name)
+        if name in _OF_METADATA:
+            return None if self.metadata is None else getattr(self.metadata, name)
+        return getattr(self, name)
+
+
+_OF_ENTRY = frozenset({"reason_code", "revocation_date"})
+_OF_METADATA = frozenset({"crl_number", "this_update", "next_update"})
+
 
 # ---- by a CRL ------------------------------------------------------------------
 
@@ -47,65 +100,59 @@ class DecidingCrl:
 
     def revoked(self, entry: RevokedEntry) -> CheckResult:
         """Return the result REVOKED by *entry*."""
-        reason, date = entry.reason_code, entry.revocation_date
-        words = "" if reason is None else f": {REASON_TEXTS[reason]}"
-        since = "" if date is None else f"{',' if words else ''} since {time_text(date)}"
-        subject = subject_text(self.certificate)
-        detail = f"{subject} is revoked{words}{since} ({crl_text(self.metadata)})"
-        return self._result(RevocationStatus.REVOKED, None, detail)
+        return self._result(RevocationStatus.REVOKED, partial(_revoked_text, self.metadata, entry))
 
     def not_revoked(self, waived: tuple[UndeterminedCause, ...]) -> CheckResult:
         """Return the result NOT_REVOKED, with what was waived for it."""
-        until = time_text(self.metadata.next_update)
-        if UndeterminedCause.STALE in waived:
-            validity = f", stale since {until} and accepted within the grace period"
-        else:
-            validity = f", valid until {until}" if until else ", without nextUpdate"
-        accepted = ""
-        if waived:
-            also = [WAIVED_TEXTS[cause] for cause in waived if cause is not UndeterminedCause.STALE]
-            accepted = f", accepted by policy although {' and '.join(also)}" if also else ""
-        detail = (
-            f"{subject_text(self.certificate)} is not revoked "
-            f"({crl_text(self.metadata)}{validity}{accepted})"
-        )
-        return self._result(RevocationStatus.NOT_REVOKED, None, detail, waived)
+        say = partial(_not_revoked_text, self.metadata, waived)
+        return self._result(RevocationStatus.NOT_REVOKED, say, waived=waived)
 
     def undetermined(
-        self, cause: UndeterminedCause, reason: str, remedy: str | None = None
+        self, cause: UndeterminedCause, reason: Words, remedy: str | None = None
     ) -> CheckResult:
         """Return the result UNDETERMINED for *reason*; *remedy* is as for ``undetermined``."""
-        detail = _undetermined_text(self.certificate, cause, reason, remedy)
-        return self._result(RevocationStatus.UNDETERMINED, cause, detail)
+        say = partial(_undetermined_text, cause, reason, remedy)
+        return self._result(RevocationStatus.UNDETERMINED, say, cause)
 
     def _result(
         self,
         status: RevocationStatus,
-        cause: UndeterminedCause | None,
-        detail: str,
+        say: Callable[[CertificateFacts], str],
+        cause: UndeterminedCause | None = None,
         waived: tuple[UndeterminedCause, ...] = (),
     ) -> CheckResult:
-        metadata, entry = self.metadata, self.entry
-        return CheckResult(
-            status,
-            cause,
-            detail,
-            self.certificate.serial_number,
-            None if entry is None else entry.reason_code,
-            None if entry is None else entry.revocation_date,
-            metadata.crl_number,
-            metadata.this_update,
-            metadata.next_update,
-            self.scope,
-            self.certificate,
-            waived,
-        )
+        found = Finding(status, say, cause, self.metadata, self.scope, self.entry, waived)
+        return found.on(self.certificate)
+
+
+def _revoked_text(
+    metadata: ImageMetadata, entry: RevokedEntry, certificate: CertificateFacts
+) -> str:
+    reason, date = entry.reason_code, entry.revocation_date
+    words = "" if reason is None else f": {REASON_TEXTS[reason]}"
+    since = "" if date is None else f"{',' if words else ''} since {time_text(date)}"
+    return f"{subject_text(certificate)} is revoked{words}{since} ({crl_text(metadata)})"
+
+
+def _not_revoked_text(
+    metadata: ImageMetadata, waived: Sequence[UndeterminedCause], certificate: CertificateFacts
+) -> str:
+    until = time_text(metadata.next_update)
+    if UndeterminedCause.STALE in waived:
+        validity = f", stale since {until} and accepted within the grace period"
+    else:
+        validity = f", valid until {until}" if until else ", without nextUpdate"
+    accepted = ""
+    if waived:
+        also = [WAIVED_TEXTS[cause] for cause in waived if cause is not UndeterminedCause.STALE]
+        accepted = f", accepted by policy although {' and '.join(also)}" if also else ""
+    return f"{subject_text(certificate)} is not revoked ({crl_text(metadata)}{validity}{accepted})"
 
 
 def undetermined(
     certificate: CertificateFacts,
     cause: UndeterminedCause,
-    reason: str,
+    reason: Words,
     remedy: str | None = None,
 ) -> CheckResult:
     """
@@ -114,23 +161,37 @@ def undetermined(
     *remedy* says what can be done, None for what ``crlcheck.remedies`` says of the cause,
     "" where *reason* says it already.
     """
-    return CheckResult(
-        status=RevocationStatus.UNDETERMINED,
-        cause=cause,
-        detail=_undetermined_text(certificate, cause, reason, remedy),
-        serial_number=certificate.serial_number,
-        certificate=certificate,
-    )
+    say = partial(_undetermined_text, cause, reason, remedy)
+    return Finding(RevocationStatus.UNDETERMINED, say, cause).on(certificate)
 
 
 def _undetermined_text(
-    certificate: CertificateFacts, cause: UndeterminedCause, reason: str, remedy: str | None
+    cause: UndeterminedCause, reason: Words, remedy: str | None, certificate: CertificateFacts
 ) -> str:
     # Only here, because most certificates are determined.
     from crlcheck.remedies import REMEDIES, with_remedy
 
-    text = f"{subject_text(certificate)} is undetermined: {reason}"
+    why = reason if isinstance(reason, str) else reason(certificate)
+    text = f"{subject_text(certificate)} is undetermined: {why}"
     return with_remedy(text, REMEDIES.get(cause) if remedy is None else remedy)
+
+
+def also_saying(result: CheckResult, more: Callable[[], str]) -> CheckResult:
+    """Return a result whose sentence goes on with *more*."""
+    known = _found_by(result)
+    if known is None:
+        return dataclasses.replace(result, detail=result.detail + more())
+    found, certificate = known
+    say = found.say
+    return found._replace(say=lambda one: say(one) + more()).on(certificate)
+
+
+def _found_by(result: CheckResult) -> tuple[Finding, CertificateFacts] | None:
+    """Return what a result is made of, None for one that was made whole."""
+    unread = unread_of(result)
+    if unread is None or not isinstance(unread[0], Finding):
+        return None
+    return unread[0], unread[1]
 
 
 # ---- by no CRL ---------------------------------------------------------------
@@ -143,26 +204,33 @@ def uncovered(
     cause = coverage.cause
     if cause is None:
         raise ValueError("the certificate is covered: decide by what the CRLs say")
-    remedy: str | None = None
     if cause is UndeterminedCause.UNKNOWN_ISSUER:
-        reason, remedy = _unknown_issuer(certificate, coverage)
         # Where the name is or was trusted, the certificate is not some other operator's.
         is_known = bool(coverage.namesakes) or coverage.removed is not None
         if policy is not None and policy.unknown_issuer is Rule.ALLOW and not is_known:
-            return _waived(certificate, cause, reason)
-    elif cause is UndeterminedCause.AMBIGUOUS_ISSUER:
-        key_id = certificate.authority_key_id
-        which = "it has no authority key id" if key_id is None else f"all have id {key_id.hex()}"
-        keys = f": {_keys_text(coverage.issuers)}" if coverage.issuers else ""
-        reason = f"several issuer keys have that name and {which}{keys}"
-    else:
-        return out_of_scope(
-            certificate,
-            coverage.num_inapplicable,
-            coverage.nearest,
-            any_points=coverage.any_points,
-        )
-    return undetermined(certificate, cause, reason, remedy)
+            return _waived(certificate, cause, lambda one: _unknown_issuer(one, coverage)[0])
+        say = partial(_unknown_issuer_text, coverage)
+        return Finding(RevocationStatus.UNDETERMINED, say, cause).on(certificate)
+    if cause is UndeterminedCause.AMBIGUOUS_ISSUER:
+        return undetermined(certificate, cause, lambda one: _ambiguous_issuer(one, coverage))
+    return out_of_scope(
+        certificate,
+        coverage.num_inapplicable,
+        coverage.nearest,
+        any_points=coverage.any_points,
+    )
+
+
+def _unknown_issuer_text(coverage: Coverage, certificate: CertificateFacts) -> str:
+    reason, remedy = _unknown_issuer(certificate, coverage)
+    return _undetermined_text(UndeterminedCause.UNKNOWN_ISSUER, reason, remedy, certificate)
+
+
+def _ambiguous_issuer(certificate: CertificateFacts, coverage: Coverage) -> str:
+    key_id = certificate.authority_key_id
+    which = "it has no authority key id" if key_id is None else f"all have id {key_id.hex()}"
+    keys = f": {_keys_text(coverage.issuers)}" if coverage.issuers else ""
+    return f"several issuer keys have that name and {which}{keys}"
 
 
 def out_of_scope(
@@ -178,6 +246,14 @@ def out_of_scope(
     *nearest* is the one whose scope is most like the certificate. *any_points* tells that
     the certificate's distribution points are not known.
     """
+    say = partial(_uncovered_text, num_crls, nearest, any_points)
+    cause = UndeterminedCause.OUT_OF_SCOPE
+    return Finding(RevocationStatus.UNDETERMINED, say, cause).on(certificate)
+
+
+def _uncovered_text(
+    num_crls: int, nearest: ImageMetadata | None, any_points: bool, certificate: CertificateFacts
+) -> str:
     reason = _out_of_scope_text(certificate, num_crls, nearest, any_points=any_points)
     remedy = None
     may_lack_points = not any_points and not certificate.distribution_points
@@ -187,7 +263,7 @@ def out_of_scope(
             f"cover them: crlcheck scope set STORE {nearest.scope} --covers-no-distribution-point "
             "(crlcheck.override_scope), or Policy.no_distribution_point for all CRLs"
         )
-    return undetermined(certificate, UndeterminedCause.OUT_OF_SCOPE, reason, remedy)
+    return _undetermined_text(UndeterminedCause.OUT_OF_SCOPE, reason, remedy, certificate)
 
 
 def _out_of_scope_text(
@@ -254,15 +330,14 @@ def _keys_text(keys: Sequence[IssuerKey]) -> str:
     return ", ".join(words) + (f" and {more} more" if more > 0 else "")
 
 
-def _waived(certificate: CertificateFacts, cause: UndeterminedCause, reason: str) -> CheckResult:
-    return CheckResult(
-        status=RevocationStatus.NOT_REVOKED,
-        cause=None,
-        detail=f"{subject_text(certificate)} is accepted by policy: {reason}",
-        serial_number=certificate.serial_number,
-        certificate=certificate,
-        waived=(cause,),
-    )
+def _waived(certificate: CertificateFacts, cause: UndeterminedCause, reason: Words) -> CheckResult:
+    say = partial(_accepted_text, reason)
+    return Finding(RevocationStatus.NOT_REVOKED, say, waived=(cause,)).on(certificate)
+
+
+def _accepted_text(reason: Words, certificate: CertificateFacts) -> str:
+    why = reason if isinstance(reason, str) else reason(certificate)
+    return f"{subject_text(certificate)} is accepted by policy: {why}"
 
 
 def unpublished(certificate: CertificateFacts, *, may_have_crl: bool) -> CheckResult:
@@ -284,19 +359,17 @@ def unpublished(certificate: CertificateFacts, *, may_have_crl: bool) -> CheckRe
 
 def denied(certificate: CertificateFacts, *, note: str, until: datetime | None) -> CheckResult:
     """Return the verdict on a certificate that is on the operator's deny list."""
+    say = partial(_denied_text, note, until)
+    return Finding(RevocationStatus.REVOKED, say, denied=True).on(certificate)
+
+
+def _denied_text(note: str, until: datetime | None, certificate: CertificateFacts) -> str:
     because = f": {note}" if note else ""
     end = "" if until is None else f", until {time_text(until)}"
-    return CheckResult(
-        status=RevocationStatus.REVOKED,
-        cause=None,
-        detail=f"{subject_text(certificate)} is denied by the operator's deny list{because}{end}",
-        serial_number=certificate.serial_number,
-        certificate=certificate,
-        denied=True,
-    )
+    return f"{subject_text(certificate)} is denied by the operator's deny list{because}{end}"
 
 
-def unavailable(certificate: CertificateFacts, reason: str) -> CheckResult:
+def unavailable(certificate: CertificateFacts, reason: Words) -> CheckResult:
     """Return the verdict where the CRL that would decide could not be loaded, and why."""
     return undetermined(certificate, UndeterminedCause.STORE_UNAVAILABLE, reason)
 
@@ -317,8 +390,26 @@ def worst(results: Iterable[CheckResult]) -> CheckResult:
 
 def with_waived(result: CheckResult, also: Iterable[UndeterminedCause]) -> CheckResult:
     """Return a result that may pass, with *also* added to what was waived for it."""
-    waived = tuple(dict.fromkeys([*result.waived, *also]))
-    return result if waived == result.waived else dataclasses.replace(result, waived=waived)
+    before = result.waived
+    waived = tuple(dict.fromkeys([*before, *also]))
+    if waived == before:
+        return result
+    known = _found_by(result)
+    if known is None:
+        return dataclasses.replace(result, waived=waived)
+    found, certificate = known
+    return found._replace(waived=waived).on(certificate)
+
+
+def without_certificate(result: CheckResult) -> CheckResult:
+    """Return a result that says nothing of the certificate that decided."""
+    known = _found_by(result)
+    if known is None:
+        return dataclasses.replace(result, certificate=None)
+    found, certificate = known
+    bare = found.on(certificate)
+    object.__setattr__(bare, "certificate", None)  # the sentence is made of it all the same
+    return bare
 
 
 _SEVERITY = (

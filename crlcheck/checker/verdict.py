@@ -37,7 +37,6 @@ lists the certificate it is REVOKED, stale or not (2 b, 5 a).
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import itertools
 from collections.abc import Iterable, Sequence
@@ -47,6 +46,7 @@ from typing import NamedTuple
 from crlcheck.catalog.descriptions import crl_text
 from crlcheck.checker.results import (
     DecidingCrl,
+    also_saying,
     out_of_scope,
     undetermined,
     with_waived,
@@ -262,12 +262,14 @@ def _hidden_by_stale(
     result, scope = newest.result, newest.reading.evidence.scope
     if result.cause is not UndeterminedCause.STALE:
         return result
-    return dataclasses.replace(
+    return also_saying(
         result,
-        detail=f"{result.detail}. Its scope is {scope}; {crl_text(older.reading.latest)}, in scope "
-        f"{older.reading.evidence.scope}, is older and does not stand in for it. If no CRL of "
-        f"scope {scope} is to come any more, remove it and all that it revokes: "
-        f"crlcheck scope remove STORE {scope}",
+        lambda: (
+            f". Its scope is {scope}; {crl_text(older.reading.latest)}, in scope "
+            f"{older.reading.evidence.scope}, is older and does not stand in for it. If no CRL of "
+            f"scope {scope} is to come any more, remove it and all that it revokes: "
+            f"crlcheck scope remove STORE {scope}"
+        ),
     )
 
 
@@ -331,7 +333,7 @@ def _decide_by_crl(
     if signer is not None and signer.status is RevocationStatus.REVOKED:
         return crl.undetermined(
             UndeterminedCause.CRL_SIGNER_REVOKED,
-            f"the signer of {crl_text(metadata)} is not to be trusted ({signer.detail})",
+            lambda _: f"the signer of {crl_text(metadata)} is not to be trusted ({signer.detail})",
         )
     waived: list[UndeterminedCause] = [] if signer is None else list(signer.waived)
     if evidence.waived:
@@ -347,7 +349,7 @@ def _decide_by_crl(
     if signer is not None and signer.cause is not None:
         return crl.undetermined(
             signer.cause,
-            f"the signer of {crl_text(metadata)} is in doubt ({signer.detail})",
+            lambda _: f"the signer of {crl_text(metadata)} is in doubt ({signer.detail})",
             remedy="",  # the signer's detail has it
         )
     crl.metadata = reading.latest
@@ -368,16 +370,20 @@ def _decide_unlisted(
     if not has_begun(metadata, now, policy):
         return crl.undetermined(
             UndeterminedCause.NOT_YET_VALID,
-            f"{listed}, but {crl_text(metadata)} is not valid before "
-            f"{time_text(metadata.this_update)}",
+            lambda _: (
+                f"{listed}, but {crl_text(metadata)} is not valid before "
+                f"{time_text(metadata.this_update)}"
+            ),
         )
     # e. It is past its nextUpdate.
     lateness = lateness_of(metadata, now, policy, evidence.grace_until)
     if lateness is Lateness.STALE:
         return crl.undetermined(
             UndeterminedCause.STALE,
-            f"{listed}, but {crl_text(metadata)} has been stale since "
-            f"{time_text(metadata.next_update)}",
+            lambda _: (
+                f"{listed}, but {crl_text(metadata)} has been stale since "
+                f"{time_text(metadata.next_update)}"
+            ),
         )
     if lateness is Lateness.GRACE:
         waived.append(UndeterminedCause.STALE)
@@ -386,8 +392,11 @@ def _decide_unlisted(
         if policy.expired_certificate is Rule.DENY:
             return crl.undetermined(
                 UndeterminedCause.CERTIFICATE_EXPIRED,
-                f"it expired on {time_text(certificate.not_after)} and {crl_text(metadata)} "
-                "need not list expired certificates",
+                lambda one: (
+                    f"it expired on {time_text(one.not_after)} and "
+                    f"{crl_text(metadata)} "
+                    "need not list expired certificates"
+                ),
             )
         waived.append(UndeterminedCause.CERTIFICATE_EXPIRED)
     # g. It is not revoked.

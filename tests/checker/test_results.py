@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import pickle
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
 
-from crlcheck.checker.results import denied, severity, unavailable, uncovered, with_waived, worst
+from crlcheck.checker.results import (
+    Finding,
+    also_saying,
+    denied,
+    severity,
+    unavailable,
+    uncovered,
+    with_waived,
+    without_certificate,
+    worst,
+)
 from crlcheck.checker.scope import Coverage
 from crlcheck.remedies import REMEDIES
-from crlcheck.types import CheckResult, RevocationStatus, UndeterminedCause
+from crlcheck.types import (
+    CertificateFacts,
+    CheckResult,
+    ReasonCode,
+    RevocationStatus,
+    RevokedEntry,
+    UndeterminedCause,
+)
 from support.checking import without_remedy
 from support.values import NOW, make_certificate, make_metadata
 
 CERTIFICATE = make_certificate()
+FIELDS = dataclasses.fields(CheckResult)
 WHO = "certificate 4a3f issued by CN=CA"
 
 
@@ -117,3 +139,95 @@ def test_what_was_waived_adds_up_once() -> None:
     assert worst([one, UNDETERMINED]) is UNDETERMINED
     assert with_waived(one, [stale]) is one
     assert with_waived(one, [hold, stale, hold]).waived == (stale, hold)
+
+
+# ---- when it is worded -------------------------------------------------------------
+
+
+def found_by(words: list[str]) -> Finding:
+    """What a check found, whose sentence is noted in *words* when it is made."""
+
+    def say(certificate: CertificateFacts) -> str:
+        words.append(f"about {certificate.serial_number:x}")
+        return words[-1]
+
+    entry = RevokedEntry(0x4A3F, ReasonCode.KEY_COMPROMISE, NOW, None, b"")
+    return Finding(RevocationStatus.REVOKED, say, None, make_metadata(), "5c09e", entry)
+
+
+def test_a_sentence_is_made_once_and_only_for_who_reads_it() -> None:
+    """Most callers ask for the status alone."""
+    words: list[str] = []
+    result = found_by(words).on(CERTIFICATE)
+    assert (result.status, result.serial_number) == (RevocationStatus.REVOKED, 0x4A3F)
+    assert words == []
+    assert [result.detail, str(result), result.as_dict()["detail"]] == ["about 4a3f"] * 3
+    assert words == ["about 4a3f"]
+
+
+def whole() -> CheckResult:
+    """The same result, made whole."""
+    metadata = make_metadata()
+    return CheckResult(
+        RevocationStatus.REVOKED,
+        None,
+        "about 4a3f",
+        0x4A3F,
+        ReasonCode.KEY_COMPROMISE,
+        NOW,
+        metadata.crl_number,
+        metadata.this_update,
+        metadata.next_update,
+        "5c09e",
+        CERTIFICATE,
+    )
+
+
+@pytest.mark.parametrize(
+    "taken",
+    [
+        lambda one: one,
+        copy.copy,
+        copy.deepcopy,
+        lambda one: pickle.loads(pickle.dumps(one)),
+        dataclasses.replace,
+        lambda one: CheckResult(**{each.name: getattr(one, each.name) for each in FIELDS}),
+    ],
+    ids=["itself", "copy", "deepcopy", "pickle", "replace", "fields"],
+)
+def test_it_is_the_same_as_one_that_was_made_whole(
+    taken: Callable[[CheckResult], CheckResult],
+) -> None:
+    """Whatever is done with it before anything of it was read."""
+    result = taken(found_by([]).on(CERTIFICATE))
+    assert result == whole()
+    assert hash(taken(found_by([]).on(CERTIFICATE))) == hash(whole())
+    assert repr(taken(found_by([]).on(CERTIFICATE))) == repr(whole())
+    assert dataclasses.asdict(result) == dataclasses.asdict(whole())
+
+
+def test_it_cannot_be_changed_and_has_no_other_attributes() -> None:
+    """As one that was made whole."""
+    for result in (found_by([]).on(CERTIFICATE), whole()):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            result.status = RevocationStatus.NOT_REVOKED  # type: ignore[misc]
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            result.detail = ""  # type: ignore[misc]
+        with pytest.raises(AttributeError, match="no attribute 'verdict'"):
+            result.verdict  # type: ignore[attr-defined]  # noqa: B018
+        with pytest.raises(TypeError, match="not a bool"):
+            bool(result)
+
+
+def test_waivers_and_more_words_leave_the_rest_unread() -> None:
+    """Each of them makes another result of the same finding."""
+    words: list[str] = []
+    result = found_by(words)._replace(status=RevocationStatus.NOT_REVOKED).on(CERTIFICATE)
+    waived = with_waived(result, [UndeterminedCause.STALE])
+    longer = also_saying(waived, lambda: ", and more")
+    bare = without_certificate(longer)
+    assert words == []
+    assert (bare.waived, bare.detail) == ((UndeterminedCause.STALE,), "about 4a3f, and more")
+    assert (longer.certificate, bare.certificate) == (CERTIFICATE, None)
+    of_whole = without_certificate(also_saying(whole(), lambda: ", and more"))
+    assert (of_whole.detail, of_whole.certificate) == ("about 4a3f, and more", None)
