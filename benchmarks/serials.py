@@ -198,6 +198,8 @@ def _tails(rows: Octets) -> Numbers:
 
 
 def _is_in(numbers: Numbers, ordered: Numbers) -> npt.NDArray[np.bool_]:
+    if len(ordered) == 0:
+        return np.zeros(len(numbers), np.bool_)
     at = np.searchsorted(ordered, numbers)
     at[at == len(ordered)] = 0
     found: npt.NDArray[np.bool_] = ordered[at] == numbers

@@ -21,6 +21,8 @@ from benchmarks.serials import Octets, SerialSet, integers, make_serials
 
 BUILD = Path(__file__).parents[1] / "build" / "bench"
 SEED = 1
+EVERYDAY_SIZES = (0, 10, 100)
+"""Measured where an application's first answer or check is; there they count."""
 STANDARD_SIZES = (1_000, 10_000, 100_000, 1_000_000)
 LARGE_SIZES = (10_000_000,)
 

@@ -10,16 +10,34 @@ from pathlib import Path
 
 from benchmarks.baselines.process import PROGRAMS, SOURCES, Program
 
-_SOURCE = SOURCES / "CrlServer.java"
+
+class JavaProgram(Program):
+    """A program of one source file, which has the name of its class."""
+
+    name = "java_program"
+    title = "Java"
+    how = ""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self._source = SOURCES / source
+
+    def build(self) -> list[str | Path]:
+        """Compile to build/bench/programs."""
+        subprocess.run(["javac", "-d", PROGRAMS, self._source], check=True)
+        return ["java", "-Xmx6g", "-cp", PROGRAMS, self._source.stem]
 
 
-class Java(Program):
+class Java(JavaProgram):
     """The JDK's own provider: every entry becomes objects in two collections."""
 
     name = "java"
     title = "Java X509CRL"
     how = "`CertificateFactory.generateCRL`, `verify`; `getRevokedCertificate(BigInteger)`"
     max_entries = 1_000_000  # of ten million objects, most of the time is the collector's
+
+    def __init__(self) -> None:
+        super().__init__("CrlServer.java")
 
     def absent(self) -> str | None:
         """Say which tool is missing."""
@@ -30,8 +48,3 @@ class Java(Program):
         """Return the version of the compiler and the virtual machine."""
         found = subprocess.run(["java", "--version"], capture_output=True, text=True, check=True)
         return " ".join(found.stdout.split()[:2])
-
-    def build(self) -> list[str | Path]:
-        """Compile to build/bench/programs."""
-        subprocess.run(["javac", "-d", PROGRAMS, _SOURCE], check=True)
-        return ["java", "-Xmx6g", "-cp", PROGRAMS, "CrlServer"]

@@ -33,6 +33,20 @@ _PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "ASN1_INTEGER_free": (None, [_POINTER]),
     "ASN1_INTEGER_cmp": (ctypes.c_int, [_POINTER, _POINTER]),
     "X509_CRL_get0_by_serial": (ctypes.c_int, [_POINTER, _POINTER, _POINTER]),
+    "X509_STORE_new": (_POINTER, []),
+    "X509_STORE_free": (None, [_POINTER]),
+    "X509_STORE_add_cert": (ctypes.c_int, [_POINTER, _POINTER]),
+    "X509_STORE_add_crl": (ctypes.c_int, [_POINTER, _POINTER]),
+    "X509_STORE_set_flags": (ctypes.c_int, [_POINTER, ctypes.c_ulong]),
+    "X509_STORE_CTX_new": (_POINTER, []),
+    "X509_STORE_CTX_free": (None, [_POINTER]),
+    "X509_STORE_CTX_init": (ctypes.c_int, [_POINTER, _POINTER, _POINTER, _POINTER]),
+    "X509_STORE_CTX_cleanup": (None, [_POINTER]),
+    "X509_STORE_CTX_get_error": (ctypes.c_int, [_POINTER]),
+    "X509_verify_cert": (ctypes.c_int, [_POINTER]),
+    "OPENSSL_sk_new_null": (_POINTER, []),
+    "OPENSSL_sk_push": (ctypes.c_int, [_POINTER, _POINTER]),
+    "OPENSSL_sk_free": (None, [_POINTER]),
 }
 
 
@@ -49,28 +63,33 @@ class OpenSsl(Contender):
 
     def absent(self) -> str | None:
         """Say whether the shared library is missing."""
-        return None if _library_name() else "no libcrypto.so.3 was found"
+        return None if library_name() else "no libcrypto.so.3 was found"
 
     def version(self) -> str:
         """Return the library's own version."""
-        text: bytes = _library().OpenSSL_version(0)
+        text: bytes = library().OpenSSL_version(0)
         return " ".join(text.decode().split()[:2])
 
     def load(self, crl: Path, issuer: Path) -> Lookups:
         """Parse, verify and sort."""
-        library = _library()
-        parsed = _decode(library.d2i_X509_CRL, crl.read_bytes())
         certificate = x509.load_pem_x509_certificate(issuer.read_bytes())
-        decoded = _decode(library.d2i_X509, certificate.public_bytes(Encoding.DER))
-        key = library.X509_get_pubkey(decoded)
-        is_valid = library.X509_CRL_verify(parsed, key) == 1
-        library.EVP_PKEY_free(key)
-        library.X509_free(decoded)
-        if not is_valid:
-            raise ValueError(f"{crl} has no valid signature")
-        lookups = _OpenSslLookups(_SortedCrl(parsed))
+        lookups = load_bytes(crl.read_bytes(), certificate.public_bytes(Encoding.DER))
         lookups.prepare([1])()
         return lookups
+
+
+def load_bytes(crl: bytes, issuer: bytes) -> Lookups:
+    """Parse and verify a CRL; *issuer* is a certificate, both DER. The first lookup sorts."""
+    openssl = library()
+    parsed = decode(openssl.d2i_X509_CRL, crl)
+    decoded = decode(openssl.d2i_X509, issuer)
+    key = openssl.X509_get_pubkey(decoded)
+    is_valid = openssl.X509_CRL_verify(parsed, key) == 1
+    openssl.EVP_PKEY_free(key)
+    openssl.X509_free(decoded)
+    if not is_valid:
+        raise ValueError(f"a CRL of {len(crl)} bytes has no valid signature")
+    return _OpenSslLookups(_SortedCrl(parsed))
 
 
 class _SortedCrl:
@@ -78,7 +97,7 @@ class _SortedCrl:
 
     def __init__(self, address: int) -> None:
         self.address: int | None = address
-        self._find = _library(holds_gil=True).X509_CRL_get0_by_serial
+        self._find = library(holds_gil=True).X509_CRL_get0_by_serial
         self._found = ctypes.c_void_p()
         self._out = ctypes.addressof(self._found)
 
@@ -91,7 +110,7 @@ class _AlwaysEqual:
     """As :class:`_SortedCrl` with a function that does next to nothing."""
 
     def __init__(self) -> None:
-        self._compare = _library(holds_gil=True).ASN1_INTEGER_cmp
+        self._compare = library(holds_gil=True).ASN1_INTEGER_cmp
 
     def __contains__(self, serial: int) -> bool:
         return not self._compare(serial, serial)
@@ -106,8 +125,8 @@ class _OpenSslLookups(InContainer):
 
     def queries(self, serials: Sequence[int]) -> Sequence[int]:
         self._free_queries()
-        decode = _library().d2i_ASN1_INTEGER
-        self._made = [_decode(decode, der_integer(serial)) for serial in serials]
+        decoder = library().d2i_ASN1_INTEGER
+        self._made = [decode(decoder, der_integer(serial)) for serial in serials]
         return self._made
 
     def call_overhead(self, serials: Sequence[int]) -> float:
@@ -121,16 +140,16 @@ class _OpenSslLookups(InContainer):
         self._free_queries()
         address, self.container.address = self.container.address, None
         if address is not None:
-            _library().X509_CRL_free(address)
+            library().X509_CRL_free(address)
 
     def _free_queries(self) -> None:
-        free = _library().ASN1_INTEGER_free
+        free = library().ASN1_INTEGER_free
         for query in self._made:
             free(query)
         self._made = []
 
 
-def _decode(decoder: Callable[..., Any], encoded: bytes) -> int:
+def decode(decoder: Callable[..., Any], encoded: bytes) -> int:
     """Call a d2i function, which advances a pointer that it is given the address of."""
     octets = ctypes.c_char_p(encoded)
     address: int | None = decoder(None, ctypes.addressof(octets), len(encoded))
@@ -139,7 +158,8 @@ def _decode(decoder: Callable[..., Any], encoded: bytes) -> int:
     return address
 
 
-def _library_name() -> str | None:
+def library_name() -> str | None:
+    """Return what the shared library is called here, None where there is none."""
     for name in ("libcrypto.so.3", ctypes.util.find_library("crypto")):
         try:
             if name:
@@ -151,11 +171,12 @@ def _library_name() -> str | None:
 
 
 @lru_cache(maxsize=2)
-def _library(*, holds_gil: bool = False) -> Any:
+def library(*, holds_gil: bool = False) -> Any:
+    """Return the shared library, its functions with their prototypes."""
     # Giving the GIL up and taking it again would make up a good part of a lookup.
-    name = _library_name()
-    library = ctypes.PyDLL(name) if holds_gil else ctypes.CDLL(name)
+    name = library_name()
+    loaded = ctypes.PyDLL(name) if holds_gil else ctypes.CDLL(name)
     for function, (result, arguments) in _PROTOTYPES.items():
-        getattr(library, function).restype = result
-        getattr(library, function).argtypes = arguments
-    return library
+        getattr(loaded, function).restype = result
+        getattr(loaded, function).argtypes = arguments
+    return loaded

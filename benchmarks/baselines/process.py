@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from benchmarks.baselines.interface import Contender, Lookups
@@ -69,6 +70,16 @@ class Program(Contender):
             raise RuntimeError(f"{self.title} answered {answer!r} to {words[0]}")
         return int(answer.removeprefix("ok "))
 
+    def ask_about(self, serials: Sequence[int]) -> Callable[[], int]:
+        """Give the program serials, and return the call that has it look them up."""
+        self.start()
+        width = (max(serials).bit_length() + 7) // 8
+        with tempfile.NamedTemporaryFile(dir=PROGRAMS) as file:
+            file.write(b"".join(serial.to_bytes(width, "big") for serial in serials))
+            file.flush()
+            self.ask("queries", file.name, width)
+        return partial(self.ask, "lookup")
+
     @property
     def process_id(self) -> int:
         """The program's process."""
@@ -82,12 +93,4 @@ class _InProgram(Lookups):
         self._program = program
 
     def prepare(self, serials: Sequence[int]) -> Callable[[], int]:
-        width = (max(serials).bit_length() + 7) // 8
-        with tempfile.NamedTemporaryFile(dir=PROGRAMS) as file:
-            file.write(b"".join(serial.to_bytes(width, "big") for serial in serials))
-            file.flush()
-            self._program.ask("queries", file.name, width)
-        return self._lookup
-
-    def _lookup(self) -> int:
-        return self._program.ask("lookup")
+        return self._program.ask_about(serials)

@@ -105,6 +105,16 @@ def test_serials_are_distinct_and_misses_miss(kind: str) -> None:
     assert listed.isdisjoint(int.from_bytes(row.tobytes(), "big") for row in packed)
 
 
+def test_an_empty_crl_lists_nothing(authority: CertificateAuthority) -> None:
+    """
+    A CRL of no entry is one, and any serial misses it.
+    """
+    crl = generate.generate_crl(0, authority=authority, reasons=True)
+    assert crl.der is not None
+    assert list(x509.load_der_x509_crl(crl.der)) == []
+    assert len(crl.serials.non_members(np.random.default_rng(3), 5)) == 5
+
+
 @pytest.mark.parametrize(
     ("kind", "lengths"),
     [("random8", {8}), ("random16", {16}), ("random20", {20}), ("mixed_lengths", {*range(8, 21)})],
