@@ -13,9 +13,9 @@ import pytest
 
 from benchmarks import machine
 from benchmarks.baselines.interface import Contender, InContainer, Lookups
-from benchmarks.contenders import CONTENDERS
+from benchmarks.contenders import CONTENDERS, PATH_CHECKERS
 from benchmarks.many_scopes import MOST_PUBLISHED, NUM_SCOPES, SHAPES
-from benchmarks.workloads import LARGE_SIZES, STANDARD_SIZES, make_workload
+from benchmarks.workloads import EVERYDAY_SIZES, LARGE_SIZES, STANDARD_SIZES, make_workload
 
 _NAMED_SIZES = {"standard": STANDARD_SIZES, "large": LARGE_SIZES}
 
@@ -26,7 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--sizes",
         type=_sizes,
         default="standard",
-        help="entries of the CRLs: standard (1 k to 1 M), large (10 M), or numbers: 1000,10000",
+        help="entries of the CRLs: standard (to 1 M), large (10 M), or numbers: 0,100,1000",
     )
     parser.addoption(
         "--scopes",
@@ -48,13 +48,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """
     Give a test that takes ``num_entries`` each size, ``largest`` the largest.
 
+    ``crl_entries`` and ``checked_entries`` get small ones besides: few CRLs are large.
     A contender meets the sizes that it can bear; lookups (``loaded``) are those
     that have one of their own, and single ones (``container``) of this process.
     A test that takes ``kind`` as well gets what its module's ``kinds`` says. One that takes
     ``num_scopes`` gets each number of scopes in each ``shape``, and one that takes
     ``num_crls`` those that are published at once.
     """
-    sizes: tuple[int, ...] = metafunc.config.getoption("--sizes")
+    all_sizes: tuple[int, ...] = metafunc.config.getoption("--sizes")
+    sizes = tuple(size for size in all_sizes if size >= STANDARD_SIZES[0])
     wanted = metafunc.fixturenames
     single_lookups = {"container", "largest_container"}
     lookups = {"loaded", *single_lookups}
@@ -66,6 +68,29 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     elif "num_scopes" in wanted:
         pairs = [(shape, count) for count in counts for shape in SHAPES]
         metafunc.parametrize(("shape", "num_scopes"), pairs, scope="module")
+    elif "crl_entries" in wanted:
+        asked = [
+            (size, listed)
+            for size in _with_small(all_sizes, EVERYDAY_SIZES)
+            for listed in (False, True)
+            if size or not listed
+        ]
+        names = [f"{size}-{'listed' if listed else 'unlisted'}" for size, listed in asked]
+        metafunc.parametrize(("crl_entries", "listed"), asked, ids=names)
+    elif "checked_entries" in wanted:
+        # Half of the certificates are to be listed.
+        checked = [size for size in _with_small(all_sizes, EVERYDAY_SIZES) if size]
+        if "peer" in wanted:
+            peers = [
+                (size, peer)
+                for size in checked
+                for peer in PATH_CHECKERS
+                if not peer.absent() and size <= peer.max_entries
+            ]
+            names = [f"{size}-{peer.name}" for size, peer in peers]
+            metafunc.parametrize(("checked_entries", "peer"), peers, ids=names, scope="module")
+        else:
+            metafunc.parametrize("checked_entries", checked, scope="module")
     elif "contender" in wanted:
         within = [
             (contender, size)
@@ -85,6 +110,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("num_entries", sizes, scope="module")
     elif "largest" in wanted:
         metafunc.parametrize("largest", sizes[-1:], scope="module")
+
+
+def _with_small(sizes: tuple[int, ...], small: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the small sizes and *sizes* where these are the standard ones."""
+    return (*small, *sizes) if sizes == STANDARD_SIZES else sizes
 
 
 @pytest.fixture(autouse=True)

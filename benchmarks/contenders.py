@@ -7,11 +7,15 @@ from pathlib import Path
 
 import crlcheck
 from benchmarks.baselines.asn1crypto_ import Asn1Crypto
+from benchmarks.baselines.certvalidator import CertValidator
 from benchmarks.baselines.cryptography_ import Cryptography
 from benchmarks.baselines.go import Go
 from benchmarks.baselines.interface import Contender, InContainer, Lookups
 from benchmarks.baselines.java import Java
+from benchmarks.baselines.java_pkix import JavaPkix
 from benchmarks.baselines.openssl import OpenSsl
+from benchmarks.baselines.openssl_verify import OpenSslVerify
+from benchmarks.baselines.path_checker import PathChecker
 from benchmarks.baselines.pyasn1_ import Pyasn1
 from benchmarks.baselines.python_set import PythonSet
 from benchmarks.baselines.roaring import Roaring
@@ -77,3 +81,6 @@ CONTENDERS: tuple[Contender, ...] = tuple(
     contender for contender in ALL_CONTENDERS if contender.absent() is None
 )
 """Those that can run on this machine."""
+
+PATH_CHECKERS: tuple[PathChecker, ...] = (OpenSslVerify(), JavaPkix(), CertValidator())
+"""All that check a certificate and the one above it; ``absent`` tells which cannot run here."""

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.baselines.interface import installed
-from benchmarks.contenders import ALL_CONTENDERS, CONTENDERS
+from benchmarks.baselines.interface import Peer, installed
+from benchmarks.contenders import ALL_CONTENDERS, PATH_CHECKERS
 
 _TOOLS = ("cffi", "cryptography", "pyroaring", "numpy", "pytest-benchmark", "matplotlib")
 _DEFAULT_CACHE_SIZE = 32 << 20
@@ -20,6 +20,7 @@ _DEFAULT_CACHE_SIZE = 32 << 20
 
 def describe(sizes: Sequence[int]) -> dict[str, Any]:
     """Return what the report says of a run of *sizes*; all of it fits JSON."""
+    everyone: tuple[Peer, ...] = (*ALL_CONTENDERS, *PATH_CHECKERS)
     return {
         "processor": _first_match(Path("/proc/cpuinfo"), r"model name\s*: (.*)")
         or platform.processor(),
@@ -32,9 +33,10 @@ def describe(sizes: Sequence[int]) -> dict[str, Any]:
         "tools": [installed(tool) for tool in _TOOLS],
         "contenders": [
             {"name": each.name, "title": each.title, "how": each.how, "version": each.version()}
-            for each in CONTENDERS
+            for each in everyone
+            if not each.absent()
         ],
-        "absent": {each.title: each.absent() for each in ALL_CONTENDERS if each.absent()},
+        "absent": {each.title: each.absent() for each in everyone if each.absent()},
     }
 
 

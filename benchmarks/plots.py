@@ -34,6 +34,16 @@ def load_times(results: Results) -> dict[str, Points]:
     return lines | _lines(results, limit, lambda row: row.median)
 
 
+def first_answers(results: Results) -> dict[str, Points]:
+    """Return seconds from a CRL's bytes to the first answer; a CRL of no entry is left out."""
+    rows = [
+        row
+        for row in results.select(measure="first_answer", variant="not listed")
+        if row.num_entries
+    ]
+    return _lines(results, rows, lambda row: row.median)
+
+
 def lookup_times(results: Results) -> dict[str, Points]:
     """Return nanoseconds of a lookup in a warm loop, half hits, against entries."""
     rows = results.select(measure="lookup", variant="warm, half")
@@ -123,6 +133,12 @@ def draw(results: Results, directory: Path) -> list[str]:
         old.unlink()
     against_entries = (
         ("load-time", load_times(results), "From the file to answers, verified", "seconds"),
+        (
+            "first-answer",
+            first_answers(results),
+            "From a CRL's bytes to the first answer",
+            "seconds",
+        ),
         (
             "lookup-time",
             lookup_times(results),

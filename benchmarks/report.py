@@ -37,6 +37,22 @@ _SECTIONS: tuple[tuple[str, str, str, Callable[[Results], str]], ...] = (
         tables.loading,
     ),
     (
+        "First answer",
+        "first-answer",
+        "From the bytes of a CRL, in memory, to the answer about one serial, verified; each "
+        "round asks about another one. Java reads the file, and is asked through a pipe.",
+        tables.first_answers,
+    ),
+    (
+        "Checks of certificates",
+        "",
+        "A client's certificate and the intermediate one above it, by complete CRLs; no poll is "
+        "due, and half of the clients are revoked. Beside each, the same certificates are "
+        "parsed with `cryptography`, and a set is asked for their serials: that checks neither "
+        "the intermediate one, nor whether the CRL is current and the issuer's.",
+        tables.checks,
+    ),
+    (
         "Open",
         "",
         "An image that is already compiled, and reading and hashing it; for the sample's "

@@ -102,6 +102,14 @@ class Results:
         found = self.select(**wanted)
         return found[0] if found else None
 
+    def beside(self, row: Row) -> list[Row]:
+        """Return the rows of the others that were measured in the rounds of *row*."""
+        return [
+            each
+            for each in self.rows
+            if each.run is row.run and each.test == row.test and each.contender != row.contender
+        ]
+
     def values(self, name: str, **wanted: object) -> list[Any]:
         """Return the values that field *name* has in these rows, in order, each once."""
         return list(dict.fromkeys(getattr(row, name) for row in self.select(**wanted)))

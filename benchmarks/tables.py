@@ -31,6 +31,8 @@ LIMITS = {
     "one_process": "publish_many in a process of its own",
     "four_processes": "publish_many in four processes at once, a quarter each",
     "ten_scopes": "the same in a store with ten scopes",
+    "load_and_verify": "cryptography, without an answer",
+    "parse_and_set": "parse with cryptography, ask a set",
 }
 NOT_MEASURED = "-"
 
@@ -160,6 +162,40 @@ def opening(results: Results) -> str:
     """Return how long opening takes."""
     rows = results.select(measure="open")
     return by_size(results, rows, lambda row: units.seconds(row.median))
+
+
+def first_answers(results: Results) -> str:
+    """Return from a CRL's bytes to the first answer, for everyone."""
+    rows = sorted(results.select(measure="first_answer"), key=lambda row: row.variant)
+    return by_size(results, rows, lambda row: units.seconds(row.median))
+
+
+def checks(results: Results) -> str:
+    """Return checks of certificates, each beside parsing them and asking a set."""
+    lines = []
+    for measured, what in (
+        ("check", "`check`"),
+        ("check_many", "`check_many`"),
+        ("check_peer", ""),
+    ):
+        found = results.select(measure=measured)
+        for row in found:
+            if row.contender == "parse_and_set":
+                continue
+            (other,) = results.beside(row)
+            lines.append(
+                [
+                    what or title(results, row.contender),
+                    row.variant,
+                    units.entries(row.num_entries),
+                    *(units.seconds(each.each / 1e9) for each in (row, other)),
+                    f"{row.each / other.each:.2f}",
+                    row.run.label,
+                    f"`{row.test}`",
+                ]
+            )
+    header = ["", "", "entries", "a certificate", "parse and ask a set", "ratio", "run", "row"]
+    return markdown(header, lines)
 
 
 def lookups(results: Results) -> str:

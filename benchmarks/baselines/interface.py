@@ -63,17 +63,11 @@ def count_hits(container: Membership, queries: Sequence[Any]) -> int:
     return hits
 
 
-class Contender(ABC):
+class Peer(ABC):
     """
-    A way to answer "is this serial on that CRL?".
-
-    ``name`` stands in test ids, ``title`` in tables; ``how`` says what loading
-    and looking up consist of; ``distribution`` is the Python package that does the
-    work, where one does. Where even one round of a larger CRL would take
-    minutes, ``max_entries`` ends it. ``num_queries`` are timed in one round.
-    ``kind`` are the serials of its CRLs. One that has no lookup of its own ends
-    as a Python set, and is measured up to there. Only of those that run in this
-    process can single lookups be told apart.
+    What is measured: ``name`` stands in test ids, ``title`` in tables, and ``how`` says what
+    is called. ``distribution`` is the Python package that does the work, where one does. Where
+    even one round of a larger CRL would take minutes, ``max_entries`` ends it.
     """
 
     name: ClassVar[str]
@@ -81,27 +75,38 @@ class Contender(ABC):
     how: ClassVar[str]
     distribution: ClassVar[str]
     max_entries: ClassVar[int] = 10_000_000
-    num_queries: ClassVar[int] = 100_000
-    kind: ClassVar[str] = "random16"
-    has_own_lookup: ClassVar[bool] = True
-    in_process: ClassVar[bool] = True
 
     def absent(self) -> str | None:
-        """Say why this contender cannot run here, None where it can."""
+        """Say why this one cannot run here, None where it can."""
         return None
 
     def version(self) -> str:
         """Return name and version of what does the work: of *distribution*, unless overridden."""
         return installed(self.distribution)
 
+
+class Contender(Peer):
+    """
+    A way to answer "is this serial on that CRL?".
+
+    ``num_queries`` are timed in one round. ``kind`` are the serials of its CRLs. One that
+    has no lookup of its own ends as a Python set, and is measured up to there. Only of
+    those that run in this process can single lookups be told apart.
+    """
+
+    num_queries: ClassVar[int] = 100_000
+    kind: ClassVar[str] = "random16"
+    has_own_lookup: ClassVar[bool] = True
+    in_process: ClassVar[bool] = True
+
     @abstractmethod
     def load(self, crl: Path, issuer: Path) -> Lookups:
         """Read and verify the CRL at *crl*; *issuer* is a certificate, PEM."""
 
-    def start(self) -> None:  # noqa: B027 - most have nothing to start
+    def start(self) -> None:
         """Do what is done once, before anything is measured."""
 
-    def stop(self) -> None:  # noqa: B027
+    def stop(self) -> None:
         """End what was started."""
 
     @property

@@ -40,6 +40,29 @@ def with_compile_ratio(document: Any, ratio: float) -> Any:
     return document
 
 
+def with_measured(document: Any, *measured: dict[str, Any]) -> Any:
+    """Have a run of these tests only: what each keeps, its ``name`` and its ``seconds``."""
+    template = document["benchmarks"][0]
+    document["benchmarks"] = [
+        {
+            **template,
+            "name": each.pop("name"),
+            "stats": {**template["stats"], "data": each.pop("seconds")},
+            "extra_info": {"contender": "crlcheck", "kind": "random16", **each},
+        }
+        for each in measured
+    ]
+    return document
+
+
+def figure_of(name: str, found: results.Results) -> targets.Figure:
+    """Return the figure of a target, which must have one."""
+    (target,) = [each for each in targets.TARGETS if each.name == name]
+    figure = target.compute(found)
+    assert figure is not None
+    return figure
+
+
 def target_lines(text: str) -> dict[str, str]:
     """Return the line of every target in a report, by name."""
     section = text.split("## Targets")[1].split("\n## ", maxsplit=1)[0]
@@ -217,3 +240,97 @@ def test_publishing_is_what_s3_and_compiling_leave_over(document: Any, tmp_path:
     recorded["stats"]["data"] = [0.8]
     table = tables.publishing(read(document, tmp_path / "large.json"))
     assert "| 800 ms | 200 ms | 500 ms | 1.50 | 100 MiB for 50.0 MiB | large |" in table
+
+
+def first_answer(num_entries: int, ours: float, **beside: float) -> dict[str, Any]:
+    """What a test of first answers keeps, of these seconds."""
+    return {
+        "name": f"test_first_answer[{num_entries}-unlisted]",
+        "measure": "first_answer",
+        "num_entries": num_entries,
+        "variant": "not listed",
+        "seconds": [ours],
+        "beside": {name: [seconds] for name, seconds in beside.items()},
+    }
+
+
+def test_first_answers_are_judged_by_size(document: Any, tmp_path: Path) -> None:
+    """
+    A small CRL is held against loading and verifying, one of 1,000 entries against a set, and
+    a larger one against the fastest peer, whichever that is; the worst size of each counts.
+    """
+    peers = {"python_set": 0.004, "cryptography": 0.002, "openssl": 0.003}
+    measured = with_measured(
+        document,
+        first_answer(0, 0.0013, load_and_verify=0.001, **peers),
+        first_answer(100, 0.0015, load_and_verify=0.001, **peers),
+        first_answer(1_000, 0.002, load_and_verify=0.001, **peers),
+        first_answer(10_000, 0.001, load_and_verify=0.0001, **peers),
+        first_answer(100_000, 0.0012, load_and_verify=0.0001, java=0.0015, **peers),
+    )
+    found = read(measured, tmp_path / "standard.json")
+    assert figure_of("T17, to 100", found).value == pytest.approx(0.5)
+    assert figure_of("T17, to 100", found).test == "test_first_answer[100-unlisted]"
+    assert figure_of("T17, 1 k", found).value == pytest.approx(0.5)
+    largest = figure_of("T17, from 10 k", found)
+    assert largest.value == pytest.approx(0.8)
+    assert "java" in largest.detail
+    lines = target_lines(report.render(found))
+    assert "**missed**" in lines["T17, to 100"]
+    assert "| met |" in lines["T17, 1 k"]
+    assert "| not measured |" in lines["T18"]
+
+
+def test_checks_are_judged_by_the_worst_size(document: Any, tmp_path: Path) -> None:
+    """
+    Checking is held against parsing and asking a set, each encoding against its own; both
+    encodings count for many at once.
+    """
+
+    def check(measure: str, entries: int, encoding: str, ours: float, parse: float) -> Any:
+        return {
+            "name": f"test_{measure}[{entries}-{encoding}]",
+            "measure": measure,
+            "num_entries": entries,
+            "variant": encoding,
+            "operations": 200,
+            "seconds": [ours],
+            "beside": {"parse_and_set": [parse]},
+        }
+
+    measured = with_measured(
+        document,
+        check("check", 1_000, "DER", 0.003, 0.001),
+        check("check", 10, "DER", 0.0045, 0.001),
+        check("check", 10, "PEM", 0.004, 0.002),
+        check("check_many", 10, "DER", 0.001, 0.001),
+        check("check_many", 10, "PEM", 0.005, 0.002),
+        check("check_peer", 10, "DER", 1.0, 0.001) | {"contender": "openssl_verify"},
+    )
+    found = read(measured, tmp_path / "standard.json")
+    assert figure_of("T18", found).value == pytest.approx(4.5)
+    assert figure_of("T18, PEM", found).value == pytest.approx(2.0)
+    assert figure_of("T19", found).value == pytest.approx(2.5)
+    table = tables.checks(found)
+    assert "| openssl_verify | DER | 10 | 5.00 ms | 5.00 µs | 1000.00 |" in table
+    assert "| `check_many` | PEM | 10 | 25.0 µs | 10.0 µs | 2.50 |" in table
+
+
+def test_packed_lookups_are_held_against_memory(document: Any, tmp_path: Path) -> None:
+    """
+    A serial of a batch is held against a random access of the same rounds.
+    """
+    measured = with_measured(
+        document,
+        {
+            "name": "test_batch[10000000-contains_packed-1]",
+            "measure": "batch",
+            "num_entries": 10_000_000,
+            "variant": "contains_packed, 1 thread",
+            "operations": 1000,
+            "seconds": [50e-6],
+            "beside": {"memory_access": [20e-6]},
+        },
+    )
+    found = read(measured, tmp_path / "large.json")
+    assert figure_of("T6", found).value == pytest.approx(2.5)
