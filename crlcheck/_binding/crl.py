@@ -108,6 +108,16 @@ class CrlParser:
         return self._info.tbs_offset, self._info.tbs_size
 
     @property
+    def signature_algorithm(self) -> bytes:
+        """The AlgorithmIdentifier in the tbsCertList, once the header has been read."""
+        return to_bytes(self._info.tbs_signature_algorithm)
+
+    @property
+    def issuer(self) -> bytes:
+        """The CRL's issuer, a Name as DER, once the header has been read."""
+        return to_bytes(self._info.issuer)
+
+    @property
     def fields(self) -> CrlFields:
         """The CRL's fields as far as they have been read."""
         info = self._info
@@ -115,8 +125,8 @@ class CrlParser:
             version=info.version,
             tbs_offset=info.tbs_offset,
             tbs_size=info.tbs_size,
-            signature_algorithm=to_bytes(info.tbs_signature_algorithm),
-            issuer=to_bytes(info.issuer),
+            signature_algorithm=self.signature_algorithm,
+            issuer=self.issuer,
             this_update=to_datetime(info.this_update),
             next_update=to_datetime(info.next_update) if info.has_next_update else None,
             signature=to_bytes(info.signature),

@@ -13,7 +13,7 @@ import secrets
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self, Unpack
 
@@ -155,8 +155,7 @@ def _compile_to(
     with read_crl(source, issuers, options) as crl:
         if output is None:
             memory = _MemorySink()
-            report = crl.write(memory.write)
-            return replace(report, image=memory.image())
+            return crl.write(memory.write, memory.image)
         with naming(output), replacing_file(Path(output), fsync=fsync) as file:
             return crl.write(FileSink(file).write)
 

@@ -129,15 +129,17 @@ class VerifiedCrl:
         self._source_size = source_size
         self._worker = worker
 
-    def write(self, sink: Sink) -> CompileReport:
+    def write(self, sink: Sink, image: Callable[[], bytes] | None = None) -> CompileReport:
         """
         Give the image to *sink*, the header last. An exception of *sink* ends the writing.
+
+        *image* returns what *sink* has got, for the report.
         """
-        image = self._entries.start_image(metadata_to_bytes(self.metadata), serialize_bitmap)
+        writer = self._entries.start_image(metadata_to_bytes(self.metadata), serialize_bitmap)
         pending: deque[tuple[Call[bytes], bytearray]] = deque()
         digests: list[Call[bytes]] = []
-        offset = image.header_size
-        for buffer, size in image.body(_free_buffers(pending, _piece_size(self._source_size))):
+        offset = writer.header_size
+        for buffer, size in writer.body(_free_buffers(pending, _piece_size(self._source_size))):
             piece = memoryview(buffer)[:size]
             digests.append(self._worker.submit(_write_pages, sink, offset, piece))
             pending.append((digests[-1], buffer))
@@ -145,7 +147,7 @@ class VerifiedCrl:
         # From the last on, because the worker goes from the first on.
         for call in reversed(digests):
             call.result_here()
-        header = image.header
+        header = writer.header
         table = b"".join(call.result() for call in digests)
         digest = hashlib.sha256(header + table).digest()
         sink(offset, table + digest)
@@ -155,6 +157,7 @@ class VerifiedCrl:
             source_size=self._source_size,
             image_size=offset + len(table) + len(digest),
             digest=digest.hex(),
+            image=None if image is None else image(),
             odd_extensions=self._odd_extensions,
         )
 
@@ -243,7 +246,7 @@ class _Reading:
                     self._name_source(error, [*early, chunk], following, chunks)
                     raise
                 if self._parser.have_header:
-                    self._hash = self._make_hash(self._parser.fields)
+                    self._hash = self._make_hash()
                     self._hash_early(early, offset)
                     self._hash_tbs(offset, chunk)
                     early.clear()
@@ -295,7 +298,7 @@ class _Reading:
             )
         signer = self._hash.verify(fields.signature, fields.authority_key_id)
         entries = crl.sort(self._worker.share)
-        metadata = self._describe(fields, entries, signer, self._hash.tbs_digest)
+        metadata = self._describe(fields, entries, signer, self._hash)
         if self._options.strict and metadata.warnings:
             names = metadata.warnings.names
             odd = "".join(f"; {one}" for one in fields.odd_extensions)
@@ -307,7 +310,7 @@ class _Reading:
             entries, metadata, signer, self._source.size, self._worker, fields.odd_extensions
         )
 
-    def _make_hash(self, fields: CrlFields) -> TbsVerifier | _UnverifiedTbs:
+    def _make_hash(self) -> TbsVerifier | _UnverifiedTbs:
         if self._issuers is None:
             return _UnverifiedTbs()
         # Only here, because it imports `cryptography`.
@@ -318,8 +321,9 @@ class _Reading:
             candidate_issuers,
         )
 
-        scheme = signature_scheme(fields.signature_algorithm, allow_sha1=self._options.allow_sha1)
-        candidates = candidate_issuers(self._issuers, crl_issuer=fields.issuer)
+        algorithm, issuer = self._parser.signature_algorithm, self._parser.issuer
+        scheme = signature_scheme(algorithm, allow_sha1=self._options.allow_sha1)
+        candidates = candidate_issuers(self._issuers, crl_issuer=issuer)
         min_rsa_bits = MIN_SMALL_RSA_BITS if self._options.allow_small_rsa else MIN_RSA_BITS
         return TbsVerifier(scheme, candidates, min_rsa_bits=min_rsa_bits)
 
@@ -348,17 +352,15 @@ class _Reading:
         fields: CrlFields,
         entries: SortedEntries,
         signer: CertificateFacts | None,
-        tbs_digest: str,
+        tbs: TbsVerifier | _UnverifiedTbs,
     ) -> ImageMetadata:
         algorithm, weak = _algorithm(fields.signature_algorithm)
         warnings = fields.warnings
         warnings |= CrlWarning.DUPLICATE_SERIALS if entries.num_duplicates else CrlWarning(0)
         warnings |= CrlWarning.WEAK_SIGNATURE_HASH if weak else CrlWarning(0)
+        warnings |= CrlWarning.SMALL_RSA_KEY if tbs.has_small_key else CrlWarning(0)
         key_hash = key_id = None
         if signer is not None:
-            from crlcheck.x509.signatures import has_small_rsa_key
-
-            warnings |= CrlWarning.SMALL_RSA_KEY if has_small_rsa_key(signer) else CrlWarning(0)
             key_hash = hashlib.sha256(signer.subject_public_key_info).digest()
             key_id = signer.subject_key_id
         return ImageMetadata(
@@ -375,7 +377,7 @@ class _Reading:
             next_update=fields.next_update,
             expired_certs_on_crl=fields.expired_certs_on_crl,
             signature_algorithm=algorithm,
-            tbs_digest=tbs_digest,
+            tbs_digest=tbs.tbs_digest,
             num_entries=entries.num_entries,
             num_duplicates=entries.num_duplicates,
             attributes=self._options.attributes,
@@ -403,6 +405,8 @@ def _issuer_hash(issuer: bytes) -> bytes:
 
 class _UnverifiedTbs:
     """Identifies a CRL that is not verified: hashes its signed bytes with SHA-256."""
+
+    has_small_key = False
 
     def __init__(self) -> None:
         self._digest = hashlib.sha256()

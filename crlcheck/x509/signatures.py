@@ -7,6 +7,7 @@ The ``cryptography`` package does the cryptography.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import mmap
 import tempfile
@@ -53,6 +54,8 @@ MIN_RSA_BITS = 2048
 MIN_SMALL_RSA_BITS = 1024
 # A larger Ed25519 or Ed448 CRL is kept on disk and not in memory. In bytes.
 MAX_SPOOLED_IN_MEMORY = 16 << 20
+# Bytes of the largest SubjectPublicKeyInfo whose key is remembered: ML-DSA-87 has 2,614.
+_MAX_REMEMBERED = 4096
 
 _HASHES: dict[str, hashes.HashAlgorithm] = {
     "sha1": hashes.SHA1(),
@@ -178,6 +181,8 @@ class TbsVerifier:
             if isinstance(key, MlDsaPublicKey)
         }
         self._spool: tempfile.SpooledTemporaryFile[bytes] | None = None
+        self.has_small_key = False
+        """Whether a key verified the signature that is accepted with ``allow_small_rsa`` only."""
         if scheme.key_kind in ("Ed25519", "Ed448"):
             # Closed by verify() or close().
             self._spool = tempfile.SpooledTemporaryFile(  # noqa: SIM115
@@ -240,6 +245,7 @@ class TbsVerifier:
                     if identity not in tried and self._verifies(identity, signature, message):
                         if self._is_too_small(self._keys[identity]):
                             self._refuse_small_key(candidate)
+                        self.has_small_key = _has_small_rsa_key(self._keys[identity])
                         return candidate
                     tried.add(identity)
         finally:
@@ -419,16 +425,14 @@ def _key_kind(key: object) -> str | None:
     return next((name for name, kind in kinds.items() if isinstance(key, kind)), None)
 
 
+def _has_small_rsa_key(key: PublicKey) -> bool:
+    return isinstance(key, rsa.RSAPublicKey) and key.key_size < MIN_RSA_BITS
+
+
 def _mu_prefix(key: MlDsaPublicKey) -> bytes:
     # FIPS 204 algorithms 3 and 8: mu = H(H(pk) || 0 || context length || context || M),
     # here without context. Unlike MLDSAMuHasher, hashlib's H releases the GIL.
     return hashlib.shake_256(key.public_bytes_raw()).digest(64) + b"\0\0"
-
-
-def has_small_rsa_key(certificate: CertificateFacts) -> bool:
-    """Whether a certificate's key is an RSA key that is accepted with ``allow_small_rsa`` only."""
-    key = load_der_public_key(certificate.subject_public_key_info)
-    return isinstance(key, rsa.RSAPublicKey) and key.key_size < MIN_RSA_BITS
 
 
 def _load_key(subject_public_key_info: bytes, scheme: SignatureScheme) -> PublicKey:
@@ -438,6 +442,14 @@ def _load_key(subject_public_key_info: bytes, scheme: SignatureScheme) -> Public
     Raises:
         ValueError: saying why the key cannot be used.
     """
+    # A key of the usual size is remembered; remembering huge ones would let whoever sends
+    # them fill the memory.
+    if len(subject_public_key_info) <= _MAX_REMEMBERED:
+        return _remembered_key(subject_public_key_info, scheme)
+    return _load_new_key(subject_public_key_info, scheme)
+
+
+def _load_new_key(subject_public_key_info: bytes, scheme: SignatureScheme) -> PublicKey:
     # cryptography takes some for the named curve that they look like.
     if has_explicit_curve(subject_public_key_info):
         raise ValueError(
@@ -462,3 +474,7 @@ def _load_key(subject_public_key_info: bytes, scheme: SignatureScheme) -> Public
     if kind is not None and isinstance(key, kind):
         return key
     raise ValueError(f"its key is {name}, no {scheme.key_kind} key")
+
+
+# The same few issuers sign CRL after CRL, and loading a key takes as long as parsing a small one.
+_remembered_key = functools.lru_cache(maxsize=256)(_load_new_key)

@@ -7,11 +7,13 @@ import dataclasses
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from crlcheck.demo.encoding import der, der_oid, encode_pss_algorithm
 from crlcheck.demo.pki import CertificateAuthority
 from crlcheck.errors import CrlSignatureError
 from crlcheck.types import CertificateFacts
+from crlcheck.x509 import signatures
 from crlcheck.x509.signatures import (
     MIN_SMALL_RSA_BITS,
     TbsVerifier,
@@ -223,3 +225,31 @@ def test_an_algorithm_that_is_not_supported_leaves_it_open(
     assert issuer.der.count(sha256) == 2
     md5 = der_oid("1.2.840.10045.4.3.9")
     assert is_self_signed(dataclasses.replace(issuer, der=issuer.der.replace(sha256, md5))) is None
+
+
+def test_a_key_is_loaded_once_for_all_crls(
+    authority: CertificateAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    CRL after CRL of one issuer is verified with the key that was loaded for the first. A key
+    that cannot be used, and one of unusual size, are loaded again each time.
+    """
+    loaded: list[bytes] = []
+
+    def load(subject_public_key_info: bytes) -> object:
+        loaded.append(subject_public_key_info)
+        return load_der_public_key(subject_public_key_info)
+
+    monkeypatch.setattr(signatures, "load_der_public_key", load)
+    signatures._remembered_key.cache_clear()
+    issuer = facts_of(authority.certificate)
+    crl = SignedCrl.parse(make_crl(authority))
+    unusable = with_key(issuer, b"\x30\x03abc")
+    for _ in range(3):
+        assert crl.verify([issuer, unusable]) is issuer
+    assert loaded.count(issuer.subject_public_key_info) == 1
+    assert loaded.count(unusable.subject_public_key_info) == 3
+    monkeypatch.setattr(signatures, "_MAX_REMEMBERED", len(issuer.subject_public_key_info) - 1)
+    for _ in range(3):
+        assert crl.verify([issuer]) is issuer
+    assert loaded.count(issuer.subject_public_key_info) == 4
