@@ -6,6 +6,7 @@ The error names the member. Times are text in JSON, in the form that they have e
 
 from __future__ import annotations
 
+import codecs
 import itertools
 import json
 import math
@@ -29,6 +30,7 @@ _NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
 # have none, and then the parser's own function is much faster than ours.
 _LONG = b"0" * _MAX_DIGITS
 _DIGITS_ONLY = bytes(0x30 if 0x30 <= octet <= 0x39 else 0x20 for octet in range(256))
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 _STEP = [1 if octet in b"[{" else -1 for octet in range(256)]
 
 
@@ -42,13 +44,10 @@ def parse_json(body: bytes) -> object:
     """
     if _depth(body) > _MAX_DEPTH and _depth(_STRING.sub(b"", body)) > _MAX_DEPTH:
         raise ValueError(f"it is nested more than {_MAX_DEPTH} levels deep")
-    return json.loads(
-        body.decode("utf-8"),
-        object_pairs_hook=_distinct,
-        parse_constant=_refuse_number,
-        parse_float=_finite,
-        parse_int=_integer if _LONG in body.translate(_DIGITS_ONLY) else None,
-    )
+    decoder = _DECODER_OF_LONG if _LONG in body.translate(_DIGITS_ONLY) else _DECODER
+    if body.startswith(codecs.BOM_UTF8):
+        raise ValueError("it begins with a byte order mark (BOM), which JSON may not have")
+    return decoder.decode(body.decode("utf-8"))
 
 
 def _depth(body: bytes) -> int:
@@ -59,7 +58,7 @@ def _depth(body: bytes) -> int:
 
 def canonical_json(value: object) -> bytes:
     """Return the document in its canonical form: sorted keys, no spaces, ASCII."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii")
+    return _CANONICAL.encode(value).encode("ascii")
 
 
 def take(members: dict[str, Any], name: str, kind: type[_Kind], where: str = "") -> _Kind:
@@ -139,6 +138,16 @@ def _refuse_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is not a number that JSON can repeat")
 
 
+# To make a decoder takes longer than to read a short document.
+_DECODER, _DECODER_OF_LONG = (
+    json.JSONDecoder(
+        object_pairs_hook=_distinct,
+        parse_constant=_refuse_number,
+        parse_float=_finite,
+        parse_int=parse_int,
+    )
+    for parse_int in (None, _integer)
+)
 _NAMES: Mapping[type, str] = {
     bool: "true or false",
     int: "an integer",

@@ -55,14 +55,16 @@ def metadata_from_bytes(raw: bytes) -> ImageMetadata:
     return metadata_from_json(value)
 
 
+_WRITERS: dict[type, Callable[[Any], object]] = {
+    bytes: bytes.hex,
+    datetime: time_text,
+    CrlWarning: lambda value: list(value.names),
+}
+
+
 def _to_json(value: object) -> object:
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, datetime):
-        return time_text(value)
-    if isinstance(value, CrlWarning):
-        return list(value.names)
-    return value
+    write = _WRITERS.get(type(value))
+    return value if write is None else write(value)
 
 
 _Reader = Callable[[Any, str], Any]
