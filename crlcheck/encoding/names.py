@@ -189,7 +189,7 @@ def format_name(der: bytes) -> str:
     return ",".join(reversed(relative_names))
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=1 << 14)  # a publication of many CRLs asks some times for each
 def name_text(der: bytes) -> str:
     """Return a Name as text for people; one that cannot be read is shown in hex."""
     try:

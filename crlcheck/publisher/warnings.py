@@ -103,6 +103,9 @@ def warnings_of_issuers(
     for certificate in {one.der: one for one in given}.values():
         fingerprint = IssuerRecord(certificate.der).fingerprint
         removed = catalog.removed_issuers.get(fingerprint)
+        record = records.get(certificate.der)
+        if removed is None and (record is None or record.self_signed is not None):
+            continue
         name = f"issuer {fingerprint[:16]}… ({name_text(certificate.subject)})"
         if removed is not None:
             note = f": {removed.note}" if removed.note else ""
@@ -111,9 +114,7 @@ def warnings_of_issuers(
                 f"{name} is not trusted: an operator removed it on {time_text(removed.at)}{note}",
                 removed.scopes,
             )
-            continue
-        record = records.get(certificate.der)
-        if record is not None and record.self_signed is None:
+        else:
             yield PublishWarning(
                 PublishWarningKind.UNVERIFIED_SELF_SIGNED,
                 f"{name}: the algorithm of its signature is not supported, so its names and key "
