@@ -26,7 +26,7 @@ from crlcheck.compiler.compile import CompileOptions
 from crlcheck.errors import CrlCheckError, CrlError
 from crlcheck.publisher.compiling import Compiled, CompileJob, compile_file
 from crlcheck.stores import LocalStore, ObjectStore, S3Store
-from crlcheck.x509.certificates import load_certificates
+from crlcheck.x509.certificates import load_certificate, load_certificates
 from crlcheck.x509.signers import Signers
 
 NUM_WRITERS = 8
@@ -113,6 +113,16 @@ class CompileProcess:
         """
         found: dict[str, Failure] = self._ask(("write", list(files)))
         return {name: _expected(failure.error()) for name, failure in found.items()}
+
+    def are_self_signed(self, certificates: Sequence[bytes]) -> list[bool | None]:
+        """
+        Return ``x509.signatures.is_self_signed`` of each certificate, given as DER.
+
+        Raises:
+            EOFError: the process has ended.
+        """
+        found: list[bool | None] = self._ask(("are_self_signed", list(certificates)))
+        return found
 
     def _ask(self, request: object) -> Any:
         process = self._process or self._start()
@@ -211,8 +221,7 @@ def main() -> None:
     try:
         while True:
             kind, what = pickle.load(requests)
-            answer = server.compiled(what) if kind == "compile" else server.written(what)
-            pickle.dump(answer, answers)
+            pickle.dump(server.answers[kind](what), answers)
             answers.flush()
     except (EOFError, BrokenPipeError):
         # The parent was killed, or it would have ended this process by itself.
@@ -232,6 +241,18 @@ class _Server:
         self._store: ObjectStore | None = None
         if settings.store is not None:
             self._store = pickle.loads(settings.store)
+        self.answers: dict[str, Callable[[Any], object]] = {
+            "compile": self.compiled,
+            "write": self.written,
+            "are_self_signed": self.are_self_signed,
+        }
+
+    def are_self_signed(self, certificates: Sequence[bytes]) -> list[bool | None]:
+        """Return whether each certificate is self-signed."""
+        # Only here, because it imports `cryptography`.
+        from crlcheck.x509.signatures import is_self_signed
+
+        return [is_self_signed(load_certificate(der)) for der in certificates]
 
     def compiled(self, paths: Sequence[Path]) -> list[list[Any]]:
         """Return what became of each CRL of each file."""

@@ -24,7 +24,9 @@ numbers are those of RFC 5280.
 6. Status. ``rejections`` keeps the reason why a CRL was refused.
 
 A group of CRLs is published by one swap, as if they came one by one in the order of
-``Offer.order``. One that is refused keeps no other from being published. Of several CRLs of
+``Offer.order``. While the last ones are compiled, ``prepare`` judges those that wait and
+writes their images, so that little is left to do for the swap, which judges all of them anew.
+One that is refused keeps no other from being published. Of several CRLs of
 one scope, only those that stay are written. One that is older than what is published, and
 than another CRL of the group that is not refused, changes nothing: a directory that keeps
 its old CRLs can be published again. ``publish_crl`` publishes a group of one.
@@ -109,6 +111,9 @@ class Helpers(Protocol):
     def each(self, function: Callable[[_Item], _Found], items: Sequence[_Item]) -> list[_Found]:
         """Return what *function* returns for each of *items*, in their order."""
 
+    def are_self_signed(self, certificates: Sequence[CertificateFacts]) -> list[bool | None]:
+        """Return ``x509.signatures.is_self_signed`` of each certificate, in their order."""
+
 
 class NoHelpers:
     """Does one thing after the other, in the caller's thread."""
@@ -129,15 +134,23 @@ class NoHelpers:
         """As Helpers.each."""
         return [function(item) for item in items]
 
+    def are_self_signed(self, certificates: Sequence[CertificateFacts]) -> list[bool | None]:
+        """As Helpers.are_self_signed."""
+        # Only here, because it imports `cryptography`.
+        from crlcheck.x509.signatures import is_self_signed
 
-class KnownIssuers:
-    """What several publications with the same issuers need to find out once."""
+        return [is_self_signed(one) for one in certificates]
+
+
+class KnownBefore:
+    """What several publications in one store with the same issuers need to find out once."""
 
     def __init__(self, issuers: Sequence[CertificateFacts]) -> None:
         self.certificates = {one.der: one for one in issuers}
         self.digest = Certificates.of(IssuerRecord(der).fingerprint for der in self.certificates)
         self._self_signed: dict[bytes, bool | None] = {}
         self._trusted_in: Certificates | None = None
+        self.is_probed = False
 
     def are_trusted_in(self, trusted: Certificates) -> bool:
         """Whether all are among the trusted issuers of a set, and nothing need be read to tell."""
@@ -147,15 +160,14 @@ class KnownIssuers:
         """Note a set whose trusted issuers have all of them."""
         self._trusted_in = trusted
 
-    def is_self_signed(self, certificate: CertificateFacts) -> bool | None:
-        """Whether a certificate is self-signed, decided once."""
-        # Only here, because it imports `cryptography`.
-        from crlcheck.x509.signatures import is_self_signed
-
-        der = certificate.der
-        if der not in self._self_signed:
-            self._self_signed[der] = is_self_signed(certificate)
-        return self._self_signed[der]
+    def are_self_signed(
+        self, certificates: Sequence[CertificateFacts], helpers: Helpers
+    ) -> list[bool | None]:
+        """Return whether each of *certificates* is self-signed, decided once."""
+        new = [one for one in certificates if one.der not in self._self_signed]
+        found = helpers.are_self_signed(new) if new else ()
+        self._self_signed.update(zip((one.der for one in new), found, strict=True))
+        return [self._self_signed[one.der] for one in certificates]
 
 
 # ---- the publication (steps 2 to 5) ------------------------------------------------------
@@ -174,7 +186,7 @@ class Publication:
         offers: Iterable[Offer],
         rules: PublishRules,
         *,
-        known: KnownIssuers | None = None,
+        known: KnownBefore | None = None,
         helpers: Helpers | None = None,
     ) -> None:
         self.seconds: dict[str, float] = {}
@@ -182,11 +194,10 @@ class Publication:
         # Sorting is stable, so that of the same CRL twice the first one is published.
         self._offers = sorted(offers, key=lambda offer: offer.order)
         self._rules = rules
-        self._known = known or KnownIssuers(rules.issuers)
+        self._known = known or KnownBefore(rules.issuers)
         self._helpers: Helpers = helpers or NoHelpers()
         self._num_lost = 0
         self._deleted: set[str] = set()
-        self._is_probed = False
         self._may_be_named = False
         self._given_up: tuple[tuple[int, int], set[str] | None] | None = None
 
@@ -231,15 +242,15 @@ class Publication:
     def _read_set(self) -> tuple[PublishedSet, str | None]:
         held, etag = read_set(self._store)
         check_may_change(self._store, held.members)
-        if etag is None and not self._is_probed:
+        if etag is None and not self._known.is_probed:
             probe_store(self._store)
-            self._is_probed = True
+            self._known.is_probed = True
         return held, etag
 
     def _try(self, held: PublishedSet, etag: str | None) -> bool:
         """Publish in the set of *etag*; return False where another set came first."""
         with self._timed("swap"):
-            catalog = self._read_part(held)
+            catalog = self._read_part(held, self._open, self._rules.issuers)
         self._forget_given_up(held)
         self._settle_published(catalog)
         while offers := self._open:
@@ -249,7 +260,9 @@ class Publication:
             after = draft.catalog(issuers)
             used = [offer for offer in passed if _is_used(offer, after)]
             self._discard_images(set(offers) - set(used))
-            if not self._write_images(used, held.generation):
+            if failed := self._write_images(used, held.generation):
+                for offer, failure in failed.items():
+                    offer.result = failure
                 continue  # step 2 again, without those that could not be written
             is_changed = any(offer.is_changed for offer in passed)
             for offer, error in refused.items():
@@ -280,22 +293,48 @@ class Publication:
                 self._report(passed, after, {one.certificate for one in issuers} - known)
         return True
 
+    def prepare(self) -> None:
+        """
+        Write the images of those CRLs that ``run`` would publish now.
+
+        Another publication with these offers and others decides anew when it runs, and does
+        what was not done here. Call ``give_up`` where none runs.
+
+        Raises:
+            CrlCheckError: the store fails.
+            OSError: from the store.
+        """
+        held, _ = self._read_set()
+        # Those of ``rebuild`` need what is published, which is read only once.
+        offers = [offer for offer in self._open if not offer.rebuild]
+        catalog = self._read_part(held, offers)
+        self._decide_issuers(catalog, offers)
+        draft, refused = self._judge(catalog, offers)
+        after = draft.catalog(())
+        used = [one for one in offers if one not in refused and _is_used(one, after)]
+        self._write_images(used, held.generation)
+
     def give_up(self) -> None:
         """Delete what was written for a publication that was ended before its swap."""
         self._discard_images(self._open)
 
     # ---- reading -----------------------------------------------------------------------
 
-    def _read_part(self, held: PublishedSet) -> Catalog:
-        """Return what the catalog has of the CRLs' issuers and of the given issuers."""
+    def _read_part(
+        self,
+        held: PublishedSet,
+        offers: Iterable[Offer],
+        issuers: Iterable[CertificateFacts] = (),
+    ) -> Catalog:
+        """Return what the catalog has of the CRLs' issuers, and of *issuers* if they are new."""
         names: dict[str, bytes] = {}
         points: dict[str, set[PointKey]] = {}
-        for offer in self._open:
+        for offer in offers:
             home = name_hash(offer.metadata.issuer)
             names[home] = offer.metadata.issuer
             points.setdefault(home, set()).update(points_of_crl(offer.metadata))
         if not self._known.are_trusted_in(held.root.trusted):
-            for one in self._rules.issuers:
+            for one in issuers:
                 names.setdefault(name_hash(one.subject), one.subject)
         return held.closure(names.values(), points)
 
@@ -374,22 +413,35 @@ class Publication:
         moment = self._rules.clock().replace(microsecond=0)
         published = {one.certificate: one for one in catalog.issuers}
         given, source = self._known.certificates, self._rules.issuers_from
-        records = []
+        records: dict[bytes, IssuerRecord] = {}
         if not self._known.are_trusted_in(held.root.trusted):
-            records = [
-                IssuerRecord(der, moment, source, self._known.is_self_signed(one))
-                for der, one in given.items()
-                if der not in published
-            ]
+            records = {
+                der: IssuerRecord(der, moment, source) for der in given if der not in published
+            }
         for der, record in published.items():
             if not record.added_by and der in given:
-                records.append(replace(record, added_by=source))
+                records[der] = replace(record, added_by=source)
+        undecided = []
+        for der in {**published, **records}:
+            record = records.get(der) or published[der]
             if record.self_signed is None:
-                certificate = published_certificate(der)
+                certificate = given.get(der) or published_certificate(der)
                 if certificate is not None:
-                    self_signed = self._known.is_self_signed(certificate)
-                    records.append(replace(record, self_signed=self_signed))
-        return records
+                    undecided.append(certificate)
+        found = self._known.are_self_signed(undecided, self._helpers)
+        for certificate, self_signed in zip(undecided, found, strict=True):
+            der = certificate.der
+            record = records.get(der) or published[der]
+            if self_signed is not None or der in records:
+                records[der] = replace(record, self_signed=self_signed)
+        return [*records.values()]
+
+    def _decide_issuers(self, catalog: Catalog, offers: Iterable[Offer]) -> None:
+        """Decide which signers that are new to the catalog are self-signed."""
+        published = set(catalog.issuer_certificates())
+        signers = {one.der: one for offer in offers if (one := offer.compiled.signer) is not None}
+        new = [one for der, one in signers.items() if der not in published]
+        self._known.are_self_signed(new, self._helpers)
 
     def _note_issuers(self, held: PublishedSet, catalog: Catalog) -> None:
         """Note that the set has all given issuers, where it has."""
@@ -400,20 +452,20 @@ class Publication:
 
     # ---- images (step 3) ---------------------------------------------------------------
 
-    def _write_images(self, used: Sequence[Offer], generation: int) -> bool:
-        """Write the images that are not written; return whether all could be."""
+    def _write_images(
+        self, used: Sequence[Offer], generation: int
+    ) -> dict[Offer, CrlCheckError | OSError]:
+        """Write the images that are not written; return the errors."""
         new = {offer.named_image().name: offer for offer in used if not offer.is_written}
         if not new:
-            return True
+            return {}
         with self._timed("upload"):
             files = [(name, offer.compiled.content) for name, offer in new.items()]
             failed = self._helpers.write(self._store, files)
         for name, offer in new.items():
-            if name in failed:
-                offer.result = failed[name]
-            else:
+            if name not in failed:
                 offer.is_written, offer.written_after = True, generation
-        return not failed
+        return {new[name]: error for name, error in failed.items()}
 
     def _discard_images(self, offers: Collection[Offer]) -> None:
         """Delete the images that were written and that no catalog names."""

@@ -40,7 +40,7 @@ from crlcheck.compiler.worker import num_cores
 from crlcheck.errors import CrlBaseMissingError, CrlError
 from crlcheck.publisher import compile_process
 from crlcheck.publisher.compiling import Compiled, CompileJob
-from crlcheck.publisher.publication import KnownIssuers, Publication
+from crlcheck.publisher.publication import KnownBefore, Publication
 from crlcheck.publisher.publish import (
     DEFAULT_CLOCK_SKEW,
     DEFAULT_COMPARE_UP_TO,
@@ -69,6 +69,9 @@ MAX_GROUP_SECONDS = 30.0
 
 # Fewer paths are compiled sooner than processes have started.
 _PATHS_FOR_PROCESSES = 64
+
+# When so many compiled CRLs wait, their images are written although others are being compiled.
+_PREPARED_AT_ONCE = 200
 
 # Sources that are looked at before their turn comes.
 _LOOK_AHEAD = 1000
@@ -354,7 +357,7 @@ class Run:
             note=note,
             actor=actor,
         )
-        self._known = KnownIssuers(trusted)
+        self._known = KnownBefore(trusted)
         self._compile_job = CompileJob(Signers(trusted), options, max_crls)
         self._sources = enumerate(sources, 1)
         self._files: dict[Job, _File] = {}
@@ -365,6 +368,7 @@ class Run:
         self._oldest = 0.0
         self._size = 0
         self._num_jobs = 0
+        self._num_prepared = 0  # of those that wait
         self._publishing: _Publishing | None = None
         self._ended: list[_File] = []
         self._temporary: str | None = None
@@ -386,6 +390,7 @@ class Run:
                 self._publishing.join()
             if lanes is not None:
                 lanes.close()
+            self._discard_prepared()
         finally:
             if self._temporary is not None:
                 shutil.rmtree(self._temporary, ignore_errors=True)
@@ -402,6 +407,8 @@ class Run:
                     if not self._held:
                         break
                     self._publish(lanes)
+                elif len(self._waiting) >= self._num_prepared + _PREPARED_AT_ONCE:
+                    self._prepare(lanes)
             lanes.hold(is_held=self._size >= 2 * self._max_group_size)
             self._wait(lanes)
             yield from self._taken()
@@ -545,14 +552,28 @@ class Run:
     def _publish(self, lanes: SideBySide) -> None:
         """Begin to publish what waits, in another thread."""
         group, self._waiting = self._waiting[: self._max_group], self._waiting[self._max_group :]
+        self._num_prepared = max(0, self._num_prepared - len(group))
         group += self._held
         self._held = []
         self._oldest = time.monotonic()
-        offers = [waiting.offer for waiting in group]
-        publication = Publication(
-            self._store, offers, self._rules, known=self._known, helpers=lanes
-        )
+        publication = self._publication(group, lanes)
         self._publishing = _Publishing(group, publication, lanes.events.put)
+
+    def _prepare(self, lanes: SideBySide) -> None:
+        """Begin to write images of CRLs that wait, in another thread."""
+        new = self._waiting[self._num_prepared :]
+        self._num_prepared = len(self._waiting)
+        self._publishing = _Preparing([], self._publication(new, lanes), lanes.events.put)
+
+    def _publication(
+        self, group: Iterable[_Waiting], lanes: SideBySide | None = None
+    ) -> Publication:
+        offers = [waiting.offer for waiting in group]
+        return Publication(self._store, offers, self._rules, known=self._known, helpers=lanes)
+
+    def _discard_prepared(self) -> None:
+        """Delete the images that were written for CRLs that are not published."""
+        self._publication((*self._waiting, *self._held)).give_up()
 
     def _note_published(self, *, is_last: bool) -> None:
         """Note the results of the group that was published."""
@@ -574,7 +595,7 @@ class Run:
                 reports.append(result)
             self._ready.append((waiting.file.crl(waiting.number), result))
         log_warnings(self._store, reports)
-        self._is_group_done = True
+        self._is_group_done = bool(publishing.group)
 
     def _settle(self, waiting: _Waiting, result: PublishReport | Exception) -> None:
         """Note the result of a CRL, and remove its image."""
@@ -628,13 +649,17 @@ class _Publishing:
 
     def _run(self) -> None:
         try:
-            self._publication.run()
-        except StoppedError:
-            self._publication.give_up()
-        except Exception as error:  # noqa: BLE001 - it is the result of each CRL
-            self._error = error
+            self._do(self._publication)
         finally:
             self._at_end(self)
+
+    def _do(self, publication: Publication) -> None:
+        try:
+            publication.run()
+        except StoppedError:
+            publication.give_up()
+        except Exception as error:  # noqa: BLE001 - it is the result of each CRL
+            self._error = error
 
     def join(self) -> None:
         """Wait for the end."""
@@ -643,6 +668,18 @@ class _Publishing:
     def result_of(self, offer: Offer) -> PublishReport | Exception | None:
         """Return what became of a CRL; None where the run was ended before."""
         return self._error if offer.result is None else offer.result
+
+
+class _Preparing(_Publishing):
+    """Writes images for the publication of a group that is not complete yet."""
+
+    def _do(self, publication: Publication) -> None:
+        try:
+            publication.prepare()
+        except StoppedError:
+            publication.give_up()
+        except Exception as error:  # noqa: BLE001 - the publication itself will tell
+            _log.info("no images were written ahead: %s", error)
 
 
 def _opener(

@@ -17,10 +17,10 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Self, TypeVar
+from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 from crlcheck.compiler.source import BinaryReader
 from crlcheck.errors import CrlCheckError, StoreUnavailableError
@@ -31,14 +31,16 @@ from crlcheck.publisher.compile_process import (
     write_files,
 )
 from crlcheck.publisher.compiling import Compiled, CompileJob, compile_file
+from crlcheck.publisher.publication import NoHelpers
 from crlcheck.stores import ObjectStore
+from crlcheck.types import CertificateFacts
 
 _Item = TypeVar("_Item")
 _Found = TypeVar("_Found")
 
-# Paths that go to a process at once, and images.
+# Paths that go to a process at once, and images or certificates.
 _PATHS_AT_ONCE = 16
-_IMAGES_AT_ONCE = 32
+_ITEMS_AT_ONCE = 32
 
 # Bytes of a file that is large.
 _LARGE = 16 << 20
@@ -108,7 +110,7 @@ class SideBySide:
         self._max_per_host = max_per_host
         self._changed = threading.Condition()
         self._waiting: collections.deque[Job] = collections.deque()
-        self._images: collections.deque[_Images] = collections.deque()
+        self._requests: collections.deque[_Request[Any]] = collections.deque()
         self._large = threading.Lock()
         self._num_at_host: collections.Counter[str] = collections.Counter()
         self._is_held = False
@@ -154,9 +156,9 @@ class SideBySide:
         with self._changed:
             self._is_stopped = True
             self._waiting.clear()
-            for images in self._images:
-                images.fail(StoppedError("the run was ended"))
-            self._images.clear()
+            for request in self._requests:
+                request.fail(StoppedError("the run was ended"))
+            self._requests.clear()
             self._changed.notify_all()
         for process in self._processes:
             process.kill()
@@ -187,20 +189,9 @@ class SideBySide:
             failed = write_files(store, files, lambda: self._is_stopped)
             self._check()
             return failed
-        parts = [
-            _Images(files[start : start + _IMAGES_AT_ONCE])
-            for start in range(0, len(files), _IMAGES_AT_ONCE)
-        ]
-        with self._changed:
-            self._images.extend(parts)
-            self._changed.notify_all()
         failed = {}
-        for part in parts:
-            part.done.wait()
-            if part.error is not None:
-                raise part.error
-            failed.update(part.failed)
-        self._check()
+        for part in self._asked(_written, files):
+            failed.update(part)
         return failed
 
     def each(self, function: Callable[[_Item], _Found], items: Sequence[_Item]) -> list[_Found]:
@@ -212,6 +203,38 @@ class SideBySide:
         runs = [functools.partial(contextvars.copy_context().run, function, one) for one in items]
         return list(self._helpers.map(_call, runs))
 
+    def are_self_signed(self, certificates: Sequence[CertificateFacts]) -> list[bool | None]:
+        """
+        As Helpers.are_self_signed.
+
+        Raises:
+            StoppedError: the run was ended.
+            OSError: a process has ended.
+        """
+        self._check()
+        if not self._processes:
+            return NoHelpers().are_self_signed(certificates)
+        ders = [one.der for one in certificates]
+        return [one for part in self._asked(_self_signed, ders) for one in part]
+
+    def _asked(
+        self,
+        ask: Callable[[Sequence[_Item], CompileProcess], _Found],
+        items: Sequence[_Item],
+    ) -> list[_Found]:
+        """Ask the processes for parts of *items*, and return the answers in order."""
+        parts = [
+            _Request(functools.partial(ask, items[start : start + _ITEMS_AT_ONCE]))
+            for start in range(0, len(items), _ITEMS_AT_ONCE)
+        ]
+        with self._changed:
+            self._check()
+            self._requests.extend(parts)
+            self._changed.notify_all()
+        found = [part.answer() for part in parts]
+        self._check()
+        return found
+
     def _check(self) -> None:
         if self._is_stopped:
             raise StoppedError("the run was ended")
@@ -221,10 +244,10 @@ class SideBySide:
     def _run(self, process: CompileProcess | None) -> None:
         try:
             while True:
-                images, jobs = self._take(may_write=process is not None)
-                if images is not None:
+                request, jobs = self._take(has_process=process is not None)
+                if request is not None:
                     assert process is not None
-                    images.write(process)
+                    request.put_to(process)
                 elif not jobs:
                     return
                 elif process is not None and jobs[0].path is not None:
@@ -234,13 +257,13 @@ class SideBySide:
         except BaseException as error:  # noqa: BLE001 - raised again by who reads the events
             self.events.put(error)
 
-    def _take(self, *, may_write: bool) -> tuple[_Images | None, list[Job]]:
+    def _take(self, *, has_process: bool) -> tuple[_Request[Any] | None, list[Job]]:
         """Wait for something to do; return nothing at the end."""
         with self._changed:
             while not self._is_stopped:
-                if may_write and self._images:
-                    return self._images.popleft(), []
-                jobs = [] if self._is_held else self._next_jobs(many=may_write)
+                if has_process and self._requests:
+                    return self._requests.popleft(), []
+                jobs = [] if self._is_held else self._next_jobs(many=has_process)
                 if jobs:
                     return None, jobs
                 self._changed.wait()
@@ -353,25 +376,38 @@ class _Gated:
         return chunk
 
 
-class _Images:
-    """Some images that a process writes, and what became of them."""
+class _Request(Generic[_Found]):
+    """What a process is asked, and its answer."""
 
-    def __init__(self, files: Sequence[tuple[str, bytes | Path]]) -> None:
-        self._files = files
-        self.done = threading.Event()
-        self.failed: dict[str, CrlCheckError | OSError] = {}
-        self.error: Exception | None = None
+    def __init__(self, ask: Callable[[CompileProcess], _Found]) -> None:
+        self._ask = ask
+        self._answer: Future[_Found] = Future()
 
-    def write(self, process: CompileProcess) -> None:
+    def put_to(self, process: CompileProcess) -> None:
         try:
-            self.failed = process.write(self._files)
-        except EOFError as error:
-            failure = StoreUnavailableError(f"images were not written: {error}")
-            self.failed = {name: failure for name, _ in self._files}
+            self._answer.set_result(self._ask(process))
         except Exception as error:  # noqa: BLE001 - raised by who waits
-            self.error = error
-        self.done.set()
+            self._answer.set_exception(error)
 
     def fail(self, error: Exception) -> None:
-        self.error = error
-        self.done.set()
+        self._answer.set_exception(error)
+
+    def answer(self) -> _Found:
+        return self._answer.result()
+
+
+def _written(
+    files: Sequence[tuple[str, bytes | Path]], process: CompileProcess
+) -> dict[str, CrlCheckError | OSError]:
+    try:
+        return process.write(files)
+    except EOFError as error:
+        failure = StoreUnavailableError(f"images were not written: {error}")
+        return {name: failure for name, _ in files}
+
+
+def _self_signed(certificates: Sequence[bytes], process: CompileProcess) -> list[bool | None]:
+    try:
+        return process.are_self_signed(certificates)
+    except EOFError as error:
+        raise OSError(f"no process told which issuers are self-signed: {error}") from error

@@ -42,6 +42,14 @@ from support.publishing import CA, OTHER_CA, catalog_of, images_of, publish
 ISSUERS = [CA.pem, OTHER_CA.pem]
 
 
+@pytest.fixture(scope="module", params=[1, 200], autouse=True)
+def ahead(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Write images ahead of the swap when so many CRLs wait: at once, or not in these tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("crlcheck.publisher.publish_many._PREPARED_AT_ONCE", request.param)
+        yield
+
+
 @dataclass(frozen=True)
 class Run:
     """A run of ``publish_many``, with all its results by name."""
