@@ -15,7 +15,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 import crlcheck
 from benchmarks.compile_memory import resident
 from benchmarks.generate import generate_crl
+from benchmarks.slow_s3 import SlowS3
 from crlcheck.demo.events import rest_request
 from crlcheck.demo.pki import CertificateAuthority
 from crlcheck.demo.process import ModuleProcess
@@ -54,6 +55,10 @@ PROGRAMS = {
         "body = boto3.client('s3').get_object(Bucket=bucket, Key=key)['Body'].read(); "
         "print('ready', len(body), flush=True)"
     ),
+    "imports_and_get": (
+        "import lambda_authorizer.handler, sys, urllib.request; "
+        "body = urllib.request.urlopen(sys.argv[1]).read(); print('ready', len(body), flush=True)"
+    ),
     "decision": (
         "import importlib, json, sys; "
         "event = json.load(open(sys.argv[2])); "
@@ -68,7 +73,7 @@ class World:
     """
     S3 on this machine with a published CRL of *num_entries*, its image and the
     sample's JSON; ``event`` is a file with a request of a client that is not
-    listed, ``next_crl`` the CRL that follows.
+    listed, or with several, ``next_crl`` the CRL that follows.
     """
 
     num_entries: int
@@ -80,11 +85,25 @@ class World:
     event: Path
     authority: CertificateAuthority
     next_crl: Path
+    has_sample: bool
 
     def settings(self, **settings: str) -> dict[str, str]:
         """The environment of an authorizer, with these settings."""
         named = {f"CRLCHECK_{name.upper()}": value for name, value in settings.items()}
         return {**self.environ, "CRLCHECK_STORE": self.store, "SAMPLE_JSON": self.sample, **named}
+
+    def through(self, proxy: SlowS3) -> World:
+        """Return the same as it is seen through *proxy*, which gets all that is published."""
+        place = S3Location.parse(self.store)
+        with environment(self.environ):
+            proxy.keep(_client(), place.bucket, place.prefix)
+        return replace(self, environ={**self.environ, "AWS_ENDPOINT_URL": proxy.endpoint})
+
+    def with_clients(self, count: int, path: Path) -> World:
+        """Return the same with the requests of so many clients, which are kept in *path*."""
+        clients = [self.authority.issue("a client").certificate for _ in range(count)]
+        path.write_text(json.dumps(list(map(rest_request, clients))))
+        return replace(self, event=path)
 
     def publish_next(self) -> None:
         """Publish the CRL that follows, and the sample's JSON of it."""
@@ -92,6 +111,8 @@ class World:
             crlcheck.publish_crl(
                 self.next_crl, crlcheck.open_store(self.store), issuer=self.authority.pem
             )
+            if not self.has_sample:
+                return
             bucket, _, key = self.sample.partition("/")
             client = _client()
             body = client.get_object(Bucket=bucket, Key=key)["Body"].read()
@@ -99,8 +120,8 @@ class World:
 
 
 @contextlib.contextmanager
-def world(num_entries: int, directory: Path) -> Iterator[World]:
-    """Start S3 and publish into it."""
+def world(num_entries: int, directory: Path, *, with_sample: bool = True) -> Iterator[World]:
+    """Start S3 and publish into it, the sample's JSON only *with_sample*."""
     base = clean_environment(os.environ)
     with ModuleProcess("crlcheck.demo.s3_server", environ=base) as server:
         environ = {**base, **aws_environment(server.greeting)}
@@ -125,8 +146,9 @@ def world(num_entries: int, directory: Path) -> Iterator[World]:
             report = crlcheck.publish_crl(
                 paths[0], crlcheck.open_store(store), issuer=authority.pem
             )
-            body = json.dumps({hex(each): "" for each in serials.integers()}).encode()
-            client.put_object(Bucket=_BUCKET, Key="revoked.json", Body=body)
+            if with_sample:
+                body = json.dumps({hex(each): "" for each in serials.integers()}).encode()
+                client.put_object(Bucket=_BUCKET, Key="revoked.json", Body=body)
         event = directory / f"event-{num_entries}.json"
         event.write_text(json.dumps(rest_request(authority.issue("a client").certificate)))
         yield World(
@@ -139,6 +161,7 @@ def world(num_entries: int, directory: Path) -> Iterator[World]:
             event,
             authority,
             paths[1],
+            with_sample,
         )
 
 
@@ -209,14 +232,15 @@ def conditional_get(environ: dict[str, str], store: str) -> Callable[[], None]:
     return get
 
 
-def peak_memory(handler: str, of: World) -> int:
+def peak_memory(handler: str, of: World, *, proxy: SlowS3 | None = None, **settings: str) -> int:
     """
-    Return the most bytes that were resident of a process that answers, sees the
-    next CRL published, and answers by that.
+    Return the most bytes that were resident of a process that answers the events of a world,
+    sees the next CRL published, and answers by that; over *proxy* where there is one.
     """
+    seen = of if proxy is None else of.through(proxy)
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.authorizer", "memory", handler, of.event],
-        env=of.settings(metrics="false"),
+        env=seen.settings(metrics="false", **settings),
         cwd=_ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -229,6 +253,8 @@ def peak_memory(handler: str, of: World) -> int:
         for follows in (False, True):
             if follows:
                 of.publish_next()
+                if proxy is not None:
+                    of.through(proxy)
             process.stdin.write("next\n")
             process.stdin.flush()
             peak = int(process.stdout.readline())
@@ -236,11 +262,14 @@ def peak_memory(handler: str, of: World) -> int:
     return peak
 
 
-def _measure_memory(handler: str, event: Path) -> None:
+def _measure_memory(handler: str, path: Path) -> None:
     module = importlib.import_module(handler)
-    request = json.loads(event.read_text())
+    found = json.loads(path.read_text())
+    events = found if isinstance(found, list) else [found]
     for _ in sys.stdin:
-        module.handler(request, None)
+        for event in events:
+            answer = module.handler(event, None)
+            assert answer["policyDocument"]["Statement"][0]["Effect"] == "Allow", answer
         print(resident(field="VmHWM"), flush=True)
 
 

@@ -50,6 +50,18 @@ def lookup_times(results: Results) -> dict[str, Points]:
     return _lines(results, rows, lambda row: row.each)
 
 
+def first_decisions(results: Results) -> dict[str, Points]:
+    """Return seconds to the first decision over a slow S3 against entries, and the limit."""
+    lines: dict[str, Points] = {}
+    for row in results.select(measure="first_decision"):
+        if row.contender == "crlcheck":
+            lines.setdefault(f"images: {row.variant}", []).append((row.num_entries, row.median))
+        elif row.contender == "imports_and_get" and row.variant == "whole":
+            name = tables.title(results, row.contender)
+            lines.setdefault(name, []).append((row.num_entries, row.median))
+    return lines
+
+
 def memory(results: Results) -> dict[str, Points]:
     """Return bytes that a loaded CRL takes against entries; below 10 k that is the allocator's."""
     rows = [
@@ -164,6 +176,10 @@ def draw(results: Results, directory: Path) -> list[str]:
         if lines := latencies(results, state):
             _save(_draw_latencies(results, lines, state), directory / f"latency-{state}.svg")
             drawn.append(f"latency-{state}")
+    if lines := first_decisions(results):
+        heading = "First decision of a fresh process over a simulated S3"
+        _save(_draw_first_decisions(lines, heading), directory / "first-decision.svg")
+        drawn.append("first-decision")
     if rows := sizes(results):
         _save(_draw_sizes(rows), directory / "size.svg")
         drawn.append("size")
@@ -227,6 +243,18 @@ def _draw_many_scopes(lines: Mapping[str, Points], heading: str) -> Any:
     axes.set_yscale("log")
     axes.set_xlabel("scopes of the store (logarithmic)")
     axes.set_ylabel("seconds (logarithmic)")
+    figure.legend(loc="outside right upper", fontsize=8)
+    return figure
+
+
+def _draw_first_decisions(lines: Mapping[str, Points], heading: str) -> Any:
+    figure, axes = _figure(heading)
+    for (name, points), colour, marker in zip(lines.items(), _COLOURS, _MARKERS, strict=False):
+        axes.plot(*zip(*points, strict=True), color=colour, marker=marker, label=name)
+    axes.set_xscale("log")
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("entries of the CRL (logarithmic)")
+    axes.set_ylabel("seconds")
     figure.legend(loc="outside right upper", fontsize=8)
     return figure
 

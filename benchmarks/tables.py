@@ -32,6 +32,7 @@ LIMITS = {
     "four_processes": "publish_many in four processes at once, a quarter each",
     "ten_scopes": "the same in a store with ten scopes",
     "load_and_verify": "cryptography, without an answer",
+    "imports_and_get": "imports of the authorizer, and one GET (limit)",
     "parse_and_set": "parse with cryptography, ask a set",
 }
 NOT_MEASURED = "-"
@@ -355,6 +356,49 @@ def authorizer(results: Results) -> str:
         entries = units.entries(row.num_entries)
         lines.append([what, name, entries, *each, f"`{selector(row)}`"])
     return markdown(["", "", "entries", "median", "90 % within", "99 % within", "row"], lines)
+
+
+def first_decisions(results: Results) -> str:
+    """Return first decisions over a slow S3, each beside one by a small CRL and a limit."""
+    lines = []
+    for row in results.select(measure="first_decision", contender="crlcheck"):
+        beside = {each.contender: each for each in results.beside(row)}
+        few, limit = beside["few_entries"], beside["imports_and_get"]
+        figures = row.figures
+        lines.append(
+            [
+                row.variant,
+                units.entries(row.num_entries),
+                *(units.seconds(each.median) for each in (row, few, limit)),
+                f"{row.median / limit.median:.2f}",
+                *(
+                    f"{figures[name]} ({figures[f'{name}_few']})"
+                    for name in ("round_trips", "requests")
+                ),
+                f"{units.size(figures['sent'])} ({units.size(figures['sent_few'])})",
+                row.run.label,
+                f"`{row.test}`",
+            ]
+        )
+    header = ["images", "entries", "first decision", "with 1 k", "imports and one GET (limit)"]
+    header += ["ratio", "round trips", "requests", "bytes", "run", "row"]
+    return markdown(header, lines)
+
+
+def decision_memory(results: Results) -> str:
+    """Return what the authorizer takes of memory by how it loads images."""
+    lines = [
+        [
+            row.variant,
+            units.entries(row.num_entries),
+            units.size(row.figures["peak"]),
+            units.size(row.figures["image_size"]),
+            row.run.label,
+            f"`{row.test}`",
+        ]
+        for row in results.select(measure="decision_memory")
+    ]
+    return markdown(["images", "entries", "peak", "the image", "run", "row"], lines)
 
 
 MANY = {

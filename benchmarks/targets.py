@@ -321,6 +321,40 @@ def _largest(rows: list[Row], ratio: Callable[[Row], float], to_what: str) -> Fi
     return Figure(ratio(worst), detail, worst.test)
 
 
+# ---- first decisions --------------------------------------------------------
+
+
+def _more_than_few_entries(
+    figure: str, variants: tuple[str, ...], factor: float = 1
+) -> Callable[[Results], Figure | None]:
+    """Return how much more a first decision takes than with a CRL of a thousand entries."""
+
+    def compute(results: Results) -> Figure | None:
+        rows = results.select(
+            measure="first_decision", contender="crlcheck", num_entries=10_000_000
+        )
+        return _worst(
+            Figure(
+                (row.figures[figure] - row.figures[f"{figure}_few"]) * factor,
+                f"{row.variant}: {row.figures[figure] * factor:.4g} against "
+                f"{row.figures[f'{figure}_few'] * factor:.4g}",
+                row.test,
+            )
+            for row in rows
+            if row.variant in variants
+        )
+
+    return compute
+
+
+def _pages_memory(results: Results) -> Figure | None:
+    row = results.find(measure="decision_memory", variant="pages", num_entries=10_000_000)
+    if row is None:
+        return None
+    image = row.figures["image_size"] / MEBIBYTE
+    return Figure(row.figures["peak"] / MEBIBYTE, f"for an image of {image:.0f} MiB", row.test)
+
+
 # ---- many scopes --------------------------------------------------------------
 
 MANY = 10_000
@@ -741,6 +775,32 @@ TARGETS = (
         "times parse and set",
         "as T18, the worse of DER and PEM",
         _over_parsing("check_many", "DER", "PEM"),
+    ),
+    Target(
+        "T20",
+        "first decision of a fresh process on simulated S3, 10 M",
+        2.0,
+        "round trips more than with 1 k",
+        "requests that follow one another, and opened connections; the worse of *pages* and "
+        "*pages then whole*, and of all rounds",
+        _more_than_few_entries("round_trips", ("pages", "pages_then_whole")),
+    ),
+    Target(
+        "T20, bytes",
+        "what the same receives",
+        256.0,
+        "KB more than with 1 k",
+        "in *pages*, because the other reads on behind the decision; the most of all rounds",
+        _more_than_few_entries("sent", ("pages",), 1e-3),
+    ),
+    Target(
+        "T21",
+        "peak memory of the authorizer in *pages*, 10 M",
+        24.0,
+        "MiB over a CRL of one entry",
+        "VmHWM of a process that answers 300 clients, before and after the next CRL, with "
+        "CRLCHECK_IMAGE_MEMORY of 12 MiB",
+        _pages_memory,
     ),
 )
 """In the order of the report."""

@@ -334,3 +334,52 @@ def test_packed_lookups_are_held_against_memory(document: Any, tmp_path: Path) -
     )
     found = read(measured, tmp_path / "large.json")
     assert figure_of("T6", found).value == pytest.approx(2.5)
+
+
+def first_decision(loading: str, ours: float, **figures: float) -> dict[str, Any]:
+    """What a test of first decisions keeps with ten million entries."""
+    return {
+        "name": f"test_first_decision[10000000-{loading}]",
+        "measure": "first_decision",
+        "num_entries": 10_000_000,
+        "variant": loading,
+        "seconds": [ours],
+        "figures": {"requests": 6, "requests_few": 4, **figures},
+        "beside": {"few_entries": [0.3], "imports_and_get": [0.2]},
+    }
+
+
+def test_first_decisions_are_judged_by_what_they_receive(document: Any, tmp_path: Path) -> None:
+    """
+    Round trips count in both ways that read pages, bytes only where nothing is read behind
+    the decision, and whole images in neither.
+    """
+    measured = with_measured(
+        document,
+        first_decision("whole", 2.0, round_trips=20, round_trips_few=5, sent=164e6, sent_few=30e3),
+        first_decision("pages", 0.4, round_trips=7, round_trips_few=5, sent=230e3, sent_few=30e3),
+        first_decision(
+            "pages_then_whole", 0.5, round_trips=8, round_trips_few=5, sent=9e6, sent_few=30e3
+        ),
+        {
+            "name": "test_decision_memory[10000000-pages]",
+            "measure": "decision_memory",
+            "num_entries": 10_000_000,
+            "variant": "pages",
+            "seconds": [1.0],
+            "figures": {"peak": 25 << 20, "image_size": 164 << 20},
+        },
+    )
+    found = read(measured, tmp_path / "large.json")
+    assert figure_of("T20", found).value == 3
+    assert figure_of("T20, bytes", found).value == pytest.approx(200)
+    assert figure_of("T21", found).value == pytest.approx(25)
+    lines = target_lines(report.render(found))
+    assert "**missed**" in lines["T20"]
+    assert "| met |" in lines["T20, bytes"]
+    assert "**missed**" in lines["T21"]
+    table = tables.first_decisions(found)
+    assert "| pages | 10 M | 400 ms | 300 ms | 200 ms | 2.00 | 7 (5) | 6 (4) |" in table
+    points = plots.first_decisions(found)
+    assert points["images: pages_then_whole"] == [(10_000_000, 0.5)]
+    assert [(10_000_000, 0.2)] in points.values()

@@ -27,8 +27,19 @@ from benchmarks import (  # noqa: E402
     report,
     results,
     serials,
+    slow_s3,
     tables,
     targets,
 )
 
-__all__ = ["bounds", "generate", "plots", "report", "results", "serials", "tables", "targets"]
+__all__ = [
+    "bounds",
+    "generate",
+    "plots",
+    "report",
+    "results",
+    "serials",
+    "slow_s3",
+    "tables",
+    "targets",
+]
