@@ -43,7 +43,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -70,6 +70,7 @@ from crlcheck.errors import (
 from crlcheck.image.diff import Difference
 from crlcheck.publisher.comparison import NO_CONTENTS, difference
 from crlcheck.publisher.rules import Offer, PublishRules, Successors
+from crlcheck.publisher.run_lock import turn
 from crlcheck.publisher.warnings import (
     warnings_of,
     warnings_of_issuers,
@@ -90,6 +91,9 @@ from crlcheck.x509.distribution_points import PointKey
 # One publication deletes no more objects than this, or two for each of its CRLs, so that
 # it does not take long.
 _MAX_DELETED = 32
+
+# A group of so many CRLs takes long to be judged anew, where another swap came first.
+_MANY = 100
 
 # Whoever waited while so many generations were published writes its image anew.
 _MAX_FOLLOWED = 1000
@@ -209,6 +213,10 @@ class Publication:
             StoreError: the store fails, or others came first too often. Offers without a
                 result may have been published.
         """
+        with turn(self._store) if len(self._offers) >= _MANY else nullcontext():
+            self._run()
+
+    def _run(self) -> None:
         for self._num_lost in range(MAX_SWAPS):
             if not self._open:
                 return

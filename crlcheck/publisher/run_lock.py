@@ -1,9 +1,10 @@
 """
-Keep two fetches of one store apart, on one machine.
+Keep two fetches of one store apart, and let large publications take turns, on one machine.
 
-A catalog is safe without it, because publications compare and swap. The lock is for a
-cron job that takes longer than its interval. The system releases it when the process
-ends, however it ends.
+A catalog is safe without either, because publications compare and swap. The lock of the
+fetches is for a cron job that takes longer than its interval. The turns save work: of several
+publications that swap at once all but one begin anew. The system releases a lock when
+the process ends, however it ends.
 """
 
 from __future__ import annotations
@@ -11,17 +12,26 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import logging
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from crlcheck.errors import FetchError, FetchLockedError
+from crlcheck.errors import CrlCheckError, FetchError, FetchLockedError
 from crlcheck.stores import LocalStore, ObjectStore
 from crlcheck.stores.local import open_lock
 
-_NAME = ".fetch.lock"
+_FETCH = "fetch"
+_TURN = "turn"
+
+# In seconds. A publication that takes longer is not waited for, and may lose its swap.
+_LONGEST_TURN = 20.0
+_BETWEEN_TRIES = 0.02
+
+_log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
@@ -39,7 +49,7 @@ def run_lock(store: ObjectStore) -> Iterator[Path]:
         LockFileError: what is in its place is no regular file.
         OSError: the file cannot be made or locked.
     """
-    path = lock_path(store)
+    path = lock_path(store, _FETCH)
     while True:
         with _opened(path, own=not isinstance(store, LocalStore)) as file:
             _lock(file, path, store)
@@ -51,12 +61,34 @@ def run_lock(store: ObjectStore) -> Iterator[Path]:
             # Who cleans up temporary files has removed it between the two steps.
 
 
-def lock_path(store: ObjectStore) -> Path:
-    """Return where the lock of a store is, and make the directory."""
+@contextlib.contextmanager
+def turn(store: ObjectStore) -> Iterator[None]:
+    """Wait for other publications in *store* to finish their turns, but not for long."""
+    with contextlib.ExitStack() as stack:
+        try:
+            path = lock_path(store, _TURN)
+            file = stack.enter_context(_opened(path, own=not isinstance(store, LocalStore)))
+            _wait_for(file)
+        except (CrlCheckError, OSError) as error:
+            _log.info("publishing without a turn: %s", error)
+        yield
+
+
+def _wait_for(file: int) -> None:
+    end = time.monotonic() + _LONGEST_TURN
+    while time.monotonic() < end:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(_BETWEEN_TRIES)
+
+
+def lock_path(store: ObjectStore, kind: str = _FETCH) -> Path:
+    """Return where a lock of a store is, and make the directory."""
     if isinstance(store, LocalStore):
         directory = Path(store.url)
         directory.mkdir(parents=True, exist_ok=True)
-        return directory / _NAME
+        return directory / f".{kind}.lock"
     directory = Path(tempfile.gettempdir()) / f"crlcheck-{os.geteuid()}"
     directory.mkdir(mode=0o700, exist_ok=True)
     state = directory.lstat()
@@ -66,7 +98,7 @@ def lock_path(store: ObjectStore) -> Path:
             "user's alone; remove it, or set TMPDIR"
         )
     digest = hashlib.sha256(store.url.encode()).hexdigest()[:32]
-    return directory / f"fetch-{digest}.lock"
+    return directory / f"{kind}-{digest}.lock"
 
 
 @contextlib.contextmanager
