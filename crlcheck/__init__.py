@@ -122,7 +122,7 @@ if TYPE_CHECKING:
         HistoryOutcome as HistoryOutcome,
         read_history as read_history,
     )
-    from crlcheck.publisher.run_lock import run_lock as run_lock
+    from crlcheck.publisher.locks import run_lock as run_lock
     from crlcheck.publisher.verify import (
         StoreFault as StoreFault,
         VerifyReport as VerifyReport,
@@ -255,7 +255,7 @@ _HOMES = {
         "HistoryOutcome",
         "read_history",
     ),
-    "publisher.run_lock": ("run_lock",),
+    "publisher.locks": ("run_lock",),
     "publisher.store_status": (
         "PublishedScope",
         "StoreStatus",

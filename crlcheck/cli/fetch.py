@@ -36,7 +36,7 @@ from crlcheck.compiler.pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck.errors import CrlError, FetchLockedError
 from crlcheck.publisher.fetch import FetchLimits, check_url
 from crlcheck.publisher.fetch_each import DEFAULT_FETCH_JOBS, FetchResult, fetch_each
-from crlcheck.publisher.run_lock import run_lock
+from crlcheck.publisher.locks import run_lock
 from crlcheck.types import PublishReport
 from crlcheck.x509.certificates import load_certificates
 

@@ -69,8 +69,8 @@ from crlcheck.errors import (
 )
 from crlcheck.image.diff import Difference
 from crlcheck.publisher.comparison import NO_CONTENTS, difference
+from crlcheck.publisher.locks import turn
 from crlcheck.publisher.rules import Offer, PublishRules, Successors
-from crlcheck.publisher.run_lock import turn
 from crlcheck.publisher.warnings import (
     warnings_of,
     warnings_of_issuers,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from crlcheck.publisher.run_lock import run_lock
+from crlcheck.publisher.locks import run_lock
 from crlcheck.stores import LocalStore
 from support.pki import delta_of, make_crl
 from support.publishing import CA, OTHER_CA, catalog_of

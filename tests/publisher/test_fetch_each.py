@@ -25,8 +25,8 @@ from crlcheck.demo.pki import pem_block
 from crlcheck.errors import CrlBaseMissingError, FetchError, FetchLockedError, LockFileError
 from crlcheck.publisher import fetch as fetch_module
 from crlcheck.publisher.fetch import FetchLimits
+from crlcheck.publisher.locks import lock_path, run_lock
 from crlcheck.publisher.rejections import read_rejections
-from crlcheck.publisher.run_lock import lock_path, run_lock
 from crlcheck.stores import LocalStore
 from crlcheck.types import PublishReport
 from support.memory_store import MemoryStore

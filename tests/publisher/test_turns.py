@@ -10,8 +10,8 @@ import pytest
 
 from crlcheck import publish_crl
 from crlcheck.catalog.published_set import read_set
-from crlcheck.publisher import publication, run_lock
-from crlcheck.publisher.run_lock import lock_path, turn
+from crlcheck.publisher import locks, publication
+from crlcheck.publisher.locks import lock_path, turn
 from crlcheck.stores import LocalStore
 from support.pki import NOW, make_crl
 from support.publishing import CA, OTHER_CA
@@ -60,7 +60,7 @@ def test_a_turn_that_takes_too_long_is_not_waited_for(
     """
     Another process may hang in its turn; the swap decides who comes first.
     """
-    monkeypatch.setattr(run_lock, "_LONGEST_TURN", 0.05)
+    monkeypatch.setattr(locks, "_LONGEST_TURN", 0.05)
     store = LocalStore(tmp_path)
     with turn(store):
         assert publish_crl(CRL, store, issuer=CA.pem, now=NOW).published
@@ -85,6 +85,6 @@ def test_a_lock_that_cannot_be_taken_keeps_nothing_from_being_published(
         def refuse(*_arguments: object) -> int:
             raise PermissionError(13, "Permission denied", str(path))
 
-        monkeypatch.setattr(run_lock, "open_lock", refuse)
+        monkeypatch.setattr(locks, "open_lock", refuse)
     assert publish_crl(CRL, store, issuer=CA.pem, now=NOW).published
     assert not (tmp_path / "elsewhere").exists()
