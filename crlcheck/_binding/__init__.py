@@ -11,15 +11,18 @@ from crlcheck._binding.certificate import parse_certificate, parse_issuing_distr
 from crlcheck._binding.crl import CrlFields, CrlParser, ImageWriter, ParsedCrl, SortedEntries
 from crlcheck._binding.image import (
     DIGEST_SIZE,
+    DIGESTS_PER_BLOCK,
     MAX_SERIAL,
     PAGE_SIZE,
     FoundEntry,
     ImageLayout,
     NativeImage,
 )
+from crlcheck._binding.paged import NativePagedImage, PageSource
 from crlcheck._native import Lookup
 
 __all__ = [
+    "DIGESTS_PER_BLOCK",
     "DIGEST_SIZE",
     "MAX_SERIAL",
     "PAGE_SIZE",
@@ -30,6 +33,8 @@ __all__ = [
     "ImageWriter",
     "Lookup",
     "NativeImage",
+    "NativePagedImage",
+    "PageSource",
     "ParsedCrl",
     "SortedEntries",
     "parse_certificate",

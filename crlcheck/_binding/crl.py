@@ -271,6 +271,11 @@ class ImageWriter:
         """The image's header, once the whole body has been made."""
         return to_bytes(lib.crlcheck_builder_header(self._builder))
 
+    @property
+    def has_trailer(self) -> bool:
+        """Whether a trailer follows the page table, once the whole body has been made."""
+        return bool(lib.crlcheck_builder_has_trailer(self._builder))
+
 
 def _odd_extensions(counts: Any) -> Iterator[OddExtension]:
     for kind, (oid, name) in _ODD_KINDS.items():

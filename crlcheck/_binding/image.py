@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,6 +15,7 @@ from crlcheck.errors import CorruptIndexError
 
 PAGE_SIZE: int = lib.CRLCHECK_PAGE_SIZE
 DIGEST_SIZE: int = lib.CRLCHECK_DIGEST_SIZE
+DIGESTS_PER_BLOCK: int = lib.CRLCHECK_DIGESTS_PER_BLOCK
 MAX_SERIAL: int = lib.CRLCHECK_MAX_SERIAL
 
 
@@ -23,12 +24,29 @@ class ImageLayout:
     """The offsets and sizes of the parts of an image, in bytes."""
 
     header_size: int
+    image_size: int
     page_table_offset: int
     num_pages: int
+    has_trailer: bool
     num_entries: int
     num_tables: int
     metadata: bytes
     issuers: tuple[bytes, ...]
+
+
+def layout_of(info: Any, issuer_of: Callable[[int], Any]) -> ImageLayout:
+    """Return the layout that the core has found; *issuer_of* gives a name by its number."""
+    return ImageLayout(
+        header_size=info.header_size,
+        image_size=info.image_size,
+        page_table_offset=info.page_table_offset,
+        num_pages=info.num_pages,
+        has_trailer=info.has_trailer,
+        num_entries=info.num_entries,
+        num_tables=info.num_tables,
+        metadata=to_bytes(info.metadata),
+        issuers=tuple(to_bytes(issuer_of(number)) for number in range(info.num_issuers)),
+    )
 
 
 class NativeImage:
@@ -65,18 +83,7 @@ class NativeImage:
     def layout(self) -> ImageLayout:
         """Where the parts lie, and what the header holds."""
         info = lib.crlcheck_image_info_of(self._image)
-        return ImageLayout(
-            header_size=info.header_size,
-            page_table_offset=info.page_table_offset,
-            num_pages=info.num_pages,
-            num_entries=info.num_entries,
-            num_tables=info.num_tables,
-            metadata=to_bytes(info.metadata),
-            issuers=tuple(
-                to_bytes(lib.crlcheck_image_issuer(self._image, number))
-                for number in range(info.num_issuers)
-            ),
-        )
+        return layout_of(info, lambda number: lib.crlcheck_image_issuer(self._image, number))
 
     def tables(self) -> list[dict[str, int]]:
         """The tables' issuer number, serial length, counts and sizes."""
@@ -91,7 +98,7 @@ class NativeImage:
         found = ffi.new("crlcheck_found *")
         if lib.crlcheck_image_find(self._image, found, issuer, serial, len(serial)):
             return None
-        return _found_entry(found)
+        return found_entry(found)
 
     def contains_packed(self, issuer: int, rows: Any, width: int) -> bytearray:
         """Whether each row of *width* bytes, read as an unsigned integer, is listed."""
@@ -147,7 +154,7 @@ class NativeImage:
             raise CorruptIndexError(
                 f"image is corrupt: entry {position} of table {table} cannot be found"
             )
-        return _found_entry(found)
+        return found_entry(found)
 
     def entries(self) -> Iterator[FoundEntry]:
         """
@@ -185,7 +192,8 @@ _TABLE_FIELDS = (
 )
 
 
-def _found_entry(found: Any) -> FoundEntry:
+def found_entry(found: Any) -> FoundEntry:
+    """Return the entry that the core has described."""
     reason = found.reason_code
     try:
         return FoundEntry(

@@ -17,12 +17,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
-from crlcheck._binding import PAGE_SIZE, CrlFields, CrlParser, ParsedCrl, SortedEntries
+from crlcheck._binding import DIGEST_SIZE, PAGE_SIZE, CrlFields, CrlParser, ParsedCrl, SortedEntries
 from crlcheck.compiler.source import CHUNK_SIZE, CrlSource, SourceReader, refuse_mistaken
 from crlcheck.compiler.worker import Call, Worker
 from crlcheck.encoding.kinds import LOOKED_AT
 from crlcheck.encoding.names import name_hash
 from crlcheck.errors import CrlError, MalformedCrlError, UnsupportedCrlError
+from crlcheck.image.digests import end_of_image
 from crlcheck.image.metadata import metadata_to_bytes
 from crlcheck.types import (
     CertificateFacts,
@@ -149,14 +150,14 @@ class VerifiedCrl:
             call.result_here()
         header = writer.header
         table = b"".join(call.result() for call in digests)
-        digest = hashlib.sha256(header + table).digest()
-        sink(offset, table + digest)
+        end = end_of_image(header, table, trailer=writer.has_trailer)
+        sink(offset, table + end)
         sink(0, header)
         return CompileReport(
             self.metadata,
             source_size=self._source_size,
-            image_size=offset + len(table) + len(digest),
-            digest=digest.hex(),
+            image_size=offset + len(table) + len(end),
+            digest=end[-DIGEST_SIZE:].hex(),
             image=None if image is None else image(),
             odd_extensions=self._odd_extensions,
         )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import mmap
 import operator
 import os
@@ -19,11 +18,8 @@ from pathlib import Path
 from typing import Self
 
 from crlcheck._binding import (
-    DIGEST_SIZE,
     MAX_SERIAL,
-    PAGE_SIZE,
     FoundEntry,
-    ImageLayout,
     Lookup,
     NativeImage,
 )
@@ -31,6 +27,7 @@ from crlcheck.encoding.names import name_key
 from crlcheck.encoding.paths import why_no_path
 from crlcheck.encoding.serials import canonical_serial
 from crlcheck.errors import CorruptIndexError, IndexClosedError
+from crlcheck.image.digests import check_digests
 from crlcheck.image.metadata import metadata_from_bytes
 from crlcheck.types import ReasonCode, RevokedEntry
 
@@ -101,7 +98,7 @@ class RevocationIndex(Lookup):
             raise
         layout = image.layout
         self._image: NativeImage | None = image
-        self._digest = _check_digests(memoryview(buffer), layout, pages=verify)
+        self._digest = check_digests(memoryview(buffer), layout, pages=verify)
         self._names = layout.issuers
         self._numbers: dict[bytes, list[int]] | None = None
         self._num_entries = layout.num_entries
@@ -256,7 +253,7 @@ class RevocationIndex(Lookup):
         layout = image.layout
         return {
             "header_size": layout.header_size,
-            "image_size": layout.page_table_offset + (layout.num_pages + 1) * DIGEST_SIZE,
+            "image_size": layout.image_size,
             "num_entries": layout.num_entries,
             "num_issuers": len(layout.issuers),
             "tables": image.tables(),
@@ -348,20 +345,3 @@ def _finality(entry: RevokedEntry) -> int:
 
 def _earliest(*dates: datetime | None) -> datetime | None:
     return min((date for date in dates if date is not None), default=None)
-
-
-def _check_digests(view: memoryview, layout: ImageLayout, *, pages: bool) -> str:
-    """Return the image's digest, after comparing it, and the *pages* where asked."""
-    table = view[layout.page_table_offset : -DIGEST_SIZE]
-    root = hashlib.sha256(view[: layout.header_size])
-    root.update(table)
-    if not pages:
-        return bytes(view[-DIGEST_SIZE:]).hex()
-    if root.digest() != view[-DIGEST_SIZE:]:
-        raise CorruptIndexError("image is corrupt: its digest does not match its header")
-    for number in range(layout.num_pages):
-        start = layout.header_size + number * PAGE_SIZE
-        page = view[start : min(start + PAGE_SIZE, layout.page_table_offset)]
-        if hashlib.sha256(page).digest() != table[number * DIGEST_SIZE :][:DIGEST_SIZE]:
-            raise CorruptIndexError(f"image is corrupt: page {number} does not match its digest")
-    return root.hexdigest()

@@ -91,8 +91,7 @@ static inline uint8_t *write_image(size_t *out_size, crlcheck_builder_stats *out
     crlcheck_slice header = crlcheck_builder_header(builder);
     require(image != NULL && header.len == header_size);
     memcpy(image, header.data, header.len);
-    size_t num_pages = (size - header_size + CRLCHECK_PAGE_SIZE - 1) / CRLCHECK_PAGE_SIZE;
-    size_t behind = (num_pages + 1) * CRLCHECK_DIGEST_SIZE;
+    size_t behind = (size_t)load_le64(image + SUPERBLOCK_IMAGE_SIZE) - size;
     image = realloc(image, size + behind);
     require(image != NULL);
     memset(image + size, 0, behind);

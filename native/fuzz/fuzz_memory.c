@@ -139,7 +139,9 @@ static crlcheck_status make_image(crlcheck_builder *builder,
         return status;
     }
     size_t num_pages = (body_size + CRLCHECK_PAGE_SIZE - 1) / CRLCHECK_PAGE_SIZE;
-    size_t size = header_size + body_size + (num_pages + 1) * CRLCHECK_DIGEST_SIZE;
+    bool has_trailer = crlcheck_builder_has_trailer(builder);
+    size_t size = header_size + body_size +
+                  (size_t)size_behind_body(num_pages, header_size, has_trailer);
     memcpy(out, crlcheck_builder_header(builder).data, header_size);
     crlcheck_image *image;
     status = crlcheck_image_open(&image, NULL, out, size);

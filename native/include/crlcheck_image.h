@@ -90,9 +90,12 @@ crlcheck_status crlcheck_builder_read_body(crlcheck_builder *builder, size_t *ou
                                            size_t capacity);
 
 // crlcheck_builder_header gives the header, which is complete once the whole body has
-// been read. It belongs to the builder. The caller writes the page table and the image
-// digest behind the body, because they need SHA-256 (docs/index-format.md).
+// been read. It belongs to the builder. The caller writes the page table, the trailer and
+// the image digest behind the body, because they need SHA-256 (docs/index-format.md).
 crlcheck_slice crlcheck_builder_header(const crlcheck_builder *builder);
+
+// crlcheck_builder_has_trailer tells from then on whether the image has a trailer.
+bool crlcheck_builder_has_trailer(const crlcheck_builder *builder);
 
 // ---- image: reader --------------------------------------------------------
 
@@ -102,10 +105,12 @@ typedef struct crlcheck_image_info {
     uint16_t major_version;
     uint16_t minor_version;
     bool has_attributes;
+    bool has_trailer;
     uint32_t header_size;
     uint64_t image_size;
     uint64_t page_table_offset;
     uint32_t num_pages;
+    uint32_t num_blocks;       // of page digests, 0 without a trailer
     uint64_t num_entries;
     uint32_t num_tables;
     uint32_t num_issuers;
@@ -175,6 +180,43 @@ void crlcheck_image_contains_packed(const crlcheck_image *image, uint8_t *out_re
 void crlcheck_image_contains_many(const crlcheck_image *image, uint8_t *out_results,
                                   uint32_t certificate_issuer, const uint8_t *serials,
                                   const uint8_t *lengths, size_t num_serials);
+
+// ---- image: reader of single pages -----------------------------------------
+
+// crlcheck_page is a page of the body of an image: its number, and its bytes, which the
+// caller has compared with their digest.
+typedef struct crlcheck_page {
+    uint64_t number;
+    const uint8_t *data;
+    size_t len;
+} crlcheck_page;
+
+// crlcheck_paged_image is an image of which only the header is in memory.
+typedef struct crlcheck_paged_image crlcheck_paged_image;
+
+// crlcheck_paged_open does what crlcheck_image_open does, as far as the header
+// tells. The image has `image_size` bytes, and `header` the first `header_len` of them,
+// which are borrowed like those of an image.
+crlcheck_status crlcheck_paged_open(crlcheck_paged_image **out_image,
+                                    crlcheck_error *out_error, const uint8_t *header,
+                                    size_t header_len, uint64_t image_size);
+void crlcheck_paged_free(crlcheck_paged_image *image);
+
+const crlcheck_image_info *crlcheck_paged_info_of(const crlcheck_paged_image *image);
+crlcheck_slice crlcheck_paged_issuer(const crlcheck_paged_image *image, uint32_t number);
+
+// crlcheck_paged_find does what crlcheck_image_find does, by nothing but `pages`.
+// Where it needs another page, it returns CRLCHECK_PAGE_MISSING and sets `*out_missing`
+// to the page's number: the caller asks again with that one beside the others. It returns
+// CRLCHECK_CORRUPT_IMAGE where the image contradicts itself in what crlcheck_image_open
+// checks. `out_found` may be NULL, so that no page is read for reason and dates.
+crlcheck_status crlcheck_paged_find(const crlcheck_paged_image *image,
+                                    crlcheck_found *out_found, uint64_t *out_missing,
+                                    uint32_t certificate_issuer, const uint8_t *serial,
+                                    size_t serial_len, const crlcheck_page *pages,
+                                    size_t num_pages);
+
+// ---- image: entries by position --------------------------------------------
 
 // crlcheck_image_entry gives entry `position` of table `table` in stored order,
 // or CRLCHECK_NOT_FOUND past the end.

@@ -14,6 +14,7 @@
 typedef enum crlcheck_status {
     CRLCHECK_OK = 0,
     CRLCHECK_NOT_FOUND = 1,
+    CRLCHECK_PAGE_MISSING = 2,         // a look-up needs a page that it was not given
     CRLCHECK_NO_MEMORY = 16,
     CRLCHECK_MALFORMED = 17,           // the bytes break DER or RFC 5280
     CRLCHECK_UNSUPPORTED = 18,         // well-formed, but outside our profile
@@ -109,6 +110,7 @@ enum {
     CRLCHECK_MAX_DETAIL = 32,
     CRLCHECK_DIGEST_SIZE = 32,     // SHA-256
     CRLCHECK_PAGE_SIZE = 65536,
+    CRLCHECK_DIGESTS_PER_BLOCK = 256,
     CRLCHECK_MAJOR_VERSION = 1,
     CRLCHECK_MINOR_VERSION = 0
 };

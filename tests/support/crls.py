@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import random
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -60,3 +61,16 @@ class ChunkedFile:
         piece = self._octets[self._position : self._position + wanted]
         self._position += len(piece)
         return piece
+
+
+def random_entries(count: int, *, seed: int = 1) -> list[bytes]:
+    """Encoded entries with random serial numbers of 16 bytes, every tenth with a reason."""
+    chance = random.Random(seed)
+    return [
+        encode_entry(
+            chance.randrange(1 << 120, 1 << 126),
+            REVOKED_ON + timedelta(hours=chance.randrange(1000)),
+            reason=1 if number % 10 == 0 else None,
+        )
+        for number in range(count)
+    ]

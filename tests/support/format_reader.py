@@ -316,14 +316,19 @@ class Image:
         )  # fmt: skip
         require(magic == MAGIC, "the magic is right")
         require(major == 1, "the major version is known")
-        require(flags & ~1 == 0, "every flag is known")
+        require(flags & ~3 == 0, "every flag is known")
         require(size == len(octets), "the image is whole")
         header = self.header_size
         require(SUPERBLOCK_SIZE <= header <= self._body_end <= size, "the parts follow each other")
         require(header % 64 == 0, "the header ends at a multiple of 64")
         require(num_tables <= (header - SUPERBLOCK_SIZE) // TABLE_SIZE, "descriptors in header")
         self._num_pages = (self._body_end - header + PAGE_SIZE - 1) // PAGE_SIZE
-        require(size - self._body_end == (self._num_pages + 1) * DIGEST_SIZE, "a digest per page")
+        self._has_trailer = bool(flags & 2)
+        behind = (self._num_pages + 1) * DIGEST_SIZE
+        if self._has_trailer:
+            self._num_blocks = (self._num_pages + 255) // 256
+            behind += self._num_blocks * DIGEST_SIZE + header + 8
+        require(size - self._body_end == behind, "digests, and a trailer where a flag says so")
         require(metadata + metadata_size <= header, "the metadata lie in the header")
         if digests:
             self._check_digests()
@@ -379,8 +384,17 @@ class Image:
         return issuers
 
     def _check_digests(self) -> None:
-        header, table = self._octets[: self.header_size], self._octets[self._body_end : -32]
-        require(hashlib.sha256(header + table).digest() == self._octets[-32:], "the digest holds")
+        header, end = self._octets[: self.header_size], self._octets[self._body_end : -32]
+        table = end[: self._num_pages * DIGEST_SIZE]
+        digests = table
+        if self._has_trailer:
+            digests = b"".join(
+                hashlib.sha256(table[start : start + 8192]).digest()
+                for start in range(0, len(table), 8192)
+            )
+            size = struct.pack("<Q", self.header_size)
+            require(end == table + digests + header + size, "the trailer holds")
+        require(hashlib.sha256(header + digests).digest() == self._octets[-32:], "the digest holds")
         for page in range(self._num_pages):
             start = self.header_size + page * PAGE_SIZE
             octets = self._octets[start : min(start + PAGE_SIZE, self._body_end)]

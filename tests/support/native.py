@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from crlcheck._binding import DIGEST_SIZE, PAGE_SIZE, NativeImage
+from crlcheck._binding import NativeImage
 from crlcheck._native import ffi, lib
 
 _PIECE_SIZE = 1 << 16
@@ -145,9 +145,9 @@ def _write_image(builder: Any, error: Any, issuers: Sequence[bytes]) -> bytes:
     body = b"".join(pieces)
     header = lib.crlcheck_builder_header(builder)
     assert header.len == header_size[0]
-    num_pages = -(-len(body) // PAGE_SIZE)
     octets: bytes = ffi.buffer(header.data, header.len)[:]
-    return octets + body + bytes((num_pages + 1) * DIGEST_SIZE)
+    size = int.from_bytes(octets[16:24], "little")
+    return (octets + body).ljust(size, b"\0")
 
 
 def contains(image: NativeImage, issuer: int, serial: bytes) -> bool:

@@ -225,7 +225,7 @@ static bool walk_group(bitmap_walk *walk, uint64_t *offset, const uint8_t *bitma
                        uint64_t size) {
     bitmap_group group;
     if (size - *offset < 4 ||
-        !bitmap_group_open(&group, bitmap + *offset + 4, size - *offset - 4) ||
+        !bitmap_group_open(NULL, &group, bitmap + *offset + 4, size - *offset - 4) ||
         !no_spare_flags(&group)) {
         return false;
     }
@@ -233,10 +233,11 @@ static bool walk_group(bitmap_walk *walk, uint64_t *offset, const uint8_t *bitma
     uint64_t end = group.payload;
     for (uint32_t i = 0; i < group.num_containers; i++) {
         bitmap_container container;
-        if (!bitmap_container_open(&container, &group, i) ||
+        if (!bitmap_container_open(NULL, &container, &group, i) ||
             !starts_at(&container, &group, end) ||
-            !walk_container(walk, &container, upper << 16 | container_key(&group, i),
-                            container_cardinality(&group, i))) {
+            !walk_container(walk, &container,
+                            upper << 16 | container_key(NULL, &group, i),
+                            container_cardinality(NULL, &group, i))) {
             return false;
         }
         end = container.end;

@@ -353,3 +353,8 @@ crlcheck_status crlcheck_builder_read_body(crlcheck_builder *builder, size_t *ou
 crlcheck_slice crlcheck_builder_header(const crlcheck_builder *builder) {
     return image_writer_header(builder->writer);
 }
+
+bool crlcheck_builder_has_trailer(const crlcheck_builder *builder) {
+    const uint8_t *header = image_writer_header(builder->writer).data;
+    return (load_le32(header + SUPERBLOCK_FLAGS) & FLAG_TRAILER) != 0;
+}

@@ -94,10 +94,14 @@ void header_start(uint8_t *out_header, const image_contents *contents) {
 
 void header_seal(uint8_t *header, const planned_table *tables, uint32_t num_tables,
                  uint64_t body_end) {
-    uint64_t body_size = body_end - load_le32(header + SUPERBLOCK_HEADER_SIZE);
-    uint64_t num_pages = (body_size + CRLCHECK_PAGE_SIZE - 1) / CRLCHECK_PAGE_SIZE;
+    uint64_t header_size = load_le32(header + SUPERBLOCK_HEADER_SIZE);
+    uint64_t num_pages =
+        (body_end - header_size + CRLCHECK_PAGE_SIZE - 1) / CRLCHECK_PAGE_SIZE;
+    uint32_t flags = load_le32(header + SUPERBLOCK_FLAGS) & FLAG_ATTRIBUTES;
+    bool has_trailer = num_pages >= TRAILER_FROM_PAGES;
+    store_le32(header + SUPERBLOCK_FLAGS, flags | (has_trailer ? FLAG_TRAILER : 0));
     store_le64(header + SUPERBLOCK_IMAGE_SIZE,
-               body_end + (num_pages + 1) * CRLCHECK_DIGEST_SIZE);
+               body_end + size_behind_body(num_pages, header_size, has_trailer));
     store_le64(header + SUPERBLOCK_PAGE_TABLE_OFFSET, body_end);
     for (uint32_t i = 0; i < num_tables; i++) {
         describe_table(header + SUPERBLOCK_SIZE + (size_t)i * TABLE_SIZE, &tables[i]);

@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #include "base/bytes.h"
+#include "image/pages.h"
 
 // These belong to the bitmap. The directories beside it are in format.h.
 enum {
@@ -47,13 +48,13 @@ typedef struct bitmap_container {
 } bitmap_container;
 
 // bitmap_group_open reads the header of a group: false where it leaves `size`.
-static inline bool bitmap_group_open(bitmap_group *out_group, const uint8_t *start,
-                                     uint64_t size) {
+READER_INLINE bool bitmap_group_open(reader_pages *pages, bitmap_group *out_group,
+                                     const uint8_t *start, uint64_t size) {
     bitmap_group group = {.start = start, .size = size};
     if (size < 8) {
         return false;
     }
-    uint32_t cookie = load_le32(start);
+    uint32_t cookie = body_le32(pages, start);
     uint64_t at;
     bool has_offsets = true;
     if ((cookie & 0xffff) == COOKIE_WITH_RUNS) {
@@ -62,7 +63,7 @@ static inline bool bitmap_group_open(bitmap_group *out_group, const uint8_t *sta
         at = 4 + (uint64_t)(group.num_containers + 7) / 8;
         has_offsets = group.num_containers >= OFFSETS_FROM;
     } else if (cookie == COOKIE_WITHOUT_RUNS) {
-        group.num_containers = load_le32(start + 4);
+        group.num_containers = body_le32(pages, start + 4);
         at = 8;
     } else {
         return false;
@@ -79,17 +80,64 @@ static inline bool bitmap_group_open(bitmap_group *out_group, const uint8_t *sta
     return true;
 }
 
-static inline unsigned container_key(const bitmap_group *group, uint32_t index) {
-    return load_le16(group->descriptors + 4 * (uint64_t)index);
+READER_INLINE unsigned container_key(reader_pages *pages, const bitmap_group *group,
+                                     uint32_t index) {
+    return body_le16(pages, group->descriptors + 4 * (uint64_t)index);
 }
 
-static inline uint32_t container_cardinality(const bitmap_group *group, uint32_t index) {
-    return load_le16(group->descriptors + 4 * (uint64_t)index + 2) + 1U;
+READER_INLINE uint32_t container_cardinality(reader_pages *pages,
+                                             const bitmap_group *group, uint32_t index) {
+    return body_le16(pages, group->descriptors + 4 * (uint64_t)index + 2) + 1U;
+}
+
+READER_INLINE bool container_has_runs(reader_pages *pages, const bitmap_group *group,
+                                      uint32_t index) {
+    return group->run_flags != NULL &&
+           (body_byte(pages, group->run_flags + index / 8) >> index % 8 & 1) != 0;
+}
+
+// container_at reads container `index` at `offset` from the start of the group.
+READER_INLINE bool container_at(reader_pages *pages, bitmap_container *out_container,
+                                const bitmap_group *group, uint32_t index,
+                                uint64_t offset) {
+    if (offset > group->size || group->size - offset < 2) {
+        return false;
+    }
+    const uint8_t *data = group->start + offset;
+    uint32_t cardinality = container_cardinality(pages, group, index);
+    uint64_t size;
+    if (container_has_runs(pages, group, index)) {
+        uint32_t num_runs = body_le16(pages, data);
+        *out_container = (bitmap_container){CONTAINER_RUNS, num_runs, data + 2, 0};
+        size = 2 + 4 * (uint64_t)num_runs;
+    } else if (cardinality <= LARGEST_ARRAY) {
+        *out_container = (bitmap_container){CONTAINER_ARRAY, cardinality, data, 0};
+        size = 2 * (uint64_t)cardinality;
+    } else {
+        *out_container = (bitmap_container){CONTAINER_BITSET, cardinality, data, 0};
+        size = BITSET_SIZE;
+    }
+    out_container->end = offset + size;
+    return size <= group->size - offset;
 }
 
 // bitmap_container_open finds container `index`, which the group has: false where it
 // leaves the section.
-bool bitmap_container_open(bitmap_container *out_container, const bitmap_group *group,
-                           uint32_t index);
+READER_INLINE bool bitmap_container_open(reader_pages *pages,
+                                         bitmap_container *out_container,
+                                         const bitmap_group *group, uint32_t index) {
+    if (group->offsets != NULL) {
+        uint64_t offset = body_le32(pages, group->offsets + 4 * (uint64_t)index);
+        return container_at(pages, out_container, group, index, offset);
+    }
+    uint64_t offset = group->payload;  // of three containers at most: one by one
+    for (uint32_t i = 0; i < index; i++) {
+        if (!container_at(pages, out_container, group, i, offset)) {
+            return false;
+        }
+        offset = out_container->end;
+    }
+    return container_at(pages, out_container, group, index, offset);
+}
 
 #endif

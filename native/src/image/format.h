@@ -25,7 +25,7 @@ enum {
 };
 
 // Flags.
-enum { FLAG_ATTRIBUTES = 1 };
+enum { FLAG_ATTRIBUTES = 1, FLAG_TRAILER = 2 };
 
 // A table descriptor; the first follows the superblock.
 enum {
@@ -94,6 +94,8 @@ enum {
 };
 
 enum {
+    TRAILER_FROM_PAGES = 17,
+    HEADER_SIZE_COPY = 8,
     HEADER_ALIGNMENT = 64,
     SECTION_ALIGNMENT = 8,
     BUCKETS_PER_COARSE_HINT = 4096,
@@ -108,6 +110,9 @@ enum {
     MAX_BLOCK_BITS = 32,
     MAX_GAP_BITS = 32
 };
+
+// No file is larger. Offsets within an image never wrap around.
+#define LARGEST_IMAGE (UINT64_C(1) << 47)
 
 static const uint8_t image_magic[8] = {0x89, 'C', 'R', 'L', 'X', 0x0d, 0x0a, 0x1a};
 
@@ -141,6 +146,21 @@ static inline uint64_t hints_size(unsigned bucket_bits) {
     return round_up(num_coarse_hints(bucket_bits) * 4 + num_fine_hints(bucket_bits) * 2,
                     SECTION_ALIGNMENT) +
            8;
+}
+
+static inline uint64_t num_digest_blocks(uint64_t num_pages) {
+    return (num_pages + CRLCHECK_DIGESTS_PER_BLOCK - 1) / CRLCHECK_DIGESTS_PER_BLOCK;
+}
+
+// size_behind_body is the size of the page table, the trailer and the digest.
+static inline uint64_t size_behind_body(uint64_t num_pages, uint64_t header_size,
+                                        bool has_trailer) {
+    uint64_t size = (num_pages + 1) * CRLCHECK_DIGEST_SIZE;
+    if (has_trailer) {
+        size += num_digest_blocks(num_pages) * CRLCHECK_DIGEST_SIZE + header_size +
+                HEADER_SIZE_COPY;
+    }
+    return size;
 }
 
 static inline uint64_t num_date_blocks(uint64_t num_entries) {

@@ -48,7 +48,7 @@ static inline bool find_in_short_bucket(const image_table *table, unsigned num_h
     unsigned num_bits = table->low_remainder_bits;
     uint64_t rank;
     if (span.num_entries > SHORT || num_bits > ONE_LOAD) {
-        return find_in_bucket(&rank, table, span, key);
+        return find_in_bucket(NULL, &rank, table, span, key);
     }
     // For an empty bucket some entry is compared, and the result is ignored.
     bool empty = span.num_entries == 0;
@@ -66,7 +66,7 @@ static inline bool find_in_short_bucket(const image_table *table, unsigned num_h
     found &= !empty;
     bool listed = found & high_words_agree(table, num_high, found_bit + num_bits, key);
     // Where only the low words agree, another entry may agree in all words.
-    return found == listed ? listed : find_in_bucket(&rank, table, span, key);
+    return found == listed ? listed : find_in_bucket(NULL, &rank, table, span, key);
 }
 
 // look_up_keys takes steps 2 to 4 for a group. `num_high` is that of its table.
@@ -78,7 +78,8 @@ static inline void look_up_keys(uint8_t *out_results, const lookup_group *group,
     unsigned skips[LOOKUP_GROUP];
     entry_span spans[LOOKUP_GROUP];
     for (size_t i = 0; i < num_keys; i++) {  // step 2
-        bits[i] = hint_for_bucket(&skips[i], table, bucket_of(table, &group->keys[i]));
+        bits[i] =
+            hint_for_bucket(NULL, &skips[i], table, bucket_of(table, &group->keys[i]));
         // In a damaged image the place may be anywhere: it is fetched, but never read.
         __builtin_prefetch(table->directory + bits[i] / 8);
         __builtin_prefetch(table->directory + bits[i] / 8 + 8);
@@ -86,7 +87,7 @@ static inline void look_up_keys(uint8_t *out_results, const lookup_group *group,
     for (size_t i = 0; i < num_keys; i++) {  // step 3
         uint64_t bucket = bucket_of(table, &group->keys[i]);
         entry_span span;
-        if (!find_bucket(&span, table, bucket, bits[i], skips[i])) {
+        if (!find_bucket(NULL, &span, table, bucket, bits[i], skips[i])) {
             span = (entry_span){0};
         }
         uint64_t first_bit = span.start * table->remainder_bits;

@@ -33,6 +33,12 @@ bool bitmap_contains(const bitmap_view *view, uint64_t key);
 // bitmap_find is bitmap_contains that also gives the key's rank, or NO_RANK.
 bool bitmap_find(uint64_t *out_rank, const bitmap_view *view, uint64_t key);
 
+// bitmap_open_pages and bitmap_find_pages do the same by nothing but some pages. The rank
+// may be NULL.
+bool bitmap_open_pages(reader_pages *pages, bitmap_view *view);
+bool bitmap_find_pages(reader_pages *pages, uint64_t *out_rank, const bitmap_view *view,
+                       uint64_t key);
+
 // bitmap_select gives the key of a rank: false where the bitmap contradicts itself.
 bool bitmap_select(uint64_t *out_key, const bitmap_view *view, uint64_t rank);
 

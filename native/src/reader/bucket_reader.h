@@ -26,11 +26,12 @@ static inline uint64_t bucket_of(const image_table *table, const table_key *key)
 
 // hint_for_bucket finds the last bucket up to `bucket` that has a hint. It returns the
 // bit at which that one starts, and in `out_skip` how many buckets after it `bucket` is.
-static inline uint64_t hint_for_bucket(unsigned *out_skip, const image_table *table,
-                                       uint64_t bucket) {
+static inline uint64_t hint_for_bucket(reader_pages *pages, unsigned *out_skip,
+                                       const image_table *table, uint64_t bucket) {
     uint64_t start =
-        load_le32(table->coarse_hints + bucket / BUCKETS_PER_COARSE_HINT * 4);
-    unsigned offset = load_le16(table->fine_hints + bucket / BUCKETS_PER_FINE_HINT * 2);
+        body_le32(pages, table->coarse_hints + bucket / BUCKETS_PER_COARSE_HINT * 4);
+    unsigned offset =
+        body_le16(pages, table->fine_hints + bucket / BUCKETS_PER_FINE_HINT * 2);
     if (offset == NO_FINE_HINT) {  // only if a CA crowds its serials
         *out_skip = (unsigned)(bucket % BUCKETS_PER_COARSE_HINT);
         return start;
@@ -53,12 +54,13 @@ static inline void prefetch_bucket(const image_table *table, uint64_t bucket) {
 }
 
 // skip_buckets advances `*bit` past `count` zeros.
-static inline bool skip_buckets(uint64_t *bit, const image_table *table, unsigned count) {
+static inline bool skip_buckets(reader_pages *pages, uint64_t *bit,
+                                const image_table *table, unsigned count) {
     while (count > 0) {
         if (*bit >= table->directory_bits) {
             return false;
         }
-        uint64_t zeros = ~read_bits(table->directory, *bit, 64);
+        uint64_t zeros = ~body_bits(pages, table->directory, *bit, 64);
         uint64_t counts = count_bits(zeros);
         unsigned num_zeros = (unsigned)(counts >> 56);
         if (num_zeros >= count) {
@@ -72,10 +74,11 @@ static inline bool skip_buckets(uint64_t *bit, const image_table *table, unsigne
 }
 
 // count_in_bucket counts the ones from `bit` to the next zero.
-static inline uint64_t count_in_bucket(const image_table *table, uint64_t bit) {
+static inline uint64_t count_in_bucket(reader_pages *pages, const image_table *table,
+                                       uint64_t bit) {
     uint64_t num_entries = 0;
     while (bit < table->directory_bits) {
-        uint64_t zeros = ~read_bits(table->directory, bit, 64);
+        uint64_t zeros = ~body_bits(pages, table->directory, bit, 64);
         if (zeros != 0) {
             return num_entries + (unsigned)__builtin_ctzll(zeros);
         }
@@ -89,13 +92,14 @@ static inline uint64_t count_in_bucket(const image_table *table, uint64_t bit) {
 // It returns false if the image contradicts itself. From a fine hint on, the bucket
 // nearly always ends within one word: `skip` zeros end the buckets before it, and the
 // next zero ends it.
-static inline bool find_bucket(entry_span *out_span, const image_table *table,
-                               uint64_t bucket, uint64_t bit, unsigned skip) {
+static inline bool find_bucket(reader_pages *pages, entry_span *out_span,
+                               const image_table *table, uint64_t bucket, uint64_t bit,
+                               unsigned skip) {
     if (bit >= table->directory_bits) {
         return false;
     }
     uint64_t num_entries;
-    uint64_t zeros = ~read_bits(table->directory, bit, 64);
+    uint64_t zeros = ~body_bits(pages, table->directory, bit, 64);
     uint64_t counts = count_bits(zeros);
     if (counts >> 56 > skip) {
         unsigned end = select_bit(zeros, counts, skip);
@@ -104,10 +108,10 @@ static inline bool find_bucket(entry_span *out_span, const image_table *table,
         bit += start;
         num_entries = end - start;
     } else {
-        if (!skip_buckets(&bit, table, skip)) {
+        if (!skip_buckets(pages, &bit, table, skip)) {
             return false;
         }
-        num_entries = count_in_bucket(table, bit);
+        num_entries = count_in_bucket(pages, table, bit);
     }
     uint64_t start = bit - bucket;
     *out_span = (entry_span){.start = start, .num_entries = num_entries};
@@ -129,18 +133,18 @@ static inline bool high_words_agree(const image_table *table, unsigned num_high,
 }
 
 // compare_entry orders the key against the entry at `rank` of the same bucket.
-static inline int compare_entry(const image_table *table, uint64_t rank,
-                                const table_key *key) {
+static inline int compare_entry(reader_pages *pages, const image_table *table,
+                                uint64_t rank, const table_key *key) {
     uint64_t bit = rank * table->remainder_bits;
     unsigned num_bits = table->low_remainder_bits;
     uint64_t wanted = key->low & low_bits(num_bits);
-    uint64_t found = read_bits(table->remainders, bit, num_bits);
+    uint64_t found = body_bits(pages, table->remainders, bit, num_bits);
     if (found != wanted) {
         return wanted < found ? -1 : 1;
     }
     for (unsigned i = table->shape.num_high; i > 0; i--) {
         unsigned above = table->shape.key_bits - 64 * i;
-        found = read_bits(table->remainders, bit + num_bits + 64 * (i - 1),
+        found = body_bits(pages, table->remainders, bit + num_bits + 64 * (i - 1),
                           above < 64 ? above : 64);
         if (found != key->high[i - 1]) {
             return key->high[i - 1] < found ? -1 : 1;
@@ -150,21 +154,22 @@ static inline int compare_entry(const image_table *table, uint64_t rank,
 }
 
 // find_in_bucket finds a key among the entries of its bucket, which are in order.
-static inline bool find_in_bucket(uint64_t *out_rank, const image_table *table,
-                                  entry_span span, const table_key *key) {
+static inline bool find_in_bucket(reader_pages *pages, uint64_t *out_rank,
+                                  const image_table *table, entry_span span,
+                                  const table_key *key) {
     enum { SHORT_BUCKET = 8 };  // buckets have two entries at most, on average
     uint64_t low = span.start;
     uint64_t high = span.start + span.num_entries;
     while (high - low > SHORT_BUCKET) {
         uint64_t middle = low + (high - low) / 2;
-        if (compare_entry(table, middle, key) < 0) {
+        if (compare_entry(pages, table, middle, key) < 0) {
             high = middle;
         } else {
             low = middle;
         }
     }
     for (; low < high; low++) {
-        if (compare_entry(table, low, key) == 0) {
+        if (compare_entry(pages, table, low, key) == 0) {
             *out_rank = low;
             return true;
         }
@@ -173,8 +178,8 @@ static inline bool find_in_bucket(uint64_t *out_rank, const image_table *table,
 }
 
 // bucket_find finds the rank of a serial.
-static inline bool bucket_find(uint64_t *out_rank, const image_table *table,
-                               const uint8_t *serial) {
+static inline bool bucket_find(reader_pages *pages, uint64_t *out_rank,
+                               const image_table *table, const uint8_t *serial) {
     table_key key;
     entry_span span;
     if (!key_from_serial(&key, &table->shape, table->shape.num_high, serial)) {
@@ -182,10 +187,12 @@ static inline bool bucket_find(uint64_t *out_rank, const image_table *table,
     }
     uint64_t bucket = bucket_of(table, &key);
     unsigned skip;
-    prefetch_bucket(table, bucket);
-    uint64_t bit = hint_for_bucket(&skip, table, bucket);
-    return find_bucket(&span, table, bucket, bit, skip) &&
-           find_in_bucket(out_rank, table, span, &key);
+    if (pages == NULL) {
+        prefetch_bucket(table, bucket);
+    }
+    uint64_t bit = hint_for_bucket(pages, &skip, table, bucket);
+    return find_bucket(pages, &span, table, bucket, bit, skip) &&
+           find_in_bucket(pages, out_rank, table, span, &key);
 }
 
 // ---- from a rank back to a serial ----
@@ -199,7 +206,7 @@ static inline uint64_t nearest_hint(uint64_t *out_bucket, const image_table *tab
         uint64_t middle = low + (high - low) / 2;
         uint64_t bucket = middle * BUCKETS_PER_FINE_HINT;
         unsigned skip;
-        uint64_t start = hint_for_bucket(&skip, table, bucket);
+        uint64_t start = hint_for_bucket(NULL, &skip, table, bucket);
         if (start <= rank + bucket - skip) {
             low = middle;
         } else {
@@ -208,7 +215,7 @@ static inline uint64_t nearest_hint(uint64_t *out_bucket, const image_table *tab
     }
     unsigned skip;
     *out_bucket = low * BUCKETS_PER_FINE_HINT;
-    uint64_t bit = hint_for_bucket(&skip, table, *out_bucket);
+    uint64_t bit = hint_for_bucket(NULL, &skip, table, *out_bucket);
     *out_bucket -= skip;
     return bit;
 }

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 #include "image/gaps.h"
+#include "image/pages.h"
 
 // gaps_view is a table of gaps. Shape and sections are set before gaps_open.
 typedef struct gaps_view {
@@ -29,6 +30,10 @@ bool gaps_open(gaps_view *view);
 // gaps_find tells whether a key is there. It gives its rank, or UINT64_MAX in an image
 // without attributes.
 bool gaps_find(uint64_t *out_rank, const gaps_view *view, uint64_t key);
+
+// gaps_find_pages does the same by nothing but some pages. The rank may be NULL.
+bool gaps_find_pages(reader_pages *pages, uint64_t *out_rank, const gaps_view *view,
+                     uint64_t key);
 
 // gaps_select gives the key of a rank: false where the table contradicts itself.
 bool gaps_select(uint64_t *out_key, const gaps_view *view, uint64_t rank);

@@ -11,9 +11,10 @@ static bool corrupt(crlcheck_error *out_error, crlcheck_rule rule, uint64_t offs
     return fail(out_error, CRLCHECK_CORRUPT_IMAGE, rule, offset);
 }
 
+// check_version is given the first `len` bytes of the image.
 static bool check_version(crlcheck_image_info *info, crlcheck_error *out_error,
                           const uint8_t *data, size_t len) {
-    if (len < SUPERBLOCK_SIZE + CRLCHECK_DIGEST_SIZE) {
+    if (len < SUPERBLOCK_SIZE) {
         return corrupt(out_error, CRLCHECK_RULE_TRUNCATED, len);
     }
     if (memcmp(data + SUPERBLOCK_MAGIC, image_magic, sizeof image_magic) != 0) {
@@ -27,37 +28,41 @@ static bool check_version(crlcheck_image_info *info, crlcheck_error *out_error,
                                 (crlcheck_slice){data + SUPERBLOCK_MAJOR_VERSION, 2});
     }
     uint32_t flags = load_le32(data + SUPERBLOCK_FLAGS);
-    if ((flags & ~(uint32_t)FLAG_ATTRIBUTES) != 0) {
+    if ((flags & ~(uint32_t)(FLAG_ATTRIBUTES | FLAG_TRAILER)) != 0) {
         return corrupt(out_error, CRLCHECK_RULE_BAD_HEADER, SUPERBLOCK_FLAGS);
     }
     info->has_attributes = (flags & FLAG_ATTRIBUTES) != 0;
+    info->has_trailer = (flags & FLAG_TRAILER) != 0;
     return true;
 }
 
-// check_sizes checks the superblock's sizes against each other and the image.
+// check_sizes checks the superblock's sizes against each other and the image, which has
+// `image_size` bytes. `data` has the first `len`.
 static bool check_sizes(crlcheck_image_info *info, crlcheck_error *out_error,
-                        const uint8_t *data, size_t len) {
+                        const uint8_t *data, size_t len, uint64_t image_size) {
     info->image_size = load_le64(data + SUPERBLOCK_IMAGE_SIZE);
     info->page_table_offset = load_le64(data + SUPERBLOCK_PAGE_TABLE_OFFSET);
     info->num_entries = load_le64(data + SUPERBLOCK_NUM_ENTRIES);
     info->header_size = load_le32(data + SUPERBLOCK_HEADER_SIZE);
     info->num_tables = load_le32(data + SUPERBLOCK_NUM_TABLES);
     info->num_issuers = load_le32(data + SUPERBLOCK_NUM_ISSUERS);
-    if (info->image_size != len) {
+    if (info->image_size != image_size || image_size > LARGEST_IMAGE) {
         return corrupt(out_error, CRLCHECK_RULE_TRUNCATED, SUPERBLOCK_IMAGE_SIZE);
     }
     uint64_t body_end = info->page_table_offset;
     if (info->header_size < SUPERBLOCK_SIZE ||
         info->header_size % HEADER_ALIGNMENT != 0 || info->header_size > body_end ||
-        body_end > len ||
+        body_end > image_size || info->header_size > len ||
         info->num_tables > (info->header_size - SUPERBLOCK_SIZE) / TABLE_SIZE) {
         return corrupt(out_error, CRLCHECK_RULE_BAD_HEADER, SUPERBLOCK_HEADER_SIZE);
     }
     uint64_t num_pages =
         (body_end - info->header_size + CRLCHECK_PAGE_SIZE - 1) / CRLCHECK_PAGE_SIZE;
     info->num_pages = (uint32_t)num_pages;
+    info->num_blocks = info->has_trailer ? (uint32_t)num_digest_blocks(num_pages) : 0;
     if (num_pages > UINT32_MAX ||
-        (len - body_end) != (num_pages + 1) * CRLCHECK_DIGEST_SIZE) {
+        image_size - body_end !=
+            size_behind_body(num_pages, info->header_size, info->has_trailer)) {
         return corrupt(out_error, CRLCHECK_RULE_BAD_HEADER, SUPERBLOCK_PAGE_TABLE_OFFSET);
     }
     uint64_t metadata = load_le32(data + SUPERBLOCK_METADATA_OFFSET);
@@ -146,7 +151,9 @@ static bool open_buckets(image_table *table, const crlcheck_image *image,
         table->remainders = image->data;  // the fields have no bits: any place will do
     }
     table->fine_hints = table->coarse_hints + 4 * num_coarse_hints(table->bucket_bits);
-    table->max_bucket = load_le64(table->coarse_hints + size[2] - 8);
+    if (image->is_whole) {
+        table->max_bucket = load_le64(table->coarse_hints + size[2] - 8);
+    }
     table->size = size[0] + size[1] + size[2];
     return true;
 }
@@ -164,7 +171,7 @@ static bool open_bitmap(image_table *table, const crlcheck_image *image,
         return false;
     }
     table->size = bitmap->size + bitmap->groups_size + bitmap->ranks_size;
-    return bitmap_open(bitmap);
+    return !image->is_whole || bitmap_open(bitmap);
 }
 
 static bool open_gaps(image_table *table, const crlcheck_image *image,
@@ -276,33 +283,50 @@ static bool open_tables(crlcheck_image *image, crlcheck_error *out_error) {
            corrupt(out_error, CRLCHECK_RULE_BAD_HEADER, SUPERBLOCK_NUM_ENTRIES);
 }
 
-crlcheck_status crlcheck_image_open(crlcheck_image **out_image, crlcheck_error *out_error,
-                                    const uint8_t *data, size_t len) {
+static crlcheck_status open_image(crlcheck_image **out_image, crlcheck_error *out_error,
+                                  const uint8_t *data, size_t len, uint64_t image_size,
+                                  bool is_whole) {
     crlcheck_error error = {.status = CRLCHECK_NO_MEMORY};
     crlcheck_image *image = calloc(1, sizeof *image);
     *out_image = NULL;
     if (image != NULL) {
         image->data = data;
+        image->is_whole = is_whole;
         if (check_version(&image->info, &error, data, len) &&
-            check_sizes(&image->info, &error, data, len) &&
+            check_sizes(&image->info, &error, data, len, image_size) &&
             index_issuers(image, &error) && open_tables(image, &error)) {
             *out_image = image;
             return CRLCHECK_OK;
         }
     }
-    crlcheck_image_free(image);
+    image_free(image);
     if (out_error != NULL) {
         *out_error = error;
     }
     return (crlcheck_status)error.status;
 }
 
-void crlcheck_image_free(crlcheck_image *image) {
+crlcheck_status crlcheck_image_open(crlcheck_image **out_image, crlcheck_error *out_error,
+                                    const uint8_t *data, size_t len) {
+    return open_image(out_image, out_error, data, len, len, true);
+}
+
+crlcheck_status image_open_header(crlcheck_image **out_image, crlcheck_error *out_error,
+                                  const uint8_t *header, size_t header_len,
+                                  uint64_t image_size) {
+    return open_image(out_image, out_error, header, header_len, image_size, false);
+}
+
+void image_free(crlcheck_image *image) {
     if (image != NULL) {
         free(image->tables);
         free(image->issuers);
         free(image);
     }
+}
+
+void crlcheck_image_free(crlcheck_image *image) {
+    image_free(image);
 }
 
 const crlcheck_image_info *crlcheck_image_info_of(const crlcheck_image *image) {
@@ -326,12 +350,16 @@ crlcheck_status crlcheck_image_table(const crlcheck_image *image,
     return CRLCHECK_OK;
 }
 
-crlcheck_slice crlcheck_image_issuer(const crlcheck_image *image, uint32_t number) {
+crlcheck_slice image_issuer(const crlcheck_image *image, uint32_t number) {
     if (number >= image->info.num_issuers) {
         return (crlcheck_slice){NULL, 0};
     }
     const uint8_t *issuer = image->issuers[number];
     return (crlcheck_slice){issuer + 4, load_le32(issuer)};
+}
+
+crlcheck_slice crlcheck_image_issuer(const crlcheck_image *image, uint32_t number) {
+    return image_issuer(image, number);
 }
 
 const image_table *image_find_table(const crlcheck_image *image,

@@ -47,12 +47,24 @@ typedef struct image_table {
 
 struct crlcheck_image {
     const uint8_t *data;
+    bool is_whole;  // else only the header is there
     crlcheck_image_info info;
     image_table *tables;
     // Of the CRL's own issuer, by serial length: nearly every lookup is for it.
     const image_table *own_tables[CRLCHECK_MAX_SERIAL + 1];
     const uint8_t **issuers;  // each a 32-bit length and a Name
 };
+
+// image_open_header opens an image of `image_size` bytes, of which `header` has the first
+// `header_len`. Lookups may then read only the header, and the body by pages.
+crlcheck_status image_open_header(crlcheck_image **out_image, crlcheck_error *out_error,
+                                  const uint8_t *header, size_t header_len,
+                                  uint64_t image_size);
+
+void image_free(crlcheck_image *image);
+
+// image_issuer gives the Name of a certificate issuer; no data where there is none.
+crlcheck_slice image_issuer(const crlcheck_image *image, uint32_t number);
 
 // image_find_table returns NULL where there is no serial of that issuer and length.
 const image_table *image_find_table(const crlcheck_image *image,
