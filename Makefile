@@ -36,7 +36,7 @@ FUZZ_VENV := build/fuzz/venv
 PYTEST_ENV := PYTHONSAFEPATH=1
 
 .DEFAULT_GOAL := build
-.PHONY: FORCE build man demo test test-all e2e stores journeys load soak interleavings conformance differential mutants lint format bench bench-large worst-case fuzz fuzz-python sanitize clean
+.PHONY: FORCE build man demo test test-all e2e stores journeys load soak interleavings conformance differential mutants lint format bench bench-large bench-targets worst-case fuzz fuzz-python sanitize clean
 .DELETE_ON_ERROR:
 
 build: $(BUILT)
@@ -214,15 +214,15 @@ $(VENV)/.bench: $(BUILT)
 	    --config-settings=build-dir=build/editable --editable '.[bench]'
 	touch $@
 
-# A whole run writes the report in docs. With PYTEST_ARGS it may be any part of
-# one, and a report of a part would lose the rest: it goes to build/bench/report
+# A whole run writes the report in docs: the page of this kind of machine, and the one of all
+# of them. With PYTEST_ARGS it may be any part of one, and a report of a part would lose the rest: it goes to build/bench/report
 # unless REPORT names another directory.
 RESULTS := build/bench/results
 PART := $(if $(strip $(PYTEST_ARGS)),part)
 REPORT ?= $(if $(PART),build/bench/report,docs)
 MEASURE = $(BIN)/python -m pytest -o pythonpath=. --benchmark-quiet benchmarks
 WRITE_REPORT = $(BIN)/python -m benchmarks.report --output $(REPORT) \
-    $(patsubst %,$(RESULTS)/%.json,$(or $(PART),standard large))
+    $(patsubst %,$(RESULTS)/%.json,$(or $(PART),targets standard large))
 
 # The standard sizes, up to 1 M entries and 100,000 scopes: some half an hour. The stores
 # with many scopes are made the first time, which takes as long again and 3 GB of disk.
@@ -236,6 +236,18 @@ bench: $(VENV)/.bench
 bench-large: $(VENV)/.bench
 	mkdir -p $(RESULTS)
 	$(MEASURE) --sizes large --benchmark-json $(RESULTS)/$(or $(PART),large).json $(PYTEST_ARGS)
+	$(WRITE_REPORT)
+
+# What is compared with the targets of everyday use, of all sizes in one run: a quarter of an
+# hour, 8 GB of memory and 2 GB of disk. Of rows that other runs have too, the latest count.
+TARGET_SIZES := 0,10,100,1000,10000,100000,1000000,10000000
+TARGET_TESTS := test_first_answer or test_check or test_peer or test_warm_invocation \
+    or test_polled_invocation or (1000000 and (test_compile[ or test_against_set)) \
+    or (10000000 and (test_batch or test_first_decision or test_decision_memory))
+bench-targets: $(VENV)/.bench
+	mkdir -p $(RESULTS)
+	$(MEASURE) --sizes $(TARGET_SIZES) -k "$(TARGET_TESTS)" \
+	    --benchmark-json $(RESULTS)/$(or $(PART),targets).json $(PYTEST_ARGS)
 	$(WRITE_REPORT)
 
 # How the time for hostile input grows, for each kind of it: a few minutes.

@@ -15,6 +15,9 @@ from benchmarks.baselines.interface import Peer, installed
 from benchmarks.contenders import ALL_CONTENDERS, PATH_CHECKERS
 
 _TOOLS = ("cffi", "cryptography", "pyroaring", "numpy", "pytest-benchmark", "matplotlib")
+_CPUINFO = Path("/proc/cpuinfo")
+# Of x86, and of ARM.
+_MODEL_FIELDS = ("cpu family", "model", "CPU implementer", "CPU part")
 _DEFAULT_CACHE_SIZE = 32 << 20
 
 
@@ -22,8 +25,10 @@ def describe(sizes: Sequence[int]) -> dict[str, Any]:
     """Return what the report says of a run of *sizes*; all of it fits JSON."""
     everyone: tuple[Peer, ...] = (*ALL_CONTENDERS, *PATH_CHECKERS)
     return {
-        "processor": _first_match(Path("/proc/cpuinfo"), r"model name\s*: (.*)")
-        or platform.processor(),
+        "processor": _first_match(_CPUINFO, r"model name\s*: (.*)")
+        or platform.processor()
+        or platform.machine(),
+        "model": _model(),
         "cores": len(os.sched_getaffinity(0)),
         "last_level_cache": last_level_cache_size(),
         "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
@@ -38,6 +43,18 @@ def describe(sizes: Sequence[int]) -> dict[str, Any]:
         ],
         "absent": {each.title: each.absent() for each in everyone if each.absent()},
     }
+
+
+def _model() -> str:
+    """
+    Return what tells processors of one name apart: clouds often give no more than the brand.
+    """
+    found = [_first_match(_CPUINFO, rf"{name}\s*: (\S+)") for name in _MODEL_FIELDS]
+    return " ".join(
+        f"{name.lower()} {value}"
+        for name, value in zip(_MODEL_FIELDS, found, strict=True)
+        if value is not None
+    )
 
 
 def last_level_cache_size() -> int:

@@ -1,23 +1,37 @@
 """
-Write the report of one run or more: docs/benchmarks.md and its plots.
+Write the report of one run or more: a page for each kind of machine, and one of all of them.
 
-``python -m benchmarks.report --output DIRECTORY RUN.json...``
+``python -m benchmarks.report --output DIRECTORY RUN.json...`` writes benchmarks.md and
+benchmarks/. Pages of machines that none of the runs is of stay as they are.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any
 
 from benchmarks import plots, tables, units
 from benchmarks.results import Results, Run
+from benchmarks.targets import TARGETS, Figure, Target
 
 _INTRODUCTION = """\
+# Benchmarks on {processor}
+
+Written by `make bench`, `make bench-large` and `make bench-targets` from what they measured;
+not by hand. Every contender answers exactly, and verifies the signature before it answers.
+[Other machines](../benchmarks.md).
+
+"""
+
+_INDEX = """\
 # Benchmarks
 
-Written by `make bench` and `make bench-large` from what they measured; not by hand.
-Every contender answers exactly, and verifies the signature before it answers.
+Written by `make bench`, `make bench-large` and `make bench-targets`; not by hand.
+Each kind of machine has a page: processors differ in what an access to memory costs, in SHA-256
+and in more, so times of one say little of another. Targets are ratios wherever they can be.
 
 """
 
@@ -147,12 +161,18 @@ _SECTIONS: tuple[tuple[str, str, str, Callable[[Results], str]], ...] = (
 
 def render(results: Results, drawn: Collection[str] = ()) -> str:
     """
-    Return the report as Markdown; the plots named in *drawn* lie beside it in benchmarks/.
+    Return the page of one kind of machine as Markdown; *drawn* are the plots in its folder.
 
     A table that has no row is left out.
     """
     machines = _machines(results.runs)
-    parts = [_INTRODUCTION, _runs(results.runs), f"## Targets\n\n{machines}\n\n"]
+    (kind,) = {run.machine_kind for run in results.runs}
+    processor = results.runs[0].processor
+    parts = [
+        _INTRODUCTION.format(processor=processor),
+        _runs(results.runs),
+        f"## Targets\n\n{machines}\n\n",
+    ]
     parts += [tables.targets(results), _COMMANDS]
     for heading, plot_names, text, table in _SECTIONS:
         body = table(results)
@@ -161,7 +181,7 @@ def render(results: Results, drawn: Collection[str] = ()) -> str:
         parts.append(f"\n## {heading}\n\n")
         parts.append(f"{text}\n{machines}\n\n".lstrip())
         parts.extend(
-            f"![{heading.lower()}: {name}](benchmarks/{name}.svg)\n\n"
+            f"![{heading.lower()}: {name}]({kind}/{name}.svg)\n\n"
             for name in plot_names.split()
             if name in drawn
         )
@@ -172,15 +192,14 @@ def render(results: Results, drawn: Collection[str] = ()) -> str:
 
 _COMMANDS = """
 The last column of each table has what repeats its row: `make bench PYTEST_ARGS="-k 'ROW'"`.
-For the run *large* it is `make bench-large`.
+For the run *large* it is `make bench-large`, for *targets* `make bench-targets`.
 The report of a part of a run is in build/bench/report; this page does not change.
 """
 
 
 def _machines(runs: list[Run]) -> str:
     names = {
-        f"{run.machine['processor']}, {run.machine['cores']} cores, {run.machine['kernel']}"
-        for run in runs
+        f"{run.processor}, {run.machine['cores']} cores, {run.machine['kernel']}" for run in runs
     }
     return f"Machine: {'; '.join(sorted(names))}; versions are under [Runs](#runs)."
 
@@ -193,7 +212,7 @@ def _runs(runs: list[Run]) -> str:
             run.moment[:16].replace("T", " "),
             run.commit,
             f"`{_command(run)}`",
-            f"{run.machine['processor']}, {run.machine['cores']} cores,"
+            f"{run.processor}, {run.machine['cores']} cores,"
             f" last-level cache {units.size(run.machine['last_level_cache'])},"
             f" memory {units.size(run.machine['memory'])}",
             run.machine["kernel"],
@@ -219,17 +238,92 @@ def _runs(runs: list[Run]) -> str:
 
 
 def _command(run: Run) -> str:
-    if run.label in {"standard", "large"}:
-        return "make bench" if run.label == "standard" else "make bench-large"
+    whole = {
+        "standard": "make bench",
+        "large": "make bench-large",
+        "targets": "make bench-targets",
+    }
+    if run.label in whole:
+        return whole[run.label]
     return f'make bench PYTEST_ARGS="--sizes {run.sizes}"'
 
 
-def write(results: Results, directory: Path) -> Path:
-    """Write report and plots into *directory* and return the report's path."""
-    drawn = plots.draw(results, directory / "benchmarks")
-    report = directory / "benchmarks.md"
-    report.write_text(render(results, drawn), encoding="utf-8")
-    return report
+def write(results: Results, directory: Path) -> list[Path]:
+    """Write pages, plots and what is common to all machines; return the pages' paths."""
+    folder = directory / "benchmarks"
+    pages: list[Path] = []
+    for kind, of_kind in results.by_machine().items():
+        drawn = plots.draw(of_kind, folder / kind)
+        page = folder / f"{kind}.md"
+        page.write_text(render(of_kind, drawn), encoding="utf-8")
+        summary = json.dumps(_summary(of_kind), indent=2, ensure_ascii=False)
+        (folder / kind / _SUMMARY).write_text(f"{summary}\n", encoding="utf-8")
+        pages.append(page)
+    (directory / "benchmarks.md").write_text(_index(folder), encoding="utf-8")
+    return pages
+
+
+_SUMMARY = "targets.json"
+
+
+def _summary(results: Results) -> dict[str, Any]:
+    """Return what the page of all machines says of one; a machine that is not here has it too."""
+    figures = {target.name: target.compute(results) for target in TARGETS}
+    return {
+        "machine": results.runs[0].processor,
+        "runs": [
+            {"label": run.label, "moment": run.moment[:16], "commit": run.commit}
+            for run in results.runs
+        ],
+        "targets": {
+            name: float(f"{figure.value:.6g}")  # three digits could turn a miss into a hit
+            for name, figure in figures.items()
+            if figure is not None
+        },
+    }
+
+
+def _index(folder: Path) -> str:
+    """Return the page of all machines of which there is a page in *folder*."""
+    found = {
+        path.parent.name: json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(folder.glob(f"*/{_SUMMARY}"))
+    }
+    machines = [
+        [
+            f"[{each['machine']}](benchmarks/{kind}.md)",
+            *(
+                "; ".join(f"{run['label']}: {run[what].replace('T', ' ')}" for run in each["runs"])
+                for what in ("moment", "commit")
+            ),
+        ]
+        for kind, each in found.items()
+    ]
+    lines = [
+        [
+            target.name,
+            target.what,
+            f"{target.sign} {target.limit:g} {target.unit}",
+            *(_verdict(target, each["targets"].get(target.name)) for each in found.values()),
+        ]
+        for target in TARGETS
+    ]
+    names = [each["machine"] for each in found.values()]
+    parts = [
+        _INDEX,
+        tables.markdown(["machine", "measured (UTC)", "commits"], machines),
+        "\n## Targets\n\n",
+        tables.markdown(["target", "what", "limit", *names], lines),
+    ]
+    parts += [f"\n{each['machine']}: {each['note']}\n" for each in found.values() if "note" in each]
+    return "".join(parts)
+
+
+def _verdict(target: Target, value: float | None) -> str:
+    if value is None:
+        return tables.NOT_MEASURED
+    is_met = target.is_met(Figure(value, "", ""))
+    return f"{value:.3g}, {'met' if is_met else '**missed**'}"
 
 
 def main() -> None:
@@ -241,8 +335,8 @@ def main() -> None:
     present = [path for path in arguments.runs if path.exists()]
     if not present:
         parser.error("none of these runs has been made yet")
-    report = write(Results.read(present), arguments.output)
-    print(f"{report}: from {', '.join(map(str, present))}")
+    for page in write(Results.read(present), arguments.output):
+        print(f"{page}: from {', '.join(map(str, present))}")
 
 
 if __name__ == "__main__":

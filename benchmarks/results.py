@@ -5,6 +5,7 @@ Read the results of runs as rows, from pytest-benchmark's JSON.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,19 @@ class Run:
     def sizes(self) -> str:
         """The sizes as ``make bench`` takes them."""
         return ",".join(map(str, self.machine["sizes"]))
+
+    @property
+    def processor(self) -> str:
+        """The processor as people name it, with what tells its model."""
+        name = re.sub(r"\((?:R|TM)\)|\b(?:Processor|CPU)\b|@.*", "", self.machine["processor"])
+        # Runs of earlier benchmarks do not have it.
+        return ", ".join(filter(None, [" ".join(name.split()), self.machine.get("model")]))
+
+    @property
+    def machine_kind(self) -> str:
+        """The kind of machine in letters, digits and dashes: it names a page of the report."""
+        words = re.sub(r"cpu family |model |cpu implementer |cpu part ", "", self.processor)
+        return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")
 
 
 @dataclass(frozen=True)
@@ -72,6 +86,8 @@ class Results:
         """
         Read what ``pytest --benchmark-json`` wrote; a run's label is its file's stem.
 
+        Of a test that several runs on one kind of machine made, the latest counts.
+
         Raises:
             ValueError: a file is no such thing.
         """
@@ -81,7 +97,20 @@ class Results:
                 rows.extend(_rows(json.loads(path.read_text(encoding="utf-8")), path.stem))
             except (KeyError, TypeError, json.JSONDecodeError) as error:
                 raise ValueError(f"{path} is no JSON of these benchmarks: {error!r}") from error
-        return cls(rows)
+        latest: dict[tuple[str, str], Run] = {}
+        for row in rows:
+            known = latest.setdefault((row.run.machine_kind, row.test), row.run)
+            if row.run.moment > known.moment:
+                latest[row.run.machine_kind, row.test] = row.run
+        return cls(row for row in rows if latest[row.run.machine_kind, row.test] is row.run)
+
+    def by_machine(self) -> dict[str, Results]:
+        """Return the rows of each kind of machine, by its name."""
+        kinds = dict.fromkeys(run.machine_kind for run in self.runs)
+        return {
+            kind: Results(row for row in self.rows if row.run.machine_kind == kind)
+            for kind in kinds
+        }
 
     @property
     def runs(self) -> list[Run]:

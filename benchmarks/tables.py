@@ -104,7 +104,7 @@ def targets(results: Results) -> str:
     for target in TARGETS:
         figure = target.compute(results)
         what = f"{target.what}: {target.how}"
-        limit = f"{'≤' if target.bound == 'at most' else '≥'} {target.limit:g} {target.unit}"
+        limit = f"{target.sign} {target.limit:g} {target.unit}"
         if figure is None:
             lines.append([target.name, what, limit, NOT_MEASURED, "not measured", "", ""])
             continue

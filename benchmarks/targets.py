@@ -44,6 +44,11 @@ class Target:
     compute: Callable[[Results], Figure | None]
     bound: Literal["at most", "at least"] = "at most"
 
+    @property
+    def sign(self) -> str:
+        """How the figure has to compare with the limit."""
+        return "≤" if self.bound == "at most" else "≥"
+
     def is_met(self, figure: Figure) -> bool:
         """Say whether *figure* keeps the limit."""
         if self.bound == "at most":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -383,3 +384,128 @@ def test_first_decisions_are_judged_by_what_they_receive(document: Any, tmp_path
     points = plots.first_decisions(found)
     assert points["images: pages_then_whole"] == [(10_000_000, 0.5)]
     assert [(10_000_000, 0.2)] in points.values()
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a plot be an empty file: matplotlib comes with the extra of the benchmarks only."""
+
+    def draw(_found: results.Results, directory: Path) -> list[str]:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "load-time.svg").touch()
+        return ["load-time"]
+
+    monkeypatch.setattr(plots, "draw", draw)
+
+
+def on_machine(document: Any, processor: str, model: str, commit: str = "a" * 40) -> Any:
+    """Return the run as another machine would have made it."""
+    other = json.loads(json.dumps(document))
+    other["machine_info"]["crlcheck"] |= {"processor": processor, "model": model}
+    other["commit_info"] = {"id": commit, "dirty": False}
+    return other
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize(
+    ("processor", "model", "name", "kind"),
+    [
+        (
+            "Intel(R) Xeon(R) Processor",
+            "cpu family 6 model 207",
+            "Intel Xeon, cpu family 6 model 207",
+            "intel-xeon-6-207",
+        ),
+        ("AMD EPYC", "", "AMD EPYC", "amd-epyc"),
+        (
+            "Intel(R) Xeon(R) CPU E5-2686 v4 @ 2.30GHz",
+            "cpu family 6 model 79",
+            "Intel Xeon E5-2686 v4, cpu family 6 model 79",
+            "intel-xeon-e5-2686-v4-6-79",
+        ),
+        (
+            "aarch64",
+            "cpu implementer 0x41 cpu part 0xd40",
+            "aarch64, cpu implementer 0x41 cpu part 0xd40",
+            "aarch64-0x41-0xd40",
+        ),
+    ],
+)
+def test_a_page_is_of_one_kind_of_machine(
+    document: Any, tmp_path: Path, processor: str, model: str, name: str, kind: str
+) -> None:
+    """
+    The processor stands in the title without marks, with its model, and names the file; plots
+    and figures lie in a folder of that name.
+    """
+    measured = on_machine(document, processor, model)
+    (page,) = report.write(read(measured, tmp_path / "standard.json"), tmp_path)
+    assert page == tmp_path / "benchmarks" / f"{kind}.md"
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith(f"# Benchmarks on {name}\n")
+    assert f"Machine: {name}, 2 cores" in text
+    plots_shown = re.findall(r"!\[[^]]*\]\(([^)]*)\)", text)
+    assert plots_shown
+    assert all((page.parent / each).is_file() for each in plots_shown)
+    assert all(each.startswith(f"{kind}/") for each in plots_shown)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_machines_are_compared_on_one_page(document: Any, tmp_path: Path) -> None:
+    """
+    A run on a second kind of machine adds a page, and a column to the targets; that of the
+    first stays as it is.
+    """
+    first = with_compile_ratio(on_machine(document, "AMD EPYC", ""), 1.5)
+    second = with_compile_ratio(on_machine(document, "Intel(R) Xeon(R) Processor", "model 1"), 2.5)
+    (page,) = report.write(read(first, tmp_path / "standard.json"), tmp_path)
+    before = page.read_bytes()
+    report.write(read(second, tmp_path / "standard.json"), tmp_path)
+    assert page.read_bytes() == before
+    text = (tmp_path / "benchmarks.md").read_text(encoding="utf-8")
+    assert "| AMD EPYC | Intel Xeon, model 1 |" in text
+    assert "| 1.5, met | 2.5, **missed** |" in target_lines(text)["T1"]
+    assert list(target_lines(text)) == [target.name for target in targets.TARGETS]
+    assert "(benchmarks/amd-epyc.md)" in text
+    assert "(benchmarks/intel-xeon-1.md)" in text
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_runs_on_two_machines_are_two_pages(document: Any, tmp_path: Path) -> None:
+    """
+    Rows of one machine are never held against those of another, even where both are given.
+    """
+    runs = {
+        "standard": with_compile_ratio(on_machine(document, "AMD EPYC", ""), 1.5),
+        "large": with_compile_ratio(on_machine(document, "Xeon", ""), 2.5),
+    }
+    paths = [tmp_path / f"{label}.json" for label in runs]
+    for path, each in zip(paths, runs.values(), strict=True):
+        path.write_text(json.dumps(each), encoding="utf-8")
+    pages = report.write(results.Results.read(paths), tmp_path)
+    assert [page.name for page in pages] == ["amd-epyc.md", "xeon.md"]
+    texts = [page.read_text(encoding="utf-8") for page in pages]
+    assert ["| met |" in target_lines(text)["T1"] for text in texts] == [True, False]
+
+
+def test_of_a_row_in_two_runs_the_latest_counts(document: Any, tmp_path: Path) -> None:
+    """
+    Where a run was made again in part, the figure is that of the later one.
+    """
+    older = with_compile_ratio(on_machine(document, "AMD EPYC", "", "1" * 40), 1.5)
+    newer = with_compile_ratio(on_machine(document, "AMD EPYC", "", "2" * 40), 2.5)
+    older["datetime"] = "2026-11-23T16:00:00+00:00"
+    newer["datetime"] = "2026-11-24T16:00:00+00:00"
+    newer["benchmarks"] = [
+        each for each in newer["benchmarks"] if each["name"].startswith("test_compile[")
+    ]
+    for names in (("targets", "standard"), ("standard", "targets")):
+        paths = [tmp_path / f"{name}.json" for name in names]
+        for name, each in (("targets", newer), ("standard", older)):
+            (tmp_path / f"{name}.json").write_text(json.dumps(each), encoding="utf-8")
+        found = results.Results.read(paths)
+        assert figure_of("T1", found).value == pytest.approx(2.5)
+        assert len(found.select(measure="compile", contender="crlcheck")) == len(
+            [each for each in older["benchmarks"] if each["name"].startswith("test_compile[")]
+        )
+        assert {row.run.label for row in found.select(measure="load")} == {"standard"}
