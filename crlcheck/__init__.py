@@ -65,6 +65,7 @@ if TYPE_CHECKING:
         IndexFileError as IndexFileError,
         LockFileError as LockFileError,
         MalformedCrlError as MalformedCrlError,
+        PartsUnsupportedError as PartsUnsupportedError,
         PathValidationError as PathValidationError,
         PreconditionFailedError as PreconditionFailedError,
         ReadOnlyStoreError as ReadOnlyStoreError,
@@ -151,8 +152,10 @@ if TYPE_CHECKING:
     from crlcheck.stores import (
         LocalStore as LocalStore,
         ObjectStore as ObjectStore,
+        PartStore as PartStore,
         S3Store as S3Store,
         StoredObject as StoredObject,
+        StoredPart as StoredPart,
         open_store as open_store,
     )
     from crlcheck.stores.doctor import examine_store as examine_store
@@ -212,6 +215,7 @@ _HOMES = {
         "IndexFileError",
         "LockFileError",
         "MalformedCrlError",
+        "PartsUnsupportedError",
         "PathValidationError",
         "PreconditionFailedError",
         "ReadOnlyStoreError",
@@ -270,7 +274,15 @@ _HOMES = {
     "signing.root_key": ("RootKey", "read_root_keys"),
     "signing.root_signer": ("RootSigner",),
     "signing.signing_key": ("SigningKey", "load_signing_key"),
-    "stores": ("LocalStore", "ObjectStore", "S3Store", "StoredObject", "open_store"),
+    "stores": (
+        "LocalStore",
+        "ObjectStore",
+        "PartStore",
+        "S3Store",
+        "StoredObject",
+        "StoredPart",
+        "open_store",
+    ),
     "stores.doctor": ("examine_store",),
     "stores.https": ("HttpsStore",),
     "stores.examination": ("StoreCheck",),

@@ -332,6 +332,18 @@ class StoreUnavailableError(StoreError):
     """The store did not answer, or not in time; trying again may help."""
 
 
+class PartsUnsupportedError(StoreError):
+    """
+    A server sent the whole of an object, or a compressed form of it, in place of a part.
+
+    ``store`` is where it is.
+    """
+
+    def __init__(self, message: str, *, store: str) -> None:
+        super().__init__(message)
+        self.store = store
+
+
 class ReadOnlyStoreError(StoreError):
     """
     The store can only be read: what was to be done there is for the store behind it.

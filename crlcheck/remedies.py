@@ -100,6 +100,8 @@ REMEDIES: Mapping[Cause, str] = MappingProxyType(
         "find out who wrote the root before it is signed (crlcheck sign)",
         errors.SigningKeyError: "give a key that signs roots (crlcheck key new, crlcheck key "
         "show); docs/security.md#a-signed-root says which do",
+        errors.PartsUnsupportedError: "let the server answer ranges of an object, unpacked "
+        "(docs/stores.md)",
         errors.PreconditionFailedError: "try again: another publication came first",
     }
 )

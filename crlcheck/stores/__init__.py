@@ -11,14 +11,22 @@ import os
 
 from crlcheck.settings import check_store_name, is_http_url, is_s3_url
 from crlcheck.stores.local import LocalStore
-from crlcheck.stores.object_store import ObjectStore, StoredObject, read_only_error
+from crlcheck.stores.object_store import (
+    ObjectStore,
+    PartStore,
+    StoredObject,
+    StoredPart,
+    read_only_error,
+)
 from crlcheck.stores.s3 import S3Store
 
 __all__ = [
     "LocalStore",
     "ObjectStore",
+    "PartStore",
     "S3Store",
     "StoredObject",
+    "StoredPart",
     "open_for_writing",
     "open_store",
 ]

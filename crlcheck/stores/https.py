@@ -38,11 +38,15 @@ from crlcheck.stores.deadline import (
 )
 from crlcheck.stores.object_store import (
     StoredObject,
+    StoredPart,
     check_name,
+    check_part,
     check_prefix,
     check_write,
     make_room,
     read_only_error,
+    strong_etag,
+    whole_in_place_of_part,
 )
 from crlcheck.stores.proxies import reach_by_environment
 
@@ -141,6 +145,23 @@ class HttpsStore:
         body = _Body(f"{self.url}/{name}", _MAX_LARGE)
         self._fetch(name, {}, time.monotonic() + self._load_seconds, body)
         return body.unpacked(_MAX_UNPACKED) if body.codings else body.room
+
+    def read_part(self, name: str, start: int, size: int, *, etag: str = "") -> StoredPart | None:
+        """As PartStore.read_part: one GET of a range, with If-Match where there is an etag."""
+        check_part(name, start, size)
+        part = _Part(f"{self.url}/{name}", _MAX_LARGE, start=start, wanted=size)
+        headers = {"If-Match": etag} if etag else {}
+        deadline = time.monotonic() + min(READ_SECONDS, self._load_seconds)
+        try:
+            self._fetch(name, headers, deadline, part)
+        except StoreUnavailableError as error:
+            cause = error.__cause__
+            if etag and isinstance(cause, _RefusalError) and cause.status == 412:
+                return None
+            if part.was_offered_all:
+                raise whole_in_place_of_part(part.place) from error
+            raise
+        return StoredPart(bytes(part.room), strong_etag(part.entity_tag))
 
     def write(
         self, name: str, body: bytes | Path, *, if_match: str | None = None, if_absent: bool = False
@@ -411,6 +432,54 @@ class _Body:
 
     def _too_large(self, size: int, limit: int) -> StoreError:
         return StoreError(f"{self.place}: found {size} bytes or more, allowed are {limit}")
+
+
+@dataclass
+class _Part(_Body):
+    """A part of an object: the ``wanted`` bytes from ``start`` on."""
+
+    start: int = 0
+    wanted: int = 0
+    was_offered_all: bool = False
+
+    def begin(self, response: HTTPResponse) -> None:
+        """Take an answer 200 only where all of the object is that part."""
+        self.clear()
+        self.was_offered_all = self.start > 0 or response.length != self.wanted
+        self._make_room(response)
+
+    def continues(self, response: HTTPResponse) -> bool:
+        """Make room for an answer 206."""
+        self.clear()
+        found = response.headers.get("Content-Range", "")
+        if not found.startswith(f"{self._span.replace('=', ' ')}/"):
+            raise HTTPException(f"found the range {found!r:.60}, expected {self._span}")
+        self._make_room(response)
+        return True
+
+    def _make_room(self, response: HTTPResponse) -> None:
+        codings = codings_of(", ".join(response.headers.get_all("Content-Encoding", [])))
+        self.was_offered_all |= bool(codings)
+        if self.was_offered_all:
+            raise HTTPException("found more than the part that was asked for, or another form")
+        self.total, self.room = self.wanted, bytearray(self.wanted)
+        self.entity_tag = _printable(response.headers.get("ETag"))
+
+    def take(self, response: HTTPResponse) -> None:
+        """Take the body of an answer, or nothing of it."""
+        try:
+            super().take(response)
+        except BaseException:
+            self.size = 0
+            raise
+
+    @property
+    def _span(self) -> str:
+        return f"bytes={self.start}-{self.start + self.wanted - 1}"
+
+    def rest(self) -> dict[str, str]:
+        """Return the header that asks for the part."""
+        return {"Range": self._span}
 
 
 def _printable(value: str | None) -> str:

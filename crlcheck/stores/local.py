@@ -17,10 +17,18 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from crlcheck.errors import LockFileError, PreconditionFailedError, StoreUnavailableError, naming
+from crlcheck.errors import (
+    LockFileError,
+    PreconditionFailedError,
+    StoreError,
+    StoreUnavailableError,
+    naming,
+)
 from crlcheck.stores.object_store import (
     StoredObject,
+    StoredPart,
     check_name,
+    check_part,
     check_prefix,
     check_write,
     is_object_name,
@@ -128,6 +136,23 @@ class LocalStore:
         """
         with self._open(name) as file:
             return _read_whole(file, f"{self._root / name}")
+
+    def read_part(self, name: str, start: int, size: int, *, etag: str = "") -> StoredPart | None:
+        """As PartStore.read_part; a file that is replaced by rename is another state."""
+        check_part(name, start, size)
+        with self._open(name) as file:
+            state = "-".join(map(str, _stamp_of(file)))
+            if etag not in ("", state):
+                return None
+            file.seek(start)
+            body = b""
+            while len(body) < size and (piece := file.read(size - len(body))):
+                body += piece
+        if len(body) < size:
+            raise StoreError(
+                f"{self._root / name}: expected {size} bytes from {start} on, found {len(body)}"
+            )
+        return StoredPart(body, state)
 
     def write(
         self, name: str, body: bytes | Path, *, if_match: str | None = None, if_absent: bool = False

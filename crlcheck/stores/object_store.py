@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from crlcheck.errors import ReadOnlyStoreError
+from crlcheck.errors import PartsUnsupportedError, ReadOnlyStoreError
 from crlcheck.settings import s3_url_of
 
 # In bytes. A huge page has 2 MiB, and the last one is not all used.
@@ -34,6 +34,19 @@ class StoredObject:
 
     ``etag`` stands for that state of the object: an opaque text, compared for
     equality only, and only with etags of the same store.
+    """
+
+    body: bytes = field(repr=False)
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPart:
+    """
+    A part of an object as it was at one moment.
+
+    ``etag`` stands for the state of the object, for ``read_part`` only; it is empty where
+    the store does not tell states apart.
     """
 
     body: bytes = field(repr=False)
@@ -115,6 +128,24 @@ class ObjectStore(Protocol):
         """Return the names that start with *prefix*, in the order of their code points."""
 
 
+@runtime_checkable
+class PartStore(Protocol):
+    """A store that can read parts of its objects. An ObjectStore need not be one."""
+
+    def read_part(self, name: str, start: int, size: int, *, etag: str = "") -> StoredPart | None:
+        """
+        Return exactly *size* bytes of an object from *start* on, all of one state.
+
+        With *etag*, which an earlier call returned, None where the object is in another
+        state by now. Whoever has a digest of the part compares it in any case.
+
+        Raises:
+            FileNotFoundError: there is no such object.
+            PartsUnsupportedError: only the whole object can be had.
+            StoreError: the object is shorter.
+        """
+
+
 def is_object_name(name: str) -> bool:
     """
     Whether a store may hold an object of this name.
@@ -163,6 +194,34 @@ def check_write(name: str, body: bytes | Path, if_match: str | None, if_absent: 
         raise TypeError(f"body of {name}: expected bytes or Path, found {type(body).__name__}")
     if if_match is not None and if_absent:
         raise ValueError(f"write of {name}: if_match and if_absent exclude each other")
+
+
+def check_part(name: str, start: int, size: int) -> None:
+    """
+    Refuse a part that no object has, before anything is asked.
+
+    Raises:
+        ValueError: the name is not one, *start* is negative, or *size* not positive.
+    """
+    check_name(name)
+    if start < 0 or size <= 0:
+        raise ValueError(f"part of {name}: expected a span of bytes, found {size} from {start} on")
+
+
+def strong_etag(header: str | None) -> str:
+    """Return a server's ETag if it vouches for every byte (RFC 9110 8.8.1), else ""."""
+    tag = (header or "").strip()
+    printable = len(tag) <= 500 and tag.isascii() and tag.isprintable()
+    return tag if printable and tag.startswith('"') else ""
+
+
+def whole_in_place_of_part(place: str) -> PartsUnsupportedError:
+    """Return the error for a server that does not send parts."""
+    message = (
+        f"{place}: the whole object, or a compressed form of it, was sent in place of a part "
+        "of it, so its pages cannot be read one by one"
+    )
+    return PartsUnsupportedError(message, store=place)
 
 
 def read_only_error(url: str, operation: str, what: str) -> ReadOnlyStoreError:

@@ -16,25 +16,31 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from crlcheck.errors import PreconditionFailedError, StoreError, StoreUnavailableError
 from crlcheck.settings import S3Location
 from crlcheck.stores.deadline import DEFAULT_LOAD_SECONDS, POLL_SECONDS, READ_SECONDS
 from crlcheck.stores.object_store import (
     StoredObject,
+    StoredPart,
     check_name,
+    check_part,
     check_prefix,
     check_write,
     is_object_name,
     make_room,
+    strong_etag,
+    whole_in_place_of_part,
 )
 from crlcheck.stores.s3_http import S3Answer, S3Getter, S3RefusalError, S3SilenceError, Sink
 
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
+
+_Got = TypeVar("_Got")
 
 # Of one attempt of botocore's, in seconds.
 _CONNECT_TIMEOUT = 2
@@ -138,6 +144,33 @@ class S3Store:
             return self._get(name, self._load_seconds).body
         deadline = time.monotonic() + self._load_seconds
         return self._load_parts(self.getter, name, deadline)
+
+    def read_part(self, name: str, start: int, size: int, *, etag: str = "") -> StoredPart | None:
+        """As PartStore.read_part: one GET of a range, with If-Match where there is an etag."""
+        check_part(name, start, size)
+        span = (start, start + size - 1)
+        if self.getter is None:
+            return self._get_part(name, span, etag)
+        room = _Room(size)
+        deadline = time.monotonic() + min(READ_SECONDS, self._load_seconds)
+        try:
+            answer = self.getter.get(
+                self._prefix + name,
+                deadline=deadline,
+                if_match=etag or None,
+                byte_range=span,
+                into=room.take,
+            )
+        except S3RefusalError as refusal:
+            if refusal.status == 412 and etag:
+                return None
+            raise self._refused(name, "GetObject", refusal.status, refusal.code) from refusal
+        except S3SilenceError as silence:
+            place = f"{self.url}/{name}"
+            if room.was_offered_all:
+                raise whole_in_place_of_part(place) from silence
+            raise StoreUnavailableError(f"{place}: {silence}") from silence
+        return StoredPart(bytes(room.octets), strong_etag(answer.etag))
 
     def _load_parts(self, getter: S3Getter, name: str, deadline: float) -> bytearray | mmap.mmap:
         """Read the first part, which tells how many there are, then the others at once."""
@@ -286,15 +319,45 @@ class S3Store:
 
     def _get(self, name: str, seconds: float | None, **conditions: str) -> StoredObject:
         """GET an object by botocore, within *seconds* unless that is None."""
+        return self._within(seconds, name, lambda: self._get_whole(name, conditions))
+
+    def _get_part(self, name: str, span: tuple[int, int], etag: str) -> StoredPart | None:
+        """GET a part of an object by botocore."""
+        seconds = None if self._is_given else min(READ_SECONDS, self._load_seconds)
+        return self._within(seconds, name, lambda: self._get_span(name, span, etag))
+
+    def _get_span(self, name: str, span: tuple[int, int], etag: str) -> StoredPart | None:
+        from botocore.exceptions import ClientError
+
+        asked = {"Range": f"bytes={span[0]}-{span[1]}"} | ({"IfMatch": etag} if etag else {})
+        size = span[1] + 1 - span[0]
+        place = f"{self.url}/{name}"
+        with self._translated(name):
+            try:
+                response = self.client.get_object(**self.object_of(name), **asked)
+            except ClientError as error:
+                if _status(error) == 412 and etag:
+                    return None
+                raise
+            with contextlib.closing(response["Body"]) as body:
+                if response["ContentLength"] > size:
+                    raise whole_in_place_of_part(place)
+                octets: bytes = body.read()
+        if len(octets) != size:
+            raise StoreUnavailableError(f"{place}: found {len(octets)} bytes, expected {size}")
+        return StoredPart(octets, strong_etag(response["ETag"]))
+
+    def _within(self, seconds: float | None, name: str, work: Callable[[], _Got]) -> _Got:
+        """Do *work* with botocore's client, within *seconds* unless that is None."""
         if seconds is None:
-            return self._get_whole(name, conditions)
+            return work()
         # Botocore bounds an attempt's silence and nothing else: neither its attempts
         # together nor a body that comes drop by drop.
-        given: list[StoredObject | Exception] = []
+        given: list[_Got | Exception] = []
 
         def get() -> None:
             try:
-                given.append(self._get_whole(name, conditions))
+                given.append(work())
             except Exception as error:  # noqa: BLE001 - raised again by who waits
                 given.append(error)
 
@@ -385,6 +448,23 @@ def _may_be_about_the_range(refusal: S3RefusalError, conditions: dict[str, Any])
     """
     is_first = "byte_range" in conditions and "if_match" not in conditions
     return is_first and refusal.status in (400, 416)
+
+
+class _Room:
+    """Room for a part of an object, in which nothing else fits."""
+
+    def __init__(self, size: int) -> None:
+        self.octets = bytearray(size)
+        self.was_offered_all = False
+
+    def take(self, total: int, size: int) -> memoryview:
+        """Be a sink: return the room for a body of *size* bytes, of an object of *total*."""
+        wanted = len(self.octets)
+        # An answer that passes over the range has all of the object.
+        self.was_offered_all = size == total and size > wanted
+        if size != wanted:
+            raise ValueError(f"found {size} bytes, expected {wanted}")
+        return memoryview(self.octets)
 
 
 def _exactly(room: memoryview) -> Sink:

@@ -10,9 +10,9 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from crlcheck.errors import PreconditionFailedError
-from crlcheck.stores import StoredObject
-from crlcheck.stores.object_store import check_name, check_prefix, check_write
+from crlcheck.errors import PreconditionFailedError, StoreError
+from crlcheck.stores import StoredObject, StoredPart
+from crlcheck.stores.object_store import check_name, check_part, check_prefix, check_write
 
 
 class MemoryStore:
@@ -49,6 +49,17 @@ class MemoryStore:
     def load(self, name: str) -> bytes:
         """As ObjectStore.load."""
         return self._find("load", name).body
+
+    def read_part(self, name: str, start: int, size: int, *, etag: str = "") -> StoredPart | None:
+        """As PartStore.read_part."""
+        check_part(name, start, size)
+        found = self._find("read_part", name)
+        if etag not in ("", found.etag):
+            return None
+        body = found.body[start : start + size]
+        if len(body) != size:
+            raise StoreError(f"{name}: found {len(body)} bytes, expected {size}")
+        return StoredPart(body, found.etag)
 
     def write(
         self, name: str, body: bytes | Path, *, if_match: str | None = None, if_absent: bool = False

@@ -129,34 +129,43 @@ def _serve(handler: BaseHTTPRequestHandler, web: WebServer, headers: dict[str, s
         validators["ETag"] = f'"{hashlib.sha256(body).hexdigest()[:20]}"'
     if web.date is not None:
         validators["Last-Modified"] = formatdate(now - web.date, usegmt=True)
-    status, start = _status(web, headers, validators)
+    status, start, end = _status(web, headers, validators, len(body))
     handler.send_response_only(status)
     web.statuses.append(status)
     for name, value in (("Date", formatdate(now, usegmt=True)), *validators.items()):
         handler.send_header(name, value)
-    if status == 304:
+    if status in (304, 412, 416):
+        if status != 304:
+            handler.send_header("Content-Length", "0")
         handler.end_headers()
         return
     if web.encoding:
         handler.send_header("Content-Encoding", web.encoding)
     if status == 206:
-        handler.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
-    _send(handler, web, body[start:])
+        handler.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(body)}")
+    _send(handler, web, body[start:end])
 
 
-def _status(web: WebServer, headers: dict[str, str], validators: dict[str, str]) -> tuple[int, int]:
-    """The status, and where in the body the answer begins."""
+def _status(
+    web: WebServer, headers: dict[str, str], validators: dict[str, str], size: int
+) -> tuple[int, int, int]:
+    """The status, and where in the body of *size* bytes the answer begins and ends."""
+    if headers.get("if-match", validators.get("ETag")) != validators.get("ETag"):
+        return 412, 0, 0
     modified = validators.get("Last-Modified")
     if "if-none-match" in headers:
         is_same = headers["if-none-match"] == validators.get("ETag")
     else:
         is_same = modified is not None and headers.get("if-modified-since") == modified
     if is_same:
-        return 304, 0
-    found = re.fullmatch(r"bytes=([0-9]+)-", headers.get("range", ""))
-    if found and web.ranges and headers.get("if-range") in validators.values():
-        return 206, int(found[1])
-    return 200, 0
+        return 304, 0, 0
+    found = re.fullmatch(r"bytes=([0-9]+)-([0-9]*)", headers.get("range", ""))
+    # Whoever goes on after a break names the state that it has begun with.
+    is_same = headers.get("if-range", "") in ("", *validators.values())
+    if found and web.ranges and is_same:
+        start, end = int(found[1]), min(int(found[2] or size - 1) + 1, size)
+        return (206, start, end) if start < size else (416, 0, 0)
+    return 200, 0, size
 
 
 def _send(handler: BaseHTTPRequestHandler, web: WebServer, body: bytes) -> None:
