@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 import crlcheck
 from benchmarks.compile_memory import resident
 from benchmarks.generate import generate_crl
+from benchmarks.serials import make_serials
 from benchmarks.slow_s3 import SlowS3
 from crlcheck.demo.events import rest_request
 from crlcheck.demo.pki import CertificateAuthority
@@ -71,9 +72,10 @@ PROGRAMS = {
 @dataclass(frozen=True)
 class World:
     """
-    S3 on this machine with a published CRL of *num_entries*, its image and the
-    sample's JSON; ``event`` is a file with a request of a client that is not
-    listed, or with several, ``next_crl`` the CRL that follows.
+    S3 on this machine with a published CRL of *num_entries* and its image.
+
+    ``event`` is a file with a request of a client that is not listed, or with several, and
+    ``next_crl`` the CRL that follows. With ``has_sample`` the sample's JSON is there too.
     """
 
     num_entries: int
@@ -99,6 +101,15 @@ class World:
             proxy.keep(_client(), place.bucket, place.prefix)
         return replace(self, environ={**self.environ, "AWS_ENDPOINT_URL": proxy.endpoint})
 
+    def with_sample(self) -> World:
+        """Return the same with the sample's JSON of the published CRL, which is put into S3."""
+        serials = make_serials("random16", self.num_entries, 1)
+        bucket, _, key = self.sample.partition("/")
+        with environment(self.environ):
+            body = json.dumps({hex(each): "" for each in serials.integers()}).encode()
+            _client().put_object(Bucket=bucket, Key=key, Body=body)
+        return replace(self, has_sample=True)
+
     def with_clients(self, count: int, path: Path) -> World:
         """Return the same with the requests of so many clients, which are kept in *path*."""
         clients = [self.authority.issue("a client").certificate for _ in range(count)]
@@ -120,15 +131,15 @@ class World:
 
 
 @contextlib.contextmanager
-def world(num_entries: int, directory: Path, *, with_sample: bool = True) -> Iterator[World]:
-    """Start S3 and publish into it, the sample's JSON only *with_sample*."""
+def world(num_entries: int, directory: Path) -> Iterator[World]:
+    """Start S3 and publish into it."""
     base = clean_environment(os.environ)
     with ModuleProcess("crlcheck.demo.s3_server", environ=base) as server:
         environ = {**base, **aws_environment(server.greeting)}
         authority = CertificateAuthority.create("Benchmark CA")
         paths = [directory / f"{number}-{num_entries}.crl" for number in (1, 2)]
         for number, path in enumerate(paths, 1):
-            made = generate_crl(
+            generate_crl(
                 num_entries,
                 seed=number,
                 authority=authority,
@@ -136,7 +147,6 @@ def world(num_entries: int, directory: Path, *, with_sample: bool = True) -> Ite
                 reasons=True,
                 crl_number=number,
             )
-            serials = made.serials
         store, sample = f"s3://{_BUCKET}/published", f"{_BUCKET}/revoked.json"
         with environment(environ):
             client = _client()
@@ -146,9 +156,6 @@ def world(num_entries: int, directory: Path, *, with_sample: bool = True) -> Ite
             report = crlcheck.publish_crl(
                 paths[0], crlcheck.open_store(store), issuer=authority.pem
             )
-            if with_sample:
-                body = json.dumps({hex(each): "" for each in serials.integers()}).encode()
-                client.put_object(Bucket=_BUCKET, Key="revoked.json", Body=body)
         event = directory / f"event-{num_entries}.json"
         event.write_text(json.dumps(rest_request(authority.issue("a client").certificate)))
         yield World(
@@ -161,7 +168,7 @@ def world(num_entries: int, directory: Path, *, with_sample: bool = True) -> Ite
             event,
             authority,
             paths[1],
-            with_sample,
+            False,
         )
 
 

@@ -35,14 +35,14 @@ _IMAGE_MEMORY = 12 << 20
 @pytest.fixture(scope="module")
 def few(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A store with a CRL of a thousand entries."""
-    with world(FEW, tmp_path_factory.mktemp("few"), with_sample=False) as made:
+    with world(FEW, tmp_path_factory.mktemp("few")) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 def published(num_entries: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A store with a CRL of *num_entries*."""
-    with world(num_entries, tmp_path_factory.mktemp("published"), with_sample=False) as made:
+    with world(num_entries, tmp_path_factory.mktemp("published")) as made:
         yield made
 
 
@@ -133,7 +133,7 @@ def test_decision_memory(
     if len(LOADINGS) > 1:
         settings["image_loading"] = loading
     directory = tmp_path_factory.mktemp("clients")
-    with world(1, directory, with_sample=False) as small, SlowS3(latency=0) as proxy:
+    with world(1, directory) as small, SlowS3(latency=0) as proxy:
         clients = [
             of.with_clients(_CLIENTS, directory / f"{name}.json")
             for name, of in (("small", small), ("large", published))
