@@ -357,9 +357,12 @@ class _Reading:
     ) -> ImageMetadata:
         algorithm, weak = _algorithm(fields.signature_algorithm)
         warnings = fields.warnings
-        warnings |= CrlWarning.DUPLICATE_SERIALS if entries.num_duplicates else CrlWarning(0)
-        warnings |= CrlWarning.WEAK_SIGNATURE_HASH if weak else CrlWarning(0)
-        warnings |= CrlWarning.SMALL_RSA_KEY if tbs.has_small_key else CrlWarning(0)
+        if entries.num_duplicates:
+            warnings |= CrlWarning.DUPLICATE_SERIALS
+        if weak:
+            warnings |= CrlWarning.WEAK_SIGNATURE_HASH
+        if tbs.has_small_key:
+            warnings |= CrlWarning.SMALL_RSA_KEY
         key_hash = key_id = None
         if signer is not None:
             key_hash = hashlib.sha256(signer.subject_public_key_info).digest()

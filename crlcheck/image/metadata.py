@@ -58,7 +58,7 @@ def metadata_from_bytes(raw: bytes) -> ImageMetadata:
 _WRITERS: dict[type, Callable[[Any], object]] = {
     bytes: bytes.hex,
     datetime: time_text,
-    CrlWarning: lambda value: list(value.names),
+    CrlWarning: lambda value: list(value.names) if value else [],
 }
 
 
