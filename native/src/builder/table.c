@@ -200,8 +200,11 @@ static size_t add_serials(builder_table *table, record_pool *pool,
 }
 
 // So many keys are computed before they are stored, so that the places they go to, which
-// are all over the cache, are on their way: 12 ns an entry against 20.
-enum { KEYS_AHEAD = 32 };
+// are all over the cache, are on their way: 12 ns an entry against 20. What is fetched is
+// the line behind a place: the line of the place itself was fetched so when the records
+// before it were stored, and no processor follows hundreds of piles by itself (27 ns an
+// entry to parse and keep against 33).
+enum { KEYS_AHEAD = 32, CACHE_LINE = 64 };
 
 // add_keys_of adds up to KEYS_AHEAD entries by their keys, which have `num_high` high
 // words, and returns how many had the table's shape, or -1 without memory.
@@ -216,7 +219,9 @@ static inline int add_keys_of(builder_table *table, record_pool *pool,
                                               entries[num_keys].serial.data)) {
         size_t partition =
             partition_of(&table->shape, table->partition_bits, &keys[num_keys]);
-        __builtin_prefetch(table->partitions.next[partition], 1);
+        // By its number, because there may be no place yet, or none behind it.
+        uintptr_t place = (uintptr_t)table->partitions.next[partition];
+        __builtin_prefetch((const void *)(place + CACHE_LINE), 1);
         places[num_keys++] = partition;
     }
     bool attributes = table->attributes;

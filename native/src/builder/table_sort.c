@@ -233,6 +233,7 @@ static void sort_partition(builder_table *table, sort_scratch *scratch,
     uint8_t *end = scratch->records;
     const record_block *block = table->partitions.first[partition];
     for (; block != NULL; block = block->next) {
+        record_block_fetch(block->next);
         memcpy(end, block->data, block->used);
         end += block->used;
     }
