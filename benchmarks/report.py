@@ -88,6 +88,13 @@ _SECTIONS: tuple[tuple[str, str, str, Callable[[Results], str]], ...] = (
         tables.latencies,
     ),
     (
+        "Page faults of cold lookups",
+        "",
+        "The same cold lookups, half of them hits, by whether a page of memory or of the image's "
+        "file had to be mapped first.",
+        tables.cold_faults,
+    ),
+    (
         "Batches",
         "",
         "Time per serial in a batch of 400 thousand, half hits; with threads, until the last "

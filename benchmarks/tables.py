@@ -222,6 +222,30 @@ def latencies(results: Results) -> str:
     return by_size(results, sorted(kept, key=lambda row: row.variant), cell)
 
 
+def cold_faults(results: Results) -> str:
+    """Return how many cold lookups had a page fault, and what those took and the others."""
+
+    def median(row: Row, name: str) -> str:
+        value = row.figures.get(name)
+        return NOT_MEASURED if value is None else units.seconds(value / 1e9)
+
+    lines = [
+        [
+            title(results, row.contender),
+            units.entries(row.num_entries),
+            f"{row.figures['faulting']:.0%}",
+            median(row, "without_fault"),
+            median(row, "with_fault"),
+            row.run.label,
+            f"`{row.test}`",
+        ]
+        for row in results.select(measure="latency", variant="cold")
+        if row.contender != "no_lookup" and "faulting" in row.figures
+    ]
+    header = ["", "entries", "with a page fault", "median without one", "median with one"]
+    return markdown([*header, "run", "row"], lines)
+
+
 def _is_first(row: Row, rows: Sequence[Row]) -> bool:
     """Whether *row* is the first of those that say the same of another's run."""
     same = (row.contender, row.variant, row.num_entries)

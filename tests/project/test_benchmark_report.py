@@ -509,3 +509,31 @@ def test_of_a_row_in_two_runs_the_latest_counts(document: Any, tmp_path: Path) -
             [each for each in older["benchmarks"] if each["name"].startswith("test_compile[")]
         )
         assert {row.run.label for row in found.select(measure="load")} == {"standard"}
+
+
+def test_cold_lookups_are_told_apart_by_page_faults(document: Any, tmp_path: Path) -> None:
+    """
+    Where none had a fault there is no figure for those that had; the empty loop is left out.
+    """
+
+    def cold(contender: str, **figures: float) -> dict[str, Any]:
+        return {
+            "name": f"test_cold[{contender}-1000]",
+            "measure": "latency",
+            "contender": contender,
+            "num_entries": 1000,
+            "variant": "cold",
+            "seconds": [1.0],
+            "figures": figures,
+            "beside": {"no_lookup": [0.5]},
+        }
+
+    measured = with_measured(
+        document,
+        cold("one", faulting=0.25, with_fault=30_000, without_fault=4_000),
+        cold("other", faulting=0.0, without_fault=3_000),
+    )
+    table = tables.cold_faults(read(measured, tmp_path / "standard.json"))
+    assert "| one | 1 k | 25% | 4.00 µs | 30.0 µs |" in table
+    assert "| other | 1 k | 0% | 3.00 µs | - |" in table
+    assert table.count("\n") == 4
