@@ -43,7 +43,7 @@ class Site:
     rounds: tuple[Certificates, ...]
 
 
-def make_site(num_entries: int, directory: Path) -> Site:
+def make_site(num_entries: int, directory: Path, num_rounds: int = NUM_ROUNDS) -> Site:
     """Make a site in *directory* and publish its CRLs."""
     root = CertificateAuthority.create("Benchmark root")
     intermediate = CertificateAuthority.create("Benchmark intermediate", parent=root)
@@ -58,7 +58,7 @@ def make_site(num_entries: int, directory: Path) -> Site:
         crlcheck.publish_crl(
             path, crlcheck.open_store(store), issuer=authority.pem, max_source_size=0
         )
-    count = CLIENTS_A_ROUND * NUM_ROUNDS // 2
+    count = CLIENTS_A_ROUND * num_rounds // 2
     rng = np.random.default_rng([SEED, 3])
     listed = iter(made.serials.members(rng, count))
     others = iter(made.serials.non_members(rng, count))
@@ -68,7 +68,7 @@ def make_site(num_entries: int, directory: Path) -> Site:
             for _ in range(CLIENTS_A_ROUND // 2)
             for source in rng.permutation(np.array([listed, others], object))
         ]
-        for _ in range(NUM_ROUNDS)
+        for _ in range(num_rounds)
     )
     revoked = frozenset(made.serials.integers())
     return Site(num_entries, root, intermediate, paths, store, revoked, rounds)

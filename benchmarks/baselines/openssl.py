@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -160,7 +161,11 @@ def decode(decoder: Callable[..., Any], encoded: bytes) -> int:
 
 def library_name() -> str | None:
     """Return what the shared library is called here, None where there is none."""
-    for name in ("libcrypto.so.3", ctypes.util.find_library("crypto")):
+    # macOS ends a process that loads the system's own libcrypto.
+    names: tuple[str | None, ...] = ("libcrypto.3.dylib",)
+    if sys.platform != "darwin":
+        names = ("libcrypto.so.3", ctypes.util.find_library("crypto"))
+    for name in names:
         try:
             if name:
                 ctypes.CDLL(name)

@@ -22,6 +22,8 @@ if "benchmarks" not in sys.modules:
 
 from benchmarks import (  # noqa: E402
     bounds,
+    clients,
+    first_answer,
     generate,
     plots,
     report,
@@ -31,10 +33,14 @@ from benchmarks import (  # noqa: E402
     tables,
     targets,
 )
+from benchmarks.baselines import openssl_verify  # noqa: E402
 
 __all__ = [
     "bounds",
+    "clients",
+    "first_answer",
     "generate",
+    "openssl_verify",
     "plots",
     "report",
     "results",
