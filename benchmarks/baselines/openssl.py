@@ -9,7 +9,7 @@ import ctypes
 import ctypes.util
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -161,11 +161,7 @@ def decode(decoder: Callable[..., Any], encoded: bytes) -> int:
 
 def library_name() -> str | None:
     """Return what the shared library is called here, None where there is none."""
-    # macOS ends a process that loads the system's own libcrypto.
-    names: tuple[str | None, ...] = ("libcrypto.3.dylib",)
-    if sys.platform != "darwin":
-        names = ("libcrypto.so.3", ctypes.util.find_library("crypto"))
-    for name in names:
+    for name in _library_names():
         try:
             if name:
                 ctypes.CDLL(name)
@@ -173,6 +169,14 @@ def library_name() -> str | None:
         except OSError:
             continue
     return None
+
+
+def _library_names() -> Iterator[str | None]:
+    if sys.platform == "darwin":  # it ends a process that loads the system's own
+        yield "libcrypto.3.dylib"
+    else:
+        yield "libcrypto.so.3"
+        yield ctypes.util.find_library("crypto")
 
 
 @lru_cache(maxsize=2)
