@@ -112,14 +112,20 @@ static void merge_sort(const sort_scratch *scratch, const builder_table *table,
     }
 }
 
+// index_bits_for counts the bits of the indexes of so many records.
+static unsigned index_bits_for(size_t num_records) {
+    unsigned index_bits = 1;
+    while ((size_t)1 << index_bits < num_records) {
+        index_bits++;
+    }
+    return index_bits;
+}
+
 // make_items fills scratch->items from the records.
 static void make_items(sort_scratch *scratch, const builder_table *table,
                        size_t num_items) {
     unsigned left = table->shape.low_bits - table->partition_bits;
-    scratch->index_bits = 1;
-    while ((size_t)1 << scratch->index_bits < num_items) {
-        scratch->index_bits++;
-    }
+    scratch->index_bits = index_bits_for(num_items);
     unsigned room = 64 - scratch->index_bits;
     unsigned drop = left > room ? left - room : 0;
     const uint8_t *record = scratch->records;
@@ -247,7 +253,10 @@ static void sort_partition(builder_table *table, sort_scratch *scratch,
 }
 
 static bool scratch_init(sort_scratch *scratch, size_t num_records, size_t record_len) {
-    size_t num_starts = ((size_t)1 << MAX_BUCKET_BITS_OF_SORT) + 1;
+    unsigned bucket_bits = index_bits_for(num_records);
+    bucket_bits =
+        bucket_bits < MAX_BUCKET_BITS_OF_SORT ? bucket_bits : MAX_BUCKET_BITS_OF_SORT;
+    size_t num_starts = ((size_t)1 << bucket_bits) + 1;
     scratch->items = malloc(num_records * sizeof *scratch->items);
     scratch->sorted = malloc(num_records * sizeof *scratch->sorted);
     scratch->records = malloc(num_records * record_len + RECORD_SLACK);
@@ -264,7 +273,8 @@ static void scratch_clear(sort_scratch *scratch) {
 }
 
 bool table_sort(builder_table *table) {
-    if (table->largest_partition < 2) {
+    if (table->largest_partition < 2 ||
+        atomic_load(&table->next_partition) >= table->partitions.num_piles) {
         return true;
     }
     sort_scratch scratch = {0};
