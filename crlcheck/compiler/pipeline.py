@@ -1,10 +1,10 @@
 """
-Read, verify and write a CRL, a large one on two threads.
+Read, verify and write a CRL, a large one on as many threads as there are cores.
 
 One thread parses a chunk and keeps its entries, while a second hashes the same
-chunk for the signature and reads the next. Both sort. Then the first packs the image,
-and the second hashes and writes it. The second starts
-when the source has turned out to be larger than a chunk.
+chunk for the signature and reads the next. All sort. Then the first packs the image,
+and the others hash and write it. They start when the source has turned out to be larger
+than a chunk.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from crlcheck._binding import DIGEST_SIZE, PAGE_SIZE, CrlFields, CrlParser, ParsedCrl, SortedEntries
 from crlcheck.compiler.source import CHUNK_SIZE, CrlSource, SourceReader, refuse_mistaken
-from crlcheck.compiler.worker import Call, Worker
+from crlcheck.compiler.worker import Call, Workers
 from crlcheck.encoding.kinds import LOOKED_AT
 from crlcheck.encoding.names import name_hash
 from crlcheck.errors import CrlError, MalformedCrlError, UnsupportedCrlError
@@ -43,7 +43,8 @@ DEFAULT_MAX_SOURCE_SIZE = 1 << 30
 
 # Bytes of the largest piece of an image. It has whole pages.
 _PIECE_SIZE = 1 << 20
-# One chunk is being read, one hashed and one parsed. The same holds for pieces of the image.
+# One chunk is being read, one hashed and one parsed. Of the image one piece is being packed,
+# one waits, and each of the other threads writes one.
 _NUM_BUFFERS = 3
 
 Chunk = bytes | memoryview
@@ -103,8 +104,8 @@ def read_crl(
         CrlError: the CRL is refused.
         OSError: from reading.
     """
-    with Worker(is_alone=is_alone) as worker:
-        crl = _Reading(source, issuers, options, worker)
+    with Workers(is_alone=is_alone) as workers:
+        crl = _Reading(source, issuers, options, workers)
         try:
             yield crl.verified(crl.read())
         finally:
@@ -120,7 +121,7 @@ class VerifiedCrl:
         metadata: ImageMetadata,
         signer: CertificateFacts | None,
         source_size: int,
-        worker: Worker,
+        workers: Workers,
         odd_extensions: tuple[OddExtension, ...],
     ) -> None:
         self._odd_extensions = odd_extensions
@@ -128,7 +129,7 @@ class VerifiedCrl:
         self.metadata = metadata
         self.signer = signer
         self._source_size = source_size
-        self._worker = worker
+        self._workers = workers
 
     def write(self, sink: Sink, image: Callable[[], bytes] | None = None) -> CompileReport:
         """
@@ -137,15 +138,15 @@ class VerifiedCrl:
         *image* returns what *sink* has got, for the report.
         """
         writer = self._entries.start_image(metadata_to_bytes(self.metadata), serialize_bitmap)
-        pending: deque[tuple[Call[bytes], bytearray]] = deque()
+        pieces = _Pieces(_piece_size(self._source_size), self._workers.num_threads + 1)
         digests: list[Call[bytes]] = []
         offset = writer.header_size
-        for buffer, size in writer.body(_free_buffers(pending, _piece_size(self._source_size))):
+        for buffer, size in writer.body(pieces.free_buffers()):
             piece = memoryview(buffer)[:size]
-            digests.append(self._worker.submit(_write_pages, sink, offset, piece))
-            pending.append((digests[-1], buffer))
+            digests.append(self._workers.submit_any(_write_pages, sink, offset, piece))
+            pieces.pending.append((digests[-1], buffer))
             offset += size
-        # From the last on, because the worker goes from the first on.
+        # From the last on, because the others go from the first on.
         for call in reversed(digests):
             call.result_here()
         header = writer.header
@@ -174,16 +175,26 @@ def _piece_size(source_size: int) -> int:
     return min(num_pages * PAGE_SIZE, _PIECE_SIZE)
 
 
-def _free_buffers(pending: deque[tuple[Call[bytes], bytearray]], size: int) -> Iterator[bytearray]:
-    """Yield buffers of *size* for pieces of the body, each once the call that used it has ended."""
-    while True:
-        if len(pending) < _NUM_BUFFERS:
-            yield bytearray(size)
-            continue
-        # Where the worker lags behind, this thread writes the last piece.
-        call, buffer = pending.popleft() if pending[0][0].done else pending.pop()
-        call.result_here()
-        yield buffer
+class _Pieces:
+    """The buffers for pieces of the body, and the calls that use them."""
+
+    def __init__(self, size: int, num_buffers: int) -> None:
+        """*size* is that of a buffer."""
+        self._size = size
+        self._num_buffers = num_buffers
+        self.pending: list[tuple[Call[bytes], bytearray]] = []
+
+    def free_buffers(self) -> Iterator[bytearray]:
+        """Yield buffers, each once the call that used it has ended."""
+        while True:
+            if len(self.pending) < self._num_buffers:
+                yield bytearray(self._size)
+                continue
+            ended = (number for number, (call, _) in enumerate(self.pending) if call.done)
+            # Where the others lag behind, this thread writes the last piece.
+            call, buffer = self.pending.pop(next(ended, -1))
+            call.result_here()
+            yield buffer
 
 
 def _write_pages(sink: Sink, offset: int, pages: memoryview) -> bytes:
@@ -203,11 +214,11 @@ class _Reading:
         source: CrlSource,
         issuers: Signers | None,
         options: Options,
-        worker: Worker,
+        workers: Workers,
     ) -> None:
         self._issuers = issuers
         self._options = options
-        self._worker = worker
+        self._workers = workers
         self._source = SourceReader(
             source, num_buffers=_NUM_BUFFERS, max_size=options.max_source_size
         )
@@ -221,7 +232,7 @@ class _Reading:
 
     def close(self) -> None:
         """Release what the hash keeps, once the worker is done with it."""
-        self._worker.close()
+        self._workers.close()
         if self._hash is not None:
             self._hash.close()
 
@@ -230,12 +241,12 @@ class _Reading:
         offset = 0
         early: list[Chunk] = []
         chunks = self._source.chunks()
-        following = self._worker.submit(next, chunks, None)
+        following = self._workers.submit(next, chunks, None)
         # Where the worker lags behind and has not begun to read, this thread reads.
         while (chunk := following.result_here()) is not None:
-            following = self._worker.submit(next, chunks, None)
+            following = self._workers.submit(next, chunks, None)
             if self._source.size > CHUNK_SIZE:
-                self._worker.start()
+                self._workers.start()
             if self._hash is not None:
                 self._hash_tbs(offset, chunk)
                 self._parser.feed(chunk)
@@ -282,7 +293,7 @@ class _Reading:
         with contextlib.suppress(CrlError, OSError):  # of what comes behind
             while len(head) < LOOKED_AT and (chunk := following.result_here()) is not None:
                 head += bytes(chunk)
-                following = self._worker.submit(next, chunks, None)
+                following = self._workers.submit(next, chunks, None)
         if isinstance(error, MalformedCrlError):
             refuse_mistaken(head, error, rule=error.rule, offset=error.offset)
         else:
@@ -298,7 +309,7 @@ class _Reading:
                 feature="no_next_update",
             )
         signer = self._hash.verify(fields.signature, fields.authority_key_id)
-        entries = crl.sort(self._worker.share)
+        entries = crl.sort(self._workers.share)
         metadata = self._describe(fields, entries, signer, self._hash)
         if self._options.strict and metadata.warnings:
             names = metadata.warnings.names
@@ -308,7 +319,7 @@ class _Reading:
                 feature=" ".join(names),
             )
         return VerifiedCrl(
-            entries, metadata, signer, self._source.size, self._worker, fields.odd_extensions
+            entries, metadata, signer, self._source.size, self._workers, fields.odd_extensions
         )
 
     def _make_hash(self) -> TbsVerifier | _UnverifiedTbs:
@@ -343,7 +354,7 @@ class _Reading:
         end = min(tbs_offset + tbs_size - offset, len(chunk))
         if start < end:
             span = memoryview(chunk)[start:end]
-            self._hashing.append(self._worker.submit(self._hash.update, span))
+            self._hashing.append(self._workers.submit(self._hash.update, span))
             # The next chunk overwrites the one before the last.
             while len(self._hashing) >= _NUM_BUFFERS:
                 self._hashing.popleft().result()

@@ -1,5 +1,5 @@
 """
-Make calls on a second thread, where there is a core for it and enough to do.
+Make calls on other threads, where there are cores for them and enough to do.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ Result = TypeVar("Result")
 Result_co = TypeVar("Result_co", covariant=True)
 Arguments = TypeVarTuple("Arguments")
 
+_NAME = "crlcheck-worker"
+
 
 class Call(Protocol[Result_co]):
-    """A call that was submitted to a worker."""
+    """A call that was submitted to workers."""
 
     @property
     def done(self) -> bool:
@@ -43,7 +45,7 @@ class _Made(Generic[Result]):
 
 
 class _Submitted(Generic[Result]):
-    """A call that the thread makes."""
+    """A call that a thread makes."""
 
     def __init__(self, make: Callable[[], Result], executor: ThreadPoolExecutor) -> None:
         self._make = make
@@ -63,17 +65,24 @@ class _Submitted(Generic[Result]):
         return self._future.result()
 
 
-class Worker:
+MAX_THREADS = 8
+"""So many threads compile one CRL at most, the caller's included. More have nothing to do."""
+
+
+class Workers:
     """
-    Makes calls one after the other: on a second thread once that is started, before at once.
+    Makes calls on other threads once these are started, before at once.
 
     To start a thread and to hand calls to it takes longer than to compile a small CRL.
     """
 
     def __init__(self, *, is_alone: bool = True) -> None:
         """*is_alone* tells that no other CRL is compiled meanwhile, which needs the cores too."""
-        self._may_start = is_alone and num_cores() > 1
-        self._executor: ThreadPoolExecutor | None = None
+        self._may_start = is_alone
+        self._in_order: ThreadPoolExecutor | None = None
+        self._in_any_order: ThreadPoolExecutor | None = None
+        self.num_threads = 1
+        """How many threads work, the caller's included."""
 
     def __enter__(self) -> Self:
         return self
@@ -82,32 +91,51 @@ class Worker:
         self.close()
 
     def start(self) -> None:
-        """Make all further calls on a thread, where there is a core for it."""
-        if self._may_start and self._executor is None:
-            self._executor = ThreadPoolExecutor(1, "crlcheck-worker")
+        """Make all further calls on threads, where there are cores for them."""
+        if not self._may_start:
+            return
+        self._may_start = False
+        self.num_threads = min(num_cores(), MAX_THREADS)
+        if self.num_threads > 1:
+            self._in_order = self._in_any_order = ThreadPoolExecutor(1, _NAME)
+        if self.num_threads > 2:
+            # While it works, nothing is left to do in order. It starts as many threads as
+            # there are calls, up to this number.
+            self._in_any_order = ThreadPoolExecutor(self.num_threads - 1, _NAME)
 
     def submit(
         self, function: Callable[[*Arguments], Result], *arguments: *Arguments
     ) -> Call[Result]:
-        """Call *function* soon, after every call submitted before."""
-        if self._executor is None:
+        """Call *function* soon, after every call submitted here before."""
+        if self._in_order is None:
             return _Made(function(*arguments))
-        return _Submitted(lambda: function(*arguments), self._executor)
+        return _Submitted(lambda: function(*arguments), self._in_order)
+
+    def submit_any(
+        self, function: Callable[[*Arguments], Result], *arguments: *Arguments
+    ) -> Call[Result]:
+        """Call *function* soon, beside others."""
+        if self._in_any_order is None:
+            return _Made(function(*arguments))
+        return _Submitted(lambda: function(*arguments), self._in_any_order)
 
     def share(self, function: Callable[[], None]) -> None:
-        """Call *function* here and on the thread, and wait for both: they share its work."""
-        if self._executor is None:
-            function()
-            return
-        call = self._executor.submit(function)
+        """Call *function* on every thread, and wait for all: they share its work."""
+        calls = [
+            self._in_any_order.submit(function)
+            for _ in range(self.num_threads - 1)
+            if self._in_any_order is not None
+        ]
         function()
-        if not call.cancel():  # it has begun
-            call.result()
+        for call in calls:
+            if not call.cancel():  # it has begun
+                call.result()
 
     def close(self) -> None:
-        """End the thread; calls that have not begun are dropped."""
-        if self._executor is not None:
-            self._executor.shutdown(wait=True, cancel_futures=True)
+        """End the threads; calls that have not begun are dropped."""
+        for executor in (self._in_order, self._in_any_order):
+            if executor is not None:
+                executor.shutdown(wait=True, cancel_futures=True)
 
 
 def num_cores() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import resource
@@ -29,8 +30,9 @@ from crlcheck import (
     compile_unverified_crl,
     open_index,
 )
+from crlcheck._binding import PAGE_SIZE
+from crlcheck.compiler import pipeline, worker
 from crlcheck.compiler import source as source_module
-from crlcheck.compiler import worker
 from crlcheck.compiler.compile import MAX_IN_MEMORY, _TemporarySink, compile_to_temporary
 from crlcheck.compiler.source import CHUNK_SIZE, CrlSource
 from crlcheck.demo.pki import CertificateAuthority, encode_entry, pem_block, sign_crl
@@ -461,15 +463,23 @@ def test_a_small_crl_needs_no_thread_and_little_memory(
         assert peak < 5 * len(octets) + 4 * len(expected) + (1 << 16)
 
 
-@pytest.mark.parametrize("cores", [1, 2])
+@functools.cache
+def _large_crl() -> bytes:
+    """A CRL of several chunks, whose image has several pages."""
+    return make_crl(1 << 120 | i * i * 0x9E3779B97F4A7C15 for i in range(40_000))
+
+
+@pytest.mark.parametrize("num_pages", [1, 3, 16])
+@pytest.mark.parametrize(("cores", "num_executors"), [(1, 0), (2, 1), (3, 2), (100, 2)])
 def test_threads_and_sizes_of_chunks_change_no_byte(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int, num_executors: int, num_pages: int
 ) -> None:
     """
-    A source that is larger than a chunk is compiled on two threads where there are as many
-    cores, and the image is that of one thread, whatever the source is read from.
+    A source that is larger than a chunk is compiled on as many threads as there are cores, and
+    the image is that of one thread, whatever the source is read from and however many pages
+    a piece of the image has.
     """
-    der = make_crl(1 << 120 | i * i * 0x9E3779B97F4A7C15 for i in range(40_000))
+    der = _large_crl()
     assert len(der) > 2 * CHUNK_SIZE
     expected = compile_to_temporary(der, issuer=authority().der, is_alone=False)
     started = []
@@ -481,12 +491,13 @@ def test_threads_and_sizes_of_chunks_change_no_byte(
 
     monkeypatch.setattr(worker, "ThreadPoolExecutor", Executor)
     monkeypatch.setattr(worker, "num_cores", lambda: cores)
+    monkeypatch.setattr(pipeline, "_PIECE_SIZE", num_pages * PAGE_SIZE)
     sources = list(_sources(der, tmp_path / "list.crl"))
     sources[-2:] = [ChunkedFile(der, [CHUNK_SIZE - 1]), ChunkedFile(der, [100_003])]
     with expected:
         for source in sources:
             assert compile_crl(source, issuer=authority().der).image == expected.read()
-    assert len(started) == (len(sources) if cores > 1 else 0)
+    assert len(started) == num_executors * len(sources)
 
 
 @pytest.mark.parametrize("size", [1, 100, CHUNK_SIZE])
@@ -496,7 +507,7 @@ def test_a_file_that_grows_while_it_is_read_is_read_whole(
     """
     The size of a file at first only says how large the buffers are.
     """
-    der = make_crl(1 << 120 | i * i * 0x9E3779B97F4A7C15 for i in range(20_000))
+    der = _large_crl()
     path = tmp_path / "list.crl"
     path.write_bytes(der)
     monkeypatch.setattr(source_module, "_buffer_size", lambda _file: size)
