@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, overload
 
 # Linux counts the time that a machine slept in a clock of its own, macOS in CLOCK_MONOTONIC.
-_SINCE_BOOT: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+SINCE_BOOT: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 @overload
@@ -41,6 +41,18 @@ def given_time(now: datetime | None) -> datetime:
     return now
 
 
+def later(moment: datetime, by: timedelta) -> datetime:
+    """Return *moment* moved by a time, but not out of the years 1 to 9999."""
+    try:
+        return moment + by
+    except OverflowError:
+        return FIRST if by < timedelta(0) else LAST
+
+
+FIRST = datetime.min.replace(tzinfo=UTC)
+LAST = datetime.max.replace(tzinfo=UTC)
+
+
 class Moment(NamedTuple):
     """
     A time by the wall clock, the monotonic clock and the time since boot.
@@ -57,7 +69,7 @@ class Moment(NamedTuple):
     @classmethod
     def now(cls, clock: Callable[[], datetime]) -> Moment:
         """Return the present; *clock* is the wall clock."""
-        return cls(clock(), time.monotonic(), time.clock_gettime(_SINCE_BOOT))
+        return cls(clock(), time.monotonic(), time.clock_gettime(SINCE_BOOT))
 
     def since(self, earlier: Moment) -> float:
         """Return how many seconds passed between *earlier* and this moment."""
@@ -67,10 +79,18 @@ class Moment(NamedTuple):
             self.since_boot - earlier.since_boot,
         )
 
+    def after(self, seconds: float) -> Moment:
+        """Return the moment so many seconds later, by each clock."""
+        return Moment(
+            later(self.wall, timedelta(seconds=seconds)),
+            self.monotonic + seconds,
+            self.since_boot + seconds,
+        )
+
     def age_by_machine(self) -> float:
         """Return how many seconds ago this was by the machine's own clocks, which cannot fail."""
         return max(
-            time.monotonic() - self.monotonic, time.clock_gettime(_SINCE_BOOT) - self.since_boot
+            time.monotonic() - self.monotonic, time.clock_gettime(SINCE_BOOT) - self.since_boot
         )
 
 

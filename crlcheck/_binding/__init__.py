@@ -19,7 +19,7 @@ from crlcheck._binding.image import (
     NativeImage,
 )
 from crlcheck._binding.paged import NativePagedImage, PageSource
-from crlcheck._native import Lookup
+from crlcheck._native import Lookup, certificate_kind
 
 __all__ = [
     "DIGESTS_PER_BLOCK",
@@ -37,6 +37,7 @@ __all__ = [
     "PageSource",
     "ParsedCrl",
     "SortedEntries",
+    "certificate_kind",
     "parse_certificate",
     "parse_issuing_distribution_point",
 ]

@@ -280,6 +280,10 @@ class IssuerKeys:
             if not key.is_anchor:
                 yield from (one.facts for one in key.certificates if one.ends_path)
 
+    def trusted(self) -> Iterator[CertificateFacts]:
+        """Yield all trusted certificates."""
+        return (one.facts for one in self._certificates.values())
+
     def unverified(self) -> Iterator[CertificateFacts]:
         """Yield the self-issued certificates whose own signature could not be verified."""
         return (one.facts for one in self._certificates.values() if not one.is_verified)

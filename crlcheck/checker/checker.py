@@ -12,9 +12,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from crlcheck._binding import certificate_kind
 from crlcheck.checker.health import examine
 from crlcheck.checker.image_cache import CachedImage
 from crlcheck.checker.path import PathChecker, verdict_by_denial
+from crlcheck.checker.remembered import Memory
 from crlcheck.checker.results import unavailable, undetermined, without_certificate, worst
 from crlcheck.checker.root_demands import RootDemands
 from crlcheck.checker.scope import TrustedIssuer, is_self_issued
@@ -37,7 +39,13 @@ from crlcheck.types import (
     StatusProblem,
     UndeterminedCause,
 )
-from crlcheck.x509.certificates import CertificateSource, load_certificate, load_certificates
+from crlcheck.x509.certificates import (
+    CertificateKind,
+    CertificateSource,
+    load_certificate,
+    load_certificates,
+    read_kind,
+)
 
 if TYPE_CHECKING:
     from crlcheck.signing.root_key import RootKey
@@ -55,6 +63,29 @@ DEFAULT_IMAGE_MEMORY = 512 << 20
 
 _SERIALS_BY_ONE_SET = 1000
 
+# So many certificates are in hand at once.
+_BLOCK = 1000
+
+
+def _read(
+    source: CertificateSource,
+) -> tuple[bytes, CertificateKind | None, CertificateFacts | None]:
+    """
+    Return a certificate's DER and kind, as far as there is one, and its facts if they had
+    to be read for that.
+
+    Facts that a caller gives are taken as they are, so they are of no kind.
+
+    Raises: as ``load_certificate``.
+    """
+    der, kind = read_kind(source)
+    if kind is not None:
+        return der, kind, None
+    facts = load_certificate(source)
+    if facts is source:
+        return facts.der, None, facts
+    return facts.der, certificate_kind(facts.der), facts
+
 
 class _Judge:
     """
@@ -64,23 +95,59 @@ class _Judge:
     missing or damaged.
     """
 
-    __slots__ = ("_now", "_others", "_path_checker", "_policy", "in_use", "misses_object")
+    __slots__ = (
+        "_memory",
+        "_now",
+        "_others",
+        "_path_checker",
+        "_policy",
+        "in_use",
+        "misses_object",
+    )
 
     def __init__(self, in_use: SetInUse | IndexesInUse, policy: Policy, now: datetime) -> None:
         self.in_use = in_use
         self.misses_object = False
         self._policy = policy
         self._now = now
+        memory = in_use.views.memory
+        if memory is None or memory.denied is not in_use.denied:
+            memory = in_use.views.memory = Memory(in_use.denied, policy)
+        self._memory = memory
         self._path_checker: PathChecker | None = None
         self._others: dict[int, PathChecker] | None = None
 
-    def check(self, certificate: CertificateFacts) -> CheckResult:
-        """Return the verdict on a certificate and what is above it."""
+    def check(
+        self, der: bytes, kind: CertificateKind | None, facts: CertificateFacts | None
+    ) -> CheckResult:
+        """Return the verdict on a certificate and what is above it, remembered or found."""
+        if kind is not None:
+            recalled = self._memory.recall(*kind, der, self._now)
+            if recalled is not None:
+                return recalled
+        return self.found(load_certificate(der) if facts is None else facts, kind)
+
+    def found(
+        self, certificate: CertificateFacts, kind: CertificateKind | None = None
+    ) -> CheckResult:
+        """
+        Find the verdict on a certificate and what is above it.
+
+        It is remembered for others of the *kind*, where that is known.
+        """
+        views = self.in_use.views
         try:
-            snapshot = self.in_use.views.of_certificate(certificate)
+            view = views.of_certificate(certificate)
         except UnansweredError as error:
             return self._unanswered(error, certificate)
-        return self._by(snapshot).check_path(certificate)
+        path_checker = self._by(view.loaded)
+        if kind is None:
+            return path_checker.check_path(certificate)
+        result, unlisted = path_checker.check_unlisted(certificate)
+        if unlisted is not None:
+            _, _, common = kind
+            self._memory.remember(common, certificate, view, views, self._now)
+        return result
 
     def check_given_path(self, path: Sequence[CertificateFacts]) -> CheckResult:
         """Return the verdict on a path that is given."""
@@ -339,7 +406,7 @@ class RevocationChecker:
                     "indexes have no root"
                 )
             indexes = [source] if isinstance(source, RevocationIndex) else list(source)
-            self._set = IndexSet(snapshot_of_indexes(indexes, trust))
+            self._set = IndexSet(snapshot_of_indexes(indexes, trust), clock)
 
     # ---- checks --------------------------------------------------------------
 
@@ -362,24 +429,50 @@ class RevocationChecker:
             CertificateError: it is not a certificate.
             IndexClosedError: the checker is closed.
         """
-        facts = load_certificate(certificate)
+        der, kind, facts = _read(certificate)
+        if kind is not None:
+            quiet = self._require_open().quiet()
+            if quiet is not None:
+                in_use, now = quiet
+                memory = in_use.views.memory
+                if memory is not None and memory.denied is in_use.denied:
+                    recalled = memory.recall(*kind, der, now)
+                    if recalled is not None:
+                        return recalled
         judge = self._judge()
         while not isinstance(judge, str):
-            result = judge.check(facts)
+            result = judge.check(der, kind, facts)
             newer = self._newer(judge) if judge.misses_object else None
             if newer is None:
                 return result
             judge = newer
-        return unavailable(facts, judge)
+        return unavailable(load_certificate(der) if facts is None else facts, judge)
 
     def check_many(self, certificates: Iterable[CertificateSource]) -> list[CheckResult]:
         """
-        Return a result for each certificate, in order, all by one published set;
-        they must have been verified already.
+        Return a result for each certificate, in order; they must have been verified already.
+
+        *certificates* may be any iterable, and nothing is kept of a certificate but its
+        result. All are checked by one published set, at the time of the call. Only where an
+        object of that set is missing, the rest is checked by a newer one.
 
         Raises: as ``check``; one bad certificate fails the call.
         """
-        return self._check([load_certificate(certificate) for certificate in certificates])
+        results: list[CheckResult] = []
+        remaining = iter(certificates)
+        judge = self._judge()
+        while block := list(itertools.islice(remaining, _BLOCK)):
+            found: list[CheckResult] | None = None
+            while found is None:
+                if isinstance(judge, str):
+                    found = [unavailable(load_certificate(one), judge) for one in block]
+                    break
+                found = [judge.check(*_read(one)) for one in block]
+                newer = self._newer(judge)
+                if newer is not None:
+                    judge, found = newer, None
+            results += found
+        return results
 
     def check_chain(self, certificates: CertificateSources) -> CheckResult:
         """
@@ -508,17 +601,6 @@ class RevocationChecker:
             if any(decided is certificate for certificate in certificates):
                 result = without_certificate(result)
             yield result
-
-    def _check(self, certificates: Sequence[CertificateFacts]) -> list[CheckResult]:
-        """Check certificates and the issuers above them, against one set, at one time."""
-        judge = self._judge()
-        while not isinstance(judge, str):
-            results = list(map(judge.check, certificates))
-            newer = self._newer(judge)
-            if newer is None:
-                return results
-            judge = newer
-        return [unavailable(certificate, judge) for certificate in certificates]
 
     def _judge(self) -> _Judge | str:
         """Return what checks by the set in use, or why there is none."""

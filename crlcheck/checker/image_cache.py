@@ -30,6 +30,7 @@ class CachedImage:
     __slots__ = (
         "__weakref__",
         "_cache",
+        "_is_callers",
         "_lock",
         "_num_failures",
         "_open",
@@ -59,6 +60,7 @@ class CachedImage:
         self.error: str | None = None
         self._open = open_image
         self._cache = cache
+        self._is_callers = False
         self._opened: RevocationIndex | None = None
         self._refused_at: float | None = None
         self._unavailable_at: float | None = None
@@ -70,6 +72,7 @@ class CachedImage:
         """Return an image for an index that the caller opened, and will close."""
         cached = cls(index.metadata, lambda: index)
         cached._opened = index
+        cached._is_callers = True
         return cached
 
     @property
@@ -97,10 +100,25 @@ class CachedImage:
                         raise StoreUnavailableError(f"{self.error}")
                     opened = self._opened = self._load()
         # Outside the lock, because this may unload other images.
+        self.note_use()
+        return opened
+
+    @property
+    def is_last_used(self) -> bool:
+        """Whether no other image of the cache was used since this one was."""
+        cache = self._cache
+        return cache is None or cache.last_used is self
+
+    def note_use(self) -> None:
+        """Count the image as the last one used, if it is loaded."""
         cache = self._cache
         if cache is not None and cache.last_used is not self:
             cache.note_use(self)
-        return opened
+
+    @property
+    def is_callers(self) -> bool:
+        """Whether a caller opened its index, and may close it at any time."""
+        return self._is_callers
 
     def index_if_open(self) -> RevocationIndex | None:
         """Return the image if it is loaded; this does not count as a use of it."""

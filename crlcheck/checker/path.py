@@ -50,7 +50,7 @@ from crlcheck.checker.scope import (
     public_key_hash,
 )
 from crlcheck.checker.snapshot import Denials, Snapshot, denial_of
-from crlcheck.checker.verdict import Evidence, decide
+from crlcheck.checker.verdict import Evidence, decide, revokes_alone
 from crlcheck.errors import CrlCheckError, StoreUnavailableError
 from crlcheck.image.index import RevocationIndex
 from crlcheck.types import (
@@ -79,6 +79,20 @@ class _Step(NamedTuple):
 _Way: TypeAlias = Way[_Step, CheckResult]
 
 _END: _Way = Way(severity(None))
+
+
+class Unlisted(NamedTuple):
+    """
+    How a certificate was found to be on no CRL that covers it.
+
+    ``looks`` are the images in which it was looked up, with the issuer's name under which,
+    None for the only one. ``is_sole`` tells that there is one, in which any entry means that
+    the certificate is REVOKED.
+    """
+
+    looks: tuple[tuple[CachedImage, bytes | None], ...]
+    is_sole: bool
+
 
 _DENIALS_ONLY = -1
 """The depth of the steps above the last one that is checked."""
@@ -121,6 +135,9 @@ class PathChecker:
     lists: explains why no CRL covers a certificate where the snapshot has not all of them.
     loads: whether images that are not open are loaded. If not, they count as empty,
         except those that could not be loaded before.
+
+    ``images`` are those looked into so far, and ``misses_any`` tells that one of them, or a
+    list of CRLs, could not be read.
     """
 
     def __init__(
@@ -139,6 +156,8 @@ class PathChecker:
         self._open = _loaded if loads else _as_loaded
         self._policy = policy
         self._now = now
+        self.images: dict[CachedImage, None] = {}
+        self.misses_any = False
         self._under_way: frozenset[IssuerKey] = frozenset()
         self._signers: dict[tuple[frozenset[IssuerKey], IssuerKey], CheckResult | None] = {}
         self._ways: dict[tuple[frozenset[IssuerKey], _Step], Sequence[_Way]] = {}
@@ -157,6 +176,30 @@ class PathChecker:
         coverage = self.snapshot.table.coverage(certificate, issuer, any_points=any_points)
         result = self._by_coverage(certificate, coverage)
         return self._join_above(result, coverage, self._policy.path_depth)
+
+    def check_unlisted(self, certificate: CertificateFacts) -> tuple[CheckResult, Unlisted | None]:
+        """
+        Return what ``check_path`` does, and how the certificate was found to be on no CRL;
+        None where it is on one, where none covers it, or where something could not be read.
+        """
+        coverage = self.snapshot.table.coverage(certificate)
+        own, evidence = self._judged(certificate, coverage)
+        result = self._join_above(own, coverage, self._policy.path_depth)
+        if (
+            not evidence
+            or self.misses_any
+            or any(one.entry is not None or one.delta_entry is not None for one in evidence)
+        ):
+            return result, None
+        looks: list[tuple[CachedImage, bytes | None]] = []
+        for crl in coverage.applicable:
+            issuer = certificate.issuer if crl.by_issuer else None
+            looks.append((self.snapshot.images[crl.position], issuer))
+            delta = self.snapshot.deltas[crl.position]
+            if delta is not None:
+                looks.append((delta, issuer))
+        is_sole = looks[0][1] is None and revokes_alone(evidence, self._policy)
+        return result, Unlisted(tuple(looks), is_sole)
 
     def check_issuer(self, key: IssuerKey) -> CheckResult | None:
         """
@@ -317,15 +360,21 @@ class PathChecker:
 
     def _by_coverage(self, certificate: CertificateFacts, coverage: Coverage) -> CheckResult:
         """Return the verdict on one certificate by the CRLs that cover it."""
+        return self._judged(certificate, coverage)[0]
+
+    def _judged(
+        self, certificate: CertificateFacts, coverage: Coverage
+    ) -> tuple[CheckResult, Sequence[Evidence]]:
+        """Return the verdict on one certificate, and what the CRLs that cover it say."""
         # 1. The deny list.
         denial = self._denial_of(certificate)
         if denial is not None:
-            return denial
+            return denial, ()
         # 2. No CRL covers it.
         if coverage.cause is UndeterminedCause.OUT_OF_SCOPE:
-            return self._out_of_scope(certificate, coverage)
+            return self._out_of_scope(certificate, coverage), ()
         if coverage.cause is not None:
-            return uncovered(certificate, coverage, self._policy)
+            return uncovered(certificate, coverage, self._policy), ()
         # 3. and 4. The entries and the signers.
         evidence: list[Evidence] = []
         failure: CheckResult | None = None
@@ -333,14 +382,15 @@ class PathChecker:
             said, error = self._look_up(certificate, crl)
             evidence.append(said)
             if error is not None:
+                self.misses_any = True
                 reason = f"the image of {crl_text(said.metadata)} cannot be loaded: {error}"
                 failure = unavailable(certificate, reason)
         # 5. The verdict. An image that cannot be loaded may list the certificate, so the
         # others can only revoke it, not clear it.
         result = decide(certificate, evidence, now=self._now, policy=self._policy)
         if failure is None or result.status is RevocationStatus.REVOKED:
-            return result
-        return failure
+            return result, evidence
+        return failure, evidence
 
     def _out_of_scope(self, certificate: CertificateFacts, coverage: Coverage) -> CheckResult:
         """Return the verdict on a certificate of a known issuer that no CRL covers."""
@@ -350,6 +400,7 @@ class PathChecker:
                 return unpublished(certificate, may_have_crl=may_have_crl)
             explained = self._lists.explained(self.snapshot, certificate, coverage)
         except (CrlCheckError, OSError) as failure:
+            self.misses_any = True
             reason = f"the list of its issuer's CRLs cannot be read: {failure}"
             return unavailable(certificate, reason)
         return uncovered(certificate, explained, self._policy)
@@ -362,8 +413,10 @@ class PathChecker:
         delta = self.snapshot.deltas[crl.position]
         issuer = certificate.issuer if crl.by_issuer else None
         entry = delta_entry = None
+        self.images[image] = None
         index, failure = self._open(image)
         if delta is not None:
+            self.images[delta] = None
             delta_index, delta_failure = self._open(delta)
             failure = failure or delta_failure
             if delta_index is not None:

@@ -102,11 +102,16 @@ class Polling(NamedTuple):
         last = self.answered_at
         return last is None or now.since(last) >= self.interval or now.wall < last.wall
 
+    @property
+    def latest(self) -> float:
+        """How long after the last poll a background thread is late (rule 2)."""
+        return self.interval + self.margin + self.pause
+
     def is_overdue(self, now: Moment) -> bool:
         """Whether a check is to ask although a background thread does (rule 2)."""
         last = self.ended_at
         age = 0.0 if last is None else now.since(last)
-        return age > self.interval and age > self.interval + self.margin + self.pause
+        return age > self.interval and age > self.latest
 
     def is_paused(self, now: Moment) -> bool:
         """Whether the store must not be asked now (rule 3)."""

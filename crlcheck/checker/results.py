@@ -39,6 +39,7 @@ from crlcheck.types import (
     result_to_read,
     unread_of,
 )
+from crlcheck.x509.certificates import load_certificate
 
 # How many keys of one name a message lists.
 _MAX_KEYS = 5
@@ -69,17 +70,21 @@ class Finding(NamedTuple):
         """Return the result for a certificate."""
         return result_to_read(self.status, certificate.serial_number, self, certificate)
 
-    def field(self, name: str, given: CertificateFacts) -> object:
-        """Return a field of the result for the certificate *given* when it is first read."""
+    def field(self, name: str, given: CertificateFacts | bytes) -> object:
+        """Return a field of the result for a certificate, or its DER, when it is first read."""
         if name == "detail":
-            return self.say(given)
+            return self.say(_facts(given))
         if name == "certificate":
-            return given
+            return _facts(given)
         if name in _OF_ENTRY:
             return None if self.entry is None else getattr(self.entry, name)
         if name in _OF_METADATA:
             return None if self.metadata is None else getattr(self.metadata, name)
         return getattr(self, name)
+
+
+def _facts(given: CertificateFacts | bytes) -> CertificateFacts:
+    return given if isinstance(given, CertificateFacts) else load_certificate(given)
 
 
 _OF_ENTRY = frozenset({"reason_code", "revocation_date"})
@@ -100,7 +105,7 @@ class DecidingCrl:
 
     def revoked(self, entry: RevokedEntry) -> CheckResult:
         """Return the result REVOKED by *entry*."""
-        return self._result(RevocationStatus.REVOKED, partial(_revoked_text, self.metadata, entry))
+        return revoked(self.metadata, self.scope, entry).on(self.certificate)
 
     def not_revoked(self, waived: tuple[UndeterminedCause, ...]) -> CheckResult:
         """Return the result NOT_REVOKED, with what was waived for it."""
@@ -123,6 +128,12 @@ class DecidingCrl:
     ) -> CheckResult:
         found = Finding(status, say, cause, self.metadata, self.scope, self.entry, waived)
         return found.on(self.certificate)
+
+
+def revoked(metadata: ImageMetadata, scope: str, entry: RevokedEntry) -> Finding:
+    """Return what is found where a CRL lists a certificate."""
+    say = partial(_revoked_text, metadata, entry)
+    return Finding(RevocationStatus.REVOKED, say, None, metadata, scope, entry)
 
 
 def _revoked_text(
@@ -186,12 +197,18 @@ def also_saying(result: CheckResult, more: Callable[[], str]) -> CheckResult:
     return found._replace(say=lambda one: say(one) + more()).on(certificate)
 
 
+def finding_of(result: CheckResult) -> tuple[Finding, CertificateFacts]:
+    """Return what a result of this module is made of."""
+    known = unread_of(result)
+    assert known is not None, "it was not made whole"
+    found, given = known
+    assert isinstance(found, Finding), "it was made by Finding.on"
+    return found, given
+
+
 def _found_by(result: CheckResult) -> tuple[Finding, CertificateFacts] | None:
     """Return what a result is made of, None for one that was made whole."""
-    unread = unread_of(result)
-    if unread is None or not isinstance(unread[0], Finding):
-        return None
-    return unread[0], unread[1]
+    return None if unread_of(result) is None else finding_of(result)
 
 
 # ---- by no CRL ---------------------------------------------------------------

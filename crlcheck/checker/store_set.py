@@ -38,7 +38,7 @@ from crlcheck.errors import (
     StoreUnavailableError,
 )
 from crlcheck.stores import ObjectStore
-from crlcheck.times import Moment, time_text
+from crlcheck.times import SINCE_BOOT, Moment, time_text
 from crlcheck.types import Freshness, ProblemKind, StatusProblem
 
 LOG = logging.getLogger("crlcheck")
@@ -104,8 +104,13 @@ class IndexSet:
     confirmed_at: datetime | None = None
     error: str | None = None
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, clock: Callable[[], datetime]) -> None:
         self.in_use: IndexesInUse | None = IndexesInUse(OneView(snapshot))
+        self._clock = clock
+
+    def quiet(self) -> tuple[IndexesInUse, datetime] | None:
+        """Return the indexes, and the time."""
+        return None if self.in_use is None else (self.in_use, self._clock())
 
     def current(self) -> IndexesInUse | None:
         """Return the indexes."""
@@ -158,6 +163,20 @@ class _Behind(NamedTuple):
     since: Moment
 
 
+class _Quiet(NamedTuple):
+    """
+    Until when a set is used without anything else: no poll is due, and it is not too old.
+
+    It holds for these polls and this set, from ``since`` by the wall clock, and until any
+    of the three clocks of a ``Moment`` shows the time in it.
+    """
+
+    in_use: SetInUse
+    polling: Polling
+    since: datetime
+    until: Moment
+
+
 class StoreSet:
     """
     The published set of a store, kept up to date by conditional GETs.
@@ -200,6 +219,7 @@ class StoreSet:
         # None before there is one. It is replaced as a whole, because a fork may happen at
         # any time.
         self.in_use: SetInUse | None = None
+        self._quiet: _Quiet | None = None
         self._refusal: _Refusal | None = None
         self._behind: _Behind | None = None
         refresh_after = min(refresh_after, _LONGEST_INTERVAL)
@@ -239,7 +259,49 @@ class StoreSet:
         in_use = self.in_use
         if in_use is None or self._is_too_old(in_use, now) or self._has_expired(in_use, now):
             return None
+        self._quiet = self._find_quiet(in_use, self._polling, is_helped=is_helped)
         return in_use
+
+    def quiet(self) -> tuple[SetInUse, datetime] | None:
+        """
+        Return what ``current`` would, and the time, where it would do nothing else; None
+        where it may do more.
+        """
+        quiet, refresher = self._quiet, self._refresher
+        if (
+            quiet is None
+            or quiet.in_use is not self.in_use
+            or quiet.polling is not self._polling
+            or (refresher is not None and not refresher.is_running())
+        ):
+            return None
+        now, until = self._clock(), quiet.until
+        if (
+            quiet.since <= now < until.wall
+            and time.monotonic() < until.monotonic
+            and time.clock_gettime(SINCE_BOOT) < until.since_boot
+        ):
+            return quiet.in_use, now
+        return None
+
+    def _find_quiet(self, in_use: SetInUse, polling: Polling, *, is_helped: bool) -> _Quiet | None:
+        """Return until when ``current`` returns *in_use* and does nothing else."""
+        known = self._quiet
+        if known is not None and known.in_use is in_use and known.polling is polling:
+            return known
+        asked, ended = polling.answered_at, polling.ended_at
+        if not polling.interval or asked is None or ended is None:
+            return None
+        read_at = in_use.read_at
+        ends = [
+            ended.after(polling.latest) if is_helped else asked.after(polling.interval),
+            *([] if self._max_age is None else [read_at.after(self._max_age)]),
+        ]
+        if in_use.expires is not None:
+            ends.append(read_at.after((in_use.expires - read_at.wall).total_seconds()))
+        # The earliest by each clock.
+        until = Moment(*map(min, zip(*ends, strict=True)))
+        return _Quiet(in_use, polling, in_use.read_at.wall if is_helped else asked.wall, until)
 
     def why_none(self) -> str:
         """Return why there is no set to use."""

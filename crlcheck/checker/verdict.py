@@ -127,6 +127,23 @@ def decide(
     return _combine(certificate, findings)
 
 
+def revokes_alone(evidence: Sequence[Evidence], policy: Policy) -> bool:
+    """
+    Whether there is one CRL only, and any entry in it means REVOKED, whatever its reason.
+
+    By 2 a to c: no signer can be revoked or in doubt, no delta can lift the entry, and the
+    policy waives no hold.
+    """
+    (one, *others) = evidence
+    return (
+        not others
+        and one.reasons == ALL_REASONS
+        and one.delta is None
+        and one.signer is None
+        and policy.hold is Rule.DENY
+    )
+
+
 # ---- several scopes ------------------------------------------------------------
 
 

@@ -49,6 +49,7 @@ from crlcheck.catalog.tree import Reference
 from crlcheck.checker.attempts import Attempts
 from crlcheck.checker.image_cache import CachedImage
 from crlcheck.checker.images import Images
+from crlcheck.checker.remembered import Memory
 from crlcheck.checker.scope import Coverage
 from crlcheck.checker.snapshot import Snapshot, Trust, facts_of, snapshot_of_catalog
 from crlcheck.encoding.names import directory_name, name_key
@@ -118,10 +119,13 @@ class OneView:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
+        self._view = View(None, 1)
+        self._view.snapshot = snapshot
+        self.memory: Memory | None = None
 
-    def of_certificate(self, _: CertificateFacts) -> Snapshot:
-        """Return the snapshot."""
-        return self.snapshot
+    def of_certificate(self, _: CertificateFacts) -> View:
+        """Return the only view."""
+        return self._view
 
     def of_path(self, _: Sequence[CertificateFacts]) -> Snapshot:
         """Return the snapshot."""
@@ -171,18 +175,38 @@ class _Part:
     indirect: Sequence[bytes] = ()
 
 
-class _View:
-    """A view, loaded when it is first needed; one thread loads, the others wait."""
+class View:
+    """
+    A view, loaded when it is first needed; one thread loads, the others wait.
 
-    __slots__ = ("is_used", "lock", "own_weight", "parts", "question", "snapshot", "weight")
+    ``is_held`` tells that it has not been dropped. What is remembered of a view that was
+    dropped is not used, so that a view that answers is always one that a refresh takes over.
+    """
+
+    __slots__ = (
+        "is_held",
+        "is_used",
+        "lock",
+        "own_weight",
+        "parts",
+        "question",
+        "snapshot",
+        "weight",
+    )
 
     def __init__(self, question: Question | None, weight: int) -> None:
         self.question = question
         self.own_weight = self.weight = weight
-        self.is_used = True
+        self.is_used = self.is_held = True
         self.snapshot: Snapshot | None = None
         self.parts: tuple[_Part, ...] = ()
         self.lock = threading.Lock()
+
+    @property
+    def loaded(self) -> Snapshot:
+        """The snapshot of a view that was loaded."""
+        assert self.snapshot is not None, "it is loaded"
+        return self.snapshot
 
 
 class Views:
@@ -197,7 +221,7 @@ class Views:
         self._trust = trust
         self._images = images
         self._is_whole = published.format1 is not None
-        self._views: OrderedDict[Hashable, _View] = OrderedDict()
+        self._views: OrderedDict[Hashable, View] = OrderedDict()
         self._weight = 0
         self._parts: weakref.WeakValueDictionary[str, _Part] = weakref.WeakValueDictionary()
         self._attempts = Attempts()
@@ -205,12 +229,13 @@ class Views:
         """Nodes that the views of the generation before needed, and these do not."""
         self._explained: dict[Hashable, tuple[Coverage, bool]] = {}
         self._lock = threading.Lock()
+        self.memory: Memory | None = None
 
     # ---- questions -----------------------------------------------------------------
 
-    def of_certificate(self, certificate: CertificateFacts) -> Snapshot:
+    def of_certificate(self, certificate: CertificateFacts) -> View:
         """
-        Return the view for the verdict on a certificate.
+        Return the view for the verdict on a certificate, loaded.
 
         Raises:
             UnansweredError: there is none.
@@ -220,7 +245,7 @@ class Views:
             view = self._views.get(certificate.issuer)
             if view is not None and view.snapshot is not None:
                 view.is_used = True
-                return view.snapshot
+                return view
         return self._find((certificate,), ())
 
     def of_path(self, path: Sequence[CertificateFacts]) -> Snapshot:
@@ -229,7 +254,8 @@ class Views:
 
         Raises: as ``of_certificate``.
         """
-        return self._find(path, [(certificate.subject, frozenset()) for certificate in path[1:]])
+        also = [(certificate.subject, frozenset[str]()) for certificate in path[1:]]
+        return self._find(path, also).loaded
 
     def of_serials(self, certificates: Sequence[CertificateFacts], *, any_points: bool) -> Snapshot:
         """
@@ -238,11 +264,11 @@ class Views:
         Raises: as ``of_certificate``.
         """
         if not any_points:
-            return self._find(certificates[:1], ())
+            return self._find(certificates[:1], ()).loaded
         issuer = certificates[0].issuer
         question = Question(((issuer, None),), all_indirect=True)
         with _answering():
-            return self._view((issuer, None), question, 1)
+            return self._view((issuer, None), question, 1).loaded
 
     def everything(self) -> Snapshot:
         """
@@ -251,7 +277,7 @@ class Views:
         Raises: as ``of_certificate``.
         """
         with _answering():
-            return self._view(_EVERYTHING, None, 1)
+            return self._view(_EVERYTHING, None, 1).loaded
 
     def of_issuer(self, name: bytes) -> Snapshot:
         """
@@ -261,10 +287,10 @@ class Views:
         """
         with _answering():
             if self._is_whole:
-                return self._view(_EVERYTHING, None, 1)
-            return self._of_issuer(name)
+                return self._view(_EVERYTHING, None, 1).loaded
+            return self._of_issuer(name).loaded
 
-    def _of_issuer(self, name: bytes) -> Snapshot:
+    def _of_issuer(self, name: bytes) -> View:
         if self.published.is_small(name):
             return self._view(name, Question(((name, frozenset()),)), 1)
         points = None if self._trust.waive_points else frozenset[str]()
@@ -285,7 +311,7 @@ class Views:
                     names[home] = None
                     yield self.of_issuer(issuer)
 
-    def _find(self, path: Sequence[CertificateFacts], also: Sequence[Need]) -> Snapshot:
+    def _find(self, path: Sequence[CertificateFacts], also: Sequence[Need]) -> View:
         for certificate in path:
             _check_crl_issuers(certificate)
         with _answering():
@@ -315,21 +341,19 @@ class Views:
 
     # ---- views -----------------------------------------------------------------------
 
-    def _view(self, key: Hashable, question: Question | None, weight: int) -> Snapshot:
+    def _view(self, key: Hashable, question: Question | None, weight: int) -> View:
         """Return a view, read if it is not held. Raises as ``_load``."""
         with self._lock:
             view = self._views.get(key)
             if view is None:
-                view = self._views[key] = _View(question, weight)
+                view = self._views[key] = View(question, weight)
                 self._weight += weight
                 self._make_room(view)
         view.is_used = True
-        snapshot = view.snapshot
-        if snapshot is not None:
-            return snapshot
+        if view.snapshot is not None:
+            return view
         with view.lock:
-            snapshot = view.snapshot
-            if snapshot is None:
+            if view.snapshot is None:
                 self._attempts.require_due(key)
                 try:
                     snapshot, parts = self._load(question)
@@ -339,18 +363,17 @@ class Views:
                 self._attempts.forget(key)
                 view.parts, view.snapshot = parts, snapshot
                 self._weigh(key, view)
-        return snapshot
+        return view
 
-    def _weigh(self, key: Hashable, view: _View) -> None:
-        assert view.snapshot is not None, "it is loaded"
-        more = len(view.snapshot.images) + sum(len(one.catalog.issuers) for one in view.parts)
+    def _weigh(self, key: Hashable, view: View) -> None:
+        more = len(view.loaded.images) + sum(len(one.catalog.issuers) for one in view.parts)
         with self._lock:
             view.weight += more
             if self._views.get(key) is view:
                 self._weight += more
                 self._make_room(view)
 
-    def _make_room(self, but: _View) -> None:
+    def _make_room(self, but: View) -> None:
         """Drop views that were not used lately, the oldest first; the caller holds the lock."""
         num_spared = 0
         while self._weight > _CAPACITY and len(self._views) > 1:
@@ -362,8 +385,10 @@ class Views:
             else:
                 del self._views[key]
                 self._weight -= view.weight
+                view.is_held = False
+                self.memory = None  # it may refer to the view, and would keep it alive
 
-    def _held(self) -> list[tuple[Hashable, _View]]:
+    def _held(self) -> list[tuple[Hashable, View]]:
         """Return the views that are loaded, the oldest first."""
         with self._lock:
             return [(key, view) for key, view in self._views.items() if view.snapshot is not None]
@@ -514,7 +539,7 @@ class Views:
         if self.published.root.top not in (None, published.root.top):
             newer.outdated.add(self.published.root.top.name)
         needed = self._images.open_scopes()
-        rebuilt: list[Snapshot] = []
+        rebuilt: list[View] = []
         if newer._is_whole:
             if self._held():
                 rebuilt.append(newer._view(_EVERYTHING, None, 1))
@@ -529,16 +554,19 @@ class Views:
                     newer._adopt(key, view)
                 elif newer._reads_again(key, view):
                     rebuilt.append(newer._view(key, view.question, view.own_weight))
-        for image in (image for snapshot in rebuilt for image in snapshot.all_images()):
+        for image in (image for view in rebuilt for image in view.loaded.all_images()):
             if image.scope in needed:
                 image.index()
         return newer
 
-    def _adopt(self, key: Hashable, view: _View) -> None:
-        self._views[key] = view
-        self._weight += view.weight
+    def _adopt(self, key: Hashable, view: View) -> None:
+        # An object of its own: what these views drop is not dropped from those before.
+        own = self._views[key] = View(view.question, view.own_weight)
+        own.weight, own.is_used = view.weight, view.is_used
+        own.parts, own.snapshot = view.parts, view.snapshot
+        self._weight += own.weight
 
-    def _reads_again(self, key: Hashable, view: _View) -> bool:
+    def _reads_again(self, key: Hashable, view: View) -> bool:
         """Whether a view is read again at a refresh, rather than when it is needed."""
         if view.question is None or view.weight > _LARGE:
             return False

@@ -76,6 +76,9 @@ _REMEDIES = {
     b"PKCS12": ": `openssl pkcs12 -nokeys` writes its certificates so",
 }
 
+_BEGIN_LINE = b"-----BEGIN CERTIFICATE-----\n"
+_END_LINES = (b"-----END CERTIFICATE-----\n", b"-----END CERTIFICATE-----")
+
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _BLANKS = b" \t\r"
 _WHITE_SPACE = b" \t\r\n"
@@ -116,6 +119,25 @@ def looks_like_pem(prefix: bytes) -> bool:
     first, and for a large CRL that is most of the file.
     """
     return bool(prefix) and _CONTROL.search(prefix[:_PREFIX_SIZE]) is None
+
+
+def only_certificate(data: bytes) -> bytes | None:
+    """
+    Return the bytes of the certificate where *data* is one block of it, written as most
+    programs do, and nothing else. For None ``pem_contents`` finds out what there is.
+    """
+    stop = data.find(b"-", len(_BEGIN_LINE))
+    if (
+        not data.startswith(_BEGIN_LINE)
+        or data[stop:] not in _END_LINES
+        or data[stop - 1 : stop] != b"\n"
+    ):
+        return None
+    try:
+        characters = data[len(_BEGIN_LINE) : stop].translate(None, _WHITE_SPACE)
+        return binascii.a2b_base64(characters, strict_mode=True) or None
+    except binascii.Error:
+        return None
 
 
 def pem_blocks(data: bytes, label: str) -> list[bytes]:

@@ -118,6 +118,11 @@ class RevocationIndex(Lookup):
         self._image = None
 
     @property
+    def is_closed(self) -> bool:
+        """Whether ``close`` was called."""
+        return self._image is None
+
+    @property
     def digest(self) -> str:
         """The hex digest that authenticates the whole image."""
         return self._digest

@@ -14,8 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-from crlcheck._binding import parse_certificate
-from crlcheck.encoding.pem import CERTIFICATE, looks_like_pem, pem_contents
+from crlcheck._binding import certificate_kind, parse_certificate
+from crlcheck.encoding.pem import CERTIFICATE, looks_like_pem, only_certificate, pem_contents
 from crlcheck.encoding.signed_data import is_signed_data, read_bundle
 from crlcheck.errors import CertificateError
 from crlcheck.types import CertificateFacts
@@ -90,6 +90,30 @@ def load_certificate(source: CertificateSource) -> CertificateFacts:
             found="pkcs7",
         )
     return _parse(ders[0], name)
+
+
+CertificateKind: TypeAlias = tuple[int, int, bytes]
+"""
+A certificate's serial number, its notAfter in seconds since 1970, and its kind: all else
+on which a verdict depends that certificates have in common (``crlcheck.checker.remembered``).
+"""
+
+
+def read_kind(source: CertificateSource) -> tuple[bytes, CertificateKind | None]:
+    """
+    Return the DER and the kind of a certificate that is given in the simplest way, as DER or
+    as one block of PEM; no kind for any other, which ``load_certificate`` reads or refuses.
+    """
+    if type(source) is bytes:
+        kind = certificate_kind(source)
+        if kind is not None:
+            return source, kind
+        der = only_certificate(source)
+    elif type(source) is str:
+        der = only_certificate(source.encode("utf-8", "backslashreplace"))
+    else:
+        der = None
+    return (b"", None) if der is None else (der, certificate_kind(der))
 
 
 def load_certificates(

@@ -24,6 +24,7 @@ static PyObject *create_module(PyObject *Py_UNUSED(spec),
 static PyModuleDef_Slot module_slots[] = {
     {Py_mod_create, (void *)create_module},
     {Py_mod_exec, (void *)crlcheck_add_lookup},
+    {Py_mod_exec, (void *)crlcheck_add_certificates},
 #ifdef Py_mod_multiple_interpreters
     {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
 #endif

@@ -1,4 +1,4 @@
-// module.h: the two steps that make the module crlcheck._native.
+// module.h: the steps that make the module crlcheck._native.
 
 #ifndef CRLCHECK_PYTHON_MODULE_H
 #define CRLCHECK_PYTHON_MODULE_H
@@ -12,5 +12,8 @@ PyObject *crlcheck_make_cffi_module(void);
 // crlcheck_add_lookup adds the type Lookup to `module`. It returns 0, or -1 with an
 // exception.
 int crlcheck_add_lookup(PyObject *module);
+
+// crlcheck_add_certificates adds what reads certificates, likewise.
+int crlcheck_add_certificates(PyObject *module);
 
 #endif

@@ -164,7 +164,7 @@ def test_the_first_check_asks_after_a_suspension(
         moved = time.monotonic() + later
         monkeypatch.setattr(time, "monotonic", lambda: moved)
     else:
-        boot = time.clock_gettime(times._SINCE_BOOT) + later
+        boot = time.clock_gettime(times.SINCE_BOOT) + later
         monkeypatch.setattr(time, "clock_gettime", lambda _: boot)
     assert checker.check(BAD).status is REVOKED
     monkeypatch.undo()

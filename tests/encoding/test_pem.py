@@ -11,7 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crlcheck.encoding.pem import CERTIFICATE, CRL, PemDecoder, looks_like_pem, pem_blocks
+from crlcheck.encoding.pem import (
+    CERTIFICATE,
+    CRL,
+    PemDecoder,
+    looks_like_pem,
+    only_certificate,
+    pem_blocks,
+)
 from support.pem import BEGIN, END, KEY, LABEL, block, decode_in_chunks
 
 
@@ -453,3 +460,47 @@ def test_two_readers_of_the_rule_agree(pieces: list[bytes], drops: list[int], si
     assert found == expected
     if found:
         assert decode_in_chunks(data, size) == (found[0], len(found))
+
+
+ONE = block(b"the bytes of a certificate" * 9, label=CERTIFICATE)
+
+
+@given(
+    contents=st.binary(max_size=90),
+    width=st.sampled_from([1, 4, 64, 1000]),
+    newline=st.sampled_from(["\n", "\r\n", " \n"]),
+    label=st.sampled_from([CERTIFICATE, CERTIFICATE, "X509 CERTIFICATE", "PRIVATE KEY"]),
+    around=st.sampled_from([(b"", b""), (b"", b"\n"), (b"text\n", b""), (b"", ONE), (ONE, b"")]),
+    places=st.lists(st.integers(0, 400), max_size=2),
+    put=st.sampled_from(
+        [b"", b"-", b"=", b"\n", b" ", b"!", b"A", b"-----", b"\0", b"\xe2\x80\x93"]
+    ),
+    cut=st.integers(0, 40),
+)
+def test_one_certificate_alone_is_read_as_all_blocks_are(
+    contents: bytes,
+    width: int,
+    newline: str,
+    label: str,
+    around: tuple[bytes, bytes],
+    places: list[int],
+    put: bytes,
+    cut: int,
+) -> None:
+    """Whatever is found in the simplest way is what the rules of PEM say, or nothing is."""
+    data = around[0] + block(contents, width, newline, label) + around[1]
+    for place in places:
+        data = data[:place] + put + data[place + len(put) // 2 :]
+    data = data[: len(data) - cut] if cut < 3 else data
+    found = only_certificate(data)
+    if found is not None:
+        assert pem_blocks(data, CERTIFICATE) == [found]
+
+
+def test_one_certificate_alone_is_found_as_most_programs_write_it() -> None:
+    """With or without the last line end, and in lines of any width; all else is left."""
+    for width in (4, 64, 76, 10_000):
+        data = block(b"\x30" * 700, width, label=CERTIFICATE)
+        assert only_certificate(data) == only_certificate(data[:-1]) == b"\x30" * 700
+    for other in (b"", b"-", ONE + ONE, ONE + b"\n", b"\n" + ONE, block(b"x"), ONE[:-2], ONE[1:]):
+        assert only_certificate(other) is None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 
 from crlcheck import (
     CrlError,
@@ -62,7 +63,7 @@ class LibraryWorld:
     def __init__(self, world: World, octets: WorldBytes) -> None:
         self._world = world
         self._octets = octets
-        self._scopes: dict[int, str] = {}
+        self.scopes: dict[int, str] = {}
         self.store = MemoryStore()
         self.outcomes = [self._outcome(step) for step in world.steps]
         self.has_catalog = any(outcome is Outcome.PUBLISHED for outcome in self.outcomes)
@@ -94,13 +95,13 @@ class LibraryWorld:
             return Outcome.NOT_PUBLISHED
         except CrlError:
             return Outcome.REFUSED
-        self._scopes[AUTHORITIES[step.authority].key] = report.scope
+        self.scopes[AUTHORITIES[step.authority].key] = report.scope
         return Outcome.PUBLISHED if report.published else Outcome.UNCHANGED
 
     def _remove(self, crl: CrlSpec) -> bool:
         # Worlds with removals have one scope of each key.
         try:
-            remove_scope(self.store, self._scopes[AUTHORITIES[crl.authority].key], now=NOW)
+            remove_scope(self.store, self.scopes[AUTHORITIES[crl.authority].key], now=NOW)
         except (KeyError, ValueError):
             return False
         return True
@@ -108,14 +109,14 @@ class LibraryWorld:
     def _cover_no_point(self, crl: CrlSpec, *, covers: bool) -> bool:
         # Likewise.
         try:
-            scope = self._scopes[AUTHORITIES[crl.authority].key]
+            scope = self.scopes[AUTHORITIES[crl.authority].key]
             override_scope(self.store, scope, covers_no_distribution_point=covers)
         except (KeyError, ValueError):
             return False
         return True
 
-    def checker(self) -> RevocationChecker:
-        """A checker by the world's policy, at its time."""
+    def checker(self, clock: Callable[[], datetime] | None = None) -> RevocationChecker:
+        """A checker by the world's policy, at its time or by a *clock*."""
         policy, anchors = self._world.policy, self._world.anchors
         return RevocationChecker(
             self.store,
@@ -128,5 +129,5 @@ class LibraryWorld:
                 path_depth=policy.path_depth,
                 unpublished_issuers=[authority(name).der for name in policy.unpublished],
             ),
-            clock=lambda: self._octets.now,
+            clock=clock or (lambda: self._octets.now),
         )

@@ -12,17 +12,18 @@ from crlcheck.catalog import published_set, tree
 from crlcheck.checker import sections, store_set
 from crlcheck.checker.checker import RevocationChecker
 from crlcheck.checker.snapshot import Snapshot
-from crlcheck.checker.views import Views
+from crlcheck.checker.views import View, Views
 from crlcheck.types import CertificateFacts
 
 
 class WholeViews(Views):
     """Answers every question by the whole set."""
 
-    def of_certificate(self, certificate: CertificateFacts) -> Snapshot:
-        """Return the whole set."""
+    def of_certificate(self, certificate: CertificateFacts) -> View:
+        """Return the view of the whole set."""
         del certificate
-        return self.everything()
+        self.everything()
+        return self._views["everything"]
 
     def of_path(self, path: Sequence[CertificateFacts]) -> Snapshot:
         """Return the whole set."""
