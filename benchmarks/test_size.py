@@ -14,6 +14,7 @@ from benchmarks.workloads import STANDARD_SIZES, make_workload
 
 PAGE_SIZE = 1 << 16
 DIGEST_SIZE = 32
+PAGES_A_BLOCK = 256
 
 
 LARGE_KINDS = ("random8", "random16", "random20", "dense4", "runs")
@@ -45,8 +46,9 @@ def test_size(benchmark: Any, kind: str, num_entries: int) -> None:
         return report.image_size
 
     image_size = benchmark.pedantic(compile_image, (False,))
-    # Each page's digest, and that of the whole.
-    num_digests = -(-image_size // PAGE_SIZE) + 1
+    num_pages = -(-image_size // PAGE_SIZE)
+    # Each page's digest, those of 256 of these, and that of the whole.
+    num_digests = num_pages + -(-num_pages // PAGES_A_BLOCK) + 1
     figures = {
         "image_size": image_size,
         "image_size_with_attributes": compile_image(True),
