@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -213,11 +214,17 @@ class ImageMetadata:
         The hex key of the CRL's scope: a hash of the canonical issuer name, the key
         that verified it and its whole issuingDistributionPoint.
         """
-        parts = (self.issuer_hash, self.verifier_key_hash, self.issuing_distribution_point)
-        digest = hashlib.sha256()
-        for part in parts:
-            digest.update(len(part or b"").to_bytes(8, "big") + (part or b""))
-        return digest.hexdigest()[:32]
+        return _scope_key(
+            self.issuer_hash, self.verifier_key_hash, self.issuing_distribution_point
+        )
+
+
+@lru_cache(maxsize=1 << 14)
+def _scope_key(*parts: bytes | None) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part or b"").to_bytes(8, "big") + (part or b""))
+    return digest.hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ OWN_POINT = "."
 # ---- keys ------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1 << 14)
 def name_hash(name: bytes) -> str:
     """Return H(n) for a DER Name, however it is spelled."""
     return hashlib.sha256(name_key(name)).hexdigest()[:32]

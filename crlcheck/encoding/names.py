@@ -206,7 +206,7 @@ def _name_key(der: bytes) -> bytes:
         return b"octets:" + der
 
 
-_remembered_key = functools.lru_cache(maxsize=4096)(_name_key)
+_remembered_key = functools.lru_cache(maxsize=1 << 14)(_name_key)
 
 
 # ---- canonical values --------------------------------------------------------
