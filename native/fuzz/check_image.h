@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "crlcheck.h"
+#include "image/format.h"
 #include "reference.h"
 #include "write_bitmap.h"
 

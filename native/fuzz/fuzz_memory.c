@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "crlcheck.h"
+#include "image/format.h"
 #include "harness.h"
 #include "write_bitmap.h"
 

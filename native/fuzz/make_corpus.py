@@ -71,6 +71,15 @@ def unsigned_crl(entries: list[bytes], *extensions: bytes) -> bytes:
     return der(0x30, tbs, algorithm, der(0x03, b"\0"))
 
 
+def crowded(number: int) -> int:
+    """Return a serial of three octets, of which 23 bits vary: the key is *number*."""
+    serial, mask = number ^ number >> 12, (1 << 23) - 1
+    for inverse in (0x9CB4B2F8129337DB, 0x4F74430C22A54005):
+        serial = serial * inverse & mask
+        serial ^= serial >> 12
+    return serial
+
+
 def unusual_crls() -> Iterator[bytes]:
     """Yield small CRLs that no vector resembles."""
     numbers = random.Random("seeds")
@@ -101,6 +110,7 @@ def unusual_crls() -> Iterator[bytes]:
         "gaps": [
             encode_entry(serial + numbers.getrandbits(3), NOW) for serial in range(0, 9000, 15)
         ],
+        "one bucket": [encode_entry(crowded(number), NOW) for number in range(40)],
         "even gaps": [encode_entry(serial, NOW, reason=1) for serial in range(0, 9000, 15)],
     }
     yield from map(unsigned_crl, lists.values())
@@ -127,6 +137,19 @@ def images(crls: set[bytes]) -> Iterator[bytes]:
                 continue
             assert report.image is not None
             yield report.image
+
+
+def earlier_images() -> Iterator[bytes]:
+    """Yield images of a kind of table that is no longer written."""
+    golden = Path(__file__).parents[2] / "tests" / "data" / "golden" / "earlier"
+    for path in sorted(golden.iterdir()):
+        yield path.read_bytes()
+
+
+def lines() -> Iterator[bytes]:
+    """Yield lines of empty, full and other buckets."""
+    numbers = random.Random("lines")
+    yield from (bytes(64), b"\xff" * 64, bytes(4) + bytes(range(60)), numbers.randbytes(64))
 
 
 def instructions() -> Iterator[bytes]:
@@ -160,7 +183,8 @@ def write_corpus(directory: Path) -> None:
         "fuzz_builder": set(instructions()),
         "fuzz_certificate": set(vectors("CERTIFICATE", ("*.crt", "*.der"))),
         "fuzz_crl": crls,
-        "fuzz_image": set(images(crls)),
+        "fuzz_image": {*images(crls), *earlier_images()},
+        "fuzz_line": set(lines()),
         "fuzz_memory": crls,
         "fuzz_plain": set(plain_entries()),
     }

@@ -29,16 +29,24 @@ static inline void repair_gaps(uint8_t *descriptor, choices *choice) {
     descriptor[TABLE_GAP_BITS] %= MAX_GAP_BITS + 1;
 }
 
+// size_of_lines is what section 1 of a table of lines takes.
+static inline uint64_t size_of_lines(unsigned bucket_bits) {
+    return bucket_bits == 0 ? 0 : num_lines(bucket_bits) * LINE_SIZE;
+}
+
 // repair_sections gives the sections the sizes that follow from the table's shape,
 // as long as the body is, and moves them into the body.
 static inline void repair_sections(uint8_t *descriptor, const key_shape *shape,
                                    uint64_t num_entries, unsigned bucket_bits,
                                    uint64_t body, uint64_t body_end, choices *choice) {
     uint64_t date_blocks = num_date_blocks(num_entries) * DATE_BLOCK_SIZE;
+    bool lines = descriptor[TABLE_KIND] == TABLE_KIND_LINES;
+    bool buckets = descriptor[TABLE_KIND] == TABLE_KIND_BUCKET;
+    uint64_t spill_size = bucket_bits == 0 ? 0 : choose(choice, 3) * SPILL_RECORD_SIZE;
     const uint64_t sizes[NUM_SECTIONS] = {
-        round_up((num_entries * (shape->key_bits - bucket_bits) + 7) / 8, 8),
-        hints_size(bucket_bits),
-        round_up((directory_bits(num_entries, bucket_bits) + 7) / 8, 8),
+        bytes_of_bits(num_entries * (shape->key_bits - bucket_bits)),
+        lines ? size_of_lines(bucket_bits) : hints_size(bucket_bits),
+        lines ? spill_size : bytes_of_bits(directory_bits(num_entries, bucket_bits)),
         choose(choice, 2) * round_up((num_entries * 4 + 7) / 8, 8),
         choose(choice, 2) * (date_blocks + choose(choice, 64) * 16),
         choose(choice, 2) * (date_blocks + choose(choice, 64) * 16)};
@@ -46,9 +54,8 @@ static inline void repair_sections(uint8_t *descriptor, const key_shape *shape,
         uint8_t *span = descriptor + TABLE_SECTIONS + 16 * i;
         uint64_t offset = load_le64(span);
         uint64_t old_size = load_le64(span + 8);
-        bool buckets = descriptor[TABLE_KIND] == TABLE_KIND_BUCKET;
-        bool keep_size =
-            (!buckets || i > SECTION_DIRECTORY) && old_size < body_end - body;
+        bool of_kind = (buckets || lines) && i < NUM_KIND_SECTIONS;
+        bool keep_size = !of_kind && old_size < body_end - body;
         uint64_t size = keep_size ? old_size : sizes[i];
         if (size <= body_end - body && !leave_out(choice)) {
             bool fits = offset >= body && offset <= body_end - size;
@@ -89,12 +96,18 @@ static inline uint64_t repair_table(uint8_t *descriptor, uint32_t num_issuers,
         store_le32(descriptor, load_le32(descriptor) % num_issuers);
     }
     descriptor[TABLE_SERIAL_LEN] = (uint8_t)shape.serial_len;
-    descriptor[TABLE_KIND] %= TABLE_KIND_GAPS + 1;
-    if (shape.num_high > 0) {
-        descriptor[TABLE_KIND] = TABLE_KIND_BUCKET;
+    descriptor[TABLE_KIND] %= TABLE_KIND_LINES + 1;
+    bool ordered = descriptor[TABLE_KIND] == TABLE_KIND_BITMAP ||
+                   descriptor[TABLE_KIND] == TABLE_KIND_GAPS;
+    if (ordered && shape.num_high > 0) {
+        descriptor[TABLE_KIND] = TABLE_KIND_LINES;
+        ordered = false;
     }
-    if (descriptor[TABLE_KIND] != TABLE_KIND_BUCKET) {
+    if (ordered) {
         bucket_bits = 0;
+    }
+    if (descriptor[TABLE_KIND] == TABLE_KIND_LINES && bucket_bits == 0) {
+        num_entries = 1 + num_entries % LARGEST_COUNT;
     }
     if (descriptor[TABLE_KIND] == TABLE_KIND_GAPS && !leave_out(choice)) {
         repair_gaps(descriptor, choice);

@@ -50,7 +50,7 @@ void crlcheck_builder_stats_of(const crlcheck_builder *builder,
                                crlcheck_builder_stats *out_stats);
 
 // crlcheck_builder_choose_kinds makes each table the kind that takes fewest bytes: a
-// bucket table, a bitmap or gaps.
+// table of lines, a bitmap or gaps.
 crlcheck_status crlcheck_builder_choose_kinds(crlcheck_builder *builder,
                                               crlcheck_error *out_error);
 
@@ -67,7 +67,7 @@ void crlcheck_builder_bitmap_keys(const crlcheck_builder *builder, uint64_t *out
 
 // crlcheck_builder_set_bitmap copies the bitmap of a table: the portable 64-bit
 // serialization, optimised for runs. It returns CRLCHECK_MALFORMED if that is not the
-// bitmap of the members. Without its bitmap a table becomes a bucket table.
+// bitmap of the members. Without its bitmap a table becomes one of lines.
 crlcheck_status crlcheck_builder_set_bitmap(crlcheck_builder *builder,
                                             crlcheck_error *out_error, uint32_t table,
                                             const uint8_t *bitmap, size_t bitmap_len);
@@ -120,7 +120,7 @@ typedef struct crlcheck_image_info {
 typedef struct crlcheck_table_info {
     uint32_t certificate_issuer;
     uint32_t serial_len;       // octets
-    uint32_t kind;             // 0: bucket, 1: bitmap, 2: gaps
+    uint32_t kind;             // 0: bucket, 1: bitmap, 2: gaps, 3: lines
     uint32_t key_bits;
     uint32_t bucket_bits;
     uint64_t num_entries;

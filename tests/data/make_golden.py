@@ -3,6 +3,8 @@ Makes the golden files: CRLs whose octets never change, and their images.
 
 ``python tests/data/make_golden.py`` writes them anew. An image may change only
 together with docs/index-format.md; a CRL or the issuer's certificate never.
+The images in ``earlier`` are of kinds of table that are no longer written; they
+never change either.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from crlcheck.demo.pki import CertificateAuthority, encode_entry, encode_extensi
 
 DIRECTORY = Path(__file__).parent / "golden"
 ISSUER = DIRECTORY / "issuer.der"
+# Of the CRLs of the same names.
+EARLIER = DIRECTORY / "earlier"
 
 _THIS_UPDATE = datetime(2026, 11, 1, tzinfo=UTC)
 _REVOKED = datetime(2026, 10, 5, 7, 30, 1, tzinfo=UTC)
@@ -118,6 +122,30 @@ def _gaps() -> Iterable[bytes]:
         yield encode_entry(serial, _REVOKED)
 
 
+def _lines() -> Iterable[bytes]:
+    """The worked example of lines."""
+    for number in range(40):
+        yield encode_entry(int.from_bytes(b"\x40" + _octets(f"line {number}", 7), "big"), _REVOKED)
+
+
+def _spilled() -> Iterable[bytes]:
+    """
+    Serials of three octets in lines of which some are spilled.
+
+    Keys that begin alike after the mix (docs/index-format.md) are in one bucket; 23 bits vary.
+    """
+    mask = (1 << 23) - 1
+    for start in (0x12345, 0x12346, 0x7FFF0):
+        for key in range(start * 16, start * 16 + 20):
+            serial = key ^ key >> 12
+            for inverse in (0x9CB4B2F8129337DB, 0x4F74430C22A54005):
+                serial = serial * inverse & mask
+                serial ^= serial >> 12
+            yield encode_entry(serial, _REVOKED)
+    for number in range(1000):
+        yield encode_entry(int.from_bytes(_octets(f"spilled {number}", 3), "big") & mask, _REVOKED)
+
+
 GOLDEN = {
     "example": Golden(_example),
     "empty": Golden(tuple),
@@ -126,6 +154,8 @@ GOLDEN = {
     "dense": Golden(_dense),
     "runs": Golden(_runs),
     "gaps": Golden(_gaps),
+    "lines": Golden(_lines),
+    "spilled": Golden(_spilled),
     "indirect": Golden(_indirect, extensions=(_INDIRECT,)),
 }
 

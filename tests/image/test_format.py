@@ -10,16 +10,19 @@ from pathlib import Path
 
 import pytest
 
+from crlcheck import open_index
 from crlcheck.types import CrlWarning, ImageMetadata, ReasonCode
 from data import make_golden
 from support.format_fields import read_field
-from support.format_reader import BitmapTable, GapsTable, Image, Shape
+from support.format_reader import BitmapTable, GapsTable, Image, LinesTable, Shape
+from support.tables import BUCKET
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "index-format.md").read_text(encoding="utf-8")
 FORMAT_H = (ROOT / "native" / "src" / "image" / "format.h").read_text(encoding="utf-8")
 CRLCHECK_H = (ROOT / "native" / "include" / "crlcheck_values.h").read_text(encoding="utf-8")
 WORD = 1 << 64
+EARLIER = ("dense", "example", "indirect", "patterns", "random")
 
 
 def section_of(heading: str) -> str:
@@ -72,6 +75,7 @@ def constants_of(header: str) -> dict[str, tuple[int, str]]:
         ("Group directory", "GROUP_"),
         ("Rank directory", "RANK_"),
         ("Block directory", "ROW_"),
+        ("Line", "LINE_"),
     ],
 )
 def test_offsets_are_those_of_the_header(heading: str, prefix: str) -> None:
@@ -280,6 +284,43 @@ def test_the_gaps_of_the_example_are_the_golden_ones() -> None:
     assert table.gaps.find(6079) == 297
 
 
+def test_the_line_of_the_example_is_the_golden_one() -> None:
+    """
+    The bytes that the document shows of lines are those of the golden image, and the
+    bucket that it reads has the counts, remainder and rank told.
+    """
+    golden = (make_golden.DIRECTORY / "lines.crlx").read_bytes()
+    for offset, octets in dumped("lines"):
+        assert golden[offset : offset + len(octets)] == octets
+    (table,) = Image(golden).tables
+    assert isinstance(table, LinesTable)
+    text = section_of("Lines")
+    asked = re.search(r"Is (\d+), `(\w+)`, listed\?", text)
+    key = re.search(r"low = `(\w+)`. So it is in bucket (\d), with the remainder `(\w+)`", text)
+    counts = re.search(r"The counts are ([\d, ]+) and (\d+)\.", text)
+    assert asked is not None
+    assert key is not None
+    assert counts is not None
+    serial = int(asked[1])
+    low, bucket = int(key[1], 16), int(key[2])
+    assert serial == int(asked[2], 16)
+    assert table.shape.key(serial.to_bytes(8, "big")) == (low, 0)
+    assert (low >> 52, low & (1 << 52) - 1) == (bucket, int(key[3], 16))
+    told = [int(count) for count in (*counts[1].split(", "), counts[2])]
+    assert [table.bucket(number)[1] for number in range(16)] == told
+    assert table.bucket(bucket) == (17, 4)
+    assert [entry.serial for _, entry in table.entries()].index(serial) == 18
+
+
+def test_two_of_the_golden_lines_are_spilled() -> None:
+    """
+    The golden image of crowded serials has the spilled lines that the document tells of.
+    """
+    (_, table) = Image((make_golden.DIRECTORY / "spilled.crlx").read_bytes()).tables
+    assert isinstance(table, LinesTable)
+    assert (table.spilled, len(table.sections[1])) == (2, 5 * 64)
+
+
 def test_the_example_walks_as_it_says() -> None:
     """
     Hit and misses of the worked example have the keys, ranks and answers told.
@@ -287,14 +328,10 @@ def test_the_example_walks_as_it_says() -> None:
     image = Image((make_golden.DIRECTORY / "example.crlx").read_bytes())
     first, second = image.tables
     text = section_of("Worked example")
-    missed = re.search(r"mix\(`06`\) is `(\w\w)`: bucket (\d) again, remainder `(\w\w)`", text)
+    missed = re.search(r"mix\(`06`\) is `(\w\w)`", text)
     assert missed is not None
-    for serial, (low, bucket, remainder) in {
-        b"\x17": ("fa", "1", "7a"),
-        b"\x06": missed.groups(),
-    }.items():
-        assert first.shape.key(serial) == (int(low, 16), 0)
-        assert (int(low, 16) >> 7, int(low, 16) & 0x7F) == (int(bucket), int(remainder, 16))
+    assert first.shape.key(b"\x17") == (0xFA, 0)
+    assert first.shape.key(b"\x06") == (int(missed[1], 16), 0)
     assert [entry.serial for _, entry in first.entries()] == [5, -1, 23]
     found = image.find(23)
     assert found is not None
@@ -336,4 +373,29 @@ def test_every_golden_file_is_known() -> None:
     """
     expected = {f"{name}.{kind}" for name in make_golden.GOLDEN for kind in ("crl", "crlx")}
     found = {path.name for path in make_golden.DIRECTORY.iterdir()}
-    assert found == expected | {make_golden.ISSUER.name}
+    assert found == expected | {make_golden.ISSUER.name, make_golden.EARLIER.name}
+    earlier = {path.stem for path in make_golden.EARLIER.iterdir()}
+    assert earlier == set(EARLIER)
+
+
+@pytest.mark.parametrize("name", EARLIER)
+def test_earlier_images_answer_as_those_of_today(name: str) -> None:
+    """
+    An image of a kind that is no longer written has the same entries, and every way to
+    look up finds them.
+    """
+    earlier = (make_golden.EARLIER / f"{name}.crlx").read_bytes()
+    kinds = {table.kind for table in Image(earlier).tables}
+    assert BUCKET in kinds
+    with (
+        open_index(earlier) as old,
+        open_index(make_golden.DIRECTORY / f"{name}.crlx") as new,
+    ):
+        assert list(old.iter_entries()) != []
+        assert sorted(old.iter_entries(), key=repr) == sorted(new.iter_entries(), key=repr)
+        assert old.metadata == new.metadata
+        if len(Image(earlier).issuers) == 1:
+            serials = [entry.serial_number for entry in new.iter_entries()]
+            asked = [serial + step for serial in serials for step in (-1, 0, 1)]
+            assert old.contains_many(asked) == [serial in new for serial in asked]
+            assert [serial in old for serial in asked] == new.contains_many(asked)

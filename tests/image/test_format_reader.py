@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from datetime import timedelta
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -20,7 +21,7 @@ from crlcheck.image.metadata import metadata_to_bytes, metadata_to_json
 from data import make_golden
 from support.crls import REVOKED_ON, authority, make_crl
 from support.format_fields import RefusedImageError
-from support.format_reader import BitmapTable, BucketTable, Entry, GapsTable, Image, Shape
+from support.format_reader import BitmapTable, Entry, GapsTable, Image, LinesTable, Shape
 from support.gaps_reader import plan_gaps
 
 NAMES = [
@@ -118,12 +119,15 @@ def assert_written_as_documented(image: Image) -> None:
             assert table.gaps.least_gap == min(b[0] - a[0] for a, b in pairwise(keys))
             assert table.gaps.first_key == keys[0][0]
             continue
-        assert isinstance(table, BucketTable)
+        assert isinstance(table, LinesTable)
         shift = table.shape.low_bits - table.bucket_bits
         buckets = Counter(low >> shift for low, _ in keys)
         assert table.largest_bucket == max(buckets.values())
-        wanted = [b for b in range(31) if table.num_entries <= 2 ** (b + 1)]
-        assert table.bucket_bits == min(wanted[0], table.shape.low_bits, 30)
+        wanted = [b for b in range(31) if 5 * table.num_entries <= 16 << b]
+        assert table.bucket_bits == (wanted[0] if table.num_entries > 15 else 0)
+        full = {bucket // 120 for bucket, count in buckets.items() if count > 15}
+        assert table.spilled == (len(full) if table.bucket_bits else 0)
+        assert table.section_offsets[1] % 64 == 0
 
 
 @settings(max_examples=150, deadline=None)
@@ -163,6 +167,14 @@ def test_readers_agree_on_golden_images(name: str) -> None:
     assert_written_as_documented(image)
 
 
+@pytest.mark.parametrize("path", sorted(make_golden.EARLIER.iterdir()), ids=lambda path: path.stem)
+def test_readers_agree_on_earlier_images(path: Path) -> None:
+    """
+    Both readers find the same in images of a kind of table that is no longer written.
+    """
+    assert_same(path.read_bytes())
+
+
 def test_readers_agree_on_several_pages() -> None:
     """
     The digests of an image of several pages are those that the document describes.
@@ -194,7 +206,8 @@ def test_crowding_a_bucket_changes_no_answer() -> None:
     octets = image_of(crl_of(listed))
     image = Image(octets)
     (table,) = image.tables
-    assert isinstance(table, BucketTable)
+    assert isinstance(table, LinesTable)
+    assert table.spilled == 1
     assert table.largest_bucket == table.num_entries == 300
     with open_index(octets) as index:
         assert [serial in index for serial in serials] == [True] * 300 + [False] * 100
@@ -224,7 +237,7 @@ def near(octet: int) -> set[int]:
     return {value & 0xFF for value in values} - {octet}
 
 
-@pytest.mark.parametrize("name", ["example", "empty", "runs", "gaps"])
+@pytest.mark.parametrize("name", ["example", "empty", "runs", "gaps", "lines", "earlier/example"])
 def test_readers_refuse_the_same_octets(name: str) -> None:
     """
     The checks on opening that the document demands are those that the native
@@ -241,7 +254,9 @@ def test_readers_refuse_the_same_octets(name: str) -> None:
     assert min(outcomes.values()) > 100
 
 
-@pytest.mark.parametrize("name", ["indirect", "patterns", "dense"])
+@pytest.mark.parametrize(
+    "name", ["indirect", "patterns", "dense", "spilled", "earlier/patterns", "earlier/random"]
+)
 def test_readers_refuse_the_same_headers(name: str) -> None:
     """
     They agree where several bytes are wrong at once, too.

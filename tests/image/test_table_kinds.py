@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from crlcheck import open_index
 from crlcheck.compiler.pipeline import serialize_bitmap
 from support.crls import REVOKED_ON
-from support.format_reader import BitmapTable, BucketTable, GapsTable, Image, Table
+from support.format_reader import BitmapTable, BucketTable, GapsTable, Image, LinesTable, Table
 from support.gaps_reader import plan_gaps
 from support.tables import (
     BITMAP,
-    BUCKET,
     GAPS,
+    LINES,
     assert_agrees,
     attributes_of,
     entry_of,
@@ -98,15 +98,13 @@ def _rounded(size: int) -> int:
     return (size + 7) // 8 * 8
 
 
-def _bucket_size(table: Table) -> int:
-    """What remainders, hints and directory of a table take."""
+def _lines_size(table: Table) -> int:
+    """What remainders and lines of a table take."""
     n, bucket_bits = table.num_entries, 0
-    while bucket_bits < min(table.shape.low_bits, 30) and n > 2 << bucket_bits:
+    while n > 15 and 5 * n > 16 << bucket_bits:
         bucket_bits += 1
     remainders = _rounded((n * (table.shape.key_bits - bucket_bits) + 7) // 8)
-    coarse, fine = ((1 << bucket_bits) + 4095) // 4096, ((1 << bucket_bits) + 15) // 16
-    hints = _rounded(coarse * 4 + fine * 2) + 8
-    return remainders + hints + _rounded((n + (1 << bucket_bits) + 7) // 8)
+    return remainders + 64 * (((1 << bucket_bits) + 119) // 120 if bucket_bits else 0)
 
 
 def _ordered_keys(table: Table) -> list[int]:
@@ -126,8 +124,8 @@ def _bitmap_size(keys: list[int]) -> int:
 
 def _smallest(table: Table) -> tuple[int, int]:
     """Kind and size of a table by the rules of docs/index-format.md."""
-    keys, size = _ordered_keys(table), _bucket_size(table)
-    chosen = BUCKET, size
+    keys, size = _ordered_keys(table), _lines_size(table)
+    chosen = LINES, size
     if table.shape.key_bits > 64:
         return chosen
     bitmap, plan = _bitmap_size(keys), plan_gaps(keys)
@@ -145,7 +143,7 @@ def _smallest(table: Table) -> tuple[int, int]:
 def test_the_smallest_kind_is_chosen(listed: set[int]) -> None:
     """
     A table is of the kind that takes the fewest bytes, gaps only if they save a
-    twelfth of a bucket table, and takes as many as it should.
+    twelfth of a table of lines, and takes as many as it should.
     """
     octets = image_of(listed)
     with open_index(octets) as index:
@@ -154,15 +152,15 @@ def test_the_smallest_kind_is_chosen(listed: set[int]) -> None:
         kind, size = _smallest(table)
         assert native["kind"] == table.kind == kind
         assert native["size"] == size
-        assert isinstance(table, (BucketTable, BitmapTable, GapsTable)[kind])
+        assert isinstance(table, (BucketTable, BitmapTable, GapsTable, LinesTable)[kind])
 
 
 @pytest.mark.parametrize(
-    ("gap", "kind"), [(1, BITMAP), (2, BITMAP), (4, GAPS), (16, GAPS), (64, GAPS), (600, BUCKET)]
+    ("gap", "kind"), [(1, BITMAP), (2, BITMAP), (4, GAPS), (16, GAPS), (64, GAPS), (600, LINES)]
 )
 def test_density_decides(gap: int, kind: int) -> None:
     """
-    Dense serials make a bitmap, less dense ones gaps, sparse ones a bucket table; the
+    Dense serials make a bitmap, less dense ones gaps, sparse ones a table of lines; the
     index says which.
     """
     chance = random.Random(gap)
@@ -201,7 +199,7 @@ def test_several_tables_of_all_kinds() -> None:
     assert_agrees(octets, listed)
     with open_index(octets) as index:
         kinds = {table["serial_len"]: table["kind"] for table in tables_of(index)}
-    assert kinds == {2: BITMAP, 8: GAPS, 12: BUCKET, 19: BITMAP}
+    assert kinds == {2: BITMAP, 8: GAPS, 12: LINES, 19: BITMAP}
 
 
 @settings(max_examples=40, deadline=None)

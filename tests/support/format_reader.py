@@ -190,32 +190,27 @@ class Table:
         )
 
 
-class BucketTable(Table):
-    """A table of kind 0."""
+class MixedTable(Table):
+    """A table whose entries stand in the order of their mixed keys, of kind 0 or 3."""
+
+    largest_bucket: int
 
     def __init__(self, image: Image, descriptor: bytes) -> None:
         super().__init__(image, descriptor)
         require(self.bucket_bits <= min(30, self.shape.low_bits), "buckets come from the key")
         self.remainder_bits = self.shape.key_bits - self.bucket_bits
         self._low_remainder_bits = self.shape.low_bits - self.bucket_bits
-        n, num_buckets = self.num_entries, 1 << self.bucket_bits
-        num_coarse, num_fine = (num_buckets + 4095) // 4096, (num_buckets + 15) // 16
-        self._remainders, hints, self._directory = self.sections[:3]
-        require(len(self._remainders) == stream_size(n * self.remainder_bits), "remainders fit")
-        hints_size = stream_size(num_coarse * 32 + num_fine * 16) + 8
-        require(len(hints) == hints_size, "hints fit")
-        require(len(self._directory) == stream_size(n + num_buckets), "the directory fits")
-        self._coarse_hints = struct.unpack_from(f"<{num_coarse}I", hints)
-        self._fine_hints = struct.unpack_from(f"<{num_fine}H", hints, 4 * num_coarse)
-        self.largest_bucket = int.from_bytes(hints[-8:], "little")
+        self._remainders = self.sections[0]
+        size = stream_size(self.num_entries * self.remainder_bits)
+        require(len(self._remainders) == size, "remainders fit")
 
     def find(self, serial: bytes) -> Entry | None:
-        """Look a serial up: steps 4 to 9 of the document."""
+        """Look a serial up: steps 4 to 6 of the document."""
         key = self.shape.key(serial)
         if key is None:
             return None
         low, high = key
-        first, count = self._bucket(low >> self._low_remainder_bits)
+        first, count = self.bucket(low >> self._low_remainder_bits)
         wanted = high << self._low_remainder_bits | low & ((1 << self._low_remainder_bits) - 1)
         for rank in range(first, first + count):
             if self._remainder(rank) == wanted:
@@ -224,19 +219,39 @@ class BucketTable(Table):
 
     def entries(self) -> Iterator[tuple[tuple[int, int], Entry]]:
         """Every entry in stored order, with its key."""
-        rank = bucket = 0
-        for bit in range(self.num_entries + (1 << self.bucket_bits)):
-            if not read_field(self._directory, bit, 1):
-                bucket += 1
-                continue
-            remainder = self._remainder(rank)
-            low = remainder & ((1 << self._low_remainder_bits) - 1)
-            low |= bucket << self._low_remainder_bits
-            high = remainder >> self._low_remainder_bits
-            yield (low, high), self._describe(self.shape.serial(low, high), rank)
-            rank += 1
+        for bucket in range(1 << self.bucket_bits):
+            first, count = self.bucket(bucket)
+            for rank in range(first, first + count):
+                remainder = self._remainder(rank)
+                low = remainder & ((1 << self._low_remainder_bits) - 1)
+                low |= bucket << self._low_remainder_bits
+                high = remainder >> self._low_remainder_bits
+                yield (low, high), self._describe(self.shape.serial(low, high), rank)
 
-    def _bucket(self, bucket: int) -> tuple[int, int]:
+    def bucket(self, bucket: int) -> tuple[int, int]:
+        """The rank of a bucket's first entry, and how many entries it has."""
+        raise NotImplementedError
+
+    def _remainder(self, rank: int) -> int:
+        return read_field(self._remainders, rank * self.remainder_bits, self.remainder_bits)
+
+
+class BucketTable(MixedTable):
+    """A table of kind 0."""
+
+    def __init__(self, image: Image, descriptor: bytes) -> None:
+        super().__init__(image, descriptor)
+        n, num_buckets = self.num_entries, 1 << self.bucket_bits
+        num_coarse, num_fine = (num_buckets + 4095) // 4096, (num_buckets + 15) // 16
+        hints, self._directory = self.sections[1:3]
+        hints_size = stream_size(num_coarse * 32 + num_fine * 16) + 8
+        require(len(hints) == hints_size, "hints fit")
+        require(len(self._directory) == stream_size(n + num_buckets), "the directory fits")
+        self._coarse_hints = struct.unpack_from(f"<{num_coarse}I", hints)
+        self._fine_hints = struct.unpack_from(f"<{num_fine}H", hints, 4 * num_coarse)
+        self.largest_bucket = int.from_bytes(hints[-8:], "little")
+
+    def bucket(self, bucket: int) -> tuple[int, int]:
         """The rank of a bucket's first entry, and how many entries it has."""
         bit, skip = self._coarse_hints[bucket // 4096], bucket % 4096
         if self._fine_hints[bucket // 16] != 0xFFFF:
@@ -255,8 +270,42 @@ class BucketTable(Table):
         require(bit < self.num_entries + (1 << self.bucket_bits), "buckets lie in the directory")
         return read_field(self._directory, bit, 1)
 
-    def _remainder(self, rank: int) -> int:
-        return read_field(self._remainders, rank * self.remainder_bits, self.remainder_bits)
+
+class LinesTable(MixedTable):
+    """A table of kind 3."""
+
+    def __init__(self, image: Image, descriptor: bytes) -> None:
+        super().__init__(image, descriptor)
+        (self.largest_bucket,) = struct.unpack_from("<I", descriptor, 20)
+        self._lines, self._spill = self.sections[1:3]
+        num_lines = ((1 << self.bucket_bits) + 119) // 120 if self.bucket_bits else 0
+        require(len(self._lines) == 64 * num_lines, "lines fit")
+        require(len(self._spill) % 484 == 0, "records are whole")
+        require(not self._spill or num_lines > 0, "lines are spilled")
+        require(self.bucket_bits > 0 or self.num_entries <= 15, "one bucket is small")
+
+    @property
+    def spilled(self) -> int:
+        """How many lines are spilled."""
+        return len(self._spill) // 484
+
+    def bucket(self, bucket: int) -> tuple[int, int]:
+        """The rank of a bucket's first entry, and how many entries it has."""
+        if self.bucket_bits == 0:
+            return 0, self.num_entries
+        line = self._lines[bucket // 120 * 64 :][:64]
+        place = bucket % 120
+        (head,) = struct.unpack_from("<I", line)
+        if head >> 31:
+            (record,) = struct.unpack_from("<I", line, 4)
+            require(record < self.spilled, "the record of a spilled line exists")
+            first, end = struct.unpack_from("<2I", self._spill, 484 * record + 4 * place)
+        else:
+            counts = [read_field(line[4:], 4 * field, 4) for field in range(place + 1)]
+            first = head + sum(counts[:-1])
+            end = first + counts[-1]
+        require(first <= end <= self.num_entries, "a bucket's entries exist")
+        return first, end - first
 
 
 class OrderedTable(Table):
@@ -300,8 +349,8 @@ class GapsTable(OrderedTable):
 
 def open_table(image: Image, descriptor: bytes) -> Table:
     """The table that a descriptor describes."""
-    require(descriptor[5] in (0, 1, 2), "the table kind is known")
-    return (BucketTable, BitmapTable, GapsTable)[descriptor[5]](image, descriptor)
+    require(descriptor[5] in (0, 1, 2, 3), "the table kind is known")
+    return (BucketTable, BitmapTable, GapsTable, LinesTable)[descriptor[5]](image, descriptor)
 
 
 class Image:

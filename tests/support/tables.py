@@ -19,7 +19,7 @@ from crlcheck import (
 from crlcheck.demo.pki import encode_entry
 from support.crls import REVOKED_ON, make_crl
 
-BUCKET, BITMAP, GAPS = 0, 1, 2
+BUCKET, BITMAP, GAPS, LINES = 0, 1, 2, 3
 
 
 def image_of(serials: Iterable[int | bytes], *, attributes: bool = False) -> bytes:

@@ -5,6 +5,10 @@
 
 #include "base/bytes.h"
 
+// ALWAYS_INLINE is for functions that are called with a constant: left to themselves,
+// compilers make one copy of a large one, for all values.
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
 // low_bits is a mask of the lowest `num_bits`, 0 to 64.
 static inline uint64_t low_bits(unsigned num_bits) {
     return num_bits >= 64 ? UINT64_MAX : (UINT64_C(1) << num_bits) - 1;

@@ -5,8 +5,8 @@
 //    searches them.
 // 3. Sort. Each table orders its entries and merges duplicates. Several threads share the
 //    work.
-// 4. Choose kinds. Each table becomes the kind that takes fewest bytes: a bucket table, a
-//    bitmap or gaps.
+// 4. Choose kinds. Each table becomes the kind that takes fewest bytes: a table of
+//    lines, a bitmap or gaps.
 // 5. Set bitmaps. The caller serializes the bitmap of each table that is one.
 // 6. Start the image. From here on the size of the header is known.
 // 7. Read the body: one table after the other, section after section.
@@ -19,11 +19,11 @@
 // 2. The octet 05 and six bits of the other are the same in all. What is left, the
 //    ordered keys, are the numbers 1, 0, 3 and 1 of two bits.
 // 3. The two entries of 0501 become one: three are left.
-// 4. It becomes a bucket table of 32 bytes: a bitmap takes 40 or more, gaps 64 or more.
+// 4. It becomes a table of lines of 8 bytes: a bitmap takes 40 or more, gaps 64 or more.
 // 5. There is no bitmap to set.
 // 6. The header has 64 bytes, 256 for the table, the issuer and the metadata.
-// 7. The body has 8 bytes of remainders, 16 of hints and 8 of directory, and then the
-//    attributes.
+// 7. The body has 8 bytes of remainders, no lines, because so few entries are in one
+//    bucket, and then the attributes.
 // 8. The page table has the digest of one page.
 
 #include "builder/builder.h"

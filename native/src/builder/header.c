@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "builder/bucket_writer.h"
+#include "builder/lines_writer.h"
 
 static void describe_table(uint8_t *out, const planned_table *planned) {
     const builder_table *table = &planned->table;
@@ -15,8 +15,9 @@ static void describe_table(uint8_t *out, const planned_table *planned) {
     out[TABLE_KIND] = (uint8_t)kind;
     store_le16(out + TABLE_KEY_BITS, (uint16_t)table->shape.key_bits);
     store_le64(out + TABLE_NUM_ENTRIES, table->num_records);
-    if (kind == TABLE_KIND_BUCKET) {
+    if (kind == TABLE_KIND_LINES) {
         out[TABLE_BUCKET_BITS] = (uint8_t)bucket_bits_of(table);
+        store_le32(out + TABLE_LARGEST_BUCKET, (uint32_t)planned->largest_bucket);
     } else if (kind == TABLE_KIND_GAPS) {
         const gaps_shape *gaps = &planned->plan.gaps.shape;
         out[TABLE_BLOCK_BITS] = (uint8_t)gaps->block_bits;

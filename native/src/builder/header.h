@@ -16,6 +16,8 @@ typedef struct planned_table {
     builder_table table;
     table_plan plan;
     section_span sections[NUM_SECTIONS];
+    uint64_t num_spilled;  // of a table of lines; the next one too
+    uint64_t largest_bucket;
 } planned_table;
 
 // image_contents is what an image is made of. `issuers` are the certificate issuers by

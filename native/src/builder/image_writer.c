@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "builder/attributes.h"
-#include "builder/bucket_writer.h"
+#include "builder/lines_writer.h"
 
 // An entry is packed whole. Where a buffer has less room than an entry may take, a few
 // entries go aside first, so that every buffer is filled to its last byte.
@@ -28,7 +28,8 @@ struct image_writer {
     size_t piece_at;
     uint8_t *section_bytes;  // owned
     uint8_t aside[ASIDE_SIZE];  // packed where the caller's buffer had too little room
-    bucket_writer buckets;  // of a bucket table
+    uint64_t padding;  // zeros to hand over before the piece
+    lines_writer lines;  // of a table of lines
     attribute_streams attributes;  // gathered meanwhile, until they are handed over
 };
 
@@ -56,7 +57,7 @@ void image_writer_free(image_writer *writer) {
     if (writer != NULL) {
         free(writer->header);
         free(writer->section_bytes);
-        bucket_writer_clear(&writer->buckets);
+        lines_writer_clear(&writer->lines);
         attributes_clear(&writer->attributes);
         free(writer);
     }
@@ -66,9 +67,14 @@ crlcheck_slice image_writer_header(const image_writer *writer) {
     return (crlcheck_slice){writer->header, writer->header_size};
 }
 
-// place_section enters where a section lies, now that its size is known.
+// place_section enters where a section lies, now that its size is known. Each line lies in
+// one line of the cache.
 static void place_section(image_writer *writer, planned_table *planned, unsigned section,
                           uint64_t size) {
+    bool lines = plan_kind(&planned->plan) == TABLE_KIND_LINES &&
+                 section == SECTION_LINES && size > 0;
+    writer->padding = lines ? round_up(writer->offset, LINE_SIZE) - writer->offset : 0;
+    writer->offset += writer->padding;
     planned->sections[section] = (section_span){size > 0 ? writer->offset : 0, size};
     writer->offset += size;
 }
@@ -83,15 +89,15 @@ static uint64_t kind_section_size(const planned_table *planned, unsigned section
     case TABLE_KIND_GAPS:
         return gaps_section_size(&plan->gaps, &plan->entries, section);
     default:
-        return bucket_section_size(&planned->table, section);
+        return lines_section_size(&planned->table, planned->num_spilled, section);
     }
 }
 
 // take_kind_section returns a section that its caller frees, or NULL without memory.
 static uint8_t *take_kind_section(image_writer *writer, const planned_table *planned,
                                   unsigned section, uint64_t size) {
-    if (plan_kind(&planned->plan) == TABLE_KIND_BUCKET) {
-        return bucket_writer_take_section(&writer->buckets, &planned->table, section);
+    if (plan_kind(&planned->plan) == TABLE_KIND_LINES) {
+        return lines_writer_take_section(&writer->lines, section);
     }
     uint8_t *copy = malloc((size_t)size);
     if (copy != NULL) {
@@ -120,26 +126,27 @@ static bool gather_attributes(image_writer *writer, const planned_table *planned
     return attributes_finish(streams, table);
 }
 
-// pack_buckets packs remainders straight into the buffer of the caller.
-static bool pack_buckets(image_writer *writer, size_t *out_len, planned_table *planned,
-                         uint8_t *out, size_t capacity) {
+// pack_lines packs remainders straight into the buffer of the caller.
+static bool pack_lines(image_writer *writer, size_t *out_len, planned_table *planned,
+                       uint8_t *out, size_t capacity) {
     const builder_table *table = &planned->table;
-    bucket_writer *buckets = &writer->buckets;
-    if (!buckets->packing) {
+    lines_writer *lines = &writer->lines;
+    if (!lines->packing) {
         place_section(writer, planned, SECTION_REMAINDERS,
-                      bucket_section_size(table, SECTION_REMAINDERS));
-        if (!bucket_writer_start(buckets, table) ||
+                      lines_section_size(table, 0, SECTION_REMAINDERS));
+        if (!lines_writer_start(lines, table) ||
             !attributes_start(&writer->attributes, table)) {
             return false;
         }
     }
-    if (!bucket_writer_pack(out_len, buckets, &writer->attributes, table, out,
-                            capacity)) {
+    if (!lines_writer_pack(out_len, lines, &writer->attributes, table, out, capacity)) {
         return false;
     }
-    if (buckets->packing) {
+    if (lines->packing) {
         return true;
     }
+    planned->num_spilled = lines->num_spilled;
+    planned->largest_bucket = lines->largest_bucket;
     writer->section++;
     return attributes_finish(&writer->attributes, table);
 }
@@ -202,8 +209,8 @@ static bool advance(image_writer *writer, size_t *out_len, uint8_t *out,
     if (writer->section > SECTION_REMAINDERS) {
         return make_piece(writer, planned);
     }
-    if (plan_kind(&planned->plan) == TABLE_KIND_BUCKET) {
-        return pack_buckets(writer, out_len, planned, out, capacity);
+    if (plan_kind(&planned->plan) == TABLE_KIND_LINES) {
+        return pack_lines(writer, out_len, planned, out, capacity);
     }
     return gather_attributes(writer, planned) && make_piece(writer, planned);
 }
@@ -233,7 +240,12 @@ crlcheck_status image_writer_read(image_writer *writer, size_t *out_len, uint8_t
     while (*out_len < capacity) {
         size_t len = 0;
         uint8_t *place = out + *out_len;
-        if (writer->piece_at < writer->piece_len) {
+        if (writer->padding > 0) {
+            size_t room = capacity - *out_len;
+            len = writer->padding < room ? (size_t)writer->padding : room;
+            memset(place, 0, len);
+            writer->padding -= len;
+        } else if (writer->piece_at < writer->piece_len) {
             len = read_piece(writer, place, capacity - *out_len);
         } else if (writer->table >= writer->num_tables) {
             break;

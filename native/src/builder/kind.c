@@ -1,6 +1,6 @@
 // kind.c: compares the exact sizes of a table as each kind.
 //
-// A bucket table stores what is left of a key without its leading bits. Serials that a CA
+// A table of lines stores what is left of a key without its leading bits. Serials that a CA
 // counts up lie so close that a roaring bitmap or their gaps take less. The bitmap has a
 // container for each 2^16 keys of which there are any: an array of values, a bitset, or
 // runs, whichever is smallest.
@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "builder/bucket_writer.h"
+#include "builder/lines_writer.h"
 #include "image/bitmap.h"
 
 // A container takes four bytes of descriptor, mostly four of offset, and at least two of
@@ -20,7 +20,7 @@ enum { SMALLEST_CONTAINER = 10 };
 // So that few containers share a bit of the filter.
 enum { FILTER_BITS_PER_ENTRY = 8 };
 
-// Gaps take longer to look up in than buckets, so they must save a twelfth. Where they
+// Gaps take longer to look up in than lines, so they must save a twelfth. Where they
 // are larger than this on average, random serials do not.
 enum { LARGEST_MEAN_GAP = 512 };
 
@@ -52,7 +52,7 @@ static bool is_sparse(bool *out_sparse, const builder_table *table, uint64_t lim
     return true;
 }
 
-// order_entries sets the entries unless they lie so far apart that buckets are smallest.
+// order_entries sets the entries unless they lie so far apart that lines are smallest.
 // `*out_narrow` says that gaps may be smallest.
 static bool order_entries(ordered_entries *out_entries, bool *out_narrow,
                           const builder_table *table) {
@@ -61,14 +61,14 @@ static bool order_entries(ordered_entries *out_entries, bool *out_narrow,
         return false;
     }
     *out_narrow = out_entries->keys != NULL;
-    return *out_narrow || (is_sparse(&sparse, table, bucket_table_size(table)) &&
+    return *out_narrow || (is_sparse(&sparse, table, lines_table_size(table)) &&
                            (sparse || ordered_collect(out_entries, table, UINT64_MAX)));
 }
 
 static bool compare_sizes(table_plan *plan, const builder_table *table, bool narrow) {
-    uint64_t buckets = bucket_table_size(table);
-    uint64_t bitmap = bitmap_measure(&plan->bitmap, &plan->entries, buckets);
-    uint64_t limit = buckets - buckets / 12;
+    uint64_t lines = lines_table_size(table);
+    uint64_t bitmap = bitmap_measure(&plan->bitmap, &plan->entries, lines);
+    uint64_t limit = lines - lines / 12;
     uint64_t gaps = UINT64_MAX;
     limit = bitmap < limit ? bitmap : limit;
     if (narrow && !gaps_measure(&gaps, &plan->gaps, &plan->entries, limit)) {
@@ -78,20 +78,20 @@ static bool compare_sizes(table_plan *plan, const builder_table *table, bool nar
         plan->kind = TABLE_KIND_GAPS;
         return gaps_write(plan->sections, &plan->gaps, &plan->entries);
     }
-    plan->kind = bitmap < buckets ? TABLE_KIND_BITMAP : TABLE_KIND_BUCKET;
+    plan->kind = bitmap < lines ? TABLE_KIND_BITMAP : TABLE_KIND_LINES;
     return true;
 }
 
 bool choose_kind(table_plan *out_plan, const builder_table *table) {
     bool narrow;
-    *out_plan = (table_plan){.kind = TABLE_KIND_BUCKET};
+    *out_plan = (table_plan){.kind = TABLE_KIND_LINES};
     if (table->shape.num_high > 0 || table->num_records < 2) {
         return true;
     }
     bool complete =
         order_entries(&out_plan->entries, &narrow, table) &&
         (out_plan->entries.keys == NULL || compare_sizes(out_plan, table, narrow));
-    if (!complete || out_plan->kind == TABLE_KIND_BUCKET) {
+    if (!complete || out_plan->kind == TABLE_KIND_LINES) {
         table_plan_clear(out_plan);
     }
     return complete;

@@ -7,9 +7,9 @@
 #include "builder/gaps_writer.h"
 #include "image/format.h"
 
-// table_plan says how a table will be written. Zeroed, it is a bucket table.
+// table_plan says how a table will be written. Zeroed, it is a table of lines.
 typedef struct table_plan {
-    unsigned kind;            // that takes fewest bytes
+    unsigned kind;            // that takes fewest bytes, once its sections are there
     ordered_entries entries;  // of a bitmap or gaps
     bitmap_plan bitmap;
     gaps_plan gaps;
@@ -29,9 +29,9 @@ crlcheck_status plan_set_bitmap(table_plan *plan, const uint8_t *bitmap,
 void table_plan_clear(table_plan *plan);
 
 // plan_kind returns the kind that a table is written as. A bitmap that was not set is
-// written as a bucket table.
+// written as a table of lines.
 static inline unsigned plan_kind(const table_plan *plan) {
-    return plan->sections[0] != NULL ? plan->kind : (unsigned)TABLE_KIND_BUCKET;
+    return plan->sections[0] != NULL ? plan->kind : (unsigned)TABLE_KIND_LINES;
 }
 
 #endif

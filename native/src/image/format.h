@@ -45,7 +45,15 @@ enum {
     TABLE_SIZE = 256
 };
 
-enum { TABLE_KIND_BUCKET = 0, TABLE_KIND_BITMAP = 1, TABLE_KIND_GAPS = 2 };
+enum {
+    TABLE_KIND_BUCKET = 0,
+    TABLE_KIND_BITMAP = 1,
+    TABLE_KIND_GAPS = 2,
+    TABLE_KIND_LINES = 3
+};
+
+// A table of lines has no gaps: the field is for its largest bucket.
+enum { TABLE_LARGEST_BUCKET = TABLE_LEAST_GAP };
 
 typedef enum table_section {
     SECTION_REMAINDERS,
@@ -57,13 +65,16 @@ typedef enum table_section {
     NUM_SECTIONS
 } table_section;
 
-// In a table of another kind than bucket the first three sections hold other things.
+// In a table of another kind than bucket the first three sections hold other things,
+// but that lines have remainders too.
 enum {
     SECTION_BITMAP = SECTION_REMAINDERS,
     SECTION_GROUPS = SECTION_HINTS,
     SECTION_RANKS = SECTION_DIRECTORY,
     SECTION_BLOCKS = SECTION_REMAINDERS,
-    SECTION_GAPS = SECTION_HINTS
+    SECTION_GAPS = SECTION_HINTS,
+    SECTION_LINES = SECTION_HINTS,
+    SECTION_SPILL = SECTION_DIRECTORY
 };
 
 // The sections whose contents depend on the kind; attributes are in the others.
@@ -93,6 +104,13 @@ enum {
     ROW_SIZE = 64
 };
 
+// A line, and a record of a spilled one.
+enum {
+    LINE_FIRST_RANK = 0,  // u32
+    LINE_COUNTS = 4,      // 60 bytes
+    LINE_SIZE = 64
+};
+
 enum {
     TRAILER_FROM_PAGES = 17,
     HEADER_SIZE_COPY = 8,
@@ -106,6 +124,10 @@ enum {
     DATES_PER_BLOCK = 128,
     DATE_BLOCK_SIZE = 16,  // the descriptor of one block of dates
     MAX_BUCKET_BITS = 30,
+    BUCKETS_PER_LINE = 120,
+    LARGEST_COUNT = 15,
+    SPILLED_BIT = 31,
+    SPILL_RECORD_SIZE = 484,
     BLOCKS_PER_ROW = 28,
     MAX_BLOCK_BITS = 32,
     MAX_GAP_BITS = 32
@@ -113,6 +135,9 @@ enum {
 
 // No file is larger. Offsets within an image never wrap around.
 #define LARGEST_IMAGE (UINT64_C(1) << 47)
+
+// In the first rank of a line: that the counts of its buckets are in a record of their own.
+static const uint32_t SPILLED_LINE = UINT32_C(1) << SPILLED_BIT;
 
 static const uint8_t image_magic[8] = {0x89, 'C', 'R', 'L', 'X', 0x0d, 0x0a, 0x1a};
 
@@ -161,6 +186,11 @@ static inline uint64_t size_behind_body(uint64_t num_pages, uint64_t header_size
                 HEADER_SIZE_COPY;
     }
     return size;
+}
+
+// num_lines is the number of lines of a table that has any.
+static inline uint64_t num_lines(unsigned bucket_bits) {
+    return ((UINT64_C(1) << bucket_bits) + BUCKETS_PER_LINE - 1) / BUCKETS_PER_LINE;
 }
 
 static inline uint64_t num_date_blocks(uint64_t num_entries) {

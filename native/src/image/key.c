@@ -22,11 +22,13 @@ bool key_shape_init(key_shape *shape) {
     unsigned leading_bits = 0;
     shape->num_varying = 0;
     shape->first_varying = 0;
+    shape->constant_end = 0;
     for (unsigned i = 0; i < shape->serial_len; i++) {
         uint8_t mask = shape->mask[i];
         if ((shape->value[i] & (uint8_t)~mask) != 0) {
             return false;
         }
+        shape->constant_end = mask != 0 ? i + 1 : shape->constant_end;
         if (mask == 0xff) {
             continue;
         }

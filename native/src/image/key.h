@@ -33,6 +33,7 @@ typedef struct key_shape {
     unsigned num_high;  // words above it
     unsigned num_varying;
     unsigned first_varying;
+    unsigned constant_end;  // behind the last octet that has a constant bit
     uint64_t top_mask;  // of the topmost word
     bool contiguous;    // the varying octets are neighbours
     uint8_t varying[CRLCHECK_MAX_SERIAL];  // their places, in order
@@ -73,7 +74,7 @@ static inline uint64_t key_mix(uint64_t x, unsigned num_bits) {
 }
 
 // key_fold condenses the high words into what is xored to the low one.
-static inline uint64_t key_fold(const table_key *key, unsigned num_high) {
+ALWAYS_INLINE uint64_t key_fold(const table_key *key, unsigned num_high) {
     uint64_t folded = 0;
     for (unsigned i = 0; i < num_high; i++) {
         folded = (folded ^ key->high[i]) * KEY_MULTIPLIER_1;
@@ -84,16 +85,17 @@ static inline uint64_t key_fold(const table_key *key, unsigned num_high) {
 
 // key_constants_agree compares the constant bits, a word at a time; the last
 // word overlaps the one before, so that nothing behind the serial is read.
-static inline bool key_constants_agree(const key_shape *shape, const uint8_t *serial) {
+ALWAYS_INLINE bool key_constants_agree(const key_shape *shape, const uint8_t *serial) {
     uint64_t differing = 0;
     unsigned len = shape->serial_len;
+    unsigned end = shape->constant_end;
     if (len < 8) {
-        for (unsigned i = 0; i < len; i++) {
+        for (unsigned i = 0; i < end; i++) {
             differing |= (unsigned)((serial[i] ^ shape->value[i]) & shape->mask[i]);
         }
         return differing == 0;
     }
-    for (unsigned i = 0; i < len; i += 8) {
+    for (unsigned i = 0; i < end; i += 8) {
         unsigned at = i + 8 <= len ? i : len - 8;
         differing |= (load_le64(serial + at) ^ load_le64(shape->value + at)) &
                      load_le64(shape->mask + at);
@@ -103,11 +105,11 @@ static inline bool key_constants_agree(const key_shape *shape, const uint8_t *se
 
 // key_split reads the varying octets, which lie end to end, as words. `num_high` is
 // shape->num_high.
-static inline void key_split(table_key *out_key, const key_shape *shape,
+ALWAYS_INLINE void key_split(table_key *out_key, const key_shape *shape,
                              unsigned num_high, const uint8_t *octets) {
     unsigned num_varying = shape->num_varying;
     uint64_t top_mask = shape->top_mask;  // for the constant bits above the key
-    if (num_varying < 8) {
+    if (num_high == 0 && num_varying < 8) {
         uint64_t value = 0;
         for (unsigned i = 0; i < num_varying; i++) {
             value = (value << 8) | octets[i];
@@ -128,7 +130,7 @@ static inline void key_split(table_key *out_key, const key_shape *shape,
 
 // ordered_key does steps 1 and 2 for a serial of shape->serial_len octets. It returns
 // false where a constant bit differs: no serial of the table does that.
-static inline bool ordered_key(table_key *out_key, const key_shape *shape,
+ALWAYS_INLINE bool ordered_key(table_key *out_key, const key_shape *shape,
                                unsigned num_high, const uint8_t *serial) {
     if (!key_constants_agree(shape, serial)) {
         return false;
@@ -147,13 +149,14 @@ static inline bool ordered_key(table_key *out_key, const key_shape *shape,
 
 // key_from_serial does all three steps, or returns false like ordered_key. `num_high` is
 // shape->num_high: where the compiler knows it, all loops over words are unrolled.
-static inline bool key_from_serial(table_key *out_key, const key_shape *shape,
+ALWAYS_INLINE bool key_from_serial(table_key *out_key, const key_shape *shape,
                                    unsigned num_high, const uint8_t *serial) {
     if (!ordered_key(out_key, shape, num_high, serial)) {
         return false;
     }
+    unsigned num_bits = num_high > 0 ? 64 : shape->low_bits;
     uint64_t low = out_key->low ^ key_fold(out_key, num_high);
-    out_key->low = key_mix(low & low_bits(shape->low_bits), shape->low_bits);
+    out_key->low = key_mix(low & low_bits(num_bits), num_bits);
     return true;
 }
 

@@ -18,7 +18,7 @@
 
 // READER_INLINE is for functions of which there is an instance for whole images and
 // another one for pages.
-#define READER_INLINE static inline __attribute__((always_inline))
+#define READER_INLINE ALWAYS_INLINE
 
 enum { MOST_AT_ONCE = 64 };  // bytes that body_at gives
 

@@ -1,4 +1,5 @@
-// bucket_reader.h: finds keys in a bucket table.
+// bucket_reader.h: finds keys in a bucket table, which only images of earlier versions
+// have.
 //
 // The leading bits of a key are the number of its bucket. The directory says in unary how
 // many entries each bucket has: a one for each, then a zero. Hints say at which bit some
@@ -10,17 +11,6 @@
 
 #include "base/bits.h"
 #include "reader/image.h"
-
-typedef struct entry_span {
-    uint64_t start;
-    uint64_t num_entries;
-} entry_span;
-
-// bucket_of returns the leading bits of a key.
-static inline uint64_t bucket_of(const image_table *table, const table_key *key) {
-    unsigned shift = table->low_remainder_bits;
-    return shift == 64 ? 0 : key->low >> shift;
-}
 
 // ---- the directory ----
 
@@ -88,15 +78,13 @@ static inline uint64_t count_in_bucket(reader_pages *pages, const image_table *t
     return num_entries;
 }
 
-// find_bucket finds the entries of a bucket, where `bit` and `skip` are the hint for it.
-// It returns false if the image contradicts itself. From a fine hint on, the bucket
-// nearly always ends within one word: `skip` zeros end the buckets before it, and the
-// next zero ends it.
-static inline bool find_bucket(reader_pages *pages, entry_span *out_span,
-                               const image_table *table, uint64_t bucket, uint64_t bit,
-                               unsigned skip) {
+// find_bucket finds the entries of a bucket, where `bit` and `skip` are the hint for it:
+// none if the image contradicts itself. From a fine hint on, the bucket nearly always ends
+// within one word: `skip` zeros end the buckets before it, and the next zero ends it.
+static inline entry_span find_bucket(reader_pages *pages, const image_table *table,
+                                     uint64_t bucket, uint64_t bit, unsigned skip) {
     if (bit >= table->directory_bits) {
-        return false;
+        return (entry_span){0, 0};
     }
     uint64_t num_entries;
     uint64_t zeros = ~body_bits(pages, table->directory, bit, 64);
@@ -109,90 +97,34 @@ static inline bool find_bucket(reader_pages *pages, entry_span *out_span,
         num_entries = end - start;
     } else {
         if (!skip_buckets(pages, &bit, table, skip)) {
-            return false;
+            return (entry_span){0, 0};
         }
         num_entries = count_in_bucket(pages, table, bit);
     }
-    uint64_t start = bit - bucket;
-    *out_span = (entry_span){.start = start, .num_entries = num_entries};
-    return start <= table->num_entries && num_entries <= table->num_entries - start;
+    // A rank below 0 is greater than any.
+    return existing_span(&table->remainders, bit - bucket, bit - bucket + num_entries);
 }
 
-// ---- the entries of a bucket ----
+// ---- a lookup ----
 
-// high_words_agree compares the words above the low one, which start at `bit`.
-static inline bool high_words_agree(const image_table *table, unsigned num_high,
-                                    uint64_t bit, const table_key *key) {
-    uint64_t differing = 0;
-    for (unsigned i = 0; i < num_high; i++) {
-        unsigned above = table->shape.key_bits - 64 * (i + 1);
-        differing |= key->high[i] ^
-                     read_bits(table->remainders, bit + 64 * i, above < 64 ? above : 64);
-    }
-    return differing == 0;
-}
-
-// compare_entry orders the key against the entry at `rank` of the same bucket.
-static inline int compare_entry(reader_pages *pages, const image_table *table,
-                                uint64_t rank, const table_key *key) {
-    uint64_t bit = rank * table->remainder_bits;
-    unsigned num_bits = table->low_remainder_bits;
-    uint64_t wanted = key->low & low_bits(num_bits);
-    uint64_t found = body_bits(pages, table->remainders, bit, num_bits);
-    if (found != wanted) {
-        return wanted < found ? -1 : 1;
-    }
-    for (unsigned i = table->shape.num_high; i > 0; i--) {
-        unsigned above = table->shape.key_bits - 64 * i;
-        found = body_bits(pages, table->remainders, bit + num_bits + 64 * (i - 1),
-                          above < 64 ? above : 64);
-        if (found != key->high[i - 1]) {
-            return key->high[i - 1] < found ? -1 : 1;
-        }
-    }
-    return 0;
-}
-
-// find_in_bucket finds a key among the entries of its bucket, which are in order.
-static inline bool find_in_bucket(reader_pages *pages, uint64_t *out_rank,
-                                  const image_table *table, entry_span span,
-                                  const table_key *key) {
-    enum { SHORT_BUCKET = 8 };  // buckets have two entries at most, on average
-    uint64_t low = span.start;
-    uint64_t high = span.start + span.num_entries;
-    while (high - low > SHORT_BUCKET) {
-        uint64_t middle = low + (high - low) / 2;
-        if (compare_entry(pages, table, middle, key) < 0) {
-            high = middle;
-        } else {
-            low = middle;
-        }
-    }
-    for (; low < high; low++) {
-        if (compare_entry(pages, table, low, key) == 0) {
-            *out_rank = low;
-            return true;
-        }
-    }
-    return false;
-}
-
-// bucket_find finds the rank of a serial.
+// bucket_find finds the rank of a serial; `out_rank` may be NULL.
 static inline bool bucket_find(reader_pages *pages, uint64_t *out_rank,
                                const image_table *table, const uint8_t *serial) {
+    unsigned num_high = table->shape.num_high;
     table_key key;
-    entry_span span;
-    if (!key_from_serial(&key, &table->shape, table->shape.num_high, serial)) {
+    if (!key_from_serial(&key, &table->shape, num_high, serial)) {
         return false;
     }
-    uint64_t bucket = bucket_of(table, &key);
+    uint64_t bucket = bucket_of(&table->remainders, &key);
     unsigned skip;
     if (pages == NULL) {
         prefetch_bucket(table, bucket);
     }
     uint64_t bit = hint_for_bucket(pages, &skip, table, bucket);
-    return find_bucket(pages, &span, table, bucket, bit, skip) &&
-           find_in_bucket(pages, out_rank, table, span, &key);
+    entry_span span = find_bucket(pages, table, bucket, bit, skip);
+    return pages == NULL
+               ? find_in_bucket(out_rank, &table->remainders, num_high, span, &key)
+               : find_in_pages(pages, out_rank, &table->remainders, span, &key);
 }
 
 // ---- from a rank back to a serial ----
@@ -253,21 +185,6 @@ static inline bool next_bucket(uint64_t *bucket, const image_table *table,
         }
     }
     return false;
-}
-
-// bucket_serial gives the serial of the entry at `position`, which lies in `bucket`.
-static inline void bucket_serial(uint8_t *out_serial, const image_table *table,
-                                 uint64_t position, uint64_t bucket) {
-    uint64_t bit = position * table->remainder_bits;
-    unsigned left = table->low_remainder_bits;
-    table_key key = {.low = read_bits(table->remainders, bit, left)};
-    key.low |= left == 64 ? 0 : bucket << left;
-    for (unsigned i = 0; i < table->shape.num_high; i++) {
-        unsigned above = table->shape.key_bits - 64 * (i + 1);
-        key.high[i] =
-            read_bits(table->remainders, bit + left + 64 * i, above < 64 ? above : 64);
-    }
-    key_to_serial(out_serial, &table->shape, &key);
 }
 
 #endif

@@ -135,27 +135,70 @@ static bool find_dates(image_dates *out_dates, image_table *table,
     return true;
 }
 
+// open_remainders finds the section that bucket tables and lines have in common.
+static bool open_remainders(image_table *table, const crlcheck_image *image,
+                            const uint8_t *descriptor) {
+    uint64_t size;
+    remainders_view *view = &table->remainders;
+    *view = remainders_view_of(&table->shape, table->num_entries, table->bucket_bits);
+    if (!find_section(&view->data, &size, image, descriptor, SECTION_REMAINDERS,
+                      bytes_of_bits(table->num_entries * view->num_bits))) {
+        return false;
+    }
+    if (view->data == NULL) {
+        view->data = image->data;  // the fields have no bits: any place will do
+    }
+    table->size = size;
+    return true;
+}
+
 // open_buckets finds the sections of a bucket table, whose sizes are known beforehand.
 static bool open_buckets(image_table *table, const crlcheck_image *image,
                          const uint8_t *descriptor) {
-    uint64_t size[3];
-    if (!find_section(&table->remainders, &size[0], image, descriptor, SECTION_REMAINDERS,
-                      bytes_of_bits(table->num_entries * table->remainder_bits)) ||
-        !find_section(&table->directory, &size[1], image, descriptor, SECTION_DIRECTORY,
+    uint64_t size[2];
+    table->directory_bits = directory_bits(table->num_entries, table->bucket_bits);
+    if (!open_remainders(table, image, descriptor) ||
+        !find_section(&table->directory, &size[0], image, descriptor, SECTION_DIRECTORY,
                       bytes_of_bits(table->directory_bits)) ||
-        !find_section(&table->coarse_hints, &size[2], image, descriptor, SECTION_HINTS,
+        !find_section(&table->coarse_hints, &size[1], image, descriptor, SECTION_HINTS,
                       hints_size(table->bucket_bits))) {
         return false;
     }
-    if (table->remainders == NULL) {
-        table->remainders = image->data;  // the fields have no bits: any place will do
-    }
+    table->bits_per_bucket = table->directory_bits << 16 >> table->bucket_bits;
     table->fine_hints = table->coarse_hints + 4 * num_coarse_hints(table->bucket_bits);
     if (image->is_whole) {
-        table->max_bucket = load_le64(table->coarse_hints + size[2] - 8);
+        table->max_bucket = load_le64(table->coarse_hints + size[1] - 8);
     }
-    table->size = size[0] + size[1] + size[2];
+    table->size += size[0] + size[1];
     return true;
+}
+
+// open_lines finds the sections of a table of lines. One with a single bucket has none: a
+// line is made up for it, so that lookups need not tell the two apart.
+static bool open_lines(image_table *table, const crlcheck_image *image,
+                       const uint8_t *descriptor) {
+    lines_view *view = &table->lines;
+    bool any = table->bucket_bits > 0;
+    uint64_t lines_size = any ? num_lines(table->bucket_bits) * LINE_SIZE : 0;
+    uint64_t spill_size;
+    if (!open_remainders(table, image, descriptor) ||
+        !find_section(&view->lines, &lines_size, image, descriptor, SECTION_LINES,
+                      lines_size) ||
+        !find_section(&view->spill, &spill_size, image, descriptor, SECTION_SPILL,
+                      any ? UINT64_MAX : 0) ||
+        spill_size % SPILL_RECORD_SIZE != 0) {
+        return false;
+    }
+    if (!any) {
+        table->only_line[LINE_COUNTS] = (uint8_t)table->num_entries;
+        view->lines = table->only_line;
+    }
+    view->bytes_per_bucket =
+        (table->num_entries * table->remainders.num_bits / 8 << 16) >> table->bucket_bits;
+    view->num_spilled = spill_size / SPILL_RECORD_SIZE;
+    table->max_bucket = load_le32(descriptor + TABLE_LARGEST_BUCKET);
+    table->size += lines_size + spill_size;
+    return any || table->num_entries <= LARGEST_COUNT;
 }
 
 static bool open_bitmap(image_table *table, const crlcheck_image *image,
@@ -204,6 +247,8 @@ static bool open_kind(image_table *table, const crlcheck_image *image,
         return open_bitmap(table, image, descriptor);
     case TABLE_KIND_GAPS:
         return open_gaps(table, image, descriptor);
+    case TABLE_KIND_LINES:
+        return open_lines(table, image, descriptor);
     default:
         return false;
     }
@@ -245,10 +290,6 @@ static bool open_table(image_table *table, const crlcheck_image *image,
         table->bucket_bits > shape->low_bits || table->bucket_bits > MAX_BUCKET_BITS) {
         return false;
     }
-    table->low_remainder_bits = shape->low_bits - table->bucket_bits;
-    table->remainder_bits = shape->key_bits - table->bucket_bits;
-    table->directory_bits = directory_bits(table->num_entries, table->bucket_bits);
-    table->bits_per_bucket = table->directory_bits << 16 >> table->bucket_bits;
     return open_kind(table, image, descriptor) &&
            open_attributes(table, image, descriptor);
 }
@@ -362,14 +403,9 @@ crlcheck_slice crlcheck_image_issuer(const crlcheck_image *image, uint32_t numbe
     return image_issuer(image, number);
 }
 
-const image_table *image_find_table(const crlcheck_image *image,
-                                    uint32_t certificate_issuer, size_t serial_len) {
-    if (serial_len == 0 || serial_len > CRLCHECK_MAX_SERIAL) {
-        return NULL;
-    }
-    if (certificate_issuer == 0) {
-        return image->own_tables[serial_len];
-    }
+const image_table *image_find_other_table(const crlcheck_image *image,
+                                          uint32_t certificate_issuer,
+                                          size_t serial_len) {
     uint32_t low = 0;
     uint32_t high = image->info.num_tables;
     while (low < high) {

@@ -13,6 +13,15 @@
 #include "image/key.h"
 #include "reader/bitmap_reader.h"
 #include "reader/gaps_reader.h"
+#include "reader/remainders.h"
+
+// lines_view is where the lines of a table lie, and the records of those that are spilled.
+typedef struct lines_view {
+    const uint8_t *lines;
+    const uint8_t *spill;
+    uint64_t num_spilled;
+    uint64_t bytes_per_bucket;  // of remainders, on average, times 2^16
+} lines_view;
 
 typedef struct image_dates {
     const uint8_t *blocks;  // descriptors; NULL where the table has no such dates
@@ -25,17 +34,19 @@ typedef struct image_table {
     uint32_t serial_len;
     uint64_t num_entries;
     unsigned kind;
-    // Of a bucket table:
+    // Of a bucket table and of lines:
     unsigned bucket_bits;
-    unsigned low_remainder_bits;  // of the low word, below the bucket number
-    unsigned remainder_bits;
+    remainders_view remainders;
+    uint64_t max_bucket;
+    // Of lines:
+    lines_view lines;
+    uint8_t only_line[LINE_SIZE];  // of a table that has one bucket, and no lines
+    // Of a bucket table:
     uint64_t directory_bits;
     uint64_t bits_per_bucket;  // of the directory, on average, times 2^16
-    const uint8_t *remainders;
     const uint8_t *directory;
     const uint8_t *coarse_hints;
     const uint8_t *fine_hints;
-    uint64_t max_bucket;
     bitmap_view bitmap;           // of a bitmap
     gaps_view gaps;               // of gaps
     const uint8_t *reasons;       // NULL where no entry has one
@@ -66,8 +77,25 @@ void image_free(crlcheck_image *image);
 // image_issuer gives the Name of a certificate issuer; no data where there is none.
 crlcheck_slice image_issuer(const crlcheck_image *image, uint32_t number);
 
+// is_ordered tells whether a table stores ordered keys, not mixed ones (image/key.h).
+static inline bool is_ordered(const image_table *table) {
+    return table->kind == TABLE_KIND_BITMAP || table->kind == TABLE_KIND_GAPS;
+}
+
+// image_find_other_table finds a table of an issuer that is not the CRL's own.
+const image_table *image_find_other_table(const crlcheck_image *image,
+                                          uint32_t certificate_issuer, size_t serial_len);
+
 // image_find_table returns NULL where there is no serial of that issuer and length.
-const image_table *image_find_table(const crlcheck_image *image,
-                                    uint32_t certificate_issuer, size_t serial_len);
+static inline const image_table *image_find_table(const crlcheck_image *image,
+                                                  uint32_t certificate_issuer,
+                                                  size_t serial_len) {
+    if (serial_len > CRLCHECK_MAX_SERIAL) {
+        return NULL;
+    }
+    return certificate_issuer == 0
+               ? image->own_tables[serial_len]
+               : image_find_other_table(image, certificate_issuer, serial_len);
+}
 
 #endif

@@ -2,19 +2,42 @@
 
 #include <string.h>
 
+#include "base/bits.h"
 #include "reader/attributes_reader.h"
 #include "reader/bucket_reader.h"
 #include "reader/image.h"
+#include "reader/lines_reader.h"
 #include "reader/ordered_reader.h"
+
+// find_rank finds the rank of a serial, which a table of ordered keys may not know.
+// `out_rank` may be NULL where the rank is not needed.
+ALWAYS_INLINE bool find_rank(uint64_t *out_rank, const image_table *table,
+                             const uint8_t *serial) {
+    if (table->kind == TABLE_KIND_LINES) {
+        // Nearly all serials have up to 24 octets: for these the loops over words are
+        // unrolled.
+        switch (table->shape.num_high) {
+        case 0:
+            return lines_find(out_rank, table, 0, serial);
+        case 1:
+            return lines_find(out_rank, table, 1, serial);
+        case 2:
+            return lines_find(out_rank, table, 2, serial);
+        default:
+            return lines_find(out_rank, table, table->shape.num_high, serial);
+        }
+    }
+    if (table->kind == TABLE_KIND_BUCKET) {
+        return bucket_find(NULL, out_rank, table, serial);
+    }
+    return out_rank == NULL ? ordered_contains(table, serial)
+                            : ordered_find(out_rank, table, serial);
+}
 
 bool crlcheck_image_contains(const crlcheck_image *image, uint32_t certificate_issuer,
                              const uint8_t *serial, size_t serial_len) {
     const image_table *table = image_find_table(image, certificate_issuer, serial_len);
-    uint64_t rank;
-    if (table != NULL && table->kind != TABLE_KIND_BUCKET) {
-        return ordered_contains(table, serial);
-    }
-    return table != NULL && bucket_find(NULL, &rank, table, serial);
+    return table != NULL && find_rank(NULL, table, serial);
 }
 
 crlcheck_status crlcheck_image_find(const crlcheck_image *image,
@@ -23,17 +46,34 @@ crlcheck_status crlcheck_image_find(const crlcheck_image *image,
                                     size_t serial_len) {
     const image_table *table = image_find_table(image, certificate_issuer, serial_len);
     uint64_t rank;
-    if (table == NULL) {
-        return CRLCHECK_NOT_FOUND;
-    }
-    bool listed = table->kind != TABLE_KIND_BUCKET
-                      ? ordered_find(&rank, table, serial)
-                      : bucket_find(NULL, &rank, table, serial);
-    if (!listed) {
+    if (table == NULL || !find_rank(&rank, table, serial)) {
         return CRLCHECK_NOT_FOUND;
     }
     describe_entry(NULL, out_found, table, serial, rank);
     return CRLCHECK_OK;
+}
+
+// entry_serial gives the serial of an entry. `*bucket` is that of the entry before, which
+// the caller has asked for, unless `anew`.
+static bool entry_serial(uint8_t *out_serial, uint64_t *bucket, const image_table *table,
+                         uint64_t rank, bool anew) {
+    bool found;
+    if (is_ordered(table)) {
+        return ordered_serial(out_serial, table, rank);
+    }
+    if (table->kind == TABLE_KIND_LINES) {
+        found = anew ? lines_bucket(bucket, table, rank)
+                     : lines_next_bucket(bucket, table, rank);
+    } else {
+        found =
+            anew ? entry_bucket(bucket, table, rank) : next_bucket(bucket, table, rank);
+    }
+    if (found) {
+        table_key key;
+        entry_key(NULL, &key, &table->remainders, rank, *bucket);
+        key_to_serial(out_serial, &table->shape, &key);
+    }
+    return found;
 }
 
 crlcheck_status crlcheck_image_entry(const crlcheck_image *image,
@@ -45,16 +85,9 @@ crlcheck_status crlcheck_image_entry(const crlcheck_image *image,
     }
     const image_table *table = &image->tables[table_number];
     uint8_t serial[CRLCHECK_MAX_SERIAL];
-    if (table->kind != TABLE_KIND_BUCKET) {
-        if (!ordered_serial(serial, table, position)) {
-            return CRLCHECK_CORRUPT_IMAGE;
-        }
-    } else {
-        uint64_t bucket;
-        if (!entry_bucket(&bucket, table, position)) {
-            return CRLCHECK_CORRUPT_IMAGE;
-        }
-        bucket_serial(serial, table, position, bucket);
+    uint64_t bucket = 0;
+    if (!entry_serial(serial, &bucket, table, position, true)) {
+        return CRLCHECK_CORRUPT_IMAGE;
     }
     describe_entry(NULL, out_found, table, serial, position);
     return CRLCHECK_OK;
@@ -73,17 +106,8 @@ crlcheck_status crlcheck_image_serials(const crlcheck_image *image, uint8_t *out
     for (size_t i = 0; i < count; i++) {
         // Serials are written in whole words, which the last has no room for: copy it.
         uint8_t serial[CRLCHECK_MAX_SERIAL];
-        uint64_t position = first + i;
-        if (table->kind != TABLE_KIND_BUCKET) {
-            if (!ordered_serial(serial, table, position)) {
-                return CRLCHECK_CORRUPT_IMAGE;
-            }
-        } else {
-            if (i == 0 ? !entry_bucket(&bucket, table, position)
-                       : !next_bucket(&bucket, table, position)) {
-                return CRLCHECK_CORRUPT_IMAGE;
-            }
-            bucket_serial(serial, table, position, bucket);
+        if (!entry_serial(serial, &bucket, table, first + i, i == 0)) {
+            return CRLCHECK_CORRUPT_IMAGE;
         }
         memcpy(out_serials + i * table->serial_len, serial, table->serial_len);
     }

@@ -6,6 +6,7 @@
 #include "reader/attributes_reader.h"
 #include "reader/bucket_reader.h"
 #include "reader/image.h"
+#include "reader/lines_reader.h"
 
 struct crlcheck_paged_image {
     crlcheck_image *image;
@@ -68,14 +69,15 @@ static bool find_in_gaps(reader_pages *pages, uint64_t *out_rank,
 // find_rank finds a serial in a table of any kind; `out_rank` may be NULL.
 static bool find_rank(reader_pages *pages, uint64_t *out_rank, bool *out_sound,
                       const image_table *table, const uint8_t *serial) {
-    uint64_t rank;
     switch (table->kind) {
     case TABLE_KIND_BITMAP:
         return find_in_bitmap(pages, out_rank, out_sound, table, serial);
     case TABLE_KIND_GAPS:
         return find_in_gaps(pages, out_rank, table, serial);
+    case TABLE_KIND_LINES:
+        return lines_find_in_pages(pages, out_rank, table, serial);
     default:
-        return bucket_find(pages, out_rank == NULL ? &rank : out_rank, table, serial);
+        return bucket_find(pages, out_rank, table, serial);
     }
 }
 
