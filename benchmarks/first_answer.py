@@ -1,8 +1,9 @@
 """
 From the bytes of one CRL to the first answer, verified: ours, the peers' and what bounds them.
 
-Each is called with the CRL and its issuer's certificate, DER both, and a serial. It returns
-what has to stay alive, and whether the serial is listed.
+Each is made for an issuer, given as its certificate in DER, and may keep the issuer's key.
+It is called with a CRL, DER too, and a serial. It returns what has to stay alive, and whether
+the serial is listed.
 """
 
 from __future__ import annotations
@@ -18,46 +19,65 @@ from benchmarks.baselines import openssl
 from benchmarks.baselines.java import Java
 
 Answer = tuple[object, bool]
-Answerer = Callable[[bytes, bytes, int], Answer]
+Answerer = Callable[[bytes, int], Answer]
 
 
-def by_crlcheck(crl: bytes, issuer: bytes, serial_number: int) -> Answer:
+def by_crlcheck(issuer: bytes) -> Answerer:
     """Compile into memory, open, and look the serial up."""
-    image = crlcheck.compile_crl(crl, issuer=issuer, max_source_size=0).image
-    assert image is not None, "no output was given"
-    index = crlcheck.open_index(image, verify=False)
-    return index, serial_number in index
+
+    def answer(crl: bytes, serial_number: int) -> Answer:
+        image = crlcheck.compile_crl(crl, issuer=issuer, max_source_size=0).image
+        assert image is not None, "no output was given"
+        index = crlcheck.open_index(image, verify=False)
+        return index, serial_number in index
+
+    return answer
 
 
-def _load_verified(crl: bytes, issuer: bytes) -> x509.CertificateRevocationList:
-    key: Any = x509.load_der_x509_certificate(issuer).public_key()
-    parsed = x509.load_der_x509_crl(crl)
-    if not parsed.is_signature_valid(key):
-        raise ValueError(f"a CRL of {len(crl)} bytes has no valid signature")
-    return parsed
-
-
-def by_scan(crl: bytes, issuer: bytes, serial_number: int) -> Answer:
-    """Parse and verify with ``cryptography``, which goes through the entries."""
-    parsed = _load_verified(crl, issuer)
-    return parsed, parsed.get_revoked_certificate_by_serial_number(serial_number) is not None
-
-
-def by_set(crl: bytes, issuer: bytes, serial_number: int) -> Answer:
-    """Parse and verify with ``cryptography``, and keep the serials in a set."""
-    listed = {entry.serial_number for entry in _load_verified(crl, issuer)}
-    return listed, serial_number in listed
-
-
-def by_openssl(crl: bytes, issuer: bytes, serial_number: int) -> Answer:
-    """Parse and verify with libcrypto, whose first lookup sorts the entries."""
-    lookups = openssl.load_bytes(crl, issuer)
-    return lookups, lookups.prepare([serial_number])() == 1
-
-
-def load_and_verify(crl: bytes, issuer: bytes) -> object:
+def load_and_verify(issuer: bytes) -> Callable[[bytes], x509.CertificateRevocationList]:
     """Parse and verify with ``cryptography``, without an answer."""
-    return _load_verified(crl, issuer)
+    key: Any = x509.load_der_x509_certificate(issuer).public_key()
+
+    def load(crl: bytes) -> x509.CertificateRevocationList:
+        parsed = x509.load_der_x509_crl(crl)
+        if not parsed.is_signature_valid(key):
+            raise ValueError(f"a CRL of {len(crl)} bytes has no valid signature")
+        return parsed
+
+    return load
+
+
+def by_scan(issuer: bytes) -> Answerer:
+    """Parse and verify with ``cryptography``, which goes through the entries."""
+    load = load_and_verify(issuer)
+
+    def answer(crl: bytes, serial_number: int) -> Answer:
+        parsed = load(crl)
+        return parsed, parsed.get_revoked_certificate_by_serial_number(serial_number) is not None
+
+    return answer
+
+
+def by_set(issuer: bytes) -> Answerer:
+    """Parse and verify with ``cryptography``, and keep the serials in a set."""
+    load = load_and_verify(issuer)
+
+    def answer(crl: bytes, serial_number: int) -> Answer:
+        listed = {entry.serial_number for entry in load(crl)}
+        return listed, serial_number in listed
+
+    return answer
+
+
+def by_openssl(issuer: bytes) -> Answerer:
+    """Parse and verify with libcrypto, whose first lookup sorts the entries."""
+    key = openssl.public_key(issuer)
+
+    def answer(crl: bytes, serial_number: int) -> Answer:
+        lookups = openssl.load_verified(crl, key)
+        return lookups, lookups.prepare([serial_number])() == 1
+
+    return answer
 
 
 class JavaAnswer:
@@ -83,7 +103,7 @@ class JavaAnswer:
         return call
 
 
-PEERS: dict[str, Answerer] = {
+PEERS: dict[str, Callable[[bytes], Answerer]] = {
     "cryptography": by_scan,
     "python_set": by_set,
     **({} if openssl.OpenSsl().absent() else {"openssl": by_openssl}),

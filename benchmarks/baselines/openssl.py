@@ -9,6 +9,7 @@ import ctypes
 import ctypes.util
 import sys
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -74,21 +75,35 @@ class OpenSsl(Contender):
     def load(self, crl: Path, issuer: Path) -> Lookups:
         """Parse, verify and sort."""
         certificate = x509.load_pem_x509_certificate(issuer.read_bytes())
-        lookups = load_bytes(crl.read_bytes(), certificate.public_bytes(Encoding.DER))
+        key = public_key(certificate.public_bytes(Encoding.DER))
+        lookups = load_verified(crl.read_bytes(), key)
         lookups.prepare([1])()
         return lookups
 
 
-def load_bytes(crl: bytes, issuer: bytes) -> Lookups:
-    """Parse and verify a CRL; *issuer* is a certificate, both DER. The first lookup sorts."""
+class PublicKey:
+    """A public key of libcrypto, freed with this object."""
+
+    def __init__(self, address: int) -> None:
+        self.address = address
+        weakref.finalize(self, library().EVP_PKEY_free, address)
+
+
+def public_key(issuer: bytes) -> PublicKey:
+    """Return the key of a certificate, DER."""
+    openssl = library()
+    decoded = decode(openssl.d2i_X509, issuer)
+    key = PublicKey(openssl.X509_get_pubkey(decoded))
+    openssl.X509_free(decoded)
+    return key
+
+
+def load_verified(crl: bytes, key: PublicKey) -> Lookups:
+    """Parse and verify a CRL, DER. The first lookup sorts."""
     openssl = library()
     parsed = decode(openssl.d2i_X509_CRL, crl)
-    decoded = decode(openssl.d2i_X509, issuer)
-    key = openssl.X509_get_pubkey(decoded)
-    is_valid = openssl.X509_CRL_verify(parsed, key) == 1
-    openssl.EVP_PKEY_free(key)
-    openssl.X509_free(decoded)
-    if not is_valid:
+    if openssl.X509_CRL_verify(parsed, key.address) != 1:
+        openssl.X509_CRL_free(parsed)
         raise ValueError(f"a CRL of {len(crl)} bytes has no valid signature")
     return _OpenSslLookups(_SortedCrl(parsed))
 
