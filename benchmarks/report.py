@@ -151,8 +151,7 @@ _SECTIONS: tuple[tuple[str, str, str, Callable[[Results], str]], ...] = (
         "Memory by how images are loaded",
         "",
         "The most memory of a process that answers 300 clients, sees the next CRL published, and "
-        "answers them by that, less that of a process with a CRL of one entry; "
-        "CRLCHECK_IMAGE_MEMORY is 12 MiB.",
+        "answers them by that, less that of a process with a CRL of one entry.",
         tables.decision_memory,
     ),
     (

@@ -214,9 +214,7 @@ class ImageMetadata:
         The hex key of the CRL's scope: a hash of the canonical issuer name, the key
         that verified it and its whole issuingDistributionPoint.
         """
-        return _scope_key(
-            self.issuer_hash, self.verifier_key_hash, self.issuing_distribution_point
-        )
+        return _scope_key(self.issuer_hash, self.verifier_key_hash, self.issuing_distribution_point)
 
 
 @lru_cache(maxsize=1 << 14)
