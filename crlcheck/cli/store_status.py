@@ -12,6 +12,7 @@ import click
 from crlcheck.catalog.descriptions import count
 from crlcheck.cli.command import command
 from crlcheck.cli.inputs import open_target, time_of
+from crlcheck.cli.options import given_demands, root_key_option
 from crlcheck.cli.parameters import STORE
 from crlcheck.cli.prometheus import prometheus_text
 from crlcheck.cli.status import EXIT_FAILED, EXIT_UNDETERMINED, EXIT_USAGE, about
@@ -29,7 +30,7 @@ _STATUSES: Mapping[int, str] = {
     EXIT_ATTENTION: "a CRL will be stale soon, is used past its nextUpdate, or was refused",
     EXIT_USAGE: "wrong usage",
     EXIT_UNDETERMINED: "a CRL is stale: certificates are undetermined",
-    EXIT_FAILED: "the store cannot be read, or has nothing published",
+    EXIT_FAILED: "the store cannot be read, has nothing published, or its root is refused",
 }
 _COLORS = {"stale": "red", "soon_stale": "yellow", "in_grace": "yellow"}
 
@@ -75,6 +76,7 @@ class _Warn(click.ParamType[float | timedelta]):
     is_flag=True,
     help="Read only the shards in which something is due; tell nothing of issuers.",
 )
+@root_key_option
 @click.option(
     "--format",
     "form",
@@ -97,6 +99,7 @@ def status_command(store: str, warn: float | timedelta, every: bool, quick: bool
             warn=warn,
             every_scope=every or form == "prometheus",
             issuers=not quick,
+            root_keys=given_demands().get("root_keys"),
             now=time_of(target),
         )
     answer(_members(found))

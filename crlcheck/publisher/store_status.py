@@ -14,7 +14,7 @@ has granted a grace, it is "in_grace" instead, until that ends.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -29,7 +29,8 @@ from crlcheck.errors import CorruptIndexError, StoreError
 from crlcheck.publisher.comparison import later_crl
 from crlcheck.publisher.operator import moment_of
 from crlcheck.publisher.rejections import Rejection, known_rejections
-from crlcheck.signing.statement import stated_expiry
+from crlcheck.signing.root_key import RootKey, read_root_keys
+from crlcheck.signing.statement import stated_expiry, verify_root
 from crlcheck.stores import ObjectStore, open_store
 from crlcheck.types import CertificateFacts
 from crlcheck.x509.certificates import published_certificate
@@ -74,8 +75,8 @@ class StoreStatus:
     ``knows_rejections`` is False for a store whose objects cannot be listed, as at a URL.
     ``num_denied`` counts the denials that hold, and ``grace`` is that of the store if it holds.
     ``signed_until`` is when the signature of the root expires, and ``signed_for`` the time
-    until then, negative after it; both are None without one. Nobody has verified it here, as
-    ``verify_store`` does.
+    until then, negative after it; both are None without one. Without *root_keys* nobody has
+    verified it.
     """
 
     store: str
@@ -104,6 +105,7 @@ def read_store_status(
     warn: float | timedelta = DEFAULT_WARN,
     every_scope: bool = False,
     issuers: bool = True,
+    root_keys: Iterable[RootKey | str] | str | None = None,
     now: datetime | None = None,
 ) -> StoreStatus:
     """
@@ -115,18 +117,19 @@ def read_store_status(
             this time.
         every_scope: list scopes that are current too.
         issuers: look for issuers that end a path unchecked. All shards are read for it.
+        root_keys: keys of which one must have signed the root; without them its
+            signature is not verified.
         now: the time, UTC; by default the clock's.
 
     Raises:
         FileNotFoundError: the store has nothing published.
+        RootSignatureError: the root is signed by none of *root_keys*, or no more.
         StoreError: the store does not answer, or what it has cannot be read.
         ValueError: *warn* is negative, or a part that is more than 1.
     """
     _check_warn(warn)
     target, moment = open_store(store), moment_of(now)
-    published, etag = read_set(target)
-    if etag is None:
-        raise nothing_published(target)
+    published = _published(target, root_keys, moment)
     part = published.settings()
     grace = part.grace if part.grace is not None and moment < part.grace.until else None
     scopes = sorted(
@@ -155,6 +158,22 @@ def read_store_status(
     )
 
 
+def _published(
+    store: ObjectStore, root_keys: Iterable[RootKey | str] | str | None, now: datetime
+) -> PublishedSet:
+    """
+    Return the published set of a store.
+
+    Raises: as ``read_store_status``.
+    """
+    published, etag = read_set(store)
+    if etag is None:
+        raise nothing_published(store)
+    if root_keys is not None:
+        verify_root(published.members or {}, read_root_keys(root_keys), now=now)
+    return published
+
+
 def _check_warn(warn: float | timedelta) -> None:
     is_fit = warn >= timedelta(0) if isinstance(warn, timedelta) else 0 <= warn <= 1
     if not is_fit:
@@ -165,18 +184,20 @@ def read_published_scopes(
     store: str | os.PathLike[str] | ObjectStore,
     *,
     warn: float | timedelta = DEFAULT_WARN,
+    root_keys: Iterable[RootKey | str] | str | None = None,
     now: datetime | None = None,
 ) -> Iterator[PublishedScope]:
     """
-    Yield every scope of a published set, in no order; only a shard at a time is in memory.
+    Return an iterator over every scope of a published set, in no order.
 
-    Arguments and errors are those of ``read_store_status``.
+    Only a shard at a time is in memory. Arguments and errors are those of
+    ``read_store_status``; the root is read at once, the shards as they are needed.
     """
     _check_warn(warn)
     moment = moment_of(now)
-    published, _ = read_set(open_store(store))
+    published = _published(open_store(store), root_keys, moment)
     grace = published.settings().grace
-    yield from published_scopes(published, moment, warn, every_scope=True, grace=grace)
+    return published_scopes(published, moment, warn, every_scope=True, grace=grace)
 
 
 def published_scopes(

@@ -313,3 +313,18 @@ def test_signers_may_differ_between_stores(
         RootSigner("root-key.pem").accepted[0].key_id
         in (place.path / "fresh" / "catalog.json").read_text()
     )
+
+
+@pytest.mark.usefixtures("place")
+def test_status_refuses_what_the_services_refuse(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    By the option, and by the environment variable that services have.
+    """
+    right, wrong = (key_of(name).token for name in ("root-key.pem", "next-key.pem"))
+    assert run(capsys, "status", "store", "--root-key", right)[0] != 4
+    status, document = run(capsys, "status", "store", "--root-key", wrong)
+    assert (status, document["attributes"]["reason"]) == (4, "unknown_key")
+    monkeypatch.setenv("CRLCHECK_ROOT_KEYS", wrong)
+    assert run(capsys, "status", "store")[0] == 4

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,8 @@ import crlcheck
 from crlcheck.catalog import tree
 from crlcheck.catalog.published_set import read_set
 from crlcheck.publisher.store_status import StoreStatus, published_scopes, read_store_status
+from crlcheck.signing.signing_key import load_signing_key, write_new_key
+from crlcheck.stores import LocalStore
 from support.issuers import certify
 from support.memory_store import MemoryStore
 from support.pki import DAY, NOW, delta_of, make_authority, make_crl
@@ -186,3 +190,36 @@ def test_an_expired_crl_that_a_newer_one_replaces_is_told_apart() -> None:
     (one,) = status_at(store, NOW + 2 * DAY).scopes
     assert one.state == "expired_and_replaced"
     assert one.replaced_by is not None
+
+
+def test_a_store_without_a_set_has_no_scopes_to_list() -> None:
+    """
+    That is told at the call, not at the first scope.
+    """
+    with pytest.raises(FileNotFoundError, match=r"nothing is published"):
+        crlcheck.read_published_scopes(MemoryStore())
+
+
+@pytest.mark.parametrize("read", [crlcheck.read_store_status, crlcheck.read_published_scopes])
+def test_only_a_root_that_a_given_key_has_signed_is_believed(
+    read: Callable[..., object], tmp_path: Path
+) -> None:
+    """
+    Whoever monitors a store wants to hear of a root that the services refuse.
+    """
+    store = LocalStore(tmp_path / "store")
+    crlcheck.publish_crl(make_crl(CA, 1), store, issuer=CA.pem, now=NOW)
+    write_new_key(tmp_path / "key.pem")
+    write_new_key(tmp_path / "other.pem")
+    public, other = (
+        str(load_signing_key(tmp_path / name).root_key) for name in ("key.pem", "other.pem")
+    )
+    with pytest.raises(crlcheck.RootSignatureError) as unsigned:
+        read(store, root_keys=[public], now=NOW)
+    assert unsigned.value.reason == "unsigned"
+    crlcheck.sign_root(store, tmp_path / "key.pem", adopt=True, now=NOW)
+    read(store, root_keys=[other, public], now=NOW)
+    for keys, at, reason in (([other], NOW, "unknown_key"), ([public], NOW + 900 * DAY, "expired")):
+        with pytest.raises(crlcheck.RootSignatureError) as refused:
+            read(store, root_keys=keys, now=at)
+        assert refused.value.reason == reason
