@@ -69,8 +69,8 @@ static PyObject *serial_number(crlcheck_slice serial) {
     if (from_byte_array != NULL) {
         return from_byte_array(serial.data, serial.len, 0, 1);
     }
-    PyObject *octets = PyBytes_FromStringAndSize((const char *)serial.data,
-                                                 (Py_ssize_t)serial.len);
+    PyObject *octets =
+        PyBytes_FromStringAndSize((const char *)serial.data, (Py_ssize_t)serial.len);
     PyObject *number = NULL;
     if (octets != NULL) {
         PyObject *method = PyObject_GetAttrString((PyObject *)&PyLong_Type, "from_bytes");

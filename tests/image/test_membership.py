@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -210,6 +211,49 @@ def test_duplicates_merge_over_the_whole_list(delta: bool) -> None:
     index = open_index(report.image)
     found = [index.find(number) for number in range(len(ends))]
     assert [entry and entry.reason_code for entry in found] == expected
+
+
+class _Number:
+    """What gives an integer only when it is asked for one."""
+
+    def __init__(self, value: int) -> None:
+        self._value = value
+
+    def __index__(self) -> int:
+        return self._value
+
+
+class _Odd(int):
+    """An integer with an order, a hash and an index of its own, none of which may matter."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        return False
+
+    def __index__(self) -> int:
+        return 7
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_integers_of_every_length_are_told_apart(sign: int) -> None:
+    """
+    Where the octets of an integer end, by one bit or by one octet, makes a difference, at
+    every length and beyond the longest serial; so does nothing else about the integer.
+    """
+    edges = {sign * (1 << bits) + step for bits in range(530) for step in (-257, -1, 0, 1, 255)}
+    most = 1 << 511
+    edges |= {sign * (1 << bits) * 0x55 // 3 for bits in range(0, 500, 7)}
+    listed = {serial for serial in edges if -most <= serial < most and hash(serial) % 2}
+    image = compile_crl(make_crl(listed), issuer=authority().der).image
+    assert image is not None
+    with open_index(image) as index:
+        for serial in edges:
+            assert (serial in index) == (serial in listed), serial
+            assert (_Odd(serial) in index) == (serial in listed), serial
+            number: Any = _Number(serial)
+            assert (number in index) == (serial in listed), serial
+        assert index.contains_many(sorted(edges)) == [s in listed for s in sorted(edges)]
 
 
 def test_an_index_can_be_closed_while_others_look_up() -> None:
