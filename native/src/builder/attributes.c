@@ -54,6 +54,25 @@ static bool reserve(date_stream *stream) {
     return true;
 }
 
+// pack_dates writes dates of `width` bits, at most RECORD_DATE_BITS + 1, end to end. They
+// fill whole words. Where a word ends repeats after 64 dates at most, so it is predicted.
+static void pack_dates(uint8_t *out, const uint64_t *dates, uint64_t earliest,
+                       unsigned width) {
+    uint64_t word = 0;
+    unsigned filled = 0;
+    for (unsigned i = 0; i < DATES_PER_BLOCK; i++) {
+        uint64_t value = dates[i] == 0 ? 0 : dates[i] - earliest;
+        word |= value << filled;
+        filled += width;
+        if (filled >= 64) {
+            store_le64(out, word);
+            out += 8;
+            filled -= 64;
+            word = value >> (width - filled);
+        }
+    }
+}
+
 // pack_block packs the dates of the block in progress: always DATES_PER_BLOCK of them.
 // 0 stands for no date, so the differences to the earliest are stored plus one.
 static bool pack_block(date_stream *stream) {
@@ -73,12 +92,8 @@ static bool pack_block(date_stream *stream) {
     store_le64(descriptor, any ? earliest + (uint64_t)FIRST_DATE : 0);
     store_le32(descriptor + 8, (uint32_t)(stream->payload_size / (DATES_PER_BLOCK / 8)));
     descriptor[12] = (uint8_t)width;
-    bit_writer bits = {.out = stream->section + stream->descriptors_size +
-                              stream->payload_size};
-    for (unsigned i = 0; i < DATES_PER_BLOCK; i++) {
-        uint64_t date = stream->pending[i];
-        bit_writer_put(&bits, date == 0 ? 0 : date - earliest, width);
-    }
+    pack_dates(stream->section + stream->descriptors_size + stream->payload_size,
+               stream->pending, earliest, width);
     stream->payload_size += width * (uint64_t)(DATES_PER_BLOCK / 8);
     stream->present |= any;
     stream->num_blocks++;
@@ -91,6 +106,33 @@ static bool pack_blocks(attribute_streams *streams, const builder_table *table) 
            (!table->wide || pack_block(&streams->invalidity_dates));
 }
 
+// put_reasons stores a reason in four bits for each record. Two share a byte, which is
+// written once: loading it right after it was written takes long.
+static unsigned put_reasons(uint8_t *reasons, uint64_t rank, const uint8_t *attributes,
+                            size_t record_len, size_t num_records) {
+    unsigned differing = 0;
+    size_t i = 0;
+    if (rank % 2 == 1 && num_records > 0) {
+        unsigned reason = attributes[RECORD_REASON] & 0x0fU;
+        reasons[rank / 2] |= (uint8_t)(reason << 4);
+        differing |= reason ^ CRLCHECK_NO_REASON;
+        i = 1;
+    }
+    for (; i + 1 < num_records; i += 2) {
+        const uint8_t *stored = attributes + i * record_len + RECORD_REASON;
+        unsigned first = stored[0] & 0x0fU;
+        unsigned second = stored[record_len] & 0x0fU;
+        reasons[(rank + i) / 2] = (uint8_t)(first | second << 4);
+        differing |= (first ^ CRLCHECK_NO_REASON) | (second ^ CRLCHECK_NO_REASON);
+    }
+    if (i < num_records) {
+        unsigned reason = attributes[i * record_len + RECORD_REASON] & 0x0fU;
+        reasons[(rank + i) / 2] = (uint8_t)reason;
+        differing |= reason ^ CRLCHECK_NO_REASON;
+    }
+    return differing;
+}
+
 // gather takes entries that the blocks in progress have room for. Fields are copied to
 // variables: the bytes written could alias them, and they would be loaded anew for each
 // entry.
@@ -98,18 +140,14 @@ static void gather(attribute_streams *streams, const builder_table *table,
                    const uint8_t *records, size_t num_records) {
     uint64_t *revocation_dates = streams->revocation_dates.pending + streams->num_pending;
     uint64_t *invalidity_dates = streams->invalidity_dates.pending + streams->num_pending;
-    uint8_t *reasons = streams->reasons;
-    uint64_t rank = streams->num_entries;
     size_t record_len = table->record_len;
-    unsigned reasons_differing = 0;
     const uint8_t *attributes = records + table->serial_len;
     for (size_t i = 0; i < num_records; i++) {
         uint64_t word = load_le64(attributes + i * record_len);
-        unsigned reason = (unsigned)(word >> RECORD_DATE_BITS) & 0x0f;
         revocation_dates[i] = (word & low_bits(RECORD_DATE_BITS)) + 1;
-        reasons[(rank + i) / 2] |= (uint8_t)(reason << (rank + i) % 2 * 4);
-        reasons_differing |= reason ^ CRLCHECK_NO_REASON;
     }
+    unsigned reasons_differing = put_reasons(streams->reasons, streams->num_entries,
+                                             attributes, record_len, num_records);
     for (size_t i = 0; table->wide && i < num_records; i++) {
         uint64_t word = load_le64(attributes + i * record_len + RECORD_INVALIDITY_DATE);
         invalidity_dates[i] = (word + 1) & low_bits(RECORD_DATE_BITS);

@@ -35,6 +35,7 @@ typedef struct record_attributes {
 // words, for which blocks of records leave room.
 enum {
     RECORD_DATE_BITS = 40,
+    RECORD_REASON = RECORD_DATE_BITS / 8,
     RECORD_INVALIDITY_DATE = 6,
     RECORD_ATTRIBUTES_SIZE = 6,
     RECORD_WIDE_ATTRIBUTES_SIZE = 11
