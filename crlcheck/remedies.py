@@ -101,7 +101,7 @@ REMEDIES: Mapping[Cause, str] = MappingProxyType(
         errors.SigningKeyError: "give a key that signs roots (crlcheck key new, crlcheck key "
         "show); docs/security.md#a-signed-root says which do",
         errors.PartsUnsupportedError: "let the server answer ranges of an object, unpacked "
-        "(docs/stores.md)",
+        "(docs/stores.md), or load images whole (CRLCHECK_IMAGE_LOADING)",
         errors.PreconditionFailedError: "try again: another publication came first",
     }
 )

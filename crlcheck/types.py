@@ -425,6 +425,20 @@ class StaleRule(enum.Enum):
     GRACE = "grace"
 
 
+class ImageLoading(enum.Enum):
+    """
+    How a checker loads the images of a store.
+
+    WHOLE: before the first answer from an image, all of it.
+    PAGES: only the pages that answers need. The last ones used are kept.
+    PAGES_THEN_WHOLE: answers come from pages, while all of the image is loaded.
+    """
+
+    WHOLE = "whole"
+    PAGES = "pages"
+    PAGES_THEN_WHOLE = "pages_then_whole"
+
+
 class Rule(enum.Enum):
     """How a certificate is treated to which a waivable cause applies."""
 

@@ -41,6 +41,7 @@ def start() -> Authorizer:
         policy=settings.policy,
         refresh_after=settings.refresh_after,
         image_memory=settings.image_memory,
+        image_loading=settings.image_loading,
         max_catalog_age=settings.max_catalog_age,
         root_keys=settings.root_keys,
         minimum_generation=settings.minimum_generation,

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from crlcheck import Policy, Rule, StaleRule
+from crlcheck import ImageLoading, Policy, Rule, StaleRule
 from crlcheck.settings import LogLevel, read_seconds, read_store_name
 
 
@@ -104,6 +104,8 @@ class Settings:
         that publish no CRL, as in ``crlcheck.Policy``.
     image_memory: bytes of images that are kept loaded; the function's memory
         must hold twice the largest one.
+    image_loading: how images of the store are loaded, as in
+        ``crlcheck.RevocationChecker``.
     log_level: ``info`` logs every denial, ``debug`` every decision.
     log_certificate: whether a decision is logged with the client's certificate,
         whose subject may be a person.
@@ -133,6 +135,7 @@ class Settings:
     clock_skew: timedelta = timedelta(minutes=5)
     unpublished_issuers: str | None = None
     image_memory: int = 512 << 20
+    image_loading: ImageLoading = ImageLoading.WHOLE
     log_level: LogLevel = LogLevel.INFO
     log_certificate: bool = False
     metrics: bool = True

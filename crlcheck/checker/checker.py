@@ -34,6 +34,7 @@ from crlcheck.types import (
     CheckResult,
     DistributionPoint,
     Freshness,
+    ImageLoading,
     Policy,
     Rule,
     StatusProblem,
@@ -328,6 +329,14 @@ class RevocationChecker:
         image_memory: how many bytes of a store's images are kept loaded. Beyond that
             the least recently used ones are unloaded; the last one used stays,
             whatever its size. Processes forked after ``preload`` share the memory.
+        image_loading: how the images of a store are loaded. ``"whole"`` loads all of an
+            image before the first answer from it. ``"pages"`` reads and keeps only the
+            pages that answers need, 8 MiB of all images together, so that the first answer
+            and the memory do not grow with the image. ``"pages_then_whole"`` answers from
+            pages while all of the image is loaded. Each page is compared with its digest.
+            An image of which pages cannot be had is loaded whole: one smaller than 1 MiB,
+            one that an earlier version compiled, or one in a store that is no PartStore;
+            with ``"pages"`` only if it fits *image_memory*.
         max_catalog_age: how long a set is used after its catalog was last read in
             full. After that every answer is UNDETERMINED(STORE_UNAVAILABLE) until the
             store returns the catalog again. None for ever.
@@ -346,7 +355,8 @@ class RevocationChecker:
 
     Raises:
         ValueError: *image_memory* or *max_catalog_age* is not positive,
-            *refresh_after* or *minimum_generation* is negative, *root_keys* is empty or has
+            *refresh_after* or *minimum_generation* is negative, *image_loading* is none of the
+            three, *root_keys* is empty or has
             what is no key, or one of the two is given for indexes.
         CertificateError: an issuer or trust anchor is not a certificate.
         IndexFileError: the CRL of an index was never verified.
@@ -362,6 +372,7 @@ class RevocationChecker:
         refresh_after: timedelta = timedelta(0),
         clock: Callable[[], datetime] = _utc_now,
         image_memory: int = DEFAULT_IMAGE_MEMORY,
+        image_loading: ImageLoading | str = ImageLoading.WHOLE,
         max_catalog_age: timedelta | None = None,
         background_refresh: bool = False,
         root_keys: Iterable[RootKey | str] | str | None = None,
@@ -375,6 +386,7 @@ class RevocationChecker:
             raise ValueError(
                 f"minimum_generation: expected a number from 0 on, found {minimum_generation}"
             )
+        loading = ImageLoading(image_loading)
         self._policy = policy or Policy()
         self._clock = clock
         demands = RootDemands(_read_keys(root_keys), minimum_generation)
@@ -395,6 +407,7 @@ class RevocationChecker:
                 refresh_after=refresh_after,
                 clock=clock,
                 image_memory=image_memory,
+                image_loading=loading,
                 max_age=max_catalog_age,
                 background=background_refresh,
                 demands=demands,

@@ -8,14 +8,23 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from crlcheck.checker import polling
 from crlcheck.errors import IndexFileError, StoreError, StoreUnavailableError
 from crlcheck.image.index import RevocationIndex
 from crlcheck.types import ImageMetadata
 
+if TYPE_CHECKING:
+    # Only here, because an authorizer that loads images whole starts without it.
+    from crlcheck.image.paged import SerialIndex
+
 IMAGE_OVERHEAD = 16 << 10
 """About how many bytes an open image takes beside its own: objects and locks."""
+
+
+class NotInMemoryError(StoreUnavailableError):
+    """A question about an image needs a page that is not in memory, and must not read it."""
 
 
 class CachedImage:
@@ -47,7 +56,7 @@ class CachedImage:
     def __init__(
         self,
         metadata: ImageMetadata,
-        open_image: Callable[[], RevocationIndex],
+        open_image: Callable[[CachedImage], SerialIndex],
         size: int = 0,
         cache: ImageCache | None = None,
         *,
@@ -61,7 +70,7 @@ class CachedImage:
         self._open = open_image
         self._cache = cache
         self._is_callers = False
-        self._opened: RevocationIndex | None = None
+        self._opened: SerialIndex | None = None
         self._refused_at: float | None = None
         self._unavailable_at: float | None = None
         self._num_failures = 0
@@ -70,7 +79,7 @@ class CachedImage:
     @classmethod
     def already_open(cls, index: RevocationIndex) -> CachedImage:
         """Return an image for an index that the caller opened, and will close."""
-        cached = cls(index.metadata, lambda: index)
+        cached = cls(index.metadata, lambda _: index)
         cached._opened = index
         cached._is_callers = True
         return cached
@@ -80,9 +89,9 @@ class CachedImage:
         """Whether the image is loaded."""
         return self._opened is not None
 
-    def index(self) -> RevocationIndex:
+    def index(self) -> SerialIndex:
         """
-        Return the image, loading it if it is not.
+        Return the image, loading it if it is not: all of it, or its header.
 
         Raises:
             IndexFileError: it is corrupt or is not the one that the catalog names.
@@ -120,13 +129,44 @@ class CachedImage:
         """Whether a caller opened its index, and may close it at any time."""
         return self._is_callers
 
-    def index_if_open(self) -> RevocationIndex | None:
+    def index_if_open(self) -> SerialIndex | None:
         """Return the image if it is loaded; this does not count as a use of it."""
         return self._opened
 
+    def index_in_memory(self) -> SerialIndex | None:
+        """Return the image if it is loaded, as one that reads nothing from the store."""
+        opened = self._opened
+        return None if opened is None else opened.in_memory()
+
     def take_over(self, other: CachedImage) -> None:
-        """Use what *other* has loaded of the same bytes, if it has."""
-        self._opened = other._opened
+        """Use what *other* has loaded of the same bytes, if it has all of them."""
+        opened = other._opened
+        # One by pages would read on under the other's name, which may be deleted.
+        if isinstance(opened, RevocationIndex):
+            self._opened, self.size = opened, other.size
+
+    def replace(self, whole: RevocationIndex) -> None:
+        """Use all of the image, where it is in use by pages."""
+        with self._lock:
+            if self._is_by_pages:
+                self._opened = whole
+                self.error = None
+
+    def note_late(self, error: Exception) -> None:
+        """Note that all of the image could not be loaded, while its pages answer."""
+        if self._is_by_pages:
+            self.error = str(error)
+
+    def refuse(self, error: IndexFileError) -> None:
+        """Unload the image, because a page of it is another; refuse it for a while."""
+        if self._is_by_pages:
+            self._opened = None
+            self._note_failure(error)
+            self._refused_at = time.monotonic()
+
+    @property
+    def _is_by_pages(self) -> bool:
+        return self._opened is not None and not isinstance(self._opened, RevocationIndex)
 
     def after_fork(self) -> None:
         """Make a new lock: the thread that may hold the old one is the parent's."""
@@ -136,11 +176,11 @@ class CachedImage:
         """Unload the image; lookups that are under way in it can go on."""
         self._opened = None
 
-    def _load(self) -> RevocationIndex:
+    def _load(self) -> SerialIndex:
         if self.error is not None:
             self._require_retry_due()
         try:
-            opened = self._open()
+            opened = self._open(self)
         except IndexFileError as error:
             self._note_failure(error)
             self._refused_at = time.monotonic()

@@ -1,20 +1,31 @@
 """
 Give out the images of one store, each as one object however many parts of a set have it.
 
-So each is loaded once, and a loaded image is used on by the next generation.
+So each is loaded once, and a loaded image is used on by the next generation. ``ImageLoading``
+says how it is loaded. An image of which single pages cannot be had is loaded whole: a small
+one, one without a trailer, and one in a store that does not read parts.
 """
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from crlcheck.catalog.catalog import PublishedImage
+from crlcheck.checker import polling
 from crlcheck.checker.image_cache import IMAGE_OVERHEAD, CachedImage, ImageCache
-from crlcheck.errors import CorruptIndexError, IndexFileError
+from crlcheck.errors import CorruptIndexError, IndexFileError, PartsUnsupportedError
 from crlcheck.image.index import RevocationIndex, open_index
-from crlcheck.stores import ObjectStore
-from crlcheck.types import ImageMetadata
+from crlcheck.stores import ObjectStore, PartStore
+from crlcheck.types import ImageLoading, ImageMetadata
+
+if TYPE_CHECKING:
+    from crlcheck.checker.pages import PageCache, StoredIndex
+    from crlcheck.image.paged import SerialIndex
 
 
 class Images:
@@ -24,9 +35,21 @@ class Images:
     *cache* limits how much stays loaded.
     """
 
-    def __init__(self, store: ObjectStore, cache: ImageCache | None = None) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        cache: ImageCache | None = None,
+        loading: ImageLoading = ImageLoading.WHOLE,
+    ) -> None:
         self._store = store
         self._cache = cache
+        self._loading = loading
+        self._pages: PageCache | None = None
+        if loading is not ImageLoading.WHOLE:
+            # Only here, because an authorizer that loads images whole starts without it.
+            from crlcheck.checker.pages import PageCache
+
+            self._pages = PageCache()
         self._by_name: weakref.WeakValueDictionary[str, CachedImage] = weakref.WeakValueDictionary()
         self._by_digest: weakref.WeakValueDictionary[str, CachedImage] = (
             weakref.WeakValueDictionary()
@@ -54,23 +77,91 @@ class Images:
             self._by_name[published.name] = self._by_digest[published.digest] = made
             return made
 
-    def _made(self, published: PublishedImage, where: str) -> CachedImage:
-        store = self._store
+    def whole(self, published: PublishedImage) -> RevocationIndex:
+        """
+        Load all of an image.
 
-        def open_image() -> RevocationIndex:
-            index = open_index(store.load(published.name), verify=True)
-            if index.digest != published.digest:
-                raise CorruptIndexError(
-                    f"{where} has digest {index.digest}, the catalog says {published.digest}"
-                )
-            if index.metadata != published.metadata:
-                raise CorruptIndexError(f"{where} has another header than its catalog entry")
+        Raises: as ``CachedImage.index``.
+        """
+        where = f"image {published.name} in {self._store.url}"
+        require_verified(published.metadata, where)
+        return self._load(published, where)
+
+    def _made(self, published: PublishedImage, where: str) -> CachedImage:
+        def open_image(image: CachedImage) -> SerialIndex:
+            index = self._by_pages(published, where, image)
+            if index is None:
+                image.size = published.size + IMAGE_OVERHEAD
+                return self._load(published, where)
             return index
 
-        size = published.size + IMAGE_OVERHEAD
-        return CachedImage(
-            published.metadata, open_image, size, self._cache, digest=published.digest
-        )
+        return CachedImage(published.metadata, open_image, 0, self._cache, digest=published.digest)
+
+    def _load(self, published: PublishedImage, where: str) -> RevocationIndex:
+        index = open_index(self._store.load(published.name), verify=True)
+        if index.digest != published.digest:
+            raise CorruptIndexError(
+                f"{where} has digest {index.digest}, the catalog says {published.digest}"
+            )
+        if index.metadata != published.metadata:
+            raise CorruptIndexError(f"{where} has another header than its catalog entry")
+        return index
+
+    def _by_pages(
+        self, published: PublishedImage, where: str, image: CachedImage
+    ) -> StoredIndex | None:
+        """
+        Open an image by pages; None where it is to be loaded whole.
+
+        Raises: as ``CachedImage.index``.
+            PartsUnsupportedError: pages cannot be had, and the whole is too large to keep.
+        """
+        store, loading, pages = self._store, self._loading, self._pages
+        if pages is None:
+            return None
+        from crlcheck.checker.pages import WHOLE_UP_TO, StoredPages
+
+        if published.size <= WHOLE_UP_TO:
+            return None
+        # The image has this object, and not the reverse.
+        known = weakref.ref(image)
+
+        def refuse(error: IndexFileError) -> None:
+            refused = known()
+            if refused is not None:
+                refused.refuse(error)
+
+        index: StoredIndex | None = None
+        failure: PartsUnsupportedError | None = None
+        if isinstance(store, PartStore):
+            try:
+                index = StoredPages(store, published, where, pages, refuse).open()
+            except PartsUnsupportedError as error:
+                failure = error
+        if index is None:
+            self._require_room(published, where, failure)
+            return None
+        image.size = IMAGE_OVERHEAD
+        if loading is ImageLoading.PAGES_THEN_WHOLE:
+            image.size += published.size
+            index.pages.before_page = _Download(lambda: self._load(published, where), known).ensure
+            index.pages.before_page()
+        return index
+
+    def _require_room(
+        self, published: PublishedImage, where: str, failure: PartsUnsupportedError | None
+    ) -> None:
+        """Refuse to load an image whole that was to be read by pages, for want of memory."""
+        capacity = None if self._cache is None else self._cache.capacity
+        if self._loading is not ImageLoading.PAGES or capacity is None:
+            return
+        if published.size > capacity:
+            message = (
+                f"{where} cannot be read by pages, and its {published.size} bytes are more than "
+                f"image_memory, which is {capacity}"
+            )
+            reason = "" if failure is None else f": {failure}"
+            raise PartsUnsupportedError(message + reason, store=self._store.url)
 
     def open_scopes(self) -> set[str]:
         """Return the scopes of which an image is loaded."""
@@ -83,8 +174,58 @@ class Images:
     def after_fork(self) -> None:
         """Make new locks: the threads that may hold the old ones are the parent's."""
         self._lock = threading.Lock()
+        if self._pages is not None:
+            self._pages.after_fork()
         for image in self._all():
             image.after_fork()
+
+
+class _Download:
+    """
+    Loads all of an image in a thread of its own, while its pages answer.
+
+    After a failure the pages go on answering, and it is tried again when one is needed a
+    while later. The same holds in a process that was forked meanwhile.
+    """
+
+    def __init__(
+        self, load: Callable[[], RevocationIndex], image: weakref.ref[CachedImage]
+    ) -> None:
+        self._load = load
+        self._image = image
+        self._thread: threading.Thread | None = None
+        self._not_before = 0.0
+        self._lock = threading.Lock()
+
+    def ensure(self) -> None:
+        """Start the thread, unless it is running or has failed a moment ago."""
+        thread = self._thread
+        if (thread is not None and thread.is_alive()) or time.monotonic() < self._not_before:
+            return
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            self._not_before = time.monotonic() + polling.OBJECT_REFUSED.pause(1)
+            self._thread = threading.Thread(target=self._run, name="crlcheck image", daemon=True)
+            self._thread.start()
+        except RuntimeError:  # no more threads, or the interpreter ends
+            self._thread = None
+        finally:
+            self._lock.release()
+
+    def _run(self) -> None:
+        try:
+            whole = self._load()
+        except Exception as error:  # noqa: BLE001 - the pages go on answering
+            self._not_before = time.monotonic() + polling.OBJECT_REFUSED.pause(1)
+            image = self._image()
+            if image is not None:
+                image.note_late(error)
+            return
+        self._not_before = math.inf
+        image = self._image()
+        if image is not None:
+            image.replace(whole)
 
 
 def _is_same(image: CachedImage, published: PublishedImage) -> bool:

@@ -29,11 +29,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from crlcheck.catalog.descriptions import crl_text
 from crlcheck.checker.best_path import Way, best_path
-from crlcheck.checker.image_cache import CachedImage
+from crlcheck.checker.image_cache import CachedImage, NotInMemoryError
 from crlcheck.checker.results import (
     denied,
     severity,
@@ -51,15 +51,18 @@ from crlcheck.checker.scope import (
 )
 from crlcheck.checker.snapshot import Denials, Snapshot, denial_of
 from crlcheck.checker.verdict import Evidence, decide, revokes_alone
-from crlcheck.errors import CrlCheckError, StoreUnavailableError
-from crlcheck.image.index import RevocationIndex
+from crlcheck.errors import CrlCheckError, IndexClosedError, StoreUnavailableError
 from crlcheck.types import (
     CertificateFacts,
     CheckResult,
     Policy,
     RevocationStatus,
+    RevokedEntry,
     UndeterminedCause,
 )
+
+if TYPE_CHECKING:
+    from crlcheck.image.paged import SerialIndex
 
 
 class _Step(NamedTuple):
@@ -153,6 +156,7 @@ class PathChecker:
         self.snapshot = snapshot
         self._denied = denied
         self._lists = lists
+        self._loads = loads
         self._open = _loaded if loads else _as_loaded
         self._policy = policy
         self._now = now
@@ -412,17 +416,11 @@ class PathChecker:
         image = self.snapshot.images[crl.position]
         delta = self.snapshot.deltas[crl.position]
         issuer = certificate.issuer if crl.by_issuer else None
-        entry = delta_entry = None
-        self.images[image] = None
-        index, failure = self._open(image)
+        entry, failure = self._find(image, certificate.serial_number, issuer)
+        delta_entry = None
         if delta is not None:
-            self.images[delta] = None
-            delta_index, delta_failure = self._open(delta)
+            delta_entry, delta_failure = self._find(delta, certificate.serial_number, issuer)
             failure = failure or delta_failure
-            if delta_index is not None:
-                delta_entry = delta_index.find(certificate.serial_number, issuer)
-        if index is not None:
-            entry = index.find(certificate.serial_number, issuer)
         signer = None if crl.signer is None else self._verdict_on_signer(crl.signer)
         evidence = Evidence(
             image.metadata,
@@ -438,16 +436,34 @@ class PathChecker:
         )
         return evidence, failure
 
+    def _find(
+        self, image: CachedImage, serial_number: int, issuer: bytes | None
+    ) -> tuple[RevokedEntry | None, Exception | None]:
+        """Return an entry of an image, or why it cannot be known whether there is one."""
+        self.images[image] = None
+        index, failure = self._open(image)
+        if index is None:
+            return None, failure
+        try:
+            return index.find(serial_number, issuer), None
+        except NotInMemoryError as error:
+            # Where nothing may be loaded, it is as an image that is not loaded.
+            return None, error if self._loads else None
+        except IndexClosedError:
+            raise
+        except (CrlCheckError, OSError) as error:  # a page of it could not be read
+            return None, error
 
-def _loaded(image: CachedImage) -> tuple[RevocationIndex | None, Exception | None]:
+
+def _loaded(image: CachedImage) -> tuple[SerialIndex | None, Exception | None]:
     try:
         return image.index(), None
     except (CrlCheckError, OSError) as error:
         return None, error
 
 
-def _as_loaded(image: CachedImage) -> tuple[RevocationIndex | None, Exception | None]:
-    opened = image.index_if_open()
+def _as_loaded(image: CachedImage) -> tuple[SerialIndex | None, Exception | None]:
+    opened = image.index_in_memory()
     if opened is not None or image.error is None:
         return opened, None
     return None, StoreUnavailableError(image.error)

@@ -38,7 +38,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from crlcheck.checker.image_cache import CachedImage
 from crlcheck.checker.path import Lists, PathChecker
@@ -55,6 +55,9 @@ from crlcheck.types import (
     StaleRule,
     result_to_read,
 )
+
+if TYPE_CHECKING:
+    from crlcheck.image.paged import SerialIndex
 
 _MAX_KINDS = 4096
 """How many kinds are remembered. Of 3,000 issuers there may be some 6,000."""
@@ -148,7 +151,7 @@ class _Answer(NamedTuple):
             return self.above
         return result_to_read(self.finding.status, serial_number, self.finding, der)
 
-    def _listed(self, index: RevocationIndex, serial_number: int, der: bytes) -> CheckResult | None:
+    def _listed(self, index: SerialIndex, serial_number: int, der: bytes) -> CheckResult | None:
         entry = index.find(serial_number) if self.is_sole else None
         if entry is None:
             return None
@@ -240,7 +243,7 @@ class Memory:
             None if whose is certificate else result,
             unlisted.is_sole,
             images,
-            tuple(image.index() for image in images if image.is_callers),
+            tuple(_index_of_caller(image) for image in images if image.is_callers),
         )
         if len(self._answers) >= _MAX_KINDS:
             self._answers.clear()
@@ -251,6 +254,12 @@ class Memory:
         if frame is None or frame.snapshot is not snapshot:
             frame = self._frames[id(snapshot)] = _Frame(snapshot, self._policy, self._denial_ends)
         return frame
+
+
+def _index_of_caller(image: CachedImage) -> RevocationIndex:
+    index = image.index()
+    assert isinstance(index, RevocationIndex), "callers open whole images"
+    return index
 
 
 def _seconds_after(moment: datetime) -> int:

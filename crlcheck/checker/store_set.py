@@ -39,7 +39,7 @@ from crlcheck.errors import (
 )
 from crlcheck.stores import ObjectStore
 from crlcheck.times import SINCE_BOOT, Moment, time_text
-from crlcheck.types import Freshness, ProblemKind, StatusProblem
+from crlcheck.types import Freshness, ImageLoading, ProblemKind, StatusProblem
 
 LOG = logging.getLogger("crlcheck")
 
@@ -202,6 +202,7 @@ class StoreSet:
         refresh_after: timedelta,
         clock: Callable[[], datetime],
         image_memory: int,
+        image_loading: ImageLoading = ImageLoading.WHOLE,
         max_age: timedelta | None = None,
         background: bool = False,
         demands: RootDemands | None = None,
@@ -212,7 +213,7 @@ class StoreSet:
         self._trust = trust
         self._demands = demands or RootDemands()
         self._cache = ImageCache(image_memory)
-        self._images = Images(store, self._cache)
+        self._images = Images(store, self._cache, image_loading)
         self._nodes = PatientReader(store)
         self._clock = clock
         self._max_age = None if max_age is None else max_age.total_seconds()

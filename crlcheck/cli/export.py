@@ -74,7 +74,7 @@ def export_command(store: str, format_name: str, output: Path) -> int:
         raise CrlCheckError(f"{store}: {found}, which {format_name} cannot say")
     with about(store, StoreError, IndexFileError):
         # As a checker opens it: an image that the catalog does not authenticate is refused.
-        index = Images(target).image_of(records[0].base).index()
+        index = Images(target).whole(records[0].base)
     serials = {hex(entry.serial_number): "" for entry in index.iter_entries()}
     serials |= {hex(denial.serial_number): "" for denial in denied}
     with naming(output), replacing_file(output, fsync=True) as file:

@@ -39,6 +39,54 @@ def image_digest(header: bytes | memoryview, table: bytes | memoryview) -> bytes
     return digest.digest()
 
 
+class Trailer:
+    """
+    What the last bytes of an image tell, *end*, if it has a trailer; nobody has compared it.
+
+    ``header_size`` may be any number where there is none.
+    """
+
+    def __init__(self, end: bytes) -> None:
+        self._end = end[:-DIGEST_SIZE]
+        self.header_size = int.from_bytes(self._end[-_SIZE_OF_SIZE:], "little")
+
+    @property
+    def header(self) -> bytes:
+        """The header; fewer bytes where *end* has not all of it."""
+        return self._before(0, self.header_size)
+
+    def block_table(self, num_pages: int) -> bytes:
+        """The digests of the blocks of the page table; fewer where *end* has not all."""
+        return self._before(self.header_size, num_blocks(num_pages) * DIGEST_SIZE)
+
+    def blocks(self, num_pages: int) -> dict[int, bytes]:
+        """Those blocks of the page table that are in *end* as a whole, by number."""
+        behind = self.header_size + num_blocks(num_pages) * DIGEST_SIZE
+        size = num_pages * DIGEST_SIZE
+        table = self._before(behind, size)
+        missing = size - len(table)
+        first = -(-missing // BLOCK_SIZE)
+        return {
+            number: table[number * BLOCK_SIZE - missing :][:BLOCK_SIZE]
+            for number in range(first, num_blocks(num_pages))
+        }
+
+    def size(self, num_pages: int) -> int:
+        """Return how many bytes of the end have header and block table."""
+        behind = _SIZE_OF_SIZE + DIGEST_SIZE
+        return num_blocks(num_pages) * DIGEST_SIZE + self.header_size + behind
+
+    def _before(self, behind: int, size: int) -> bytes:
+        """Return *size* bytes that have *behind* more bytes before the size of the header."""
+        stop = len(self._end) - _SIZE_OF_SIZE - behind
+        return self._end[max(stop - size, 0) : max(stop, 0)]
+
+
+def num_blocks(num_pages: int) -> int:
+    """Return the number of blocks of the page table."""
+    return -(-num_pages // DIGESTS_PER_BLOCK)
+
+
 def check_digests(view: memoryview, layout: ImageLayout, *, pages: bool) -> str:
     """
     Return the image's digest in hex, after comparing it and those of all *pages* where asked.

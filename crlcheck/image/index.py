@@ -7,29 +7,25 @@ for a certificate, by its issuer, scope and time.
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import mmap
 import operator
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Self
 
 from crlcheck._binding import (
     MAX_SERIAL,
-    FoundEntry,
     Lookup,
     NativeImage,
 )
-from crlcheck.encoding.names import name_key
 from crlcheck.encoding.paths import why_no_path
 from crlcheck.encoding.serials import canonical_serial
 from crlcheck.errors import CorruptIndexError, IndexClosedError
 from crlcheck.image.digests import check_digests
+from crlcheck.image.issuers import Issuers
 from crlcheck.image.metadata import metadata_from_bytes
-from crlcheck.types import ReasonCode, RevokedEntry
+from crlcheck.types import RevokedEntry
 
 # This many serials are compared at once.
 _ROWS = 8192
@@ -99,12 +95,11 @@ class RevocationIndex(Lookup):
         layout = image.layout
         self._image: NativeImage | None = image
         self._digest = check_digests(memoryview(buffer), layout, pages=verify)
-        self._names = layout.issuers
-        self._numbers: dict[bytes, list[int]] | None = None
+        self._issuers = Issuers(layout.issuers)
         self._num_entries = layout.num_entries
         self.metadata = metadata_from_bytes(layout.metadata)
         """The metadata of the CRL in the image."""
-        self._attach(image, image.address, len(self._names))
+        self._attach(image, image.address, len(layout.issuers))
 
     def __enter__(self) -> Self:
         return self
@@ -116,6 +111,10 @@ class RevocationIndex(Lookup):
         """Close the image. It is unmapped when the last lookup has returned."""
         self._detach()
         self._image = None
+
+    def in_memory(self) -> RevocationIndex:
+        """Return this index, because all of it is in memory, or mapped."""
+        return self
 
     @property
     def is_closed(self) -> bool:
@@ -147,15 +146,7 @@ class RevocationIndex(Lookup):
         """
         image = self._open()
         serial = canonical_serial(serial_number)
-        if issuer is None:
-            found = image.find(self._require_only_issuer(), serial)
-            return None if found is None else self._entry(found)
-        entries = [
-            self._entry(found)
-            for number in self._issuer_numbers(issuer)
-            if (found := image.find(number, serial)) is not None
-        ]
-        return functools.reduce(_merged, entries) if entries else None
+        return self._issuers.find(lambda number: image.find(number, serial), issuer)
 
     def contains_many(
         self, serial_numbers: Iterable[int], issuer: bytes | None = None
@@ -168,12 +159,12 @@ class RevocationIndex(Lookup):
             ValueError: *issuer* is needed.
         """
         self._open()
-        numbers = self._issuer_numbers(issuer)
+        numbers = self._issuers.numbers(issuer)
         if len(numbers) == 1:
             return self._contains_many(numbers[0], serial_numbers)
         serials = list(serial_numbers)
         # No entry has the number behind the last issuer's.
-        found = self._contains_many(len(self._names), serials)
+        found = self._contains_many(len(self._issuers.names), serials)
         for number in numbers:
             found = list(map(operator.or_, found, self._contains_many(number, serials)))
         return found
@@ -202,7 +193,7 @@ class RevocationIndex(Lookup):
             raise ValueError(f"width is {width}, expected 1 to {MAX_SERIAL}")
         if len(view) % width:
             raise ValueError(f"{len(view)} bytes are no whole number of rows of {width}")
-        numbers = self._issuer_numbers(issuer)
+        numbers = self._issuers.numbers(issuer)
         if len(numbers) == 1:
             return image.contains_packed(numbers[0], view, width)
         found = bytearray(len(view) // width)
@@ -218,7 +209,7 @@ class RevocationIndex(Lookup):
             IndexClosedError: the index was closed before the first entry.
             CorruptIndexError: an image opened without *verify* contradicts itself.
         """
-        return map(self._entry, self._open().entries())
+        return map(self._issuers.entry, self._open().entries())
 
     def iter_entries_missing_from(self, other: RevocationIndex) -> Iterator[RevokedEntry]:
         """
@@ -232,8 +223,8 @@ class RevocationIndex(Lookup):
         """
         image, others = self._open(), other._open()
         for number, table in enumerate(image.tables()):
-            width, issuer = table["serial_len"], self._names[table["certificate_issuer"]]
-            issuers = other._issuer_numbers(issuer)
+            width, issuer = table["serial_len"], self._issuers.names[table["certificate_issuer"]]
+            issuers = other._issuers.numbers(issuer)
             for first in range(0, table["num_entries"], _ROWS):
                 count = min(_ROWS, table["num_entries"] - first)
                 rows = image.serials(number, first, count, width)
@@ -243,7 +234,7 @@ class RevocationIndex(Lookup):
                     listed = bytearray(map(operator.or_, listed, found)) if any(listed) else found
                 position = listed.find(0)
                 while position >= 0:
-                    yield self._entry(image.entry(number, first + position))
+                    yield self._issuers.entry(image.entry(number, first + position))
                     position = listed.find(0, position + 1)
 
     @property
@@ -270,38 +261,6 @@ class RevocationIndex(Lookup):
             raise IndexClosedError("the index is closed")
         return image
 
-    def _issuer_numbers(self, issuer: bytes | None) -> Sequence[int]:
-        """The numbers of an issuer, one for each spelling that the CRL uses (RFC 5280 7.1)."""
-        if issuer is None:
-            return (self._require_only_issuer(),)
-        if self._numbers is None:
-            numbers: dict[bytes, list[int]] = {}
-            for number, name in enumerate(self._names):
-                numbers.setdefault(name_key(name), []).append(number)
-            self._numbers = numbers
-        return self._numbers.get(name_key(issuer), ())
-
-    def _require_only_issuer(self) -> int:
-        if len(self._names) != 1:
-            raise ValueError(
-                f"the image has entries of {len(self._names)} certificate issuers: name one"
-            )
-        return 0
-
-    def _entry(self, found: FoundEntry) -> RevokedEntry:
-        try:
-            reason = None if found.reason is None else ReasonCode(found.reason)
-            issuer = self._names[found.issuer]
-        except (ValueError, IndexError) as error:
-            raise CorruptIndexError(f"image is corrupt: {error}") from error
-        return RevokedEntry(
-            serial_number=found.serial_number,
-            reason_code=reason,
-            revocation_date=found.revocation_date,
-            invalidity_date=found.invalidity_date,
-            certificate_issuer=issuer,
-        )
-
 
 def _refuse_mistaken(head: bytes, error: Exception) -> None:
     """
@@ -318,35 +277,3 @@ def _refuse_mistaken(head: bytes, error: Exception) -> None:
     if kind is not None:
         message = f"no image: {found_text(kind, 'an image')}"
         raise CorruptIndexError(message, found=kind.name, remedy=kind.remedy) from error
-
-
-def _merged(entry: RevokedEntry, duplicate: RevokedEntry) -> RevokedEntry:
-    """
-    Merge two entries of one certificate: the earliest dates and the most final reason.
-
-    The order does not matter. table_sort.c merges duplicates by the same rule.
-    """
-    entry, duplicate = sorted((entry, duplicate), key=_finality, reverse=True)
-    reason = entry.reason_code
-    if (
-        reason is ReasonCode.CERTIFICATE_HOLD
-        and duplicate.reason_code is ReasonCode.REMOVE_FROM_CRL
-    ):
-        reason = None  # They contradict each other, and nothing may undo what they come to.
-    return dataclasses.replace(
-        entry,
-        reason_code=reason,
-        revocation_date=_earliest(entry.revocation_date, duplicate.revocation_date),
-        invalidity_date=_earliest(entry.invalidity_date, duplicate.invalidity_date),
-    )
-
-
-def _finality(entry: RevokedEntry) -> int:
-    """Rank an entry by how little can undo it."""
-    if entry.reason_code is ReasonCode.REMOVE_FROM_CRL:
-        return 0
-    return 1 if entry.reason_code is ReasonCode.CERTIFICATE_HOLD else 2
-
-
-def _earliest(*dates: datetime | None) -> datetime | None:
-    return min((date for date in dates if date is not None), default=None)

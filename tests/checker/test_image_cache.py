@@ -24,7 +24,7 @@ INDEX = make_index()
 
 def held(cache: ImageCache, size: int = 10) -> CachedImage:
     """An image of that many bytes, as far as the cache knows."""
-    return CachedImage(INDEX.metadata, lambda: INDEX, size, cache)
+    return CachedImage(INDEX.metadata, lambda _: INDEX, size, cache)
 
 
 def test_the_least_recently_used_image_is_let_go() -> None:
@@ -79,7 +79,7 @@ def test_room_must_be_positive() -> None:
 
 def _wait_in_line(load: Any) -> list[Any]:
     """What eight threads get of one image whose loading takes until all of them are there."""
-    image = CachedImage(INDEX.metadata, load)
+    image = CachedImage(INDEX.metadata, lambda _: load())
     arrived = threading.Barrier(8)
 
     def use(_: int) -> Any:
@@ -193,7 +193,7 @@ def test_an_index_let_go_answers_to_who_holds_it() -> None:
     """
     cache = ImageCache(10)
     report = make_index()
-    image = CachedImage(report.metadata, lambda: report, 10, cache)
+    image = CachedImage(report.metadata, lambda _: report, 10, cache)
     index = image.index()
     image.unload()
     assert 2 in index

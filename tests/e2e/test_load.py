@@ -38,7 +38,7 @@ def test_memory_is_steady_over_five_hundred_changes(tmp_path: Path) -> None:
     checker = crlcheck.RevocationChecker(store)
     revoked = [PKI.revoked.certificate.serial_number, *range(10**30, 10**30 + 2000)]
     resident: list[int] = []
-    old: list[weakref.ref[crlcheck.RevocationIndex]] = []
+    old: list[weakref.ref[object]] = []
     for number in range(1, 501):
         crl = PKI.crl(number, revoked=revoked, age=timedelta(0))
         crlcheck.publish_crl(crl, store, issuer=PKI.authority.pem)
