@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import fields
 from functools import partial
 from typing import Any
 
@@ -18,14 +17,10 @@ import pytest
 from benchmarks.authorizer import HANDLER, World, peak_memory, start_and_answer, world
 from benchmarks.record import Call, Maker, keep, measure
 from benchmarks.slow_s3 import SlowS3, Traffic
-from lambda_authorizer.settings import Settings
+from crlcheck.types import ImageLoading
 
 FEW = 1_000
-LOADINGS = (
-    ("whole", "pages", "pages_then_whole")
-    if "image_loading" in {field.name for field in fields(Settings)}
-    else ("whole",)
-)
+LOADINGS = tuple(each.value for each in ImageLoading)
 _ROUNDS = 7
 _WARM_UP = 1
 # Each needs a page of its own at ten million entries: more than are kept.
@@ -85,7 +80,7 @@ def test_first_decision(
     From the start of a process to its first decision, beside the same with a CRL of a
     thousand entries, and a process that imports the authorizer and gets the catalog.
     """
-    settings = {} if len(LOADINGS) == 1 else {"image_loading": loading}
+    settings = {"image_loading": loading}
     with ExitStack() as stack:
         ours, small = (
             _Decisions(stack.enter_context(SlowS3()), of, settings) for of in (published, few)
@@ -129,7 +124,7 @@ def test_decision_memory(
     The most memory of a process that answers 300 clients, sees the next CRL published and
     answers them by that, less what the same process takes with a CRL of one entry.
     """
-    settings = {} if len(LOADINGS) == 1 else {"image_loading": loading}
+    settings = {"image_loading": loading}
     directory = tmp_path_factory.mktemp("clients")
     with world(1, directory) as small, SlowS3(latency=0) as proxy:
         clients = [
