@@ -52,6 +52,18 @@ def later(moment: datetime, by: timedelta) -> datetime:
 FIRST = datetime.min.replace(tzinfo=UTC)
 LAST = datetime.max.replace(tzinfo=UTC)
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+FIRST_SECOND = (FIRST - EPOCH) // timedelta(seconds=1)
+"""The first second of the year 1, counted since 1970."""
+LAST_SECOND = (LAST - EPOCH) // timedelta(seconds=1)
+"""The last second of the year 9999."""
+
+
+def time_at(seconds: int) -> datetime:
+    """Turn seconds since 1970 into a time in UTC, over all of the years 1 to 9999."""
+    # datetime.fromtimestamp refuses dates before 1970 on some platforms.
+    return EPOCH + timedelta(0, seconds)
+
 
 class Moment(NamedTuple):
     """

@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from crlcheck.times import time_text
+from crlcheck.times import time_at, time_text
 
 
 class RevocationStatus(enum.Enum):
@@ -153,8 +153,16 @@ class CertificateFacts:
         return self.key_usage is None or bool(self.key_usage & (1 << 6))
 
 
+class _UnreadDates:
+    """The place of an entry for its dates, in seconds since 1970; no fields themselves."""
+
+    __slots__ = ("_seconds",)
+
+    _seconds: tuple[int | None, int | None]
+
+
 @dataclass(frozen=True, slots=True)
-class RevokedEntry:
+class RevokedEntry(_UnreadDates):
     """One entry of a CRL. Dates are None where the image holds no attributes."""
 
     serial_number: int
@@ -162,6 +170,45 @@ class RevokedEntry:
     revocation_date: datetime | None
     invalidity_date: datetime | None
     certificate_issuer: bytes
+
+    if not TYPE_CHECKING:  # with it, any name would be an attribute for mypy
+
+        def __getattr__(self, name: str) -> Any:
+            # Called for a slot that has no value yet, as in CheckResult.
+            if name not in _DATES:
+                raise AttributeError(f"a RevokedEntry has no attribute {name!r}")
+            seconds = self._seconds[_DATES.index(name)]
+            date = None if seconds is None else time_at(seconds)
+            object.__setattr__(self, name, date)
+            return date
+
+
+_DATES = ("revocation_date", "invalidity_date")
+
+
+def entry_to_read(
+    serial_number: int,
+    reason_code: ReasonCode | None,
+    certificate_issuer: bytes,
+    revoked: int | None,
+    invalid: int | None,
+) -> RevokedEntry:
+    """Return an entry whose dates, in seconds since 1970, are converted when they are read."""
+    entry = _NEW(RevokedEntry)
+    _SET_ENTRY_SERIAL(entry, serial_number)
+    _SET_ENTRY_REASON(entry, reason_code)
+    _SET_ENTRY_ISSUER(entry, certificate_issuer)
+    _SET_ENTRY_SECONDS(entry, (revoked, invalid))
+    return entry
+
+
+# Without the check that refuses to change a frozen instance.
+_NEW = object.__new__
+_SET_ENTRY_SERIAL, _SET_ENTRY_REASON, _SET_ENTRY_ISSUER = (
+    RevokedEntry.__dict__[name].__set__
+    for name in ("serial_number", "reason_code", "certificate_issuer")
+)
+_SET_ENTRY_SECONDS = _UnreadDates.__dict__["_seconds"].__set__
 
 
 @dataclass(frozen=True, slots=True)
@@ -606,8 +653,7 @@ class CheckResult(_Unread):
 
 
 _FIELDS = frozenset(one.name for one in fields(CheckResult))
-# Without the check that refuses to change a frozen instance: a result is made at each check.
-_NEW = object.__new__
+# As above: a result is made at each check.
 _SET_STATUS, _SET_SERIAL_NUMBER = (
     CheckResult.__dict__[name].__set__ for name in ("status", "serial_number")
 )

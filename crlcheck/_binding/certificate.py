@@ -9,11 +9,11 @@ from crlcheck._binding.values import (
     raise_for_certificate,
     raise_for_crl,
     to_bytes,
-    to_datetime,
     to_optional_bytes,
 )
 from crlcheck._native import ffi, lib
 from crlcheck.encoding.serials import serial_from_octets
+from crlcheck.times import time_at
 from crlcheck.types import CertificateFacts, DistributionPoint, IssuingDistributionPoint
 
 
@@ -36,8 +36,8 @@ def parse_certificate(der: bytes) -> CertificateFacts:
         serial_number=serial_from_octets(to_bytes(certificate.serial)),
         issuer=to_bytes(certificate.issuer),
         subject=to_bytes(certificate.subject),
-        not_before=to_datetime(certificate.not_before),
-        not_after=to_datetime(certificate.not_after),
+        not_before=time_at(certificate.not_before),
+        not_after=time_at(certificate.not_after),
         subject_public_key_info=to_bytes(certificate.subject_public_key_info),
         authority_key_id=to_optional_bytes(certificate.authority_key_id),
         subject_key_id=to_optional_bytes(certificate.subject_key_id),

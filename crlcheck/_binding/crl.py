@@ -9,9 +9,10 @@ from datetime import datetime
 from typing import Any
 
 from crlcheck._binding.image import PAGE_SIZE
-from crlcheck._binding.values import raise_for_crl, to_bytes, to_datetime, to_optional_bytes
+from crlcheck._binding.values import raise_for_crl, to_bytes, to_optional_bytes
 from crlcheck._native import ffi, lib
 from crlcheck.encoding.serials import serial_from_octets
+from crlcheck.times import time_at
 from crlcheck.types import CrlWarning, OddExtension
 
 
@@ -127,15 +128,15 @@ class CrlParser:
             tbs_size=info.tbs_size,
             signature_algorithm=self.signature_algorithm,
             issuer=self.issuer,
-            this_update=to_datetime(info.this_update),
-            next_update=to_datetime(info.next_update) if info.has_next_update else None,
+            this_update=time_at(info.this_update),
+            next_update=time_at(info.next_update) if info.has_next_update else None,
             signature=to_bytes(info.signature),
             authority_key_id=to_optional_bytes(info.authority_key_id),
             crl_number=_to_optional_int(info.crl_number),
             base_crl_number=_to_optional_int(info.base_crl_number),
             issuing_distribution_point=to_optional_bytes(info.issuing_distribution_point),
             expired_certs_on_crl=(
-                to_datetime(info.expired_certs_on_crl) if info.has_expired_certs_on_crl else None
+                time_at(info.expired_certs_on_crl) if info.has_expired_certs_on_crl else None
             ),
             warnings=CrlWarning(info.warnings),
             odd_extensions=tuple(_odd_extensions(info.odd_extensions)),

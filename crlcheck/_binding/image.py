@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from crlcheck._binding.values import raise_for_image, to_bytes, to_datetime
+from crlcheck._binding.values import raise_for_image, to_bytes
 from crlcheck._native import ffi, lib
 from crlcheck.encoding.serials import serial_from_octets
 from crlcheck.errors import CorruptIndexError
+from crlcheck.times import time_at
 
 PAGE_SIZE: int = lib.CRLCHECK_PAGE_SIZE
 DIGEST_SIZE: int = lib.CRLCHECK_DIGEST_SIZE
@@ -200,12 +201,8 @@ def found_entry(found: Any) -> FoundEntry:
             issuer=found.certificate_issuer,
             serial_number=serial_from_octets(bytes(found.serial[0 : found.serial_len])),
             reason=None if reason == lib.CRLCHECK_NO_REASON else reason,
-            revocation_date=(
-                to_datetime(found.revocation_date) if found.has_revocation_date else None
-            ),
-            invalidity_date=(
-                to_datetime(found.invalidity_date) if found.has_invalidity_date else None
-            ),
+            revocation_date=(time_at(found.revocation_date) if found.has_revocation_date else None),
+            invalidity_date=(time_at(found.invalidity_date) if found.has_invalidity_date else None),
         )
     except OverflowError as error:
         raise CorruptIndexError("image is corrupt: a date lies outside 0001 to 9999") from error

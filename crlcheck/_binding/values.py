@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
 from crlcheck._native import ffi, lib
@@ -16,8 +15,6 @@ from crlcheck.errors import (
     UnsupportedIndexVersionError,
 )
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
 
 def to_bytes(octets: Any) -> bytes:
     """Copy a ``crlcheck_slice``; one without data is empty."""
@@ -29,12 +26,6 @@ def to_optional_bytes(octets: Any) -> bytes | None:
     data = octets.data
     copied: bytes | None = ffi.buffer(data, octets.len)[:] if data else None
     return copied
-
-
-def to_datetime(seconds: int) -> datetime:
-    """Turn seconds since 1970 into an aware UTC datetime, over all of 0001 to 9999."""
-    # datetime.fromtimestamp refuses dates before 1970 on some platforms.
-    return _EPOCH + timedelta(0, seconds)
 
 
 def rule_name(rule: int) -> str:

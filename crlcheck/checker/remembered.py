@@ -37,7 +37,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from crlcheck.checker.image_cache import CachedImage
@@ -46,7 +46,7 @@ from crlcheck.checker.results import Finding, finding_of, revoked
 from crlcheck.checker.snapshot import Denials, Snapshot
 from crlcheck.errors import CrlCheckError
 from crlcheck.image.index import RevocationIndex
-from crlcheck.times import FIRST, LAST, later
+from crlcheck.times import EPOCH, FIRST, LAST, later, time_at
 from crlcheck.types import (
     CertificateFacts,
     CheckResult,
@@ -61,8 +61,6 @@ if TYPE_CHECKING:
 
 _MAX_KINDS = 4096
 """How many kinds are remembered. Of 3,000 issuers there may be some 6,000."""
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Held(Protocol):
@@ -194,7 +192,7 @@ class Memory:
             not answer.since < now < answer.until
             or serial_number in answer.trusted_serials
             or serial_number in self._denied_serials
-            or (not_after < answer.until_seconds and now > _EPOCH + timedelta(0, not_after))
+            or (not_after < answer.until_seconds and now > time_at(not_after))
             or not answer.view.is_held
             or (answer.indexes and any(index.is_closed for index in answer.indexes))
         ):
@@ -264,4 +262,4 @@ def _index_of_caller(image: CachedImage) -> RevocationIndex:
 
 def _seconds_after(moment: datetime) -> int:
     """Return a time not before *moment*, in whole seconds since 1970."""
-    return (moment - _EPOCH) // timedelta(seconds=1) + 1
+    return (moment - EPOCH) // timedelta(seconds=1) + 1

@@ -144,6 +144,9 @@ class RevocationIndex(Lookup):
             IndexClosedError: the index was closed.
             ValueError: *issuer* is needed.
         """
+        if issuer is None:
+            known = self._find(serial_number)
+            return None if known is None else self._issuers.only_entry(int(serial_number), *known)
         image = self._open()
         serial = canonical_serial(serial_number)
         return self._issuers.find(lambda number: image.find(number, serial), issuer)

@@ -10,7 +10,10 @@ from datetime import datetime
 from crlcheck._binding import FoundEntry
 from crlcheck.encoding.names import name_key
 from crlcheck.errors import CorruptIndexError
-from crlcheck.types import ReasonCode, RevokedEntry
+from crlcheck.times import FIRST_SECOND, LAST_SECOND
+from crlcheck.types import ReasonCode, RevokedEntry, entry_to_read
+
+_REASONS = {code.value: code for code in ReasonCode}
 
 
 class Issuers:
@@ -63,6 +66,26 @@ class Issuers:
             if (found := look_up(number)) is not None
         ]
         return functools.reduce(_merged, entries) if entries else None
+
+    def only_entry(
+        self, serial_number: int, reason: int | None, revoked: int | None, invalid: int | None
+    ) -> RevokedEntry:
+        """
+        Return an entry of the only issuer as users get it; dates are in seconds since 1970.
+
+        Raises:
+            CorruptIndexError: it has a reason that there is not, or a date that cannot be.
+        """
+        try:
+            code = None if reason is None else _REASONS[reason]
+        except KeyError:
+            raise CorruptIndexError(
+                f"image is corrupt: {reason} is not a valid ReasonCode"
+            ) from None
+        for date in (revoked, invalid):
+            if date is not None and not FIRST_SECOND <= date <= LAST_SECOND:
+                raise CorruptIndexError("image is corrupt: a date lies outside 0001 to 9999")
+        return entry_to_read(serial_number, code, self.names[0], revoked, invalid)
 
     def entry(self, found: FoundEntry) -> RevokedEntry:
         """

@@ -45,6 +45,22 @@ static void raise_closed(void) {
     Py_XDECREF(errors);
 }
 
+// is_answerable raises an exception where the index is closed, or a serial number may be
+// of several issuers.
+static bool is_answerable(const lookup_object *self) {
+    if (self->image == NULL) {
+        raise_closed();
+        return false;
+    }
+    if (self->num_issuers != 1) {
+        PyErr_Format(PyExc_ValueError,
+                     "the image has entries of %d certificate issuers: name one",
+                     self->num_issuers);
+        return false;
+    }
+    return true;
+}
+
 // lookup_contains keeps the GIL: giving it up and taking it back costs more than
 // the lookup.
 static int lookup_contains(PyObject *object, PyObject *number) {
@@ -55,13 +71,7 @@ static int lookup_contains(PyObject *object, PyObject *number) {
         return -1;
     }
     BEGIN_LOCKED(object)
-    if (self->image == NULL) {
-        raise_closed();
-    } else if (self->num_issuers != 1) {
-        PyErr_Format(PyExc_ValueError,
-                     "the image has entries of %d certificate issuers: name one",
-                     self->num_issuers);
-    } else {
+    if (is_answerable(self)) {
         found = crlcheck_image_contains(self->image, 0, serial.start, serial.len);
     }
     END_LOCKED()
@@ -130,6 +140,52 @@ static int look_up_all(PyObject *results, const crlcheck_image *image, unsigned 
     }
     free(block);
     return status;
+}
+
+// optional_integer is None where there is no number.
+static PyObject *optional_integer(bool is_there, long long number) {
+    return is_there ? PyLong_FromLongLong(number) : Py_NewRef(Py_None);
+}
+
+// tuple_of gives reason, revocation date and invalidity date of an entry.
+static PyObject *tuple_of(const crlcheck_found *entry) {
+    PyObject *reason =
+        optional_integer(entry->reason_code != CRLCHECK_NO_REASON, entry->reason_code);
+    PyObject *revoked =
+        optional_integer(entry->has_revocation_date, entry->revocation_date);
+    PyObject *invalid =
+        optional_integer(entry->has_invalidity_date, entry->invalidity_date);
+    PyObject *tuple = NULL;
+    if (reason != NULL && revoked != NULL && invalid != NULL) {
+        tuple = PyTuple_Pack(3, reason, revoked, invalid);
+    }
+    Py_XDECREF(reason);
+    Py_XDECREF(revoked);
+    Py_XDECREF(invalid);
+    return tuple;
+}
+
+PyDoc_STRVAR(find_doc,
+             "_find(serial_number) -> (reason, revocation_date, invalidity_date) | None");
+
+static PyObject *lookup_find(PyObject *object, PyObject *number) {
+    lookup_object *self = (lookup_object *)object;
+    serial_octets serial;
+    crlcheck_found entry;
+    int found = -1;
+    if (read_serial(&serial, number, self->reader) < 0) {
+        return NULL;
+    }
+    BEGIN_LOCKED(object)
+    if (is_answerable(self)) {
+        found = crlcheck_image_find(self->image, &entry, 0, serial.start, serial.len) ==
+                CRLCHECK_OK;
+    }
+    END_LOCKED()
+    if (found <= 0) {
+        return found < 0 ? NULL : Py_NewRef(Py_None);
+    }
+    return tuple_of(&entry);
 }
 
 PyDoc_STRVAR(contains_many_doc,
@@ -216,6 +272,7 @@ static void lookup_dealloc(PyObject *object) {
 }
 
 static PyMethodDef lookup_methods[] = {
+    {"_find", lookup_find, METH_O, find_doc},
     {"_contains_many", lookup_contains_many, METH_VARARGS, contains_many_doc},
     {"_attach", lookup_attach, METH_VARARGS, attach_doc},
     {"_detach", lookup_detach, METH_NOARGS, detach_doc},

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import itertools
+import pickle
 import threading
 from datetime import timedelta
 from typing import Any
@@ -15,9 +18,13 @@ from crlcheck import IndexClosedError, ReasonCode, compile_crl, open_index
 from crlcheck.compiler.source import CHUNK_SIZE
 from crlcheck.demo.encoding import encode_extension
 from crlcheck.demo.pki import encode_entry
+from crlcheck.errors import CorruptIndexError
 from crlcheck.image.index import RevocationIndex
+from crlcheck.times import FIRST_SECOND, LAST_SECOND, time_at
 from support.crls import REVOKED_ON, ChunkedFile, authority, make_crl
 from support.values import PRINTABLE_STRING, make_name
+
+DAY = timedelta(days=1)
 
 # Every length from 1 to 20 bytes, both signs, zero, and what lies at the ends.
 SERIALS = st.one_of(
@@ -364,3 +371,54 @@ def test_entries_under_several_spellings_count_as_duplicates_do(
                 found = index.find(1, asked)
                 assert found is not None
                 assert found.reason_code is expected
+
+
+# ---- entries ---------------------------------------------------------------------
+
+
+def test_an_entry_that_is_found_is_the_one_that_is_listed() -> None:
+    """Its dates are converted when they are read; that changes nothing."""
+    entries: list[int | bytes] = [
+        encode_entry(7, REVOKED_ON, reason=1),
+        encode_entry(9, REVOKED_ON - DAY),
+        300,
+    ]
+    index = _compiled(make_crl(entries))
+    listed = {one.serial_number: one for one in index.iter_entries()}
+    assert set(listed) == {7, 9, 300}
+    for serial_number, entry in listed.items():
+        assert index.find(serial_number) == entry
+        assert repr(index.find(serial_number)) == repr(entry)
+        assert hash(index.find(serial_number)) == hash(entry)
+        assert copy.deepcopy(index.find(serial_number)) == entry
+        assert pickle.loads(pickle.dumps(index.find(serial_number))) == entry
+    found = index.find(7)
+    assert found is not None
+    assert found.revocation_date == REVOKED_ON
+    assert found.invalidity_date is None
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        found.revocation_date = None  # type: ignore[misc]
+    with pytest.raises(AttributeError, match="no attribute 'reason'"):
+        found.reason  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_an_entry_without_attributes_has_neither_reason_nor_dates() -> None:
+    """They were left out of the image."""
+    index = _compiled(make_crl({7: 1}), attributes=False)
+    found = index.find(7)
+    assert found is not None
+    assert (found.reason_code, found.revocation_date, found.invalidity_date) == (None, None, None)
+
+
+def test_what_no_crl_can_say_is_refused_when_it_is_found() -> None:
+    """Not when it is read: a result would raise then."""
+    index = _compiled(make_crl([7]))
+    with pytest.raises(CorruptIndexError, match="7 is not a valid ReasonCode"):
+        index._issuers.only_entry(7, 7, None, None)
+    for date in (FIRST_SECOND - 1, LAST_SECOND + 1):
+        for dates in ((date, None), (None, date)):
+            with pytest.raises(CorruptIndexError, match="outside 0001 to 9999"):
+                index._issuers.only_entry(7, None, *dates)
+    for date in (FIRST_SECOND, LAST_SECOND):
+        entry = index._issuers.only_entry(7, None, date, date)
+        assert entry.revocation_date == entry.invalidity_date == time_at(date)
