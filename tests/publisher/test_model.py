@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, currently_in_test_context, event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from crlcheck import times
 from crlcheck.catalog import compare_and_swap
 from crlcheck.catalog.catalog import Catalog
 from crlcheck.catalog.history import read_record
@@ -112,8 +113,12 @@ class Publishers(RuleBasedStateMachine):
         self.patch = pytest.MonkeyPatch()
         for module in (publication, compare_and_swap, restore):
             self.patch.setattr(module, "back_off", lambda _: None)
+        # A command that was given the time when it began goes on by this clock.
+        self.patch.setattr(
+            times.Moment, "age_by_machine", lambda begun: (self.now - begun.wall).total_seconds()
+        )
         self.store = SteppedStore()
-        self.now = NOW
+        self.now: datetime = NOW
         self.actors: list[tuple[str, Actor]] = []
         self.started: set[str] = set()
         self.history: list[tuple[datetime, Catalog]] = []
