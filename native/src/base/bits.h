@@ -9,6 +9,11 @@
 // compilers make one copy of a large one, for all values.
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
+// UNLIKELY marks a condition that few tables meet, so that what they need lies apart. A
+// lookup after a pause has to fetch its instructions from memory, too.
+#define UNLIKELY(condition) __builtin_expect((condition), false)
+#define NEVER_INLINE __attribute__((noinline))
+
 // low_bits is a mask of the lowest `num_bits`, 0 to 64.
 static inline uint64_t low_bits(unsigned num_bits) {
     return num_bits >= 64 ? UINT64_MAX : (UINT64_C(1) << num_bits) - 1;

@@ -57,6 +57,12 @@ bool key_shape_init(key_shape *shape) {
     return true;
 }
 
+void key_gather(uint8_t *out_octets, const key_shape *shape, const uint8_t *serial) {
+    for (unsigned i = 0; i < shape->num_varying; i++) {
+        out_octets[i] = serial[shape->varying[i]];
+    }
+}
+
 // put_words puts the words of an ordered key where the serial varies.
 static void put_words(uint8_t *out_serial, const key_shape *shape, uint64_t low,
                       const uint64_t *high) {

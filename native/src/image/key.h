@@ -55,6 +55,9 @@ bool key_shape_init(key_shape *shape);
 // key_to_serial computes the serial of a mixed key.
 void key_to_serial(uint8_t *out_serial, const key_shape *shape, const table_key *key);
 
+// key_gather copies the octets that vary, end to end, where they are no neighbours.
+void key_gather(uint8_t *out_octets, const key_shape *shape, const uint8_t *serial);
+
 // key_unmix undoes key_mix.
 uint64_t key_unmix(uint64_t x, unsigned num_bits);
 
@@ -89,7 +92,7 @@ ALWAYS_INLINE bool key_constants_agree(const key_shape *shape, const uint8_t *se
     uint64_t differing = 0;
     unsigned len = shape->serial_len;
     unsigned end = shape->constant_end;
-    if (len < 8) {
+    if (UNLIKELY(len < 8)) {
         for (unsigned i = 0; i < end; i++) {
             differing |= (unsigned)((serial[i] ^ shape->value[i]) & shape->mask[i]);
         }
@@ -109,7 +112,7 @@ ALWAYS_INLINE void key_split(table_key *out_key, const key_shape *shape,
                              unsigned num_high, const uint8_t *octets) {
     unsigned num_varying = shape->num_varying;
     uint64_t top_mask = shape->top_mask;  // for the constant bits above the key
-    if (num_high == 0 && num_varying < 8) {
+    if (num_high == 0 && UNLIKELY(num_varying < 8)) {
         uint64_t value = 0;
         for (unsigned i = 0; i < num_varying; i++) {
             value = (value << 8) | octets[i];
@@ -135,15 +138,13 @@ ALWAYS_INLINE bool ordered_key(table_key *out_key, const key_shape *shape,
     if (!key_constants_agree(shape, serial)) {
         return false;
     }
-    if (shape->contiguous) {
-        key_split(out_key, shape, num_high, serial + shape->first_varying);
-    } else {
-        uint8_t gathered[CRLCHECK_MAX_SERIAL];
-        for (unsigned i = 0; i < shape->num_varying; i++) {
-            gathered[i] = serial[shape->varying[i]];
-        }
-        key_split(out_key, shape, num_high, gathered);
+    uint8_t gathered[CRLCHECK_MAX_SERIAL];
+    const uint8_t *octets = serial + shape->first_varying;
+    if (UNLIKELY(!shape->contiguous)) {
+        key_gather(gathered, shape, serial);
+        octets = gathered;
     }
+    key_split(out_key, shape, num_high, octets);
     return true;
 }
 

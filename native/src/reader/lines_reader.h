@@ -42,7 +42,7 @@ READER_INLINE entry_span span_of(reader_pages *pages, const lines_view *view,
     bucket_place place = place_of(view, bucket);
     const uint8_t *line = body_at(pages, place.line, LINE_SIZE);
     uint32_t first = load_le32(line + LINE_FIRST_RANK);
-    if ((first & SPILLED_LINE) != 0) {
+    if (UNLIKELY((first & SPILLED_LINE) != 0)) {
         return spilled_span(pages, view, remainders, load_le32(line + LINE_COUNTS),
                             place.number);
     }

@@ -9,22 +9,33 @@
 #include "reader/lines_reader.h"
 #include "reader/ordered_reader.h"
 
+// Nearly all serials have up to 24 octets. For each number of words above the low one there
+// is a function whose loops over words are unrolled, and which lies in few lines of memory.
+#define FIND_IN_LINES(name, num_high)                                                    \
+    NEVER_INLINE static bool name(uint64_t *out_rank, const image_table *table,          \
+                                  const uint8_t *serial) {                               \
+        return lines_find(out_rank, table, num_high, serial);                            \
+    }
+FIND_IN_LINES(find_in_lines_0, 0)
+FIND_IN_LINES(find_in_lines_1, 1)
+FIND_IN_LINES(find_in_lines_2, 2)
+FIND_IN_LINES(find_in_lines, table->shape.num_high)
+#undef FIND_IN_LINES
+
 // find_rank finds the rank of a serial, which a table of ordered keys may not know.
 // `out_rank` may be NULL where the rank is not needed.
-ALWAYS_INLINE bool find_rank(uint64_t *out_rank, const image_table *table,
+static inline bool find_rank(uint64_t *out_rank, const image_table *table,
                              const uint8_t *serial) {
     if (table->kind == TABLE_KIND_LINES) {
-        // Nearly all serials have up to 24 octets: for these the loops over words are
-        // unrolled.
         switch (table->shape.num_high) {
         case 0:
-            return lines_find(out_rank, table, 0, serial);
+            return find_in_lines_0(out_rank, table, serial);
         case 1:
-            return lines_find(out_rank, table, 1, serial);
+            return find_in_lines_1(out_rank, table, serial);
         case 2:
-            return lines_find(out_rank, table, 2, serial);
+            return find_in_lines_2(out_rank, table, serial);
         default:
-            return lines_find(out_rank, table, table->shape.num_high, serial);
+            return find_in_lines(out_rank, table, serial);
         }
     }
     if (table->kind == TABLE_KIND_BUCKET) {

@@ -41,13 +41,15 @@ typedef struct entry_span {
 // them: the image contradicts itself.
 static inline entry_span existing_span(const remainders_view *view, uint64_t start,
                                        uint64_t end) {
-    bool exists = start <= end && end <= view->num_entries;
-    return exists ? (entry_span){start, end} : (entry_span){0, 0};
+    if (UNLIKELY(start > end || end > view->num_entries)) {
+        return (entry_span){0, 0};
+    }
+    return (entry_span){start, end};
 }
 
 // bucket_of returns the leading bits of a key.
 static inline uint64_t bucket_of(const remainders_view *view, const table_key *key) {
-    return view->num_low_bits == 64 ? 0 : key->low >> view->num_low_bits;
+    return UNLIKELY(view->num_low_bits == 64) ? 0 : key->low >> view->num_low_bits;
 }
 
 // prefetch_remainders fetches where a bucket starts and where it ends.
@@ -84,7 +86,7 @@ ALWAYS_INLINE bool find_in_bucket(uint64_t *out_rank, const remainders_view *vie
                                   const table_key *key) {
     enum { AT_ONCE = 4, SHORT = 12 };
     uint64_t num_entries = span.end - span.start;
-    if (num_entries > SHORT) {
+    if (UNLIKELY(num_entries > SHORT)) {
         return find_in_long_bucket(out_rank, view, span, key);
     }
     const uint8_t *data = view->data;
@@ -111,11 +113,11 @@ ALWAYS_INLINE bool find_in_bucket(uint64_t *out_rank, const remainders_view *vie
     } while (num_seen < num_entries);
     found &= any;
     bool listed = found & high_words_agree(view, num_high, found_bit + num_low_bits, key);
-    if (num_low_bits > ONE_LOAD) {
+    if (UNLIKELY(num_low_bits > ONE_LOAD)) {
         uint64_t low = read_bits(data, found_bit, num_low_bits);
         listed &= ((low ^ key->low) & low_bits(num_low_bits)) == 0;
     }
-    if (found != listed) {  // another entry may agree in more bits
+    if (UNLIKELY(found != listed)) {  // another entry may agree in more bits
         return find_in_long_bucket(out_rank, view, span, key);
     }
     if (out_rank != NULL && listed) {
