@@ -121,6 +121,14 @@ static unsigned index_bits_for(size_t num_records) {
     return index_bits;
 }
 
+// bucket_bits_of_sort makes two to four buckets for each record. With half as many, more
+// records are out of place behind distribute: 13.6 ns an entry against 13.0 at a million,
+// 26 against 21 at ten million.
+static unsigned bucket_bits_of_sort(size_t num_records) {
+    unsigned bucket_bits = index_bits_for(num_records) + 1;
+    return bucket_bits < MAX_BUCKET_BITS_OF_SORT ? bucket_bits : MAX_BUCKET_BITS_OF_SORT;
+}
+
 // make_items fills scratch->items from the records.
 static void make_items(sort_scratch *scratch, const builder_table *table,
                        size_t num_items) {
@@ -143,9 +151,8 @@ static void distribute(sort_scratch *scratch, const builder_table *table,
                        size_t num_items) {
     unsigned left = table->shape.low_bits - table->partition_bits;
     unsigned key_bits = left < 64 - scratch->index_bits ? left : 64 - scratch->index_bits;
-    unsigned num_bits = scratch->index_bits;
+    unsigned num_bits = bucket_bits_of_sort(num_items);
     num_bits = num_bits < key_bits ? num_bits : key_bits;
-    num_bits = num_bits < MAX_BUCKET_BITS_OF_SORT ? num_bits : MAX_BUCKET_BITS_OF_SORT;
     unsigned shift = scratch->index_bits + key_bits - num_bits;
     if (num_bits == 0) {
         memcpy(scratch->sorted, scratch->items, num_items * sizeof *scratch->items);
@@ -253,10 +260,7 @@ static void sort_partition(builder_table *table, sort_scratch *scratch,
 }
 
 static bool scratch_init(sort_scratch *scratch, size_t num_records, size_t record_len) {
-    unsigned bucket_bits = index_bits_for(num_records);
-    bucket_bits =
-        bucket_bits < MAX_BUCKET_BITS_OF_SORT ? bucket_bits : MAX_BUCKET_BITS_OF_SORT;
-    size_t num_starts = ((size_t)1 << bucket_bits) + 1;
+    size_t num_starts = ((size_t)1 << bucket_bits_of_sort(num_records)) + 1;
     scratch->items = malloc(num_records * sizeof *scratch->items);
     scratch->sorted = malloc(num_records * sizeof *scratch->sorted);
     scratch->records = malloc(num_records * record_len + RECORD_SLACK);
