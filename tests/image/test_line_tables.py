@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crlcheck import open_index
-from support.format_reader import Image, LinesTable, Shape
+from support.crowded import SHAPE, random_serials, serials_in
+from support.format_reader import Image, LinesTable
 from support.tables import (
     assert_agrees,
     assert_flipped_bits_are_noticed,
@@ -17,18 +16,6 @@ from support.tables import (
     image_of,
     survives_damage,
 )
-
-# Of serials of eight octets that are positive and have no other bit in common.
-SHAPE = Shape(bytes(8), b"\x80" + bytes(7))
-
-
-def serials_in(bucket: int, bucket_bits: int, count: int, seed: int = 0) -> set[int]:
-    """Serials of eight octets that fall in one bucket of so many."""
-    chance = random.Random(seed << 40 | bucket)
-    left = SHAPE.low_bits - bucket_bits
-    lows = {bucket << left | chance.getrandbits(left) for _ in range(count)}
-    serials = {SHAPE.serial(low, 0) for low in lows}
-    return {int.from_bytes(serial, "big") for serial in serials if serial[:2] >= b"\x00\x80"}
 
 
 def lines_of(image: bytes) -> LinesTable:
@@ -39,13 +26,7 @@ def lines_of(image: bytes) -> LinesTable:
     return table
 
 
-def random_serials(count: int, seed: int = 1) -> set[int]:
-    """Serials of eight octets that are spread evenly."""
-    chance = random.Random(seed)
-    return {chance.randrange(1 << 55, 1 << 63) for _ in range(count)}
-
-
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     spread=st.integers(0, 900),
     crowds=st.lists(st.tuples(st.integers(0, 511), st.integers(1, 40)), max_size=12),

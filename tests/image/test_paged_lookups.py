@@ -15,8 +15,9 @@ from crlcheck import CorruptIndexError, RevocationIndex, compile_unverified_crl,
 from crlcheck._binding import PAGE_SIZE
 from crlcheck.encoding.serials import canonical_serial
 from support.crls import make_crl
+from support.crowded import random_serials, serials_in
 from support.pages import MissingPageError, PagesOf
-from support.tables import BITMAP, GAPS, entry_of, tables_of
+from support.tables import BITMAP, GAPS, LINES, entry_of, tables_of
 
 chance = random.Random(3)
 
@@ -40,6 +41,10 @@ HABITS: dict[str, list[int]] = {
         itertools.accumulate((chance.randrange(1, 90) for _ in range(60_000)), initial=1 << 40)
     ),
 }
+# Some buckets have so many entries that their lines are spilled.
+HABITS["spilled"] = sorted(
+    random_serials(60_000).union(*(serials_in(number, 15, 400) for number in range(5, 32_000, 999)))
+)
 HABITS["mixed"] = sorted(
     {-5, 0, 127, *HABITS["random"][:9000], *HABITS["gaps"][:40_000], *HABITS["long"][:500]}
 )
@@ -168,12 +173,16 @@ def test_each_kind_of_table_is_there() -> None:
     The habits above come to the kinds of tables that they are meant for.
     """
 
-    def kinds(name: str) -> set[int]:
+    def tables(name: str) -> list[dict[str, int]]:
         octets = compile_unverified_crl(make_crl(HABITS[name])).image
         assert octets is not None
         with open_index(octets) as index:
-            return {table["kind"] for table in tables_of(index)}
+            return tables_of(index)
+
+    def kinds(name: str) -> set[int]:
+        return {table["kind"] for table in tables(name)}
 
     assert kinds("bitsets") == kinds("runs") == {BITMAP}
     assert GAPS in kinds("gaps")
-    assert not kinds("random") & {BITMAP, GAPS}
+    assert kinds("random") == kinds("spilled") == {LINES}
+    assert max(table["max_bucket"] for table in tables("spilled")) > 300
