@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Iterator
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from crlcheck import CheckResult, RevocationStatus
 from lambda_authorizer.events import AuthorizerRequest, EventFormat
@@ -25,7 +26,7 @@ ERROR = "error"
 """The cause of a denial where something failed unexpectedly."""
 
 
-_FOR_THE_LOG = frozenset({"allowed", "detail", "seconds_to_next_update"})
+_FOR_THE_LOG = frozenset({"allowed", "sentence", "seconds_to_next_update"})
 
 
 class Decision(NamedTuple):
@@ -39,7 +40,8 @@ class Decision(NamedTuple):
     ``seconds_to_next_update`` is negative once that has passed. ``waived`` lists
     the causes that the policy waived. ``observed`` is the decision that
     would have been made, ``"allow"`` or ``"deny"``, in a mode that allows everything.
-    ``detail`` is a sentence for the log, which the client never sees.
+    ``sentence`` is what the log says, which the client never sees, or the result that says
+    it: most decisions are not logged, and then it is never made.
     """
 
     allowed: bool
@@ -51,22 +53,30 @@ class Decision(NamedTuple):
     waived: str | None = None
     observed: str | None = None
     seconds_to_next_update: int | None = None
-    detail: str | None = None
+    sentence: str | CheckResult | None = None
 
     @property
     def denies(self) -> bool:
         """Whether the request is denied, or would be."""
         return not self.allowed or self.observed == "deny"
 
+    @property
+    def detail(self) -> str | None:
+        """The sentence for the log."""
+        return None if self.sentence is None else str(self.sentence)
+
     def scalars(self) -> Scalars:
         """Return all members that are known, as JSON scalars."""
-        return {
-            name: value for name, value in zip(self._fields, self, strict=True) if value is not None
-        }
+        detail = self.detail
+        return self._but(("sentence",)) | ({} if detail is None else {"detail": detail})
 
     def context(self) -> Scalars:
         """Return the scalars that integrations and access logs see as ``$context.authorizer``."""
-        return {name: value for name, value in self.scalars().items() if name not in _FOR_THE_LOG}
+        return self._but(_FOR_THE_LOG)
+
+    def _but(self, without: Collection[str]) -> Scalars:
+        members: Iterator[tuple[str, Any]] = zip(self._fields, self, strict=True)
+        return {name: value for name, value in members if value is not None and name not in without}
 
 
 def decide(result: CheckResult, now: datetime) -> Decision:
@@ -84,20 +94,20 @@ def decide(result: CheckResult, now: datetime) -> Decision:
             None if result.next_update is None else int((result.next_update - now).total_seconds())
         ),
         waived=",".join([cause.value for cause in result.waived]) or None,
-        detail=result.detail,
+        sentence=result,
     )
 
 
 def deny(cause: str, detail: str | None = None) -> Decision:
     """Deny a request whose certificate could not be checked."""
     verdict = RevocationStatus.UNDETERMINED.value
-    return Decision(allowed=False, verdict=verdict, cause=cause, detail=detail)
+    return Decision(allowed=False, verdict=verdict, cause=cause, sentence=detail)
 
 
 def deny_by_rule(decision: Decision) -> Decision:
     """Deny a request that the user's own rule denies."""
     detail = f"denied by CRLCHECK_DECIDE although: {decision.detail}"
-    return decision._replace(allowed=False, cause=DENIED_BY_RULE, detail=detail)
+    return decision._replace(allowed=False, cause=DENIED_BY_RULE, sentence=detail)
 
 
 def observe(decision: Decision) -> Decision:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from crlcheck import CheckResult, RevocationStatus, UndeterminedCause
+from crlcheck.types import result_to_read
 from lambda_authorizer.events import AuthorizerRequest, EventFormat
 from lambda_authorizer.responses import Decision, decide, deny, deny_by_rule, observe, render
 from lambda_authorizer.settings import ResponseKind
@@ -176,3 +177,30 @@ def test_a_rule_can_only_deny() -> None:
     denied = deny_by_rule(ALLOWED)
     assert (denied.allowed, denied.verdict) == (False, "not_revoked")
     assert denied.context()["cause"] == "denied_by_rule"
+
+
+class Words:
+    """The fields of a result, which notes the names of those that are made."""
+
+    def __init__(self) -> None:
+        self.made: list[str] = []
+
+    def field(self, name: str, given: object) -> object:
+        """Make one."""
+        del given
+        self.made.append(name)
+        return {"detail": "what was found", "waived": ()}.get(name)
+
+
+def test_a_sentence_that_is_not_logged_is_not_made() -> None:
+    """As for most decisions: the answer does not have it."""
+    words = Words()
+    result = result_to_read(RevocationStatus.NOT_REVOKED, 5, words, b"")
+    decision = decide(result, NOW)
+    render(decision, _request(EventFormat.HTTP_2_0), ResponseKind.SIMPLE)
+    render(observe(decision), _request(EventFormat.REST), ResponseKind.IAM)
+    assert "detail" not in words.made
+    by_rule = deny_by_rule(decision).scalars()
+    assert by_rule["detail"] == "denied by CRLCHECK_DECIDE although: what was found"
+    assert decision.scalars()["detail"] == decision.detail == "what was found"
+    assert words.made.count("detail") == 1
