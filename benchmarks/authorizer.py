@@ -112,9 +112,18 @@ class World:
 
     def with_clients(self, count: int, path: Path) -> World:
         """Return the same with the requests of so many clients, which are kept in *path*."""
-        clients = [self.authority.issue("a client").certificate for _ in range(count)]
-        path.write_text(json.dumps(list(map(rest_request, clients))))
+        path.write_text(json.dumps(self._requests(count)))
         return replace(self, event=path)
+
+    def clients(self, count: int, directory: Path) -> list[Path]:
+        """Keep the request of each of so many clients in a file of its own."""
+        paths = [directory / f"client-{self.num_entries}-{place}.json" for place in range(count)]
+        for path, request in zip(paths, self._requests(count), strict=True):
+            path.write_text(json.dumps(request))
+        return paths
+
+    def _requests(self, count: int) -> list[dict[str, Any]]:
+        return [_request(self.authority, each) for each in _strangers(count)]
 
     def publish_next(self) -> None:
         """Publish the CRL that follows, and the sample's JSON of it."""
@@ -157,7 +166,7 @@ def world(num_entries: int, directory: Path) -> Iterator[World]:
                 paths[0], crlcheck.open_store(store), issuer=authority.pem
             )
         event = directory / f"event-{num_entries}.json"
-        event.write_text(json.dumps(rest_request(authority.issue("a client").certificate)))
+        event.write_text(json.dumps(_request(authority, *_strangers(1))))
         yield World(
             num_entries,
             environ,
@@ -170,6 +179,20 @@ def world(num_entries: int, directory: Path) -> Iterator[World]:
             paths[1],
             False,
         )
+
+
+def _strangers(count: int) -> list[int]:
+    """
+    Return serials of the habit of the CRLs that are not on them: 16 random bytes are not.
+
+    One of another length would be answered without a look at the entries.
+    """
+    return make_serials("random16", count, seed=97).integers()
+
+
+def _request(authority: CertificateAuthority, serial_number: int) -> dict[str, Any]:
+    """Return the request of a client whose certificate has this serial."""
+    return rest_request(authority.issue("a client", serial_number=serial_number).certificate)
 
 
 def _client() -> Any:

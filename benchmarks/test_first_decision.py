@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,23 +48,19 @@ class _Decisions:
     def __init__(self, proxy: SlowS3, of: World, settings: dict[str, str]) -> None:
         seen = of.through(proxy)
         self._proxy = proxy
-        self._run = partial(
-            start_and_answer,
-            "decision",
-            HANDLER,
-            str(of.event),
-            environ=seen.settings(metrics="false", **settings),
-        )
+        # One client is decided by one page, another by two.
+        self._clients = iter(of.clients(_ROUNDS + _WARM_UP, of.event.parent))
+        self._environ = seen.settings(metrics="false", **settings)
         self.catalog = f"{proxy.endpoint}/{of.store.removeprefix('s3://')}/catalog.json"
         self.environ = {**seen.environ, "CRLCHECK_STORE": "/no/such/directory"}
         self.traffic: list[Traffic] = []
 
     def make(self) -> Call:
         self._proxy.take_traffic()
-        return self._decide
+        return partial(self._decide, next(self._clients))
 
-    def _decide(self) -> str:
-        answer = self._run()
+    def _decide(self, event: Path) -> str:
+        answer = start_and_answer("decision", HANDLER, str(event), environ=self._environ)
         self.traffic.append(self._proxy.take_traffic())
         return answer
 
