@@ -184,6 +184,7 @@ def write_corpus(directory: Path) -> None:
         "fuzz_certificate": set(vectors("CERTIFICATE", ("*.crt", "*.der"))),
         "fuzz_crl": crls,
         "fuzz_image": {*images(crls), *earlier_images()},
+        "fuzz_pages": {*images(crls), *earlier_images()},
         "fuzz_line": set(lines()),
         "fuzz_memory": crls,
         "fuzz_plain": set(plain_entries()),

@@ -6,13 +6,14 @@ import contextlib
 import itertools
 import random
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crlcheck import CorruptIndexError, RevocationIndex, compile_unverified_crl, open_index
-from crlcheck._binding import PAGE_SIZE
+from crlcheck._binding import PAGE_SIZE, NativeImage
 from crlcheck.encoding.serials import canonical_serial
 from support.crls import make_crl
 from support.crowded import random_serials, serials_in
@@ -186,3 +187,31 @@ def test_each_kind_of_table_is_there() -> None:
     assert GAPS in kinds("gaps")
     assert kinds("random") == kinds("spilled") == {LINES}
     assert max(table["max_bucket"] for table in tables("spilled")) > 300
+
+
+GOLDEN = Path(__file__).parents[1] / "data" / "golden"
+
+
+@pytest.mark.parametrize(
+    "path", sorted(GOLDEN.rglob("*.crlx")), ids=lambda path: f"{path.parent.name}-{path.stem}"
+)
+def test_golden_images_are_read_by_pages(path: Path) -> None:
+    """
+    Images of every kind of table, of earlier versions too, with spilled lines and several
+    issuers, give the same entries by pages, and none without them.
+    """
+    octets = path.read_bytes()
+    whole, pages = NativeImage(octets), PagesOf(octets)
+    for entry in whole.entries():
+        serial = canonical_serial(entry.serial_number)
+        pages.absent = set()
+        assert pages.native.find(entry.issuer, serial, pages) == entry
+        pages.absent = set(range(len(pages.pages)))
+        # What only the header tells, such as that all bits are constant, needs no page.
+        with contextlib.suppress(MissingPageError):
+            assert pages.native.contains(entry.issuer, serial, pages)
+        for step in (1, 2, 1 << 8):
+            other = canonical_serial(entry.serial_number + step)
+            with contextlib.suppress(MissingPageError):
+                listed = pages.native.contains(entry.issuer, other, pages)
+                assert listed == (whole.find(entry.issuer, other) is not None)

@@ -34,10 +34,9 @@ READER_INLINE int compare_entry(reader_pages *pages, const remainders_view *view
 READER_INLINE bool search(reader_pages *pages, uint64_t *out_rank,
                           const remainders_view *view, entry_span span,
                           const table_key *key) {
-    enum { SHORT_ENOUGH = 8 };  // to compare one after the other
     uint64_t low = span.start;
     uint64_t high = span.end;
-    while (high - low > SHORT_ENOUGH) {
+    while (high - low > SHORT_BUCKET) {
         uint64_t middle = low + (high - low) / 2;
         if (compare_entry(pages, view, middle, key) < 0) {
             high = middle;

@@ -78,15 +78,19 @@ bool find_in_long_bucket(uint64_t *out_rank, const remainders_view *view, entry_
 bool find_in_pages(reader_pages *pages, uint64_t *out_rank, const remainders_view *view,
                    entry_span span, const table_key *key);
 
+// SHORT_BUCKET is the most entries that are compared one after the other, so that pages
+// and whole images say the same even if a bucket is out of order.
+enum { SHORT_BUCKET = 12 };
+
 // find_in_bucket finds a key among the entries of its bucket. Where these are few, as
 // they nearly always are, it takes four at a time and has no branch on what it reads: a
 // wrong guess of the processor costs more than comparing four entries.
 ALWAYS_INLINE bool find_in_bucket(uint64_t *out_rank, const remainders_view *view,
                                   unsigned num_high, entry_span span,
                                   const table_key *key) {
-    enum { AT_ONCE = 4, SHORT = 12 };
+    enum { AT_ONCE = 4 };
     uint64_t num_entries = span.end - span.start;
-    if (UNLIKELY(num_entries > SHORT)) {
+    if (UNLIKELY(num_entries > SHORT_BUCKET)) {
         return find_in_long_bucket(out_rank, view, span, key);
     }
     const uint8_t *data = view->data;
