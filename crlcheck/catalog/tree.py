@@ -548,17 +548,20 @@ class _Writer:
 
     def leaves(self, separator: str, entries: Mapping[str, Any]) -> _Placed:
         """Return new leaves with *entries*."""
-        keys = sorted(entries)
-        body = _leaf(entries)
-        if not keys or len(body) <= MAX_LEAF:
-            return [[separator, *self._leaf(entries, body)]] if keys else []
+        if not entries:
+            return []
+        if sum(map(len, entries)) <= MAX_LEAF:  # the keys alone would not fit otherwise
+            body = canonical_json({"entries": entries, "format": _NODE_FORMAT, "level": 0})
+            if len(body) <= MAX_LEAF:
+                return [[separator, *self._leaf(entries, body)]]
         placed: _Placed = []
         last = ""
-        sizes = [len(canonical_json({key: entries[key]})) for key in keys]
-        for some in _parts(keys, sizes, MAX_LEAF - _OVERHEAD):
+        texts = {key: canonical_json({key: entries[key]})[1:-1] for key in sorted(entries)}
+        sizes = [len(text) + 2 for text in texts.values()]
+        for some in _parts([*texts], sizes, MAX_LEAF - _OVERHEAD):
             where = _shortest_between(last, some[0]) if placed else separator
-            part = {key: entries[key] for key in some}
-            placed.append([where, *self._leaf(part, _leaf(part))])
+            body = b"".join((_LEAF_BEGIN, b",".join(map(texts.__getitem__, some)), _LEAF_END))
+            placed.append([where, *self._leaf({key: entries[key] for key in some}, body)])
             last = some[-1]
         return placed
 
@@ -595,8 +598,9 @@ class _Writer:
         return Reference.of(name, body, staleness).to_json()
 
 
-def _leaf(entries: Mapping[str, Any]) -> bytes:
-    return canonical_json({"entries": entries, "format": _NODE_FORMAT, "level": 0})
+# What is around the entries of a leaf in canonical form.
+_LEAF_BEGIN = b'{"entries":{'
+_LEAF_END = b'},"format":%b,"level":0}' % canonical_json(_NODE_FORMAT)
 
 
 def _inner(level: int, placed: _Placed) -> bytes:

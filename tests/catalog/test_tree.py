@@ -25,6 +25,7 @@ from crlcheck.catalog.tree import (
     references,
     walk,
 )
+from crlcheck.encoding.strict_json import canonical_json
 from crlcheck.errors import CatalogDamagedError, StoreUnavailableError
 from support.catalogs import held, places, put
 from support.memory_store import MemoryStore
@@ -67,6 +68,7 @@ class Model:
         assert not made.written.keys() & self.names, "a name was given again"
         self.names |= made.written.keys()
         for name, body in made.written.items():
+            assert body == canonical_json(json.loads(body))
             self.store.write(name, body)
         self.top = made.top
         for key, value in changes.items():
