@@ -163,6 +163,8 @@ class CachedImage:
             self._opened = None
             self._note_failure(error)
             self._refused_at = time.monotonic()
+            if self._cache is not None:
+                self._cache.forget(self)
 
     @property
     def _is_by_pages(self) -> bool:
@@ -259,6 +261,13 @@ class ImageCache:
                 self._size -= image.size
             if self.last_used not in kept:
                 self.last_used = None
+
+    def forget(self, image: CachedImage) -> None:
+        """Stop counting an image that was unloaded."""
+        with self._lock:
+            if image in self._used:
+                self._used.pop(image)
+                self._size -= image.size
 
     def after_fork(self) -> None:
         """Make a new lock, and count again: the parent's thread may have been interrupted."""

@@ -91,11 +91,19 @@ class Images:
         def open_image(image: CachedImage) -> SerialIndex:
             index = self._by_pages(published, where, image)
             if index is None:
+                # Also where pages were expected and cannot be had.
                 image.size = published.size + IMAGE_OVERHEAD
                 return self._load(published, where)
+            image.size = size
             return index
 
-        return CachedImage(published.metadata, open_image, 0, self._cache, digest=published.digest)
+        size = IMAGE_OVERHEAD
+        if self._loading is not ImageLoading.PAGES:
+            size += published.size
+
+        return CachedImage(
+            published.metadata, open_image, size, self._cache, digest=published.digest
+        )
 
     def _load(self, published: PublishedImage, where: str) -> RevocationIndex:
         index = open_index(self._store.load(published.name), verify=True)
@@ -141,9 +149,7 @@ class Images:
         if index is None:
             self._require_room(published, where, failure)
             return None
-        image.size = IMAGE_OVERHEAD
         if loading is ImageLoading.PAGES_THEN_WHOLE:
-            image.size += published.size
             index.pages.before_page = _Download(lambda: self._load(published, where), known).ensure
             index.pages.before_page()
         return index

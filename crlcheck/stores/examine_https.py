@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Iterator
 from functools import partial
 
+from crlcheck.errors import PartsUnsupportedError
 from crlcheck.stores.examination import FAILED, Result, StoreCheck, attempt, failure, warning
 from crlcheck.stores.https import HttpsStore
 
@@ -20,6 +21,7 @@ def checks(store: HttpsStore) -> Iterator[StoreCheck]:
         return
     yield attempt("not modified", "", partial(_not_modified, store))
     yield attempt("missing", "", partial(_missing, store))
+    yield attempt("ranges", "", partial(_ranges, store))
 
 
 def _get(store: HttpsStore) -> Result:
@@ -38,6 +40,19 @@ def _not_modified(store: HttpsStore) -> Result:
     if found is not None and store.read_if_changed(_CATALOG, found.etag) is not None:
         return warning("the catalog changed while it was polled", "run this again")
     return f"a poll asks by {' and '.join(store.conditions)}"
+
+
+def _ranges(store: HttpsStore) -> Result:
+    try:
+        part = store.read_part(_CATALOG, 1, 1)
+    except PartsUnsupportedError:
+        return warning(
+            "a range of an object is answered with all of it, so that checkers load images whole",
+            "if images are to be read by pages, let the server answer ranges, unpacked",
+        )
+    if part is not None and not part.etag:
+        return "ranges of an object can be read; there is no strong ETag, so digests alone decide"
+    return "ranges of an object can be read"
 
 
 def _missing(store: HttpsStore) -> Result:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import random
 import sys
 import types
 from collections.abc import Callable
@@ -215,3 +216,39 @@ def test_the_certificate_is_logged_only_where_that_is_asked_for(
     (line,) = lines_of(caplog, "lambda_authorizer")
     assert line.get("certificate") == (PKI.client("revoked") if wanted == "true" else None)
     assert "Mallory" not in caplog.text
+
+
+@pytest.mark.parametrize("loading", ["whole", "pages", "pages_then_whole"])
+def test_large_images_are_loaded_as_the_setting_says(
+    loading: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """
+    With pages only parts of a large image are read, and the decisions are the same.
+    """
+    chance = random.Random(2)
+    others = [chance.randrange(1 << 150, 1 << 151) for _ in range(70_000)]
+    revoked = PKI.revoked.certificate.serial_number
+    publish(tmp_path / "published", PKI.crl(revoked=[revoked, *others]))
+    loaded: list[str] = []
+    load_whole = crlcheck.LocalStore.load
+
+    def note(store: crlcheck.LocalStore, name: str) -> Any:
+        loaded.append(name)
+        return load_whole(store, name)
+
+    monkeypatch.setattr(crlcheck.LocalStore, "load", note)
+    function = load(monkeypatch, tmp_path / "published", image_loading=loading)
+    for name in ("good", "revoked"):
+        answer = function.handler(authorizer_event("rest", PKI.client(name)), None)
+        assert is_allowed(answer) == (name == "good")
+    assert bool(loaded) == (loading != "pages")
+
+
+def test_an_unknown_way_to_load_images_stops_the_function(
+    monkeypatch: pytest.MonkeyPatch, published: Path
+) -> None:
+    """
+    A typing error in the setting must not load images in another way.
+    """
+    with pytest.raises(ValueError, match="CRLCHECK_IMAGE_LOADING"):
+        load(monkeypatch, published, image_loading="page").handler({}, None)

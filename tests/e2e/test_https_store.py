@@ -24,6 +24,15 @@ from support.authorizer import PKI, is_allowed, load, publish
 from support.command_line import Place, make_place
 from support.events import authorizer_event
 from support.nginx import Served, serving_by_nginx
+from support.paged_world import (
+    LISTED,
+    UNLISTED,
+    ask,
+    fill,
+    image_name,
+    is_right,
+    paged_checker,
+)
 
 NAME = "catalog.json"
 REVOKED, NOT_REVOKED = RevocationStatus.REVOKED, RevocationStatus.NOT_REVOKED
@@ -106,6 +115,31 @@ def test_a_checker_reads_what_nginx_serves(
     (scope,) = checker.status().scopes
     assert scope.crl_number == 9
     assert checker.freshness().num_failed_polls == 0
+
+
+@pytest.mark.parametrize("nginx_with", OPTIONS, indirect=True)
+@pytest.mark.parametrize("loading", ["pages", "pages_then_whole"])
+def test_pages_of_a_large_image_come_from_nginx(
+    nginx_with: Served, loading: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """
+    However nginx is set up, answers by pages are right. Where it sends ranges, only parts of
+    the image are read, and else all of it.
+    """
+    folder = tmp_path / "root" / "published" / "large"
+    fill(crlcheck.LocalStore(folder, fsync=False))
+    option = request.node.callspec.params["nginx_with"]
+    if option == "gzip unasked":
+        pack(folder)
+    checker = paged_checker(f"{nginx_with.url}/published/large", loading)
+    serials = [*LISTED[:5], *UNLISTED[:5]]
+    assert all(map(is_right, serials, ask(checker, serials)))
+    statuses = nginx_with.statuses(image_name())
+    if option in ("no ranges", "gzip unasked"):
+        assert 200 in statuses
+    elif loading == "pages":
+        assert set(statuses) <= {206, 307}
+        assert statuses.count(206) >= 3
 
 
 @pytest.mark.parametrize(

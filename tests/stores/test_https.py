@@ -631,12 +631,15 @@ def test_bad_names_stay_bad(store: HttpsStore) -> None:
                 act(name)
 
 
-@pytest.mark.parametrize("kind", ["good", "new", "no catalog", "no validators", "soft 404"])
+@pytest.mark.parametrize(
+    "kind", ["good", "new", "no catalog", "no validators", "soft 404", "no ranges"]
+)
 def test_the_doctor_examines_reading(
     web: WebServer, store: HttpsStore, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether the catalog can be read, whether a poll can ask by a condition, and 404."""
-    expected = {"get": "ok", "not modified": "ok", "missing": "ok"}
+    """Whether the catalog can be read, whether a poll can ask by a condition, 404 and ranges."""
+    (web.root / NAME).write_bytes(b"a catalog")
+    expected = {"get": "ok", "not modified": "ok", "missing": "ok", "ranges": "ok"}
     if kind == "new":
         web.date = 5.0
         expected["not modified"] = "warning"
@@ -646,6 +649,9 @@ def test_the_doctor_examines_reading(
     elif kind == "no validators":
         web.etags, web.date = False, None
         expected["not modified"] = "warning"
+    elif kind == "no ranges":
+        web.ranges = False
+        expected["ranges"] = "warning"
     elif kind == "soft 404":
         expected["missing"] = "failed"
         num_requests = 3
