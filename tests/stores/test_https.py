@@ -654,7 +654,6 @@ def test_the_doctor_examines_reading(
         expected["ranges"] = "warning"
     elif kind == "soft 404":
         expected["missing"] = "failed"
-        num_requests = 3
 
         def page(handler: BaseHTTPRequestHandler) -> None:
             handler.send_response(200)
