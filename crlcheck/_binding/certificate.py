@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 from crlcheck._binding.values import (
     raise_for_certificate,
     raise_for_crl,
     to_bytes,
-    to_optional_bytes,
 )
-from crlcheck._native import ffi, lib
-from crlcheck.encoding.serials import serial_from_octets
+from crlcheck._native import certificate_fields, ffi, lib
 from crlcheck.times import time_at
 from crlcheck.types import CertificateFacts, DistributionPoint, IssuingDistributionPoint
 
@@ -24,31 +22,50 @@ def parse_certificate(der: bytes) -> CertificateFacts:
     Raises:
         CertificateError: *der* is not exactly one certificate in strict DER.
     """
+    fields = certificate_fields(der)
+    if fields is None:
+        _refuse(der)
+    (
+        serial_number,
+        issuer,
+        subject,
+        not_before,
+        not_after,
+        subject_public_key_info,
+        authority_key_id,
+        subject_key_id,
+        is_ca,
+        key_usage,
+        points,
+        authority_cert_issuer,
+        authority_cert_serial_number,
+    ) = fields
+    return CertificateFacts(
+        der,
+        serial_number,
+        issuer,
+        subject,
+        time_at(not_before),
+        time_at(not_after),
+        subject_public_key_info,
+        authority_key_id,
+        subject_key_id,
+        is_ca,
+        key_usage,
+        tuple([DistributionPoint(*point) for point in points]) if points else (),
+        authority_cert_issuer,
+        authority_cert_serial_number,
+    )
+
+
+def _refuse(der: bytes) -> NoReturn:
+    """Raise the CertificateError that says what is wrong with a certificate."""
     certificate = ffi.new("crlcheck_certificate *")
     error = ffi.new("crlcheck_error *")
-    # The slices point into this buffer, so it is kept until all are copied.
     buffer = ffi.from_buffer("uint8_t[]", der)
-    if lib.crlcheck_certificate_parse(certificate, error, buffer, len(buffer)):
-        raise_for_certificate(error)
-    authority_serial = to_optional_bytes(certificate.authority_cert_serial)
-    return CertificateFacts(
-        der=der,
-        serial_number=serial_from_octets(to_bytes(certificate.serial)),
-        issuer=to_bytes(certificate.issuer),
-        subject=to_bytes(certificate.subject),
-        not_before=time_at(certificate.not_before),
-        not_after=time_at(certificate.not_after),
-        subject_public_key_info=to_bytes(certificate.subject_public_key_info),
-        authority_key_id=to_optional_bytes(certificate.authority_key_id),
-        subject_key_id=to_optional_bytes(certificate.subject_key_id),
-        is_ca=certificate.is_ca,
-        key_usage=certificate.key_usage if certificate.has_key_usage else None,
-        distribution_points=tuple(_distribution_points(certificate.crl_distribution_points)),
-        authority_cert_issuer=tuple(_elements(certificate.authority_cert_issuer)),
-        authority_cert_serial_number=(
-            None if authority_serial is None else serial_from_octets(authority_serial)
-        ),
-    )
+    status = lib.crlcheck_certificate_parse(certificate, error, buffer, len(buffer))
+    assert status, "it was refused before"
+    raise_for_certificate(error)
 
 
 def parse_issuing_distribution_point(der: bytes) -> IssuingDistributionPoint:
@@ -70,21 +87,6 @@ def parse_issuing_distribution_point(der: bytes) -> IssuingDistributionPoint:
         only_contains_attribute_certs=idp.only_contains_attribute_certs,
         indirect_crl=idp.indirect_crl,
     )
-
-
-def _distribution_points(contents: Any) -> Iterator[DistributionPoint]:
-    """Walk the contents of CRLDistributionPoints, which may be missing."""
-    if not contents.data:
-        return
-    point = ffi.new("crlcheck_distribution_point *")
-    rest = ffi.new("crlcheck_slice *", contents)
-    error = ffi.new("crlcheck_error *")
-    while (
-        status := lib.crlcheck_next_distribution_point(point, rest, error)
-    ) != lib.CRLCHECK_NOT_FOUND:
-        if status:
-            raise_for_certificate(error)
-        yield _distribution_point(point)
 
 
 def _distribution_point(point: Any) -> DistributionPoint:

@@ -1,9 +1,11 @@
-// certificate.c: crlcheck._native.certificate_kind, the first step of a check.
+// certificate.c: what reads certificates, crlcheck._native.certificate_kind and
+// certificate_fields.
 //
 // A check needs few facts of most certificates: their serial number, when they expire,
-// and what they have in common with others on which the same CRLs decide. Making all
-// facts would cost several times as much as the rest of the check. Only the limited API
-// is used, so one build serves every later Python.
+// and what they have in common with others on which the same CRLs decide. The first
+// function reads these alone, the second one all. Each makes nothing but what it
+// returns: the values that cffi makes on the way would cost several times as much. Only
+// the limited API is used, so one build serves every later Python.
 
 #define _GNU_SOURCE  // for RTLD_DEFAULT
 
@@ -125,8 +127,111 @@ static PyObject *certificate_kind(PyObject *Py_UNUSED(module), PyObject *der) {
         PyBytes_FromStringAndSize((const char *)kind.octets, (Py_ssize_t)kind.len));
 }
 
+// ---- all fields ----
+
+// tuple_list is a tuple in the making; `items` is NULL once anything has failed.
+typedef struct tuple_list {
+    PyObject *items;
+} tuple_list;
+
+static void append(tuple_list *list, PyObject *item) {
+    if (list->items != NULL && (item == NULL || PyList_Append(list->items, item) < 0)) {
+        Py_CLEAR(list->items);
+    }
+    Py_XDECREF(item);
+}
+
+static PyObject *finished(tuple_list *list) {
+    PyObject *tuple = list->items == NULL ? NULL : PyList_AsTuple(list->items);
+    Py_CLEAR(list->items);
+    return tuple;
+}
+
+static PyObject *octets_of(crlcheck_slice field) {
+    return PyBytes_FromStringAndSize((const char *)field.data, (Py_ssize_t)field.len);
+}
+
+static PyObject *optional_octets(crlcheck_slice field) {
+    return field.data == NULL ? Py_NewRef(Py_None) : octets_of(field);
+}
+
+static PyObject *optional_bits(bool is_there, uint16_t bits) {
+    return is_there ? PyLong_FromLong(bits) : Py_NewRef(Py_None);
+}
+
+// elements gives each of the DER elements in `contents` whole. They were checked when
+// the certificate was parsed, so walking them cannot fail.
+static PyObject *elements(crlcheck_slice contents) {
+    tuple_list list = {PyList_New(0)};
+    crlcheck_slice element;
+    crlcheck_error error;
+    while (contents.data != NULL &&
+           crlcheck_next_element(&element, &contents, &error) == CRLCHECK_OK) {
+        append(&list, octets_of(element));
+    }
+    return finished(&list);
+}
+
+static PyObject *point_fields(const crlcheck_distribution_point *point) {
+    static const crlcheck_slice none = {NULL, 0};
+    tuple_list list = {PyList_New(0)};
+    append(&list, elements(point->has_full_name ? point->full_name : none));
+    append(&list, point->has_relative_name ? octets_of(point->relative_name)
+                                           : Py_NewRef(Py_None));
+    append(&list, optional_bits(point->has_reasons, point->reasons));
+    append(&list, elements(point->has_crl_issuer ? point->crl_issuer : none));
+    return finished(&list);
+}
+
+static PyObject *points_fields(crlcheck_slice contents) {
+    tuple_list list = {PyList_New(0)};
+    crlcheck_distribution_point point;
+    crlcheck_error error;
+    while (contents.data != NULL &&
+           crlcheck_next_distribution_point(&point, &contents, &error) == CRLCHECK_OK) {
+        append(&list, point_fields(&point));
+    }
+    return finished(&list);
+}
+
+PyDoc_STRVAR(certificate_fields_doc,
+             "certificate_fields(der: bytes) -> tuple | None, in the order of "
+             "CertificateFacts");
+
+static PyObject *certificate_fields(PyObject *Py_UNUSED(module), PyObject *der) {
+    char *octets;
+    Py_ssize_t len;
+    if (PyBytes_AsStringAndSize(der, &octets, &len) < 0) {
+        return NULL;
+    }
+    crlcheck_certificate read;
+    crlcheck_error error;
+    if (crlcheck_certificate_parse(&read, &error, (const uint8_t *)octets, (size_t)len) !=
+        CRLCHECK_OK) {
+        Py_RETURN_NONE;
+    }
+    tuple_list list = {PyList_New(0)};
+    append(&list, serial_number(read.serial));
+    append(&list, octets_of(read.issuer));
+    append(&list, octets_of(read.subject));
+    append(&list, PyLong_FromLongLong(read.not_before));
+    append(&list, PyLong_FromLongLong(read.not_after));
+    append(&list, octets_of(read.subject_public_key_info));
+    append(&list, optional_octets(read.authority_key_id));
+    append(&list, optional_octets(read.subject_key_id));
+    append(&list, PyBool_FromLong(read.is_ca));
+    append(&list, optional_bits(read.has_key_usage, read.key_usage));
+    append(&list, points_fields(read.crl_distribution_points));
+    append(&list, elements(read.authority_cert_issuer));
+    append(&list, read.authority_cert_serial.data == NULL
+                      ? Py_NewRef(Py_None)
+                      : serial_number(read.authority_cert_serial));
+    return finished(&list);
+}
+
 static PyMethodDef functions[] = {
     {"certificate_kind", certificate_kind, METH_O, certificate_kind_doc},
+    {"certificate_fields", certificate_fields, METH_O, certificate_fields_doc},
     {NULL, NULL, 0, NULL},
 };
 
