@@ -135,9 +135,22 @@ def only_certificate(data: bytes) -> bytes | None:
         return None
     try:
         characters = data[len(_BEGIN_LINE) : stop].translate(None, _WHITE_SPACE)
-        return binascii.a2b_base64(characters, strict_mode=True) or None
+        return _decoded(characters) or None
     except binascii.Error:
         return None
+
+
+def _decoded(characters: bytes) -> bytes:
+    """
+    Decode groups of four characters, of which the last one may have padding.
+
+    Raises:
+        binascii.Error: they are no base64 (RFC 4648).
+    """
+    # In strict mode too, some versions of Python take padding behind a group that is full.
+    if len(characters) % 4 or characters.endswith(b"==="):
+        raise binascii.Error
+    return binascii.a2b_base64(characters, strict_mode=True)
 
 
 def pem_blocks(data: bytes, label: str) -> list[bytes]:
@@ -412,7 +425,7 @@ class _Scanner:
         try:
             if self._padded and characters:
                 raise binascii.Error
-            octets = binascii.a2b_base64(group, strict_mode=True)
+            octets = _decoded(group)
         except binascii.Error:
             self._line += _broken_line(body)
             raise self._error("the base64 is broken", "expected RFC 4648 base64") from None

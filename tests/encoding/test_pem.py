@@ -244,6 +244,9 @@ def test_other_lines_are_text(line: bytes) -> None:
         (BEGIN + b"QUJD\nQQ==\nQUJD\n" + END, "line 3: the base64 is broken"),
         (BEGIN + b"\nQU@D\n" + END, "line 3: the base64 is broken"),
         (BEGIN + b"Q===\n" + END, "line 2: the base64 is broken"),
+        (BEGIN + b"QUJD====\n" + END, "line 2: the base64 is broken"),
+        (BEGIN + b"QUJD\n====\n" + END, "line 3: the base64 is broken"),
+        (BEGIN + b"QUJD=\n" + END, "line 3: the base64 ends early"),
         (BEGIN + b"=QUJ\n" + END, "line 2: the base64 is broken"),
         (BEGIN + b"Proc-Type: 4,ENCRYPTED\n\nQUJD\n" + END, "line 2: "),
         (BEGIN + END, "line 2: the block is empty"),
@@ -504,5 +507,16 @@ def test_one_certificate_alone_is_found_as_most_programs_write_it() -> None:
     for width in (4, 64, 76, 10_000):
         data = block(b"\x30" * 700, width, label=CERTIFICATE)
         assert only_certificate(data) == only_certificate(data[:-1]) == b"\x30" * 700
-    for other in (b"", b"-", ONE + ONE, ONE + b"\n", b"\n" + ONE, block(b"x"), ONE[:-2], ONE[1:]):
+    padded = [ONE.replace(b"\n-----END", b"=" * more + b"\n-----END") for more in (1, 2, 4)]
+    for other in (
+        *padded,
+        b"",
+        b"-",
+        ONE + ONE,
+        ONE + b"\n",
+        b"\n" + ONE,
+        block(b"x"),
+        ONE[:-2],
+        ONE[1:],
+    ):
         assert only_certificate(other) is None
