@@ -261,5 +261,11 @@ def _add(store: ObjectStore, added: Sequence[Scope]) -> None:
     before = replace(Catalog.empty(), generation=held.generation)
     new = tuple(issuer for der, issuer in issuers.items() if der not in known)
     after = replace(before, generation=held.generation + 1, scopes=records, issuers=new)
-    change = Change(before=before, after=after, action=Action(action="publish"), at=_BEGUN)
+    change = Change(
+        before=before,
+        after=after,
+        action=Action(action="publish"),
+        at=_BEGUN,
+        clock=lambda: _BEGUN,
+    )
     assert swap(store, held, etag, change) is not None

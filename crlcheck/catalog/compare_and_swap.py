@@ -92,7 +92,8 @@ class Change:
     generation ever used, and which clean-up notes. ``cleaned`` is how far clean-up has
     come, None where it has not moved. ``follows_lost`` says that an operator knows that
     somebody put an old root back, and goes on from it; a root is signed only then.
-    ``clock`` returns the time of each step; without it, none passes. A change that
+    ``clock`` returns the time of each step. It was set when the change was asked for, which
+    may be long before its swap. A change that
     ``is_anew`` replaces the whole set: no node of the old one is read or used.
     """
 
@@ -100,10 +101,10 @@ class Change:
     after: Catalog
     action: Action
     at: datetime
+    clock: Callable[[], datetime]
     abandoned: tuple[str, ...] = ()
     cleaned: Cleaned | None = None
     follows_lost: bool = False
-    clock: Callable[[], datetime] | None = None
     is_anew: bool = False
 
     @property
@@ -115,7 +116,7 @@ class Change:
         before need these objects for the whole period from the swap on, also where the
         machine slept before it.
         """
-        return self.clock is not None and self.clock() - self.at > _MAX_AGE
+        return self.clock() - self.at > _MAX_AGE
 
 
 def swap(
@@ -157,7 +158,6 @@ def swap(
     proposal.write_record()
     while change.is_late:
         # The nodes took long to write, or the machine slept.
-        assert change.clock is not None, "without a clock no time passes"
         _log.info("%s: the record of the generation is written again, with its time", store.url)
         proposal.delete_record()
         change = replace(change, at=change.clock())
@@ -446,6 +446,9 @@ def change_catalog(
         StoreError: the catalog cannot be read.
     """
 
+    moment = given_time(at)
+    clock = clock_from(moment)
+
     def prepare(held: PublishedSet) -> Change | None:
         before = part(held)
         after = change(before)
@@ -455,7 +458,8 @@ def change_catalog(
             before=before,
             after=after,
             action=action,
-            at=given_time(at),
+            at=moment,
+            clock=clock,
             follows_lost=follows_lost,
         )
 
@@ -486,8 +490,6 @@ def change_set(
             prepared = prepare(held)
             if prepared is None:
                 return held, None
-            if prepared.clock is None:
-                prepared = replace(prepared, clock=clock_from(prepared.at))
             written = swap(store, held, etag, prepared)
         except CatalogDamagedError:
             # Clean-up may have deleted it, because a later generation does not use it.

@@ -22,6 +22,7 @@ from crlcheck.publisher.refusals import delete_old_refusals
 from crlcheck.publisher.rejections import delete_old_rejections
 from crlcheck.stores import ObjectStore, open_for_writing
 from crlcheck.stores.probe import PROBE_PREFIX, probe_time
+from crlcheck.times import clock_from
 
 HISTORY_KEPT = timedelta(days=30)
 """Records of the history are kept for this long at least."""
@@ -59,6 +60,7 @@ def clean_up(
     if keep is not None and not timedelta(0) <= keep <= MAX_KEEP:
         raise ValueError(f"keep: expected 0 to {MAX_KEEP.days} days, found {keep}")
     target, moment = open_for_writing(store), moment_of(now)
+    clock = clock_from(moment)
     told = {} if keep is None else {KEEP: int(keep.total_seconds())}
     action = Action.of("clean_up", note=note, actor=actor, **told)
     deleted: set[str] = set()
@@ -96,6 +98,7 @@ def clean_up(
             after=replace(part, settings=settings),
             action=action,
             at=moment,
+            clock=clock,
             abandoned=tuple(sorted(abandoned)),
             cleaned=cleaned,
         )

@@ -22,6 +22,7 @@ from crlcheck.catalog.root import Certificates
 from crlcheck.encoding.names import name_key, name_text
 from crlcheck.publisher.operator import change_store, moment_of
 from crlcheck.stores import ObjectStore, open_for_writing
+from crlcheck.times import clock_from
 from crlcheck.types import CertificateFacts
 from crlcheck.x509.certificates import published_certificate
 
@@ -193,6 +194,7 @@ class _Withdrawal:
         self._known: set[str] = set()
         self._added_by = added_by
         self._moment = moment
+        self._clock = clock_from(moment)
         self._action = action
 
     def prepare(self, held: PublishedSet) -> Change | None:
@@ -209,7 +211,13 @@ class _Withdrawal:
         self.gone = self._gone_from(before)
         if self.gone:
             after = self._without(self.gone, before)
-            return Change(before=before, after=after, action=self._action, at=self._moment)
+            return Change(
+                before=before,
+                after=after,
+                action=self._action,
+                at=self._moment,
+                clock=self._clock,
+            )
         if root.store:  # a catalog of format 1 has none
             _SETTLED[root.store] = state
         return None

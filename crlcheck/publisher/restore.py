@@ -105,7 +105,7 @@ from crlcheck.publisher.rules import is_signer
 from crlcheck.signing.statement import verify_root
 from crlcheck.stores import LocalStore, ObjectStore, open_for_writing, open_store
 from crlcheck.stores.probe import probe_store
-from crlcheck.times import given_time, time_text
+from crlcheck.times import clock_from, given_time, time_text
 from crlcheck.types import CertificateFacts, ImageMetadata
 from crlcheck.x509.certificates import (
     CertificateSource,
@@ -657,6 +657,7 @@ class _Restore:
         self._older = older
         self._denials = denials
         self._now = now
+        self._clock = clock_from(now)
         self._note = note
         self._without_present = without_present
         self._adopt = adopt
@@ -928,6 +929,7 @@ class _Restore:
             follows_lost=True,
             action=replace(action, details={**action.details, "from": self._older.words}),
             at=self._now,
+            clock=self._clock,
             abandoned=tuple(sorted(unused - present.catalog.image_names())),
         )
         held = PublishedSet(empty, nodes_of(self._store), members=present.members)

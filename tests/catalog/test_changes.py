@@ -137,7 +137,18 @@ def test_every_swap_writes_it_beside_the_action(whole: bool) -> None:
     before = held.everything() if whole else held.scope(A)
     after = before.without_scope(A, now=NOW, note="")
     action = Action(action="x", note="why", details={"own": 1, "sources": {}})
-    assert swap(store, held, etag, Change(before=before, after=after, action=action, at=NOW))
+    assert swap(
+        store,
+        held,
+        etag,
+        Change(
+            before=before,
+            after=after,
+            action=action,
+            at=NOW,
+            clock=lambda: NOW,
+        ),
+    )
     record_of_it = next(found for _, found in chain(store, read_set(store)[0].root))
     assert record_of_it.action.note == "why"
     details = record_of_it.action.details

@@ -82,7 +82,13 @@ def test_a_swap_that_is_lost_leaves_nothing() -> None:
     before_swap(store, lambda: deny(store, 2))
     after = held.everything().with_scope(record(9), [])
     doubts: list[bool] = []
-    change = Change(before=held.everything(), after=after, action=ACTION, at=NOW)
+    change = Change(
+        before=held.everything(),
+        after=after,
+        action=ACTION,
+        at=NOW,
+        clock=lambda: NOW,
+    )
     written = swap(store, held, etag, change, on_doubt=lambda: doubts.append(True))
     assert written is None
     assert not doubts
@@ -136,7 +142,13 @@ def test_what_may_have_been_published_is_kept() -> None:
     doubts: list[bool] = []
     part = held.everything()
     after = part.with_scope(record(9), [])
-    change = Change(before=part, after=after, action=ACTION, at=NOW)
+    change = Change(
+        before=part,
+        after=after,
+        action=ACTION,
+        at=NOW,
+        clock=lambda: NOW,
+    )
     assert swap(store, held, etag, change, on_doubt=lambda: doubts.append(True)) is None
     assert doubts == [True]
     assert len(objects(store) - known) == 2, "the leaf and the record stay"
@@ -222,7 +234,13 @@ def test_no_generation_is_given_out_twice(root: str, history: str, process: str)
         store = other
     held, etag = read_set(store)
     after = held.everything().with_scope(record(9), [issuer("x")])
-    change = Change(before=held.everything(), after=after, action=ACTION, at=NOW)
+    change = Change(
+        before=held.everything(),
+        after=after,
+        action=ACTION,
+        at=NOW,
+        clock=lambda: NOW,
+    )
     written = swap(store, held, etag, change)
     assert written is not None
     if history == "there" or process == "the same":
@@ -268,7 +286,16 @@ def test_the_root_counts_what_there_is() -> None:
         held, etag = read_set(store)
         part = held.part([record().base.metadata.issuer, b"", b"0\x03C"])
         written = swap(
-            store, held, etag, Change(before=part, after=change(part), action=ACTION, at=NOW)
+            store,
+            held,
+            etag,
+            Change(
+                before=part,
+                after=change(part),
+                action=ACTION,
+                at=NOW,
+                clock=lambda: NOW,
+            ),
         )
         assert written is not None
         found = set_in(store).everything()

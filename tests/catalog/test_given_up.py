@@ -42,7 +42,9 @@ class Store(MemoryStore):
         """Write a generation that gives up these names."""
         held, etag = read_set(self)
         part = replace(Catalog.empty(), generation=above)
-        change = Change(before=part, after=part, action=ACTION, at=at, abandoned=names)
+        change = Change(
+            before=part, after=part, action=ACTION, at=at, clock=lambda: at, abandoned=names
+        )
         written = swap(self, held, etag, change)
         assert written is not None
         self.given_up += [(written.generation, name) for name in names]
@@ -111,7 +113,9 @@ def test_a_limit_is_kept_and_gone_on_from() -> None:
         assert len(found) <= 2
         deleted += found
         part = held.settings()
-        change = Change(before=part, after=part, action=ACTION, at=NOW, cleaned=cleaned)
+        change = Change(
+            before=part, after=part, action=ACTION, at=NOW, clock=lambda: NOW, cleaned=cleaned
+        )
         assert swap(store, held, etag, change) is not None
     assert deleted == names
 

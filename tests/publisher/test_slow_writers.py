@@ -72,3 +72,44 @@ def _elapsed(store: SlowStore) -> timedelta:
 
 def _since(at: datetime, begun: timedelta) -> timedelta:
     return at - NOW - begun
+
+
+@pytest.mark.parametrize("change", ["restore", "clean-up"])
+def test_what_takes_an_hour_supersedes_at_its_swap(
+    monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """
+    A restore copies images for hours. Readers of the set before need it for the whole grace
+    period from the swap on, not from the time when the restore began.
+    """
+    store = SlowStore(monkeypatch, 0)
+    publish(store, make_crl(CA, 1))
+    publish(store, make_crl(CA, 2))
+    before, _ = read_set(store)
+    store.write("images/abandoned.crlx", b"nobody's")
+    changes: dict[str, Callable[[], object]] = {
+        "restore": lambda: crlcheck.restore_store(store, when=1, now=NOW),
+        "clean-up": lambda: crlcheck.clean_up(store, now=NOW),
+    }
+    names = store.names
+
+    def slow(prefix: str) -> Any:
+        store._elapsed += 3600
+        return names(prefix)
+
+    monkeypatch.setattr(store, "names", slow)
+    swaps: list[timedelta] = []
+
+    def note(operation: str, name: str) -> None:
+        if (operation, name) == ("write", "catalog.json"):
+            swaps.append(_elapsed(store))
+
+    store.before = note
+    changes[change]()
+    store.before = None
+    (swapped,) = swaps
+    assert swapped >= timedelta(hours=1)
+    assert swapped - 3 * MINUTE <= _since(read_set(store)[0].root.at, timedelta(0)) <= swapped
+    images = {image.name for image in before.everything().images()}
+    crlcheck.clean_up(store, now=NOW + swapped)
+    assert images <= {*names("images/")}

@@ -511,7 +511,18 @@ def test_no_detail_of_a_record_breaks_the_history(action: str) -> None:
             held, etag = read_set(store)
             part = held.settings()
             made = Action(action=action, details={name: junk})
-            assert swap(store, held, etag, Change(before=part, after=part, action=made, at=NOW))
+            assert swap(
+                store,
+                held,
+                etag,
+                Change(
+                    before=part,
+                    after=part,
+                    action=made,
+                    at=NOW,
+                    clock=lambda: NOW,
+                ),
+            )
             try:
                 entry = next(read_history(store))
             except CatalogDamagedError as error:

@@ -90,7 +90,9 @@ def stored(found: Catalog, store: MemoryStore | None = None) -> MemoryStore:
     """A store in which a writer has published a catalog."""
     store = MemoryStore() if store is None else store
     held, etag = read_set(store)
-    change = Change(before=Catalog.empty(), after=found, action=Action(action="test"), at=NOW)
+    change = Change(
+        before=Catalog.empty(), after=found, action=Action(action="test"), at=NOW, clock=lambda: NOW
+    )
     assert swap(store, held, etag, change) is not None
     return store
 
