@@ -169,13 +169,18 @@ static bool start_over(builder_table *table, record_pool *pool, bool wide) {
     return complete;
 }
 
-static void store_attributes(uint8_t *record, const builder_table *table,
-                             const crlcheck_entry *entry) {
-    record_attributes attributes = {
-        .revocation_date = entry->revocation_date,
-        .reason_code = entry->reason_code,
-        .invalidity_date = entry->has_invalidity_date ? entry->invalidity_date : NO_DATE};
-    record_store_attributes(record, table, &attributes);
+// store_attributes does what record_store_attributes does for a new record. That would load
+// fields of the table anew for each entry, because the bytes written could alias them.
+static inline void store_attributes(uint8_t *stored, bool wide,
+                                    const crlcheck_entry *entry) {
+    store_le64(stored, (uint64_t)(entry->revocation_date - FIRST_DATE) |
+                           (uint64_t)entry->reason_code << RECORD_DATE_BITS);
+    if (wide) {
+        store_le64(stored + RECORD_INVALIDITY_DATE,
+                   entry->has_invalidity_date
+                       ? (uint64_t)(entry->invalidity_date - FIRST_DATE)
+                       : low_bits(RECORD_DATE_BITS));
+    }
 }
 
 // copy_serial copies a serial in whole words, of which the last overlaps the one before:
@@ -202,6 +207,7 @@ static size_t add_serials(builder_table *table, record_pool *pool,
     size_t serial_len = table->serial_len;
     size_t record_len = table->record_len;
     bool attributes = table->attributes;
+    bool wide = table->wide;
     for (size_t i = 0; i < num_added; i++) {
         uint8_t *record = record_piles_add(&table->partitions, pool, 0, record_len);
         if (record == NULL) {
@@ -209,7 +215,7 @@ static size_t add_serials(builder_table *table, record_pool *pool,
         }
         copy_serial(record, entries[i].serial.data, serial_len);
         if (attributes) {
-            store_attributes(record, table, &entries[i]);
+            store_attributes(record + serial_len, wide, &entries[i]);
         }
     }
     table->num_records += num_added;
@@ -243,7 +249,9 @@ static inline int add_keys_of(builder_table *table, record_pool *pool,
         places[num_keys++] = partition;
     }
     bool attributes = table->attributes;
+    bool wide = table->wide;
     size_t record_len = table->record_len;
+    size_t serial_len = table->serial_len;
     for (int i = 0; i < num_keys; i++) {
         uint8_t *record =
             record_piles_add(&table->partitions, pool, places[i], record_len);
@@ -252,7 +260,7 @@ static inline int add_keys_of(builder_table *table, record_pool *pool,
         }
         key_store(record, num_high, &keys[i]);
         if (attributes) {
-            store_attributes(record, table, &entries[i]);
+            store_attributes(record + serial_len, wide, &entries[i]);
         }
     }
     table->num_records += (uint64_t)num_keys;
