@@ -31,6 +31,8 @@ from crlcheck.publisher.publish import publish_crl
 from crlcheck.types import Policy, RevocationStatus, Rule, StaleRule, UndeterminedCause
 from crlcheck.x509.certificates import load_certificate
 from support.checking import Clock, CountingStore, make_index, verdict
+from support.issuers import certify, key_id_of
+from support.issuers import world as issuers_world
 from support.memory_store import MemoryStore
 from support.pki import DAY, NOW, delta_of, make_authority, make_client, make_crl
 from support.publishing import images_of
@@ -150,14 +152,27 @@ def test_what_is_found_above_is_remembered() -> None:
 
 
 def test_a_trusted_certificate_is_looked_into(paths: list[int]) -> None:
-    """The keys that issued it are known better than by its key id."""
-    checker = checker_of(world())
-    checker.check(CA.der)
-    checker.check(CA.der)
-    namesake = make_client(CA, CA.certificate.serial_number)
+    """
+    The keys that issued it are known better than by its key id. So is each certificate with
+    its serial number, and no other of its kind.
+    """
+    # A key rollover: the new key's certificate by the old one has the name of its issuer.
+    old = certify("Rolled", by=None)
+    new = certify("Rolled", by=old, key_id=key_id_of(old), serial_number=17)
+    others = [
+        certify("Other", by=old, key_id=key_id_of(old), serial_number=number).der
+        for number in (18, 19, 17)
+    ]
+    store = issuers_world((old, []), issuers=[old, new])
+    checker = checker_of(store)
+    assert checker.check(others[0]).status is NOT_REVOKED
+    paths.clear()
+    assert checker.check(others[1]).status is NOT_REVOKED
+    assert paths == []
     for _ in range(2):
-        assert checker.check(namesake).status is NOT_REVOKED
-    assert paths.count(CA.certificate.serial_number) == 4
+        for der in (new.der, others[2]):
+            assert checker.check(der).status is NOT_REVOKED
+    assert paths == [17] * 4
 
 
 def test_a_denial_counts_from_the_poll_on_and_ends(paths: list[int]) -> None:

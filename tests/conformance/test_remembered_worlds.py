@@ -38,6 +38,7 @@ from support.checking import Clock
 from support.library_world import LibraryWorld
 from support.world_strategy import even_worlds, worlds
 from support.worlds import (
+    AUTHORITIES,
     DAY,
     NOW,
     CrlSpec,
@@ -52,7 +53,7 @@ from support.worlds import (
 pytestmark = pytest.mark.whole
 
 IS_QUICK = "WORLDS" not in os.environ
-WORLDS = int(os.environ.get("WORLDS", "40"))
+WORLDS = int(os.environ.get("WORLDS", "25"))
 TICK = timedelta(microseconds=1)
 
 quietly = settings(
@@ -67,7 +68,7 @@ any_world = even_worlds() if IS_QUICK else even_worlds() | worlds()
 
 
 def certificates_of(world: World) -> list[bytes]:
-    """The world's leaves, others of their kinds, and its authorities."""
+    """The world's leaves, others of their kinds, its authorities, and strangers like them."""
     kinds = dict.fromkeys(dataclasses.replace(one, serial_number=0) for one in world.leaves)
     leaves = [
         dataclasses.replace(kind, serial_number=serial, expired=expired)
@@ -76,7 +77,11 @@ def certificates_of(world: World) -> list[bytes]:
         for serial, expired in itertools.product((1, 2, 11, 77), (kind.expired, not kind.expired))
     ]
     ders = [leaf_of(one) for one in (*world.leaves, *leaves)]
-    return [*dict.fromkeys(ders), *(authority(name).der for name in world.authorities)]
+    names = {AUTHORITIES[one].name for one in world.authorities}
+    alike = [one for one, spec in AUTHORITIES.items() if spec.name in names]
+    strangers = [one for one in alike if one not in world.authorities]
+    authorities = [*world.authorities, *random.Random(repr(world)).sample(strangers, 3)]
+    return [*dict.fromkeys(ders), *(authority(name).der for name in authorities)]
 
 
 class Spied(CertificateFacts):
