@@ -5,6 +5,12 @@ One thread parses a chunk and keeps its entries, while a second hashes the same
 chunk for the signature and reads the next. All sort. Then the first packs the image,
 and the others hash and write it. They start when the source has turned out to be larger
 than a chunk.
+
+The hash of the signed bytes limits the first of these steps, at a million entries as at ten:
+it takes one byte after the other, about 40 ns for an entry with reading it, and parsing and
+keeping an entry takes 25. So it would gain nothing to parse on several threads. Sorting (13)
+and packing (14) in one go, without writing the sorted records back, took as long as one
+after the other.
 """
 
 from __future__ import annotations
