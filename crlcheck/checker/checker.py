@@ -145,7 +145,9 @@ class _Judge:
         if kind is None:
             return path_checker.check_path(certificate)
         result, unlisted = path_checker.check_unlisted(certificate)
-        if unlisted is not None:
+        # It is found once more to be remembered. Where the images do not fit image_memory
+        # together, that would load them once more, and an answer from memory needs them too.
+        if unlisted is not None and all(image.is_open for image in path_checker.images):
             _, _, common = kind
             self._memory.remember(common, certificate, view, views, self._now)
         return result

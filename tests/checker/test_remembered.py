@@ -359,6 +359,21 @@ def test_an_image_that_was_unloaded_is_loaded_again() -> None:
     }
 
 
+def test_nothing_is_loaded_in_order_to_remember() -> None:
+    """Where image_memory has no room for the images of a path, each is loaded as it is needed."""
+    store = CountingStore()
+    publish(store, ROOT)
+    publish(store, CA)
+    checker = checker_of(store, image_memory=1)
+    several = [make_client(CA, 100 + number) for number in range(10)]
+    checker.check_many(several)
+    assert store.counts["load"] == 3  # the CA's, the root's, and the CA's for all others
+    store.counts.clear()
+    for one in several:
+        checker.check(one)
+    assert store.counts["load"] <= 2 * len(several)
+
+
 def test_what_could_not_be_read_is_not_remembered(paths: list[int]) -> None:
     """The next check tries again, when it is time."""
     store = CountingStore()
