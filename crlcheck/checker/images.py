@@ -8,6 +8,7 @@ one, one without a trailer, and one in a store that does not read parts.
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
 import time
@@ -55,6 +56,7 @@ class Images:
             weakref.WeakValueDictionary()
         )
         self._lock = threading.Lock()
+        self._downloads = _Downloads()
 
     def image_of(self, published: PublishedImage) -> CachedImage:
         """
@@ -150,7 +152,8 @@ class Images:
             self._require_room(published, where, failure)
             return None
         if loading is ImageLoading.PAGES_THEN_WHOLE:
-            index.pages.before_page = _Download(lambda: self._load(published, where), known).ensure
+            load = functools.partial(self._load, published, where)
+            index.pages.before_page = _Download(load, known, self._downloads).ensure
             index.pages.before_page()
         return index
 
@@ -180,58 +183,69 @@ class Images:
     def after_fork(self) -> None:
         """Make new locks: the threads that may hold the old ones are the parent's."""
         self._lock = threading.Lock()
+        self._downloads.lock = threading.Lock()
         if self._pages is not None:
             self._pages.after_fork()
         for image in self._all():
             image.after_fork()
 
 
+class _Downloads:
+    """What all downloads have in common: whoever has ``lock`` may load an image."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+
 class _Download:
     """
     Loads all of an image in a thread of its own, while its pages answer.
 
+    One image is loaded at a time, because ``image_memory`` has no room for those that are
+    under way; the others go on by pages, and are loaded when one is needed afterwards.
     After a failure the pages go on answering, and it is tried again when one is needed a
     while later. The same holds in a process that was forked meanwhile.
     """
 
     def __init__(
-        self, load: Callable[[], RevocationIndex], image: weakref.ref[CachedImage]
+        self,
+        load: Callable[[], RevocationIndex],
+        image: weakref.ref[CachedImage],
+        downloads: _Downloads,
     ) -> None:
         self._load = load
         self._image = image
-        self._thread: threading.Thread | None = None
+        self._downloads = downloads
         self._not_before = 0.0
-        self._lock = threading.Lock()
 
     def ensure(self) -> None:
-        """Start the thread, unless it is running or has failed a moment ago."""
-        thread = self._thread
-        if (thread is not None and thread.is_alive()) or time.monotonic() < self._not_before:
-            return
-        if not self._lock.acquire(blocking=False):
+        """Start the thread, unless one is running or this one has failed a moment ago."""
+        # The lock that was taken is given back, whatever a fork has put in its place.
+        lock = self._downloads.lock
+        if time.monotonic() < self._not_before or not lock.acquire(blocking=False):
             return
         try:
             self._not_before = time.monotonic() + polling.OBJECT_REFUSED.pause(1)
-            self._thread = threading.Thread(target=self._run, name="crlcheck image", daemon=True)
-            self._thread.start()
+            threading.Thread(
+                target=self._run, args=(lock,), name="crlcheck image", daemon=True
+            ).start()
         except RuntimeError:  # no more threads, or the interpreter ends
-            self._thread = None
-        finally:
-            self._lock.release()
+            lock.release()
 
-    def _run(self) -> None:
+    def _run(self, lock: threading.Lock) -> None:
         try:
             whole = self._load()
+            self._not_before = math.inf
+            image = self._image()
+            if image is not None:
+                image.replace(whole)
         except Exception as error:  # noqa: BLE001 - the pages go on answering
             self._not_before = time.monotonic() + polling.OBJECT_REFUSED.pause(1)
             image = self._image()
             if image is not None:
                 image.note_late(error)
-            return
-        self._not_before = math.inf
-        image = self._image()
-        if image is not None:
-            image.replace(whole)
+        finally:
+            lock.release()
 
 
 def _is_same(image: CachedImage, published: PublishedImage) -> bool:

@@ -23,7 +23,7 @@ from crlcheck.errors import CorruptIndexError, PartsUnsupportedError, StoreUnava
 from crlcheck.publisher.publish import publish_crl
 from crlcheck.stores import LocalStore, S3Store, StoredPart
 from crlcheck.stores.https import HttpsStore
-from support.checking import CA, make_checker
+from support.checking import CA, OTHER_CA, make_checker
 from support.fault_proxy import BROKEN_BODY, WRONG_CHECKSUM, Fault, FaultProxy
 from support.memory_store import MemoryStore
 from support.moto_server import S3Environment, environment_variables
@@ -638,6 +638,31 @@ def test_only_one_thread_loads_it() -> None:
     assert all(map(is_right, SERIALS, results))
     assert store.num_loads == 1
     store.let_go.set()
+
+
+def test_one_image_is_loaded_at_a_time() -> None:
+    """
+    ``image_memory`` has no room for images that are under way, so the others wait, and are
+    loaded when one of their pages is needed afterwards.
+    """
+    store = HeldStore()
+    publish_crl(make_crl(OTHER_CA, 1, LISTED), store, issuer=OTHER_CA.pem, now=NOW)
+    checker = paged_checker(store, "pages_then_whole")
+    for authority in (CA, OTHER_CA):
+        assert all(map(is_right, SERIALS[:6], ask(checker, SERIALS[:6], authority)))
+    assert store.num_loads == 1
+    store.let_go.set()
+
+    def are_whole() -> bool:
+        for authority in (CA, OTHER_CA):
+            asked = random.sample(LISTED + UNLISTED, 20)
+            assert all(map(is_right, asked, ask(checker, asked, authority)))
+        images = held.in_use.views.all_images()
+        return all(hasattr(image.index(), "stats") for image in images)
+
+    held: Any = checker._set
+    eventually(are_whole)
+    assert store.num_loads == 2
 
 
 # ---- where there are no pages ----------------------------------------------------

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from crlcheck.checker.checker import RevocationChecker
+from crlcheck.demo.pki import CertificateAuthority
 from crlcheck.publisher.publish import publish_crl
 from crlcheck.stores import StoredPart
 from crlcheck.types import CheckResult, RevocationStatus, UndeterminedCause
@@ -89,11 +90,13 @@ def paged_checker(store: Any, loading: str = "pages", **options: Any) -> Revocat
     return make_checker(store, image_loading=loading, **options)
 
 
-def ask(checker: RevocationChecker, serials: Iterable[int]) -> list[CheckResult]:
+def ask(
+    checker: RevocationChecker, serials: Iterable[int], issuer: CertificateAuthority = CA
+) -> list[CheckResult]:
     """What a checker says of client certificates with these serial numbers."""
     return list(
         checker.check_serials(
-            CA.pem,
+            issuer.pem,
             serials,
             distribution_points=(),
             not_after=NOW + timedelta(days=9),
