@@ -211,7 +211,9 @@ class StoredPages:
             StoreError: the store does not answer, or does not send parts.
             FileNotFoundError: the store no longer has it.
         """
-        end = self._read_end(self._first_size())
+        # What says that there is no trailer may be damage, so it is asked for once more too.
+        size = self._first_size()
+        end = self._read_end(size) or self._read_end(size)
         if end is None:
             return None
         try:

@@ -211,6 +211,28 @@ def test_a_damaged_page_is_asked_for_once_more() -> None:
     assert fresh.parts.count(first) == 2
 
 
+@pytest.mark.parametrize("place", [-1, -33, -40, "magic"])
+def test_a_damaged_end_is_asked_for_once_more(place: int | str) -> None:
+    """
+    It may look as if there were no trailer, and the whole image takes more memory.
+    """
+    store = PagedStore()
+    size = len(published_objects()[image_name()])
+    at = -40 - body_of_image()[0] if place == "magic" else place
+    left = [at]
+
+    def change(start: int, body: bytes) -> bytes:
+        if start + len(body) < size or not left:
+            return body
+        damaged = bytearray(body)
+        damaged[int(left.pop())] ^= 0x40
+        return bytes(damaged)
+
+    store.change = change
+    assert ask(paged_checker(store), UNLISTED[:1])[0].status is RevocationStatus.NOT_REVOKED
+    assert (left, store.num_loads) == ([], 0)
+
+
 def once(start: int) -> Callable[[int, bytes], bytes]:
     """Damage the part at *start* when it is read first."""
     left = [start]
