@@ -24,6 +24,7 @@ _SEQUENCE = 0x30
 _SET = 0x31
 _CONTEXT_0, _CONTEXT_1 = 0xA0, 0xA1
 _SIGNED_DATA = bytes.fromhex("2a864886f70d010702")
+_CONTENT_TYPE = bytes((_OBJECT_IDENTIFIER, len(_SIGNED_DATA))) + _SIGNED_DATA
 _DATA = bytes.fromhex("2a864886f70d010701")
 # ContentInfo: a SEQUENCE, its length, and the content type.
 _LONGEST_HEADER = 10
@@ -42,9 +43,7 @@ def is_signed_data(prefix: bytes) -> bool:
     header = header_at(prefix, 0)
     if header is None or header[0] != _SEQUENCE or header[1] > _LONGEST_HEADER:
         return False
-    return prefix.startswith(
-        bytes((_OBJECT_IDENTIFIER, len(_SIGNED_DATA))) + _SIGNED_DATA, header[1]
-    )
+    return prefix.startswith(_CONTENT_TYPE, header[1])
 
 
 def read_bundle(der: bytes) -> Bundle:

@@ -11,7 +11,7 @@ import functools
 import hashlib
 import mmap
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn, Self
 
@@ -62,6 +62,10 @@ _HASHES: dict[str, hashes.HashAlgorithm] = {
     "sha256": hashes.SHA256(),
     "sha384": hashes.SHA384(),
     "sha512": hashes.SHA512(),
+}
+# hashlib.new looks for the same functions by way of OpenSSL's names.
+_NEW_HASHES: dict[str, Callable[[], hashlib._Hash]] = {
+    name: getattr(hashlib, name) for name in _HASHES
 }
 # The NIST curves, and those of RFC 5639 that cryptography has.
 _CURVES = (
@@ -173,7 +177,7 @@ class TbsVerifier:
         # Where a longer key may have signed, only the signature tells whether a short one did.
         if all(self._is_too_small(key) for key in self._keys.values()):
             self._refuse_small_key(self._candidates[0])
-        self._digest = hashlib.new(scheme.hash_name or "sha256")
+        self._digest = _NEW_HASHES[scheme.hash_name or "sha256"]()
         # mu depends on the key, so each ML-DSA key has a hash of its own.
         self._mu_hashes = {
             identity: hashlib.shake_256(_mu_prefix(key))
