@@ -31,7 +31,9 @@ class CertValidator(PathChecker):
 
     def absent(self) -> str | None:
         """Say whether the package is missing."""
-        return None if find_spec("pyhanko_certvalidator") else "not installed"
+        return (
+            None if find_spec("pyhanko_certvalidator") else "pyhanko-certvalidator is not installed"
+        )
 
     @contextmanager
     def open(self, site: Site) -> Iterator[Prepare]:

@@ -23,7 +23,7 @@ class Go(Program):
 
     def absent(self) -> str | None:
         """Say whether the toolchain is missing."""
-        return None if shutil.which("go") else "no go on the PATH"
+        return None if shutil.which("go") else "no go on the PATH (Debian has golang-go)"
 
     def version(self) -> str:
         """Return the toolchain's version."""

@@ -42,7 +42,9 @@ class Java(JavaProgram):
     def absent(self) -> str | None:
         """Say which tool is missing."""
         missing = [tool for tool in ("java", "javac") if shutil.which(tool) is None]
-        return f"no {' and no '.join(missing)} on the PATH" if missing else None
+        if not missing:
+            return None
+        return f"no {' and no '.join(missing)} on the PATH (Debian has default-jdk-headless)"
 
     def version(self) -> str:
         """Return the version of the compiler and the virtual machine."""
