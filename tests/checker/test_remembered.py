@@ -40,6 +40,7 @@ from support.publishing import images_of
 REVOKED = RevocationStatus.REVOKED
 NOT_REVOKED = RevocationStatus.NOT_REVOKED
 UNDETERMINED = RevocationStatus.UNDETERMINED
+STALE = UndeterminedCause.STALE
 
 ROOT = make_authority("Root")
 CA = make_authority("CA", ROOT)
@@ -268,6 +269,41 @@ def test_an_answer_ends_with_a_crl(whose: str) -> None:
         assert [checker.check(one).status for one in (FIRST, SECOND)] == [expected] * 2
 
 
+def test_an_answer_ends_with_the_certificate_of_an_issuer_above() -> None:
+    """An expired one is not cleared by a CRL that does not list it."""
+    ends = NOW + 10 * DAY
+    middle = CertificateAuthority.create(
+        "Middle", parent=ROOT, not_before=NOW - DAY, not_after=ends
+    )
+    store = MemoryStore()
+    for authority in (ROOT, middle):
+        publish_crl(make_crl(authority), store, issuer=[ROOT.der, middle.der], now=NOW)
+    clock = Clock()
+    checker = checker_of(store, clock)
+    first, second = make_client(middle, 5), make_client(middle, 6)
+    tick = timedelta(microseconds=1)
+    for moment in (NOW, ends - tick, ends, ends + tick, ends - tick, ends + tick):
+        clock.now = moment
+        expected = UNDETERMINED if moment > ends else NOT_REVOKED
+        assert [checker.check(one).status for one in (first, second)] == [expected] * 2
+
+
+def test_a_crl_counts_from_its_begin_on() -> None:
+    """That is thisUpdate, or earlier by what clocks may differ."""
+    begins = NOW + DAY
+    store = world()
+    late = make_crl(CA, 2, revoked=(7,), this_update=begins)
+    publish_crl(late, store, issuer=[ROOT.der, CA.der], now=begins)
+    clock = Clock()
+    checker = checker_of(store, clock, policy=Policy(clock_skew=timedelta(hours=1)))
+    tick = timedelta(microseconds=1)
+    counts = begins - timedelta(hours=1)
+    for moment in (NOW, counts - tick, counts, counts + tick, counts - tick, begins):
+        clock.now = moment
+        expected = NOT_REVOKED if moment >= counts else UNDETERMINED
+        assert [checker.check(one).status for one in (FIRST, SECOND)] == [expected] * 2
+
+
 def test_a_grace_counts_from_the_poll_on_and_ends() -> None:
     """An operator's, as a policy's."""
     store, clock = world(next_update=NOW + DAY), Clock()
@@ -281,6 +317,11 @@ def test_a_grace_counts_from_the_poll_on_and_ends() -> None:
         assert checker.check(SECOND).waived == (UndeterminedCause.STALE,)
     clock.now = NOW + 3 * DAY
     assert checker.check(SECOND).cause is UndeterminedCause.STALE
+    of_policy = Policy(stale=StaleRule.GRACE, stale_grace=3 * DAY)
+    checker = checker_of(world(next_update=NOW + DAY), clock, policy=of_policy)
+    for moment, cause in ((NOW + 4 * DAY, None), (NOW + 4 * DAY + timedelta(0, 1), STALE)) * 2:
+        clock.now = moment - timedelta(microseconds=1)
+        assert [checker.check(one).cause for one in (FIRST, SECOND)] == [cause] * 2
 
 
 def test_times_at_the_ends_of_the_calendar() -> None:
