@@ -39,9 +39,11 @@ class _Failure(NamedTuple):
     def reason(self) -> str:
         return str(self.error).removesuffix(_AGAIN)
 
-    def again(self) -> StoreError:
+    def again(self) -> StoreError | FileNotFoundError:
         """Return the failure as it is raised without another attempt."""
         reason = self.reason + _AGAIN
+        if isinstance(self.error, FileNotFoundError):
+            return FileNotFoundError(reason)
         if isinstance(self.error, CatalogDamagedError):
             return CatalogDamagedError(reason, name=self.error.name, found=self.error.found)
         return StoreUnavailableError(reason)
@@ -63,6 +65,7 @@ class Attempts:
 
         Raises:
             CatalogDamagedError: the object was missing or damaged.
+            FileNotFoundError: it was not there, and that alone is known.
             StoreUnavailableError: it could not be read for another reason.
         """
         failure = self._failures.get(key)

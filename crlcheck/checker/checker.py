@@ -142,12 +142,15 @@ class _Judge:
         except UnansweredError as error:
             return self._unanswered(error, certificate)
         path_checker = self._by(view.loaded)
-        if kind is None:
-            return path_checker.check_path(certificate)
         result, unlisted = path_checker.check_unlisted(certificate)
+        self._note_missing(path_checker)
         # It is found once more to be remembered. Where the images do not fit image_memory
         # together, that would load them once more, and an answer from memory needs them too.
-        if unlisted is not None and all(image.is_open for image in path_checker.images):
+        if (
+            kind is not None
+            and unlisted is not None
+            and all(image.is_open for image in path_checker.images)
+        ):
             _, _, common = kind
             self._memory.remember(common, certificate, view, views, self._now)
         return result
@@ -158,7 +161,10 @@ class _Judge:
             snapshot = self.in_use.views.of_path(path)
         except UnansweredError as error:
             return self._unanswered(error, *path)
-        return self._by(snapshot).check_given_path(path)
+        path_checker = self._by(snapshot)
+        result = path_checker.check_given_path(path)
+        self._note_missing(path_checker)
+        return result
 
     def check_serial(
         self,
@@ -173,10 +179,15 @@ class _Judge:
         except UnansweredError as error:
             return self._unanswered(error, certificates[0])
         path_checker = self._by(snapshot)
-        return worst(
+        result = worst(
             path_checker.check_path(certificate, issuer, any_points=any_points)
             for certificate in certificates
         )
+        self._note_missing(path_checker)
+        return result
+
+    def _note_missing(self, path_checker: PathChecker) -> None:
+        self.misses_object = self.misses_object or path_checker.misses_object
 
     def _by(self, snapshot: Snapshot) -> PathChecker:
         """Return the checker of paths by a snapshot, one for all certificates."""

@@ -156,6 +156,8 @@ class _Read:
         # An error of one's own: a traceback belongs to one thread.
         if isinstance(self.error, IndexFileError):
             raise CorruptIndexError(str(self.error)) from self.error
+        if isinstance(self.error, FileNotFoundError):
+            raise FileNotFoundError(str(self.error)) from self.error
         raise StoreUnavailableError(str(self.error or "reading was interrupted")) from self.error
 
 

@@ -140,7 +140,8 @@ class PathChecker:
         except those that could not be loaded before.
 
     ``images`` are those looked into so far, and ``misses_any`` tells that one of them, or a
-    list of CRLs, could not be read.
+    list of CRLs, could not be read. ``misses_object`` tells that an image is not in the store
+    any more, so that there may be a newer set.
     """
 
     def __init__(
@@ -162,6 +163,7 @@ class PathChecker:
         self._now = now
         self.images: dict[CachedImage, None] = {}
         self.misses_any = False
+        self.misses_object = False
         self._under_way: frozenset[IssuerKey] = frozenset()
         self._signers: dict[tuple[frozenset[IssuerKey], IssuerKey], CheckResult | None] = {}
         self._ways: dict[tuple[frozenset[IssuerKey], _Step], Sequence[_Way]] = {}
@@ -387,6 +389,7 @@ class PathChecker:
             evidence.append(said)
             if error is not None:
                 self.misses_any = True
+                self.misses_object |= isinstance(error, FileNotFoundError)
                 reason = f"the image of {crl_text(said.metadata)} cannot be loaded: {error}"
                 failure = unavailable(certificate, reason)
         # 5. The verdict. An image that cannot be loaded may list the certificate, so the

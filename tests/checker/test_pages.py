@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from crlcheck.errors import CorruptIndexError, PartsUnsupportedError, StoreUnava
 from crlcheck.publisher.publish import publish_crl
 from crlcheck.stores import LocalStore, S3Store, StoredPart
 from crlcheck.stores.https import HttpsStore
-from support.checking import CA, OTHER_CA, make_checker
+from support.checking import CA, OTHER_CA, Clock, make_checker
 from support.fault_proxy import BROKEN_BODY, WRONG_CHECKSUM, Fault, FaultProxy
 from support.memory_store import MemoryStore
 from support.moto_server import S3Environment, environment_variables
@@ -439,6 +440,29 @@ def test_what_is_remembered_of_a_kind_waits_for_its_page_too() -> None:
     results = [fresh.check(one) for one in listed + unlisted]
     assert is_unavailable(results[-1])
     assert not any(one.status is RevocationStatus.NOT_REVOKED for one in results[: len(listed)])
+
+
+@pytest.mark.parametrize("by_certificate", [True, False])
+def test_where_the_image_is_gone_a_newer_set_is_looked_for(by_certificate: bool) -> None:
+    """
+    Clean-up deletes the image of a set that was replaced. A checker that needs a page of it
+    asks for the newer set at once, although no poll is due.
+    """
+    store, clock = PagedStore(), Clock()
+    checker = paged_checker(store, clock=clock)
+    (kept, other), clients = UNLISTED[:2], [make_client(CA, one) for one in UNLISTED[:2]]
+
+    def asked(number: int) -> Any:
+        serial = (kept, other)[number]
+        return checker.check(clients[number]) if by_certificate else ask(checker, [serial])[0]
+
+    assert asked(0).crl_number == 1
+    publish_crl(large_crl(2), store, issuer=CA.pem, now=NOW)
+    store.delete(image_name())
+    clock.now += timedelta(seconds=10)
+    assert asked(0).crl_number == 1
+    found = asked(1)
+    assert (found.status, found.crl_number) == (RevocationStatus.NOT_REVOKED, 2)
 
 
 def test_status_reads_nothing() -> None:
