@@ -1,4 +1,4 @@
-"""Bitmaps are as exact as bucket tables, whatever containers they have."""
+"""Bitmaps are as exact as tables of lines, whatever containers they have."""
 
 from __future__ import annotations
 

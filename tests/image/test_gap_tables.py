@@ -117,7 +117,7 @@ def test_attributes_are_found_by_rank() -> None:
 def test_blocks_shrink_where_serials_crowd() -> None:
     """
     No block has more than 256 entries, however they crowd: where that would need too
-    many blocks, the table is a bucket table.
+    many blocks, the table is one of lines.
     """
     chance = random.Random(8)
     listed = {(1 << 40) + chance.randrange(1 << 18) for _ in range(5000)}

@@ -8,7 +8,7 @@
 //    then spread evenly over buckets, however the CA forms its serials. The mix can be
 //    undone, so no two serials have one key.
 //
-// Bitmaps and gaps store the ordered key, bucket tables the mixed one. What runs for
+// Bitmaps and gaps store the ordered key, lines the mixed one. What runs for
 // every entry and every lookup is inline here.
 
 #ifndef CRLCHECK_IMAGE_KEY_H
