@@ -59,7 +59,7 @@ from crlcheck.types import (
 if TYPE_CHECKING:
     from crlcheck.image.paged import SerialIndex
 
-_MAX_KINDS = 4096
+_MAX_KINDS = 8192
 """How many kinds are remembered. Of 3,000 issuers there may be some 6,000."""
 
 
