@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 
-MAX_IN_MEMORY = 16 << 10
+MAX_IN_MEMORY = 32 << 10
 """Bytes of an image that is kept in memory. To make a file takes longer than to compile it."""
 
 

@@ -18,6 +18,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -89,6 +90,7 @@ class CompileProcess:
             job.directory,
             _pickled(store),
         )
+        self._certificates = job.signers.certificates
         self._process: subprocess.Popen[bytes] | None = None
         self._is_killed = False
 
@@ -100,7 +102,7 @@ class CompileProcess:
             EOFError: the process has ended.
         """
         found: list[CompiledFile] = self._ask(("compile", list(paths)))
-        return [[_arrived(one) for one in file] for file in found]
+        return [[self._arrived(one) for one in file] for file in found]
 
     def write(
         self, files: Sequence[tuple[str, bytes | Path]]
@@ -151,6 +153,18 @@ class CompileProcess:
             self._process.stdin.flush()
         return self._process
 
+    def _arrived(self, one: Any) -> Compiled | Exception:
+        if isinstance(one, Failure):
+            error = one.error()
+            assert isinstance(error, Exception)
+            return error
+        number, image, signer, seconds = one
+        if isinstance(image, Failure):
+            image = image.error()
+        elif signer is not None:
+            image = replace(image, signer=self._certificates[signer])
+        return Compiled(number, image, seconds)
+
     def kill(self) -> None:
         """End the process at once, from another thread; what it was asked fails."""
         self._is_killed = True
@@ -166,17 +180,6 @@ class CompileProcess:
         with process:
             process.kill()
         return process.returncode
-
-
-def _arrived(one: Any) -> Compiled | Exception:
-    if isinstance(one, Failure):
-        error = one.error()
-        assert isinstance(error, Exception)
-        return error
-    number, image, seconds = one
-    if isinstance(image, Failure):
-        image = image.error()
-    return Compiled(number, image, seconds)
 
 
 def _expected(error: BaseException) -> CrlCheckError | OSError:
@@ -238,6 +241,7 @@ class _Server:
             settings.directory,
             is_alone=False,
         )
+        self._places = {der: place for place, der in enumerate(settings.certificates)}
         self._store: ObjectStore | None = None
         if settings.store is not None:
             self._store = pickle.loads(settings.store)
@@ -262,8 +266,12 @@ class _Server:
         found: list[Any] = []
         try:
             for number, image, seconds in compile_file(path, self._job):
-                sent = Failure.of(image) if isinstance(image, CrlError) else image
-                found.append((number, sent, seconds))
+                if isinstance(image, CrlError):
+                    found.append((number, Failure.of(image), None, seconds))
+                    continue
+                # The parent has the certificates, and to send one takes as long as to parse it.
+                signer = None if image.signer is None else self._places[image.signer.der]
+                found.append((number, replace(image, signer=None), signer, seconds))
         except Exception as error:  # noqa: BLE001 - the parent raises it
             found.append(Failure.of(error))
         return found
