@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from crlcheck import ImageLoading, RevocationStatus
+from crlcheck.checker import pages as pages_module
 from crlcheck.checker import polling
 from crlcheck.checker.images import Images
 from crlcheck.checker.pages import PageCache, StoredPages
@@ -143,6 +144,36 @@ def test_a_first_answer_reads_the_end_and_two_pages() -> None:
     assert listed.revocation_date is not None
     assert len(store.parts) - len(before) >= 1
     assert store.num_loads == 0
+
+
+def test_digests_of_many_pages_are_read_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Where the end that is read has neither all of the header nor the digests of the pages, it
+    is read as far as the block table, and each block of digests once. A block that is another
+    is asked for once more and then makes the image unusable, as a page does.
+    """
+    monkeypatch.setattr(pages_module, "_HEADER_ROOM", 256)
+    monkeypatch.setattr(pages_module, "_WHOLE_TABLE", 0)
+    size = len(published_objects()[image_name()])
+    _, body_end = body_of_image()
+    store = PagedStore()
+    checker = paged_checker(store)
+    assert all(map(is_right, SERIALS, ask(checker, SERIALS)))
+    first, second, *rest = store.parts
+    assert sum(first) == sum(second) == size
+    assert second[0] > body_end
+    blocks = [part for part in rest if part[0] >= body_end]
+    assert len(blocks) == 1
+    assert blocks[0][0] == body_end
+    damaged = PagedStore()
+    damaged.change = once(body_end)
+    assert all(map(is_right, SERIALS, ask(paged_checker(damaged), SERIALS)))
+    assert damaged.parts.count(blocks[0]) == 2
+    damaged = PagedStore()
+    damaged.change = lambda at, body: flipped(body) if at == body_end else body
+    results = ask(paged_checker(damaged), SERIALS)
+    assert all(map(is_unavailable, results))
+    assert "block 0 of digests" in str(results[0])
 
 
 def test_all_pages_are_read_once_at_most() -> None:
