@@ -22,7 +22,7 @@ from crlcheck.stores import LocalStore
 from support.pki import NOW, make_authority, make_crl
 
 AUTHORITY = make_authority()
-CRL = make_crl(AUTHORITY, 1, range(1, 1 << 60, (1 << 60) // 4000))
+CRL = make_crl(AUTHORITY, 1, range(1, 1 << 60, (1 << 60) // 9000))
 SMALL = 4096
 
 
