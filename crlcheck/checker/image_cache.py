@@ -268,6 +268,9 @@ class ImageCache:
             if image in self._used:
                 self._used.pop(image)
                 self._size -= image.size
+            # Else it would not be counted when it is opened again.
+            if self.last_used is image:
+                self.last_used = None
 
     def after_fork(self) -> None:
         """Make a new lock, and count again: the parent's thread may have been interrupted."""

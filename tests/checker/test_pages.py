@@ -18,6 +18,7 @@ import pytest
 from crlcheck import ImageLoading, RevocationStatus
 from crlcheck.checker import pages as pages_module
 from crlcheck.checker import polling
+from crlcheck.checker.image_cache import ImageCache
 from crlcheck.checker.images import Images
 from crlcheck.checker.pages import PageCache, StoredPages
 from crlcheck.checker.polling import BackOff
@@ -241,6 +242,23 @@ def test_a_damaged_page_is_asked_for_once_more() -> None:
     results = ask(paged_checker(fresh), UNLISTED[:1])
     assert results[0].status is RevocationStatus.NOT_REVOKED
     assert fresh.parts.count(first) == 2
+
+
+@pytest.mark.usefixtures("no_pauses")
+def test_an_image_that_was_refused_is_counted_again() -> None:
+    """
+    When it is opened anew: else memory would be used that is in no account.
+    """
+    store, cache = PagedStore(), ImageCache(1 << 20)
+    (record,) = catalog_of(store).scopes.values()
+    image = Images(store, cache, ImageLoading.PAGES).image_of(record.base)
+    image.index()
+    counted = cache.size
+    assert counted > 0
+    image.refuse(CorruptIndexError("another page"))
+    assert cache.size == 0
+    image.index()
+    assert cache.size == counted
 
 
 @pytest.mark.parametrize("place", [-1, -33, -40, "magic"])
