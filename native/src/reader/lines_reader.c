@@ -44,26 +44,44 @@ static uint64_t line_of_rank(const image_table *table, uint64_t rank) {
 }
 
 // find_in_line finds the bucket of an entry from `bucket` on, up to the end of its line.
-static bool find_in_line(uint64_t *out_bucket, const image_table *table, uint64_t bucket,
+static bool find_in_line(bucket_walk *out_walk, const image_table *table, uint64_t bucket,
                          uint64_t rank) {
     uint64_t line = bucket / BUCKETS_PER_LINE;
     for (; bucket / BUCKETS_PER_LINE == line && bucket >> table->bucket_bits == 0;
          bucket++) {
         entry_span span = span_of(NULL, &table->lines, &table->remainders, bucket);
         if (rank >= span.start && rank < span.end) {
-            *out_bucket = bucket;
+            *out_walk = (bucket_walk){bucket, span.end};
             return true;
         }
     }
     return false;
 }
 
-bool lines_bucket(uint64_t *out_bucket, const image_table *table, uint64_t rank) {
+bool lines_bucket(bucket_walk *out_walk, const image_table *table, uint64_t rank) {
     uint64_t first = line_of_rank(table, rank) * BUCKETS_PER_LINE;
-    return find_in_line(out_bucket, table, first, rank);
+    return find_in_line(out_walk, table, first, rank);
 }
 
-bool lines_next_bucket(uint64_t *bucket, const image_table *table, uint64_t rank) {
-    return find_in_line(bucket, table, *bucket, rank) ||
-           lines_bucket(bucket, table, rank);
+// count_on goes on in the line of a bucket that has ended, unless it is spilled.
+static bool count_on(bucket_walk *walk, const image_table *table, uint64_t rank) {
+    bucket_place place = place_of(&table->lines, walk->bucket);
+    uint64_t end = walk->end;
+    if ((load_le32(place.line + LINE_FIRST_RANK) & SPILLED_LINE) != 0) {
+        return false;
+    }
+    for (unsigned i = place.number + 1; i < BUCKETS_PER_LINE; i++) {
+        end += count_at(place.line, i);
+        if (rank < end) {
+            *walk = (bucket_walk){walk->bucket + (i - place.number), end};
+            return walk->bucket >> table->bucket_bits == 0;
+        }
+    }
+    return false;
+}
+
+bool lines_other_bucket(bucket_walk *walk, const image_table *table, uint64_t rank) {
+    return count_on(walk, table, rank) ||
+           find_in_line(walk, table, walk->bucket + 1, rank) ||
+           lines_bucket(walk, table, rank);
 }

@@ -77,10 +77,23 @@ ALWAYS_INLINE bool lines_find(uint64_t *out_rank, const image_table *table,
 bool lines_find_in_pages(reader_pages *pages, uint64_t *out_rank,
                          const image_table *table, const uint8_t *serial);
 
-// lines_bucket finds the bucket of an entry.
-bool lines_bucket(uint64_t *out_bucket, const image_table *table, uint64_t rank);
+// bucket_walk is the bucket of an entry, and the rank at which the bucket ends.
+typedef struct bucket_walk {
+    uint64_t bucket;
+    uint64_t end;
+} bucket_walk;
 
-// lines_next_bucket finds the bucket of an entry from `*bucket`, that of the entry before.
-bool lines_next_bucket(uint64_t *bucket, const image_table *table, uint64_t rank);
+// lines_bucket finds the bucket of an entry.
+bool lines_bucket(bucket_walk *out_walk, const image_table *table, uint64_t rank);
+
+// lines_other_bucket finds the bucket of an entry from that of the entry before it, which
+// has ended.
+bool lines_other_bucket(bucket_walk *walk, const image_table *table, uint64_t rank);
+
+// lines_next_bucket finds the bucket of an entry from that of the entry before it.
+static inline bool lines_next_bucket(bucket_walk *walk, const image_table *table,
+                                     uint64_t rank) {
+    return rank < walk->end || lines_other_bucket(walk, table, rank);
+}
 
 #endif

@@ -64,24 +64,24 @@ crlcheck_status crlcheck_image_find(const crlcheck_image *image,
     return CRLCHECK_OK;
 }
 
-// entry_serial gives the serial of an entry. `*bucket` is that of the entry before, which
-// the caller has asked for, unless `anew`.
-static bool entry_serial(uint8_t *out_serial, uint64_t *bucket, const image_table *table,
-                         uint64_t rank, bool anew) {
+// entry_serial gives the serial of an entry. `*walk` is that of the entry before, which the
+// caller has asked for, unless `anew`.
+static inline bool entry_serial(uint8_t *out_serial, bucket_walk *walk,
+                                const image_table *table, uint64_t rank, bool anew) {
     bool found;
     if (is_ordered(table)) {
         return ordered_serial(out_serial, table, rank);
     }
     if (table->kind == TABLE_KIND_LINES) {
-        found = anew ? lines_bucket(bucket, table, rank)
-                     : lines_next_bucket(bucket, table, rank);
-    } else {
         found =
-            anew ? entry_bucket(bucket, table, rank) : next_bucket(bucket, table, rank);
+            anew ? lines_bucket(walk, table, rank) : lines_next_bucket(walk, table, rank);
+    } else {
+        found = anew ? entry_bucket(&walk->bucket, table, rank)
+                     : next_bucket(&walk->bucket, table, rank);
     }
     if (found) {
         table_key key;
-        entry_key(NULL, &key, &table->remainders, rank, *bucket);
+        entry_key(NULL, &key, &table->remainders, rank, walk->bucket);
         key_to_serial(out_serial, &table->shape, &key);
     }
     return found;
@@ -96,8 +96,8 @@ crlcheck_status crlcheck_image_entry(const crlcheck_image *image,
     }
     const image_table *table = &image->tables[table_number];
     uint8_t serial[CRLCHECK_MAX_SERIAL];
-    uint64_t bucket = 0;
-    if (!entry_serial(serial, &bucket, table, position, true)) {
+    bucket_walk walk = {0};
+    if (!entry_serial(serial, &walk, table, position, true)) {
         return CRLCHECK_CORRUPT_IMAGE;
     }
     describe_entry(NULL, out_found, table, serial, position);
@@ -113,11 +113,11 @@ crlcheck_status crlcheck_image_serials(const crlcheck_image *image, uint8_t *out
         return CRLCHECK_NOT_FOUND;
     }
     const image_table *table = &image->tables[table_number];
-    uint64_t bucket = 0;
+    bucket_walk walk = {0};
     for (size_t i = 0; i < count; i++) {
         // Serials are written in whole words, which the last has no room for: copy it.
         uint8_t serial[CRLCHECK_MAX_SERIAL];
-        if (!entry_serial(serial, &bucket, table, first + i, i == 0)) {
+        if (!entry_serial(serial, &walk, table, first + i, i == 0)) {
             return CRLCHECK_CORRUPT_IMAGE;
         }
         memcpy(out_serials + i * table->serial_len, serial, table->serial_len);
