@@ -347,7 +347,7 @@ class RevocationChecker:
             pages that answers need, 8 MiB of all images together, so that the first answer
             and the memory do not grow with the image. ``"pages_then_whole"`` answers from
             pages while all of the image is loaded. Each page is compared with its digest.
-            An image of which pages cannot be had is loaded whole: one smaller than 1 MiB,
+            An image of which pages cannot be had is loaded whole: one of up to 2 MiB,
             one that an earlier version compiled, or one in a store that is no PartStore;
             with ``"pages"`` only if it fits *image_memory*.
         max_catalog_age: how long a set is used after its catalog was last read in

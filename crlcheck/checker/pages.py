@@ -38,7 +38,7 @@ from crlcheck.stores import PartStore
 KEPT_PAGES = 8 << 20
 """Bytes of pages that a checker keeps."""
 
-WHOLE_UP_TO = 1 << 20
+WHOLE_UP_TO = 2 << 20
 """A smaller image, in bytes, is read at once: that takes less time than four requests."""
 
 # The end of an image is read with so many bytes for its header, and with the page table

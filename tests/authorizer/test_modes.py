@@ -226,7 +226,7 @@ def test_large_images_are_loaded_as_the_setting_says(
     With pages only parts of a large image are read, and the decisions are the same.
     """
     chance = random.Random(2)
-    others = [chance.randrange(1 << 150, 1 << 151) for _ in range(70_000)]
+    others = [chance.randrange(1 << 150, 1 << 151) for _ in range(140_000)]
     revoked = PKI.revoked.certificate.serial_number
     publish(tmp_path / "published", PKI.crl(revoked=[revoked, *others]))
     loaded: list[str] = []

@@ -215,7 +215,7 @@ def test_what_is_kept_is_bounded() -> None:
 
 def test_small_images_are_read_at_once() -> None:
     """
-    Below a mebibyte one request takes less time than four.
+    Up to two mebibytes one request takes less time than four.
     """
     store = PagedStore()
     small = MemoryStore()

@@ -21,8 +21,8 @@ FLAGS_AT = 12
 
 @pytest.fixture(scope="module")
 def image() -> bytes:
-    """An image of 20 pages or so."""
-    made = compile_crl(make_crl(random_entries(90_000)), issuer=authority().der).image
+    """An image of 40 pages or so."""
+    made = compile_crl(make_crl(random_entries(180_000)), issuer=authority().der).image
     assert made is not None
     return made
 
@@ -38,7 +38,7 @@ def test_a_large_image_ends_in_its_trailer(image: bytes) -> None:
     assert flags == 3
     header = image[:header_size]
     num_pages = -(-(body_end - header_size) // PAGE_SIZE)
-    assert num_pages > 16
+    assert num_pages > 32
     table_end = body_end + 32 * num_pages
     block = hashlib.sha256(image[body_end:table_end]).digest()
     end = block + header + struct.pack("<Q", header_size)
@@ -83,10 +83,10 @@ def test_an_image_that_lies_about_its_trailer_is_refused(image: bytes) -> None:
         open_index(bytes(damaged), verify=False)
 
 
-@pytest.mark.parametrize("num_pages", [1, 16, 17, 280])
+@pytest.mark.parametrize("num_pages", [1, 32, 33, 280])
 def test_the_number_of_pages_decides(num_pages: int) -> None:
     """
-    An image of at most 16 pages has no trailer, every other one has; its block table grows
+    An image of at most 32 pages has no trailer, every other one has; its block table grows
     by one digest for 256 pages. Where the border lies is exact.
     """
     made = build(_entries_for(num_pages), attributes=False).image
@@ -96,7 +96,7 @@ def test_the_number_of_pages_decides(num_pages: int) -> None:
     pages = -(-(body_end - header_size) // PAGE_SIZE)
     assert abs(pages - num_pages) <= num_pages // 100
     behind = len(made) - body_end
-    if pages <= 16:
+    if pages <= 32:
         assert (flags & 2, behind) == (0, 32 * (pages + 1))
     else:
         blocks = -(-pages * 32 // BLOCK_SIZE)

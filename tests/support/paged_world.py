@@ -19,7 +19,7 @@ from support.memory_store import MemoryStore
 from support.pki import NOW, make_crl
 
 _CHANCE = random.Random(8)
-LISTED = [_CHANCE.randrange(1 << 126, 1 << 127) for _ in range(90_000)]
+LISTED = [_CHANCE.randrange(1 << 126, 1 << 127) for _ in range(180_000)]
 _SET = frozenset(LISTED)
 UNLISTED = [serial for serial in (one + 1 for one in LISTED) if serial not in _SET]
 
