@@ -429,19 +429,18 @@ class Publication:
         for der, record in published.items():
             if not record.added_by and der in given:
                 records[der] = replace(record, added_by=source)
-        undecided = []
-        for der in {**published, **records}:
-            record = records.get(der) or published[der]
-            if record.self_signed is None:
-                certificate = given.get(der) or published_certificate(der)
-                if certificate is not None:
-                    undecided.append(certificate)
-        found = self._known.are_self_signed(undecided, self._helpers)
-        for certificate, self_signed in zip(undecided, found, strict=True):
-            der = certificate.der
-            record = records.get(der) or published[der]
-            if self_signed is not None or der in records:
-                records[der] = replace(record, self_signed=self_signed)
+        undecided = {
+            der: record
+            for der, record in {**published, **records}.items()
+            if record.self_signed is None
+        }
+        facts = (given.get(der) or published_certificate(der) for der in undecided)
+        certificates = [one for one in facts if one is not None]
+        found = self._known.are_self_signed(certificates, self._helpers)
+        for certificate, self_signed in zip(certificates, found, strict=True):
+            if self_signed is not None:
+                der = certificate.der
+                records[der] = replace(undecided[der], self_signed=self_signed)
         return [*records.values()]
 
     def _decide_issuers(self, catalog: Catalog, offers: Iterable[Offer]) -> None:
