@@ -100,20 +100,25 @@ static PyObject *triple(PyObject *first, PyObject *second, PyObject *third) {
     return tuple;
 }
 
+// Whether der, a bytes object, is a certificate; an exception is set where it is no bytes.
+static bool parse(crlcheck_certificate *certificate, PyObject *der) {
+    char *octets;
+    Py_ssize_t len;
+    if (PyBytes_AsStringAndSize(der, &octets, &len) < 0) {
+        return false;
+    }
+    crlcheck_error error;
+    return crlcheck_certificate_parse(certificate, &error, (const uint8_t *)octets,
+                                      (size_t)len) == CRLCHECK_OK;
+}
+
 PyDoc_STRVAR(certificate_kind_doc,
              "certificate_kind(der: bytes) -> tuple[int, int, bytes] | None");
 
 static PyObject *certificate_kind(PyObject *Py_UNUSED(module), PyObject *der) {
-    char *octets;
-    Py_ssize_t len;
-    if (PyBytes_AsStringAndSize(der, &octets, &len) < 0) {
-        return NULL;
-    }
     crlcheck_certificate certificate;
-    crlcheck_error error;
-    if (crlcheck_certificate_parse(&certificate, &error, (const uint8_t *)octets,
-                                   (size_t)len) != CRLCHECK_OK) {
-        Py_RETURN_NONE;
+    if (!parse(&certificate, der)) {
+        return PyErr_Occurred() == NULL ? Py_NewRef(Py_None) : NULL;
     }
     kind_writer kind;
     kind.len = 0;
@@ -199,16 +204,9 @@ PyDoc_STRVAR(certificate_fields_doc,
              "CertificateFacts");
 
 static PyObject *certificate_fields(PyObject *Py_UNUSED(module), PyObject *der) {
-    char *octets;
-    Py_ssize_t len;
-    if (PyBytes_AsStringAndSize(der, &octets, &len) < 0) {
-        return NULL;
-    }
     crlcheck_certificate read;
-    crlcheck_error error;
-    if (crlcheck_certificate_parse(&read, &error, (const uint8_t *)octets, (size_t)len) !=
-        CRLCHECK_OK) {
-        Py_RETURN_NONE;
+    if (!parse(&read, der)) {
+        return PyErr_Occurred() == NULL ? Py_NewRef(Py_None) : NULL;
     }
     tuple_list list = {PyList_New(0)};
     append(&list, serial_number(read.serial));
