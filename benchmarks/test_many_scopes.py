@@ -154,13 +154,12 @@ _crl_numbers = itertools.count(2)
 
 
 def _uploaded(client: Any, directory: Path) -> ObjectStore:
-    """Return a store on S3 that has what a directory has, but for most of the images."""
+    """Return a store on S3 that has what a directory has, but for the images."""
     prefix = f"{next(_uploads)}"
-    images = [*(directory / "images").iterdir()]
-    others = [path for path in directory.rglob("*") if path.is_file() and path not in {*images}]
-    for path in others:
-        key = f"{prefix}/{path.relative_to(directory)}"
-        client.put_object(Bucket=_BUCKET, Key=key, Body=path.read_bytes())
+    for path in directory.rglob("*"):
+        if path.is_file() and path.parent.name != "images":
+            key = f"{prefix}/{path.relative_to(directory)}"
+            client.put_object(Bucket=_BUCKET, Key=key, Body=path.read_bytes())
     return open_store(f"s3://{_BUCKET}/{prefix}/")
 
 
