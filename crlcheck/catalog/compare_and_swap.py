@@ -178,7 +178,9 @@ def swap(
     warn_of_expiry(store, held.members, change.at)
     proposal.warn_of_lost_generations()
     _WRITTEN.note(store, proposal.root.generation)
-    held.nodes.forget(proposal.superseded)
+    held.nodes.kept.forget(proposal.superseded)
+    for reference, node in proposal.as_read:
+        held.nodes.kept.keep(reference, node)
     return PublishedSet(root, held.nodes, members=root.members())
 
 
@@ -228,6 +230,7 @@ class _Proposal:
         known = Catalog.empty() if is_format1 or change.is_anew else before
         nodes = tree.change(held.nodes, old.top, changed_entries(known, after), staleness_of_entry)
         self._objects = dict(nodes.written)
+        self.as_read = nodes.as_read
         self.superseded = superseded = [
             *nodes.superseded,
             *sorted(before.image_names() - after.image_names()),

@@ -45,6 +45,7 @@ from crlcheck.catalog.records import (
 )
 from crlcheck.catalog.root import CATALOG_NAME, MEMBERS, NOTHING_PUBLISHED, Root
 from crlcheck.catalog.tree import (
+    NodeCache,
     NodeReader,
     Reference,
     find,
@@ -547,14 +548,15 @@ def _reason(body: bytes, error: Exception) -> str:
 
 
 def nodes_of(store: ObjectStore) -> NodeReader:
-    """Return the reader of a store's nodes, which remembers those that it has parsed."""
+    """Return a reader of a store's nodes; all of them share the nodes that stay parsed."""
     try:
-        known = _READERS.get(store)
-        if known is None:
-            known = _READERS[store] = NodeReader(store)
-        return known
+        kept = _KEPT.get(store)
+        if kept is None:
+            kept = _KEPT[store] = NodeCache()
     except TypeError:  # a store of the caller's own, which may have no hash
-        return NodeReader(store)
+        kept = NodeCache()
+    return NodeReader(store, kept)
 
 
-_READERS: weakref.WeakKeyDictionary[ObjectStore, NodeReader] = weakref.WeakKeyDictionary()
+# The nodes must not refer to the store, or neither would ever go.
+_KEPT: weakref.WeakKeyDictionary[ObjectStore, NodeCache] = weakref.WeakKeyDictionary()

@@ -156,13 +156,15 @@ class Node:
     """
     A node: ``entries`` of a leaf (``level`` 0), or ``below`` of an inner node.
 
-    ``separators`` has for each node below the text from which on its keys sort.
+    ``separators`` has for each node below the text from which on its keys sort. ``body`` is
+    the node as it is stored, known of one that this process has written.
     """
 
     level: int
     entries: Mapping[str, Any] = field(default_factory=dict)
     separators: Sequence[str] = ()
     below: _References = field(default_factory=lambda: _References((), ""))
+    body: bytes | None = None
 
     @classmethod
     def from_bytes(cls, body: bytes, where: str) -> Node:
@@ -236,19 +238,62 @@ class _References(Sequence[Reference]):
 _LAST = "\U0010ffff"  # sorts after every character of a key
 
 
-class NodeReader:
+class NodeCache:
     """
-    Reads and verifies the nodes of one store, and keeps the last ones parsed.
+    Keeps the nodes of a store that were used last, parsed. Threads may share it.
 
-    Threads may share it. *capacity* is in bytes, 0 to keep nothing.
+    *capacity* is in bytes, 0 to keep nothing.
     """
 
-    def __init__(self, store: ObjectStore, capacity: int = DEFAULT_CACHE) -> None:
-        self.store = store
+    def __init__(self, capacity: int = DEFAULT_CACHE) -> None:
         self._capacity = capacity
         self._kept: OrderedDict[str, tuple[str, Node, int]] = OrderedDict()
         self._size = 0
         self._lock = threading.Lock()
+
+    def find(self, reference: Reference) -> Node | None:
+        """Return a node if it is kept; this counts as a use of it."""
+        with self._lock:
+            kept = self._kept.get(reference.name)
+            if kept is None or kept[0] != reference.digest:
+                return None
+            self._kept.move_to_end(reference.name)
+            return kept[1]
+
+    def keep(self, reference: Reference, node: Node) -> None:
+        """Keep a node that was read, or written just now."""
+        size = reference.size * (_PARSED_FACTOR + (node.body is not None))
+        with self._lock:
+            self._drop(reference.name)
+            if size > self._capacity:
+                return
+            self._kept[reference.name] = reference.digest, node, size
+            self._size += size
+            while self._size > self._capacity:
+                self._drop(next(iter(self._kept)))
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Drop the nodes that no set in use needs."""
+        with self._lock:
+            for name in names:
+                self._drop(name)
+
+    def after_fork(self) -> None:
+        """Make a new lock: the thread that may hold the old one is the parent's."""
+        self._lock = threading.Lock()
+
+    def _drop(self, name: str) -> None:
+        dropped = self._kept.pop(name, None)
+        if dropped is not None:
+            self._size -= dropped[2]
+
+
+class NodeReader:
+    """Reads and verifies the nodes of one store. Threads may share it."""
+
+    def __init__(self, store: ObjectStore, kept: NodeCache | None = None) -> None:
+        self.store = store
+        self.kept = NodeCache() if kept is None else kept
 
     def node(self, reference: Reference, level: int | None = None) -> Node:
         """
@@ -256,7 +301,7 @@ class NodeReader:
 
         Raises: as ``read_object``.
         """
-        node = self._node(reference)
+        node = self.kept.find(reference) or self._read(reference)
         if level is not None and node.level != level:
             where = f"{self.store.url}/{reference.name}"
             raise CatalogDamagedError(
@@ -266,41 +311,11 @@ class NodeReader:
             )
         return node
 
-    def _node(self, reference: Reference) -> Node:
-        with self._lock:
-            kept = self._kept.get(reference.name)
-            if kept is not None and kept[0] == reference.digest:
-                self._kept.move_to_end(reference.name)
-                return kept[1]
+    def _read(self, reference: Reference) -> Node:
         body = read_object(self.store, reference)
         node = Node.from_bytes(body, f"{self.store.url}/{reference.name}")
-        self._keep(reference, node, len(body) * _PARSED_FACTOR)
+        self.kept.keep(reference, node)
         return node
-
-    def forget(self, names: Iterable[str]) -> None:
-        """Drop the nodes that no set in use needs."""
-        with self._lock:
-            for name in names:
-                self._drop(name)
-
-    def _drop(self, name: str) -> None:
-        dropped = self._kept.pop(name, None)
-        if dropped is not None:
-            self._size -= dropped[2]
-
-    def after_fork(self) -> None:
-        """Make a new lock: the thread that may hold the old one is the parent's."""
-        self._lock = threading.Lock()
-
-    def _keep(self, reference: Reference, node: Node, size: int) -> None:
-        with self._lock:
-            self._drop(reference.name)
-            if size > self._capacity:
-                return
-            self._kept[reference.name] = reference.digest, node, size
-            self._size += size
-            while self._size > self._capacity:
-                self._drop(next(iter(self._kept)))
 
 
 # ---- reading -------------------------------------------------------------------------
@@ -443,12 +458,13 @@ def _references_below(
 class TreeChange:
     """
     A new version of a map: its ``top``, the nodes to write, and the names of those that it
-    does not use any more.
+    does not use any more. Of some of the new nodes it is known what will be read of them.
     """
 
     top: Reference | None
     written: Mapping[str, bytes]
     superseded: Sequence[str]
+    as_read: Sequence[tuple[Reference, Node]] = ()
 
 
 def change(
@@ -481,7 +497,7 @@ def change(
         writer.discard(new_top)
         (new_top,) = writer.node(new_top).below
         level -= 1
-    return TreeChange(new_top, writer.written, writer.superseded)
+    return TreeChange(new_top, writer.written, writer.superseded, writer.as_read)
 
 
 _Placed = list[list[Any]]
@@ -498,6 +514,7 @@ class _Writer:
         self._staleness = staleness
         self._made: dict[str, Node] = {}
         self.written: dict[str, bytes] = {}
+        self.as_read: list[tuple[Reference, Node]] = []
         self.superseded: list[str] = []
 
     def node(self, reference: Reference, level: int | None = None) -> Node:
@@ -514,16 +531,7 @@ class _Writer:
         """Return what takes the place of a node: itself, others, or nothing."""
         node = self.node(reference, level)
         if node.level == 0:
-            entries = dict(node.entries)
-            for key, value in changes:
-                if value is None:
-                    entries.pop(key, None)
-                else:
-                    entries[key] = value
-            if entries == node.entries:
-                return [[separator, *reference.to_json()]]
-            self.discard(reference)
-            return self.leaves(separator, entries)
+            return self._rewritten_leaf(separator, reference, node, changes)
         # What was first may be gone: the first node of those that are left takes its place,
         # or a key that sorts before it would split it into nodes in a wrong order.
         first, *others = node.below.items
@@ -544,16 +552,40 @@ class _Writer:
         self.discard(reference)
         if placed:
             placed[0] = [separator, *placed[0][1:]]
-        return self.inner(node.level, placed, separator)
+        return self.inner(node.level, placed, separator, node)
 
-    def leaves(self, separator: str, entries: Mapping[str, Any]) -> _Placed:
-        """Return new leaves with *entries*."""
+    def _rewritten_leaf(
+        self,
+        separator: str,
+        reference: Reference,
+        leaf: Node,
+        changes: Sequence[tuple[str, Any]],
+    ) -> _Placed:
+        is_as_read = len(changes) <= _MAX_SPLICED
+        entries = dict(leaf.entries)
+        for key, value in changes:
+            if value is None:
+                entries.pop(key, None)
+            else:
+                entries[key] = parse_json(canonical_json(value)) if is_as_read else value
+        if entries == leaf.entries:
+            return [[separator, *reference.to_json()]]
+        self.discard(reference)
+        body = _spliced_leaf(leaf, entries, changes) if is_as_read else None
+        if body is not None and len(body) <= MAX_LEAF:
+            return [[separator, *self._leaf(entries, body, is_as_read=True)]]
+        return self.leaves(separator, entries, is_as_read=is_as_read)
+
+    def leaves(
+        self, separator: str, entries: Mapping[str, Any], *, is_as_read: bool = False
+    ) -> _Placed:
+        """Return new leaves with *entries*. *is_as_read* tells that these are as JSON has them."""
         if not entries:
             return []
         if sum(map(len, entries)) <= MAX_LEAF:  # the keys alone would not fit otherwise
             body = canonical_json({"entries": entries, "format": _NODE_FORMAT, "level": 0})
             if len(body) <= MAX_LEAF:
-                return [[separator, *self._leaf(entries, body)]]
+                return [[separator, *self._leaf(entries, body, is_as_read=is_as_read)]]
         placed: _Placed = []
         last = ""
         texts = {key: canonical_json({key: entries[key]})[1:-1] for key in sorted(entries)}
@@ -561,21 +593,27 @@ class _Writer:
         for some in _parts([*texts], sizes, MAX_LEAF - _OVERHEAD):
             where = _shortest_between(last, some[0]) if placed else separator
             body = b"".join((_LEAF_BEGIN, b",".join(map(texts.__getitem__, some)), _LEAF_END))
-            placed.append([where, *self._leaf({key: entries[key] for key in some}, body)])
+            part = {key: entries[key] for key in some}
+            placed.append([where, *self._leaf(part, body, is_as_read=is_as_read)])
             last = some[-1]
         return placed
 
-    def _leaf(self, entries: Mapping[str, Any], body: bytes) -> list[Any]:
+    def _leaf(self, entries: Mapping[str, Any], body: bytes, *, is_as_read: bool) -> list[Any]:
         """Return the reference to a new leaf."""
         staleness = Staleness()
         for key, value in entries.items():
             found = self._staleness(key, value)
             staleness = staleness if found is None else staleness.joined(found)
-        return self._reference(Node(0, entries), body, staleness)
+        node = Node(0, entries, body=body)
+        return self._reference(node, body, staleness, is_as_read=is_as_read)
 
-    def inner(self, level: int, placed: _Placed, separator: str = "") -> _Placed:
-        """Return new inner nodes above the nodes of *placed*."""
-        body = _inner(level, placed)
+    def inner(
+        self, level: int, placed: _Placed, separator: str = "", before: Node | None = None
+    ) -> _Placed:
+        """Return new inner nodes above the nodes of *placed*, in the place of *before*."""
+        body = None if before is None else _spliced_inner(before, placed)
+        if body is None:
+            body = _inner(level, placed)
         if not placed or len(body) <= MAX_INNER:
             return [[separator, *self._inner(level, placed, body)]] if placed else []
         sizes = [len(canonical_json(item)) + 1 for item in placed]
@@ -588,14 +626,62 @@ class _Writer:
     def _inner(self, level: int, placed: _Placed, body: bytes) -> list[Any]:
         """Return the reference to a new inner node."""
         staleness = _staleness_below(placed)
-        node = Node(level, {}, [item[0] for item in placed], _References(placed, "a new node"))
-        return self._reference(node, body, staleness)
+        separators = [item[0] for item in placed]
+        node = Node(level, {}, separators, _References(placed, "a new node"), body)
+        return self._reference(node, body, staleness, is_as_read=True)
 
-    def _reference(self, node: Node, body: bytes, staleness: Staleness) -> list[Any]:
+    def _reference(
+        self, node: Node, body: bytes, staleness: Staleness, *, is_as_read: bool
+    ) -> list[Any]:
         name = f"{NODE_PREFIX}{secrets.token_hex(16)}.json"
+        reference = Reference.of(name, body, staleness)
         self.written[name] = body
         self._made[name] = node
-        return Reference.of(name, body, staleness).to_json()
+        if is_as_read:
+            self.as_read.append((reference, node))
+        return reference.to_json()
+
+
+# More changes of one node than these take as long as to encode all of it.
+_MAX_SPLICED = 4
+
+
+def _spliced_leaf(
+    leaf: Node, entries: Mapping[str, Any], changes: Sequence[tuple[str, Any]]
+) -> bytes | None:
+    """Return the stored form of a *leaf* with *changes* to *entries*; None where that is hard."""
+    if leaf.body is None or entries.keys() != leaf.entries.keys():
+        return None
+    texts = [
+        [canonical_json({key: value})[1:-1] for value in (leaf.entries[key], entries[key])]
+        for key, value in changes
+        if value is not None
+    ]
+    return _replaced(leaf.body, texts)
+
+
+def _spliced_inner(before: Node, placed: _Placed) -> bytes | None:
+    """Return the stored form of an inner node with *placed* below; None where that is hard."""
+    if before.body is None or len(before.below) != len(placed):
+        return None
+    changed = [pair for pair in zip(before.below.items, placed, strict=True) if pair[0] != pair[1]]
+    if len(changed) > _MAX_SPLICED:
+        return None
+    return _replaced(before.body, [[*map(canonical_json, pair)] for pair in changed])
+
+
+def _replaced(body: bytes, texts: Sequence[Sequence[bytes]]) -> bytes | None:
+    """
+    Return *body*, which is canonical, with another text in the place of each text of a member.
+
+    Return None unless each is there exactly once. Within a string of JSON it cannot be,
+    because its quotes would be escaped.
+    """
+    for old, new in texts:
+        if body.count(old) != 1:
+            return None
+        body = body.replace(old, new)
+    return body
 
 
 # What is around the entries of a leaf in canonical form.

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import NamedTuple
 
-from crlcheck.catalog.tree import Node, NodeReader, Reference
+from crlcheck.catalog.tree import Node, NodeCache, NodeReader, Reference
 from crlcheck.checker import polling
 from crlcheck.errors import (
     CatalogDamagedError,
@@ -97,7 +97,7 @@ class PatientReader(NodeReader):
     """Reads nodes; one that could not be read is not tried again at once."""
 
     def __init__(self, store: ObjectStore, capacity: int = _CAPACITY) -> None:
-        super().__init__(store, capacity)
+        super().__init__(store, NodeCache(capacity))
         self._attempts = Attempts()
 
     def node(self, reference: Reference, level: int | None = None) -> Node:
@@ -134,5 +134,5 @@ class PatientReader(NodeReader):
 
     def after_fork(self) -> None:
         """Make new locks: the thread that may hold the old ones is the parent's."""
-        super().after_fork()
+        self.kept.after_fork()
         self._attempts.after_fork()

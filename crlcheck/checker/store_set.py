@@ -542,7 +542,7 @@ class StoreSet:
             raise
         self._refusal = self._behind = None
         self._cache.keep_only(newer.views.all_images())
-        self._nodes.forget(newer.views.outdated)
+        self._nodes.kept.forget(newer.views.outdated)
         newer.views.outdated.clear()
         return newer
 

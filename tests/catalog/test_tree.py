@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from crlcheck.catalog import tree
 from crlcheck.catalog.tree import (
     Node,
+    NodeCache,
     NodeReader,
     Reference,
     Staleness,
@@ -60,11 +61,14 @@ class Model:
         self.expected: dict[str, Any] = {}
         self.top: Reference | None = None
         self.names: set[str] = set()
+        self.kept = NodeCache()
 
     def change(self, changes: Mapping[str, Any]) -> tree.TreeChange:
         """Change both, and compare everything about them."""
         before = self.reachable()
-        made = change(NodeReader(self.store), self.top, changes, staleness_of)
+        made = change(NodeReader(self.store, self.kept), self.top, changes, staleness_of)
+        for reference, node in made.as_read:
+            self.kept.keep(reference, node)
         assert not made.written.keys() & self.names, "a name was given again"
         self.names |= made.written.keys()
         for name, body in made.written.items():
@@ -74,7 +78,7 @@ class Model:
         for key, value in changes.items():
             self.expected.pop(key, None)
             if value is not None:
-                self.expected[key] = value
+                self.expected[key] = json.loads(json.dumps(value))
         after = self.reachable()
         assert after - before == made.written.keys()
         assert before - after == set(made.superseded)
@@ -98,6 +102,8 @@ class Model:
         """Compare the tree with the dict."""
         nodes = NodeReader(self.store)
         assert list(walk(nodes, self.top)) == sorted(self.expected.items())
+        kept = NodeReader(self.store, self.kept)
+        assert repr([*walk(kept, self.top)]) == repr([*walk(nodes, self.top)])
         assert {one.name for one in references(nodes, self.top)} == self.reachable()
         assert (self.top is None) == (not self.expected)
         if self.top is not None:
@@ -133,7 +139,9 @@ class Model:
 
 
 KEYS = st.text("abc/", min_size=1, max_size=6)
-VALUES = st.one_of(st.none(), st.integers(0, 99), st.text("x", max_size=60))
+VALUES = st.one_of(
+    st.none(), st.integers(0, 99), st.text('x":1,', max_size=60), st.just(("a", [1, {"a": 2}]))
+)
 CHANGES = st.dictionaries(KEYS, VALUES, max_size=25)
 # The first leaf of several goes, and then more come before the next than a leaf holds.
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -179,7 +187,7 @@ def test_what_starts_with_a_prefix_is_found(
     assert find(NodeReader(model.store), model.top, prefixes) == expected
     for prefix in prefixes:
         read: list[str] = []
-        nodes = NodeReader(model.store, 0)
+        nodes = NodeReader(model.store, NodeCache(0))
         counted = count_leaves(nodes, model.top, prefix)
         for limit in {0, 1, 2, max(counted - 1, 0), counted}:
             few = has_few_leaves(nodes, model.top, prefix, limit)
@@ -410,11 +418,11 @@ def test_a_reader_keeps_the_last_nodes() -> None:
     first = len(counted)
     list(walk(nodes, model.top))
     assert len(counted) == first == num_nodes
-    nothing = NodeReader(model.store, 0)
+    nothing = NodeReader(model.store, NodeCache(0))
     for _ in range(2):
         list(walk(nothing, model.top))
     assert len(counted) == 3 * first
-    little = NodeReader(model.store, 4 * 4 * 300)
+    little = NodeReader(model.store, NodeCache(4 * 4 * 300))
     for _ in range(2):
         list(walk(little, model.top, "00001"))
     assert len(counted) < 3 * first + 8

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from crlcheck.catalog.published_set import read_set
-from crlcheck.catalog.tree import NODE_PREFIX, NodeReader, leaves_with
+from crlcheck.catalog.tree import NODE_PREFIX, NodeCache, NodeReader, leaves_with
 from crlcheck.checker import polling, views
 from crlcheck.checker.checker import RevocationChecker
 from crlcheck.checker.store_set import StoreSet
@@ -56,7 +56,7 @@ def leaves_of(store: MemoryStore, authority: CertificateAuthority) -> list[str]:
     """The names of the leaves that have what concerns an issuer."""
     held, _ = read_set(store)
     name = authority.certificate.subject.public_bytes()
-    nodes = NodeReader(store, 0)
+    nodes = NodeReader(store, NodeCache(0))
     (prefix,) = held.prefixes(name, None)
     return [
         leaf.name
@@ -422,7 +422,7 @@ def test_a_child_reads_parts_although_its_parent_was_reading(store: CountingStor
     assert isinstance(followed, StoreSet)
     assert followed.in_use is not None
     found = followed.in_use.views
-    locks = [found._lock, found._attempts._lock, followed._nodes._lock, followed._images._lock]
+    locks = [found._lock, found._attempts._lock, followed._nodes.kept._lock, followed._images._lock]
     for lock in [*locks, *(view.lock for view in found._views.values())]:
         assert lock.acquire(timeout=5)
     reading, writing = os.pipe()

@@ -24,7 +24,7 @@ from crlcheck.catalog import compare_and_swap
 from crlcheck.catalog.catalog import Catalog
 from crlcheck.catalog.history import read_record
 from crlcheck.catalog.published_set import PublishedSet, read_set
-from crlcheck.catalog.tree import NodeReader, read_object
+from crlcheck.catalog.tree import NodeCache, NodeReader, read_object
 from crlcheck.compiler.compile import CompiledImage, compile_to_temporary
 from crlcheck.demo.pki import CertificateAuthority
 from crlcheck.errors import CrlError, MalformedCrlError
@@ -244,7 +244,7 @@ class Publishers(RuleBasedStateMachine):
                 assert verify_store(self.store, on_fault=faults.append).is_whole, faults
             self.history.append((self.now, catalog))
             # With a reader that has kept nothing, as another process.
-            self.roots.append((self.now, replace(held, nodes=NodeReader(self.store, 0))))
+            self.roots.append((self.now, replace(held, nodes=NodeReader(self.store, NodeCache(0)))))
 
     @staticmethod
     def check_forward(scope: str, last: Catalog, catalog: Catalog) -> None:

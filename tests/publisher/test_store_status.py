@@ -161,7 +161,7 @@ def test_shards_in_which_nothing_is_due_are_not_read(monkeypatch: pytest.MonkeyP
         publish(store, make_crl(other, 1), issuer=other.pem)
     published, _ = read_set(store)
     read: list[str] = []
-    nodes = tree.NodeReader(store, 0)
+    nodes = tree.NodeReader(store, tree.NodeCache(0))
     whole = nodes.node
 
     def counted(reference: tree.Reference, level: int | None = None) -> tree.Node:

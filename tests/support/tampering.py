@@ -14,14 +14,14 @@ from crlcheck.catalog.entries import staleness_of_entry
 from crlcheck.catalog.history import Action
 from crlcheck.catalog.published_set import read_set
 from crlcheck.catalog.root import CATALOG_NAME
-from crlcheck.catalog.tree import NodeReader
+from crlcheck.catalog.tree import NodeCache, NodeReader
 from support.memory_store import MemoryStore
 
 
 def rewrite(store: MemoryStore, change: Callable[[dict[str, Any]], None]) -> None:
     """Write a next generation whose entries are what *change* makes of those there are."""
     held, _ = read_set(store)
-    nodes = NodeReader(store, 0)
+    nodes = NodeReader(store, NodeCache(0))
     entries = dict(tree.walk(nodes, held.root.top))
     change(entries)
     made = tree.change(nodes, None, entries, staleness_of_entry)
@@ -39,7 +39,7 @@ def change(store: MemoryStore, made: Callable[[Catalog], Catalog]) -> None:
 def node_names(store: MemoryStore) -> list[str]:
     """The names of the nodes that the root needs, the top node first."""
     held, _ = read_set(store)
-    return [one.name for one in tree.references(NodeReader(store, 0), held.root.top)]
+    return [one.name for one in tree.references(NodeReader(store, NodeCache(0)), held.root.top)]
 
 
 def repoint(store: MemoryStore, name: str, body: bytes) -> None:
