@@ -47,6 +47,7 @@ class CachedImage:
         "_refused_at",
         "_unavailable_at",
         "digest",
+        "download",
         "error",
         "metadata",
         "scope",
@@ -67,6 +68,8 @@ class CachedImage:
         self.scope = metadata.scope
         self.size = size
         self.error: str | None = None
+        # Begins to load all of it in the background, while it is answered by pages.
+        self.download: Callable[[], None] | None = None
         self._open = open_image
         self._cache = cache
         self._is_callers = False
@@ -159,12 +162,18 @@ class CachedImage:
 
     def refuse(self, error: IndexFileError) -> None:
         """Unload the image, because a page of it is another; refuse it for a while."""
-        if self._is_by_pages:
-            self._opened = None
+        if self.close_pages():
             self._note_failure(error)
             self._refused_at = time.monotonic()
+
+    def close_pages(self) -> bool:
+        """Unload the image if it is in use by pages; return whether it was."""
+        was_by_pages = self._is_by_pages
+        if was_by_pages:
+            self._opened = None
             if self._cache is not None:
                 self._cache.forget(self)
+        return was_by_pages
 
     @property
     def _is_by_pages(self) -> bool:

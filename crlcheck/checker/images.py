@@ -96,13 +96,14 @@ class Images:
                 # Also where pages were expected and cannot be had.
                 image.size = published.size + IMAGE_OVERHEAD
                 return self._load(published, where)
-            image.size = size
+            image.size = IMAGE_OVERHEAD + index.layout.header_size
+            if self._loading is not ImageLoading.PAGES:
+                image.size += published.size
             return index
 
         size = IMAGE_OVERHEAD
         if self._loading is not ImageLoading.PAGES:
             size += published.size
-
         return CachedImage(
             published.metadata, open_image, size, self._cache, digest=published.digest
         )
@@ -153,8 +154,9 @@ class Images:
             return None
         if loading is ImageLoading.PAGES_THEN_WHOLE:
             load = functools.partial(self._load, published, where)
-            index.pages.before_page = _Download(load, known, self._downloads).ensure
-            index.pages.before_page()
+            # The first page comes first: beside all of the image it would take longer.
+            image.download = _Download(load, known, self._downloads).ensure
+            index.pages.after_page = image.download
         return index
 
     def _require_room(

@@ -28,6 +28,7 @@ from crlcheck.errors import (
     CorruptIndexError,
     CrlCheckError,
     IndexFileError,
+    PartsUnsupportedError,
     StoreUnavailableError,
     UnsupportedIndexVersionError,
 )
@@ -75,9 +76,9 @@ class PageCache:
         with self._lock:
             return self._used(key)
 
-    def get(self, key: Hashable, read: Callable[[], bytes]) -> bytes:
+    def get(self, key: Hashable, read: Callable[[], bytes], source: Hashable = None) -> bytes:
         """
-        Return a page, which *read* gets if it is not kept.
+        Return a page, which *read* gets from *source* if it is not kept.
 
         Raises: what *read* raises, in this thread or in the one that it waits for.
             StoreUnavailableError: it could not be read a moment ago.
@@ -92,7 +93,7 @@ class PageCache:
         if under_way is not None:
             return under_way.wait()
         try:
-            octets = self._read(key, read)
+            octets = self._read(key, source, read)
             own.octets = octets
         except Exception as error:
             own.error = error
@@ -126,16 +127,16 @@ class PageCache:
             self._kept.move_to_end(key)
         return octets
 
-    def _read(self, key: Hashable, read: Callable[[], bytes]) -> bytes:
-        self._attempts.require_due(key)
+    def _read(self, key: Hashable, source: Hashable, read: Callable[[], bytes]) -> bytes:
+        self._attempts.require_due((source, key))
         try:
             octets = read()
-        except IndexFileError:  # whoever refuses the image remembers that
+        except (IndexFileError, PartsUnsupportedError):  # who uses the image does something else
             raise
         except Exception as error:
-            self._attempts.note(key, error)
+            self._attempts.note((source, key), error)
             raise
-        self._attempts.forget(key)
+        self._attempts.forget((source, key))
         self.keep(key, octets)
         return octets
 
@@ -158,6 +159,8 @@ class _Read:
             raise CorruptIndexError(str(self.error)) from self.error
         if isinstance(self.error, FileNotFoundError):
             raise FileNotFoundError(str(self.error)) from self.error
+        if isinstance(self.error, PartsUnsupportedError):
+            raise PartsUnsupportedError(str(self.error), store=self.error.store) from self.error
         raise StoreUnavailableError(str(self.error or "reading was interrupted")) from self.error
 
 
@@ -195,8 +198,8 @@ class StoredPages:
         self._where = where
         self._cache = cache
         self._refuse = refuse
-        # Called whenever a page is needed.
-        self.before_page: Callable[[], None] | None = None
+        # Called whenever a page was needed, and read or not.
+        self.after_page: Callable[[], None] | None = None
         self._etag = ""
         self._broken: IndexFileError | None = None
         self._body_start = 0
@@ -235,9 +238,11 @@ class StoredPages:
         """
         if self._broken is not None:
             raise CorruptIndexError(str(self._broken))
-        if self.before_page is not None:
-            self.before_page()
-        return self._cache.get(self._key("page", number), lambda: self._read_page(number))
+        try:
+            return self._get("page", number, self._read_page)
+        finally:
+            if self.after_page is not None:
+                self.after_page()
 
     def page_if_kept(self, number: int) -> bytes:
         """
@@ -299,7 +304,7 @@ class StoredPages:
 
     def _read_page(self, number: int) -> bytes:
         block = number // DIGESTS_PER_BLOCK
-        digests = self._cache.get(self._key("block", block), lambda: self._read_block(block))
+        digests = self._get("block", block, self._read_block)
         start = self._body_start + number * PAGE_SIZE
         size = min(PAGE_SIZE, self._body_end - start)
         digest = self._digest(digests, number % DIGESTS_PER_BLOCK)
@@ -342,6 +347,11 @@ class StoredPages:
             raise StoreUnavailableError(f"{self._where}: found {found}, expected {size} bytes")
         self._etag = part.etag
         return part.body
+
+    def _get(self, kind: str, number: int, read: Callable[[int], bytes]) -> bytes:
+        # Under another name the same image may be there, where this one is not.
+        source = self._published.name
+        return self._cache.get(self._key(kind, number), lambda: read(number), source)
 
     def _key(self, kind: str, number: int) -> Hashable:
         # By contents, so that the same image under another name has the same pages.

@@ -51,7 +51,12 @@ from crlcheck.checker.scope import (
 )
 from crlcheck.checker.snapshot import Denials, Snapshot, denial_of
 from crlcheck.checker.verdict import Evidence, decide, revokes_alone
-from crlcheck.errors import CrlCheckError, IndexClosedError, StoreUnavailableError
+from crlcheck.errors import (
+    CrlCheckError,
+    IndexClosedError,
+    PartsUnsupportedError,
+    StoreUnavailableError,
+)
 from crlcheck.types import (
     CertificateFacts,
     CheckResult,
@@ -448,7 +453,15 @@ class PathChecker:
         if index is None:
             return None, failure
         try:
-            return index.find(serial_number, issuer), None
+            try:
+                return index.find(serial_number, issuer), None
+            except PartsUnsupportedError:
+                # The store sends parts no longer. So all of the image is loaded, if it may be.
+                image.close_pages()
+                index, failure = self._open(image)
+                if index is None:
+                    return None, failure
+                return index.find(serial_number, issuer), None
         except NotInMemoryError as error:
             # Where nothing may be loaded, it is as an image that is not loaded.
             return None, error if self._loads else None

@@ -394,6 +394,8 @@ class StoreSet:
     def _preload_image(self, image: CachedImage) -> None:
         try:
             image.index()
+            if image.download is not None:
+                image.download()
         except Exception as error:  # noqa: BLE001 - whatever it is, the checks try again
             _warn("%s: image not loaded ahead: %s", self._store.url, _describe(error))
 

@@ -683,6 +683,44 @@ def test_the_whole_image_takes_the_place_of_the_pages() -> None:
     assert (store.parts, store.num_loads) == ([], 1)
 
 
+def test_the_first_page_comes_before_the_whole_image() -> None:
+    """
+    All of the image beside it would take its part of the network from the first answer.
+    """
+    order: list[str] = []
+
+    class OrderedStore(PagedStore):
+        """A store that notes in which order it was read."""
+
+        def read_part(
+            self, name: str, start: int, size: int, *, etag: str = ""
+        ) -> StoredPart | None:
+            """As PartStore.read_part."""
+            order.append("part")
+            return super().read_part(name, start, size, etag=etag)
+
+        def load(self, name: str) -> bytes:
+            """As ObjectStore.load."""
+            order.append("whole")
+            return super().load(name)
+
+    checker = paged_checker(OrderedStore(), "pages_then_whole")
+    assert is_right(LISTED[0], ask(checker, LISTED[:1])[0])
+    eventually(lambda: "whole" in order)
+    assert order[:2] == ["part", "part"]  # the end of the image, and the page
+
+
+def test_the_whole_image_comes_after_preload_without_a_page() -> None:
+    """
+    So that the first checks need no page either.
+    """
+    store = HeldStore()
+    store.let_go.set()
+    checker = paged_checker(store, "pages_then_whole")
+    checker.preload()
+    eventually(lambda: store.num_loads == 1)
+
+
 @pytest.mark.parametrize(("broken", "said"), [(1, "is corrupt"), (2, "no answer")])
 def test_an_image_that_does_not_come_whole_is_answered_by_pages(broken: int, said: str) -> None:
     """
@@ -781,6 +819,35 @@ def test_a_store_without_parts_gives_whole_images(loading: str) -> None:
         assert all(map(is_right, SERIALS, ask(paged_checker(store, loading), SERIALS)))
 
 
+class FickleStore(PagedStore):
+    """A store whose server sends parts for a while."""
+
+    num_left = 6
+
+    def read_part(self, name: str, start: int, size: int, *, etag: str = "") -> StoredPart | None:
+        """As PartStore.read_part."""
+        self.num_left -= 1
+        if self.num_left < 0:
+            raise PartsUnsupportedError(f"{name}: all of it", store=name)
+        return super().read_part(name, start, size, etag=etag)
+
+
+def test_a_store_that_sends_parts_no_longer_gives_whole_images() -> None:
+    """
+    An image that is open by its pages is loaded whole, within the check that finds out.
+    """
+    store = FickleStore()
+    checker = paged_checker(store)
+    assert all(map(is_right, SERIALS, ask(checker, SERIALS)))
+    assert store.parts
+    assert store.num_loads == 1
+    too_small = paged_checker(FickleStore(), image_memory=1 << 20)
+    results = ask(too_small, SERIALS)
+    assert is_right(SERIALS[0], results[0])
+    assert is_unavailable(results[-1])
+    assert "cannot be read by pages" in str(results[-1])
+
+
 def plain(store: Any) -> Any:
     """A store that has the methods of an ObjectStore and no others."""
 
@@ -852,6 +919,36 @@ def test_an_image_under_a_new_name_is_read_by_that_name() -> None:
     store.delete(record.base.name)
     assert LISTED[0] in second.index()
     assert all(serial in second.index() for serial in LISTED[:500])
+
+
+def test_a_page_that_one_object_lacks_is_read_from_another() -> None:
+    """
+    What could not be read of the object of one name is no reason not to try another name's.
+    """
+    import dataclasses
+
+    store = PagedStore()
+    (record,) = catalog_of(store).scopes.values()
+    images = Images(store, loading=ImageLoading.PAGES)
+    first = images.image_of(record.base).index()
+    moved = dataclasses.replace(record.base, name="images/moved.crlx")
+    store.write(moved.name, store.read(record.base.name).body)
+    store.delete(record.base.name)
+    with pytest.raises(FileNotFoundError):
+        _ = LISTED[0] in first
+    assert LISTED[0] in images.image_of(moved).index()
+
+
+def test_an_open_image_counts_with_its_header() -> None:
+    """
+    The header of an indirect CRL names each certificate issuer, and stays in memory.
+    """
+    store = PagedStore()
+    (record,) = catalog_of(store).scopes.values()
+    image = Images(store, loading=ImageLoading.PAGES).image_of(record.base)
+    before = image.size
+    image.index()
+    assert image.size == before + body_of_image()[0]
 
 
 # ---- S3 with faults ---------------------------------------------------------------
