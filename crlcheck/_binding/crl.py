@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from crlcheck._binding.image import PAGE_SIZE
 from crlcheck._binding.values import raise_for_crl, to_bytes, to_optional_bytes
@@ -14,6 +14,8 @@ from crlcheck._native import ffi, lib
 from crlcheck.encoding.serials import serial_from_octets
 from crlcheck.times import time_at
 from crlcheck.types import CrlWarning, OddExtension
+
+_Buffer = TypeVar("_Buffer", bytearray, memoryview)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +247,7 @@ class ImageWriter:
         self._error = ffi.new("crlcheck_error *")
         self.header_size = header_size
 
-    def body(self, buffers: Iterable[bytearray]) -> Iterator[tuple[bytearray, int]]:
+    def body(self, buffers: Iterable[_Buffer]) -> Iterator[tuple[_Buffer, int]]:
         """
         Write the image's body into *buffers*, one after the other, and yield each with
         the number of bytes that are filled: all of them, but for the last buffer. A buffer

@@ -164,16 +164,17 @@ class _MemorySink:
     """Keeps an image in memory."""
 
     def __init__(self) -> None:
-        self._pieces: dict[int, bytes] = {}
+        self._image = bytearray()
+        self._lock = threading.Lock()
 
     def write(self, offset: int, piece: Chunk) -> None:
-        self._pieces[offset] = bytes(piece)
-
-    def pieces(self) -> list[tuple[int, bytes]]:
-        return sorted(self._pieces.items())
+        end = offset + len(piece)
+        with self._lock:
+            self._image.extend(bytes(max(end - len(self._image), 0)))
+            self._image[offset:end] = piece
 
     def image(self) -> bytes:
-        return b"".join(piece for _, piece in self.pieces())
+        return bytes(self._image)
 
 
 class _TemporarySink:
@@ -216,8 +217,7 @@ class _TemporarySink:
         handle, name = tempfile.mkstemp(prefix="crlcheck.", suffix=".crlx", dir=self._directory)
         self._path = Path(name)
         self._file = os.fdopen(handle, "wb", buffering=0)
-        for offset, piece in self._memory.pieces():
-            self._write_to_file(offset, piece)
+        self._write_to_file(0, self._memory.image())
         self._memory = _MemorySink()
 
     def content(self) -> bytes | Path:

@@ -37,7 +37,8 @@ from crlcheck.stores.object_store import (
 
 LOCK_NAME = ".lock"
 _TEMPORARY_PREFIX = ".tmp-"
-_COPY_SIZE = 1 << 20
+# As an image is compiled: a file that is read as huge pages is one when it is copied too.
+_COPY_SIZE = 2 << 20
 
 # In seconds. FAT has the coarsest time stamps, of two seconds.
 _STAMP_SECONDS = 3.0

@@ -31,9 +31,15 @@ from crlcheck import (
     open_index,
 )
 from crlcheck._binding import PAGE_SIZE
+from crlcheck.compiler import compile as compile_module
 from crlcheck.compiler import pipeline, worker
 from crlcheck.compiler import source as source_module
-from crlcheck.compiler.compile import MAX_IN_MEMORY, _TemporarySink, compile_to_temporary
+from crlcheck.compiler.compile import (
+    MAX_IN_MEMORY,
+    FileSink,
+    _TemporarySink,
+    compile_to_temporary,
+)
 from crlcheck.compiler.source import CHUNK_SIZE, CrlSource
 from crlcheck.demo.pki import CertificateAuthority, encode_entry, pem_block, sign_crl
 from support.crls import NEXT_UPDATE, REVOKED_ON, THIS_UPDATE, ChunkedFile, authority, make_crl
@@ -493,6 +499,35 @@ def test_threads_and_sizes_of_chunks_change_no_byte(
         for source in sources:
             assert compile_crl(source, issuer=authority().der).image == expected.read()
     assert len(started) == num_executors * len(sources)
+
+
+@pytest.mark.parametrize("num_pages", [1, 2])
+def test_pieces_of_an_image_are_written_at_multiples_of_their_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_pages: int
+) -> None:
+    """
+    So that each can be a huge page of the file. The header is written last, over what is before
+    the first page.
+    """
+    writes: list[tuple[int, int]] = []
+
+    class Sink(FileSink):
+        def write(self, offset: int, piece: bytes | memoryview) -> None:
+            writes.append((offset, len(piece)))
+            super().write(offset, piece)
+
+    size = num_pages * PAGE_SIZE
+    monkeypatch.setattr(compile_module, "FileSink", Sink)
+    monkeypatch.setattr(pipeline, "_PIECE_SIZE", size)
+    path = tmp_path / "image.crlx"
+    report = compile_crl(_large_crl(), issuer=authority().der, output=path)
+    assert report.image_size > 3 * size
+    *pieces, (end_offset, end_size), header = writes
+    assert header == (0, int.from_bytes(path.read_bytes()[40:44], "little"))
+    assert end_offset + end_size == report.image_size
+    starts = sorted(offset for offset, _ in pieces)
+    assert starts == [number * size for number in range(len(pieces))]
+    assert all(length == size for offset, length in pieces if offset != starts[-1])
 
 
 @pytest.mark.parametrize("size", [1, 100, CHUNK_SIZE])
