@@ -154,7 +154,6 @@ class Images:
             return None
         if loading is ImageLoading.PAGES_THEN_WHOLE:
             load = functools.partial(self._load, published, where)
-            # The first page comes first: beside all of the image it would take longer.
             image.download = _Download(load, known, self._downloads).ensure
             index.pages.after_page = image.download
         return index
@@ -192,6 +191,10 @@ class Images:
             image.after_fork()
 
 
+HEAD_START = 0.2
+"""Seconds that the decision which needed the first page has to itself."""
+
+
 class _Downloads:
     """What all downloads have in common: whoever has ``lock`` may load an image."""
 
@@ -202,6 +205,9 @@ class _Downloads:
 class _Download:
     """
     Loads all of an image in a thread of its own, while its pages answer.
+
+    It begins when a page was read, and a moment later: the first decision may need further
+    pages or images, which would take longer beside all of this one.
 
     One image is loaded at a time, because ``image_memory`` has no room for those that are
     under way; the others go on by pages, and are loaded when one is needed afterwards.
@@ -236,6 +242,7 @@ class _Download:
 
     def _run(self, lock: threading.Lock) -> None:
         try:
+            time.sleep(HEAD_START)
             whole = self._load()
             self._not_before = math.inf
             image = self._image()

@@ -55,6 +55,7 @@ from crlcheck.times import time_text
 from crlcheck.types import (
     CertificateFacts,
     CheckResult,
+    ImageLoading,
     ImageMetadata,
     Policy,
     RevocationStatus,
@@ -363,6 +364,8 @@ def _open_checker(
         policy=policy,
         refresh_after=_NEVER,
         clock=clock,
+        # The first answers do not wait for all of a large image, and many do not read it by parts.
+        image_loading=ImageLoading.PAGES_THEN_WHOLE,
         **demands_on(source.store),
     )
     # A store that cannot be read is one failure, not one for each certificate.

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,11 @@ import crlcheck
 from crlcheck import Policy
 from crlcheck.cli import main
 from crlcheck.demo.encoding import encode_extension
+from crlcheck.errors import StoreUnavailableError
 from crlcheck.settings import read_policy
+from crlcheck.stores import LocalStore
 from support.command_line import NOW, WEEK, Place, make_place
+from support.paged_world import LISTED, fill
 
 COMMAND = [sys.executable, "-P", "-m", "crlcheck"]
 
@@ -367,3 +371,24 @@ def test_standard_input_stands_for_one_file(place: Place) -> None:
     assert b"standard input: the image of a verified CRL" in run(["inspect", "-"], image).stdout
     assert run(["deny", "add", place["new"], "-"], pem).returncode == 0
     assert run(["check", place["new"], place["good.pem"]]).returncode == 1
+
+
+def test_the_first_answer_does_not_wait_for_a_large_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    It is read by parts, while all of it is loaded for what may follow.
+    """
+    fill(LocalStore(tmp_path, fsync=False))
+    ended, loaded = threading.Event(), []
+
+    def load(_store: LocalStore, name: str) -> bytes:
+        loaded.append(name)
+        ended.wait(30)
+        raise StoreUnavailableError("it comes too late")
+
+    monkeypatch.setattr(LocalStore, "load", load)
+    assert main(["check", str(tmp_path), "--serial", f"{LISTED[0]:x}"]) == 1
+    ended.set()
+    assert "is revoked" in capsys.readouterr().out
+    assert len(loaded) <= 1
