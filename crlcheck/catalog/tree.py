@@ -48,8 +48,8 @@ _NODE_FORMAT = 2
 # More bytes than a node has beside its entries, or its references.
 _OVERHEAD = 64
 
-# About how many bytes a parsed node takes for each byte of its JSON.
-_PARSED_FACTOR = 4
+# About how many bytes a parsed leaf, or inner node, takes for each byte of its JSON.
+_PARSED_LEAF, _PARSED_INNER = 2, 3
 
 DEFAULT_CACHE = 8 << 20
 """Bytes of nodes that stay parsed for a store."""
@@ -262,7 +262,8 @@ class NodeCache:
 
     def keep(self, reference: Reference, node: Node) -> None:
         """Keep a node that was read, or written just now."""
-        size = reference.size * (_PARSED_FACTOR + (node.body is not None))
+        parsed = _PARSED_INNER if node.level else _PARSED_LEAF
+        size = reference.size * (parsed + (node.body is not None))
         with self._lock:
             self._drop(reference.name)
             if size > self._capacity:

@@ -27,7 +27,7 @@ _MAX_REMEMBERED = 1024
 
 
 # Bytes of parsed nodes. Views have what they need of a node, which is kept for other issuers.
-_CAPACITY = 4 << 20
+_CAPACITY = 3 << 20
 
 
 class _Failure(NamedTuple):

@@ -422,7 +422,7 @@ def test_a_reader_keeps_the_last_nodes() -> None:
     for _ in range(2):
         list(walk(nothing, model.top))
     assert len(counted) == 3 * first
-    little = NodeReader(model.store, NodeCache(4 * 4 * 300))
+    little = NodeReader(model.store, NodeCache(4 * 3 * 300))
     for _ in range(2):
         list(walk(little, model.top, "00001"))
     assert len(counted) < 3 * first + 8
