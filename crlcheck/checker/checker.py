@@ -23,6 +23,7 @@ from crlcheck.checker.scope import TrustedIssuer, is_self_issued
 from crlcheck.checker.serial_question import possible_certificates, read_issuer, read_points
 from crlcheck.checker.snapshot import Snapshot, Trust, snapshot_of_indexes
 from crlcheck.checker.store_set import IndexesInUse, IndexSet, SetInUse, StoreSet
+from crlcheck.checker.threads import CheckThreads
 from crlcheck.checker.views import UnansweredError
 from crlcheck.encoding.names import name_text, names_match
 from crlcheck.errors import IndexClosedError
@@ -402,6 +403,9 @@ class RevocationChecker:
         loading = ImageLoading(image_loading)
         self._policy = policy or Policy()
         self._clock = clock
+        self._threads = CheckThreads()
+        # A page that a look-up needs may have to be read from the store.
+        self._reads_pages = loading is not ImageLoading.WHOLE
         demands = RootDemands(_read_keys(root_keys), minimum_generation)
         anchors = None if trust_anchors is None else load_certificates(trust_anchors)
         trust = Trust(
@@ -457,14 +461,9 @@ class RevocationChecker:
         """
         der, kind, facts = _read(certificate)
         if kind is not None:
-            quiet = self._require_open().quiet()
-            if quiet is not None:
-                in_use, now = quiet
-                memory = in_use.views.memory
-                if memory is not None and memory.denied is in_use.denied:
-                    recalled = memory.recall(*kind, der, now)
-                    if recalled is not None:
-                        return recalled
+            recalled = self._recall(der, kind)
+            if recalled is not None:
+                return recalled
         judge = self._judge()
         while not isinstance(judge, str):
             result = judge.check(der, kind, facts)
@@ -473,6 +472,47 @@ class RevocationChecker:
                 return result
             judge = newer
         return unavailable(load_certificate(der) if facts is None else facts, judge)
+
+    async def acheck(self, certificate: CertificateSource) -> CheckResult:
+        """
+        Return what ``check`` does, for a caller in the event loop of ``asyncio``; the
+        certificate must have been verified already.
+
+        What is remembered is answered at once, as ``check`` would. All else runs in one of
+        eight threads of the checker's own, because it may ask the store or load an image:
+        meanwhile the loop goes on.
+
+        Raises: as ``check``.
+        """
+        self._require_open()
+        der, kind = (b"", None) if self._reads_pages else read_kind(certificate)
+        if kind is not None:
+            recalled = self._recall(der, kind)
+            if recalled is not None:
+                return recalled
+        return await self._threads.run(self.check, certificate)
+
+    async def acheck_chain(self, certificates: CertificateSources) -> CheckResult:
+        """
+        Return what ``check_chain`` does, for a caller in the event loop of ``asyncio``: it
+        runs in one of the threads of ``acheck``.
+
+        Raises: as ``check_chain``.
+        """
+        self._require_open()
+        return await self._threads.run(self.check_chain, certificates)
+
+    def _recall(self, der: bytes, kind: CertificateKind) -> CheckResult | None:
+        """Return the verdict that is remembered, where neither store nor image is read for it."""
+        source = self._set
+        quiet = None if source is None else source.quiet()  # a closed one is for ``check``
+        if quiet is None:
+            return None
+        in_use, now = quiet
+        memory = in_use.views.memory
+        if memory is None or memory.denied is not in_use.denied:
+            return None
+        return memory.recall(*kind, der, now)
 
     def check_many(self, certificates: Iterable[CertificateSource]) -> list[CheckResult]:
         """
@@ -732,8 +772,12 @@ class RevocationChecker:
             yield _scope_status(image, now)
 
     def close(self) -> None:
-        """Unload the images. Checks that are under way in other threads can go on."""
+        """
+        Unload the images. Checks that are under way in other threads can go on, and so can
+        those that are awaited.
+        """
         in_use, self._set = self._set, None
+        self._threads.close()
         if in_use is not None:
             in_use.close()
 
