@@ -357,12 +357,14 @@ def _next(octets: bytes, position: int) -> tuple[int, bytes, int]:
         raise ValueError("Name: an element is cut short")
     tag, length = octets[position], octets[position + 1]
     start = position + 2
+    is_minimal = True
     if length >= 0x80:
         start += length & 0x7F
         length = int.from_bytes(octets[position + 2 : start], "big")
+        # Encoding it again catches every length that is indefinite or not minimal.
+        is_minimal = _header(tag, length) == octets[position:start]
     end = start + length
-    # Encoding it again catches every length that is indefinite or not minimal.
-    if end > len(octets) or _header(tag, length) != octets[position:start]:
+    if end > len(octets) or not is_minimal:
         raise ValueError(f"Name: found element {octets[position : position + 8].hex()}…, not DER")
     return tag, octets[start:end], end
 
