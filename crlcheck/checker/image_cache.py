@@ -168,11 +168,13 @@ class CachedImage:
 
     def close_pages(self) -> bool:
         """Unload the image if it is in use by pages; return whether it was."""
-        was_by_pages = self._is_by_pages
-        if was_by_pages:
-            self._opened = None
-            if self._cache is not None:
-                self._cache.forget(self)
+        # Under the lock, or what another thread has opened meanwhile would be unloaded.
+        with self._lock:
+            was_by_pages = self._is_by_pages
+            if was_by_pages:
+                self._opened = None
+                if self._cache is not None:
+                    self._cache.forget(self)
         return was_by_pages
 
     @property
@@ -239,7 +241,8 @@ class ImageCache:
             raise ValueError(f"capacity: expected a positive number of bytes, found {capacity}")
         self.capacity = capacity
         self._lock = threading.Lock()
-        self._used: OrderedDict[CachedImage, None] = OrderedDict()
+        # With the size that was counted: an image may have another when it is opened again.
+        self._used: OrderedDict[CachedImage, int] = OrderedDict()
         self.last_used: CachedImage | None = None
         self._size = 0
 
@@ -253,9 +256,9 @@ class ImageCache:
         with self._lock:
             if not image.is_open:  # another thread has unloaded it
                 return
-            if image not in self._used:
-                self._size += image.size
-            self._used[image] = None
+            size = image.size
+            self._size += size - self._used.get(image, 0)
+            self._used[image] = size
             self._used.move_to_end(image)
             self.last_used = image
             while self._size > self.capacity and len(self._used) > 1:
@@ -266,17 +269,14 @@ class ImageCache:
         with self._lock:
             kept = set(images)
             for image in [cached for cached in self._used if cached not in kept]:
-                self._used.pop(image)
-                self._size -= image.size
+                self._size -= self._used.pop(image)
             if self.last_used not in kept:
                 self.last_used = None
 
     def forget(self, image: CachedImage) -> None:
         """Stop counting an image that was unloaded."""
         with self._lock:
-            if image in self._used:
-                self._used.pop(image)
-                self._size -= image.size
+            self._size -= self._used.pop(image, 0)
             # Else it would not be counted when it is opened again.
             if self.last_used is image:
                 self.last_used = None
@@ -284,9 +284,8 @@ class ImageCache:
     def after_fork(self) -> None:
         """Make a new lock, and count again: the parent's thread may have been interrupted."""
         self._lock = threading.Lock()
-        self._size = sum(image.size for image in self._used)
+        self._size = sum(self._used.values())
 
     def _forget(self, image: CachedImage) -> None:
-        self._used.pop(image)
-        self._size -= image.size
+        self._size -= self._used.pop(image)
         image.unload()

@@ -66,6 +66,28 @@ def test_images_of_an_older_snapshot_are_not_counted() -> None:
     assert cache.size == 10
 
 
+@pytest.mark.parametrize("how", ["forget", "keep_only", "unload"])
+def test_what_an_image_was_counted_with_is_taken_off(how: str) -> None:
+    """
+    Also where it has another size meanwhile: one by pages may be opened whole.
+    """
+    cache = ImageCache(100)
+    image, other = held(cache), held(cache)
+    image.index(), other.index()
+    image.size = 70
+    match how:
+        case "forget":
+            cache.forget(image)
+        case "keep_only":
+            cache.keep_only([other])
+        case "unload":
+            held(cache, 90).index()
+            cache.keep_only([other])
+    assert cache.size == 10
+    image.index(), other.index()
+    assert cache.size == 80
+
+
 def test_room_must_be_positive() -> None:
     """
     A cache for nothing would load an image at every check.

@@ -18,7 +18,7 @@ import pytest
 from crlcheck import ImageLoading, RevocationStatus
 from crlcheck.checker import pages as pages_module
 from crlcheck.checker import polling
-from crlcheck.checker.image_cache import ImageCache
+from crlcheck.checker.image_cache import CachedImage, ImageCache
 from crlcheck.checker.images import Images
 from crlcheck.checker.pages import PageCache, StoredPages
 from crlcheck.checker.polling import BackOff
@@ -846,6 +846,34 @@ def test_a_store_that_sends_parts_no_longer_gives_whole_images() -> None:
     assert is_right(SERIALS[0], results[0])
     assert is_unavailable(results[-1])
     assert "cannot be read by pages" in str(results[-1])
+
+
+def test_what_another_thread_opens_while_the_pages_are_closed_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    It is not unloaded, and counts with its own size.
+    """
+    store, cache = FickleStore(), ImageCache(1 << 30)
+    store.num_left = 1
+    (record,) = catalog_of(store).scopes.values()
+    image = Images(store, cache, ImageLoading.PAGES).image_of(record.base)
+    image.index()
+    assert cache.size == image.size < record.base.size
+    other = threading.Thread(target=image.index)
+    forget = cache.forget
+
+    def forget_late(closed: CachedImage) -> None:
+        other.start()
+        other.join(0.3)  # time enough, if it had not to wait
+        forget(closed)
+
+    monkeypatch.setattr(cache, "forget", forget_late)
+    assert image.close_pages()
+    other.join()
+    assert image.is_open
+    assert not image.close_pages()
+    assert cache.size == image.size > record.base.size
 
 
 def plain(store: Any) -> Any:
