@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         load_certificate as load_certificate,
         load_certificates as load_certificates,
     )
+    from crlcheck.x509.headers import certificate_from_header as certificate_from_header
     from crlcheck.x509.path_validation import validate_path as validate_path
     from crlcheck.catalog.earlier import EarlierStore as EarlierStore, store_at as store_at
     from crlcheck.checker.checker import (
@@ -44,10 +45,12 @@ if TYPE_CHECKING:
         compile_unverified_crl as compile_unverified_crl,
         split_crls as split_crls,
     )
+    from crlcheck.encoding.header_forms import HeaderForm as HeaderForm
     from crlcheck.errors import (
         CatalogDamagedError as CatalogDamagedError,
         CatalogRollbackError as CatalogRollbackError,
         CertificateError as CertificateError,
+        CertificateHeaderError as CertificateHeaderError,
         CorruptIndexError as CorruptIndexError,
         CrlBaseMissingError as CrlBaseMissingError,
         CrlCheckError as CrlCheckError,
@@ -191,14 +194,17 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "x509.certificates": ("load_certificate", "load_certificates"),
+    "x509.headers": ("certificate_from_header",),
     "x509.path_validation": ("validate_path",),
     "catalog.earlier": ("EarlierStore", "store_at"),
     "checker.checker": ("CheckerStatus", "RevocationChecker", "ScopeStatus"),
     "compiler.compile": ("BinaryReader", "compile_crl", "compile_unverified_crl", "split_crls"),
+    "encoding.header_forms": ("HeaderForm",),
     "errors": (
         "CatalogDamagedError",
         "CatalogRollbackError",
         "CertificateError",
+        "CertificateHeaderError",
         "CorruptIndexError",
         "CrlBaseMissingError",
         "CrlCheckError",

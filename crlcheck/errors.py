@@ -271,6 +271,33 @@ class CertificateError(CrlCheckError):
             self.remedy = remedy
 
 
+class CertificateHeaderError(CertificateError):
+    """
+    The value of a header is no client certificate in the form that was expected.
+
+    ``form`` is that form's name, and ``found`` that of what the value looks like: another
+    form, or a kind of file. ``rule`` is ``"no_certificate"`` (the proxy had none),
+    ``"other_form"``, ``"several_values"`` (the header came more than once, or through several
+    proxies), ``"several_certificates"``, ``"too_large"``, ``"not_ascii"``, ``"bad_encoding"``,
+    ``"bad_pem"``, ``"bad_structure"``, ``"contradiction"`` (parts of the value are about
+    different certificates), or the rule that a certificate in it breaks. The message repeats
+    nothing of the value.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        form: str,
+        rule: str,
+        offset: int = 0,
+        found: str | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        super().__init__(message, rule=rule, offset=offset, found=found, remedy=remedy)
+        self.form = form
+
+
 class SigningKeyError(CrlCheckError):
     """
     A private key cannot be used, so that the root of a published set is not signed.

@@ -69,6 +69,8 @@ REMEDIES: Mapping[Cause, str] = MappingProxyType(
         errors.CrlExpiredError: NEXT_CRL,
         errors.CertificateError: "give a certificate as PEM or DER, and the issuers that are "
         "trusted with crlcheck publish --issuer",
+        errors.CertificateHeaderError: "compare the form with the proxy and its configuration "
+        "(docs/proxies.md), and let the proxy set the header anew for every request",
         errors.PathValidationError: "give the anchor and the intermediate certificates by which "
         "the certificate leads to it; docs/authorizer.md says which rules count",
         errors.FetchError: "look at the URL and at its server, then try again",

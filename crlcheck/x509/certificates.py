@@ -89,7 +89,7 @@ def load_certificate(source: CertificateSource) -> CertificateFacts:
             rule="several_certificates",
             found="pkcs7",
         )
-    return _parse(ders[0], name)
+    return parse_der(ders[0], name)
 
 
 CertificateKind: TypeAlias = tuple[int, int, bytes]
@@ -160,8 +160,8 @@ def _load_all(source: CertificateSource, *, in_order: bool) -> tuple[Certificate
             found="pkcs7",
         )
     if len(ders) == 1:
-        return (_parse(ders[0], name),)
-    return tuple(_parse(der, f"{name}, number {number}") for number, der in enumerate(ders, 1))
+        return (parse_der(ders[0], name),)
+    return tuple(parse_der(der, f"{name}, number {number}") for number, der in enumerate(ders, 1))
 
 
 def _loaded_before(facts: CertificateFacts) -> CertificateFacts:
@@ -290,7 +290,13 @@ def _is_text(source: str) -> bool:
     return not source or "\n" in source or "-----BEGIN" in source or bool(_BASE64.match(source))
 
 
-def _parse(der: bytes, name: str) -> CertificateFacts:
+def parse_der(der: bytes, name: str) -> CertificateFacts:
+    """
+    Read one certificate from its DER, and nothing else from anything else.
+
+    Raises:
+        CertificateError: it is none. The message begins with *name*.
+    """
     try:
         return parse_certificate(der)
     except CertificateError as error:
