@@ -21,7 +21,6 @@ import ssl
 from collections.abc import Awaitable, Callable, Collection
 from datetime import timedelta
 from typing import Any
-from urllib.parse import unquote
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -53,8 +52,8 @@ def check_revocation(
     where every client is turned away. Of connections of any other kind nothing
     passes: only ``lifespan``, the server's own start and end, comes from no client.
 
-    With *proxy_header* the certificate is taken from that header, URL-encoded, of
-    connections from one of *proxies*, and from nowhere else.
+    With *proxy_header* the certificate is taken from that header of connections from one
+    of *proxies*, as nginx writes ``$ssl_client_escaped_cert``, and from nowhere else.
     """
 
     async def checked(scope: Scope, receive: Any, send: Any) -> None:
@@ -70,9 +69,9 @@ def check_revocation(
             status = await _health(checker)
             await _answer(send, 200 if status.answering else 503, status.as_dict())
             return
-        pem = _certificate(scope, proxy_header, proxies)
+        path = _certificates(scope, proxy_header, proxies)
         # It may load an image: in a thread, so that no other request waits.
-        verdict = await asyncio.to_thread(_verdict, checker, pem)
+        verdict = await asyncio.to_thread(_verdict, checker, path)
         if verdict == crlcheck.RevocationStatus.NOT_REVOKED.value:
             await application(scope, receive, send)
         elif kind == "http":
@@ -84,18 +83,23 @@ def check_revocation(
     return checked
 
 
-def _certificate(scope: Scope, header: str | None, proxies: Collection[str]) -> bytes | None:
-    if header is None:
-        # The members are optional, and null in some servers; the chain is any iterable.
-        holders = ((scope.get(name) or {}).get("tls") or {} for name in ("extensions", "state"))
-        chains = (holder.get("client_cert_chain") or () for holder in holders)
-        leaf: str | None = next((pem for chain in chains for pem in chain), None)
-        return None if leaf is None else leaf.encode()
-    values = [value for name, value in scope["headers"] if name == header.lower().encode()]
-    client = scope.get("client")
-    if client is None or client[0] not in proxies or len(values) != 1:
-        return None
-    return unquote(values[0].decode("latin-1")).encode()
+def _certificates(
+    scope: Scope, header: str | None, proxies: Collection[str]
+) -> tuple[crlcheck.CertificateFacts, ...]:
+    try:
+        if header is None:
+            # The members are optional, and null in some servers; the chain is any iterable.
+            holders = ((scope.get(name) or {}).get("tls") or {} for name in ("extensions", "state"))
+            chains = (holder.get("client_cert_chain") or () for holder in holders)
+            leaf: str | None = next((pem for chain in chains for pem in chain), None)
+            return () if leaf is None else (crlcheck.load_certificate(leaf.encode()),)
+        values = [value for name, value in scope["headers"] if name == header.lower().encode()]
+        client = scope.get("client")
+        if client is None or client[0] not in proxies or len(values) != 1:
+            return ()
+        return crlcheck.certificate_from_header(values[0], form="nginx")
+    except crlcheck.CertificateError:
+        return ()
 
 
 async def _health(checker: crlcheck.RevocationChecker) -> crlcheck.CheckerStatus:
@@ -107,13 +111,12 @@ async def _health(checker: crlcheck.RevocationChecker) -> crlcheck.CheckerStatus
     return checker.status()
 
 
-def _verdict(checker: crlcheck.RevocationChecker, pem: bytes | None) -> str:
-    if pem is None:
+def _verdict(
+    checker: crlcheck.RevocationChecker, path: tuple[crlcheck.CertificateFacts, ...]
+) -> str:
+    if not path:
         return "no_certificate"
-    try:
-        result = checker.check(pem)
-    except crlcheck.CertificateError:
-        return "no_certificate"
+    result = checker.check(path[0])
     return str((result.cause or result.status).value)
 
 
