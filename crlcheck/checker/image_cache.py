@@ -52,6 +52,7 @@ class CachedImage:
         "metadata",
         "scope",
         "size",
+        "wants_whole",
     )
 
     def __init__(
@@ -70,6 +71,8 @@ class CachedImage:
         self.error: str | None = None
         # Begins to load all of it in the background, while it is answered by pages.
         self.download: Callable[[], None] | None = None
+        # All of it is loaded when it is opened next, because its pages do not come.
+        self.wants_whole = False
         self._open = open_image
         self._cache = cache
         self._is_callers = False
@@ -166,13 +169,18 @@ class CachedImage:
             self._note_failure(error)
             self._refused_at = time.monotonic()
 
-    def close_pages(self) -> bool:
-        """Unload the image if it is in use by pages; return whether it was."""
+    def close_pages(self, *, wants_whole: bool = False) -> bool:
+        """
+        Unload the image if it is in use by pages; return whether it was.
+
+        With *wants_whole* the next opening does not try pages.
+        """
         # Under the lock, or what another thread has opened meanwhile would be unloaded.
         with self._lock:
             was_by_pages = self._is_by_pages
             if was_by_pages:
                 self._opened = None
+                self.wants_whole = wants_whole
                 if self._cache is not None:
                     self._cache.forget(self)
         return was_by_pages

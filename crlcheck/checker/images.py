@@ -144,7 +144,8 @@ class Images:
 
         index: StoredIndex | None = None
         failure: PartsUnsupportedError | None = None
-        if isinstance(store, PartStore):
+        wants_whole, image.wants_whole = image.wants_whole, False
+        if isinstance(store, PartStore) and not wants_whole:
             try:
                 index = StoredPages(store, published, where, pages, refuse).open()
             except PartsUnsupportedError as error:

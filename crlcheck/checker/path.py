@@ -453,15 +453,17 @@ class PathChecker:
         if index is None:
             return None, failure
         try:
-            try:
-                return index.find(serial_number, issuer), None
-            except PartsUnsupportedError:
-                # The store sends parts no longer. So all of the image is loaded, if it may be.
-                image.close_pages()
-                index, failure = self._open(image)
-                if index is None:
-                    return None, failure
-                return index.find(serial_number, issuer), None
+            for wants_whole in (False, True):
+                try:
+                    return index.find(serial_number, issuer), None
+                except PartsUnsupportedError:
+                    # The store sends parts no longer, or not always. Where it sends the end
+                    # of the image and no page, all of it is loaded, if it may be.
+                    image.close_pages(wants_whole=wants_whole)
+                    index, failure = self._open(image)
+                    if index is None:
+                        return None, failure
+            return index.find(serial_number, issuer), None
         except NotInMemoryError as error:
             # Where nothing may be loaded, it is as an image that is not loaded.
             return None, error if self._loads else None

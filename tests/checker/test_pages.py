@@ -848,6 +848,40 @@ def test_a_store_that_sends_parts_no_longer_gives_whole_images() -> None:
     assert "cannot be read by pages" in str(results[-1])
 
 
+@pytest.mark.parametrize("loading", ["pages", "pages_then_whole"])
+def test_a_store_that_sends_the_end_and_no_page_gives_whole_images(loading: str) -> None:
+    """
+    One server of several may send parts, so that pages are tried once more before that.
+    """
+
+    class EndStore(PagedStore):
+        """A store that sends parts that reach to the end, and a number of others."""
+
+        num_left = 1
+
+        def read_part(
+            self, name: str, start: int, size: int, *, etag: str = ""
+        ) -> StoredPart | None:
+            """As PartStore.read_part."""
+            if start + size != len(published_objects()[name]):
+                self.num_left -= 1
+                if self.num_left < 0:
+                    raise PartsUnsupportedError(f"{name}: all of it", store=name)
+            return super().read_part(name, start, size, etag=etag)
+
+    store = EndStore()
+    checker = paged_checker(store, loading)
+    assert all(map(is_right, SERIALS[:3], ask(checker, SERIALS[:3])))
+    assert store.num_loads
+    store = EndStore()
+    store.num_left = 0
+    too_small = paged_checker(store, image_memory=1 << 20)
+    (result,) = ask(too_small, SERIALS[:1])
+    assert "cannot be read by pages" in str(result)
+    store.num_left = 9
+    assert all(map(is_right, SERIALS[:1], ask(too_small, SERIALS[:1])))
+
+
 def test_what_another_thread_opens_while_the_pages_are_closed_stays(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
