@@ -14,6 +14,7 @@ import pytest
 import crlcheck
 
 HEAVY = {"boto3", "botocore", "cryptography", "numpy", "pyroaring"}
+WEB = {"asgiref", "django", "fastapi", "flask", "gunicorn", "starlette", "uvicorn"}
 
 
 def _loaded_after(statement: str) -> set[str]:
@@ -32,8 +33,9 @@ def _loaded_after(statement: str) -> set[str]:
         "import crlcheck; crlcheck.open_index, crlcheck.open_store, crlcheck.RevocationChecker",
         "import crlcheck; crlcheck.load_certificate, crlcheck.Policy, crlcheck.StoreError",
         "import lambda_authorizer.events, lambda_authorizer.responses, crlcheck.settings",
+        "import crlcheck.asgi, crlcheck.wsgi",
     ],
-    ids=["crlcheck", "checking", "values", "authorizer"],
+    ids=["crlcheck", "checking", "values", "authorizer", "middleware"],
 )
 def test_importing_loads_no_heavy_package(statement: str) -> None:
     """
@@ -42,7 +44,7 @@ def test_importing_loads_no_heavy_package(statement: str) -> None:
     """
     loaded = _loaded_after(statement)
     assert "crlcheck" in loaded
-    assert loaded & HEAVY == set()
+    assert loaded & (HEAVY | WEB) == set()
 
 
 def test_a_store_at_a_url_costs_the_others_nothing() -> None:

@@ -24,8 +24,8 @@ FLOORS = (
     {"x509", "stores", "image", "signing"},
     {"compiler", "catalog"},
     {"publisher", "checker"},
-    {"demo"},
-    {"cli"},
+    {"demo", "access"},
+    {"cli", "asgi", "wsgi"},
     {"__main__"},
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -1,0 +1,328 @@
+"""
+Decide whether a request may pass, by its client's certificate.
+
+``crlcheck.asgi`` and ``crlcheck.wsgi`` find the certificate in what their servers tell of a
+request. The rules are the same for both:
+
+1. Who verified the certificate is said by the operator (``VerifiedBy``), never guessed. It
+   is read from the one place that follows from that, and from no other if it is not there.
+2. A header counts only in a request from one of the operator's proxies. It must be there
+   once, in its own spelling: a second one, or one with underscores, may be the client's.
+3. The client's certificate is checked, and the path above it as the store knows it. What a
+   client sent beside it is not looked at: nobody says that it was verified, and a forged
+   issuer could stand in for a revoked one.
+4. Whatever is unclear, undetermined or fails denies.
+"""
+
+from __future__ import annotations
+
+import enum
+import ipaddress
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from crlcheck.checker.checker import RevocationChecker
+from crlcheck.encoding.header_forms import HeaderForm
+from crlcheck.errors import CertificateError, CertificateHeaderError, StoreError
+from crlcheck.types import CheckResult, RevocationStatus
+from crlcheck.x509.headers import certificate_from_header
+
+LOG = logging.getLogger("crlcheck.access")
+
+DECISION = "crlcheck.decision"
+"""The member of a request's scope or environ that has the ``Decision``."""
+
+FORBIDDEN = b"Forbidden\n"
+"""The body of the answer to a request that is denied. Why is in the log alone."""
+
+FORBIDDEN_HEADERS = (
+    ("Content-Type", "text/plain; charset=utf-8"),
+    ("Content-Length", str(len(FORBIDDEN))),
+    ("Cache-Control", "no-store"),
+)
+
+EnumT = TypeVar("EnumT", bound=enum.Enum)
+
+UNIX_SOCKET = "unix"
+"""What stands for a Unix socket among the addresses of proxies."""
+
+# A path in a line of the log is no longer than this.
+_LONGEST_PATH = 200
+
+
+class VerifiedBy(enum.Enum):
+    """
+    Who verified the client's certificate: its chain, its dates and that the client has the key.
+
+    SERVER is the Python server itself, which ended TLS. PROXY is a proxy before it, which
+    hands the certificate on in a header.
+    """
+
+    SERVER = "server"
+    PROXY = "proxy"
+
+
+class WithoutCertificate(enum.Enum):
+    """What a request without a certificate gets."""
+
+    DENY = "deny"
+    PASS = "pass"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """
+    What was decided about a request.
+
+    ``cause`` is one word: ``not_revoked``, ``revoked``, the cause of an undetermined
+    ``result``, or ``no_certificate``, ``unchecked_path``, ``unverified`` (the server says that
+    it could not verify the certificate), ``not_from_proxy``, ``unclear_header``,
+    ``malformed_certificate`` or ``error``. ``detail`` is a sentence. ``certificate`` is the
+    client's, as DER or PEM, and ``result`` that of its check; None where there was none.
+
+    With *observe* a request passes that is not ``allowed``. A decision is not a bool, so that
+    no typo fails open.
+    """
+
+    allowed: bool
+    cause: str
+    detail: str
+    certificate: bytes | None = None
+    result: CheckResult | None = None
+
+    def __bool__(self) -> bool:
+        raise TypeError("a Decision is not a bool: read decision.allowed")
+
+
+class UnclearRequestError(Exception):
+    """A request from which no certificate may be taken; ``cause`` as in ``Decision``."""
+
+    def __init__(self, cause: str, message: str) -> None:
+        super().__init__(message)
+        self.cause = cause
+
+
+class Access:
+    """
+    The rules of one middleware, and the checker that it asks.
+
+    Raises: as ``RevocationMiddleware``.
+    """
+
+    def __init__(
+        self,
+        checker: RevocationChecker,
+        *,
+        verified_by: VerifiedBy | str,
+        header: str | None,
+        form: HeaderForm | str | None,
+        proxies: Iterable[str],
+        without_certificate: WithoutCertificate | str,
+        unchecked_paths: Iterable[str],
+        observe: bool,
+    ) -> None:
+        self.verified_by = _read(VerifiedBy, "verified_by", verified_by)
+        self._checker = checker
+        self._without = _read(WithoutCertificate, "without_certificate", without_certificate)
+        self._unchecked = frozenset(map(_read_path, _several("unchecked_paths", unchecked_paths)))
+        self._observe = observe
+        addresses = _several("proxies", proxies)
+        self._networks = [_read_network(one) for one in addresses if one != UNIX_SOCKET]
+        self._trusts_unix = UNIX_SOCKET in addresses
+        self.header = ""
+        if self.verified_by is VerifiedBy.SERVER:
+            if header is not None or form is not None or addresses:
+                raise ValueError(
+                    "header, form, proxies: found a value, expected none with "
+                    "verified_by='server', which reads the certificate from the connection: "
+                    "verified_by='proxy' reads a header"
+                )
+            return
+        if header is None or form is None or not addresses:
+            raise ValueError(
+                "header, form, proxies: expected all three with verified_by='proxy': the header "
+                "that the proxy sets, its form, and the addresses from which the proxy connects"
+            )
+        self.header = _read_header_name(header)
+        self._form = _read(HeaderForm, "form", form)
+        if self._form is HeaderForm.ALB_PASSTHROUGH:
+            raise ValueError(
+                "form: found alb-passthrough, expected the form of a proxy that verifies the "
+                "certificate, such as alb-verify"
+            )
+
+    # ---- where the certificate is ------------------------------------------------
+
+    def is_unchecked(self, path: str) -> bool:
+        """Whether requests of a path are not checked."""
+        return path in self._unchecked
+
+    def demand_proxy(self, host: str | None) -> None:
+        """
+        Refuse a request that does not come from a proxy. *host* is the address of whoever
+        connected, None or empty for a Unix socket.
+
+        Raises:
+            UnclearRequestError: it is somebody else.
+        """
+        if not host:
+            if self._trusts_unix:
+                return
+            name = "a Unix socket, or an address that the server does not tell,"
+        else:
+            name = host
+            try:
+                address = ipaddress.ip_address(host)
+            except ValueError:
+                pass
+            else:
+                mapped = getattr(address, "ipv4_mapped", None)
+                if any((mapped or address) in network for network in self._networks):
+                    return
+        raise UnclearRequestError("not_from_proxy", f"{name} is none of the proxies")
+
+    def from_header(self, value: str | bytes, *, is_joined: bool) -> bytes | None:
+        """
+        Return the client's certificate, as DER, in the value of the header; None where the
+        proxy says that there is none. *is_joined* tells that the server joins the values of
+        a header that comes twice, with a comma between them.
+
+        Raises:
+            CertificateHeaderError: it has another form.
+            UnclearRequestError: it may be several values.
+        """
+        try:
+            certificates = certificate_from_header(value, form=self._form)
+        except CertificateHeaderError as error:
+            if error.rule == "no_certificate":
+                return None
+            raise
+        # Every other form refuses the comma.
+        if is_joined and self._form is HeaderForm.TRAEFIK and len(certificates) > 1:
+            raise UnclearRequestError(
+                "unclear_header",
+                f"{self.header} has several certificates, which a WSGI server cannot tell from "
+                "a header that came twice: let the proxy send the client's alone, or use ASGI",
+            )
+        return certificates[0].der
+
+    # ---- the decision ------------------------------------------------------------
+
+    def decide(self, find_certificate: Callable[[], bytes | None]) -> Decision:
+        """Return the decision about a request whose certificate *find_certificate* finds."""
+        certificate = None
+        try:
+            certificate = find_certificate()
+            if certificate is None:
+                return self._without_certificate()
+            return _by_result(self._checker.check(certificate), certificate)
+        except Exception as error:  # noqa: BLE001 - whatever fails denies
+            return _by_failure(error, certificate)
+
+    async def adecide(self, find_certificate: Callable[[], bytes | None]) -> Decision:
+        """As ``decide``, for a caller in an event loop."""
+        certificate = None
+        try:
+            certificate = find_certificate()
+            if certificate is None:
+                return self._without_certificate()
+            return _by_result(await self._checker.acheck(certificate), certificate)
+        except Exception as error:  # noqa: BLE001 - whatever fails denies
+            return _by_failure(error, certificate)
+
+    def _without_certificate(self) -> Decision:
+        passes = self._without is WithoutCertificate.PASS
+        return Decision(passes, "no_certificate", "the request has no client certificate")
+
+    def passes(self, decision: Decision, method: str, path: str) -> bool:
+        """Log a decision, and return whether the request is passed on."""
+        if decision.allowed:
+            LOG.debug("%s %.*r passes: %s", method, _LONGEST_PATH, path, decision.cause)
+            return True
+        level = logging.ERROR if decision.cause == "error" else logging.WARNING
+        LOG.log(
+            level,
+            "%s %s %.*r: %s: %s",
+            "would deny" if self._observe else "denied",
+            method,
+            _LONGEST_PATH,
+            path,
+            decision.cause,
+            decision.detail,
+        )
+        return self._observe
+
+
+UNCHECKED = Decision(True, "unchecked_path", "requests of this path are not checked")
+
+
+def _by_result(result: CheckResult, certificate: bytes) -> Decision:
+    status = result.status
+    if status is RevocationStatus.UNDETERMINED and result.cause is not None:
+        cause = result.cause.value
+    else:
+        cause = status.value
+    allowed = status is RevocationStatus.NOT_REVOKED
+    # A sentence is made only where somebody reads it.
+    detail = "" if allowed else result.detail
+    return Decision(allowed, cause, detail, certificate, result)
+
+
+def _by_failure(error: Exception, certificate: bytes | None) -> Decision:
+    if isinstance(error, UnclearRequestError):
+        return Decision(False, error.cause, str(error))
+    if isinstance(error, CertificateError):
+        # Its message says what is broken, and repeats nothing of a certificate.
+        return Decision(False, "malformed_certificate", str(error), certificate)
+    # Other messages may quote a certificate, whose names are personal data.
+    detail = type(error).__name__
+    if isinstance(error, StoreError):
+        detail += f": {error}"
+    return Decision(False, "error", detail, certificate)
+
+
+# ---- settings ----------------------------------------------------------------------
+
+
+def _read(kind: type[EnumT], name: str, value: EnumT | str) -> EnumT:
+    try:
+        return kind(value)
+    except ValueError:
+        expected = ", ".join(repr(one.value) for one in kind)
+        raise ValueError(f"{name}: found {value!r}, expected one of {expected}") from None
+
+
+def _several(name: str, values: Iterable[str]) -> list[str]:
+    if isinstance(values, str):
+        raise TypeError(f"{name}: found one str, expected several, such as ({values!r},)")
+    return list(values)
+
+
+def _read_path(path: str) -> str:
+    if not path.startswith("/"):
+        raise ValueError(
+            f"unchecked_paths: found {path!r}, expected a whole path, such as '/healthz'"
+        )
+    return path
+
+
+def _read_network(address: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    try:
+        return ipaddress.ip_network(address)
+    except ValueError as error:
+        raise ValueError(
+            f"proxies: found {address!r} ({error}), expected an address, a network such as "
+            f"'10.0.0.0/24', or {UNIX_SOCKET!r}"
+        ) from None
+
+
+def _read_header_name(name: str) -> str:
+    is_token = name.replace("-", "").isalnum() and name.isascii()
+    if not is_token:
+        raise ValueError(
+            f"header: found {name!r}, expected letters, digits and hyphens: servers drop or "
+            "confuse names with underscores, so let the proxy use another name"
+        )
+    return name.lower()

@@ -1,0 +1,617 @@
+"""
+The ASGI middleware by ASGI's messages: settings, places of the certificate, and failures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from crlcheck.asgi import Decision, RevocationMiddleware
+from crlcheck.asgi.middleware import STATE
+from crlcheck.checker.checker import RevocationChecker
+from crlcheck.demo.pki import pem_block
+from crlcheck.encoding.header_forms import HeaderForm
+from crlcheck.types import Policy, RevocationStatus, Rule
+from support.checking import BAD, FOREIGN, GOOD, make_checker, publish
+from support.hanging_store import HangingStore
+from support.header_forms import OF_PATHS, WRITERS
+from support.memory_store import MemoryStore
+
+CERTIFICATES = {"good": GOOD, "revoked": BAD, "foreign": FOREIGN}
+PEM = {name: pem_block("CERTIFICATE", der) for name, der in CERTIFICATES.items()}
+CAUSES = {
+    "good": "not_revoked",
+    "revoked": "revoked",
+    "foreign": "unknown_issuer",
+    None: "no_certificate",
+}
+UNVERIFIED = {HeaderForm.ALB_PASSTHROUGH}
+PROXY: dict[str, Any] = {
+    "verified_by": "proxy",
+    "header": "X-Client-Certificate",
+    "form": "nginx",
+    "proxies": ("127.0.0.1", "10.0.0.0/8", "fd00::/8"),
+}
+
+
+@pytest.fixture
+def checker() -> Iterator[RevocationChecker]:
+    """A checker of one CRL."""
+    store = MemoryStore()
+    publish(store)
+    with make_checker(store, refresh_after=timedelta(hours=1)) as made:
+        yield made
+
+
+class Exchange:
+    """What one connection brought: the application's scope, if it came so far, and the answer."""
+
+    def __init__(self, checker: RevocationChecker, scope: dict[str, Any], **options: Any) -> None:
+        self.scope: dict[str, Any] | None = None
+        self.sent: list[Any] = []
+        self.first: str = f"{scope['type']}.connect"
+        middleware = RevocationMiddleware(
+            self._application, checker, **(options or {"verified_by": "server"})
+        )
+        asyncio.run(middleware(scope, self._receive, self._send))
+
+    async def _application(self, scope: Any, _receive: Any, _send: Any) -> None:
+        self.scope = scope
+
+    async def _receive(self) -> dict[str, Any]:
+        return {"type": self.first}
+
+    async def _send(self, message: Any) -> None:
+        self.sent.append(message)
+
+    @property
+    def decision(self) -> Decision:
+        """What the application was told."""
+        assert self.scope is not None
+        found = self.scope["crlcheck.decision"]
+        assert isinstance(found, Decision)
+        return found
+
+    @property
+    def is_forbidden(self) -> bool:
+        """Whether the application was not reached and the answer is 403, and says nothing."""
+        if self.scope is not None:
+            return False
+        start, body = self.sent
+        assert start["type"] == "http.response.start"
+        assert dict(start["headers"])[b"content-length"] == b"10"
+        assert body == {"type": "http.response.body", "body": b"Forbidden\n"}
+        return bool(start["status"] == 403)
+
+
+def scope_of(name: str | None, kind: str = "http", **more: Any) -> dict[str, Any]:
+    """The scope of a connection whose TLS has that client's certificate."""
+    chain = [] if name is None else [PEM[name].decode()]
+    tls = {"client_cert_chain": chain, "client_cert_error": None}
+    scope = {"type": kind, "path": "/hello", "headers": [], "extensions": {"tls": tls}, **more}
+    return scope | ({"method": "GET"} if kind == "http" else {})
+
+
+def scope_by_header(
+    *headers: tuple[bytes, bytes], client: Any = ("127.0.0.1", 5000)
+) -> dict[str, Any]:
+    """The scope of a request with these headers; its TLS has a good certificate, for nothing."""
+    return scope_of("good", headers=list(headers), client=client)
+
+
+# ---- kinds of connection -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("client", [*CERTIFICATES, None])
+def test_a_request_passes_with_a_good_certificate_only(
+    client: str | None, checker: RevocationChecker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    The application is told the result; every other client gets the same 403, and the log
+    the cause.
+    """
+    found = Exchange(checker, scope_of(client))
+    if client == "good":
+        assert found.sent == []
+        assert found.decision.result == checker.check(GOOD)
+        assert found.decision.certificate == PEM["good"]
+        assert caplog.records == []
+    else:
+        assert found.is_forbidden
+        (record,) = caplog.records
+        assert (record.name, record.levelno) == ("crlcheck.access", logging.WARNING)
+        assert record.getMessage().startswith(f"denied GET '/hello': {CAUSES[client]}: ")
+
+
+@pytest.mark.parametrize("client", ["revoked", None])
+def test_a_websocket_is_refused_before_it_is_accepted(
+    client: str | None, checker: RevocationChecker
+) -> None:
+    """
+    With the answer 403 where the server can give one, else by closing it. One that is gone
+    already gets nothing.
+    """
+    closed = Exchange(checker, scope_of(client, "websocket"))
+    assert closed.scope is None
+    assert closed.sent == [{"type": "websocket.close", "code": 1008, "reason": ""}]
+    scope = scope_of(client, "websocket")
+    scope["extensions"]["websocket.http.response"] = {}
+    start, body = Exchange(checker, scope).sent
+    assert (start["type"], start["status"]) == ("websocket.http.response.start", 403)
+    assert body == {"type": "websocket.http.response.body", "body": b"Forbidden\n"}
+
+
+def test_a_websocket_that_is_gone_gets_nothing(checker: RevocationChecker) -> None:
+    """
+    A client that leaves before it is refused is sent no answer.
+    """
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "websocket.disconnect", "code": 1006}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def application(_scope: Any, _receive: Any, _send: Any) -> None:
+        raise AssertionError
+
+    middleware = RevocationMiddleware(application, checker, verified_by="server")
+    asyncio.run(middleware(scope_of("revoked", "websocket"), receive, send))
+    assert sent == []
+
+
+def test_a_good_client_opens_a_websocket(checker: RevocationChecker) -> None:
+    """
+    The application has it to accept, and the decision.
+    """
+    found = Exchange(checker, scope_of("good", "websocket"))
+    assert found.sent == []
+    assert found.decision.cause == "not_revoked"
+
+
+def test_lifespan_passes_and_an_unknown_kind_does_not(checker: RevocationChecker) -> None:
+    """
+    ``lifespan`` comes from no client. Of a kind that is not known nobody can say how its
+    clients are turned away.
+    """
+    lifespan = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
+    assert Exchange(checker, lifespan).scope is lifespan
+    with pytest.raises(ValueError, match="webtransport"):
+        Exchange(checker, scope_of("good", "webtransport"))
+
+
+# ---- the TLS extension ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {},
+        {"extensions": None},
+        {"extensions": {"tls": None}, "state": None},
+        {"extensions": {}, "state": {STATE: None}},
+        {"extensions": {"tls": {"client_cert_chain": None}}},
+        {"extensions": {"tls": {"client_cert_chain": ()}}, "state": {STATE: {}}},
+    ],
+)
+def test_nobody_passes_where_the_server_says_nothing_of_tls(
+    members: dict[str, Any], checker: RevocationChecker
+) -> None:
+    """
+    What ASGI leaves out or sets to None is no certificate, and no failure of the server.
+    """
+    scope = {"type": "http", "method": "GET", "path": "/hello", "headers": [], **members}
+    assert Exchange(checker, scope).is_forbidden
+
+
+def test_the_first_of_the_chain_is_the_client_s(checker: RevocationChecker) -> None:
+    """
+    The chain is any iterable, and what the client sent behind its own certificate neither
+    helps nor harms.
+    """
+    for names, passes in ((("good", "revoked"), True), (("revoked", "good"), False)):
+        chain = iter([PEM[one].decode() for one in names])
+        scope = scope_of(None, extensions={"tls": {"client_cert_chain": chain}})
+        assert Exchange(checker, scope).is_forbidden is not passes
+
+
+def test_a_certificate_that_the_server_could_not_verify_denies(
+    checker: RevocationChecker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    A server may serve such a client all the same, and say so (``client_cert_error``).
+    """
+    scope = scope_of("good")
+    scope["extensions"]["tls"]["client_cert_error"] = "certificate has expired"
+    assert Exchange(checker, scope).is_forbidden
+    assert "unverified: the server could not verify it: 'certificate has expired'" in caplog.text
+
+
+@pytest.mark.parametrize("pem", ["rubbish", "", "-----BEGIN CERTIFICATE-----\nMII\n", "ü", b"x", 7])
+def test_what_is_no_certificate_denies(pem: Any, checker: RevocationChecker) -> None:
+    """
+    Whatever a server puts in the place of one.
+    """
+    scope = scope_of(None, extensions={"tls": {"client_cert_chain": [pem]}})
+    assert Exchange(checker, scope).is_forbidden
+
+
+# ---- a proxy's header ----------------------------------------------------------------
+
+
+def header(name: bytes = b"x-client-certificate", client: str = "good") -> tuple[bytes, bytes]:
+    """The header of a client, as nginx sets it."""
+    return name, quote(PEM[client], safe="").encode()
+
+
+@pytest.mark.parametrize(
+    ("headers", "cause"),
+    [
+        ([header()], "not_revoked"),
+        ([header(b"X-Client-Certificate")], "not_revoked"),
+        ([], "no_certificate"),
+        ([(b"x-client-certificate", b"")], "no_certificate"),
+        ([(b"x-client-certificate", b"rubbish")], "malformed_certificate"),
+        ([(b"x-client-certificate", PEM["good"].replace(b"\n", b" "))], "malformed_certificate"),
+        ([header(), header()], "unclear_header"),
+        ([header(), (b"x-client-certificate", b"")], "unclear_header"),
+        ([header(b"x_client_certificate")], "unclear_header"),
+        ([header(b"X_Client-certificate")], "unclear_header"),
+        ([header(), header(b"x-client_certificate")], "unclear_header"),
+        ([header(client="foreign")], "unknown_issuer"),
+    ],
+)
+def test_the_header_counts_once_and_in_its_own_spelling(
+    headers: list[tuple[bytes, bytes]],
+    cause: str,
+    checker: RevocationChecker,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """
+    A second header, or one with underscores, may be the client's, so it denies; what the
+    server says of TLS is not looked at.
+    """
+    found = Exchange(checker, scope_by_header(*headers), **PROXY)
+    if cause == "not_revoked":
+        assert found.decision.cause == cause
+    else:
+        assert found.is_forbidden
+        assert f": {cause}: " in caplog.text
+
+
+@pytest.mark.parametrize("form", [one for one in HeaderForm if one not in UNVERIFIED])
+def test_every_form_is_read(form: HeaderForm, checker: RevocationChecker) -> None:
+    """
+    By each proxy's own way to write the certificate, and by no other proxy's. Of several
+    certificates the first one counts, whatever the client sent behind it.
+    """
+    has_path = form in OF_PATHS
+    others = {"good": [BAD] if has_path else [], "revoked": [GOOD] if has_path else []}
+    for client, more in others.items():
+        value = WRITERS[form]([CERTIFICATES[client], *more]).encode()
+        scope = scope_by_header((b"x-client-certificate", value))
+        found = Exchange(checker, scope, **{**PROXY, "form": form})
+        assert (found.scope is not None) is (client == "good")
+        wrong = HeaderForm.NGINX if form is HeaderForm.APACHE else HeaderForm.APACHE
+        assert Exchange(checker, scope, **{**PROXY, "form": wrong.value}).is_forbidden
+
+
+@pytest.mark.parametrize(
+    ("client", "passes"),
+    [
+        (("127.0.0.1", 1), True),
+        (["10.9.8.7", 1], True),
+        (("::ffff:10.9.8.7", 1), True),
+        (("fd12::1", 1), True),
+        (("127.0.0.2", 1), False),
+        (("::ffff:192.0.2.1", 1), False),
+        (("fe80::1%eth0", 1), False),
+        (("testclient", 1), False),
+        (("", 0), False),
+        (None, False),
+    ],
+)
+def test_the_header_counts_from_a_proxy_only(
+    client: Any, passes: bool, checker: RevocationChecker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    The same header from another address, or from one that is not told, is denied.
+    """
+    found = Exchange(checker, scope_by_header(header(), client=client), **PROXY)
+    if passes:
+        assert found.decision.cause == "not_revoked"
+    else:
+        assert found.is_forbidden
+        assert ": not_from_proxy: " in caplog.text
+
+
+def test_a_unix_socket_is_a_proxy_where_that_is_said(checker: RevocationChecker) -> None:
+    """
+    A server tells no address of who connects there.
+    """
+    scope = scope_by_header(header(), client=None)
+    assert Exchange(checker, scope, **{**PROXY, "proxies": ["unix"]}).decision.allowed
+    scope = scope_by_header(header())
+    assert Exchange(checker, scope, **{**PROXY, "proxies": ["unix"]}).is_forbidden
+
+
+def test_a_header_counts_for_nothing_where_the_server_verifies(checker: RevocationChecker) -> None:
+    """
+    The certificate comes from one place only.
+    """
+    scope = scope_of("revoked", headers=[header()], client=("127.0.0.1", 1))
+    assert Exchange(checker, scope).is_forbidden
+    assert Exchange(checker, scope_of(None, headers=[header()])).is_forbidden
+
+
+# ---- settings ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"verified_by": "nobody"}, "verified_by: found 'nobody', expected one of 'server', 'pro"),
+        ({"verified_by": None}, "verified_by: found None"),
+        ({"verified_by": "server", "header": "X"}, "expected none with verified_by='server'"),
+        ({"verified_by": "server", "form": "nginx"}, "expected none with verified_by='server'"),
+        ({"verified_by": "server", "proxies": ["::1"]}, "expected none with verified_by='server'"),
+        ({"verified_by": "proxy"}, "expected all three"),
+        ({**PROXY, "header": None}, "expected all three"),
+        ({**PROXY, "form": None}, "expected all three"),
+        ({**PROXY, "proxies": ()}, "expected all three"),
+        ({**PROXY, "header": "SSL_CLIENT_CERT"}, "letters, digits and hyphens"),
+        ({**PROXY, "header": "X Client"}, "letters, digits and hyphens"),
+        ({**PROXY, "header": ""}, "letters, digits and hyphens"),
+        ({**PROXY, "form": "iis"}, "form: found 'iis', expected one of 'nginx'"),
+        ({**PROXY, "form": "alb-passthrough"}, "form of a proxy that verifies"),
+        ({**PROXY, "proxies": ["proxy.example"]}, "proxies: found 'proxy.example'"),
+        ({**PROXY, "proxies": ["10.0.0.1/8"]}, "has host bits set"),
+        ({"verified_by": "server", "without_certificate": "allow"}, "one of 'deny', 'pass'"),
+        ({"verified_by": "server", "unchecked_paths": ["healthz"]}, "found 'healthz'"),
+    ],
+)
+def test_a_setting_that_is_unclear_stops_the_start(
+    settings: dict[str, Any], expected: str, checker: RevocationChecker
+) -> None:
+    """
+    The message says what was found and what was expected.
+    """
+    with pytest.raises(ValueError, match=expected):
+        Exchange(checker, scope_of("good"), **settings)
+
+
+@pytest.mark.parametrize("settings", [{"proxies": "::1"}, {"unchecked_paths": "/healthz"}])
+def test_one_text_is_not_several(settings: dict[str, Any], checker: RevocationChecker) -> None:
+    """
+    A str would be taken for its characters.
+    """
+    with pytest.raises(TypeError, match="found one str"):
+        Exchange(checker, scope_of("good"), **{**PROXY, **settings})
+
+
+def test_who_verified_the_certificate_has_no_default(checker: RevocationChecker) -> None:
+    """
+    It is never guessed.
+    """
+    with pytest.raises(TypeError, match="verified_by"):
+        RevocationMiddleware(lambda *_: asyncio.sleep(0), checker)  # type: ignore[call-arg]
+
+
+def test_a_request_without_a_certificate_passes_where_that_is_said(
+    checker: RevocationChecker,
+) -> None:
+    """
+    The application sees that there was none. A certificate that is revoked is denied as ever,
+    and so is a header that is unclear: it is not none.
+    """
+    options = {"verified_by": "server", "without_certificate": "pass"}
+    found = Exchange(checker, scope_of(None), **options)
+    assert (found.decision.allowed, found.decision.cause) == (True, "no_certificate")
+    assert found.decision.result is None
+    for client in ("revoked", "foreign"):
+        assert Exchange(checker, scope_of(client), **options).is_forbidden
+    by_header = {**PROXY, "without_certificate": "pass"}
+    assert Exchange(checker, scope_by_header(), **by_header).decision.cause == "no_certificate"
+    for headers, address in (
+        ([header(), header()], ("127.0.0.1", 1)),
+        ([header(b"x_client_certificate")], ("127.0.0.1", 1)),
+        ([], ("192.0.2.1", 1)),
+    ):
+        assert Exchange(
+            checker, scope_by_header(*headers, client=address), **by_header
+        ).is_forbidden
+
+
+@pytest.mark.parametrize(
+    ("path", "root", "passes"),
+    [
+        ("/healthz", "", True),
+        ("/app/healthz", "/app", True),
+        ("/healthz", "/app", True),
+        ("/app/healthz", "", False),
+        ("/apphealthz", "/app", False),
+        ("/healthz/", "", False),
+        ("/healthz/x", "", False),
+        ("/HEALTHZ", "", False),
+        ("/x/healthz", "/app", False),
+        ("", "", False),
+        ("/healthz", "/healthz", False),
+    ],
+)
+def test_a_path_that_is_left_out_is_the_application_s(
+    path: str, root: str, passes: bool, checker: RevocationChecker
+) -> None:
+    """
+    It is compared as a whole, without the prefix under which the application is mounted.
+    """
+    options = {"verified_by": "server", "unchecked_paths": ["/healthz"]}
+    found = Exchange(checker, scope_of("revoked", path=path, root_path=root), **options)
+    if passes:
+        assert (found.decision.cause, found.decision.result) == ("unchecked_path", None)
+    else:
+        assert found.is_forbidden
+
+
+@pytest.mark.parametrize("client", [*CERTIFICATES, None])
+def test_observing_lets_everything_pass(
+    client: str | None, checker: RevocationChecker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    The application and the log are told what would have been denied.
+    """
+    found = Exchange(checker, scope_of(client), verified_by="server", observe=True)
+    assert found.decision.allowed is (client == "good")
+    assert found.decision.cause == CAUSES[client]
+    assert ("would deny GET '/hello': " in caplog.text) is (client != "good")
+
+
+def test_a_policy_of_the_checker_counts() -> None:
+    """
+    What a policy waives passes, and the result tells it.
+    """
+    store = MemoryStore()
+    publish(store)
+    with make_checker(store, policy=Policy(unknown_issuer=Rule.ALLOW)) as checker:
+        found = Exchange(checker, scope_of("foreign"))
+    assert found.decision.result is not None
+    assert [one.value for one in found.decision.result.waived] == ["unknown_issuer"]
+
+
+def test_what_is_in_front_cannot_decide(checker: RevocationChecker) -> None:
+    """
+    A decision that the scope has already is replaced, and the scope itself stays as it was.
+    """
+    forged = Decision(True, "not_revoked", "")
+    scope = scope_of(None) | {"crlcheck.decision": forged}
+    found = Exchange(checker, scope, verified_by="server", without_certificate="pass")
+    assert found.decision.cause == "no_certificate"
+    assert scope["crlcheck.decision"] is forged
+
+
+def test_a_decision_is_not_a_bool(checker: RevocationChecker) -> None:
+    """
+    So that no typo fails open.
+    """
+    with pytest.raises(TypeError, match="read decision.allowed"):
+        bool(Exchange(checker, scope_of("good")).decision)
+
+
+# ---- failures ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [RuntimeError("CN=Mallory"), MemoryError(), OSError(24, "x")])
+def test_a_check_that_raises_denies(
+    error: Exception,
+    checker: RevocationChecker,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """
+    The log says that it failed, and repeats nothing that may be the client's.
+    """
+
+    async def acheck(_certificate: object) -> object:
+        raise error
+
+    monkeypatch.setattr(checker, "acheck", acheck)
+    assert Exchange(checker, scope_of("good")).is_forbidden
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert record.getMessage() == f"denied GET '/hello': error: {type(error).__name__}"
+
+
+def test_a_closed_checker_denies(checker: RevocationChecker) -> None:
+    """
+    A checker that was closed too early lets nobody pass.
+    """
+    checker.close()
+    assert Exchange(checker, scope_of("good")).is_forbidden
+
+
+def test_a_cancelled_request_ends(checker: RevocationChecker) -> None:
+    """
+    A server that ends a request while its check waits is not answered.
+    """
+    store = HangingStore()
+    publish(store)
+    store.hang()
+
+    async def ask(made: RevocationChecker) -> None:
+        middleware = RevocationMiddleware(unreachable, made, verified_by="server")
+        task = asyncio.ensure_future(middleware(scope_of("good"), unreachable, unreachable))
+        while not store.is_asked.is_set():
+            await asyncio.sleep(0.001)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        store.go_on()
+
+    with make_checker(store) as made:
+        asyncio.run(ask(made))
+
+
+async def unreachable(*_arguments: Any) -> Any:
+    """Stand for what must not be called."""
+    raise AssertionError
+
+
+def test_a_line_of_the_log_is_one_line(
+    checker: RevocationChecker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    A path is the client's text: it cannot begin a line of its own, nor fill the log.
+    """
+    scope = scope_of(None, path="/a\nGET '/b': passes\x1b[0m" + "x" * 9999)
+    assert Exchange(checker, scope).is_forbidden
+    (record,) = caplog.records
+    assert record.getMessage().isprintable()
+    assert len(record.getMessage()) < 400
+
+
+# ---- a slow store --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_a_slow_store_does_not_stop_other_requests(is_known: bool) -> None:
+    """
+    While more requests are there than checks may wait at once, a path that is left out is
+    served, and so is all else that the loop does. Before the first set they wait for the
+    store; after it only the one that asks does. When the store answers, all are decided.
+    """
+    store = HangingStore()
+    publish(store)
+    served: list[str] = []
+
+    async def application(scope: Any, _receive: Any, _send: Any) -> None:
+        served.append(scope["path"])
+
+    async def ask(checker: RevocationChecker) -> None:
+        middleware = RevocationMiddleware(
+            application, checker, verified_by="server", unchecked_paths=["/healthz"]
+        )
+        store.hang()
+        waiting = [
+            asyncio.ensure_future(middleware(scope_of("good"), unreachable, unreachable))
+            for _ in range(20)
+        ]
+        while not store.is_asked.is_set() or (is_known and served.count("/hello") < 19):
+            await asyncio.sleep(0.001)
+        await middleware(scope_of(None, path="/healthz"), unreachable, unreachable)
+        assert store.hangs
+        assert served == [*["/hello"] * (19 if is_known else 0), "/healthz"]
+        store.go_on()
+        await asyncio.gather(*waiting)
+        assert served.count("/hello") == 20
+
+    with make_checker(store) as checker:
+        if is_known:
+            assert checker.check(GOOD).status is RevocationStatus.NOT_REVOKED
+        asyncio.run(ask(checker))
