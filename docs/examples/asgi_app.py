@@ -1,7 +1,7 @@
 """
-An ASGI application that serves clients whose certificate is not revoked.
+An ASGI application that serves clients whose certificate is not revoked, and tells its health.
 
-``check_revocation`` wraps any application. The certificate comes from the
+``RevocationMiddleware`` wraps any application. The certificate comes from the
 connection's TLS, or from the header of a proxy that ended TLS, where the
 connection comes from an address that is that proxy's.
 
@@ -18,88 +18,37 @@ import asyncio
 import contextlib
 import json
 import ssl
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 import crlcheck
+from crlcheck.asgi import RevocationMiddleware
+from crlcheck.asgi.uvicorn import TlsProtocol
 
-Scope = dict[str, Any]
-Application = Callable[[Scope, Any, Any], Awaitable[None]]
+Application = Callable[[Any, Any, Any], Awaitable[None]]
 
-_POLICY_VIOLATION = 1008  # RFC 6455 7.4.1
 _PROBE_SECONDS = 2.0
 
 
-def check_revocation(
-    application: Application,
-    checker: crlcheck.RevocationChecker,
-    *,
-    proxy_header: str | None = None,
-    proxies: Collection[str] = (),
-) -> Application:
+def tell_health(application: Application, checker: crlcheck.RevocationChecker) -> Application:
     """
-    Pass on to *application* what comes with a certificate that is not revoked.
+    Answer ``/healthz`` with the checker's status, to anybody, and pass on all else.
 
-    Every other request is answered 403, and every other WebSocket is closed
-    before it is accepted, which the client sees as 403 too. A WebSocket that is
-    open stays open: end it after a while where a later revocation has to count.
-    ``/healthz`` is answered with the checker's status: 200 while certificates can be
-    cleared, also by a set that is a little older because the store is down, and 503
-    where every client is turned away. Of connections of any other kind nothing
-    passes: only ``lifespan``, the server's own start and end, comes from no client.
-
-    With *proxy_header* the certificate is taken from that header of connections from one
-    of *proxies*, as nginx writes ``$ssl_client_escaped_cert``, and from nowhere else.
+    200 while certificates can be cleared, also by a set that is a little older because the
+    store is down, and 503 where every client is turned away.
     """
 
-    async def checked(scope: Scope, receive: Any, send: Any) -> None:
-        kind = scope["type"]
-        if kind == "lifespan":
-            await application(scope, receive, send)
-            return
-        if kind not in ("http", "websocket"):
-            # ASGI's way to refuse what one does not know: a kind that servers add later
-            # has clients of its own, and nobody could tell here how to turn them away.
-            raise ValueError(f"connections of the kind {kind!r} are not checked")
-        if kind == "http" and scope["path"] == "/healthz":
+    async def with_health(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and scope["path"] == "/healthz":
             status = await _health(checker)
             await _answer(send, 200 if status.answering else 503, status.as_dict())
-            return
-        path = _certificates(scope, proxy_header, proxies)
-        # It may load an image: in a thread, so that no other request waits.
-        verdict = await asyncio.to_thread(_verdict, checker, path)
-        if verdict == crlcheck.RevocationStatus.NOT_REVOKED.value:
-            await application(scope, receive, send)
-        elif kind == "http":
-            await _answer(send, 403, {"verdict": verdict})
         else:
-            await receive()  # websocket.connect, to which this is the answer
-            await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": verdict})
+            await application(scope, receive, send)
 
-    return checked
-
-
-def _certificates(
-    scope: Scope, header: str | None, proxies: Collection[str]
-) -> tuple[crlcheck.CertificateFacts, ...]:
-    try:
-        if header is None:
-            # The members are optional, and null in some servers; the chain is any iterable.
-            holders = ((scope.get(name) or {}).get("tls") or {} for name in ("extensions", "state"))
-            chains = (holder.get("client_cert_chain") or () for holder in holders)
-            leaf: str | None = next((pem for chain in chains for pem in chain), None)
-            return () if leaf is None else (crlcheck.load_certificate(leaf.encode()),)
-        values = [value for name, value in scope["headers"] if name == header.lower().encode()]
-        client = scope.get("client")
-        if client is None or client[0] not in proxies or len(values) != 1:
-            return ()
-        return crlcheck.certificate_from_header(values[0], form="nginx")
-    except crlcheck.CertificateError:
-        return ()
+    return with_health
 
 
 async def _health(checker: crlcheck.RevocationChecker) -> crlcheck.CheckerStatus:
@@ -111,22 +60,13 @@ async def _health(checker: crlcheck.RevocationChecker) -> crlcheck.CheckerStatus
     return checker.status()
 
 
-def _verdict(
-    checker: crlcheck.RevocationChecker, path: tuple[crlcheck.CertificateFacts, ...]
-) -> str:
-    if not path:
-        return "no_certificate"
-    result = checker.check(path[0])
-    return str((result.cause or result.status).value)
-
-
 async def _answer(send: Any, status: int, content: Any) -> None:
     headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": json.dumps(content).encode()})
 
 
-async def hello(scope: Scope, receive: Any, send: Any) -> None:
+async def hello(scope: Any, receive: Any, send: Any) -> None:
     """Greet anybody, over HTTP and WebSocket: the application that is protected."""
     if scope["type"] == "http":
         await _answer(send, 200, {"hello": "world"})
@@ -135,19 +75,6 @@ async def hello(scope: Scope, receive: Any, send: Any) -> None:
         await send({"type": "websocket.accept"})
         await send({"type": "websocket.send", "text": json.dumps({"hello": "world"})})
         await send({"type": "websocket.close"})
-
-
-class TlsProtocol(H11Protocol):
-    """uvicorn's HTTP, which says nothing of the TLS extension of ASGI, with the certificate."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Keep the client's certificate in the state of every request."""
-        super().connection_made(transport)
-        connection = transport.get_extra_info("ssl_object")
-        der = None if connection is None else connection.getpeercert(binary_form=True)
-        if der is not None:
-            chain = [ssl.DER_cert_to_PEM_cert(der)]
-            self.app_state = {**self.app_state, "tls": {"client_cert_chain": chain}}
 
 
 def main() -> None:
@@ -167,9 +94,15 @@ def main() -> None:
         background_refresh=True,
     )
     checker.preload()  # so that the first request finds the set read
-    application = check_revocation(
-        hello, checker, proxy_header=options.proxy_header, proxies=("127.0.0.1",)
-    )
+    settings: dict[str, Any] = {"verified_by": "server"}
+    if options.proxy_header is not None:
+        settings = {
+            "verified_by": "proxy",
+            "header": options.proxy_header,
+            "form": "nginx",
+            "proxies": ("127.0.0.1",),
+        }
+    application = tell_health(RevocationMiddleware(hello, checker, **settings), checker)
     uvicorn.run(
         application,
         port=options.port,
