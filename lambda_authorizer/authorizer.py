@@ -60,6 +60,8 @@ class Authorizer:
         anchors, rule = settings.trust_anchors, settings.decide
         self._chain_verifier = None if anchors is None else _chain_verifier(anchors)
         self._rule = None if rule is None else _load_rule(rule)
+        if settings.header is not None:
+            crlcheck.certificate_from_header  # noqa: B018 - it is imported now, not at a request
         self._metrics = Recorder() if settings.metrics else None
 
     def answer(self, event: object) -> dict[str, object]:
@@ -125,7 +127,8 @@ class Authorizer:
                 "format": None if request is None else request.format.value,
             }
             if self._settings.log_certificate and request is not None:
-                with contextlib.suppress(ValueError):  # what is wrong with it is logged already
+                # What is wrong with it is logged already.
+                with contextlib.suppress(ValueError, crlcheck.CertificateError):
                     line["certificate"] = presented_certificate(
                         request, self._settings.certificate_from, self._settings.header
                     )
@@ -152,6 +155,8 @@ def _load_rule(name: str) -> Rule:
 
 def _describe(error: Exception) -> str:
     # Other messages may quote the client's certificate, whose names are personal data.
-    if isinstance(error, MalformedEventError | crlcheck.StoreError):
+    if isinstance(
+        error, MalformedEventError | crlcheck.CertificateHeaderError | crlcheck.StoreError
+    ):
         return f"{type(error).__name__}: {error}"
     return type(error).__name__

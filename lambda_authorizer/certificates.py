@@ -11,7 +11,12 @@ from datetime import datetime
 from urllib.parse import unquote
 
 import crlcheck
-from crlcheck import CertificateError, PathValidationError, load_certificates
+from crlcheck import (
+    CertificateError,
+    CertificateHeaderError,
+    PathValidationError,
+    load_certificates,
+)
 from lambda_authorizer.events import AuthorizerRequest, EventFormat, MalformedEventError, as_object
 from lambda_authorizer.settings import CertificateFrom
 
@@ -33,16 +38,30 @@ def presented_certificate(
 
     Raises:
         MalformedEventError: there is something else than one certificate.
+        CertificateHeaderError: the header has something else than certificates.
+        UntrustedChainError: so has that of ALB_PASSTHROUGH, where any client can send it.
     """
-    if header is None:
-        pem = _from_context(request)
-    else:
+    if header is not None:
         value = request.header(header)
-        # Not unquote_plus: "+" is a digit of base64, and no service encodes a space so.
-        pem = None if value is None else unquote(value, errors="strict")
-    if pem and source is not CertificateFrom.ALB_PASSTHROUGH and pem.count(_BEGIN) > 1:
+        return None if value is None else _from_header(value, source)
+    pem = _from_context(request)
+    if pem and pem.count(_BEGIN) > 1:
         raise MalformedEventError("found several certificates, expected the client's alone")
     return pem or None
+
+
+def _from_header(value: str, source: CertificateFrom) -> str | None:
+    try:
+        # Nothing but certificates is in what this reads, so they are all that is returned.
+        crlcheck.certificate_from_header(value, form=source.value)
+    except CertificateHeaderError as error:
+        if error.rule == "no_certificate":
+            return None
+        if source is CertificateFrom.ALB_PASSTHROUGH:
+            raise UntrustedChainError(f"the chain cannot be read: {error}") from error
+        raise
+    # Not unquote_plus: "+" is a digit of base64.
+    return unquote(value.strip(" \t"))
 
 
 def what_to_configure(

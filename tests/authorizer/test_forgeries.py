@@ -5,6 +5,7 @@ name, beside the real one, and in the real one's very place.
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from urllib.parse import quote
@@ -85,6 +86,52 @@ def test_a_forged_header_beside_the_real_one_is_denied(
         headers[source.header] = [good, revoked]
     assert not is_allowed(function.handler(event, None))
     assert lines_of(caplog, "lambda_authorizer")[-1]["allowed"] is False
+
+
+KEY = pem_block("PRIVATE KEY", b"secret").decode()
+ESCAPED = quote(PKI.client("good"), safe="+=/")
+NO_VALUES = {
+    "text before": quote("subject=x\n", safe="") + ESCAPED,
+    "text behind": ESCAPED + "x",
+    "key before": quote(KEY, safe="") + ESCAPED,
+    "key behind": ESCAPED + quote(KEY, safe=""),
+    "not encoded": PKI.client("good"),
+    "encoded twice": quote(ESCAPED, safe=""),
+    "base64 of DER": base64.b64encode(PKI.good.der).decode(),
+    "of Envoy": f'Cert="{ESCAPED}"',
+    "NUL": ESCAPED + "%00",
+    "broken escape": ESCAPED + "%",
+    "bundle": ESCAPED.replace("CERTIFICATE", "PKCS7"),
+    "huge": ESCAPED * 100,
+}
+
+
+@pytest.mark.parametrize("source", HEADER_SOURCES.values(), ids=HEADER_SOURCES)
+@pytest.mark.parametrize("name", NO_VALUES)
+def test_a_header_has_certificates_and_nothing_else(
+    source: Source,
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    published: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """
+    No certificate is picked out of a value. The log says what was found, and repeats nothing.
+    """
+    function = load_from(source, monkeypatch, published, log_certificate="true")
+    event = source.event(PKI.client("good"))
+    assert is_allowed(function.handler(event, None))
+    headers = event.get("headers") or event["multiValueHeaders"]
+    assert source.header is not None
+    value = NO_VALUES[name]
+    headers[source.header] = [value] if "multiValueHeaders" in event else value
+    assert not is_allowed(function.handler(event, None))
+    line = lines_of(caplog, "lambda_authorizer")[-1]
+    unverified = source.certificate_from == "alb-passthrough"
+    assert line["cause"] == ("untrusted_chain" if unverified else "error")
+    assert f"certificate header ({source.certificate_from}): found" in line["detail"]
+    assert "certificate" not in line
+    assert ESCAPED[60:90] not in caplog.text
 
 
 # ---- leaves ----------------------------------------------------------------------

@@ -47,6 +47,23 @@ def test_importing_loads_no_heavy_package(statement: str) -> None:
     assert loaded & (HEAVY | WEB) == set()
 
 
+def test_headers_of_proxies_cost_an_authorizer_of_api_gateway_nothing() -> None:
+    """
+    Only a function whose certificate comes in a header loads what reads headers.
+    """
+    program = (
+        "import lambda_authorizer.authorizer as a, lambda_authorizer.settings as s, sys\n"
+        "for source in s.CertificateFrom:\n"
+        "    if source is s.CertificateFrom.ALB_PASSTHROUGH: continue\n"
+        "    a.Authorizer(s.Settings(store='x', certificate_from=source), None)\n"
+        "    print(source.value, 'crlcheck.encoding.header_forms' in sys.modules)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.splitlines() == ["api-gateway False", "alb-verify True", "cloudfront True"]
+
+
 def test_a_store_at_a_url_costs_the_others_nothing() -> None:
     """
     A function on S3 or a directory starts without what reads from web servers.
