@@ -20,7 +20,7 @@ import enum
 import ipaddress
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from crlcheck.checker.checker import RevocationChecker
@@ -89,7 +89,7 @@ class Decision:
     allowed: bool
     cause: str
     detail: str
-    certificate: bytes | None = None
+    certificate: bytes | None = field(default=None, repr=False)
     result: CheckResult | None = None
 
     def __bool__(self) -> bool:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from datetime import timedelta
 from typing import Any, TypeAlias
 
 from crlcheck.access import (
     DECISION,
     FORBIDDEN,
     FORBIDDEN_HEADERS,
+    LOG,
     UNCHECKED,
     Access,
     Decision,
@@ -29,7 +32,9 @@ STATE = "crlcheck.tls"
 """The member of ``scope["state"]`` where ``crlcheck.asgi.uvicorn`` has the TLS extension."""
 
 _HEADERS = [(name.lower().encode(), value.encode()) for name, value in FORBIDDEN_HEADERS]
-_POLICY_VIOLATION = 1008  # RFC 6455 7.4.1
+# Policy violation (RFC 6455 7.4.1).
+_CLOSE: dict[str, Any] = {"type": "websocket.close", "code": 1008, "reason": ""}
+_ENDS = ("websocket.close", "websocket.http.response.start")
 
 
 class RevocationMiddleware:
@@ -38,9 +43,9 @@ class RevocationMiddleware:
     revoked.
 
     Any other HTTP request is answered 403. Any other WebSocket is closed before it is
-    accepted, which the client sees as 403 too. A WebSocket that is open stays open: end it
-    after a while where a later revocation has to count. ``lifespan``, the server's own start
-    and end, passes. The application finds a ``Decision`` in ``scope["crlcheck.decision"]``.
+    accepted, which the client sees as 403 too. One that is open is checked again, and closed
+    once its certificate is revoked. ``lifespan``, the server's own start and end, passes.
+    The application finds a ``Decision`` in ``scope["crlcheck.decision"]``.
     The reason for a denial is logged, by the logger ``crlcheck.access``.
 
     The certificate must have been verified (chain, dates, possession of the key) by whoever
@@ -62,6 +67,8 @@ class RevocationMiddleware:
             certificate through, which the application can see in the decision.
         unchecked_paths: whole paths, as the application sees them, that pass unchecked.
         observe: let everything pass, and only log what would be denied.
+        recheck_after: how long after a check an open WebSocket is checked again, and so on.
+            None for never: then it stays open as long as client and application like.
 
     Raises:
         ValueError: a setting is missing, or is none of those.
@@ -80,8 +87,12 @@ class RevocationMiddleware:
         without_certificate: WithoutCertificate | str = WithoutCertificate.DENY,
         unchecked_paths: Iterable[str] = (),
         observe: bool = False,
+        recheck_after: timedelta | None = timedelta(minutes=1),
     ) -> None:
+        if recheck_after is not None and recheck_after <= timedelta(0):
+            raise ValueError(f"recheck_after: expected a positive time, found {recheck_after}")
         self._app = app
+        self._recheck_after = recheck_after
         self._access = Access(
             checker,
             verified_by=verified_by,
@@ -105,13 +116,41 @@ class RevocationMiddleware:
             # clients of its own, and nobody could tell here how to turn them away.
             raise ValueError(f"connections of the kind {kind!r} are not checked")
         decision = await self._decide(scope)
-        if self._access.passes(decision, scope.get("method", "WebSocket"), scope["path"]):
+        if self._passes(decision, scope):
             # A copy, because what is in front of this need not see the decision.
-            await self._app({**scope, DECISION: decision}, receive, send)
+            told = {**scope, DECISION: decision}
+            every, certificate = self._recheck_after, decision.certificate
+            if kind == "http" or every is None or certificate is None:
+                await self._app(told, receive, send)
+            else:
+                await self._serve_websocket(told, receive, send, every, certificate)
         elif kind == "http":
             await _answer(send, "http.response")
         else:
             await _refuse_websocket(scope, receive, send)
+
+    def _passes(self, decision: Decision, scope: Scope) -> bool:
+        return self._access.passes(decision, scope.get("method", "WebSocket"), scope["path"])
+
+    async def _serve_websocket(
+        self, scope: Scope, receive: Receive, send: Send, every: timedelta, certificate: bytes
+    ) -> None:
+        """Let the application serve a WebSocket, until its certificate is to be denied."""
+        websocket = _WatchedWebSocket(receive, send)
+
+        async def watch() -> None:
+            while True:
+                await asyncio.sleep(every.total_seconds())
+                decision = await self._access.adecide(lambda: certificate)
+                if not self._passes(decision, scope):
+                    await websocket.deny()
+                    return
+
+        watching = asyncio.ensure_future(watch())
+        try:
+            await self._app(scope, websocket.receive, websocket.send)
+        finally:
+            watching.cancel()
 
     async def _decide(self, scope: Scope) -> Decision:
         if self._access.is_unchecked(_route(scope)):
@@ -135,6 +174,46 @@ class RevocationMiddleware:
                 "proxy take it out of what clients send",
             )
         return self._access.from_header(found[0][1], is_joined=False) if found else None
+
+
+class _WatchedWebSocket:
+    """What an application receives and sends over a WebSocket, which may be closed from here."""
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        self._is_denied = False
+        self._has_ended = False
+        # A message may take a while to be sent, and the close must not come in between.
+        self._lock = asyncio.Lock()
+
+    async def receive(self) -> Message:
+        """Return what the server has for the application: after a denial only the end."""
+        message = await self._receive()
+        if self._is_denied:
+            return {"type": "websocket.disconnect", "code": _CLOSE["code"], "reason": ""}
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Send a message of the application."""
+        async with self._lock:
+            if self._is_denied:
+                # As servers do where the client has gone (ASGI, websocket.send).
+                raise OSError("the WebSocket was closed: its client's certificate is denied")
+            self._has_ended = self._has_ended or message["type"] in _ENDS
+            await self._send(message)
+
+    async def deny(self) -> None:
+        """Close the WebSocket. From now on the application receives and sends nothing."""
+        # At once: a client that reads nothing may hold up a message for ever.
+        self._is_denied = True
+        async with self._lock:
+            if self._has_ended:
+                return
+            try:
+                await self._send(dict(_CLOSE))
+            except Exception as error:  # noqa: BLE001 - the client may have gone meanwhile
+                LOG.info("a WebSocket could not be closed: %s", type(error).__name__)
 
 
 def _from_tls(scope: Scope) -> bytes | None:
@@ -171,4 +250,4 @@ async def _refuse_websocket(scope: Scope, receive: Receive, send: Send) -> None:
     if "websocket.http.response" in (scope.get("extensions") or {}):
         await _answer(send, "websocket.http.response")
     else:
-        await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": ""})
+        await send(dict(_CLOSE))

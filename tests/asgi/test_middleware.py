@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
@@ -376,6 +376,7 @@ def test_a_header_counts_for_nothing_where_the_server_verifies(checker: Revocati
         ({**PROXY, "proxies": ["10.0.0.1/8"]}, "has host bits set"),
         ({"verified_by": "server", "without_certificate": "allow"}, "one of 'deny', 'pass'"),
         ({"verified_by": "server", "unchecked_paths": ["healthz"]}, "found 'healthz'"),
+        ({"verified_by": "server", "recheck_after": timedelta(0)}, "expected a positive time"),
     ],
 )
 def test_a_setting_that_is_unclear_stops_the_start(
@@ -615,3 +616,195 @@ def test_a_slow_store_does_not_stop_other_requests(is_known: bool) -> None:
         if is_known:
             assert checker.check(GOOD).status is RevocationStatus.NOT_REVOKED
         asyncio.run(ask(checker))
+
+
+# ---- open WebSockets -----------------------------------------------------------------
+
+
+class OpenWebSocket:
+    """A WebSocket of a good client whose application waits for messages, and what it sees."""
+
+    def __init__(self, checker: RevocationChecker, **options: Any) -> None:
+        self.to_application: asyncio.Queue[Any] = asyncio.Queue()
+        self.sent: list[Any] = []
+        self.received: list[Any] = []
+        self.failures: list[Exception] = []
+        self.may_send = asyncio.Event()
+        self.may_send.set()
+        self.middleware = RevocationMiddleware(
+            self._application,
+            checker,
+            **{"verified_by": "server", "recheck_after": timedelta(milliseconds=20), **options},
+        )
+
+    async def open(self, scope: dict[str, Any]) -> asyncio.Task[None]:
+        """Serve it until the application waits."""
+        await self.to_application.put({"type": "websocket.connect"})
+        task = asyncio.ensure_future(self.middleware(scope, self.to_application.get, self._send))
+        await until(lambda: self.sent)
+        return task
+
+    async def _application(self, _scope: Any, receive: Any, send: Any) -> None:
+        while True:
+            message = await receive()
+            self.received.append(message["type"])
+            if message["type"] == "websocket.disconnect":
+                self.received.append(message["code"])
+                try:
+                    await send({"type": "websocket.send", "text": "too late"})
+                except OSError as error:
+                    self.failures.append(error)
+                return
+            answer = "accept" if message["type"] == "websocket.connect" else "send"
+            await send({"type": f"websocket.{answer}"})
+
+    async def _send(self, message: Any) -> None:
+        await self.may_send.wait()
+        self.sent.append(message["type"])
+        if message["type"] == "websocket.close":  # as a server does
+            await self.to_application.put({"type": "websocket.disconnect", "code": 1006})
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Let the loop turn until *condition* is true."""
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("as_iterator", [False, True])
+def test_an_open_websocket_is_closed_when_its_certificate_is_revoked(
+    as_iterator: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    It stays open while the certificate is good, however often it is checked. Then it is
+    closed, and the application receives the end and can send no more.
+    """
+    store = MemoryStore()
+    publish(store, 1)
+    scope = scope_of("good", "websocket")
+    if as_iterator:
+        tls = scope["extensions"]["tls"]
+        tls["client_cert_chain"] = iter(tls["client_cert_chain"])
+
+    async def serve(checker: RevocationChecker) -> OpenWebSocket:
+        opened = OpenWebSocket(checker)
+        task = await opened.open(scope)
+        polls = checker.freshness().num_polls
+        await until(lambda: checker.freshness().num_polls > polls + 2)
+        assert opened.sent == ["websocket.accept"]
+        publish(store, 2, revoked=[1, 2])
+        await asyncio.wait_for(task, 20)
+        return opened
+
+    with make_checker(store) as checker:
+        opened = asyncio.run(serve(checker))
+    assert opened.sent == ["websocket.accept", "websocket.close"]
+    assert opened.received == ["websocket.connect", "websocket.disconnect", 1008]
+    assert len(opened.failures) == 1
+    assert "denied WebSocket '/hello': revoked: " in caplog.text
+
+
+def test_a_client_that_reads_nothing_is_denied_too() -> None:
+    """
+    A message that is held up for ever keeps the close back, but the client's messages do not
+    reach the application any more.
+    """
+    store = MemoryStore()
+    publish(store, 1)
+
+    async def serve(checker: RevocationChecker) -> OpenWebSocket:
+        opened = OpenWebSocket(checker)
+        task = await opened.open(scope_of("good", "websocket"))
+        opened.may_send.clear()
+        await opened.to_application.put({"type": "websocket.receive", "text": "1"})
+        await until(lambda: "websocket.receive" in opened.received)
+        publish(store, 2, revoked=[1, 2])
+        await until(lambda: checker.check(GOOD).status is RevocationStatus.REVOKED)
+        await asyncio.sleep(0.1)
+        await opened.to_application.put({"type": "websocket.receive", "text": "2"})
+        opened.may_send.set()
+        await asyncio.wait_for(task, 20)
+        return opened
+
+    with make_checker(store) as checker:
+        opened = asyncio.run(serve(checker))
+    assert opened.received.count("websocket.receive") == 1
+    assert opened.received[-1] == 1008
+
+
+@pytest.mark.parametrize(
+    "options", [{"recheck_after": None}, {"observe": True}, {"unchecked_paths": ["/hello"]}]
+)
+def test_an_open_websocket_stays_where_that_is_said(options: dict[str, Any]) -> None:
+    """
+    Without a recheck, where all is only observed, and on a path that is left out.
+    """
+    store = MemoryStore()
+    publish(store, 1)
+
+    async def serve(checker: RevocationChecker) -> None:
+        opened = OpenWebSocket(checker, **options)
+        task = await opened.open(scope_of("good", "websocket"))
+        publish(store, 2, revoked=[1, 2])
+        assert checker.check(GOOD).status is RevocationStatus.REVOKED
+        await asyncio.sleep(0.1)
+        await opened.to_application.put({"type": "websocket.receive", "text": "1"})
+        await until(lambda: len(opened.sent) == 2)
+        assert opened.sent == ["websocket.accept", "websocket.send"]
+        await opened.to_application.put({"type": "websocket.disconnect", "code": 1000})
+        await asyncio.wait_for(task, 20)
+        assert len(asyncio.all_tasks()) == 1
+
+    with make_checker(store) as checker:
+        asyncio.run(serve(checker))
+
+
+@pytest.mark.parametrize("ending", ["websocket.close", "websocket.http.response.start"])
+def test_a_websocket_that_the_application_ends_is_not_closed_twice(ending: str) -> None:
+    """
+    An application may go on after it has closed a WebSocket, or refused it with an answer
+    of several messages.
+    """
+    store = MemoryStore()
+    publish(store, 1)
+    sent: list[str] = []
+
+    async def application(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": ending})
+        publish(store, 2, revoked=[1, 2])
+        await asyncio.sleep(0.1)
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    with make_checker(store) as checker:
+        middleware = RevocationMiddleware(
+            application, checker, verified_by="server", recheck_after=timedelta(milliseconds=10)
+        )
+        asyncio.run(middleware(scope_of("good", "websocket"), unreachable, send))
+    assert sent == [ending]
+
+
+def test_a_server_that_cannot_close_it_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+    """
+    The client may have gone meanwhile, of which servers complain.
+    """
+    caplog.set_level(logging.INFO)
+    store = MemoryStore()
+    publish(store, 1)
+
+    async def application(_scope: Any, _receive: Any, send: Any) -> None:
+        publish(store, 2, revoked=[1, 2])
+        await until(lambda: "could not be closed: RuntimeError" in caplog.text)
+        with pytest.raises(OSError, match="denied"):
+            await send({"type": "websocket.send", "text": "too late"})
+
+    async def send(_message: Any) -> None:
+        raise RuntimeError
+
+    with make_checker(store) as checker:
+        middleware = RevocationMiddleware(
+            application, checker, verified_by="server", recheck_after=timedelta(milliseconds=10)
+        )
+        asyncio.run(middleware(scope_of("good", "websocket"), unreachable, send))

@@ -12,6 +12,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from websockets.exceptions import ConnectionClosedError
+from websockets.sync.client import connect
 
 from support.authorizer import publish
 from support.python_servers import (
@@ -28,9 +30,11 @@ from support.python_servers import (
     write_files,
 )
 
+TESTS = Path(__file__).parents[1]
+
 pytestmark = pytest.mark.uninstrumented
 
-# No WebSocket library, each that uvicorn has: they close before the handshake differently.
+# They refuse a handshake, and close, by ways of their own.
 LIBRARIES = ("websockets", "websockets-sansio")
 
 
@@ -164,3 +168,34 @@ def test_by_tls_without_a_certificate(
             assert get(connection) == answer
         assert handshake(port, tls_of(place, None)) == (403, None)
     assert "denied WebSocket '/hello': no_certificate: " in log.read_text()
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_an_open_websocket_is_closed_after_a_revocation(library: str, tmp_path: Path) -> None:
+    """
+    It echoes for longer than until the next check, and ends with code 1008 once a CRL lists
+    the client.
+    """
+    store, port = tmp_path / "published", free_port()
+    publish(store, PKI.crl())
+    options = ["support.echo_app:app", "--app-dir", str(TESTS), "--no-proxy-headers"]
+    options += ["--port", str(port), "--ws", library, "--lifespan", "off"]
+    with (
+        running("uvicorn", options, store, tmp_path / "log", port),
+        connect(
+            f"ws://127.0.0.1:{port}/", additional_headers={HEADER: escaped("good")}, proxy=None
+        ) as websocket,
+    ):
+        for number in range(4):
+            websocket.send(str(number))
+            assert websocket.recv(20) == str(number)
+            time.sleep(0.1)
+        serials = [one.certificate.serial_number for one in (PKI.good, PKI.revoked)]
+        publish(store, PKI.crl(2, revoked=serials, age=timedelta(0)))
+        with pytest.raises(ConnectionClosedError) as closed:
+            websocket.recv(20)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1008
+    log = (tmp_path / "log").read_text()
+    assert "denied WebSocket '/': revoked: " in log
+    assert "Traceback" not in log
