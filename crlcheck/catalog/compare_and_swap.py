@@ -40,13 +40,19 @@ from crlcheck.catalog.history import (
     HistoryRecord,
     chain,
     generation_of,
+    last_recorded,
     latest_listed,
     listed,
     new_record_name,
     read_listed,
     record_prefix,
 )
-from crlcheck.catalog.published_set import PublishedSet, nothing_published, read_set
+from crlcheck.catalog.published_set import (
+    PublishedSet,
+    nodes_of,
+    nothing_published,
+    read_set,
+)
 from crlcheck.catalog.root import CATALOG_NAME, MAX_GENERATION, Certificates, Cleaned, Root
 from crlcheck.catalog.signing_store import (
     SigningStore,
@@ -159,14 +165,16 @@ def swap(
     while change.is_late:
         # The nodes took long to write, or the machine slept.
         _log.info("%s: the record of the generation is written again, with its time", store.url)
-        proposal.delete_record()
+        if etag is not None:  # else another writer may have gone on from it
+            proposal.delete_record()
         change = replace(change, at=change.clock())
         root = signed_root(store, proposal.dated(change.at), now=change.at)
         proposal.write_record()
     try:
         store.write(CATALOG_NAME, root.to_bytes(), if_match=etag, if_absent=etag is None)
     except PreconditionFailedError as error:
-        if not error.may_be_written or not proposal.was_published():
+        may_be_published = error.may_be_written or etag is None
+        if not may_be_published or not proposal.was_published():
             _log.info("%s: another writer was first: the catalog is read again", store.url)
             if error.may_be_written:
                 on_doubt()
@@ -200,6 +208,32 @@ def check_not_set_back(store: ObjectStore, generation: int, known: int) -> None:
         "would make it the newest",
         reason="set_back",
     )
+
+
+def set_to_go_on_from(store: ObjectStore) -> PublishedSet | None:
+    """
+    Return the last set that the history has, for a store whose root is gone.
+
+    Who begins anew there would have readers take a set without the denials, and without all
+    CRLs but the new ones, for the next one of theirs. None is returned where nothing proves
+    that anything was published: the first publication may be under way.
+
+    Raises:
+        StoreError: the store does not answer.
+    """
+    known = lost_generation(store, 0)
+    root = last_recorded(store) if known else None
+    if root is None:
+        return None
+    _log.warning(
+        "%s: %s is gone although generation %d had been written: what follows goes on from "
+        "generation %d, the last one in the history",
+        store.url,
+        CATALOG_NAME,
+        known,
+        root.generation,
+    )
+    return PublishedSet(root, nodes_of(store))
 
 
 def _described(change: Change) -> Action:
@@ -280,6 +314,7 @@ class _Proposal:
             signatures=(),
         )
         self._action, self._abandoned = change.action, change.abandoned
+        self._record_names: list[str] = []
 
     def _denied_object(self, after: Catalog) -> Reference | None:
         if not after.denied:
@@ -306,6 +341,7 @@ class _Proposal:
         )
         self._record_body = record.to_bytes()
         self._record = Reference.of(new_record_name(proposed.generation), self._record_body)
+        self._record_names.append(self._record.name)
         self.root = replace(proposed, history=self._record)
         return self.root
 
@@ -319,7 +355,8 @@ class _Proposal:
 
     def delete(self) -> None:
         """Delete what was written, because no root names it. A failure is only logged."""
-        self.delete_record()
+        for name in self._record_names:
+            self._delete(name)
         for name in reversed(self._objects):
             self._delete(name)
 
@@ -334,7 +371,7 @@ class _Proposal:
         current, _ = read_set(self._store)
         records = chain(self._store, current.root, after=self._held.generation)
         try:
-            return any(reference.name == self._record.name for reference, _ in records)
+            return any(reference.name in self._record_names for reference, _ in records)
         except CatalogDamagedError as error:
             # Nothing is deleted, because a root may name it.
             raise StoreUnavailableError(

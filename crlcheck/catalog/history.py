@@ -293,6 +293,26 @@ def read_listed(store: ObjectStore, name: str) -> HistoryRecord | None:
         return None
 
 
+def last_recorded(store: ObjectStore) -> Root | None:
+    """
+    Return the root of the latest generation that the history has, None where it has none.
+
+    Where nothing proves that it was published, whoever wrote its record was about to swap it,
+    and had written all that it names.
+
+    Raises:
+        StoreError: the store does not answer.
+    """
+    for _, name in listed(store):
+        try:
+            body = store.read(name).body
+            record = HistoryRecord.from_bytes(body, f"{store.url}/{name}")
+        except (FileNotFoundError, CatalogDamagedError):
+            continue
+        return full_root(record, Reference.of(name, body))
+    return None
+
+
 def full_root(record: HistoryRecord, reference: Reference) -> Root:
     """Return the root of a record with its history, as it was published but for signatures."""
     return replace(record.root, history=reference)

@@ -49,7 +49,13 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from crlcheck.catalog.catalog import Catalog, Draft, IssuerRecord, PublishedImage
-from crlcheck.catalog.compare_and_swap import MAX_SWAPS, Change, back_off, swap
+from crlcheck.catalog.compare_and_swap import (
+    MAX_SWAPS,
+    Change,
+    back_off,
+    set_to_go_on_from,
+    swap,
+)
 from crlcheck.catalog.descriptions import crl_text
 from crlcheck.catalog.entries import name_hash, points_of_crl
 from crlcheck.catalog.given_up import due_objects, given_up_since, keep_of
@@ -57,7 +63,7 @@ from crlcheck.catalog.history import Action
 from crlcheck.catalog.neighbours import Neighbourhood
 from crlcheck.catalog.published_set import PublishedSet, read_set
 from crlcheck.catalog.root import Certificates, Cleaned
-from crlcheck.catalog.signing_store import check_may_change
+from crlcheck.catalog.signing_store import SigningStore, check_may_change
 from crlcheck.encoding.names import name_text
 from crlcheck.errors import (
     CatalogDamagedError,
@@ -250,6 +256,8 @@ class Publication:
     def _read_set(self) -> tuple[PublishedSet, str | None]:
         held, etag = read_set(self._store)
         check_may_change(self._store, held.members)
+        if etag is None and not isinstance(self._store, SigningStore):
+            held = set_to_go_on_from(self._store) or held
         if etag is None and not self._known.is_probed:
             probe_store(self._store)
             self._known.is_probed = True

@@ -17,10 +17,12 @@ import pytest
 from crlcheck.catalog import compare_and_swap
 from crlcheck.catalog.history import HISTORY_PREFIX, latest_listed, listed, new_record_name
 from crlcheck.catalog.published_set import read_set
+from crlcheck.catalog.records import IssuerRecord
 from crlcheck.catalog.root import CATALOG_NAME, MAX_GENERATION
 from crlcheck.cli import main
 from crlcheck.errors import CatalogRollbackError, StoreError, StoreUnavailableError
 from crlcheck.publisher.clean_up import clean_up
+from crlcheck.publisher.issuers import remove_issuer
 from crlcheck.publisher.mirror import mirror_store
 from crlcheck.publisher.operator import (
     advance_generation,
@@ -30,6 +32,7 @@ from crlcheck.publisher.operator import (
     remove_scope,
     reset_scope,
 )
+from crlcheck.publisher.verify import verify_store
 from crlcheck.stores import LocalStore
 from crlcheck.types import RevocationStatus
 from support.checking import make_checker
@@ -119,23 +122,70 @@ def test_every_writer_goes_above_what_was_written(
     assert latest_listed(store) == last + 1
 
 
-def test_a_catalog_that_was_deleted_does_not_begin_anew(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_published_after_the_root_is_gone_goes_on_from_the_history(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     """
-    Services that hold what was there take what is published next, and the log says that
-    it is gone.
+    It has all scopes, denials and removed issuers that were there, under a later generation,
+    so that services take it, and the log says that the root was gone.
     """
     store = MemoryStore()
     history(store)
+    publish(store, make_crl(OTHER_CA, 1), OTHER_CA.pem)
+    fingerprint = IssuerRecord(OTHER_CA.der).fingerprint
+    remove_issuer(store, fingerprint, now=NOW)
+    deny_certificate(store, NAME, 5, now=NOW)
     checker = make_checker(store)
+    assert checker.check(make_client(CA, 5)).denied
     assert checker.check(BAD).status is RevocationStatus.NOT_REVOKED
+    before = catalog_of(store)
     store.delete(CATALOG_NAME)
     other = forget(store)
     report = publish(other, make_crl(CA, 9, [2]))
-    assert report.generation == 8
-    assert "catalog.json is gone although generation 6 had been written" in caplog.text
+    assert report.generation == before.generation + 1
+    assert f"gone although generation {before.generation - 1} had been written" in caplog.text
+    after = catalog_of(other)
+    assert (after.denied, after.removed_issuers) == (before.denied, before.removed_issuers)
+    assert after.tombstones == before.tombstones
+    assert verify_store(other, now=NOW).is_whole
     for name in other.names(""):
         store.write(name, other.read(name).body)
     assert checker.check(BAD).status is RevocationStatus.REVOKED
+    assert checker.check(make_client(CA, 5)).denied
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_who_swaps_while_the_root_is_gone_may_be_gone_on_from(
+    monkeypatch: pytest.MonkeyPatch, is_late: bool
+) -> None:
+    """
+    A publisher has written its record and not yet the root, or is about to write its record
+    again because it is late, and another one goes on from the record that is there. Nothing
+    of it is deleted, and the first one is told that it is published.
+    """
+    store = MemoryStore()
+    history(store)
+    store.delete(CATALOG_NAME)
+    others = [lambda: publish(store, make_crl(OTHER_CA, 1), OTHER_CA.pem)]
+
+    def comes_first() -> bool:
+        if not others:
+            return False
+        others.pop()()
+        return True
+
+    def before(operation: str, name: str) -> None:
+        if (operation, name) == ("write", CATALOG_NAME):
+            comes_first()
+
+    if is_late:
+        monkeypatch.setattr(compare_and_swap.Change, "is_late", property(lambda _: comes_first()))
+    else:
+        store.before = before
+    assert publish(store, make_crl(CA, 9, [2])).published
+    catalog = catalog_of(store)
+    assert {image.metadata.crl_number for image in catalog.images()} == {1, 9}
+    assert verify_store(store, now=NOW).is_whole
 
 
 def test_a_restored_catalog_with_a_denial_reaches_who_saw_a_later_one() -> None:
