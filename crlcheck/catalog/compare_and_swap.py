@@ -152,7 +152,11 @@ def swap(
         StoreUnavailableError: the store does not answer. The change may have been made.
     """
     check_may_change(store, held.members)
-    proposal = _Proposal(store, held, replace(change, action=_described(change)))
+    listed_latest = latest_listed(store)
+    if not change.follows_lost and lost_generation(store, held.generation, listed_latest):
+        change = _with_lost_denials(store, held, change)
+    described = replace(change, action=_described(change))
+    proposal = _Proposal(store, held, described, listed_latest)
     if isinstance(store, SigningStore) and not change.follows_lost:
         known = proposal.lost_generation
         if known and read_set(store)[1] != etag:
@@ -236,6 +240,29 @@ def set_to_go_on_from(store: ObjectStore) -> PublishedSet | None:
     return PublishedSet(root, nodes_of(store))
 
 
+def _with_lost_denials(store: ObjectStore, held: PublishedSet, change: Change) -> Change:
+    """
+    Return *change* with the denials of the latest generation, where an old root was put back.
+
+    Services that have seen them take what follows on the old root for the next generation.
+    """
+    root = last_recorded(store)
+    try:
+        lost = () if root is None else PublishedSet(root, nodes_of(store)).denied
+    except CatalogDamagedError as error:
+        _log.warning(
+            "%s: denials of generations that are lost cannot be kept: %s", store.url, error
+        )
+        return change
+    present = held.denials().denied
+    known = {one.key for one in present}
+    more = tuple(one for one in lost if one.key not in known and one.holds(change.at))
+    before, after = change.before, change.after
+    if before.denied == after.denied:  # a part of the set, which may not have them
+        before, after = (replace(one, denied=present) for one in (before, after))
+    return replace(change, before=before, after=replace(after, denied=(*after.denied, *more)))
+
+
 def _described(change: Change) -> Action:
     """Return the action of a change with all that it changes."""
     action, details = change.action, dict(change.action.details)
@@ -255,7 +282,9 @@ class _Proposal:
     _record: Reference
     _record_body: bytes
 
-    def __init__(self, store: ObjectStore, held: PublishedSet, change: Change) -> None:
+    def __init__(
+        self, store: ObjectStore, held: PublishedSet, change: Change, listed_latest: int
+    ) -> None:
         self._store = store
         self._held = held
         old, before, after = held.root, change.before, change.after
@@ -275,7 +304,6 @@ class _Proposal:
         if after.denied != known.denied:
             superseded += [] if denied is None else [denied.name]
             denied = self._denied_object(after)
-        listed_latest = latest_listed(store)
         # What a store of format 1 has beside its catalog, or beside a catalog that is gone.
         marked = 0 if old.history is not None else marked_generation(store)
         latest = max(
@@ -385,8 +413,8 @@ class _Proposal:
         if known:
             _log.warning(
                 "%s: %s %s although generation %d had been written; what was published and set "
-                "by hand since then is lost, and generation %d follows; crlcheck restore can "
-                "bring it back",
+                "by hand since then is lost, but for denials, and generation %d follows; "
+                "crlcheck restore can bring it back",
                 store.url,
                 CATALOG_NAME,
                 f"was restored to generation {before}" if before else "is gone",

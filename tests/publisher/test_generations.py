@@ -37,7 +37,7 @@ from crlcheck.stores import LocalStore
 from crlcheck.types import RevocationStatus
 from support.checking import make_checker
 from support.memory_store import MemoryStore
-from support.pki import NOW, make_client, make_crl
+from support.pki import DAY, NOW, make_client, make_crl
 from support.publishing import CA, OTHER_CA, catalog_of, publish
 
 NAME = CA.certificate.subject.public_bytes()
@@ -185,6 +185,27 @@ def test_who_swaps_while_the_root_is_gone_may_be_gone_on_from(
     assert publish(store, make_crl(CA, 9, [2])).published
     catalog = catalog_of(store)
     assert {image.metadata.crl_number for image in catalog.images()} == {1, 9}
+    assert verify_store(store, now=NOW).is_whole
+
+
+def test_what_follows_an_old_root_keeps_the_denials_of_later_generations() -> None:
+    """
+    Those that hold, and that nobody lifts with this change. The history says that they were
+    added, and a service that has seen them goes on denying.
+    """
+    store = MemoryStore()
+    history(store)
+    old = store.read(CATALOG_NAME).body
+    for serial in (5, 6):
+        deny_certificate(store, NAME, serial, until=NOW + serial * DAY, now=NOW)
+    checker = make_checker(store)
+    assert checker.check(make_client(CA, 6)).denied
+    store.write(CATALOG_NAME, old)
+    publish(store, make_crl(CA, 9, [2]), now=NOW + 5 * DAY + timedelta(minutes=1))
+    assert {one.serial_number for one in catalog_of(store).denied} == {6, 1006}
+    assert checker.check(make_client(CA, 6)).denied
+    lift_denial(store, NAME, 6, now=NOW)
+    assert {one.serial_number for one in catalog_of(store).denied} == {1006}
     assert verify_store(store, now=NOW).is_whole
 
 
