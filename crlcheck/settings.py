@@ -21,7 +21,7 @@ from datetime import timedelta
 from types import NoneType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from crlcheck.types import Policy, StaleRule
+from crlcheck.types import Policy, StaleRule, several
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -376,7 +376,7 @@ def read_policy(rules: Iterable[str]) -> Policy:
             names every such rule.
     """
     given: dict[str, str] = {}
-    for rule in rules:
+    for rule in several("rules", rules):
         name, equals, value = rule.partition("=")
         name = name.strip().replace("-", "_")
         if not equals:

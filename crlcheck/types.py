@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from crlcheck.times import time_at, time_text
 
@@ -564,9 +564,38 @@ _POLICY_TYPES: Mapping[str, Any] = {
 
 def _sources(given: Any) -> tuple[Any, ...]:
     """Return one source or several as values that do not change, so that a policy can be hashed."""
-    is_one = isinstance(given, str | bytes | bytearray | memoryview | os.PathLike)
+    is_one = isinstance(given, _ONE)
     several = (given,) if is_one or not isinstance(given, Iterable) else given
     return tuple(bytes(one) if isinstance(one, bytearray | memoryview) else one for one in several)
+
+
+def several(name: str, given: Iterable[_T]) -> Iterable[_T]:
+    """
+    Return *given*, the argument *name*, which is to be several things, if it is not one thing.
+
+    Text, bytes and files can be iterated, too, but over letters, numbers and lines: what was
+    meant would not be read, and a file with the name of a letter would.
+
+    Raises:
+        TypeError: it is one thing, or cannot be iterated.
+    """
+    if type(given) in _PLAIN_SEVERAL:
+        return given
+    found: object = given
+    is_one = isinstance(found, _ONE) or hasattr(found, "read")
+    if not is_one and isinstance(found, Iterable):
+        return given
+    examples = (('"…"', str), ('Path("…")', os.PathLike), ('b"…"', _ONE))
+    one = next((text for text, kind in examples if isinstance(found, kind)), "…")
+    raise TypeError(
+        f"{name}: found {type(given).__name__}, expected an iterable, such as a list: "
+        f"for a single one write [{one}]"
+    )
+
+
+_T = TypeVar("_T")
+_PLAIN_SEVERAL = (list, tuple)
+_ONE = (str, bytes, bytearray, memoryview, os.PathLike)
 
 
 class UnreadFields(Protocol):

@@ -40,6 +40,7 @@ from crlcheck.types import (
     Rule,
     StatusProblem,
     UndeterminedCause,
+    several,
 )
 from crlcheck.x509.certificates import (
     CertificateKind,
@@ -435,7 +436,9 @@ class RevocationChecker:
                     "root_keys, minimum_generation: expected them for a store only, because open "
                     "indexes have no root"
                 )
-            indexes = [source] if isinstance(source, RevocationIndex) else list(source)
+            if isinstance(source, RevocationIndex):
+                source = (source,)
+            indexes = list(several("source", source))
             self._set = IndexSet(snapshot_of_indexes(indexes, trust), clock)
 
     # ---- checks --------------------------------------------------------------
@@ -522,10 +525,10 @@ class RevocationChecker:
         result. All are checked by one published set, at the time of the call. Only where an
         object of that set is missing, the rest is checked by a newer one.
 
-        Raises: as ``check``; one bad certificate fails the call.
+        Raises: as ``check``; one bad certificate fails the call. TypeError for a single one.
         """
         results: list[CheckResult] = []
-        remaining = iter(certificates)
+        remaining = iter(several("certificates", certificates))
         judge = self._judge()
         while block := list(itertools.islice(remaining, _BLOCK)):
             found: list[CheckResult] | None = None
@@ -640,6 +643,7 @@ class RevocationChecker:
 
         Raises: as ``check_serial``, when the first result or that of a number is taken.
         """
+        serial_numbers = several("serial_numbers", serial_numbers)
         name, known = read_issuer(issuer)
         any_points = distribution_points is None
         points = read_points(distribution_points or ())

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from crlcheck.encoding.names import canonical_name, general_name_of_uri
-from crlcheck.types import CertificateFacts, DistributionPoint
+from crlcheck.types import CertificateFacts, DistributionPoint, several
 from crlcheck.x509.certificates import CertificateSource, load_certificate
 
 
@@ -36,11 +36,9 @@ def read_points(points: Iterable[DistributionPoint | str]) -> tuple[Distribution
 
     Raises:
         ValueError: a URI is empty, or not ASCII.
-        TypeError: *points* is one text, or one of them is something else.
+        TypeError: *points* is a single one, or one of them is something else.
     """
-    if isinstance(points, str):
-        raise TypeError("distribution_points: found one text, expected an iterable of points")
-    return tuple(map(_point, points))
+    return tuple(map(_point, several("distribution_points", points)))
 
 
 def _point(point: DistributionPoint | str) -> DistributionPoint:

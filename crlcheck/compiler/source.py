@@ -10,11 +10,10 @@ import os
 import stat
 from collections import deque
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from crlcheck.encoding.kinds import LOOKED_AT, found_text, mistaken
-from crlcheck.encoding.paths import why_no_path
+from crlcheck.encoding.paths import open_file, why_no_path
 from crlcheck.encoding.pem import CRL, NoBlockError, PemDecoder, PemSplitter, looks_like_pem
 from crlcheck.encoding.signed_data import MAX_BUNDLE_SIZE, is_signed_data, read_bundle
 from crlcheck.errors import CrlError, MalformedCrlError, UnsupportedCrlError
@@ -102,7 +101,7 @@ class SourceReader:
             )
 
     def _read_path(self, path: str | os.PathLike[str]) -> Iterator[memoryview]:
-        with Path(path).open("rb", buffering=0) as file:
+        with open_file(path) as file:
             buffers: deque[memoryview] = deque()
             size = _buffer_size(file)
             while True:
@@ -198,8 +197,10 @@ def refuse_mistaken(
 
 
 _REMEDIES = {
-    "certificate": "certificates of issuers are given with --issuer",
-    "image": "it is compiled already; `crlcheck check` takes it as it is",
+    "certificate": (
+        "certificates of issuers are given with --issuer, in Python as issuer or issuers"
+    ),
+    "image": "it is compiled already; `crlcheck check` and RevocationChecker take it as it is",
 }
 
 

@@ -1,8 +1,11 @@
-"""Tell a path from text that was given in its place, without repeating the text."""
+"""Open files by their paths, and tell a path from text and from a directory in its place."""
 
 from __future__ import annotations
 
+import errno
+import io
 import os
+from pathlib import Path
 
 _LONGEST_NAME = 255  # bytes, on Linux and elsewhere
 
@@ -21,3 +24,25 @@ def why_no_path(text: str) -> str | None:
     else:
         reason = "no path has a NUL" if "\0" in text else "it has lines of text"
     return f"found a str of {len(text)} characters, expected the path of a file: {reason}"
+
+
+def open_file(path: str | os.PathLike[str]) -> io.FileIO:
+    """
+    Open a file for reading, without a buffer.
+
+    Raises:
+        IsADirectoryError: it is a directory; the error says what to give instead.
+        OSError: it cannot be opened.
+    """
+    try:
+        return Path(path).open("rb", buffering=0)
+    except IsADirectoryError:
+        raise directory_error(path) from None
+
+
+DIRECTORY = "it is a directory, which is not taken here: give the paths of the files in it"
+
+
+def directory_error(path: str | os.PathLike[str]) -> IsADirectoryError:
+    """Return the error for a directory in the place of a file."""
+    return IsADirectoryError(errno.EISDIR, DIRECTORY, os.fspath(path))

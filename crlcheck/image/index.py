@@ -25,7 +25,7 @@ from crlcheck.errors import CorruptIndexError, IndexClosedError
 from crlcheck.image.digests import check_digests
 from crlcheck.image.issuers import Issuers
 from crlcheck.image.metadata import metadata_from_bytes
-from crlcheck.types import RevokedEntry
+from crlcheck.types import RevokedEntry, several
 
 # This many serials are compared at once.
 _ROWS = 8192
@@ -163,6 +163,7 @@ class RevocationIndex(Lookup):
             ValueError: *issuer* is needed.
         """
         self._open()
+        serial_numbers = several("serial_numbers", serial_numbers)
         numbers = self._issuers.numbers(issuer)
         if len(numbers) == 1:
             return self._contains_many(numbers[0], serial_numbers)

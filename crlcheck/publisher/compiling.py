@@ -12,6 +12,7 @@ from crlcheck.compiler.compile import CompiledImage, CompileOptions, CrlSource, 
 from crlcheck.compiler.pipeline import DEFAULT_MAX_SOURCE_SIZE
 from crlcheck.compiler.source import CHUNK_SIZE, DEFAULT_MAX_CRLS, BinaryReader, split_crls
 from crlcheck.encoding.content import GzipReader, is_gzip
+from crlcheck.encoding.paths import open_file
 from crlcheck.errors import CrlError
 from crlcheck.x509.signers import Signers
 
@@ -47,7 +48,7 @@ def compile_file(
         OSError: from reading. So is whatever else the file raises.
     """
     opened: AbstractContextManager[BinaryReader] = (
-        source.open("rb", buffering=0) if isinstance(source, Path) else nullcontext(source)
+        open_file(source) if isinstance(source, Path) else nullcontext(source)
     )
     max_size = job.options.get("max_source_size", DEFAULT_MAX_SOURCE_SIZE)
     with opened as file:

@@ -17,7 +17,7 @@ from crlcheck.publisher.fetch import Fetched, FetchLimits, check_url, fetch
 from crlcheck.publisher.publish import PublishOptions
 from crlcheck.publisher.publish_many import DEFAULT_PER_HOST, PublishSource, Run, SourceCrl
 from crlcheck.stores import ObjectStore, open_for_writing
-from crlcheck.types import PublishReport
+from crlcheck.types import PublishReport, several
 from crlcheck.x509.certificates import CertificateSource, load_certificates
 
 FetchResult = PublishReport | Exception | None
@@ -52,7 +52,7 @@ def fetch_each(
         ValueError: a URL is none that ``check_url`` takes; nothing is fetched.
         CertificateError: *issuer* holds something that is not a certificate.
     """
-    wanted = [check_url(url) for url in dict.fromkeys(urls)]
+    wanted = [check_url(url) for url in dict.fromkeys(several("urls", urls))]
     target, issuers = open_for_writing(store), load_certificates(issuer)
     answers = _Answers(target, limits, options.get("now"), again=again)
     run = Run(

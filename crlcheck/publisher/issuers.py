@@ -23,7 +23,7 @@ from crlcheck.encoding.names import name_key, name_text
 from crlcheck.publisher.operator import change_store, moment_of
 from crlcheck.stores import ObjectStore, open_for_writing
 from crlcheck.times import clock_from
-from crlcheck.types import CertificateFacts
+from crlcheck.types import CertificateFacts, several
 from crlcheck.x509.certificates import published_certificate
 
 _log = logging.getLogger(__name__)
@@ -190,7 +190,7 @@ class _Withdrawal:
         self, present: Iterable[bytes], added_by: str, moment: datetime, action: Action
     ) -> None:
         self.gone: tuple[str, ...] = ()
-        self._kept = frozenset(IssuerRecord(der).fingerprint for der in present)
+        self._kept = frozenset(IssuerRecord(der).fingerprint for der in several("present", present))
         self._known: set[str] = set()
         self._added_by = added_by
         self._moment = moment

@@ -37,6 +37,7 @@ from crlcheck.catalog.signing_store import signing
 from crlcheck.compiler.compile import CompileOptions, CrlSource
 from crlcheck.compiler.source import DEFAULT_MAX_CRLS, BinaryReader
 from crlcheck.compiler.worker import num_cores
+from crlcheck.encoding.paths import open_file
 from crlcheck.errors import CrlBaseMissingError, CrlError
 from crlcheck.publisher import compile_process
 from crlcheck.publisher.compiling import Compiled, CompileJob
@@ -54,7 +55,7 @@ from crlcheck.publisher.side_by_side import Event, Job, Opened, SideBySide, Stop
 from crlcheck.signing.root_signer import SignWith
 from crlcheck.stores import ObjectStore, open_for_writing
 from crlcheck.times import clock_from, given_time
-from crlcheck.types import PublishReport
+from crlcheck.types import PublishReport, several
 from crlcheck.x509.certificates import CertificateSource, load_certificates
 from crlcheck.x509.signers import Signers
 
@@ -211,6 +212,7 @@ def publish_many(
 
     Raises:
         CertificateError: *issuers* holds something that is not a certificate.
+        TypeError: *sources* is a single one.
         ValueError: an argument is out of its range.
     """
     counts: Counter[str] = Counter()
@@ -334,6 +336,7 @@ class Run:
         sign_with: SignWith = None,
         **options: Unpack[CompileOptions],
     ) -> None:
+        self._sources = enumerate(several("sources", sources), 1)
         jobs = num_cores() if jobs is None else jobs
         for name, value in (("jobs", jobs), ("max_group", max_group)):
             if value < 1:
@@ -359,7 +362,6 @@ class Run:
         )
         self._known = KnownBefore(trusted)
         self._compile_job = CompileJob(Signers(trusted), options, max_crls)
-        self._sources = enumerate(sources, 1)
         self._files: dict[Job, _File] = {}
         self._waiting: list[_Waiting] = []
         self._held: list[_Waiting] = []  # delta CRLs without their complete CRL
@@ -695,7 +697,7 @@ def _opener(
             if callable(what):
                 reader = stack.enter_context(what())
             elif isinstance(what, str | os.PathLike):
-                reader = stack.enter_context(Path(what).open("rb", buffering=0))
+                reader = stack.enter_context(open_file(what))
             elif isinstance(what, bytes | bytearray | memoryview):
                 reader = io.BytesIO(what)
             elif isinstance(what, BinaryReader):

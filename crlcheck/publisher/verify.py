@@ -76,6 +76,7 @@ from crlcheck.signing.root_key import RootKey, read_root_keys
 from crlcheck.signing.statement import verify_root
 from crlcheck.stores import ObjectStore, open_for_writing, open_store
 from crlcheck.times import given_time
+from crlcheck.types import several
 
 _JOBS = 8
 _MAX_TRIES = 5
@@ -181,7 +182,7 @@ def verify_store(
         StoreUnavailableError: the store does not answer.
         OSError: one of *repair_from* cannot be read.
     """
-    copied_from = [*repair_from]
+    copied_from = [*several("repair_from", repair_from)]
     target = open_for_writing(store) if copied_from else open_store(store)
     copies = Copies(target, copied_from)
     told: set[StoreFault] = set()

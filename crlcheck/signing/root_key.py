@@ -14,9 +14,11 @@ import enum
 import functools
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+
+from crlcheck.types import several
 
 MIN_RSA_BITS = 2048
 """The shortest RSA key that may sign a root."""
@@ -180,7 +182,7 @@ def read_root_keys(given: Iterable[RootKey | str] | str) -> tuple[RootKey, ...]:
         ValueError: one is no key, two are the same, or there is none. No key would be
             the same as no demand for a signature, which nobody should state by mistake.
     """
-    texts: Sequence[RootKey | str] = given.split(",") if isinstance(given, str) else [*given]
+    texts = given.split(",") if isinstance(given, str) else [*several("root_keys", given)]
     keys = tuple(one if isinstance(one, RootKey) else RootKey.parse(one.strip()) for one in texts)
     if not keys:
         raise ValueError("expected at least one public key, found none")

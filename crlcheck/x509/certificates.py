@@ -134,6 +134,8 @@ def load_certificates(
     """
     if isinstance(source, _SOURCE_TYPES):
         return _load_all(source, in_order=in_order)
+    if hasattr(source, "read"):  # the lines of a file are no sources
+        raise _wrong_type(source)
     if isinstance(source, Iterable):
         return tuple(facts for one in source for facts in _load_all(one, in_order=in_order))
     raise _wrong_type(source)
@@ -235,7 +237,7 @@ def _refuse_mistaken(
     ) from error
 
 
-_REMEDIES = {"crl": "CRLs are published, with `crlcheck publish`"}
+_REMEDIES = {"crl": "CRLs are published, with `crlcheck publish` or publish_crl"}
 
 
 def _contents(source: CertificateSource) -> tuple[str, bytes]:
@@ -254,12 +256,22 @@ def _contents(source: CertificateSource) -> tuple[str, bytes]:
     if isinstance(source, str):
         return source, _read_named(source)
     if isinstance(source, os.PathLike):
-        return os.fspath(source), Path(source).read_bytes()
+        return os.fspath(source), _read_path(source)
     if isinstance(source, CryptographyCertificate):
         from cryptography.hazmat.primitives.serialization import Encoding
 
         return _UNNAMED, source.public_bytes(Encoding.DER)
     raise _wrong_type(source)
+
+
+def _read_path(path: os.PathLike[str]) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except IsADirectoryError:
+        # Only here, because files that are there do without it.
+        from crlcheck.encoding.paths import directory_error
+
+        raise directory_error(path) from None
 
 
 def _read_named(path: str) -> bytes:
@@ -271,6 +283,13 @@ def _read_named(path: str) -> bytes:
     """
     try:
         return Path(path).read_bytes()
+    except IsADirectoryError:
+        from crlcheck.encoding.paths import DIRECTORY
+
+        raise CertificateError(
+            f"{_UNNAMED}: found {path!r}, expected PEM or the path of a file: {DIRECTORY}",
+            rule="not_a_path",
+        ) from None
     except OSError as error:
         if _PATH.fullmatch(path) is not None or os.path.exists(path):  # noqa: PTH110 - any str
             what, reason = repr(path), error.strerror

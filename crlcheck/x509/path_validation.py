@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from crlcheck.encoding.names import name_key, names_match
 from crlcheck.errors import PathValidationError
-from crlcheck.types import CertificateFacts
+from crlcheck.types import CertificateFacts, several
 from crlcheck.x509 import name_constraints
 from crlcheck.x509.extensions import (
     BASIC_CONSTRAINTS,
@@ -101,6 +101,8 @@ def validate_path(
             furthest.
         ValueError: *chain* is empty.
     """
+    several("chain", chain)
+    several("anchors", anchors)
     if not chain:
         raise ValueError("found no certificate, expected a chain")
     leaf, *others = (_Member(one, number) for number, one in enumerate(chain, 1))
