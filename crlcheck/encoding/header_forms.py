@@ -91,7 +91,7 @@ _SHAPES = (
     (HeaderForm.HAPROXY, re.compile(r"MI[A-Za-z0-9+/=]+\Z")),
     (HeaderForm.TRAEFIK, re.compile(r"MI[A-Za-z0-9+/]+=*[%,]")),
 )
-# AWS documents that + = and / stay, and has sent them encoded as well: neither is ambiguous.
+# AWS documents that + = and / stay as they are. Encoded they are no less clear.
 _URL_ENCODED = frozenset({HeaderForm.NGINX, HeaderForm.ALB_VERIFY})
 _PEM = _URL_ENCODED | {HeaderForm.APACHE}
 _LABEL = "CERTIFICATE-----"
@@ -117,7 +117,6 @@ _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _END = "-----END CERTIFICATE-----\n"
 _BOUNDARY_OR_BLANK = re.compile(r"-----(?:BEGIN|END) [^-]*-----| ")
 _BYTE_SEQUENCE = re.compile(r":([A-Za-z0-9+/=]*):")  # RFC 8941 3.3.5
-_LIST_COMMA = re.compile(r"[ \t]*,[ \t]*")  # RFC 8941 3.1
 # A pair of XFCC. A backslash in a quoted value makes the next character an ordinary one, as
 # in the subject in RFC 2253 form that Envoy writes there.
 _PAIR = re.compile(r'([A-Za-z][A-Za-z0-9_-]*)=(?:"((?:[^"\\]|\\.)*)"|([^",;]*))', re.DOTALL)
@@ -372,8 +371,8 @@ def _read_rfc_9440(text: str, form: HeaderForm) -> list[bytes]:
 def _byte_sequences(text: str, form: HeaderForm) -> list[bytes]:
     """Return the members of a List of Byte Sequences (RFC 8941), which have no parameters."""
     ders = []
-    for member in _LIST_COMMA.split(text):
-        match = _BYTE_SEQUENCE.fullmatch(member)
+    for member in text.split(","):
+        match = _BYTE_SEQUENCE.fullmatch(member.strip(" \t"))
         if match is None:
             _refuse(
                 form,

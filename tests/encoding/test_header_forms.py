@@ -183,7 +183,9 @@ def test_hostile_values_are_refused_in_every_form(
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("character", ["%", '"', ",", ":", "-", "=", "M=", "A,", "\\", ";Cert="])
+@pytest.mark.parametrize(
+    "character", ["%", '"', ",", ":", "-", "=", "M=", "A,", "\\", ";Cert=", ". ", " .", "\t."]
+)
 def test_a_full_header_of_anything_is_refused(form: HeaderForm, character: str) -> None:
     """
     The largest values, of what each reader looks for: without recursion, and at once.
