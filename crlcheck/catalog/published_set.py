@@ -8,6 +8,7 @@ when somebody asks for it.
 from __future__ import annotations
 
 import errno
+import os
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -560,3 +561,11 @@ def nodes_of(store: ObjectStore) -> NodeReader:
 
 # The nodes must not refer to the store, or neither would ever go.
 _KEPT: weakref.WeakKeyDictionary[ObjectStore, NodeCache] = weakref.WeakKeyDictionary()
+
+
+def _after_fork() -> None:
+    for kept in list(_KEPT.values()):
+        kept.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)

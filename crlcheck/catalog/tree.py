@@ -280,8 +280,9 @@ class NodeCache:
                 self._drop(name)
 
     def after_fork(self) -> None:
-        """Make a new lock: the thread that may hold the old one is the parent's."""
+        """Make a new lock, and count again: the parent's thread may have been interrupted."""
         self._lock = threading.Lock()
+        self._size = sum(size for _, _, size in self._kept.values())
 
     def _drop(self, name: str) -> None:
         dropped = self._kept.pop(name, None)

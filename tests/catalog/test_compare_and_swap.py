@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -315,3 +317,23 @@ def test_each_object_that_is_not_used_any_more_is_in_the_record() -> None:
     }
     images = {name for name in _superseded(store) if name.startswith("images/")}
     assert images == {record(number).base.name for number in (7, 20, 21)}
+
+
+def test_a_child_changes_a_set_although_its_parent_was_reading() -> None:
+    """A fork while a thread holds the lock of the nodes that stay parsed leaves it free."""
+    store = stored(catalog())
+    held = set_in(store)
+    held.everything()
+    kept = held.nodes.kept
+    with kept._lock:
+        kept._size += 1  # a thread has just begun to count
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                signal.alarm(30)
+                deny(store)
+                status = int(kept._size != sum(size for _, _, size in kept._kept.values()))
+            finally:
+                os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
