@@ -77,10 +77,11 @@ class Decision:
     What was decided about a request.
 
     ``cause`` is one word: ``not_revoked``, ``revoked``, the cause of an undetermined
-    ``result``, or ``no_certificate``, ``unchecked_path``, ``unverified`` (the server says that
-    it could not verify the certificate), ``not_from_proxy``, ``unclear_header``,
-    ``malformed_certificate`` or ``error``. ``detail`` is a sentence. ``certificate`` is the
-    client's, as DER or PEM, and ``result`` that of its check; None where there was none.
+    ``result``, ``no_certificate``, ``unchecked_path``, ``not_told`` (the server does not tell
+    whether there is a certificate), ``unverified`` (it says that it could not verify it),
+    ``not_from_proxy``, ``unclear_header``, ``malformed_certificate`` or ``error``. ``detail``
+    is a sentence. ``certificate`` is the client's, as DER or PEM, and ``result`` that of its
+    check; None where there was none.
 
     With *observe* a request passes that is not ``allowed``. A decision is not a bool, so that
     no typo fails open.

@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Decision", "RevocationMiddleware", "VerifiedBy", "WithoutCertificate"]
 
+_APACHE = (
+    "Apache needs SSLOptions +StdEnvVars +ExportCertData, and SSLVerifyClient require to demand "
+    "certificates"
+)
+
 
 class RevocationMiddleware:
     """
@@ -121,21 +126,25 @@ def _from_server(environ: WSGIEnvironment) -> bytes | None:
     """Return the client's certificate by what the server says of TLS; None where there is none."""
     connection: Any = environ.get("gunicorn.socket")
     if connection is not None:
-        # None of a plain socket, which has no such method.
+        # A plain socket has no such method.
         read = getattr(connection, "getpeercert", None)
-        der: bytes | None = None if read is None else read(True)
+        if read is None:
+            raise UnclearRequestError("not_told", "the connection has no TLS")
+        der: bytes | None = read(True)
         if der is not None and connection.context.verify_mode is ssl.CERT_NONE:
             raise UnclearRequestError("unverified", "the server does not verify certificates")
         return der
     pem: str = environ.get("SSL_CLIENT_CERT") or ""
-    if not pem:
-        return None
-    # Apache exports certificates that it did not verify, too (SSLVerifyClient optional_no_ca).
     verdict = environ.get("SSL_CLIENT_VERIFY")
+    if not pem:
+        if verdict == "NONE":
+            return None
+        raise UnclearRequestError(
+            "not_told", f"the server tells no certificate, nor that there is none: {_APACHE}"
+        )
+    # Apache exports certificates that it did not verify, too (SSLVerifyClient optional_no_ca).
     if verdict != "SUCCESS" and (verdict is not None or "mod_wsgi.version" in environ):
         raise UnclearRequestError(
-            "unverified",
-            f"SSL_CLIENT_VERIFY is {verdict!r:.200}, expected 'SUCCESS': SSLOptions +StdEnvVars "
-            "+ExportCertData tells it, and SSLVerifyClient require demands it",
+            "unverified", f"SSL_CLIENT_VERIFY is {verdict!r:.200}, expected 'SUCCESS': {_APACHE}"
         )
     return pem.encode("ascii")

@@ -221,12 +221,20 @@ def _from_tls(scope: Scope) -> bytes | None:
     # The members are optional, and None in some servers; the chain is any iterable.
     tls = (scope.get("extensions") or {}).get("tls")
     if tls is None:
-        tls = (scope.get("state") or {}).get(STATE) or {}
+        tls = (scope.get("state") or {}).get(STATE)
+    if tls is None:
+        raise UnclearRequestError(
+            "not_told",
+            "the connection has no TLS, or the server tells nothing of it: uvicorn needs --http "
+            "crlcheck.asgi.uvicorn:TlsProtocol",
+        )
     error = tls.get("client_cert_error")
     if error is not None:
         raise UnclearRequestError("unverified", f"the server could not verify it: {error!r:.200}")
     for pem in tls.get("client_cert_chain") or ():
         return bytes(pem.encode("ascii"))
+    if tls.get("client_cert_name") is not None:
+        raise UnclearRequestError("not_told", "the server tells its name alone")
     return None
 
 

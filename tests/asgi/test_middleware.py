@@ -212,6 +212,38 @@ def test_nobody_passes_where_the_server_says_nothing_of_tls(
     assert Exchange(checker, scope).is_forbidden
 
 
+@pytest.mark.parametrize(
+    ("members", "cause"),
+    [
+        ({}, "not_told"),
+        ({"extensions": None, "state": None}, "not_told"),
+        ({"extensions": {"tls": None}, "state": {STATE: None}}, "not_told"),
+        ({"extensions": {"tls": {"client_cert_name": "CN=device 7"}}}, "not_told"),
+        ({"extensions": {"tls": {"client_cert_error": "expired"}}}, "unverified"),
+        ({"extensions": {"tls": {}}}, None),
+        ({"extensions": {"tls": {"client_cert_chain": None, "client_cert_name": None}}}, None),
+        ({"state": {STATE: {"client_cert_chain": []}}}, None),
+    ],
+)
+def test_what_is_not_told_is_not_missing(
+    members: dict[str, Any],
+    cause: str | None,
+    checker: RevocationChecker,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """
+    Where requests without a certificate pass, a server that hides it would make a client that
+    is revoked into one without.
+    """
+    scope = {"type": "http", "method": "GET", "path": "/hello", "headers": [], **members}
+    found = Exchange(checker, scope, verified_by="server", without_certificate="pass")
+    if cause is None:
+        assert found.decision.cause == "no_certificate"
+    else:
+        assert found.is_forbidden
+        assert f": {cause}: " in caplog.text
+
+
 def test_the_first_of_the_chain_is_the_client_s(checker: RevocationChecker) -> None:
     """
     The chain is any iterable, and what the client sent behind its own certificate neither
