@@ -540,7 +540,8 @@ class Policy:
         for name, kind in _POLICY_TYPES.items():
             value = getattr(self, name)
             if not isinstance(value, kind) or isinstance(value, bool):
-                expected = getattr(kind, "__name__", kind)
+                is_choice = isinstance(kind, enum.EnumType)
+                expected = " or ".join(map(str, kind)) if is_choice else _type_name(kind)
                 raise TypeError(f"{name}: expected {expected}, found {value!r:.80}")
         for name in ("stale_grace", "clock_skew"):
             if getattr(self, name) < timedelta(0):
@@ -560,6 +561,10 @@ _POLICY_TYPES: Mapping[str, Any] = {
     "expired_certificate": Rule,
     "clock_skew": timedelta,
 }
+
+
+def _type_name(kind: Any) -> str:
+    return str(getattr(kind, "__name__", kind))
 
 
 def _sources(given: Any) -> tuple[Any, ...]:
@@ -591,6 +596,23 @@ def several(name: str, given: Iterable[_T]) -> Iterable[_T]:
         f"{name}: found {type(given).__name__}, expected an iterable, such as a list: "
         f"for a single one write [{one}]"
     )
+
+
+_Choice = TypeVar("_Choice", bound=enum.Enum)
+
+
+def chosen(name: str, kind: type[_Choice], given: _Choice | str) -> _Choice:
+    """
+    Return the member of *kind* that the argument *name* is, or whose value it is.
+
+    Raises:
+        ValueError: it is none; the message lists what there is.
+    """
+    try:
+        return kind(given)
+    except ValueError:
+        choices = ", ".join(repr(one.value) for one in kind)
+        raise ValueError(f"{name}: expected one of {choices}, found {given!r:.80}") from None
 
 
 _T = TypeVar("_T")

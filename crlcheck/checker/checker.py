@@ -40,6 +40,7 @@ from crlcheck.types import (
     Rule,
     StatusProblem,
     UndeterminedCause,
+    chosen,
     several,
 )
 from crlcheck.x509.certificates import (
@@ -401,7 +402,7 @@ class RevocationChecker:
             raise ValueError(
                 f"minimum_generation: expected a number from 0 on, found {minimum_generation}"
             )
-        loading = ImageLoading(image_loading)
+        loading = chosen("image_loading", ImageLoading, image_loading)
         self._policy = policy or Policy()
         self._clock = clock
         self._threads = CheckThreads()

@@ -106,7 +106,7 @@ from crlcheck.signing.statement import verify_root
 from crlcheck.stores import LocalStore, ObjectStore, open_for_writing, open_store
 from crlcheck.stores.probe import probe_store
 from crlcheck.times import clock_from, given_time, time_text
-from crlcheck.types import CertificateFacts, ImageMetadata
+from crlcheck.types import CertificateFacts, ImageMetadata, chosen
 from crlcheck.x509.certificates import (
     CertificateSource,
     load_certificates,
@@ -174,7 +174,7 @@ def restore_store(
     *,
     when: int | datetime | timedelta | None = None,
     issuers: CertificateSource | Iterable[CertificateSource] = (),
-    denials: DenialsFrom = DenialsFrom.BOTH,
+    denials: DenialsFrom | str = DenialsFrom.BOTH,
     without_present: bool = False,
     adopt: bool = False,
     note: str = "",
@@ -193,7 +193,7 @@ def restore_store(
         when: the generation of *origin*, or of the store itself, that comes back; or a time,
             or how long ago, for the one of then. By default the last one of *origin*.
         issuers: for CRLs, the trusted certificates; by default those of the present set.
-        denials: whose denials hold afterwards.
+        denials: whose denials hold afterwards, by the member or its value.
         without_present: restore although denials or removed issuers of the present set
             cannot be read, so that they are lost.
         adopt: where *store* signs, sign a set also if no signed root leads to its record in
@@ -222,6 +222,7 @@ def restore_store(
     """
     moment = given_time(now).replace(microsecond=0)
     target = open_for_writing(store)
+    kept_denials = chosen("denials", DenialsFrom, denials)
     action = Action.of("restore", note=note, actor=actor)
     with contextlib.ExitStack() as stack:
         if origin is not None and not is_mirror(origin):
@@ -233,7 +234,7 @@ def restore_store(
         else:
             older = _older_set(target, origin, when, moment, adopt=adopt)
         restore = _Restore(
-            target, older, denials, moment, note, without_present=without_present, adopt=adopt
+            target, older, kept_denials, moment, note, without_present=without_present, adopt=adopt
         )
         report = restore.plan()
         if confirm is not None and not confirm(report):
@@ -742,12 +743,12 @@ class _Restore:
 
     def _denied(self, present: _Present) -> tuple[Denial, ...]:
         older, now_there = self._older.catalog.denied, present.catalog.denied
-        chosen = {
+        by_choice = {
             DenialsFrom.OLDER: older,
             DenialsFrom.PRESENT: now_there,
             DenialsFrom.BOTH: _joined(older, now_there),
         }
-        return tuple(one for one in chosen[self._denials] if one.holds(self._now))
+        return tuple(one for one in by_choice[self._denials] if one.holds(self._now))
 
     def _tombstones(
         self, scopes: Mapping[str, ScopeRecord], present: _Present
