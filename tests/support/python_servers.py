@@ -102,7 +102,7 @@ def running(
         )
     try:
         deadline = time.monotonic() + 60
-        while not _listens(address):
+        while not listens(address):
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.05)
@@ -112,7 +112,8 @@ def running(
         process.wait(30)
 
 
-def _listens(address: int | Path) -> bool:
+def listens(address: int | Path) -> bool:
+    """Whether somebody listens at a port of this machine, or at a socket's file."""
     with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
         if isinstance(address, int):
             stack.enter_context(socket.create_connection(("127.0.0.1", address), 1))
