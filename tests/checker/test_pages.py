@@ -26,7 +26,7 @@ from crlcheck.errors import CorruptIndexError, PartsUnsupportedError, StoreUnava
 from crlcheck.publisher.publish import publish_crl
 from crlcheck.stores import LocalStore, S3Store, StoredPart
 from crlcheck.stores.https import HttpsStore
-from support.checking import CA, OTHER_CA, Clock, make_checker
+from support.checking import CA, OTHER_CA, Clock, eventually, make_checker
 from support.fault_proxy import BROKEN_BODY, WRONG_CHECKSUM, Fault, FaultProxy
 from support.memory_store import MemoryStore
 from support.moto_server import S3Environment, environment_variables
@@ -58,14 +58,6 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     none = BackOff(first=0.0, longest=0.0)
     monkeypatch.setattr(polling, "OBJECT_UNAVAILABLE", none)
     monkeypatch.setattr(polling, "OBJECT_REFUSED", none)
-
-
-def eventually(is_so: Callable[[], bool]) -> None:
-    """Wait until something is so."""
-    end = time.monotonic() + 30
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 # ---- the answers ---------------------------------------------------------------

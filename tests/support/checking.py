@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -92,3 +93,11 @@ def without_remedy(text: str) -> str:
 def remedy_in(text: str) -> str:
     """Return what a verdict says can be done, "" where it says nothing."""
     return text.partition(". What to do: ")[2]
+
+
+def eventually(is_so: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    end = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.01)
