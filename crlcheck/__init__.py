@@ -134,6 +134,7 @@ if TYPE_CHECKING:
     )
     from crlcheck.publisher.rejections import (
         Rejection as Rejection,
+        dismiss_rejection as dismiss_rejection,
         read_rejections as read_rejections,
         rejection_cause as rejection_cause,
     )
@@ -274,7 +275,12 @@ _HOMES = {
         "read_store_status",
     ),
     "publisher.verify": ("StoreFault", "VerifyReport", "verify_store"),
-    "publisher.rejections": ("Rejection", "read_rejections", "rejection_cause"),
+    "publisher.rejections": (
+        "Rejection",
+        "dismiss_rejection",
+        "read_rejections",
+        "rejection_cause",
+    ),
     "remedies": ("remedy_of",),
     "catalog.signing_store": ("SigningStore",),
     "publisher.sign": ("SignReport", "sign_root"),

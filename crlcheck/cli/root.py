@@ -24,6 +24,7 @@ from crlcheck.cli.issuer import issuer_group
 from crlcheck.cli.key import key_group
 from crlcheck.cli.mirror import mirror_command
 from crlcheck.cli.publish import publish_command
+from crlcheck.cli.refusal import refusal_group
 from crlcheck.cli.restore import restore_command
 from crlcheck.cli.scope import scope_group
 from crlcheck.cli.sign import sign_command
@@ -82,6 +83,7 @@ for _command in (
     deny_group,
     grace_group,
     issuer_group,
+    refusal_group,
     mirror_command,
     clean_command,
     advance_command,

@@ -59,13 +59,9 @@ def scope_list(store: str) -> int:
             "generation": catalog.generation,
             "scopes": {one.record.key: one.members() for one in listed},
             "tombstones": {key: _tombstone(one) for key, one in catalog.tombstones.items()},
-            "rejections": None if rejections is None else [
-                {"source": one.source, "cause": one.cause, "detail": one.detail,
-                 "remedy": one.remedy, "at": time_text(one.at), "serving": list(one.serving)}
-                for one in rejections
-            ],
+            "rejections": None if rejections is None else [one.members() for one in rejections],
         }
-    )  # fmt: skip
+    )
     # Lines instead of a table: no width of terminal or pipe cuts what another command needs.
     for one in listed:
         say(f"{one.record.key} ({one.state_text()})", color="yellow" if one.is_marked else None)

@@ -90,7 +90,8 @@ def status_command(store: str, warn: float | timedelta, every: bool, quick: bool
     Show what of STORE is stale or soon will be, what was refused last, and its age.
 
     An issuer is unchecked if no CRL can say whether it is revoked, because its own issuer
-    is not trusted. It changes no exit status.
+    is not trusted. It changes no exit status. A refused CRL is shown until one of the same
+    source is published, or until `crlcheck refusal dismiss`.
     """
     target = open_target(store)
     with about(store, StoreError):
@@ -207,17 +208,7 @@ def _members(found: StoreStatus) -> dict[str, Any]:
         ],
         "rejections": None
         if not found.knows_rejections
-        else [
-            {
-                "source": one.source,
-                "cause": one.cause,
-                "detail": one.detail,
-                "remedy": one.remedy,
-                "at": time_text(one.at),
-                "serving": list(one.serving),
-            }
-            for one in found.rejections
-        ],
+        else [one.members() for one in found.rejections],
         "unchecked_issuers": None
         if found.unchecked_issuers is None
         else list(found.unchecked_issuers),

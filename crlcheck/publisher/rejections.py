@@ -8,6 +8,7 @@ source. They are for operators. No publication and no check depends on them.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -16,9 +17,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from crlcheck.catalog.descriptions import crl_text
-from crlcheck.catalog.published_set import read_set
+from crlcheck.catalog.history import Action
+from crlcheck.catalog.published_set import PublishedSet, read_set
+from crlcheck.encoding.secrets import without_secrets
 from crlcheck.encoding.strict_json import members_of, parse_json, take, take_time, typed
 from crlcheck.errors import (
     CertificateError,
@@ -36,9 +40,10 @@ from crlcheck.errors import (
     StoreError,
     UnsupportedCrlError,
 )
+from crlcheck.publisher.operator import change_store
 from crlcheck.publisher.refusals import Refusal, record_refusals
 from crlcheck.remedies import remedy_of
-from crlcheck.stores import ObjectStore, open_store
+from crlcheck.stores import ObjectStore, open_for_writing, open_store
 from crlcheck.times import time_text
 
 KEPT = timedelta(days=30)
@@ -78,6 +83,17 @@ class Rejection:
     at: datetime
     serving: tuple[str, ...]
     remedy: str = ""
+
+    def members(self) -> dict[str, Any]:
+        """Return it as JSON members."""
+        return {
+            "source": self.source,
+            "cause": self.cause,
+            "detail": self.detail,
+            "remedy": self.remedy,
+            "at": time_text(self.at),
+            "serving": list(self.serving),
+        }
 
 
 def rejection_cause(error: Exception) -> str:
@@ -202,6 +218,54 @@ def clear_rejections(store: ObjectStore, sources: Sequence[str]) -> None:
             clear_rejection(store, source)
 
 
+def dismiss_rejection(
+    store: str | os.PathLike[str] | ObjectStore,
+    source: str,
+    *,
+    note: str = "",
+    actor: str = "",
+    now: datetime | None = None,
+) -> int:
+    """
+    Take a source off those whose last CRL was refused; return the catalog's generation.
+
+    Args:
+        store: as for ``publish_crl``; something must be published in it.
+        source: the name of the source, as ``read_rejections`` has it.
+        note: why, for whoever reads the history.
+        actor: who does it, for the history; at most 200 characters.
+        now: the time, UTC; by default the clock's.
+
+    It is for a source of which no CRL will be published, such as a file that is no CRL. The
+    trace of the refusal stays in the history. A refusal that comes meanwhile stays.
+
+    Raises: as ``override_scope``; ValueError where no CRL of that source is refused.
+    """
+    target = open_for_writing(store)
+    name = _name(source)
+    try:
+        body: bytes | None = target.read(name).body
+    except FileNotFoundError:
+        body = None
+    if body is None or _source_in(body) != source:
+        raise ValueError(
+            f"refusal of {source!r:.200}: there is none, 'crlcheck refusal list' shows those "
+            "there are"
+        )
+    generation = change_store(
+        target,
+        f"the refusal of {without_secrets(source)} is dismissed",
+        lambda catalog: catalog,  # the next generation says so, and changes nothing else
+        Action.of("dismiss_refusal", note=note, actor=actor, source=source),
+        part=PublishedSet.settings,
+        now=now,
+    )
+    with contextlib.suppress(FileNotFoundError):  # another one did it
+        if target.read(name).body == body:
+            target.delete(name)
+    return generation
+
+
 def delete_old_rejections(store: ObjectStore, now: datetime) -> None:
     """Delete the status objects older than ``KEPT``, and those that cannot be read."""
     for name in store.names(_PREFIX):
@@ -218,8 +282,16 @@ def delete_old_rejections(store: ObjectStore, now: datetime) -> None:
 def _recorded(store: ObjectStore, source: str) -> str | None:
     """Return the source in the status object for the same file, None if there is none."""
     try:
-        return _read(store.read(_name(source)).body).source
-    except (FileNotFoundError, ValueError):
+        return _source_in(store.read(_name(source)).body)
+    except FileNotFoundError:
+        return None
+
+
+def _source_in(body: bytes) -> str | None:
+    """Return the source that a status object is about, None for one that cannot be read."""
+    try:
+        return _read(body).source
+    except ValueError:
         return None
 
 

@@ -522,6 +522,7 @@ _SUMMARIES: dict[str, Any] = {
     "withdraw_issuers": _withdrawn,
     "grant_grace": _grace,
     "end_grace": _grace,
+    "dismiss_refusal": _about("the refusal of {source} is dismissed"),
     "advance": _about("the generation is raised above {above}"),
     "clean_up": _kept,
     "restore": _about("an earlier set is restored"),

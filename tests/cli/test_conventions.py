@@ -98,6 +98,8 @@ def _parse(command: click.Command, words: list[str]) -> None:
 
 # What each command needs to end well, in this order, after the command that stands before it.
 _RUNS: dict[tuple[str, ...], list[str]] = {
+    ("refusal", "list"): ["store"],
+    ("refusal", "dismiss"): ["store", "README.txt"],
     ("compile",): ["ca.crl", "--issuer", "ca.pem", "-o", "new.crlx"],
     ("publish",): ["ca.crl", "--issuer", "ca.pem", "--to", "other"],
     ("check",): ["store", "good.pem"],
@@ -147,13 +149,14 @@ def test_every_command_answers_with_one_json_document(
     assert set(_RUNS) == LEAVES - _ELSEWHERE
     monkeypatch.chdir(place.path)
     write_new_key("root-key.pem")
+    place.refusal()
     assert main(["scope", "list", "store", "--json"]) == 0
     (scope,) = json.loads(capsys.readouterr().out)["scopes"]
     for path, arguments in _RUNS.items():
         given = [scope if one == "SCOPE" else one for one in arguments]
         status = main([*path, *given, "--json"])
         out, err = capsys.readouterr()
-        if path[-1] not in ("remove", "readmit"):  # which cannot be done twice
+        if path[-1] not in ("remove", "readmit", "dismiss"):  # which cannot be done twice
             assert main([*path, *given, "--quiet"]) == status
             assert capsys.readouterr() == ("", ""), path
         assert (status, err) == (0, ""), path

@@ -68,6 +68,7 @@ _CHANGES = (
     ["scope", "reset", "store", "SCOPE"],
     ["grace", "add", "store", "--for", "1h"],
     ["grace", "remove", "store"],
+    ["refusal", "dismiss", "store", "README.txt"],
     ["issuer", "anchor", "store", "ca.pem"],
     ["issuer", "no-crl", "store", "ca.pem"],
     ["advance", "store", "--above", "99"],
@@ -116,6 +117,7 @@ def test_every_command_that_changes_a_store_signs_it(
     the root as it is; with it the new root is signed for as long as was said.
     """
     place.crl("next.crl", crl_number=9)
+    place.refusal()
     scope = scope_of("store")
     root = place.path / "store" / "catalog.json"
     for change in _CHANGES:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from crlcheck.errors import MalformedCrlError
 from crlcheck.publisher.clean_up import clean_up
 from crlcheck.publisher.issuers import readmit_issuer, remove_issuer, set_issuer
 from crlcheck.publisher.operator import (
@@ -16,6 +17,7 @@ from crlcheck.publisher.operator import (
     remove_scope,
     reset_scope,
 )
+from crlcheck.publisher.rejections import dismiss_rejection, record_rejections
 from crlcheck.x509.certificates import load_certificate
 from support.memory_store import MemoryStore
 from support.pki import DAY, NOW, make_crl
@@ -49,6 +51,12 @@ def deny_and_lift(store: MemoryStore, **by: Any) -> None:
     lift_denial(store, NAME, 5, now=NOW, **by)
 
 
+def refuse_and_dismiss(store: MemoryStore, **by: Any) -> None:
+    """Refuse a CRL before its refusal is dismissed."""
+    record_rejections(store, {"b": MalformedCrlError("no CRL", rule="x", offset=0)}, NOW)
+    dismiss_rejection(store, "b", now=NOW, **by)
+
+
 CHANGES: dict[str, Callable[..., object]] = {
     "publish": lambda s, **by: publish(s, make_crl(CA, 9, [2, 3]), **by),
     "trust": lambda s, **by: publish(s, OF_CA, issuer=[CA.der, OTHER_CA.der], **by),
@@ -64,6 +72,7 @@ CHANGES: dict[str, Callable[..., object]] = {
     "remove_issuer": lambda s, **by: remove_issuer(s, first_issuer(s), now=NOW, **by),
     "readmit_issuer": remove_and_readmit,
     "set_issuer": lambda s, **by: set_issuer(s, first_issuer(s), is_anchor=True, **by),
+    "dismiss_refusal": refuse_and_dismiss,
     "clean_up": lambda s, **by: clean_up(s, now=NOW, **by),
 }
 

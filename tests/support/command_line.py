@@ -11,6 +11,8 @@ import crlcheck
 from crlcheck.demo.encoding import encode_entry
 from crlcheck.demo.pki import sign_crl
 from crlcheck.demo.world import World, make_world
+from crlcheck.publisher.rejections import record_rejections
+from crlcheck.stores import LocalStore
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 WEEK = timedelta(days=7)
@@ -35,6 +37,12 @@ class Place:
         """Add a file and return its path."""
         (self.path / name).write_bytes(contents)
         return self[name]
+
+    def refusal(self) -> str:
+        """Leave a refusal in the store, and return the name of its source."""
+        error = crlcheck.MalformedCrlError("CRL refused: no CRL", rule="x", offset=0)
+        record_rejections(LocalStore(self.path / "store"), {"README.txt": error}, NOW)
+        return "README.txt"
 
     def crl(self, name: str, **options: Any) -> str:
         """Write a CRL of the demo's CA that lists the revoked client."""
