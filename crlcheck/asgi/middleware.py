@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from datetime import timedelta
 from typing import Any, TypeAlias
@@ -43,10 +44,11 @@ class RevocationMiddleware:
     revoked.
 
     Any other HTTP request is answered 403. Any other WebSocket is closed before it is
-    accepted, which the client sees as 403 too. One that is open is checked again, and closed
-    once its certificate is revoked. ``lifespan``, the server's own start and end, passes.
-    The application finds a ``Decision`` in ``scope["crlcheck.decision"]``.
-    The reason for a denial is logged, by the logger ``crlcheck.access``.
+    accepted, which the client sees as 403 too. An open one is checked again, and closed once
+    its certificate is denied; so is a response that takes long. ``lifespan``, the server's
+    own start and end, passes. The application finds a ``Decision`` in
+    ``scope["crlcheck.decision"]``. The reason for a denial is logged, by the logger
+    ``crlcheck.access``.
 
     The certificate must have been verified (chain, dates, possession of the key) by whoever
     ended TLS, and *verified_by* says who that was. It has no default.
@@ -67,8 +69,9 @@ class RevocationMiddleware:
             certificate through, which the application can see in the decision.
         unchecked_paths: whole paths, as the application sees them, that pass unchecked.
         observe: let everything pass, and only log what would be denied.
-        recheck_after: how long after a check an open WebSocket is checked again, and so on.
-            None for never: then it stays open as long as client and application like.
+        recheck_after: how long after a check an open WebSocket is checked again, and so on,
+            and a response when more of it is sent. None for never: then they go on as long
+            as client and application like.
 
     Raises:
         ValueError: a setting is missing, or is none of those.
@@ -120,8 +123,11 @@ class RevocationMiddleware:
             # A copy, because what is in front of this need not see the decision.
             told = {**scope, DECISION: decision}
             every, certificate = self._recheck_after, decision.certificate
-            if kind == "http" or every is None or certificate is None:
+            if every is None or certificate is None:
                 await self._app(told, receive, send)
+            elif kind == "http":
+                again = self._checked_send(scope, send, every, certificate)
+                await self._app(told, receive, again)
             else:
                 await self._serve_websocket(told, receive, send, every, certificate)
         elif kind == "http":
@@ -131,6 +137,25 @@ class RevocationMiddleware:
 
     def _passes(self, decision: Decision, scope: Scope) -> bool:
         return self._access.passes(decision, scope.get("method", "WebSocket"), scope["path"])
+
+    def _checked_send(self, scope: Scope, send: Send, every: timedelta, certificate: bytes) -> Send:
+        """Return what sends a response, and ends one that takes long when it is to be denied."""
+        seconds = every.total_seconds()
+        due = time.monotonic() + seconds
+        is_denied = False
+
+        async def checked(message: Message) -> None:
+            nonlocal due, is_denied
+            if not is_denied and time.monotonic() >= due:
+                decision = await self._access.adecide(lambda: certificate)
+                is_denied = not self._passes(decision, scope)
+                due = time.monotonic() + seconds
+            if is_denied:
+                # As servers do where the client has gone (ASGI, http.response.body).
+                raise OSError("the response was ended: its client's certificate is denied")
+            await send(message)
+
+        return checked
 
     async def _serve_websocket(
         self, scope: Scope, receive: Receive, send: Send, every: timedelta, certificate: bytes
@@ -206,9 +231,9 @@ class _WatchedWebSocket:
     async def deny(self) -> None:
         """Close the WebSocket. From now on the application receives and sends nothing."""
         # At once: a client that reads nothing may hold up a message for ever.
-        self._is_denied = True
+        self._is_denied = not self._has_ended
         async with self._lock:
-            if self._has_ended:
+            if self._has_ended:  # by the message that was under way
                 return
             try:
                 await self._send(dict(_CLOSE))

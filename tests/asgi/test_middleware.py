@@ -806,6 +806,7 @@ def test_a_websocket_that_the_application_ends_is_not_closed_twice(ending: str) 
         await send({"type": ending})
         publish(store, 2, revoked=[1, 2])
         await asyncio.sleep(0.1)
+        await send({"type": "more"})
 
     async def send(message: Any) -> None:
         sent.append(message["type"])
@@ -815,7 +816,7 @@ def test_a_websocket_that_the_application_ends_is_not_closed_twice(ending: str) 
             application, checker, verified_by="server", recheck_after=timedelta(milliseconds=10)
         )
         asyncio.run(middleware(scope_of("good", "websocket"), unreachable, send))
-    assert sent == [ending]
+    assert sent == [ending, "more"]
 
 
 def test_a_server_that_cannot_close_it_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
@@ -840,3 +841,49 @@ def test_a_server_that_cannot_close_it_is_no_failure(caplog: pytest.LogCaptureFi
             application, checker, verified_by="server", recheck_after=timedelta(milliseconds=10)
         )
         asyncio.run(middleware(scope_of("good", "websocket"), unreachable, send))
+
+
+# ---- long responses ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "ends"),
+    [
+        ({"recheck_after": timedelta(milliseconds=10)}, True),
+        ({"recheck_after": timedelta(hours=1)}, False),
+        ({"recheck_after": None}, False),
+        ({"recheck_after": timedelta(milliseconds=10), "observe": True}, False),
+    ],
+)
+def test_a_long_response_ends_when_its_certificate_is_revoked(
+    options: dict[str, Any], ends: bool
+) -> None:
+    """
+    It goes on while the certificate is good. Then the application can send no more, however
+    often it tries.
+    """
+    store = MemoryStore()
+    publish(store, 1)
+    sent: list[str] = []
+    failures: list[Exception] = []
+
+    async def application(_scope: Any, _receive: Any, send: Any) -> None:
+        await send("start")
+        await asyncio.sleep(0.02)
+        await send("event 1")
+        publish(store, 2, revoked=[1, 2])
+        await asyncio.sleep(0.02)
+        for number in (2, 3):
+            try:
+                await send(f"event {number}")
+            except OSError as error:
+                failures.append(error)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    with make_checker(store) as checker:
+        middleware = RevocationMiddleware(application, checker, verified_by="server", **options)
+        asyncio.run(middleware(scope_of("good"), unreachable, send))
+    assert sent == ["start", "event 1", *([] if ends else ["event 2", "event 3"])]
+    assert len(failures) == (2 if ends else 0)

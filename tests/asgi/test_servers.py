@@ -199,3 +199,26 @@ def test_an_open_websocket_is_closed_after_a_revocation(library: str, tmp_path: 
     log = (tmp_path / "log").read_text()
     assert "denied WebSocket '/': revoked: " in log
     assert "Traceback" not in log
+
+
+def test_a_long_response_ends_after_a_revocation(tmp_path: Path) -> None:
+    """
+    It goes on for longer than until the next check, and breaks off once a CRL lists the
+    client.
+    """
+    store, port = tmp_path / "published", free_port()
+    publish(store, PKI.crl())
+    options = ["support.echo_app:app", "--app-dir", str(TESTS), "--no-proxy-headers"]
+    options += ["--port", str(port), "--lifespan", "off"]
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    with running("uvicorn", options, store, tmp_path / "log", port):
+        connection.request("GET", "/", headers={HEADER: escaped("good")})
+        answer = connection.getresponse()
+        for _ in range(20):
+            assert answer.readline() == b"event\n"
+        serials = [one.certificate.serial_number for one in (PKI.good, PKI.revoked)]
+        publish(store, PKI.crl(2, revoked=serials, age=timedelta(0)))
+        with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+            answer.read()
+        connection.close()
+    assert "denied GET '/': revoked: " in (tmp_path / "log").read_text()
