@@ -221,12 +221,15 @@ class PublishedSet:
         self,
         names: Iterable[bytes],
         points: Mapping[str, Collection[PointKey]] | None = None,
+        *,
+        is_wanted: Callable[[bytes, Collection[PointKey]], bool] = lambda *_: True,
     ) -> Catalog:
         """
         Return the part under *names* and under the names of all issuers above them.
 
         Arguments and errors are those of ``part``. The points that a trusted certificate
-        names are needed too, under the name of its issuer.
+        names are needed too, under the name of its issuer. Of the names above, with their
+        points, those are left out for which *is_wanted* returns False.
         """
         if self.format1 is not None:
             return self.format1.catalog
@@ -241,21 +244,21 @@ class PublishedSet:
                 certificate = published_certificate(issuer.certificate)
                 if certificate is not None:
                     for name, keys in names_needed_by(certificate):
+                        if not is_wanted(name, keys):
+                            continue
                         home = name_hash(name)
                         found.setdefault(home, name)
                         needed.setdefault(home, set()).update(keys)
         return catalog
 
     def _catalog(self, entries: Mapping[str, Any], **others: Any) -> Catalog:
+        whole = dict(entries)
         try:
             missing = elsewhere(entries)
-            whole = {**entries, **find(self.nodes, self.root.top, sorted(missing))}
+            whole.update(find(self.nodes, self.root.top, sorted(missing)))
             return catalog_of(whole, self.generation, settings=self.root.settings, **others)
         except (ValueError, CorruptIndexError) as error:
-            raise StoreError(
-                f"{self.nodes.store.url}: the catalog of generation {self.generation} cannot be "
-                f"read: {error}"
-            ) from error
+            raise self._unreadable(error, _first_unreadable(whole)) from error
 
     # ---- the whole -----------------------------------------------------------------
 
@@ -431,6 +434,20 @@ class PublishedSet:
     def is_same(self, other: PublishedSet) -> bool:
         """Whether both have the same contents, whoever signed them."""
         return self.root.digest == other.root.digest and self.format1 == other.format1
+
+
+def _first_unreadable(entries: Mapping[str, Any]) -> str:
+    """Return the key of the first entry that cannot be read; that of a reference at last."""
+    references = []
+    for key, value in sorted(entries.items()):
+        if is_reference(value):
+            references.append(key)
+            continue
+        try:
+            catalog_of({key: value}, 0)
+        except (ValueError, CorruptIndexError):
+            return key
+    return next(iter(references), "")
 
 
 def names_needed_by(

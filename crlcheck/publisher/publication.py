@@ -26,10 +26,11 @@ numbers are those of RFC 5280.
 A group of CRLs is published by one swap, as if they came one by one in the order of
 ``Offer.order``. While the last ones are compiled, ``prepare`` judges those that wait and
 writes their images, so that little is left to do for the swap, which judges all of them anew.
-One that is refused keeps no other from being published. Of several CRLs of
-one scope, only those that stay are written. One that is older than what is published, and
-than another CRL of the group that is not refused, changes nothing: a directory that keeps
-its old CRLs can be published again. ``publish_crl`` publishes a group of one.
+One that is refused keeps no other from being published. Where a node of the catalog is
+missing or damaged, the CRLs fail that need it, and no others (``catalog.readable_part``). Of
+several CRLs of one scope, only those that stay are written. One that is older than what is
+published, and than another CRL of the group that is not refused, changes nothing: a directory
+that keeps its old CRLs can be published again. ``publish_crl`` publishes a group of one.
 
 For example, CRL 17 is published and CRL 18 comes. It passes steps 1 and 2 and its image is
 written, but the swap fails: another publisher has published CRL 19 meanwhile. Step 2 is
@@ -57,11 +58,12 @@ from crlcheck.catalog.compare_and_swap import (
     swap,
 )
 from crlcheck.catalog.descriptions import crl_text
-from crlcheck.catalog.entries import name_hash, points_of_crl
+from crlcheck.catalog.entries import changed_entries, homes_of, name_hash, points_of_crl
 from crlcheck.catalog.given_up import due_objects, given_up_since, keep_of
 from crlcheck.catalog.history import Action
 from crlcheck.catalog.neighbours import Neighbourhood
 from crlcheck.catalog.published_set import PublishedSet, read_set
+from crlcheck.catalog.readable_part import ReadablePart
 from crlcheck.catalog.root import Certificates, Cleaned
 from crlcheck.catalog.signing_store import SigningStore, check_may_change
 from crlcheck.encoding.names import name_text
@@ -207,6 +209,8 @@ class Publication:
         self._known = known or KnownBefore(rules.issuers)
         self._helpers: Helpers = helpers or NoHelpers()
         self._num_lost = 0
+        # Given issuers whose entries in a damaged catalog cannot be read.
+        self._left_out: frozenset[bytes] = frozenset()
         self._deleted: set[str] = set()
         self._may_be_named = False
         self._given_up: tuple[tuple[int, int], set[str] | None] | None = None
@@ -234,8 +238,7 @@ class Publication:
                 if self._try(held, etag):
                     return
             except CatalogDamagedError:
-                # Clean-up may have deleted it, because a later generation does not use it.
-                if read_set(self._store)[1] == etag:
+                if not self._is_superseded(etag):
                     raise
             except (RootSignatureError, SigningKeyError):
                 self._discard_images(self._open)
@@ -266,11 +269,15 @@ class Publication:
     def _try(self, held: PublishedSet, etag: str | None) -> bool:
         """Publish in the set of *etag*; return False where another set came first."""
         with self._timed("swap"):
-            catalog = self._read_part(held, self._open, self._rules.issuers)
+            catalog, damaged = self._read_part(held, self._open, self._rules.issuers)
+        if damaged and self._is_superseded(etag):
+            return False
         self._forget_given_up(held)
         self._settle_published(catalog)
         while offers := self._open:
-            draft, refused = self._judge(catalog, offers)  # step 2
+            readable = [offer for offer in offers if offer not in damaged]
+            draft, refused = self._judge(catalog, readable)  # step 2
+            refused.update(damaged)
             passed = [offer for offer in offers if offer not in refused]
             issuers = self._issuer_records(held, catalog) if passed else []
             after = draft.catalog(issuers)
@@ -296,18 +303,40 @@ class Publication:
                         at=self._rules.clock(),
                         clock=self._rules.clock,
                     )
-                    written = swap(  # step 3
-                        self._store, held, etag, change, on_doubt=self._doubt
-                    )
+                    written = self._swap(held, etag, change, damaged)  # step 3
                 if written is None:
                     for offer in refused:
                         offer.result = None  # what came first may be what it lacked
+                    if damaged and not self._is_superseded(etag):
+                        continue  # step 2 again, without those that cannot be written
                     return False
                 self._note_issuers(written, after)
                 after = replace(after, generation=written.generation)
                 known = set(catalog.issuer_certificates())
                 self._report(passed, after, {one.certificate for one in issuers} - known)
         return True
+
+    def _swap(
+        self,
+        held: PublishedSet,
+        etag: str | None,
+        change: Change,
+        damaged: dict[Offer, CatalogDamagedError],
+    ) -> PublishedSet | None:
+        """
+        Return the set that was written; None where another came first.
+
+        None is also returned where CRLs change what cannot be read. They are in *damaged* then.
+        """
+        try:
+            return swap(self._store, held, etag, change, on_doubt=self._doubt)
+        except CatalogDamagedError:
+            if not self._is_superseded(etag):
+                found = self._unwritable(held, change, self._open)
+                if not found:
+                    raise
+                damaged.update(found)
+            return None
 
     def prepare(self) -> None:
         """
@@ -323,8 +352,9 @@ class Publication:
         held, _ = self._read_set()
         # Those of ``rebuild`` need what is published, which is read only once.
         offers = [offer for offer in self._open if not offer.rebuild]
-        catalog = self._read_part(held, offers)
+        catalog, damaged = self._read_part(held, offers)
         self._decide_issuers(catalog, offers)
+        offers = [offer for offer in offers if offer not in damaged]
         draft, refused = self._judge(catalog, offers)
         after = draft.catalog(())
         used = [one for one in offers if one not in refused and _is_used(one, after)]
@@ -336,23 +366,85 @@ class Publication:
 
     # ---- reading -----------------------------------------------------------------------
 
+    def _is_superseded(self, etag: str | None) -> bool:
+        """
+        Whether another set is published than that of *etag*.
+
+        Then an object of that set may be gone because clean-up has deleted it: no later
+        generation uses it.
+        """
+        return read_set(self._store)[1] != etag
+
     def _read_part(
         self,
         held: PublishedSet,
         offers: Iterable[Offer],
         issuers: Iterable[CertificateFacts] = (),
-    ) -> Catalog:
-        """Return what the catalog has of the CRLs' issuers, and of *issuers* if they are new."""
-        names: dict[str, bytes] = {}
-        points: dict[str, set[PointKey]] = {}
-        for offer in offers:
-            home = name_hash(offer.metadata.issuer)
-            names[home] = offer.metadata.issuer
-            points.setdefault(home, set()).update(points_of_crl(offer.metadata))
-        if not self._known.are_trusted_in(held.root.trusted):
-            for one in issuers:
-                names.setdefault(name_hash(one.subject), one.subject)
-        return held.closure(names.values(), points)
+    ) -> tuple[Catalog, dict[Offer, CatalogDamagedError]]:
+        """
+        Return what the catalog has of the CRLs' issuers, and of *issuers* if they are new.
+
+        Of a damaged catalog return what can be read, and the CRLs that need what cannot,
+        each with the reason.
+        """
+        if self._known.are_trusted_in(held.root.trusted):
+            issuers = ()
+        self._left_out = frozenset()
+        names, points = _needed_by(offers)
+        names = {**homes_of(one.subject for one in issuers), **names}
+        try:
+            return held.closure(names.values(), points), {}
+        except CatalogDamagedError as error:
+            _log.info("the rest of the catalog is read without it: %s", error)
+        return self._read_rest(ReadablePart(held), offers, issuers)
+
+    def _read_rest(
+        self, part: ReadablePart, offers: Iterable[Offer], issuers: Iterable[CertificateFacts]
+    ) -> tuple[Catalog, dict[Offer, CatalogDamagedError]]:
+        """
+        Return what can be read for ``_read_part``, and the CRLs that need the rest.
+
+        An issuer whose entries cannot be read is not added: nobody can tell whether it is
+        trusted already.
+        """
+        found = {
+            offer: part.damage_under(offer.metadata.issuer, points_of_crl(offer.metadata))
+            for offer in offers
+        }
+        names, points = _needed_by(offer for offer, error in found.items() if error is None)
+        unread = {one.der: part.damage_under(one.subject, ()) for one in issuers}
+        readable = [one.subject for one in issuers if unread[one.der] is None]
+        self._left_out = frozenset(der for der, error in unread.items() if error is not None)
+        if self._left_out:
+            _log.warning(
+                "%s: %s of %s issuers given cannot be looked up in the damaged catalog, and none "
+                "of them is added to the trusted issuers",
+                self._store.url,
+                f"{len(self._left_out):,}",
+                f"{len(unread):,}",
+            )
+        catalog = part.closure({**homes_of(readable), **names}.values(), points)
+        return catalog, {offer: error for offer, error in found.items() if error is not None}
+
+    def _unwritable(
+        self, held: PublishedSet, change: Change, offers: Iterable[Offer]
+    ) -> dict[Offer, CatalogDamagedError]:
+        """
+        Return the CRLs whose scopes change leaves that cannot be read, each with the reason.
+
+        Not all entries of a scope were read: those in the lists of an issuer's scopes and of
+        indirect CRLs are only changed.
+        """
+        part = ReadablePart(held)
+        found: dict[str, CatalogDamagedError] = {}
+        offers = list(offers)
+        for scope in {offer.metadata.scope for offer in offers}:
+            before, after = (_only(one, scope) for one in (change.before, change.after))
+            error = part.damage_at(changed_entries(before, after))
+            if error is not None:
+                found[scope] = error
+        scopes = ((offer, offer.metadata.scope) for offer in offers)
+        return {offer: found[scope] for offer, scope in scopes if scope in found}
 
     def _forget_given_up(self, held: PublishedSet) -> None:
         """Give new names to written images that a generation since then has given up (step 5)."""
@@ -432,7 +524,9 @@ class Publication:
         records: dict[bytes, IssuerRecord] = {}
         if not self._known.are_trusted_in(held.root.trusted):
             records = {
-                der: IssuerRecord(der, moment, source) for der in given if der not in published
+                der: IssuerRecord(der, moment, source)
+                for der in given
+                if der not in published and der not in self._left_out
             }
         for der, record in published.items():
             if not record.added_by and der in given:
@@ -594,6 +688,27 @@ class Publication:
             yield
         finally:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - started
+
+
+def _needed_by(offers: Iterable[Offer]) -> tuple[dict[str, bytes], dict[str, set[PointKey]]]:
+    """Return the issuer names of CRLs by their hashes, and their distribution points."""
+    names: dict[str, bytes] = {}
+    points: dict[str, set[PointKey]] = {}
+    for offer in offers:
+        home = name_hash(offer.metadata.issuer)
+        names[home] = offer.metadata.issuer
+        points.setdefault(home, set()).update(points_of_crl(offer.metadata))
+    return names, points
+
+
+def _only(catalog: Catalog, scope: str) -> Catalog:
+    """Return the part of a catalog that has one scope, with its tombstone."""
+    return Catalog(
+        0,
+        {key: catalog.scopes[key] for key in (scope,) if key in catalog.scopes},
+        (),
+        {key: catalog.tombstones[key] for key in (scope,) if key in catalog.tombstones},
+    )
 
 
 def _is_only_older(
