@@ -141,6 +141,7 @@ if TYPE_CHECKING:
     from crlcheck.publisher.store_status import (
         PublishedScope as PublishedScope,
         StoreStatus as StoreStatus,
+        UnreadableObject as UnreadableObject,
         read_published_scopes as read_published_scopes,
         read_store_status as read_store_status,
     )
@@ -271,6 +272,7 @@ _HOMES = {
     "publisher.store_status": (
         "PublishedScope",
         "StoreStatus",
+        "UnreadableObject",
         "read_published_scopes",
         "read_store_status",
     ),

@@ -16,8 +16,10 @@ from typing import Any
 from aws_lambda_powertools.metrics import MetricUnit
 
 from crlcheck import (
+    CatalogDamagedError,
     ObjectStore,
     PublishedScope,
+    StoreError,
     StoreStatus,
     read_published_scopes,
     read_store_status,
@@ -33,9 +35,11 @@ def record_status(store: ObjectStore, settings: Settings, log: logging.Logger) -
     """
     Write the status of a store as a log line and as metrics; return what is logged.
 
+    Of a set that is damaged all is written that can be read, and then the damage is raised.
+
     Raises:
         FileNotFoundError: nothing is published there.
-        StoreError: the store does not answer, or what it has cannot be read.
+        StoreError: the store does not answer, or something in it is missing or damaged.
     """
     now = datetime.now(UTC)
     status = read_store_status(store, now=now)
@@ -53,12 +57,26 @@ def record_status(store: ObjectStore, settings: Settings, log: logging.Logger) -
         seconds = status.signed_for.total_seconds()
         metrics.add_metric(name="SignedFor", unit=MetricUnit.Seconds, value=seconds)
     metrics.flush_metrics()
-    for issuer, values in _time_left(read_published_scopes(store, now=now), settings):
+    damage: list[StoreError] = [StoreError(one.detail) for one in status.unreadable]
+    scopes = _readable(read_published_scopes(store, now=now), damage)
+    for issuer, values in _time_left(scopes, settings):
         metrics = new_metrics(settings, _dimensions(settings, issuer))
         for left in values:
             metrics.add_metric(name="TimeLeft", unit=MetricUnit.Seconds, value=left)
         metrics.flush_metrics()
+    if damage:
+        raise damage[0]
     return members
+
+
+def _readable(
+    scopes: Iterable[PublishedScope], damage: list[StoreError]
+) -> Iterator[PublishedScope]:
+    """Yield the scopes that can be read, and add the error about others to *damage*."""
+    try:
+        yield from scopes
+    except CatalogDamagedError as error:
+        damage.append(error)
 
 
 _COUNTS = {
@@ -69,6 +87,7 @@ _COUNTS = {
     "RefusedSources": "num_refused",
     "UncheckedIssuers": "num_unchecked_issuers",
     "Denials": "num_denied",
+    "UnreadableObjects": "num_unreadable",
 }
 
 
@@ -88,6 +107,7 @@ def _members(status: StoreStatus) -> dict[str, Any]:
         "num_refused": len(status.rejections),
         "num_unchecked_issuers": None if unchecked is None else len(unchecked),
         "num_denied": status.num_denied,
+        "num_unreadable": len(status.unreadable),
     }
 
 
@@ -97,6 +117,7 @@ def _needs_attention(status: StoreStatus) -> bool:
         or status.count("soon_stale")
         or status.count("in_grace")
         or status.rejections
+        or status.unreadable
     )
 
 

@@ -46,6 +46,7 @@ from crlcheck.catalog.records import (
 )
 from crlcheck.catalog.root import CATALOG_NAME, MEMBERS, NOTHING_PUBLISHED, Root
 from crlcheck.catalog.tree import (
+    Failed,
     NodeCache,
     NodeReader,
     Reference,
@@ -295,43 +296,71 @@ class PublishedSet:
         entries = dict(walk(self.nodes, self.root.top))
         return self._catalog(entries, denied=self.denied)
 
-    def scopes(self) -> Iterator[ScopeRecord]:
+    def scopes(
+        self,
+        *,
+        skip: Callable[[Reference], bool] | None = None,
+        is_wanted: Callable[[str, Any], bool] = lambda *_: True,
+        failed: Failed | None = None,
+    ) -> Iterator[ScopeRecord]:
         """
         Yield the record of each scope, one leaf at a time.
+
+        *skip* and *failed* are as for ``tree.walk``. An entry is not read in full for whose
+        key and value *is_wanted* returns False.
 
         Raises: as ``part``.
         """
         if self.format1 is not None:
             yield from self.format1.catalog.scopes.values()
             return
-        for key, value in walk(self.nodes, self.root.top):
+        for key, value in walk(self.nodes, self.root.top, "", skip, failed):
             place = read_key(key)
-            if place is not None and place.kind == "s" and not is_reference(value):
-                try:
-                    yield ScopeRecord.read(place.name, value, key)
-                except (ValueError, CorruptIndexError) as error:
-                    raise StoreError(
-                        f"{self.nodes.store.url}: a scope cannot be read: {error}"
-                    ) from error
+            if place is None or place.kind != "s" or is_reference(value):
+                continue
+            if not is_wanted(key, value):
+                continue
+            try:
+                yield ScopeRecord.read(place.name, value, key)
+            except (ValueError, CorruptIndexError) as error:
+                damaged = self._unreadable(error, key)
+                if failed is None:
+                    raise damaged from error
+                failed(damaged)
 
-    def issuers(self) -> Iterator[IssuerRecord]:
-        """Yield each trusted issuer, one leaf at a time. Raises: as ``part``."""
-        for _, catalog in self._leaf_by_leaf("i"):
+    def issuers(self, *, failed: Failed | None = None) -> Iterator[IssuerRecord]:
+        """
+        Yield each trusted issuer, one leaf at a time.
+
+        *failed* is as for ``tree.walk``. Raises: as ``part``.
+        """
+        for _, catalog in self._leaf_by_leaf("i", failed):
             yield from catalog.issuers
 
-    def tombstones(self) -> Iterator[Tombstone]:
-        """Yield the tombstone of each scope, one leaf at a time. Raises: as ``part``."""
-        for _, catalog in self._leaf_by_leaf("g"):
+    def tombstones(self, *, failed: Failed | None = None) -> Iterator[Tombstone]:
+        """
+        Yield the tombstone of each scope, one leaf at a time.
+
+        *failed* is as for ``tree.walk``. Raises: as ``part``.
+        """
+        for _, catalog in self._leaf_by_leaf("g", failed):
             yield from catalog.tombstones.values()
 
-    def _leaf_by_leaf(self, kind: str) -> Iterator[tuple[str, Catalog]]:
+    def _leaf_by_leaf(self, kind: str, failed: Failed | None) -> Iterator[tuple[str, Catalog]]:
         """Yield key and catalog of each entry of one kind."""
         if self.format1 is not None:
             yield "", self.format1.catalog
             return
-        for key, value in walk(self.nodes, self.root.top):
+        for key, value in walk(self.nodes, self.root.top, "", None, failed):
             if key.split("/")[1] == kind:
-                yield key, self._catalog({key: value})
+                try:
+                    found = self._catalog({key: value})
+                except CatalogDamagedError as error:
+                    if failed is None:
+                        raise
+                    failed(error)
+                else:
+                    yield key, found
 
     def images(self) -> Iterator[PublishedImage]:
         """Yield every image that is published. Raises: as ``part``."""
@@ -391,11 +420,14 @@ class PublishedSet:
         """
         Return the issuer name of a scope that is published or was; None where there is none.
 
-        Raises: as ``part``.
+        What is missing or damaged hides no scope that can be read.
+
+        Raises: as ``part``, where what cannot be read may have the scope.
         """
         if self.format1 is not None:
             return None
-        for key, value in walk(self.nodes, self.root.top):
+        failed: list[CatalogDamagedError] = []
+        for key, value in walk(self.nodes, self.root.top, "", None, failed.append):
             place = read_key(key)
             if place is None or place.name != scope:
                 continue
@@ -406,6 +438,8 @@ class PublishedSet:
             else:
                 continue
             return found.issuer
+        if failed:
+            raise failed[0]
         return None
 
     # ---- the order of generations -----------------------------------------------------

@@ -323,6 +323,10 @@ class NodeReader:
 # ---- reading -------------------------------------------------------------------------
 
 
+Failed = Callable[[CatalogDamagedError], None]
+"""Is told of what is missing or damaged, where the rest is to be read without it."""
+
+
 def find(nodes: NodeReader, top: Reference | None, prefixes: Iterable[str]) -> dict[str, Any]:
     """
     Return the entries of the map of *top* whose keys start with one of *prefixes*.
@@ -340,16 +344,18 @@ def walk(
     top: Reference | None,
     prefix: str = "",
     skip: Callable[[Reference], bool] | None = None,
+    failed: Failed | None = None,
 ) -> Iterator[tuple[str, Any]]:
     """
     Yield the entries whose keys start with *prefix*, in the order of their keys.
 
     Only one leaf at a time is in use. Where *skip* returns True for a reference, what is below
-    it is left out, and it is not read.
+    it is left out, and it is not read. With *failed* what is missing or damaged is left
+    out with all below it, and the error is handed to it.
 
     Raises: as ``read_object``.
     """
-    for _, node in _leaves(nodes, top, prefix, skip):
+    for _, node in _leaves(nodes, top, prefix, skip, failed):
         for key in sorted(node.entries):
             if key.startswith(prefix):
                 yield key, node.entries[key]
@@ -360,16 +366,23 @@ def _leaves(
     reference: Reference | None,
     prefix: str,
     skip: Callable[[Reference], bool] | None,
+    failed: Failed | None,
     level: int | None = None,
 ) -> Iterator[tuple[Reference, Node]]:
     if reference is None or (skip is not None and skip(reference)):
         return
-    node = nodes.node(reference, level)
+    try:
+        node = nodes.node(reference, level)
+    except CatalogDamagedError as error:
+        if failed is None:
+            raise
+        failed(error)
+        return
     if node.level == 0:
         yield reference, node
         return
     for place in node.places(prefix):
-        yield from _leaves(nodes, node.below[place], prefix, skip, node.level - 1)
+        yield from _leaves(nodes, node.below[place], prefix, skip, failed, node.level - 1)
 
 
 def leaves_with(

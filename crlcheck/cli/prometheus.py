@@ -62,6 +62,10 @@ def _of_store(found: StoreStatus) -> Iterator[GaugeMetricFamily]:
         "scopes": ("Published scopes.", found.num_scopes),
         "trusted_issuers": ("Trusted issuer certificates.", found.num_issuers),
         "denials": ("Denials that hold.", found.num_denied),
+        "unreadable_objects": (
+            "Objects of the published set that are missing or damaged.",
+            len(found.unreadable),
+        ),
         "unchecked_issuers": (
             "Issuers whose own issuer is not trusted.",
             None if unchecked is None else len(unchecked),

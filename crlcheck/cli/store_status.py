@@ -30,7 +30,8 @@ _STATUSES: Mapping[int, str] = {
     EXIT_ATTENTION: "a CRL will be stale soon, is used past its nextUpdate, or was refused",
     EXIT_USAGE: "wrong usage",
     EXIT_UNDETERMINED: "a CRL is stale: certificates are undetermined",
-    EXIT_FAILED: "the store cannot be read, has nothing published, or its root is refused",
+    EXIT_FAILED: "the store, or a part of it, cannot be read, has nothing published, or its root "
+    "is refused",
 }
 _COLORS = {"stale": "red", "soon_stale": "yellow", "in_grace": "yellow"}
 
@@ -113,6 +114,8 @@ def status_command(store: str, warn: float | timedelta, every: bool, quick: bool
 
 
 def _exit_status(found: StoreStatus) -> int:
+    if found.unreadable:
+        return EXIT_FAILED
     if found.count("stale") or _has_expired(found):
         return EXIT_UNDETERMINED
     needs_attention = found.count("soon_stale") or found.count("in_grace") or found.rejections
@@ -125,9 +128,11 @@ def _has_expired(found: StoreStatus) -> bool:
 
 def _show(found: StoreStatus) -> None:
     written = "" if found.at is None else f", written {time_text(found.at)}"
+    denied = found.num_denied
+    denials = "unknown denials" if denied is None else count(denied, "denial")
     say(
         f"{found.store}: generation {found.generation}{written}: {count(found.num_scopes, 'scope')}"
-        f", {count(found.num_issuers, 'issuer')}, {count(found.num_denied, 'denial')}"
+        f", {count(found.num_issuers, 'issuer')}, {denials}"
     )
     if found.signed_until is not None:
         verb = "expired at" if _has_expired(found) else "holds until"
@@ -138,6 +143,9 @@ def _show(found: StoreStatus) -> None:
     if found.grace is not None:
         note = f": {found.grace.note}" if found.grace.note else ""
         say(f"grace for all CRLs until {time_text(found.grace.until)}{note}", color="yellow")
+    for lost in found.unreadable:
+        detail = with_remedy(lost.detail, lost.remedy)
+        say(f"nothing is known of what lies in {lost.name}: {detail}", color="red")
     for one in found.scopes:
         say(
             f"{_state_text(one)}: {_crl_text(one)} (scope {one.scope})",
@@ -209,6 +217,10 @@ def _members(found: StoreStatus) -> dict[str, Any]:
         "rejections": None
         if not found.knows_rejections
         else [one.members() for one in found.rejections],
+        "unreadable": [
+            {"name": one.name, "detail": one.detail, "remedy": one.remedy}
+            for one in found.unreadable
+        ],
         "unchecked_issuers": None
         if found.unchecked_issuers is None
         else list(found.unchecked_issuers),

@@ -14,7 +14,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -101,9 +101,16 @@ def rejection_cause(error: Exception) -> str:
     return next((word for kind, word in _CAUSES.items() if isinstance(error, kind)), "other")
 
 
-def read_rejections(store: str | os.PathLike[str] | ObjectStore) -> list[Rejection]:
+def read_rejections(
+    store: str | os.PathLike[str] | ObjectStore,
+    *,
+    failed: Callable[[str, StoreError], None] | None = None,
+) -> list[Rejection]:
     """
     Return the sources whose last CRL was refused, by name.
+
+    With *failed* status objects that cannot be read are left out, and it is called with the
+    name and the error of each.
 
     Raises:
         StoreError: the store does not answer, or a status object cannot be read.
@@ -116,20 +123,25 @@ def read_rejections(store: str | os.PathLike[str] | ObjectStore) -> list[Rejecti
         except FileNotFoundError:
             continue  # cleared meanwhile
         except ValueError as error:
-            raise StoreError(f"{target.url}/{name} cannot be read: {error}") from error
+            unreadable = StoreError(f"{target.url}/{name} cannot be read: {error}")
+            if failed is None:
+                raise unreadable from error
+            failed(name, unreadable)
     return sorted(found, key=lambda rejection: rejection.source)
 
 
 def known_rejections(
     store: str | os.PathLike[str] | ObjectStore,
+    *,
+    failed: Callable[[str, StoreError], None] | None = None,
 ) -> list[Rejection] | None:
     """
     Return what ``read_rejections`` does; None for a store whose objects cannot be listed.
 
-    Raises: as ``read_rejections``.
+    *failed* and the errors are as for ``read_rejections``.
     """
     try:
-        return read_rejections(store)
+        return read_rejections(store, failed=failed)
     except ReadOnlyStoreError:
         return None
 
@@ -161,7 +173,8 @@ def record_rejections(
         serving: dict[str, list[str]] = {source: [] for source in wanted}
         if serving:
             held, _ = read_set(store)
-            for record in held.scopes():
+            # The reason of a refusal is worth more than the list of what stays published.
+            for record in held.scopes(failed=lambda error: _log.info("%s", error)):
                 if record.source in serving:
                     serving[record.source] += [crl_text(one.metadata) for one in record.images()]
     except (CrlCheckError, OSError) as failure:

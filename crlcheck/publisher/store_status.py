@@ -4,7 +4,8 @@ Say at a glance how a published set stands: what is stale or soon will be, and w
 A scope is stale where the later of its CRLs is past its nextUpdate. It will be stale soon
 where less than a part of its validity period, or less than a given time, is left. The
 references of the tree say when the earliest CRL below them is past its nextUpdate. So
-shards in which nothing is due are not read, unless every scope is asked for.
+shards in which nothing is due are not read, unless every scope is asked for. A shard that is
+missing or damaged is told, with the status of all that lies in the others.
 
 For example, a CRL is valid for a week, and a warning is asked for at 25 %. From 42 hours
 before its nextUpdate it is "soon_stale", from its nextUpdate on it is "stale". If the operator
@@ -17,18 +18,20 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
-from crlcheck.catalog import tree
 from crlcheck.catalog.entries import staleness_of_entry
 from crlcheck.catalog.neighbours import Neighbours, issuer_keys_of
 from crlcheck.catalog.published_set import PublishedSet, nothing_published, read_set
+from crlcheck.catalog.readable_part import ReadablePart
 from crlcheck.catalog.records import Grace, ScopeRecord
-from crlcheck.catalog.tree import Reference, Staleness
+from crlcheck.catalog.tree import Failed, Reference, Staleness
 from crlcheck.encoding.names import name_key, name_text
-from crlcheck.errors import CorruptIndexError, StoreError
+from crlcheck.errors import CatalogDamagedError, StoreError
 from crlcheck.publisher.comparison import later_crl
 from crlcheck.publisher.operator import moment_of
 from crlcheck.publisher.rejections import Rejection, known_rejections
+from crlcheck.remedies import remedy_of
 from crlcheck.signing.root_key import RootKey, read_root_keys
 from crlcheck.signing.statement import stated_expiry, verify_root
 from crlcheck.stores import ObjectStore, open_store
@@ -63,6 +66,19 @@ class PublishedScope:
     replaced_by: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class UnreadableObject:
+    """
+    An object of a store that is missing or damaged, so that its status is not known.
+
+    ``detail`` says what was found, and ``remedy`` what can be done.
+    """
+
+    name: str
+    detail: str
+    remedy: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreStatus:
     """
@@ -73,7 +89,9 @@ class StoreStatus:
     where that was asked for. ``rejections`` are the sources whose last CRL was refused,
     ``unchecked_issuers`` the issuers that end a path unchecked, or None where nobody looked.
     ``knows_rejections`` is False for a store whose objects cannot be listed, as at a URL.
-    ``num_denied`` counts the denials that hold, and ``grace`` is that of the store if it holds.
+    ``num_denied`` counts the denials that hold, None where they cannot be read, and ``grace`` is
+    that of the store if it holds. ``unreadable`` are the objects that are missing or damaged,
+    of those that were read: of scopes and issuers in them nothing is told here.
     ``signed_until`` is when the signature of the root expires, and ``signed_for`` the time
     until then, negative after it; both are None without one. Without *root_keys* nobody has
     verified it.
@@ -85,7 +103,7 @@ class StoreStatus:
     age: timedelta | None
     num_scopes: int
     num_issuers: int
-    num_denied: int
+    num_denied: int | None
     grace: Grace | None
     scopes: tuple[PublishedScope, ...]
     rejections: tuple[Rejection, ...]
@@ -93,6 +111,7 @@ class StoreStatus:
     unchecked_issuers: tuple[str, ...] | None
     signed_until: datetime | None = None
     signed_for: timedelta | None = None
+    unreadable: tuple[UnreadableObject, ...] = ()
 
     def count(self, state: str) -> int:
         """Return how many scopes are in a state other than "current"."""
@@ -124,7 +143,7 @@ def read_store_status(
     Raises:
         FileNotFoundError: the store has nothing published.
         RootSignatureError: the root is signed by none of *root_keys*, or no more.
-        StoreError: the store does not answer, or what it has cannot be read.
+        StoreError: the store does not answer, or its root cannot be read.
         ValueError: *warn* is negative, or a part that is more than 1.
     """
     _check_warn(warn)
@@ -132,13 +151,30 @@ def read_store_status(
     published = _published(target, root_keys, moment)
     part = published.settings()
     grace = part.grace if part.grace is not None and moment < part.grace.until else None
+    unreadable: dict[str, UnreadableObject] = {}
+
+    def note(name: str, error: StoreError) -> None:
+        found = UnreadableObject(name, str(error), remedy_of(error) or "")
+        unreadable.setdefault(name, found)
+
+    def failed(error: CatalogDamagedError) -> None:
+        note(error.name, error)
+
     scopes = sorted(
-        published_scopes(published, moment, warn, every_scope=every_scope, grace=grace),
+        published_scopes(
+            published, moment, warn, every_scope=every_scope, grace=grace, failed=failed
+        ),
         key=lambda one: (one.time_left is None, one.time_left or timedelta(0), one.scope),
     )
     is_format1 = published.format1 is not None
     catalog = None if published.format1 is None else published.format1.catalog
-    rejections = known_rejections(target)
+    unchecked = tuple(_unchecked(published, failed)) if issuers else None
+    rejections = known_rejections(target, failed=note)
+    num_denied: int | None = None
+    try:
+        num_denied = sum(one.holds(moment) for one in published.denied)
+    except CatalogDamagedError as error:
+        failed(error)
     signed_until = stated_expiry(published.members or {})
     return StoreStatus(
         store=target.url,
@@ -147,14 +183,15 @@ def read_store_status(
         age=None if is_format1 else moment - published.root.at,
         num_scopes=published.root.num_scopes if catalog is None else len(catalog.scopes),
         num_issuers=published.root.trusted.count if catalog is None else len(catalog.issuers),
-        num_denied=sum(one.holds(moment) for one in published.denied),
+        num_denied=num_denied,
         grace=grace,
         scopes=tuple(scopes),
         rejections=tuple(rejections or ()),
         knows_rejections=rejections is not None,
-        unchecked_issuers=tuple(_unchecked(published)) if issuers else None,
+        unchecked_issuers=unchecked,
         signed_until=signed_until,
         signed_for=None if signed_until is None else signed_until - moment,
+        unreadable=tuple(unreadable.values()),
     )
 
 
@@ -191,13 +228,27 @@ def read_published_scopes(
     Return an iterator over every scope of a published set, in no order.
 
     Only a shard at a time is in memory. Arguments and errors are those of
-    ``read_store_status``; the root is read at once, the shards as they are needed.
+    ``read_store_status``; the root is read at once, the shards as they are needed. The first
+    shard that is missing or damaged is a CatalogDamagedError after the scopes of all others.
     """
     _check_warn(warn)
     moment = moment_of(now)
     published = _published(open_store(store), root_keys, moment)
     grace = published.settings().grace
-    return published_scopes(published, moment, warn, every_scope=True, grace=grace)
+    return _then_raise(
+        lambda failed: published_scopes(
+            published, moment, warn, every_scope=True, grace=grace, failed=failed
+        )
+    )
+
+
+def _then_raise(
+    scopes: Callable[[Failed], Iterator[PublishedScope]],
+) -> Iterator[PublishedScope]:
+    errors: list[CatalogDamagedError] = []
+    yield from scopes(errors.append)
+    if errors:
+        raise errors[0]
 
 
 def published_scopes(
@@ -207,11 +258,13 @@ def published_scopes(
     *,
     every_scope: bool = False,
     grace: Grace | None = None,
+    failed: Failed,
 ) -> Iterator[PublishedScope]:
     """
     Yield the scopes that are not current, or every one, a shard at a time.
 
     Arguments and errors are those of ``read_store_status``; *grace* is that of the store.
+    *failed* is told of what is missing or damaged, and the rest is read without it.
     """
     seconds = now.timestamp()
 
@@ -226,30 +279,14 @@ def published_scopes(
     def is_boring(reference: Reference) -> bool:
         return not (every_scope or is_due(reference.staleness))
 
-    for record in _records(published, is_boring, lambda one: every_scope or is_due(one)):
-        yield _described(published, record, now, grace, is_due)
-
-
-def _records(
-    published: PublishedSet,
-    skip: Callable[[Reference], bool],
-    wanted: Callable[[Staleness], bool],
-) -> Iterator[ScopeRecord]:
-    """Yield the records of the scopes that are wanted; the others are not read in full."""
-    if published.format1 is not None:
-        for record in published.format1.catalog.scopes.values():
-            if wanted(_staleness_of(record)):
-                yield record
-        return
-    for key, value in tree.walk(published.nodes, published.root.top, "", skip):
+    def is_wanted(key: str, value: Any) -> bool:
         staleness = staleness_of_entry(key, value)
-        if staleness is None or not wanted(staleness):
-            continue
-        try:
-            yield ScopeRecord.read(key.rpartition("/")[2], value, key)
-        except (ValueError, CorruptIndexError) as error:
-            url = published.nodes.store.url
-            raise StoreError(f"{url}: a scope cannot be read: {error}") from error
+        return staleness is not None and (every_scope or is_due(staleness))
+
+    for record in published.scopes(skip=is_boring, is_wanted=is_wanted, failed=failed):
+        # In a catalog of format 1 all are read.
+        if every_scope or is_due(_staleness_of(record)):
+            yield _described(published, record, now, grace, is_due, failed)
 
 
 def _staleness_of(record: ScopeRecord) -> Staleness:
@@ -263,6 +300,7 @@ def _described(
     now: datetime,
     grace: Grace | None,
     is_due: Callable[[Staleness], bool],
+    failed: Failed,
 ) -> PublishedScope:
     later = later_crl(record)
     left = None if later.next_update is None else later.next_update - now
@@ -283,7 +321,11 @@ def _described(
     until = record.grace_until(grace)
     if until is not None and now < until:
         return replace(described, state="in_grace")
-    found = _replacement(published, record, now)
+    try:
+        found = _replacement(published, record, now)
+    except CatalogDamagedError as error:
+        failed(error)
+        found = None  # what cannot be read replaces nothing
     if found is None:
         return replace(described, state="stale")
     return replace(described, state="expired_and_replaced", replaced_by=found)
@@ -298,33 +340,34 @@ def _replacement(published: PublishedSet, record: ScopeRecord, now: datetime) ->
     return None if found is None else found[0]
 
 
-def _unchecked(published: PublishedSet) -> Iterator[str]:
+def _unchecked(published: PublishedSet, failed: Failed) -> Iterator[str]:
     """
     Yield the subject of each trusted issuer whose own issuer is not trusted.
 
     No CRL can say whether such an issuer is revoked, because the operator trusted it
-    directly. Anchors are left out, and so are issuers of removed CRLs.
+    directly. Anchors are left out, and so are issuers of removed CRLs, and issuers of which
+    nobody can tell because their own issuer's entries are missing or damaged.
     """
     above: dict[bytes, list[str]] = {}
+    names: dict[bytes, bytes] = {}
     known: set[bytes] = set()
-    for certificate, is_end in _issuers(published):
+    for certificate, is_end in _issuers(published, failed):
         known.add(name_key(certificate.subject))
         if not is_end:
+            names[name_key(certificate.issuer)] = certificate.issuer
             above.setdefault(name_key(certificate.issuer), []).append(
                 name_text(certificate.subject)
             )
-    known |= _removed(published)
+    known |= {name_key(one.base.issuer) for one in published.tombstones(failed=failed)}
+    part = ReadablePart(published)
     for issuer in above.keys() - known:
-        yield from sorted(above[issuer])
+        if part.damage_under(names[issuer], ()) is None:
+            yield from sorted(above[issuer])
 
 
-def _issuers(published: PublishedSet) -> Iterator[tuple[CertificateFacts, bool]]:
+def _issuers(published: PublishedSet, failed: Failed) -> Iterator[tuple[CertificateFacts, bool]]:
     """Yield each trusted certificate, and whether paths end at it."""
-    for issuer in published.issuers():
+    for issuer in published.issuers(failed=failed):
         certificate = published_certificate(issuer.certificate)
         if certificate is not None:
             yield certificate, issuer.is_anchor or bool(issuer.self_signed)
-
-
-def _removed(published: PublishedSet) -> set[bytes]:
-    return {name_key(one.base.issuer) for one in published.tombstones()}

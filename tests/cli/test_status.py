@@ -108,7 +108,40 @@ def test_prometheus_reads_what_is_printed(
     assert families["crlcheck_generation"].samples[0].value == 2
     assert families["crlcheck_scopes"].samples[0].value == 2
     assert families["crlcheck_stale_scopes"].samples[0].value == 0
+    assert families["crlcheck_unreadable_objects"].samples[0].value == 0
     until = families["crlcheck_next_update_timestamp_seconds"].samples
     assert len(until) == 2
     assert all(one.value > datetime.now(UTC).timestamp() for one in until)
     assert {one.labels["store"] for one in until} == {str(tmp_path)}
+
+
+def test_a_damaged_shard_hides_no_other_scope(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    It has its own line and its own metric, and the exit status says that something is wrong.
+    """
+    monkeypatch.setattr("crlcheck.catalog.tree.MAX_LEAF", 3000)
+    for number in range(6):
+        publish(tmp_path, 9 * HOUR, f"CA {number}")
+    root = json.loads((tmp_path / "catalog.json").read_bytes())
+    top = json.loads((tmp_path / root["top"][0]).read_bytes())
+    lost = top["nodes"][-1][1]
+    assert main(["status", str(tmp_path), "--all"]) == 0
+    healthy = capsys.readouterr().out
+    (tmp_path / lost).unlink()
+    store = str(tmp_path) + "/."  # nothing of it is in memory
+    assert main(["status", store, "--all"]) == 4
+    told = capsys.readouterr().out
+    assert f"nothing is known of what lies in {lost}: " in told
+    assert "crlcheck verify" in told
+    num_told = told.count("current for")
+    assert 0 < num_told < healthy.count("current for") == 6
+    assert main(["status", store, "--json"]) == 4
+    document = json.loads(capsys.readouterr().out)
+    assert [one["name"] for one in document["unreadable"]] == [lost]
+    assert main(["status", store, "--format", "prometheus"]) == 4
+    families = {one.name: one for one in text_string_to_metric_families(capsys.readouterr().out)}
+    assert families["crlcheck_unreadable_objects"].samples[0].value == 1
+    assert families["crlcheck_scopes"].samples[0].value == 6
+    assert len(families["crlcheck_next_update_timestamp_seconds"].samples) == num_told

@@ -68,6 +68,23 @@ def test_a_stale_scope_is_a_warning_and_its_time_left_is_negative(
     assert lines_of(caplog, "preprocessor")[0]["level"] == "WARNING"
 
 
+def test_a_damaged_set_has_its_metrics_and_fails_the_invocation(
+    pipeline: Pipeline, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    An alarm on the rest has data, and the one on errors sees the damage.
+    """
+    published(pipeline, timedelta(days=7))
+    (node,) = (key for key in pipeline.stored() if key.startswith("published/nodes/"))
+    pipeline.put(node, b"{}")
+    pipeline.start()
+    capsys.readouterr()
+    with pytest.raises(Exception, match="is damaged"):
+        pipeline.invoke({"status": True})
+    (counts,) = metrics_of(capsys)
+    assert (counts["Scopes"], counts["UnreadableObjects"]) == ([1.0], [1.0])
+
+
 def test_issuers_are_told_apart_where_that_is_asked_for(
     pipeline: Pipeline, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,19 +7,21 @@ from typing import Any
 
 import pytest
 
-from crlcheck import CatalogDamagedError, PublishReport, PublishSource, publish_many
+from crlcheck import CatalogDamagedError, PublishReport, PublishSource, fetch_each, publish_many
 from crlcheck.catalog import tree
 from crlcheck.catalog.entries import name_hash
 from crlcheck.catalog.published_set import read_set
 from crlcheck.catalog.root import CATALOG_NAME, Certificates
 from crlcheck.catalog.tree import NodeCache, NodeReader
 from crlcheck.demo.pki import CertificateAuthority, encode_extension
+from crlcheck.publisher.fetch import FetchLimits
 from crlcheck.publisher.publish_many import PublishResult, SourceCrl
 from crlcheck.publisher.verify import verify_store
 from crlcheck.x509.certificates import load_certificates
 from support.memory_store import MemoryStore
 from support.pki import NOW, make_authority, make_crl
 from support.publishing import catalog_of, images_of
+from support.site import web_site
 from support.tampering import node_names, rewrite
 
 AUTHORITIES = [make_authority(f"Authority {number}") for number in range(9)]
@@ -305,3 +307,37 @@ def test_a_node_that_another_publication_gave_up_stops_nothing() -> None:
     store.before = come_first
     assert failed(published(store, 3), "") == set()
     assert store.before is None
+
+
+def test_a_run_of_fetch_publishes_what_does_not_need_a_damaged_node() -> None:
+    """
+    Whether the server has something new or not: what was fetched before is looked up in the set.
+    """
+    limits = FetchLimits(allow_private=True)
+    issuers = [one.pem for one in AUTHORITIES]
+
+    def put(number: int) -> list[str]:
+        for one in AUTHORITIES:
+            crl = make_crl(one, number, [number])
+            headers = {"ETag": f'"{number}"'}
+            site.pages["/" + name_of(one).replace(" ", "")] = 200, headers, crl
+        return [site.url + path for path in site.pages]
+
+    def fetched(store: MemoryStore) -> Mapping[str, Any]:
+        return {
+            url.rpartition("/")[2].replace("y", "y "): result
+            for url, result in fetch_each(put(2), store, limits, issuer=issuers, now=NOW)
+        }
+
+    with web_site() as site:
+        store = MemoryStore()
+        for _, first in fetch_each(put(1), store, limits, issuer=issuers, now=NOW):
+            assert isinstance(first, PublishReport)
+        node = node_names(store)[-1]
+        stopped = below(store, node)
+        damaged = copied(store)
+        damaged.delete(node)
+        assert failed(fetched(damaged), node) == stopped
+        again = fetched(damaged)
+        assert failed({name: again[name] for name in stopped}, node) == stopped
+        assert {again[name] for name in again.keys() - stopped} == {None}

@@ -18,6 +18,7 @@ from support.issuers import certify
 from support.memory_store import MemoryStore
 from support.pki import DAY, NOW, delta_of, make_authority, make_crl
 from support.publishing import CA, publish
+from support.tampering import node_names
 
 UNTIL = NOW + 30 * DAY
 VALIDITY = UNTIL - (NOW - DAY + timedelta(minutes=1))
@@ -170,11 +171,95 @@ def test_shards_in_which_nothing_is_due_are_not_read(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(nodes, "node", counted)
     object.__setattr__(published, "nodes", nodes)
-    found = list(published_scopes(published, NOW + DAY))
+    errors: list[crlcheck.CatalogDamagedError] = []
+    found = list(published_scopes(published, NOW + DAY, failed=errors.append))
     assert [one.issuer for one in found] == ["CN=Soon"]
     num_read = len(read)
-    assert len(list(published_scopes(published, NOW + DAY, every_scope=True))) == 13
+    every = published_scopes(published, NOW + DAY, every_scope=True, failed=errors.append)
+    assert len(list(every)) == 13
+    assert errors == []
     assert num_read < (len(read) - num_read) / 3
+
+
+@pytest.mark.parametrize("harm", ["missing", "damaged"])
+def test_what_can_be_read_of_a_damaged_set_is_told(
+    harm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Whatever node it is: the others' scopes are there, and no issuer is called unchecked
+    because its own issuer's entry cannot be read.
+    """
+    monkeypatch.setattr(tree, "MAX_LEAF", 2500)
+    monkeypatch.setattr(tree, "MAX_INNER", 700)
+    root = make_authority("Root")
+    below = [make_authority(f"CA {number}", parent=root) for number in range(8)]
+    alone = make_authority("Alone", parent=make_authority("Unknown"))
+    store = MemoryStore()
+    issuers = [root.der, alone.der, *(one.der for one in below)]
+    for one in (root, alone, *below):
+        publish(store, make_crl(one, 1), issuer=issuers)
+    whole = status_at(store, NOW, every_scope=True)
+    assert whole.unreadable == ()
+    assert whole.unchecked_issuers == ("CN=Alone",)
+    told = set()
+    for name in node_names(store):
+        broken = MemoryStore()
+        for other in store.names(""):
+            if other != name:
+                broken.write(other, store.read(other).body)
+            elif harm == "damaged":
+                broken.write(other, b"{}")
+        status = status_at(broken, NOW, every_scope=True)
+        (lost,) = status.unreadable
+        assert (lost.name, harm in lost.detail) == (name, True)
+        assert "crlcheck verify" in lost.remedy
+        assert set(status.scopes) <= set(whole.scopes)
+        assert (status.num_scopes, status.num_issuers) == (10, 10)
+        assert set(status.unchecked_issuers or ()) <= {"CN=Alone"}
+        told.add(len(status.scopes))
+        scopes = crlcheck.read_published_scopes(broken, now=NOW)
+        assert len([next(scopes) for _ in status.scopes]) == len(status.scopes)
+        with pytest.raises(crlcheck.CatalogDamagedError):
+            next(scopes)
+    assert 0 in told
+    assert max(told) >= 7
+
+
+def test_denials_and_refusals_that_cannot_be_read_hide_nothing_else() -> None:
+    """
+    Their number is not known then.
+    """
+    store = MemoryStore()
+    publish(store, make_crl(CA, 2))
+    with pytest.raises(crlcheck.CrlRollbackError):
+        publish(store, make_crl(CA, 1), source_name="late.crl")
+    crlcheck.deny_certificate(store, crlcheck.load_certificate(CA.pem).subject, 7, now=NOW)
+    (refusal,) = store.names("status/")
+    store.write(refusal, b"[]")
+    denied = read_set(store)[0].root.denied
+    assert denied is not None
+    store.delete(denied.name)
+    status = status_at(store, NOW, every_scope=True)
+    assert states(status) == ["current"]
+    assert (status.num_denied, status.rejections) == (None, ())
+    assert {one.name for one in status.unreadable} == {refusal, denied.name}
+
+
+def test_a_refusal_is_noted_although_a_shard_is_damaged() -> None:
+    """
+    What stays published of its source is told as far as it can be read.
+    """
+    store = MemoryStore()
+    publish(store, make_crl(CA, 1), source_name="late.crl")
+    top = read_set(store)[0].root.top
+    assert top is not None
+    copy = MemoryStore()
+    for name in store.names(""):
+        copy.write(name, store.read(name).body if name != top.name else b"{}")
+    with pytest.raises(crlcheck.MalformedCrlError):
+        publish(copy, b"no CRL", source_name="late.crl")
+    (rejection,) = crlcheck.read_rejections(copy)
+    assert (rejection.source, rejection.cause, rejection.serving) == ("late.crl", "malformed", ())
 
 
 def test_an_expired_crl_that_a_newer_one_replaces_is_told_apart() -> None:
