@@ -45,8 +45,8 @@ REMEDIES: Mapping[Cause, str] = MappingProxyType(
         UndeterminedCause.CRL_SIGNER_REVOKED: "publish a CRL that the CA signed with a key "
         "that is not revoked (crlcheck publish)",
         UndeterminedCause.STORE_UNAVAILABLE: "find out whether the store can be read "
-        "(crlcheck scope list); where an image is missing or damaged, publish its CRL again "
-        "(crlcheck publish --rebuild)",
+        "(crlcheck scope list); where something in it is missing or damaged, find all of it "
+        "(crlcheck verify) and repair it (crlcheck verify --repair-from a mirror or the CRLs)",
         # ---- refused CRLs ----------------------------------------------------------------
         errors.MalformedCrlError: "ask the CA for a CRL that follows RFC 5280, or fetch it "
         "again: a page or a file of another kind in its place is the usual reason; "

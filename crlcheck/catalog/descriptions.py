@@ -51,6 +51,12 @@ def count(number: int, singular: str, plural: str | None = None) -> str:
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
 
 
+def some_of(names: Sequence[str], limit: int) -> str:
+    """Return the first *limit* names, and how many there are besides: ``"a, b and 7 more"``."""
+    more = len(names) - limit
+    return ", ".join(names[:limit]) + (f" and {more:,} more" if more > 0 else "")
+
+
 def subject_text(certificate: CertificateFacts) -> str:
     """Return a certificate as part of a sentence. A CA's has its name: it is not the client's."""
     serial_number, issuer = f"{certificate.serial_number:x}", name_text(certificate.issuer)

@@ -49,7 +49,7 @@ class _Failure(NamedTuple):
         return StoreUnavailableError(reason)
 
 
-_AGAIN = " (not tried again yet)"
+_AGAIN = " (found a moment ago, and not read again since)"
 
 
 class Attempts:

@@ -226,11 +226,13 @@ class CachedImage:
         now = time.monotonic()
         refused_at, unavailable_at = self._refused_at, self._unavailable_at
         if refused_at is not None and now - refused_at < polling.OBJECT_REFUSED.pause(1):
-            raise IndexFileError(f"{self.error} (not tried again yet)")
+            raise IndexFileError(f"{self.error} (found a moment ago, and not read again since)")
         if unavailable_at is not None and now - unavailable_at < polling.OBJECT_UNAVAILABLE.pause(
             1
         ):
-            raise StoreUnavailableError(f"{self.error} (not tried again yet)")
+            raise StoreUnavailableError(
+                f"{self.error} (found a moment ago, and not read again since)"
+            )
 
     def _note_failure(self, error: Exception) -> None:
         self.error = str(error)

@@ -13,7 +13,7 @@ from typing import Any
 import click
 from rich.table import Table
 
-from crlcheck.catalog.descriptions import count
+from crlcheck.catalog.descriptions import count, some_of
 from crlcheck.cli.actor import actor
 from crlcheck.cli.command import command
 from crlcheck.cli.inputs import (
@@ -197,7 +197,7 @@ class _Results:
         for said, subjects in self._failures.items():
             more = subjects[_TOLD_ALIKE:]
             if more and not output().as_json:
-                names = ", ".join(more)
+                names = some_of(more, _TOLD_ONE_BY_ONE)
                 report_error(f"{count(len(more), 'more CRL')} failed like these: {said}: {names}")
         self._array.close()
 

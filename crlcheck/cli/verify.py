@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from crlcheck.catalog.descriptions import count
+from crlcheck.catalog.descriptions import count, some_of
 from crlcheck.cli.command import command
 from crlcheck.cli.inputs import open_target, usage
 from crlcheck.cli.options import given_demands, root_key_option
@@ -92,7 +92,7 @@ def _say(fault: StoreFault) -> None:
     if fault.repaired_from:
         say(f"{fault.name} was {fault.found}: repaired from {fault.repaired_from}")
     elif not output().as_json:
-        scopes = f" (scope {', '.join(fault.scopes[:3])})" if fault.scopes else ""
+        scopes = f" (scope {some_of(fault.scopes, 3)})" if fault.scopes else ""
         report_error(with_remedy(f"{fault.detail}{scopes}; {fault.means}", fault.remedy))
 
 

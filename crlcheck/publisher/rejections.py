@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from crlcheck.catalog.descriptions import crl_text
+from crlcheck.catalog.descriptions import crl_text, some_of
 from crlcheck.catalog.history import Action
 from crlcheck.catalog.published_set import PublishedSet, read_set
 from crlcheck.encoding.secrets import without_secrets
@@ -50,6 +50,7 @@ KEPT = timedelta(days=30)
 """The age at which clean-up deletes a status object."""
 
 _PREFIX = "status/"
+_MAX_NAMED = 5
 _CAUSES: dict[type[CrlCheckError], str] = {
     MalformedCrlError: "malformed",
     UnsupportedCrlError: "unsupported",
@@ -178,8 +179,8 @@ def record_rejections(
                 if record.source in serving:
                     serving[record.source] += [crl_text(one.metadata) for one in record.images()]
     except (CrlCheckError, OSError) as failure:
-        for source in errors:
-            _log.warning("status of %s was not written to %s: %s", source, store.url, failure)
+        names = some_of([*errors], _MAX_NAMED)
+        _log.warning("status of %s was not written to %s: %s", names, store.url, failure)
         return
     written: set[str] = set()
     for source, error in wanted.items():

@@ -36,7 +36,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from crlcheck.catalog.catalog import IMAGE_PREFIX, PublishedImage, ScopeRecord
-from crlcheck.catalog.descriptions import crl_text, scope_text
+from crlcheck.catalog.descriptions import crl_text, scope_text, some_of
 from crlcheck.catalog.earlier import latest_readable
 from crlcheck.catalog.entries import (
     catalog_of,
@@ -708,9 +708,7 @@ class _Verification:
             means = "the trusted issuers and the scopes in it cannot be read: their certificates "
             means += "are undetermined"
             if scopes:
-                shown = [text for text, _ in scopes[:_MOST_SHOWN]]
-                more = len(scopes) - len(shown)
-                means += f"; it had {', '.join(shown)}" + (f" and {more:,} more" if more else "")
+                means += f"; it had {some_of([text for text, _ in scopes], _MOST_SHOWN)}"
             self._tell(replace(lost.fault, means=means, scopes=tuple(scope for _, scope in scopes)))
 
     # ---- publications meanwhile ----------------------------------------------------------------

@@ -94,6 +94,25 @@ def test_failures_in_the_same_words_are_put_together(
     assert len(json.loads(capsys.readouterr().out)["crls"]) == 12
 
 
+def test_of_many_alike_failures_a_line_names_some(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    And says how many there are besides.
+    """
+    (tmp_path / "ca.pem").write_bytes(make_authority("CA").pem)
+    (tmp_path / "crls").mkdir()
+    crl = make_crl(make_authority("Stranger"), 1, next_update=LATER)
+    for number in range(30):
+        (tmp_path / "crls" / f"{number:02}.crl").write_bytes(crl)
+    command = ["publish", str(tmp_path / "crls"), "--issuer", str(tmp_path / "ca.pem")]
+    assert main([*command, "--to", str(tmp_path / "store")]) == 4
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "25 more CRLs failed like these" in last
+    assert last.endswith(" and 5 more")
+    assert last.count(".crl") == 20
+
+
 def test_the_document_has_the_order_of_the_files(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

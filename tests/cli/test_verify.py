@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+import crlcheck
 from crlcheck.cli import main
-from support.pki import make_crl
+from support.pki import NOW, make_authority, make_crl
 from support.publishing import CA
 
 
@@ -105,3 +106,23 @@ def test_a_mirror_says_what_it_did_not_read(
     assert command == "verify copy --repair-from store"
     assert main(command.split()) == 0
     assert image.read_bytes() == image_of(place).read_bytes()
+
+
+def test_of_many_scopes_in_a_damaged_shard_a_line_names_some(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    And says how many there are besides; the document has all.
+    """
+    store, copy = str(tmp_path / "store"), str(tmp_path / "copy")
+    for number in range(5):
+        authority = make_authority(f"CA {number}")
+        crlcheck.publish_crl(make_crl(authority, 1), store, issuer=authority.pem, now=NOW)
+    assert main(["mirror", store, copy, "-q"]) == 0
+    top = json.loads((tmp_path / "store" / "catalog.json").read_bytes())["top"][0]
+    (tmp_path / "store" / top).write_bytes(b"{}")
+    assert main(["verify", store]) == 4
+    assert " and 2 more)" in capsys.readouterr().err
+    assert main(["verify", store, "--json"]) == 4
+    (fault,) = json.loads(capsys.readouterr().out)["faults"]
+    assert len(fault["scopes"]) == 5
