@@ -30,8 +30,7 @@ _STATUSES: Mapping[int, str] = {
     EXIT_ATTENTION: "a CRL will be stale soon, is used past its nextUpdate, or was refused",
     EXIT_USAGE: "wrong usage",
     EXIT_UNDETERMINED: "a CRL is stale: certificates are undetermined",
-    EXIT_FAILED: "the store, or a part of it, cannot be read, has nothing published, or its root "
-    "is refused",
+    EXIT_FAILED: "all or a part cannot be read, is not there, or its root is refused",
 }
 _COLORS = {"stale": "red", "soon_stale": "yellow", "in_grace": "yellow"}
 
