@@ -21,6 +21,7 @@ from crlcheck.types import UndeterminedCause
 Cause = UndeterminedCause | type[errors.CrlCheckError]
 
 NEXT_CRL = "publish the CA's next CRL (crlcheck publish, crlcheck fetch)"
+SIGN_AGAIN = "sign it again (crlcheck sign), and do so regularly"
 
 REMEDIES: Mapping[Cause, str] = MappingProxyType(
     {

@@ -763,6 +763,8 @@ class ProblemKind(enum.Enum):
     NOT_LOADED: no published set could be read yet, or none was asked for.
     TOO_OLD: the set is older than ``max_catalog_age``.
     SIGNATURE_EXPIRED: the signature of the set has expired, and no later one was read.
+    SIGNATURE_ENDS_SOON: a quarter of the time that the signature of the set holds is left,
+        or less.
     NOTHING_PUBLISHED: the set has no complete CRL.
     STALE, NOT_YET_VALID: a CRL is not current, and no policy waives that.
     EXPIRED_REPLACED: a CRL is past its nextUpdate, and a newer one of another scope that
@@ -788,6 +790,7 @@ class ProblemKind(enum.Enum):
     NOT_LOADED = "not_loaded"
     TOO_OLD = "too_old"
     SIGNATURE_EXPIRED = "signature_expired"
+    SIGNATURE_ENDS_SOON = "signature_ends_soon"
     NOTHING_PUBLISHED = "nothing_published"
     STALE = "stale"
     NOT_YET_VALID = "not_yet_valid"

@@ -108,6 +108,10 @@ def _members(status: StoreStatus) -> dict[str, Any]:
         "num_unchecked_issuers": None if unchecked is None else len(unchecked),
         "num_denied": status.num_denied,
         "num_unreadable": len(status.unreadable),
+        "signed_for": None
+        if status.signed_for is None
+        else round(status.signed_for.total_seconds()),
+        "signature_state": status.signature_state,
     }
 
 
@@ -118,6 +122,7 @@ def _needs_attention(status: StoreStatus) -> bool:
         or status.count("in_grace")
         or status.rejections
         or status.unreadable
+        or status.signature_state in ("ends_soon", "expired")
     )
 
 

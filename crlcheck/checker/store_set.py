@@ -338,6 +338,27 @@ class StoreSet:
             None if signed is None else timedelta(seconds=signed),
         )
 
+    def _signature_problems(self, in_use: SetInUse) -> list[StatusProblem]:
+        """Return the problem of a set whose signature has expired, or will soon."""
+        expires, left = in_use.expires, in_use.seconds_signed(Moment.now(self._clock))
+        if expires is None or left is None:
+            return []
+        if self._has_expired(in_use):
+            kind = ProblemKind.SIGNATURE_EXPIRED
+            return [StatusProblem(kind, self.why_none(), is_error=True)]
+        # Only here, as a checker without keys does without it.
+        from crlcheck.signing.statement import SOON, ends_soon
+
+        # By the time that this machine has run since the set was read.
+        moment = expires - timedelta(seconds=left)
+        if not ends_soon(in_use.views.published.root.at, expires, moment, SOON):
+            return []
+        detail = (
+            f"the signature of the set expires in {_whole(left)}, at {time_text(expires)}, and "
+            "the store has had no later one"
+        )
+        return [StatusProblem(ProblemKind.SIGNATURE_ENDS_SOON, detail)]
+
     def problems(self) -> list[StatusProblem]:
         """Return the problems between the checker and its store, the worst first."""
         found: list[StatusProblem] = []
@@ -349,9 +370,8 @@ class StoreSet:
             found.append(StatusProblem(ProblemKind.NOT_LOADED, self.why_none(), is_error=True))
         elif self._is_too_old(in_use):
             found.append(StatusProblem(ProblemKind.TOO_OLD, self.why_none(), is_error=True))
-        elif self._has_expired(in_use):
-            kind = ProblemKind.SIGNATURE_EXPIRED
-            found.append(StatusProblem(kind, self.why_none(), is_error=True))
+        else:
+            found += self._signature_problems(in_use)
         if refusal is not None:
             went_back = isinstance(refusal.error, CatalogRollbackError)
             kind = ProblemKind.CATALOG_WENT_BACK if went_back else ProblemKind.CATALOG_REFUSED

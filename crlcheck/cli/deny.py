@@ -22,7 +22,7 @@ from crlcheck.cli.inputs import (
     time_of,
     usage,
 )
-from crlcheck.cli.options import change_options
+from crlcheck.cli.options import change_options, root_key_option
 from crlcheck.cli.parameters import STORE
 from crlcheck.cli.status import each_of
 from crlcheck.cli.text import answer, say
@@ -174,6 +174,7 @@ def deny_remove(
 
 @deny_group.command("list", examples=["crlcheck deny list published"])
 @click.argument("store", type=STORE)
+@root_key_option
 def deny_list(store: str) -> int:
     """List the certificates that are denied by hand."""
     target = open_target(store)

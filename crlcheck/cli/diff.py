@@ -15,6 +15,7 @@ from crlcheck.catalog.earlier import store_at
 from crlcheck.catalog.published_set import PublishedSet
 from crlcheck.cli.command import command
 from crlcheck.cli.inputs import is_store, open_target, opening, read_published_set
+from crlcheck.cli.options import given_demands, root_key_option
 from crlcheck.cli.parameters import TARGET
 from crlcheck.cli.status import about
 from crlcheck.cli.text import answer, say
@@ -45,6 +46,7 @@ _NOTHING = Listing(None)
               help="Compare the store A as it was then with A as it is now.")  # fmt: skip
 @click.option("--limit", type=click.IntRange(min=0), default=20, show_default=True,
               help="How many certificates of each kind are listed; all are counted.")  # fmt: skip
+@root_key_option
 def diff_command(before: str, after: str | None, since: When | None, limit: int) -> int:
     """
     List the certificates that B revokes and A does not, and the reverse.
@@ -54,6 +56,8 @@ def diff_command(before: str, after: str | None, since: When | None, limit: int)
     back as far as superseded images are kept. CRLs that are the same in both are counted.
     """
     old, new = _sides(before, after, since)
+    if isinstance(old, _Image) and isinstance(new, _Image):
+        given_demands(of_store=False)
     done, num_same = [], 0
     with contextlib.ExitStack() as stack:
         if isinstance(old, _Image) and isinstance(new, _Image):

@@ -13,7 +13,7 @@ from crlcheck.catalog.published_set import PublishedSet
 from crlcheck.cli.actor import actor
 from crlcheck.cli.command import group
 from crlcheck.cli.inputs import open_for_change, open_target, read_published_set, time_of, usage
-from crlcheck.cli.options import change_options
+from crlcheck.cli.options import change_options, root_key_option
 from crlcheck.cli.parameters import SCOPE, STORE
 from crlcheck.cli.status import about
 from crlcheck.cli.text import answer, say
@@ -93,6 +93,7 @@ def grace_remove(store: str, scope: str | None, note: str) -> int:
 
 @grace_group.command("list", examples=["crlcheck grace list published"])
 @click.argument("store", type=STORE)
+@root_key_option
 def grace_list(store: str) -> int:
     """List until when CRLs of STORE may be used past their nextUpdate."""
     target = open_target(store)

@@ -8,7 +8,8 @@ import click
 
 from crlcheck.catalog.descriptions import count
 from crlcheck.cli.command import command
-from crlcheck.cli.inputs import open_target, usage
+from crlcheck.cli.inputs import demands_on, open_target, usage
+from crlcheck.cli.options import root_key_option
 from crlcheck.cli.parameters import SCOPE, STORE
 from crlcheck.cli.status import JsonArray, about, warn
 from crlcheck.cli.text import say
@@ -52,6 +53,7 @@ _MARKS = {
     "--scope", type=SCOPE, metavar="SCOPE", help="Only what concerns scopes whose keys begin so."
 )
 @click.option("--all", "every", is_flag=True, help="Show changes that were never published, too.")
+@root_key_option
 def history_command(store: str, since: When | None, scope: str | None, every: bool) -> int:
     """
     Show what was published in STORE, by whom, and what changed; the latest first.
@@ -65,7 +67,13 @@ def history_command(store: str, since: When | None, scope: str | None, every: bo
     entries = JsonArray()
     try:
         with about(store, StoreError), usage():
-            found = read_history(target, since=since, scope=scope, include_lost=every)
+            found = read_history(
+                target,
+                since=since,
+                scope=scope,
+                include_lost=every,
+                root_keys=demands_on(target).get("root_keys"),
+            )
             num_entries = 0
             for entry in found:
                 num_entries += entry.outcome is not HistoryOutcome.MISSING

@@ -16,9 +16,10 @@ import click
 
 from crlcheck.catalog.catalog import Catalog
 from crlcheck.catalog.earlier import EarlierStore, store_at
-from crlcheck.catalog.published_set import PublishedSet, set_of
+from crlcheck.catalog.published_set import PublishedSet
 from crlcheck.catalog.root import CATALOG_NAME
 from crlcheck.catalog.signing_store import SigningStore
+from crlcheck.checker.root_demands import RootDemands
 from crlcheck.cli.options import given_demands, given_signer
 from crlcheck.cli.progress import counting, is_shown
 from crlcheck.cli.status import about, warn
@@ -94,9 +95,18 @@ def demands_on(store: ObjectStore) -> dict[str, Any]:
 
 
 def read_published_set(store: ObjectStore) -> PublishedSet:
-    """Read the root of the store's published set."""
+    """
+    Read the root of the store's published set, which satisfies what the options demand.
+
+    Raises:
+        RootSignatureError: it is signed by none of the keys that are accepted.
+        StoreError: it cannot be read.
+    """
+    demands = RootDemands(**demands_on(store))
     with about(store.url, StoreError):
-        return set_of(store.read(CATALOG_NAME).body, store)
+        published, _ = demands.read(store.read(CATALOG_NAME).body, store, datetime.now(UTC))
+        demands.check_generation(published)
+        return published
 
 
 def open_for_change(target: str) -> ObjectStore:

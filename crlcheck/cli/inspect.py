@@ -29,6 +29,7 @@ from crlcheck.cli.inputs import (
     time_of,
 )
 from crlcheck.cli.issuer import issuer_lines
+from crlcheck.cli.options import given_demands, root_key_option
 from crlcheck.cli.parameters import TARGET
 from crlcheck.cli.status import about, each_of
 from crlcheck.cli.text import (
@@ -55,6 +56,7 @@ _UNVERIFIED = "not verified: nobody has checked the signature here"
     "inspect", examples=["crlcheck inspect ca.crl", "crlcheck inspect s3://crls/published --json"]
 )
 @click.argument("targets", metavar="CRL_OR_INDEX_OR_STORE...", type=TARGET, nargs=-1, required=True)
+@root_key_option
 def inspect_command(targets: tuple[str, ...]) -> int:
     """
     Show the contents of CRLs, images and stores.
@@ -88,6 +90,7 @@ def _inspect(target: str) -> dict[str, Any]:
     if is_store(target):
         store = open_target(target)
         return _show_store(store.url, read_published(store), time_of(store))
+    given_demands(of_store=False)
     path = Path(target)
     source: Path | bytes = path
     if path == STANDARD_INPUT:

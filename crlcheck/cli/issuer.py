@@ -11,7 +11,7 @@ from crlcheck.catalog.catalog import Catalog, IssuerRecord
 from crlcheck.cli.actor import actor
 from crlcheck.cli.command import group
 from crlcheck.cli.inputs import open_for_change, open_target, read_published, usage
-from crlcheck.cli.options import change_options
+from crlcheck.cli.options import change_options, root_key_option
 from crlcheck.cli.parameters import ISSUER, STORE
 from crlcheck.cli.text import answer, say
 from crlcheck.encoding.names import name_text
@@ -51,6 +51,7 @@ def _fingerprint(issuer: str) -> str:
 
 @issuer_group.command("list", examples=["crlcheck issuer list published"])
 @click.argument("store", type=STORE)
+@root_key_option
 def issuer_list(store: str) -> int:
     """List the issuers that STORE trusts, who added them, and those that were removed."""
     catalog = read_published(open_target(store))

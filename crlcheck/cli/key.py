@@ -10,6 +10,7 @@ import click
 
 from crlcheck.cli.command import group
 from crlcheck.cli.inputs import open_target, read_published_set, usage
+from crlcheck.cli.options import root_key_option
 from crlcheck.cli.parameters import STORE
 from crlcheck.cli.text import answer, say, say_fields
 from crlcheck.errors import CrlCheckError
@@ -77,6 +78,7 @@ def key_new_command(out: Path | None) -> int:
     type=STORE,
     help="Bind the public key to this store: its signature counts for no other.",
 )
+@root_key_option
 def key_show_command(key: str, store: str | None) -> int:
     """
     Show the public part of KEY, and its id.

@@ -6,8 +6,8 @@ import click
 
 from crlcheck.catalog.descriptions import count
 from crlcheck.cli.command import command
-from crlcheck.cli.inputs import open_target, usage
-from crlcheck.cli.options import given_demands, root_key_option
+from crlcheck.cli.inputs import demands_on, open_target, usage
+from crlcheck.cli.options import root_key_option
 from crlcheck.cli.parameters import STORE
 from crlcheck.cli.progress import counting
 from crlcheck.cli.text import answer, say
@@ -25,12 +25,13 @@ def mirror_command(source: str, target: str, rebuild: bool) -> int:
 
     Signatures of the root are copied with it, so no key is needed.
     """
+    origin = open_target(source)
     with usage(), counting(f"copying to {target}") as shown:
         report = mirror_store(
-            open_target(source),
+            origin,
             open_target(target),
             rebuild=rebuild,
-            root_keys=given_demands().get("root_keys"),
+            root_keys=demands_on(origin).get("root_keys"),
             progress=shown.update,
         )
     answer(

@@ -18,7 +18,8 @@ from crlcheck.compiler.source import DEFAULT_MAX_CRLS
 from crlcheck.encoding.secrets import without_secrets
 from crlcheck.settings import read_duration
 from crlcheck.signing.root_key import read_root_keys
-from crlcheck.signing.root_signer import DEFAULT_ROOT_EXPIRY, RootSigner
+from crlcheck.signing.root_signer import RootSigner
+from crlcheck.signing.statement import DEFAULT_ROOT_EXPIRY
 
 SIGN_WITH_VARIABLE = "CRLCHECK_SIGN_WITH"
 ROOT_EXPIRY_VARIABLE = "CRLCHECK_ROOT_EXPIRY"

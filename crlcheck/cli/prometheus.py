@@ -59,6 +59,10 @@ def _of_store(found: StoreStatus) -> Iterator[GaugeMetricFamily]:
             "When the signature of the root expires.",
             None if found.signed_until is None else found.signed_until.timestamp(),
         ),
+        "signature_ends_soon": (
+            "1 where the signature of the root ends soon or has expired, else 0.",
+            None if found.signature_state is None else int(found.signature_state != "current"),
+        ),
         "scopes": ("Published scopes.", found.num_scopes),
         "trusted_issuers": ("Trusted issuer certificates.", found.num_issuers),
         "denials": ("Denials that hold.", found.num_denied),

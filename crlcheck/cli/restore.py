@@ -14,7 +14,13 @@ from crlcheck.catalog.descriptions import count
 from crlcheck.cli.actor import actor
 from crlcheck.cli.command import command
 from crlcheck.cli.inputs import issuer_sources, open_for_change, usage
-from crlcheck.cli.options import change_options, compile_options, given_options
+from crlcheck.cli.options import (
+    change_options,
+    compile_options,
+    given_demands,
+    given_options,
+    root_key_option,
+)
 from crlcheck.cli.output import output
 from crlcheck.cli.parameters import STORE, TARGET
 from crlcheck.cli.progress import counting
@@ -74,8 +80,9 @@ _MOST_SHOWN = 50
 @click.option(
     "--adopt",
     is_flag=True,
-    help="Sign a set also if no signed root leads to it, and vouch for all that it has.",
+    help="Take a set also if no signed root leads to it, and vouch for all that it has.",
 )
+@root_key_option
 @click.option("--dry-run", is_flag=True, help="Show what would change, and write nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask on a terminal.")
 @change_options
@@ -120,6 +127,7 @@ def restore_command(
             denials=DenialsFrom(denials),
             without_present=without_present,
             adopt=adopt,
+            root_keys=given_demands().get("root_keys"),
             note=note,
             actor=actor(),
             confirm=confirm,

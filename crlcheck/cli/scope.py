@@ -15,7 +15,7 @@ from crlcheck.catalog.neighbours import Neighbours, issuer_keys_of
 from crlcheck.cli.actor import actor
 from crlcheck.cli.command import group
 from crlcheck.cli.inputs import open_for_change, open_target, read_published, time_of, usage
-from crlcheck.cli.options import change_options
+from crlcheck.cli.options import change_options, root_key_option
 from crlcheck.cli.parameters import SCOPE, STORE
 from crlcheck.cli.status import about, warn
 from crlcheck.cli.text import answer, say
@@ -39,6 +39,7 @@ def scope_group() -> None:
 
 @scope_group.command("list", examples=["crlcheck scope list published"])
 @click.argument("store", type=STORE)
+@root_key_option
 def scope_list(store: str) -> int:
     """
     List the scopes of STORE, the removed and reset ones, and the refused CRLs.

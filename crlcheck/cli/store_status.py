@@ -11,15 +11,15 @@ import click
 
 from crlcheck.catalog.descriptions import count
 from crlcheck.cli.command import command
-from crlcheck.cli.inputs import open_target, time_of
-from crlcheck.cli.options import given_demands, root_key_option
+from crlcheck.cli.inputs import demands_on, open_target, time_of
+from crlcheck.cli.options import root_key_option
 from crlcheck.cli.parameters import STORE
 from crlcheck.cli.prometheus import prometheus_text
 from crlcheck.cli.status import EXIT_FAILED, EXIT_UNDETERMINED, EXIT_USAGE, about
 from crlcheck.cli.text import answer, say
 from crlcheck.errors import StoreError
 from crlcheck.publisher.store_status import PublishedScope, StoreStatus, read_store_status
-from crlcheck.remedies import with_remedy
+from crlcheck.remedies import SIGN_AGAIN, with_remedy
 from crlcheck.settings import read_duration
 from crlcheck.times import time_text
 
@@ -27,11 +27,12 @@ EXIT_ATTENTION = 1
 
 _STATUSES: Mapping[int, str] = {
     0: "all is well",
-    EXIT_ATTENTION: "a CRL will be stale soon, is used past its nextUpdate, or was refused",
+    EXIT_ATTENTION: "a CRL is stale soon, in grace or refused, or the signature ends soon",
     EXIT_USAGE: "wrong usage",
-    EXIT_UNDETERMINED: "a CRL is stale: certificates are undetermined",
+    EXIT_UNDETERMINED: "a CRL is stale, or the root's signature has expired",
     EXIT_FAILED: "all or a part cannot be read, is not there, or its root is refused",
 }
+_SIGNATURE_COLORS = {"expired": "red", "ends_soon": "yellow"}
 _COLORS = {"stale": "red", "soon_stale": "yellow", "in_grace": "yellow"}
 
 
@@ -68,7 +69,8 @@ class _Warn(click.ParamType[float | timedelta]):
     type=_Warn(),
     default="25%",
     show_default=True,
-    help="Tell of CRLs with less of their validity period left, or less time.",
+    help="Tell of CRLs with less of their validity period left, or less time, and of a "
+    "signature of the root that ends as soon.",
 )
 @click.option("--all", "every", is_flag=True, help="Show CRLs that are current too.")
 @click.option(
@@ -100,7 +102,7 @@ def status_command(store: str, warn: float | timedelta, every: bool, quick: bool
             warn=warn,
             every_scope=every or form == "prometheus",
             issuers=not quick,
-            root_keys=given_demands().get("root_keys"),
+            root_keys=demands_on(target).get("root_keys"),
             now=time_of(target),
         )
     answer(_members(found))
@@ -115,14 +117,15 @@ def status_command(store: str, warn: float | timedelta, every: bool, quick: bool
 def _exit_status(found: StoreStatus) -> int:
     if found.unreadable:
         return EXIT_FAILED
-    if found.count("stale") or _has_expired(found):
+    if found.count("stale") or found.signature_state == "expired":
         return EXIT_UNDETERMINED
-    needs_attention = found.count("soon_stale") or found.count("in_grace") or found.rejections
+    needs_attention = (
+        found.count("soon_stale")
+        or found.count("in_grace")
+        or found.rejections
+        or found.signature_state == "ends_soon"
+    )
     return EXIT_ATTENTION if needs_attention else 0
-
-
-def _has_expired(found: StoreStatus) -> bool:
-    return found.signed_for is not None and found.signed_for <= timedelta(0)
 
 
 def _show(found: StoreStatus) -> None:
@@ -133,12 +136,8 @@ def _show(found: StoreStatus) -> None:
         f"{found.store}: generation {found.generation}{written}: {count(found.num_scopes, 'scope')}"
         f", {count(found.num_issuers, 'issuer')}, {denials}"
     )
-    if found.signed_until is not None:
-        verb = "expired at" if _has_expired(found) else "holds until"
-        say(
-            f"the signature of the root {verb} {time_text(found.signed_until)}",
-            color="red" if _has_expired(found) else None,
-        )
+    if found.signature_state is not None:
+        say(_signature_text(found), color=_SIGNATURE_COLORS.get(found.signature_state))
     if found.grace is not None:
         note = f": {found.grace.note}" if found.grace.note else ""
         say(f"grace for all CRLs until {time_text(found.grace.until)}{note}", color="yellow")
@@ -157,6 +156,20 @@ def _show(found: StoreStatus) -> None:
         say(f"refused {time_text(rejection.at)}: {rejection.source}: {detail}", color="red")
     for issuer in found.unchecked_issuers or ():
         say(f"unchecked issuer: {issuer}: its own issuer is not trusted")
+
+
+def _signature_text(found: StoreStatus) -> str:
+    assert found.signed_for is not None, "there is a signature"
+    until = time_text(found.signed_until)
+    if found.signature_state == "current":
+        return f"the signature of the root holds until {until}"
+    refuse = "every certificate undetermined where a signature is demanded"
+    if found.signature_state == "expired":
+        said = f"the signature of the root expired at {until}, which makes {refuse}"
+    else:
+        left = _whole(found.signed_for)
+        said = f"the signature of the root expires in {left}, at {until}, and makes {refuse} then"
+    return with_remedy(said, SIGN_AGAIN)
 
 
 def _state_text(one: PublishedScope) -> str:
@@ -196,6 +209,7 @@ def _members(found: StoreStatus) -> dict[str, Any]:
         "num_denied": found.num_denied,
         "signed_until": time_text(found.signed_until),
         "signed_for": _seconds(found.signed_for),
+        "signature_state": found.signature_state,
         "grace": None if found.grace is None else found.grace.members(),
         "scopes": [
             {

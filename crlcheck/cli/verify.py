@@ -10,8 +10,8 @@ import click
 
 from crlcheck.catalog.descriptions import count, some_of
 from crlcheck.cli.command import command
-from crlcheck.cli.inputs import open_target, usage
-from crlcheck.cli.options import given_demands, root_key_option
+from crlcheck.cli.inputs import demands_on, open_target, usage
+from crlcheck.cli.options import root_key_option
 from crlcheck.cli.output import output
 from crlcheck.cli.parameters import STORE, TARGET
 from crlcheck.cli.progress import counting_things
@@ -62,7 +62,7 @@ def verify_command(store: str, repair_from: tuple[str, ...]) -> int:
             report = verify_store(
                 target,
                 repair_from=repair_from,
-                root_keys=given_demands().get("root_keys"),
+                root_keys=demands_on(target).get("root_keys"),
                 on_fault=tell,
                 progress=shown,
             )

@@ -85,7 +85,6 @@ from crlcheck.catalog.signing_store import SigningStore
 from crlcheck.catalog.tree import NODE_PREFIX, Node, NodeReader, Reference, read_object
 from crlcheck.compiler.compile import CompileOptions
 from crlcheck.encoding.names import name_text
-from crlcheck.encoding.strict_json import members_of, parse_json
 from crlcheck.errors import (
     CatalogDamagedError,
     CorruptIndexError,
@@ -102,7 +101,8 @@ from crlcheck.image.index import RevocationIndex, open_index
 from crlcheck.publisher.copies import Copies, Origin, crl_files, is_mirror
 from crlcheck.publisher.publish_many import PublishResult, publish_many
 from crlcheck.publisher.rules import is_signer
-from crlcheck.signing.statement import verify_root
+from crlcheck.signing.root_key import RootKey, read_root_keys
+from crlcheck.signing.statement import signers_of, verify_root
 from crlcheck.stores import LocalStore, ObjectStore, open_for_writing, open_store
 from crlcheck.stores.probe import probe_store
 from crlcheck.times import clock_from, given_time, time_text
@@ -177,6 +177,7 @@ def restore_store(
     denials: DenialsFrom | str = DenialsFrom.BOTH,
     without_present: bool = False,
     adopt: bool = False,
+    root_keys: Iterable[RootKey | str] | str | None = None,
     note: str = "",
     actor: str = "",
     now: datetime | None = None,
@@ -196,8 +197,12 @@ def restore_store(
         denials: whose denials hold afterwards, by the member or its value.
         without_present: restore although denials or removed issuers of the present set
             cannot be read, so that they are lost.
-        adopt: where *store* signs, sign a set also if no signed root leads to its record in
-            the history, and vouch for all that it has.
+        adopt: where *store* signs, or *root_keys* are given, take a set also if no signed root
+            leads to its record in the history, and vouch for all that it has.
+        root_keys: public keys of which one must have signed the root from which the set comes:
+            that of *origin*, or of the store itself. For CRLs without *issuers*, it is the
+            store's, whose issuers are trusted. A signature that has expired is enough, as
+            a mirror may be old; the report notes it.
         note: why, for the history.
         actor: who, for the history.
         now: the time, UTC; by default the clock's.
@@ -215,7 +220,7 @@ def restore_store(
             denies cannot be read.
         RootSignatureError: the root of the store is signed, and *store* does not sign; or it
             does, and no key of it has signed the root of the mirror, or no signed root leads to
-            the set that is to come back.
+            the set that is to come back. Or none of *root_keys* has signed that root.
         StoreUnavailableError: a store does not answer, or others came first too often.
         CertificateError: *issuers* holds something that is not a certificate.
         OSError: *origin* cannot be read.
@@ -224,15 +229,17 @@ def restore_store(
     target = open_for_writing(store)
     kept_denials = chosen("denials", DenialsFrom, denials)
     action = Action.of("restore", note=note, actor=actor)
+    demands = _Demands(target, root_keys, moment, adopt=adopt)
     with contextlib.ExitStack() as stack:
         if origin is not None and not is_mirror(origin):
             assert not isinstance(origin, ObjectStore), "a store is a mirror"
             if when is not None:
                 raise ValueError("when: CRLs have no generations")
             trusted = load_certificates(issuers) if issuers != () else ()
-            older = _made_of_crls(Path(origin), target, trusted, moment, stack, options)
+            older = _made_of_crls(Path(origin), target, trusted, demands, stack, options)
         else:
-            older = _older_set(target, origin, when, moment, adopt=adopt)
+            older = _older_set(target, origin, when, demands)
+        older = replace(older, notes=(*older.notes, *demands.notes))
         restore = _Restore(
             target, older, kept_denials, moment, note, without_present=without_present, adopt=adopt
         )
@@ -262,32 +269,114 @@ class _Older:
     store: str
     has_settings: bool
     refused: tuple[tuple[str, CrlCheckError], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class _Demands:
+    """
+    What the root must satisfy from which a set comes back, and what is noted about it.
+
+    Where the store signs, its keys must have signed the root of a mirror, because to sign what
+    it has is to vouch for it. Where keys were given, one of them must have signed the root.
+    A store's own root is verified by the store's keys when it is changed. Every read of a
+    root is verified, as a server may answer the second one otherwise than the first.
+    """
+
+    def __init__(
+        self,
+        target: ObjectStore,
+        root_keys: Iterable[RootKey | str] | str | None,
+        now: datetime,
+        *,
+        adopt: bool,
+    ) -> None:
+        self.now = now
+        self.adopt = adopt
+        self._target = target
+        self._signer = target.signer if isinstance(target, SigningStore) else None
+        self._keys = () if root_keys is None else read_root_keys(root_keys)
+        self._expired: datetime | None = None
+        self._signers: tuple[str, ...] = ()
+
+    @property
+    def is_vouched_for(self) -> bool:
+        """Whether a record of the history may come back to which no signed root leads."""
+        return self.adopt or not (self._signer or self._keys)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What an operator should know about the signature."""
+        found = []
+        if self._expired is not None:
+            found.append(
+                f"the signature of the root from which it comes expired at "
+                f"{time_text(self._expired)}: look whether a later generation was published"
+            )
+        if self._signer is None and (self._keys or self._signers):
+            by = f" was signed by the key {', '.join(self._signers)}, and" if self._signers else ""
+            found.append(
+                f"the set that comes back{by} gets no signature: services that demand one refuse "
+                "it; give the key (--sign-with, CRLCHECK_SIGN_WITH)"
+            )
+        return tuple(found)
+
+    def read(self, place: ObjectStore) -> PublishedSet:
+        """
+        Return the set of the root of a store.
+
+        Raises:
+            RootSignatureError: it is not signed as it must be.
+            StoreError: it cannot be read.
+        """
+
+        def verify(members: Mapping[str, Any]) -> None:
+            if self._signer is not None and place is not self._target:
+                verify_root(members, self._signer.accepted, now=NO_TIME)
+            if self._keys:
+                (last, *_) = verify_root(members, self._keys, now=NO_TIME)
+                expires = last.statement.expires
+                self._expired = expires if expires <= self.now else None
+            elif self._signer is None:
+                with contextlib.suppress(RootSignatureError):  # nobody demands one
+                    self._signers = signers_of(members)
+
+        return set_of(place.read(CATALOG_NAME).body, place, verify=verify)
+
+    def root_of(self, place: ObjectStore) -> Root | None:
+        """
+        Return the root of a store, None where it is missing or cannot be read.
+
+        Raises:
+            RootSignatureError: it is not signed as it must be.
+        """
+        try:
+            return self.read(place).root
+        except FileNotFoundError:
+            return None
+        except (StoreUnavailableError, RootSignatureError):
+            raise
+        except StoreError:
+            return None
 
 
 def _older_set(
     target: ObjectStore,
     origin: Origin | None,
     when: int | datetime | timedelta | None,
-    now: datetime,
-    *,
-    adopt: bool,
+    demands: _Demands,
 ) -> _Older:
     """Return a generation of another store, or an earlier one of the store itself."""
     if origin is None and when is None:
         raise ValueError("when: expected a generation or a time, or an origin")
     place = target if origin is None else open_store(origin)
     words = "" if origin is None else f" of {place.url}"
-    signs = isinstance(target, SigningStore)
-    if isinstance(target, SigningStore) and origin is not None:
-        # To sign what it has is to vouch for it.
-        verify_root(_members_of_root(place), target.signer.accepted, now=NO_TIME)
     if when is None:
-        found = set_of(place.read(CATALOG_NAME).body, place)
+        found = demands.read(place)
     elif isinstance(when, int):
-        found = _set_of_generation(place, when, is_vouched_for=not signs or adopt)
+        found = _set_of_generation(place, when, demands)
     else:
-        generation = _generation_at(place, when, now)
-        found = _set_of_generation(place, generation, is_vouched_for=not signs or adopt)
+        generation = _generation_at(place, when, demands)
+        found = _set_of_generation(place, generation, demands)
     try:
         catalog = found.everything()
     except CatalogDamagedError as error:
@@ -305,13 +394,10 @@ def _older_set(
     )
 
 
-def _members_of_root(store: ObjectStore) -> Mapping[str, Any]:
-    return members_of(parse_json(store.read(CATALOG_NAME).body), "the catalog")
-
-
-def _generation_at(store: ObjectStore, when: datetime | timedelta, now: datetime) -> int:
+def _generation_at(store: ObjectStore, when: datetime | timedelta, demands: _Demands) -> int:
     """Return the generation that a store had at a time, also where its root is gone."""
-    if _root_of(store) is not None:
+    now = demands.now
+    if demands.root_of(store) is not None:
         return store_at(store, when, now=now).generation
     moment = now - when if isinstance(when, timedelta) else when
     for generation, name in listed(store):
@@ -321,9 +407,7 @@ def _generation_at(store: ObjectStore, when: datetime | timedelta, now: datetime
     raise StoreError(f"{store.url}: the history does not go back to {time_text(moment)}")
 
 
-def _set_of_generation(
-    store: ObjectStore, generation: int, *, is_vouched_for: bool
-) -> PublishedSet:
+def _set_of_generation(store: ObjectStore, generation: int, demands: _Demands) -> PublishedSet:
     """
     Return the set of a generation that the history has, also after an old root was put back.
 
@@ -334,17 +418,17 @@ def _set_of_generation(
         RootSignatureError: it does not, and nobody has.
         StoreError: there is none, or it cannot be told which of several was published.
     """
-    root = _root_of(store)
+    root = demands.root_of(store)
     if root is not None and root.generation == generation:
-        return set_of(store.read(CATALOG_NAME).body, store)
+        return PublishedSet(root, nodes_of(store))
     found = None if root is None else _root_on_chain(store, root, generation)
     if found is None:
         found = _root_off_chain(store, generation)
-        if not is_vouched_for:
+        if not demands.is_vouched_for:
             raise RootSignatureError(
                 f"{store.url}: no signed root leads to the record of generation {generation}, so "
                 "that anybody who may write history/ can have made it; nothing is restored, "
-                "because to sign it would vouch for it",
+                "because that would vouch for it",
                 reason="unsigned_record",
             )
     return PublishedSet(found, nodes_of(store))
@@ -382,28 +466,23 @@ def _root_off_chain(store: ObjectStore, generation: int) -> Root:
     return next(iter(found.values()))
 
 
-def _root_of(store: ObjectStore) -> Root | None:
-    """Return the root, None where it is missing or cannot be read."""
-    try:
-        return set_of(store.read(CATALOG_NAME).body, store).root
-    except FileNotFoundError:
-        return None
-    except StoreUnavailableError:
-        raise
-    except StoreError:
-        return None
-
-
 def _made_of_crls(
     path: Path,
     target: ObjectStore,
     trusted: tuple[CertificateFacts, ...],
-    now: datetime,
+    demands: _Demands,
     stack: contextlib.ExitStack,
     options: CompileOptions,
 ) -> _Older:
     """Publish CRLs in a store of their own, by the rules that hold for every publication."""
     if not trusted:
+        if demands.root_of(target) is None and not demands.is_vouched_for:
+            raise RootSignatureError(
+                f"{target.url}: the trusted issuers are known by records of the history only, to "
+                "which no signed root leads; nothing is restored, because that would vouch for "
+                "them; give the issuers (--issuer, issuers)",
+                reason="unsigned_record",
+            )
         present = _read_present(target, Copies(target, ()), adopt=True).catalog
         certificates = map(published_certificate, present.issuer_certificates())
         trusted = tuple(one for one in certificates if one is not None)
@@ -421,7 +500,7 @@ def _made_of_crls(
         staged,
         issuers=trusted,
         issuers_from=f"restored from {path}",
-        now=now,
+        now=demands.now,
         compare_up_to=0,
         on_result=lambda crl, result: results.append((str(crl), result)),
         **options,
@@ -807,7 +886,7 @@ class _Restore:
             denied=denied,
             allowed=allowed,
             refused=(*self._older.refused, *refused),
-            notes=(*present.notes, *lost),
+            notes=(*self._older.notes, *present.notes, *lost),
         )
 
     def _scope_changes(self, before: Catalog, after: Catalog) -> Iterator[ScopeChange]:

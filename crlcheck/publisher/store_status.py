@@ -33,12 +33,12 @@ from crlcheck.publisher.operator import moment_of
 from crlcheck.publisher.rejections import Rejection, known_rejections
 from crlcheck.remedies import remedy_of
 from crlcheck.signing.root_key import RootKey, read_root_keys
-from crlcheck.signing.statement import stated_expiry, verify_root
+from crlcheck.signing.statement import SOON, ends_soon, stated_expiry, verify_root
 from crlcheck.stores import ObjectStore, open_store
 from crlcheck.types import CertificateFacts
 from crlcheck.x509.certificates import published_certificate
 
-DEFAULT_WARN = 0.25
+DEFAULT_WARN = SOON
 """The part of a CRL's validity period that is left when it counts as stale soon."""
 
 
@@ -93,8 +93,10 @@ class StoreStatus:
     that of the store if it holds. ``unreadable`` are the objects that are missing or damaged,
     of those that were read: of scopes and issuers in them nothing is told here.
     ``signed_until`` is when the signature of the root expires, and ``signed_for`` the time
-    until then, negative after it; both are None without one. Without *root_keys* nobody has
-    verified it.
+    until then, negative after it; both are None without one. ``signature_state`` is
+    ``"current"``, ``"ends_soon"`` or ``"expired"``, None without one. With *root_keys* the
+    signature is the one by these keys that expires last. Without them it is the last one of
+    all, and nobody has verified it.
     """
 
     store: str
@@ -112,6 +114,7 @@ class StoreStatus:
     signed_until: datetime | None = None
     signed_for: timedelta | None = None
     unreadable: tuple[UnreadableObject, ...] = ()
+    signature_state: str | None = None
 
     def count(self, state: str) -> int:
         """Return how many scopes are in a state other than "current"."""
@@ -133,7 +136,8 @@ def read_store_status(
     Args:
         store: as for ``publish_crl``.
         warn: a scope is stale soon when this part of its validity period is left, or
-            this time.
+            this time; so does the signature of the root end soon (``ends_soon`` of
+            ``crlcheck.signing.statement``).
         every_scope: list scopes that are current too.
         issuers: look for issuers that end a path unchecked. All shards are read for it.
         root_keys: keys of which one must have signed the root; without them its
@@ -148,7 +152,7 @@ def read_store_status(
     """
     _check_warn(warn)
     target, moment = open_store(store), moment_of(now)
-    published = _published(target, root_keys, moment)
+    published, signed_until = _published(target, root_keys, moment)
     part = published.settings()
     grace = part.grace if part.grace is not None and moment < part.grace.until else None
     unreadable: dict[str, UnreadableObject] = {}
@@ -175,7 +179,6 @@ def read_store_status(
         num_denied = sum(one.holds(moment) for one in published.denied)
     except CatalogDamagedError as error:
         failed(error)
-    signed_until = stated_expiry(published.members or {})
     return StoreStatus(
         store=target.url,
         generation=published.generation,
@@ -192,23 +195,35 @@ def read_store_status(
         signed_until=signed_until,
         signed_for=None if signed_until is None else signed_until - moment,
         unreadable=tuple(unreadable.values()),
+        signature_state=_signature_state(published.root.at, signed_until, moment, warn),
     )
+
+
+def _signature_state(
+    at: datetime, until: datetime | None, now: datetime, warn: float | timedelta
+) -> str | None:
+    if until is None:
+        return None
+    if until <= now:
+        return "expired"
+    return "ends_soon" if ends_soon(at, until, now, warn) else "current"
 
 
 def _published(
     store: ObjectStore, root_keys: Iterable[RootKey | str] | str | None, now: datetime
-) -> PublishedSet:
+) -> tuple[PublishedSet, datetime | None]:
     """
-    Return the published set of a store.
+    Return the published set of a store, and when the signature of its root expires.
 
     Raises: as ``read_store_status``.
     """
     published, etag = read_set(store)
     if etag is None:
         raise nothing_published(store)
-    if root_keys is not None:
-        verify_root(published.members or {}, read_root_keys(root_keys), now=now)
-    return published
+    members = published.members or {}
+    if root_keys is None:
+        return published, stated_expiry(members)
+    return published, verify_root(members, read_root_keys(root_keys), now=now)[0].statement.expires
 
 
 def _check_warn(warn: float | timedelta) -> None:
@@ -233,7 +248,7 @@ def read_published_scopes(
     """
     _check_warn(warn)
     moment = moment_of(now)
-    published = _published(open_store(store), root_keys, moment)
+    published, _ = _published(open_store(store), root_keys, moment)
     grace = published.settings().grace
     return _then_raise(
         lambda failed: published_scopes(

@@ -15,7 +15,7 @@ from __future__ import annotations
 import enum
 import itertools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any
@@ -29,11 +29,13 @@ from crlcheck.catalog.history import (
     listed,
     read_listed,
 )
-from crlcheck.catalog.published_set import nothing_published, read_set
+from crlcheck.catalog.published_set import PublishedSet, nothing_published, read_set
 from crlcheck.catalog.tree import Reference
 from crlcheck.encoding.strict_json import members_of, read_time, take, typed
 from crlcheck.errors import CatalogDamagedError, ReadOnlyStoreError
 from crlcheck.publisher.refusals import Refusal, refusals_since
+from crlcheck.signing.root_key import RootKey, read_root_keys
+from crlcheck.signing.statement import verify_root
 from crlcheck.stores import ObjectStore, open_store
 from crlcheck.times import given_time, time_text
 
@@ -152,6 +154,7 @@ def read_history(
     since: datetime | timedelta | int | None = None,
     scope: str | None = None,
     include_lost: bool = False,
+    root_keys: Iterable[RootKey | str] | str | None = None,
     now: datetime | None = None,
 ) -> Iterator[HistoryEntry]:
     """
@@ -166,9 +169,12 @@ def read_history(
         since: a time, how long ago, or a generation that is not shown any more.
         scope: only what concerns the scopes whose keys begin so.
         include_lost: yield changes, too, that were proposed and never published.
+        root_keys: keys of which one must have signed the root, which leads to the records of
+            all that was published; without them its signature is not verified.
         now: the time, UTC; by default the clock's.
 
     Raises:
+        RootSignatureError: the root is signed by none of *root_keys*, or no more.
         FileNotFoundError: the store has nothing published.
         EarlierSetError: its catalog is of format 1, which has no history.
         CatalogDamagedError: a record is damaged. What was published before cannot be told.
@@ -180,7 +186,13 @@ def read_history(
         since = given_time(now) - since
     if isinstance(since, datetime) and since.tzinfo is None:
         raise ValueError(f"since: expected an aware datetime, found {since!r}")
-    found = _merged(target, since)
+    keys = None if root_keys is None else read_root_keys(root_keys)
+
+    def verify(held: PublishedSet) -> None:
+        if keys is not None:
+            verify_root(held.members or {}, keys, now=given_time(now))
+
+    found = _merged(target, since, verify)
     if not include_lost:
         found = (entry for entry in found if entry.outcome is not HistoryOutcome.LOST)
     return found if scope is None else (one for one in found if _concerns(one, scope))
@@ -193,13 +205,15 @@ def _concerns(entry: HistoryEntry, scope: str) -> bool:
     return any(isinstance(key, str) and key.startswith(scope) for key in keys)
 
 
-def _merged(store: ObjectStore, since: datetime | int | None) -> Iterator[HistoryEntry]:
+def _merged(
+    store: ObjectStore, since: datetime | int | None, verify: Callable[[PublishedSet], None]
+) -> Iterator[HistoryEntry]:
     """Yield generations and refusals, by their times."""
     since_generation = since if isinstance(since, int) else 0
     since_time = since if isinstance(since, datetime) else None
     refusals = _refusals(store, since_time)
     waiting = next(refusals, None)
-    for entry in _generations(store, since_generation, since_time):
+    for entry in _generations(store, since_generation, since_time, verify):
         while waiting is not None and waiting.at > entry.at:
             yield waiting
             waiting = next(refusals, None)
@@ -248,7 +262,10 @@ def _refused(store: ObjectStore, refusal: Refusal | str) -> HistoryEntry:
 
 
 def _generations(
-    store: ObjectStore, since_generation: int, since: datetime | None
+    store: ObjectStore,
+    since_generation: int,
+    since: datetime | None,
+    verify: Callable[[PublishedSet], None],
 ) -> Iterator[HistoryEntry]:
     """
     Yield the generations, and in the end whether the history ends early.
@@ -256,7 +273,7 @@ def _generations(
     That of *since_generation* is yielded, too, so that its time is known.
     """
     num_older = 0
-    for found in _walk(store):
+    for found in _walk(store, verify):
         if isinstance(found, HistoryEntry):
             if num_older == 0:
                 yield found  # it does not reach back so far
@@ -272,7 +289,9 @@ def _generations(
         yield _entry(store, record, outcome)
 
 
-def _walk(store: ObjectStore) -> Iterator[tuple[HistoryRecord, HistoryOutcome] | HistoryEntry]:
+def _walk(
+    store: ObjectStore, verify: Callable[[PublishedSet], None]
+) -> Iterator[tuple[HistoryRecord, HistoryOutcome] | HistoryEntry]:
     """
     Yield every record with what became of it; an entry in the place of those that are gone.
     """
@@ -280,6 +299,7 @@ def _walk(store: ObjectStore) -> Iterator[tuple[HistoryRecord, HistoryOutcome] |
     names = _listed(store)
     first = next(names, None)
     held, etag = read_set(store)
+    verify(held)
     if held.format1 is not None:
         raise no_history(store, held)
     if etag is None and first is None:

@@ -10,13 +10,11 @@ from crlcheck.errors import SigningKeyError
 from crlcheck.signing.root_key import read_root_keys
 from crlcheck.signing.signing_key import SigningKey, SigningKeySource, load_signing_key
 from crlcheck.signing.statement import (
+    DEFAULT_ROOT_EXPIRY,
     SIGNATURES,
     RootSignature,
     RootStatement,
 )
-
-DEFAULT_ROOT_EXPIRY = timedelta(days=7)
-"""How long the signature of a root holds, unless another time is given."""
 
 
 class RootSigner:

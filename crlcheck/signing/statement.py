@@ -25,7 +25,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from crlcheck.encoding.strict_json import canonical_json, members_of, take, take_time, typed
@@ -37,6 +37,12 @@ SIGNATURES = "signatures"
 """The member of a root that has its signatures; it is no part of what is signed."""
 
 STATEMENT_FORMAT = 1
+
+DEFAULT_ROOT_EXPIRY = timedelta(days=7)
+"""How long the signature of a root holds, unless another time is given."""
+
+SOON = 0.25
+"""The part of a validity period that is left when its end counts as soon."""
 
 MAX_SIGNATURES = 16
 """A root has no more signatures."""
@@ -185,6 +191,19 @@ def stated_expiry(root: Mapping[str, Any]) -> datetime | None:
     about = _Root(root)
     entries = _entries(root, about)
     return max(_read(about, key, entry).statement.expires for key, entry in entries.items())
+
+
+def ends_soon(at: datetime, expires: datetime, now: datetime, warn: float | timedelta) -> bool:
+    """
+    Whether a signature has less than *warn* left: a time, or a part of the time that it holds.
+
+    *at* is when its root was written. That time is the one from there to its end, but no
+    more than DEFAULT_ROOT_EXPIRY: a statement does not say when it was signed, and a root
+    that is signed again and again would seem to have a signature that holds for months.
+    """
+    if not isinstance(warn, timedelta):
+        warn = warn * max(min(expires - at, DEFAULT_ROOT_EXPIRY), timedelta(0))
+    return expires - now <= warn
 
 
 # Where no signature holds, the error of the highest rank is raised: it comes nearest.

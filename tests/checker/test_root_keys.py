@@ -248,6 +248,23 @@ def test_a_store_that_is_frozen_is_not_used_after_the_signature(
     assert checker.status().problems == ()
 
 
+def test_a_checker_warns_before_the_signature_ends(store: MemoryStore, clock: Clock) -> None:
+    """In the last quarter of its time, as for a CRL; a renewal ends the warning."""
+    checker = make_checker(store, clock)
+    soon = ProblemKind.SIGNATURE_ENDS_SOON
+    for days, expected in ((0, []), (5, []), (6, [soon]), (7, [ProblemKind.SIGNATURE_EXPIRED])):
+        clock.now = NOW + days * DAY
+        checker.check(BAD)
+        found = [one for one in checker.status().problems if "signature" in one.kind.value]
+        assert [one.kind for one in found] == expected
+        assert all(one.is_error == (one.kind is not soon) for one in found)
+    clock.now = NOW + 6 * DAY
+    sign_root(store, KEY, now=clock.now)
+    renewed = make_checker(store, clock)
+    renewed.check(BAD)
+    assert not renewed.status().problems
+
+
 def test_a_store_that_does_not_answer_is_not_used_after_the_signature(
     store: MemoryStore, clock: Clock
 ) -> None:

@@ -14,7 +14,9 @@ import pytest
 from crlcheck import LocalStore, RootKey, RootSigner, sign_root
 from crlcheck.catalog.published_set import read_set
 from crlcheck.cli import main
+from crlcheck.cli.parameters import StoreType, TargetType
 from crlcheck.cli.root import root
+from crlcheck.publisher.store_status import read_store_status
 from crlcheck.signing.signing_key import load_signing_key, write_new_key
 from crlcheck.signing.statement import verify_root
 from support.command_line import Place, make_place
@@ -235,9 +237,159 @@ def test_status_and_verify_tell_of_the_signature(
     assert "the signature of the root expired at" in capsys.readouterr().out
     status, document = run(capsys, "status", "store")
     assert (status, document["signed_for"] < 0) == (3, True)
+    assert document["signature_state"] == "expired"
     assert main(["status", "store", "--format", "prometheus"]) == 3
     assert "crlcheck_signed_until_timestamp_seconds" in capsys.readouterr().out
     assert run(capsys, "verify", "store", "--root-key", token)[0] == 4
+
+
+@pytest.mark.parametrize(
+    ("expiry", "warn", "is_soon"),
+    [("1h", "6h", True), ("1h", "30m", False), ("1h", "50%", False), ("1h", "100%", True)],
+)
+def test_status_warns_before_the_signature_ends(
+    place: Place, capsys: pytest.CaptureFixture[str], expiry: str, warn: str, is_soon: bool
+) -> None:
+    """In text, in JSON, in Prometheus's format and by the exit status."""
+    publish = ["deny", "add", "store", "good.pem", "--sign-with", "root-key.pem"]
+    assert run(capsys, *publish, "--root-expiry", expiry)[0] == 0
+    key = ["--root-key", key_of("root-key.pem").token]
+    for given in ([], key):
+        status, document = run(capsys, "status", "store", "--warn", warn, *given)
+        expected = (1, "ends_soon") if is_soon else (0, "current")
+        assert (status, document["signature_state"]) == expected
+    assert document["exit_status"] == status
+    assert main(["status", "store", "--warn", warn]) == status
+    text = capsys.readouterr().out
+    words = "the signature of the root expires in "
+    assert (words in text, "crlcheck sign" in text) == (is_soon, is_soon)
+    assert main(["status", "store", "--warn", warn, "--format", "prometheus"]) == status
+    gauge = 'crlcheck_signature_ends_soon{store="'
+    (line,) = [one for one in capsys.readouterr().out.splitlines() if one.startswith(gauge)]
+    assert line.endswith("1.0" if is_soon else "0.0")
+
+
+def test_a_root_that_is_signed_again_and_again_is_not_soon_expired(place: Place) -> None:
+    """Nor is one whose generation is years old: a week is the longest time that counts."""
+    later = datetime.now(UTC) + timedelta(days=300)
+    sign_root("store", "root-key.pem", now=later)
+    for days, expected in ((5, "current"), (6, "ends_soon"), (7, "expired")):
+        found = read_store_status("store", now=later + timedelta(days=days))
+        assert found.signature_state == expected
+
+
+def test_with_keys_the_signature_is_one_of_theirs(place: Place) -> None:
+    """Not that of another key, which holds longer and which nobody there accepts."""
+    signer = RootSigner("root-key.pem", expiry=timedelta(hours=1))
+    sign_root("store", signer)
+    members = json.loads(Path("store/catalog.json").read_bytes())
+    own = members["signatures"]
+    other = RootSigner("next-key.pem").signed(members, now=datetime.now(UTC))["signatures"]
+    Path("store/catalog.json").write_bytes(
+        json.dumps({**members, "signatures": own + other}).encode("ascii")
+    )
+    six_hours = timedelta(hours=6)
+    for keys, expected in (
+        (None, "current"),
+        ([key_of("root-key.pem")], "ends_soon"),
+        ([key_of("next-key.pem")], "current"),
+    ):
+        found = read_store_status("store", warn=six_hours, root_keys=keys)
+        assert found.signature_state == expected
+
+
+READERS = (
+    ["status", "store"],
+    ["verify", "store"],
+    ["check", "store", "good.pem"],
+    ["inspect", "store"],
+    ["diff", "store", "store"],
+    ["diff", "store@1", "store"],
+    ["diff", "store", "--since", "1"],
+    ["history", "store"],
+    ["scope", "list", "store"],
+    ["issuer", "list", "store"],
+    ["deny", "list", "store"],
+    ["grace", "list", "store"],
+    ["key", "show", "root-key.pem", "--store", "store"],
+    ["mirror", "store", "copy"],
+    ["export", "store", "--format", "sample-json", "-o", "out.json"],
+    ["restore", "copy", "--from", "store"],
+    ["restore", "copy", "--from", "store@1"],
+    ["restore", "store", "--from", "@1", "--sign-with", "root-key.pem"],
+    ["restore", "store", "--from", "crls", "--sign-with", "root-key.pem"],
+)
+
+
+@pytest.mark.parametrize("command", READERS, ids=" ".join)
+def test_every_command_that_reads_a_store_demands_a_signature(
+    place: Place,
+    command: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """By the option and by CRLCHECK_ROOT_KEYS: one of another key is refused by each."""
+    Path("crls").mkdir()
+    Path(place.crl("crls/next.crl", crl_number=9))
+    token, other = key_of("root-key.pem").token, key_of("next-key.pem").token
+    for given, variable in ((["--root-key", other], ""), ([], other)):
+        monkeypatch.setenv("CRLCHECK_ROOT_KEYS", variable)
+        assert main([*command, *given, "--quiet"]) == 4
+    assert not Path("copy/catalog.json").exists()
+    assert not Path("out.json").exists()
+    monkeypatch.setenv("CRLCHECK_ROOT_KEYS", other)
+    assert main([*command, "--root-key", token, "--quiet"]) == 0
+    capsys.readouterr()
+
+
+def test_no_command_takes_a_store_without_a_demand_or_a_key() -> None:
+    """So that a new one that reads a store cannot be forgotten."""
+    # These read nothing that a root covers.
+    uncovered = {"doctor", "refusal list"}
+    for path, command in _commands(root, ()):
+        options = {one.name for one in command.params}
+        takes = any(isinstance(one.type, StoreType | TargetType) for one in command.params)
+        # Those that change a store go on from what their own key has signed.
+        if takes and " ".join(path) not in uncovered:
+            assert {"root_keys", "sign_with"} & options, path
+
+
+def test_a_signed_set_that_is_restored_without_a_signature_is_told_of(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Services that demand a signature would refuse it; one that signs is not told of."""
+    restore = ["restore", "copy", "--from", "store"]
+    status, document = run(capsys, *restore)
+    (note,) = [one for one in document["notes"] if "no signature" in one]
+    assert (status, "--sign-with" in note) == (0, True)
+    assert key_of("root-key.pem").key_id in note
+    restore = ["restore", "signed", "--from", "store", "--sign-with", "root-key.pem"]
+    status, document = run(capsys, *restore)
+    assert status == 0
+    assert not [one for one in document["notes"] if "no signature" in one]
+
+
+def test_a_mirror_whose_signature_has_expired_is_restored_with_a_note(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A mirror that was forgotten for a month is what there is; its age is told."""
+    sign_root("store", "root-key.pem", now=datetime.now(UTC) - timedelta(days=30))
+    key = ["--root-key", key_of("root-key.pem").token]
+    status, document = run(capsys, "restore", "copy", "--from", "store", *key)
+    assert (status, ["expired at" in one for one in document["notes"]][:1]) == (0, [True])
+
+
+def test_with_keys_no_unsigned_record_comes_back(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the root is lost, a record of the history says what was published, unsigned."""
+    key = ["--root-key", key_of("root-key.pem").token]
+    Path("store/catalog.json").unlink()
+    for target, origin in (("copy", "store@1"), ("store", "@1")):
+        restore = ["restore", target, "--from", origin, *key]
+        status, document = run(capsys, *restore)
+        assert (status, document["attributes"]["reason"]) == (4, "unsigned_record")
+        assert run(capsys, *restore, "--adopt")[0] == 0
 
 
 def test_fetch_signs(place: Place, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,9 +15,10 @@ from crlcheck.catalog.published_set import read_set
 from crlcheck.signing.signing_key import write_new_key
 from crlcheck.signing.statement import verify_root
 from support.example_pki import example_pki
+from support.functions import lines_of
 from support.moto_server import S3Environment, make_client
 from support.pipeline import Pipeline
-from support.pki import make_authority
+from support.pki import NOW, make_authority, make_crl
 
 PKI = example_pki()
 
@@ -135,3 +136,32 @@ def test_a_malformed_list_of_keys_stops_the_function(pipeline: Pipeline, value: 
     with pytest.raises(ValueError, match="CRLCHECK_ROOT_EXPIRY"):
         pipeline.start(root_expiry="0s")
     assert os.environ["CRLCHECK_STORE"]
+
+
+@pytest.mark.parametrize(
+    ("days", "state", "level"),
+    [(1, "current", "INFO"), (6, "ends_soon", "WARNING"), (8, "expired", "WARNING")],
+)
+def test_the_event_status_warns_before_the_signature_ends(
+    pipeline: Pipeline,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    days: int,
+    state: str,
+    level: str,
+) -> None:
+    """And once it has ended, which makes readers that demand it undetermined."""
+    key = tmp_path / "root-key.pem"
+    write_new_key(key)
+    pipeline.start(sign_with=str(key))
+    signed_at = datetime.now(UTC) - timedelta(days=days)
+    store = crlcheck.SigningStore(pipeline.store, key)
+    authority = make_authority()
+    crl = make_crl(authority, next_update=signed_at + timedelta(days=365))
+    assert signed_at > NOW
+    crlcheck.publish_crl(crl, store, issuer=authority.der, now=signed_at)
+    caplog.clear()
+    answer = pipeline.invoke({"status": True})
+    assert answer["signature_state"] == state
+    assert round(answer["signed_for"] / 86_400) == 7 - days
+    assert lines_of(caplog, "preprocessor")[0]["level"] == level
