@@ -356,7 +356,24 @@ class StoreError(CrlCheckError):
 
 
 class StoreUnavailableError(StoreError):
-    """The store did not answer, or not in time; trying again may help."""
+    """
+    The store did not answer, or not in time; trying again may help.
+
+    ``status`` is that of a web server's answer where it refused an object, and ``remedy`` says
+    what to do where trying again does not help.
+    """
+
+    status: int | None = None
+    remedy: str | None = None
+
+    def __init__(
+        self, message: str, *, status: int | None = None, remedy: str | None = None
+    ) -> None:
+        super().__init__(message)
+        if status is not None:
+            self.status = status
+        if remedy:
+            self.remedy = remedy
 
 
 class PartsUnsupportedError(StoreError):

@@ -42,6 +42,8 @@ from crlcheck.times import SINCE_BOOT, Moment, time_text
 from crlcheck.types import Freshness, ImageLoading, ProblemKind, StatusProblem
 
 LOG = logging.getLogger("crlcheck")
+NO_SET = "%s: no published set could be read: %s; every answer is UNDETERMINED"
+"""The message of the log record for a failure that ``refresh`` raises too."""
 
 BACKGROUND_SECONDS = 10.0
 """How often a background refresh asks unless another time is set."""
@@ -674,8 +676,7 @@ class StoreSet:
         traceback = None if isinstance(error, CrlCheckError | OSError) else error
         if in_use is None:
             if is_first:
-                message = "%s: no published set could be read: %s; every answer is UNDETERMINED"
-                _warn(message, self._store.url, self.error, traceback=traceback)
+                _warn(NO_SET, self._store.url, self.error, traceback=traceback)
         elif not is_refusal or is_news:
             _warn(
                 "%s: generation %d, read %s ago, stays in use: %s",
@@ -744,6 +745,8 @@ def _is_refusal(error: BaseException) -> bool:
 
 def _describe(error: BaseException) -> str:
     words = str(error)
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
     if words and isinstance(error, CrlCheckError | OSError):
         return words
     return f"{type(error).__name__}: {words}" if words else type(error).__name__

@@ -15,6 +15,7 @@ from crlcheck.catalog.earlier import EarlierStore, store_at
 from crlcheck.checker.checker import RevocationChecker
 from crlcheck.checker.scope import public_key_hash
 from crlcheck.checker.serial_question import read_points
+from crlcheck.checker.store_set import NO_SET
 from crlcheck.cli.command import VERDICT, command
 from crlcheck.cli.inputs import (
     STANDARD_INPUT,
@@ -38,6 +39,7 @@ from crlcheck.cli.status import (
     JsonArray,
     about,
     exit_status_of,
+    not_logged,
     report_failure,
     warn,
     worst_exit_status,
@@ -368,8 +370,13 @@ def _open_checker(
         image_loading=ImageLoading.PAGES_THEN_WHOLE,
         **demands_on(source.store),
     )
-    # A store that cannot be read is one failure, not one for each certificate.
-    with about(target, StoreError, IndexFileError), working(f"reading {target}"):
+    # A store that cannot be read is one failure, not one for each certificate. What the
+    # checker logs of it would be the same line once more.
+    with (
+        about(target, StoreError, IndexFileError),
+        working(f"reading {target}"),
+        not_logged(NO_SET),
+    ):
         checker.refresh()
     return checker
 

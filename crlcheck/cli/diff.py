@@ -66,7 +66,12 @@ def diff_command(before: str, after: str | None, since: When | None, limit: int)
         else:
             changed, num_same = _changed_scopes(old, new)
         was, now = old.crls(changed), new.crls(changed)
-        for scope in sorted(changed):
+
+        def by_issuer(scope: str) -> tuple[str, str]:
+            one = now.get(scope) or was.get(scope)
+            return "" if one is None else name_text(one.metadata.issuer), scope
+
+        for scope in sorted(changed, key=by_issuer):
             with stack:  # one scope's images are open at a time
                 done.append(_compare(scope, was.get(scope), now.get(scope), stack, limit))
     answer({"num_unchanged": num_same, "scopes": [members for members, _ in done]})

@@ -115,8 +115,9 @@ def _say(entry: HistoryEntry) -> None:
 
 
 def _lines(entry: HistoryEntry) -> Iterator[str]:
-    for crl in entry.crls:
-        yield _crl_text(crl)
+    """Yield the changes by issuer; those that change nothing but an image come last."""
+    crls = sorted(entry.crls, key=lambda one: (one.issuer, one.scope))
+    yield from (_crl_text(one) for one in crls if one.change != "rebuilt")
     for one in entry.issuers_added:
         yield f"+ {one}"
     for one in entry.issuers_removed:
@@ -129,6 +130,7 @@ def _lines(entry: HistoryEntry) -> Iterator[str]:
             yield f"- denial of {denial}"
     for denial in entry.denials_ended:
         yield f"- denial of {denial}, which was over"
+    yield from (_crl_text(one) for one in crls if one.change == "rebuilt")
 
 
 def _crl_text(crl: HistoryCrl) -> str:

@@ -169,7 +169,8 @@ def _say(store: str, report: RestoreReport) -> None:
     say(f"{store}: {report.source} with {count(report.num_scopes, 'scope')}{present}")
     for note in report.notes:
         say(f"  note: {note}")
-    lines = [_line(change) for change in report.scopes]
+    # What lets more certificates pass is never among those that are not shown.
+    lines = [_line(change) for change in sorted(report.scopes, key=_is_harmless)]
     lines += [f"issuer {name} becomes trusted" for name in report.issuers_added]
     lines += [f"issuer {name} is not trusted any more" for name in report.issuers_gone]
     lines += [f"{_certificate(denial)} is denied" for denial in report.denied]
@@ -182,6 +183,10 @@ def _say(store: str, report: RestoreReport) -> None:
         say("  no scope, issuer or denial changes")
     for source, error in report.refused:
         report_failure(error, source)
+
+
+def _is_harmless(change: ScopeChange) -> bool:
+    return change.after is not None and not change.is_older and change.num_lifted == 0
 
 
 def _line(change: ScopeChange) -> str:

@@ -234,6 +234,21 @@ class LogLines(logging.Handler):
             report_error(record.getMessage())
 
 
+@contextlib.contextmanager
+def not_logged(message: str) -> Iterator[None]:
+    """Leave out the log records with this message: what they tell of is an error besides."""
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return record.msg != message
+
+    logger = logging.getLogger("crlcheck")
+    logger.addFilter(is_other)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_other)
+
+
 def set_log_level() -> None:
     """Let crlcheck log as much as this run shows."""
     logging.getLogger("crlcheck").setLevel(library_level(output()))

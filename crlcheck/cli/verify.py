@@ -40,7 +40,7 @@ from crlcheck.times import time_text
     type=TARGET,
     multiple=True,
     metavar="MIRROR-OR-CRLS",
-    help="A mirror of STORE, or a CRL file or a directory of them; may be repeated.",
+    help="A mirror of STORE, STORE itself, or a CRL file or a directory of them; may be repeated.",
 )
 @root_key_option
 def verify_command(store: str, repair_from: tuple[str, ...]) -> int:
@@ -50,6 +50,7 @@ def verify_command(store: str, repair_from: tuple[str, ...]) -> int:
     Each object that is damaged or missing is named, with what follows from it and what
     can be done. With --repair-from it is copied from a mirror. An image is also made
     anew from its CRL, which gives the same bytes. A repair makes no new generation.
+    Without --repair-from nothing is written.
     """
     target = open_target(store)
     with contextlib.closing(JsonArray()) as faults:
@@ -99,7 +100,9 @@ def _say(fault: StoreFault) -> None:
 def _say_report(store: str, report: VerifyReport) -> None:
     if report.generation is not None:
         since = (
-            "no history"
+            "the history was not verified"
+            if report.history_error is not None
+            else "no history"
             if report.history_from is None
             else f"the history begins at generation {report.history_from}"
         )
@@ -118,6 +121,8 @@ def _say_report(store: str, report: VerifyReport) -> None:
         )
         if number
     ]
+    if report.history_error is not None:
+        warn(f"{store}: the history was not verified: {report.history_error}")
     later = report.later_generation if report.is_whole else None  # else a fault tells of it
     if later is not None:
         warn(

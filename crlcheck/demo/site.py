@@ -42,15 +42,16 @@ def require_packages() -> None:
     Raises:
         ImportError: something is missing; the message says what to do.
     """
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ImportError(f"the demo needs {', '.join(missing)}: pip install 'crlcheck[demo]'")
+    # First, as no extra brings them: to install it would be in vain.
     missing = [name for name in _FUNCTIONS if not _has_handler(name)]
     if missing:
         raise ImportError(
             f"the demo runs the Lambda functions, and {' and '.join(missing)} cannot be imported: "
             "an installed crlcheck does not bring them; run 'make demo' in a checkout of crlcheck"
         )
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ImportError(f"the demo needs {', '.join(missing)}: pip install 'crlcheck[demo]'")
 
 
 def _has_handler(package: str) -> bool:

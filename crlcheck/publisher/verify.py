@@ -85,6 +85,14 @@ _MAX_AHEAD = 256 << 20  # bytes of images that are read at once
 RESTORE = "crlcheck restore, from a mirror, from CRLs or from an earlier generation"
 _REPAIR_IMAGE = "crlcheck verify STORE --repair-from the CRL or a mirror"
 _REPAIR = f"crlcheck verify STORE --repair-from a mirror; without one {RESTORE}"
+_HISTORY_ENDS = (
+    "the history ends there: what came before cannot be shown, and clean-up cannot tell which "
+    "objects are not used any more"
+)
+_NODE_LOST = (
+    "the trusted issuers and the scopes in it cannot be read: their certificates are undetermined"
+)
+_RIGHTS = "repair it as somebody who may write to the store"
 _LOOK = "look for who writes to the store besides crlcheck"
 
 
@@ -122,8 +130,9 @@ class VerifyReport:
     root's: its writer failed or is at work, or somebody put an old root back. None without
     such a record. ``num_leftover_records`` are
     records to which the root does not lead: of generations that were never published, or were
-    lost when somebody put an old root back. ``num_waiting`` are objects that are not used
-    any more and wait for clean-up; ``num_unnamed`` are objects that nothing names.
+    lost when somebody put an old root back. ``history_error`` says why a web server refuses the
+    history, which is no fault: checkers do not read it. ``num_waiting`` are objects that are
+    not used any more and wait for clean-up; ``num_unnamed`` are objects that nothing names.
     """
 
     generation: int | None
@@ -142,6 +151,7 @@ class VerifyReport:
     num_unnamed: int = 0
     num_faults: int = 0
     num_repaired: int = 0
+    history_error: str | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -159,13 +169,14 @@ def verify_store(
     progress: Callable[[int, int], None] | None = None,
 ) -> VerifyReport:
     """
-    Verify all that a store has published; repair objects of which there is a copy.
+    Verify all that a store has published; repair objects of which *repair_from* has a copy.
 
     Args:
         store: as for ``publish_crl``.
         repair_from: mirrors of the store, and files or directories of CRLs. An object of
             the right digest is copied from a mirror. An image is also compiled anew from
-            its CRL. Nodes and records can be copied only.
+            its CRL. Nodes and records can be copied only. Without any, nothing is written;
+            the store itself may be named, which can have another copy of an image.
         root_keys: keys of which one must have signed the root; without them its
             signatures are not looked at.
         now: the time at which a signature must hold, UTC; by default the clock's.
@@ -252,7 +263,7 @@ class _Verification:
             scopes = self._held.format1.catalog.scopes
             self._verify_images(iter(scopes.values()), len(scopes))
         self._compile_missing()
-        given_up = self._verify_history(root) if self._held.format1 is None else set()
+        given_up = self._verify_history_if_served(root) if self._held.format1 is None else set()
         if self._can_list:
             self._count_unnamed(given_up)
         self._report_lost_nodes()
@@ -289,7 +300,13 @@ class _Verification:
             try:
                 verify_root(held.members or {}, self._keys, now=self._now)
             except RootSignatureError as error:
-                means = "services with these keys refuse the set, and keep the one that they have"
+                means = (
+                    "services with these keys refuse the set; those that run keep the one that "
+                    "they have until its signature expires; those that start now call every "
+                    "certificate undetermined"
+                )
+                if error.reason == "expired":
+                    means = "services with these keys call every certificate undetermined"
                 self._tell(
                     StoreFault(
                         CATALOG_NAME, "unsigned", str(error), means, remedy_of(error) or RESTORE
@@ -346,6 +363,8 @@ class _Verification:
             else:
                 if fault is not None:
                     means = "it has a part of the issuers and scopes, which can be read again"
+                    if not fault.repaired_from:
+                        means = _NODE_LOST
                     self._tell(replace(fault, means=means))
                 return node
         if fault is not None:
@@ -365,8 +384,7 @@ class _Verification:
             if copy is None:
                 return None, fault
             body, where = copy
-            self._store.write(reference.name, body)
-            return body, replace(fault, repaired_from=where, remedy="")
+            return body, self._repaired(fault, body, where)
         finally:
             self._count(num_bytes=reference.size)
             self._num_present += reference.name.startswith(NODE_PREFIX)
@@ -501,19 +519,29 @@ class _Verification:
             (record.key,),
         )
         copy = self._copies.image(image)
-        if copy is not None:
-            self._write_image(image, *copy, told)
+        if copy is not None and not self._copies:  # nobody asked for a repair
+            remedy = f"crlcheck verify STORE --repair-from STORE, which has it at {copy[1]} too"
+            self._tell(replace(told, remedy=remedy))
+        elif copy is not None:
+            self._write_image(*copy, told)
         elif self._copies.crls:
             self._unrepaired.setdefault(metadata.tbs_digest, []).append((image, told))
         else:
             self._tell(told)
 
-    def _write_image(
-        self, image: PublishedImage, body: bytes, where: str, fault: StoreFault
-    ) -> None:
-        self._store.write(image.name, body)
-        self._num_present += fault.found == "missing"
-        self._tell(replace(fault, repaired_from=where, remedy=""))
+    def _write_image(self, body: bytes, where: str, fault: StoreFault) -> None:
+        repaired = self._repaired(fault, body, where)
+        self._num_present += bool(repaired.repaired_from) and fault.found == "missing"
+        self._tell(repaired)
+
+    def _repaired(self, fault: StoreFault, body: bytes, where: str) -> StoreFault:
+        """Write the object of a fault; return the fault with what came of it."""
+        try:
+            self._store.write(fault.name, body)
+        except (OSError, StoreError) as error:
+            detail = f"{fault.detail}; it was not repaired from {where}: {_reason(error)}"
+            return replace(fault, detail=detail, remedy=_RIGHTS)
+        return replace(fault, repaired_from=where, remedy="")
 
     def _compile_missing(self) -> None:
         """Make images anew from CRLs; one that differs by a byte is not used."""
@@ -533,7 +561,7 @@ class _Verification:
         for image, body, where in self._copies.compiled(wanted, issuers):
             fault = faults.pop(image.name, None)
             if fault is not None:
-                self._write_image(image, body, where, fault)
+                self._write_image(body, where, fault)
         for fault in faults.values():
             self._tell(fault)
 
@@ -560,6 +588,16 @@ class _Verification:
             self._count(num_denials=len(denied))
 
     # ---- step 6: the history -----------------------------------------------------------------
+
+    def _verify_history_if_served(self, root: Root) -> set[str]:
+        """Verify the history; that of a store at a URL may be kept from outsiders."""
+        try:
+            return self._verify_history(root)
+        except StoreUnavailableError as error:
+            if self._can_list or error.status not in (401, 403):
+                raise
+            self._report = replace(self._report, history_error=str(error))
+            return set()
 
     def _verify_history(self, root: Root) -> set[str]:
         """Verify the chain of records; return what was given up and is not deleted yet."""
@@ -609,9 +647,7 @@ class _Verification:
                 return None
         body, fault = self._read(reference)
         if fault is not None:
-            self._tell_history(
-                fault.name, fault.found, fault.detail, repaired_from=fault.repaired_from
-            )
+            self._tell(replace(fault, means=_HISTORY_ENDS))
         if body is None:
             return None
         where = f"{self._store.url}/{reference.name}"
@@ -626,13 +662,8 @@ class _Verification:
             return None
         return record
 
-    def _tell_history(self, name: str, found: str, detail: str, *, repaired_from: str = "") -> None:
-        means = (
-            "the history ends there: what came before cannot be shown, and clean-up cannot tell "
-            "which objects are not used any more"
-        )
-        remedy = "" if repaired_from else _REPAIR
-        self._tell(StoreFault(name, found, detail, means, remedy, (), repaired_from))
+    def _tell_history(self, name: str, found: str, detail: str) -> None:
+        self._tell(StoreFault(name, found, detail, _HISTORY_ENDS, _REPAIR))
 
     def _tell_if_set_back(self, root: Root) -> None:
         later = latest_listed(self._store)
@@ -705,8 +736,7 @@ class _Verification:
                     if key >= lost.low and (lost.high is None or key < lost.high)
                 }
             )
-            means = "the trusted issuers and the scopes in it cannot be read: their certificates "
-            means += "are undetermined"
+            means = _NODE_LOST
             if scopes:
                 means += f"; it had {some_of([text for text, _ in scopes], _MOST_SHOWN)}"
             self._tell(replace(lost.fault, means=means, scopes=tuple(scope for _, scope in scopes)))
@@ -733,6 +763,12 @@ _MOST_SHOWN: Final = 5
 
 def _size_of(waiting: Iterable[tuple[ScopeRecord, PublishedImage, object]]) -> int:
     return sum(image.size for _, image, _ in waiting)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'the store'}: {error.strerror}"
+    return str(error)
 
 
 def _depends(key: str, value: Any) -> bool:

@@ -219,7 +219,9 @@ class HttpsStore:
                 if body.size > before:
                     pause, attempt = FIRST_PAUSE, 0
                 if _is_about_trust(error):
-                    raise StoreUnavailableError(f"{place}: {error}; {_TRUSTED}") from error
+                    raise StoreUnavailableError(
+                        f"{place}: {error}; {_TRUSTED}", remedy=_TRUST_REMEDY
+                    ) from error
                 if is_last(attempt, pause, deadline):
                     raise StoreUnavailableError(f"{place}: {error}") from error
             time.sleep(pause)
@@ -289,10 +291,19 @@ class HttpsStore:
         may_pass = status in (304, 401, 403, 408, 412, 425, 429) or status >= 500
         if not may_pass or status == 501:
             return StoreError(message)
-        return StoreUnavailableError(message)
+        remedy = _REFUSED_REMEDY if status in (401, 403) else None
+        return StoreUnavailableError(message, status=status, remedy=remedy)
 
 
 _TRUSTED = "expected one of an authority of this system, or of the file that SSL_CERT_FILE names"
+_TRUST_REMEDY = (
+    "let the server show a certificate of the host name in the URL, by an authority that is "
+    "trusted here, or name a file with its authority (SSL_CERT_FILE)"
+)
+_REFUSED_REMEDY = (
+    "let the server hand the object out, or name the directory or the s3:// URL behind it; "
+    "docs/stores.md says what is to be served"
+)
 _OFTEN_REFUSED = ("history/", "status/")
 _HEADERS = {"User-Agent": "crlcheck", "Accept-Encoding": "identity"}
 _CONDITIONS = frozenset({"If-None-Match", "If-Modified-Since"})

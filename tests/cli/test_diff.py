@@ -101,6 +101,8 @@ def test_what_is_said(store: Any, capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().out.splitlines()
     assert "  + and 1 more, which a greater --limit lists" in said
     assert said[-1] == "2 scopes with other CRLs: 3 newly revoked certificates, 1 lifted"
+    issuers = [one.partition(" of ")[2] for one in said if one.startswith("CRL ")]
+    assert (len(issuers), issuers) == (2, sorted(issuers))
 
 
 @pytest.mark.parametrize(

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from crlcheck.catalog.published_set import read_set
 from crlcheck.catalog.root import CATALOG_NAME
 from crlcheck.cli import main
+from crlcheck.publisher.publish_many import publish_many
 from crlcheck.stores import LocalStore
 from crlcheck.times import time_text
 from support.command_line import NOW, Place, make_place
 from support.moto_server import S3Environment
-from support.pki import make_authority
+from support.pki import make_authority, make_crl
 
 DAY = timedelta(days=1)
 
@@ -126,6 +128,32 @@ def test_many_changes_of_one_generation(place: Place, capsys: pytest.CaptureFixt
     added = json_history(place, capsys)[0]["issuers_added"]
     assert isinstance(added, list)
     assert len(added) == 30
+
+
+def test_what_changed_is_shown_before_what_was_made_anew(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the issuers' names: a few CRLs that went back are not lost among many that did not."""
+    begin = datetime.now(UTC) - timedelta(hours=2)
+    authorities = [make_authority(f"CA {number:02}") for number in range(25)]
+    issuers = [one.der for one in authorities]
+    store = place["store"]
+    for number in (1, 2):
+        crls = [make_crl(one, number, next_update=begin + 300 * DAY) for one in authorities]
+        given = crls if number == 1 else crls[7:9]
+        publish_many(given, store, issuers=issuers, now=begin)
+    before = read_set(LocalStore(store))[0].generation - 1
+    assert main(["restore", store, "--from", f"@{before}"]) == 0
+    shown = capsys.readouterr().out
+    assert main(["history", store]) == 0
+    lines = capsys.readouterr().out.splitlines()[2:]
+    changed, rebuilt = lines[:2], lines[2:20]
+    assert ["CN=CA 07" in changed[0], "CN=CA 08" in changed[1]] == [True, True]
+    assert all("CRL 1 of" in one and "replaced" in one for one in changed)
+    assert all("rebuilt" in one for one in rebuilt)
+    names = [one.partition("CN=")[2].partition(" rebuilt")[0] for one in rebuilt]
+    assert names == sorted(names)
+    assert "older CRL 1 of CN=CA 07" in shown
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from crlcheck.catalog.published_set import read_set
 from crlcheck.catalog.root import CATALOG_NAME
 from crlcheck.catalog.tree import Reference
 from crlcheck.checker.checker import RevocationChecker
+from crlcheck.cli import main
 from crlcheck.errors import StoreUnavailableError
 from crlcheck.publisher.clean_up import clean_up
 from crlcheck.publisher.mirror import mirror_store
@@ -29,6 +30,7 @@ from support.memory_store import MemoryStore
 from support.pki import DAY, NOW, delta_of, make_authority, make_client, make_crl
 from support.publishing import CA, OTHER_CA, images_of, publish
 from support.root_keys import MemoryKey
+from support.web_server import web_server
 
 NAME = CA.certificate.subject.public_bytes()
 CRL = make_crl(CA, 1, [7, 8])
@@ -155,9 +157,68 @@ def test_an_image_under_another_name_is_the_same() -> None:
     assert report.is_whole
     store.write(f"{name.removesuffix('.crlx')[:-32]}{'0' * 32}.crlx", store.read(name).body)
     store.delete(name)
-    report, (fault,) = verified(store)
+    report, (fault,) = verified(store, repair_from=[store])
     assert fault.repaired_from
     assert report.is_whole
+
+
+class ReadableStore(MemoryStore):
+    """A store to whose objects nobody may write from now on."""
+
+    is_closed = False
+
+    def write(self, name: str, *arguments: Any, **options: Any) -> str:
+        """Write, or refuse it as a file system does."""
+        if self.is_closed:
+            raise PermissionError(13, "Permission denied", f"/store/{name}")
+        return super().write(name, *arguments, **options)
+
+
+def readable_store() -> ReadableStore:
+    """A store with another copy of a damaged image under a name of its own."""
+    store = ReadableStore()
+    publish(store, CRL)
+    (name,) = images_of(store)
+    store.write(f"{name.removesuffix('.crlx')[:-32]}{'0' * 32}.crlx", store.read(name).body)
+    damage(store, name)
+    store.is_closed = True
+    return store
+
+
+def test_nothing_is_written_that_nobody_asked_for() -> None:
+    """
+    Without anything to repair from, the damage is told, and that the store has another copy.
+    """
+    store = readable_store()
+    report, (fault,) = verified(store)
+    assert (fault.found, fault.repaired_from, report.is_whole) == ("damaged", "", False)
+    assert "--repair-from STORE" in fault.remedy
+    store.is_closed = False
+    assert verified(store, repair_from=[store])[0].is_whole
+    assert verified(store)[1] == []
+
+
+def test_the_damage_is_told_where_the_repair_is_refused() -> None:
+    """
+    By the operating system or by the store; of nodes, denials and records as of images.
+    """
+    store, mirror = ReadableStore(), MemoryStore()
+    publish(store, CRL)
+    deny_certificate(store, NAME, 99, now=NOW)
+    mirror_store(store, mirror)
+    held, _ = read_set(store)
+    references = (held.root.top, held.root.denied, held.root.history)
+    names = {one.name for one in references if one is not None} | set(images_of(store))
+    for name in names:
+        damage(store, name)
+    store.is_closed = True
+    report, faults = verified(store, repair_from=[mirror])
+    assert {fault.name for fault in faults} == names
+    assert (report.num_repaired, report.is_whole) == (0, False)
+    for fault in faults:
+        assert "not repaired from memory:/" in fault.detail
+        assert "Permission denied" in fault.detail
+        assert "may write" in fault.remedy
 
 
 @pytest.mark.parametrize("attributes", [True, False])
@@ -310,6 +371,18 @@ def test_a_root_signed_by_a_key_that_is_not_given() -> None:
     assert not faults
     _, (fault,) = verified(store, root_keys=[old.root_key], now=NOW)
     assert fault.remedy == REMEDIES_BY_REASON["unknown_key"]
+    assert "keep the one that they have until its signature expires" in fault.means
+
+
+def test_a_root_whose_signature_has_expired() -> None:
+    """
+    Services that have the set do not keep it: a checker stops using it then.
+    """
+    store, key = filled(), MemoryKey()
+    sign_root(store, sign_with=key, adopt=True, now=NOW)
+    _, (fault,) = verified(store, root_keys=[key.root_key], now=NOW + 8 * DAY)
+    assert fault.means == "services with these keys call every certificate undetermined"
+    assert fault.remedy == REMEDIES_BY_REASON["expired"]
 
 
 # ---- the tree ---------------------------------------------------------------------------
@@ -507,3 +580,26 @@ def test_a_repair_needs_something_to_repair_from(tmp_path: Path) -> None:
     """
     with pytest.raises(FileNotFoundError):
         verify_store(filled(), repair_from=[tmp_path / "nothing"])
+
+
+def test_a_store_whose_history_is_refused_is_verified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    As docs/stores.md has it: all that checkers read is there, and what is not read is said.
+    """
+    publish(LocalStore(tmp_path / "root" / "set"), CRL)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "server.pem"))
+    with web_server(tmp_path / "root", tmp_path) as web:
+        url = f"{web.url}/set"
+        report = verify_store(url)
+        assert (report.is_whole, report.history_from, report.history_error) == (True, 1, None)
+        web.refused = "/history/"
+        report = verify_store(url)
+        assert (report.is_whole, report.num_images, report.num_nodes) == (True, 1, 1)
+        assert report.history_from is None
+        assert "was answered 403" in str(report.history_error)
+        assert main(["verify", url]) == 0
+        shown = capsys.readouterr()
+        assert "the history was not verified" in shown.out
+        assert "the history was not verified: " in shown.err

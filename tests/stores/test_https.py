@@ -16,6 +16,7 @@ from urllib.parse import SplitResult
 import pytest
 
 from crlcheck.errors import ReadOnlyStoreError, StoreError, StoreUnavailableError
+from crlcheck.remedies import remedy_of
 from crlcheck.stores import ObjectStore, https, open_for_writing, open_store
 from crlcheck.stores.deadline import TimedSocket, reach_directly
 from crlcheck.stores.doctor import examine_store
@@ -417,6 +418,8 @@ def test_what_many_servers_refuse_is_said(web: WebServer, store: HttpsStore, fol
     with pytest.raises(StoreUnavailableError) as failure:
         store.read(NAME)
     assert "outsiders" not in str(failure.value)
+    assert failure.value.status == 403
+    assert "try again" not in str(remedy_of(failure.value))
 
 
 @pytest.mark.parametrize("whole", ["poll", "read", "load"])
@@ -509,8 +512,11 @@ def test_a_certificate_that_is_not_trusted_is_refused(
 
     monkeypatch.setattr("crlcheck.stores.proxies.reach_directly", reach)
     monkeypatch.delenv("SSL_CERT_FILE")
-    with pytest.raises(StoreUnavailableError, match="certificate verify failed.*SSL_CERT_FILE"):
+    with pytest.raises(
+        StoreUnavailableError, match=r"certificate verify failed.*SSL_CERT_FILE"
+    ) as failure:
         HttpsStore(web.url).read(NAME)
+    assert "try again" not in str(remedy_of(failure.value))
     monkeypatch.setenv("SSL_CERT_FILE", str(web.root.parent / "server.pem"))
     with pytest.raises(StoreUnavailableError, match="certificate verify failed"):
         HttpsStore(web.url.replace("localhost", "127.0.0.1")).read(NAME)

@@ -29,7 +29,8 @@ class WebServer:
 
     The contents of *root* are served below ``/published``. Where *date* is None there is no
     Last-Modified, else that is so many seconds before Date. Each of *faults* answers one
-    request. *encoding* is the Content-Encoding of all bodies, asked for or not.
+    request. Where *refused* is in the path, the answer is 403. *encoding* is
+    the Content-Encoding of all bodies, asked for or not.
     """
 
     root: Path
@@ -40,6 +41,7 @@ class WebServer:
     encoding: str = ""
     sizes: bool = True
     break_after: int | None = None
+    refused: str = ""
     faults: deque[Fault] = field(default_factory=deque)
     requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
@@ -83,6 +85,8 @@ def web_server(root: Path, certificates: Path | None) -> Iterator[WebServer]:
             web.requests.append((self.path, headers))
             if web.faults:
                 web.faults.popleft()(self)
+            elif web.refused and web.refused in self.path:
+                refusing(403)(self)
             else:
                 _serve(self, web, headers)
 
