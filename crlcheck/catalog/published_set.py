@@ -396,24 +396,32 @@ class PublishedSet:
         self,
         is_meant: Callable[[str], bool],
         is_wanted: Callable[[IssuerRecord], bool] = lambda _: True,
+        *,
+        is_one: bool = False,
     ) -> Catalog:
         """
         Return the part under the names of some issuers, trusted or removed.
 
         They are those whose fingerprints *is_meant* returns True for, and of the trusted
-        ones those whose records *is_wanted* does. A catalog of format 1 is returned whole.
+        ones those whose records *is_wanted* does. A catalog of format 1 is returned whole. Where
+        *is_one*, no more than one fingerprint is meant, and what is missing or damaged elsewhere
+        does not hide it.
 
         Raises: as ``part``.
         """
         if self.format1 is not None:
             return self.format1.catalog
-        names = set()
-        for key, value in walk(self.nodes, self.root.top):
+        names: set[bytes] = set()
+        errors: list[CatalogDamagedError] = []
+        failed = errors.append if is_one else None
+        for key, value in walk(self.nodes, self.root.top, "", None, failed):
             place = read_key(key)
             if place is not None and place.kind in ("i", "r") and is_meant(place.name):
                 issuer = self._catalog({key: value})
                 names |= {one.subject for one in issuer.removed_issuers.values()}
                 names |= {subject_of(one.certificate) for one in filter(is_wanted, issuer.issuers)}
+        if errors and not names:
+            raise errors[0]
         return self.part(names)
 
     def find_scope(self, scope: str) -> bytes | None:

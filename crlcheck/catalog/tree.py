@@ -495,6 +495,8 @@ def change(
 
     Raises: as ``read_object``.
     """
+    if not changes:
+        return TreeChange(top, {}, ())  # as a denial does, which no damaged node is to stop
     writer = _Writer(nodes, staleness)
     in_order = sorted(changes.items())
     if top is None:

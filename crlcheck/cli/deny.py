@@ -18,16 +18,17 @@ from crlcheck.cli.inputs import (
     open_for_change,
     open_target,
     read_input,
-    read_published,
+    read_published_set,
     time_of,
     usage,
 )
 from crlcheck.cli.options import change_options, root_key_option
 from crlcheck.cli.parameters import STORE
-from crlcheck.cli.status import each_of
+from crlcheck.cli.status import about, each_of
 from crlcheck.cli.text import answer, say
 from crlcheck.encoding.names import name_text
 from crlcheck.encoding.serials import parse_serial_text
+from crlcheck.errors import StoreError
 from crlcheck.publisher.operator import deny_certificate, lift_denial
 from crlcheck.settings import read_duration
 from crlcheck.times import time_text
@@ -178,7 +179,9 @@ def deny_remove(
 def deny_list(store: str) -> int:
     """List the certificates that are denied by hand."""
     target = open_target(store)
-    catalog, now = read_published(target), time_of(target)
+    published, now = read_published_set(target), time_of(target)
+    with about(target.url, StoreError):
+        catalog = published.denials()
     answer({"denials": [{**_denial(one), "holds": one.holds(now)} for one in catalog.denied]})
     for one in catalog.denied:
         end = "for good" if one.until is None else f"until {time_text(one.until)}"

@@ -10,14 +10,24 @@ import click
 from crlcheck.catalog.catalog import Catalog, IssuerRecord
 from crlcheck.cli.actor import actor
 from crlcheck.cli.command import group
-from crlcheck.cli.inputs import open_for_change, open_target, read_published, usage
+from crlcheck.cli.inputs import (
+    open_for_change,
+    open_target,
+    read_published,
+    read_published_set,
+    usage,
+)
 from crlcheck.cli.options import change_options, root_key_option
 from crlcheck.cli.parameters import ISSUER, STORE
+from crlcheck.cli.status import about
 from crlcheck.cli.text import answer, say
 from crlcheck.encoding.names import name_text
+from crlcheck.errors import StoreError
 from crlcheck.publisher.issuers import (
     IssuerDescription,
     describe_issuers,
+    find_fingerprint,
+    part_of_issuer,
     readmit_issuer,
     remove_issuer,
     set_issuer,
@@ -116,11 +126,12 @@ def issuer_remove(store: str, issuer: str, note: str) -> int:
     """
     target = open_for_change(store)
     fingerprint = _fingerprint(issuer)
-    before = read_published(target)
     with usage():
         generation = remove_issuer(target, fingerprint, note=note, actor=actor())
-    after = read_published(target)
-    gone = sorted(before.scopes.keys() - after.scopes.keys())
+    published = read_published_set(target)
+    with about(target.url, StoreError):
+        removed = part_of_issuer(fingerprint)(published).removed_issuers
+    gone = sorted(removed[find_fingerprint(fingerprint, removed)].scopes)
     answer({**_changed(store, fingerprint, generation), "scopes": gone})
     say(f"{store}: issuer {issuer} removed: generation {generation}")
     for scope in gone:

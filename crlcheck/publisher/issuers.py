@@ -82,7 +82,7 @@ def remove_issuer(
         f"issuer {issuer}: removed",
         change,
         Action.of("remove_issuer", note=note, actor=actor, issuer=issuer),
-        part=_part_of(issuer),
+        part=part_of_issuer(issuer),
         lost=lambda catalog: [catalog.tombstones[scope] for scope in scopes],
         now=now,
     )
@@ -105,7 +105,7 @@ def readmit_issuer(
 
     action = Action.of("readmit_issuer", note=note, actor=actor, issuer=issuer)
     what = f"issuer {issuer}: readmitted"
-    return change_store(store, what, change, action, part=_part_of(issuer))
+    return change_store(store, what, change, action, part=part_of_issuer(issuer))
 
 
 def set_issuer(
@@ -145,7 +145,9 @@ def set_issuer(
 
     what = ", ".join(f"{name} is now {value}" for name, value in given.items() if value is not None)
     action = Action.of("set_issuer", note=note, actor=actor, issuer=issuer, set=what)
-    return change_store(store, f"issuer {issuer}: {what}", change, action, part=_part_of(issuer))
+    return change_store(
+        store, f"issuer {issuer}: {what}", change, action, part=part_of_issuer(issuer)
+    )
 
 
 def withdraw_issuers(
@@ -268,10 +270,16 @@ def describe_issuers(catalog: Catalog) -> list[IssuerDescription]:
     return sorted(found, key=lambda one: (one.subject, one.record.fingerprint))
 
 
-def _part_of(issuer: str) -> Callable[[PublishedSet], Catalog]:
-    """Return what reads the names of the issuers whose fingerprints begin with a text."""
+def part_of_issuer(issuer: str) -> Callable[[PublishedSet], Catalog]:
+    """
+    Return what reads the names of the issuers whose fingerprints begin with a text.
+
+    Of a whole fingerprint no damaged shard hides the issuer but its own.
+    """
     prefix = _prefix_of(issuer)
-    return lambda held: held.issuers_named(lambda fingerprint: fingerprint.startswith(prefix))
+    return lambda held: held.issuers_named(
+        lambda fingerprint: fingerprint.startswith(prefix), is_one=len(prefix) == 64
+    )
 
 
 def _prefix_of(text: str) -> str:

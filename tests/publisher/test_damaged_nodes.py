@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from crlcheck import CatalogDamagedError, PublishReport, PublishSource, fetch_each, publish_many
 from crlcheck.catalog import tree
-from crlcheck.catalog.entries import name_hash
+from crlcheck.catalog.catalog import IssuerRecord
+from crlcheck.catalog.entries import name_hash, subject_of
 from crlcheck.catalog.published_set import read_set
 from crlcheck.catalog.root import CATALOG_NAME, Certificates
 from crlcheck.catalog.tree import NodeCache, NodeReader
+from crlcheck.cli import main
 from crlcheck.demo.pki import CertificateAuthority, encode_extension
 from crlcheck.publisher.fetch import FetchLimits
+from crlcheck.publisher.issuers import remove_issuer
+from crlcheck.publisher.operator import reset_scope
 from crlcheck.publisher.publish_many import PublishResult, SourceCrl
 from crlcheck.publisher.verify import verify_store
+from crlcheck.stores import LocalStore
 from crlcheck.x509.certificates import load_certificates
 from support.memory_store import MemoryStore
 from support.pki import NOW, make_authority, make_crl
@@ -49,7 +56,7 @@ def name_of(authority: CertificateAuthority) -> str:
 
 
 def published(
-    store: MemoryStore,
+    store: MemoryStore | LocalStore,
     number: int,
     authorities: Iterable[CertificateAuthority] = AUTHORITIES,
     **options: Any,
@@ -63,7 +70,7 @@ def published(
 
 
 def results_of(
-    store: MemoryStore, sources: list[PublishSource], **options: Any
+    store: MemoryStore | LocalStore, sources: list[PublishSource], **options: Any
 ) -> Mapping[str, PublishResult]:
     """Publish; return the results by name."""
     results: dict[str, PublishResult] = {}
@@ -341,3 +348,56 @@ def test_a_run_of_fetch_publishes_what_does_not_need_a_damaged_node() -> None:
         again = fetched(damaged)
         assert failed({name: again[name] for name in stopped}, node) == stopped
         assert {again[name] for name in again.keys() - stopped} == {None}
+
+
+def test_an_operator_reaches_what_lies_in_other_nodes() -> None:
+    """
+    By a whole fingerprint an issuer is removed, and by its id a scope is reset. A beginning
+    of a fingerprint may be that of several, of which one cannot be read.
+    """
+    store = MemoryStore()
+    published(store, 1)
+    nodes = node_names(store)
+    for node in nodes[1:]:
+        stopped = below(store, node)
+        damaged = copied(store)
+        damaged.delete(node)
+        for record in catalog_of(store).scopes.values():
+            reset = partial(reset_scope, damaged, record.key, now=NOW)
+            if name_of(BY_HOME[name_hash(record.base.metadata.issuer)]) in stopped:
+                with pytest.raises(CatalogDamagedError):
+                    reset()
+            else:
+                reset()
+        for name, authority in BY_NAME.items():
+            (certificate,) = load_certificates([authority.pem])
+            fingerprint = IssuerRecord(certificate.der).fingerprint
+            with pytest.raises(CatalogDamagedError):
+                remove_issuer(damaged, fingerprint[:16], now=NOW)
+            if name in stopped:
+                with pytest.raises(CatalogDamagedError):
+                    remove_issuer(damaged, fingerprint, now=NOW)
+            else:
+                remove_issuer(damaged, fingerprint, now=NOW)
+        damaged.write(node, store.read(node).body)
+        left = {
+            name_of(BY_HOME[name_hash(subject_of(one.certificate))])
+            for one in catalog_of(copied(damaged)).issuers
+        }
+        assert left == stopped
+
+
+def test_the_deny_list_needs_no_node(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    A certificate is denied, listed and let go whatever is damaged in the tree.
+    """
+    store = LocalStore(tmp_path, fsync=False)
+    published(store, 1)
+    for name in list(store.names("nodes/")):
+        store.delete(name)
+    (tmp_path / "ca.pem").write_bytes(AUTHORITIES[0].pem)
+    named = ["--issuer", str(tmp_path / "ca.pem"), "--serial", "07"]
+    assert main(["deny", "add", str(tmp_path), *named]) == 0
+    assert main(["deny", "list", str(tmp_path)]) == 0
+    assert "7 of CN=Authority 0" in capsys.readouterr().out
+    assert main(["deny", "remove", str(tmp_path), *named]) == 0
