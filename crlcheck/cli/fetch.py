@@ -13,7 +13,7 @@ from crlcheck.catalog.descriptions import count
 from crlcheck.catalog.signing_store import unsigned_store
 from crlcheck.cli.actor import actor
 from crlcheck.cli.command import command
-from crlcheck.cli.inputs import issuer_sources, open_for_change, usage
+from crlcheck.cli.inputs import issuer_sources, open_for_change, source_names, usage
 from crlcheck.cli.options import (
     allow_shrink_option,
     compile_options,
@@ -117,7 +117,7 @@ def fetch_command(
     trusted = load_certificates(issuer_sources(issuers))
     publish_options: dict[str, Any] = {
         "issuer": trusted,
-        "issuers_from": ", ".join(map(str, issuers)),
+        "issuers_from": source_names(issuers),
         "max_crls": max_crls,
         "jobs": jobs,
         "allow_shrink": allow_shrink,

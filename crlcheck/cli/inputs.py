@@ -26,6 +26,7 @@ from crlcheck.cli.status import about, warn
 from crlcheck.cli.when import split_target
 from crlcheck.compiler.compile import CrlSource
 from crlcheck.encoding.kinds import LOOKED_AT, recognise
+from crlcheck.encoding.paths import source_name
 from crlcheck.errors import EarlierSetError, StoreError
 from crlcheck.settings import looks_like_store
 from crlcheck.stores import ObjectStore, open_store
@@ -147,6 +148,11 @@ def open_input(path: Path) -> Iterator[BinaryIO]:
 def input_name(path: Path) -> str:
     """Return what *path* is called in messages."""
     return "standard input" if path == STANDARD_INPUT else str(path)
+
+
+def source_names(paths: Iterable[Path]) -> str:
+    """Return the names under which a store notes several files and directories as a source."""
+    return ", ".join("-" if path == STANDARD_INPUT else source_name(path) for path in paths)
 
 
 def _standard_input() -> BinaryIO:

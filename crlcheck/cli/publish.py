@@ -23,6 +23,7 @@ from crlcheck.cli.inputs import (
     issuer_sources,
     open_crl,
     open_for_change,
+    source_names,
 )
 from crlcheck.cli.options import (
     allow_shrink_option,
@@ -55,6 +56,7 @@ from crlcheck.cli.text import (
     say_table,
     say_warnings,
 )
+from crlcheck.encoding.paths import source_name
 from crlcheck.errors import CrlError
 from crlcheck.publisher.publish_many import (
     PublishResult,
@@ -130,7 +132,7 @@ def publish_command(
     target, paths = open_for_change(store), crl_files_of(crls)
     publish_options: dict[str, Any] = {
         "issuers": load_certificates(issuer_sources(issuers)),
-        "issuers_from": ", ".join(map(str, issuers)),
+        "issuers_from": source_names(issuers),
         "jobs": jobs,
         "max_crls": max_crls,
         "allow_shrink": allow_shrink,
@@ -171,7 +173,7 @@ def _sources(paths: Sequence[Path]) -> Iterator[list[PublishSource]]:
             is_input = path == STANDARD_INPUT
             # Standard input is taken here: this thread is the one with the command's context.
             source = stack.enter_context(open_crl(path)) if len(paths) == 1 or is_input else path
-            name = None if is_input else str(path)
+            name = None if is_input else source_name(path)
             sources.append(PublishSource(source=source, name=name))
         yield sources
 

@@ -46,3 +46,14 @@ DIRECTORY = "it is a directory, which is not taken here: give the paths of the f
 def directory_error(path: str | os.PathLike[str]) -> IsADirectoryError:
     """Return the error for a directory in the place of a file."""
     return IsADirectoryError(errno.EISDIR, DIRECTORY, os.fspath(path))
+
+
+def source_name(path: str | os.PathLike[str]) -> str:
+    """
+    Return the name under which a store knows a file as a source: its absolute path.
+
+    The same file has one name from whatever directory it is given, and two files of one name
+    in different directories have two. Links are not followed, because a link may lead to
+    another file at every publication.
+    """
+    return os.path.abspath(path)  # noqa: PTH100 - without following links

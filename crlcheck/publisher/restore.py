@@ -85,6 +85,7 @@ from crlcheck.catalog.signing_store import SigningStore
 from crlcheck.catalog.tree import NODE_PREFIX, Node, NodeReader, Reference, read_object
 from crlcheck.compiler.compile import CompileOptions
 from crlcheck.encoding.names import name_text
+from crlcheck.encoding.paths import source_name
 from crlcheck.errors import (
     CatalogDamagedError,
     CorruptIndexError,
@@ -99,7 +100,7 @@ from crlcheck.errors import (
 from crlcheck.image.diff import Listing, entries_missing
 from crlcheck.image.index import RevocationIndex, open_index
 from crlcheck.publisher.copies import Copies, Origin, crl_files, is_mirror
-from crlcheck.publisher.publish_many import PublishResult, publish_many
+from crlcheck.publisher.publish_many import PublishResult, PublishSource, SourceCrl, publish_many
 from crlcheck.publisher.rules import is_signer
 from crlcheck.signing.root_key import RootKey, read_root_keys
 from crlcheck.signing.statement import signers_of, verify_root
@@ -466,6 +467,12 @@ def _root_off_chain(store: ObjectStore, generation: int) -> Root:
     return next(iter(found.values()))
 
 
+def _given(crl: SourceCrl) -> str:
+    """Return the path of a CRL as it was given, which is not its name in the store."""
+    assert isinstance(crl.given, PublishSource)
+    return str(replace(crl, name=str(crl.given.source)))
+
+
 def _made_of_crls(
     path: Path,
     target: ObjectStore,
@@ -496,13 +503,13 @@ def _made_of_crls(
     refused: list[tuple[str, CrlCheckError]] = []
     results: list[tuple[str, PublishResult]] = []
     publish_many(
-        crls,
+        [PublishSource(source=crl, name=source_name(crl)) for crl in crls],
         staged,
         issuers=trusted,
-        issuers_from=f"restored from {path}",
+        issuers_from=f"restored from {source_name(path)}",
         now=demands.now,
         compare_up_to=0,
-        on_result=lambda crl, result: results.append((str(crl), result)),
+        on_result=lambda crl, result: results.append((_given(crl), result)),
         **options,
     )
     for name, result in results:
