@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 import crlcheck
 from crlcheck.cli import main
 from crlcheck.demo.pki import CertificateAuthority
+from crlcheck.signing.signing_key import write_new_key
 from crlcheck.stores import LocalStore
 from support.pki import make_crl
 
@@ -145,3 +150,49 @@ def test_a_damaged_shard_hides_no_other_scope(
     assert families["crlcheck_unreadable_objects"].samples[0].value == 1
     assert families["crlcheck_scopes"].samples[0].value == 6
     assert len(families["crlcheck_next_update_timestamp_seconds"].samples) == num_told
+
+
+OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
+
+
+def test_the_document_lists_every_gauge(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    Of a signed store with a CRL that was refused, which has all of them.
+    """
+    publish(tmp_path, 9 * HOUR)
+    with pytest.raises(crlcheck.CrlError):
+        crlcheck.publish_crl(
+            b"no CRL", tmp_path, issuer=AUTHORITIES["Status CA"].pem, source_name="README.txt"
+        )
+    write_new_key(tmp_path / "key.pem")
+    crlcheck.sign_root(tmp_path, tmp_path / "key.pem", adopt=True)
+    capsys.readouterr()
+    assert main(["status", str(tmp_path), "--format", "prometheus"]) == 1
+    printed = {
+        one.name for one in text_string_to_metric_families(capsys.readouterr().out) if one.samples
+    }
+    listed = re.findall(r"^\| `(crlcheck_\w+)` \|", OPERATIONS.read_text("utf-8"), re.MULTILINE)
+    assert len(listed) == len(set(listed))
+    assert set(listed) == printed
+
+
+@pytest.mark.parametrize(("left", "expected"), [(9 * HOUR, 0), (2 * HOUR, 1), (-HOUR, 3)])
+def test_the_line_for_cron_keeps_what_is_printed(
+    tmp_path: Path, left: timedelta, expected: int
+) -> None:
+    """
+    Whatever the exit status is; where nothing is printed the file before stays.
+    """
+    found = re.search(r"^\*/5 \* \* \* \* (.*)$", OPERATIONS.read_text("utf-8"), re.MULTILINE)
+    assert found is not None
+    folder, store = tmp_path / "collector", tmp_path / "published"
+    folder.mkdir()
+    publish(store, left)
+    line = found[1].replace("/var/lib/node_exporter", str(folder))
+    line = line.replace("s3://bucket/published", str(store))
+    line = line.replace("crlcheck status", f"{sys.executable} -P -m crlcheck.cli status")
+    assert main(["status", str(store), "--format", "prometheus"]) == expected
+    for _ in range(2):
+        subprocess.run(["sh", "-c", line], env=os.environ, check=False)
+        assert "crlcheck_generation{" in (folder / "crlcheck.prom").read_text("utf-8")
+        (store / "catalog.json").unlink(missing_ok=True)  # and once more
