@@ -197,6 +197,13 @@ def test_check_demands_a_signature(
     assert run(capsys, "check", "ca.crlx", "good.pem")[0] == 0
 
 
+def test_a_refused_root_is_told_once(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    """The checker's log says the same, and need not be shown beside the error."""
+    key = ["--root-key", key_of("next-key.pem").token]
+    assert main(["check", "store", "good.pem", "bad.pem", *key]) == 4
+    assert capsys.readouterr().err.count("is refused") == 1
+
+
 def test_export_demands_a_signature(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     """What it writes is believed by another program."""
     export = ["export", "store", "--format", "sample-json", "-o", "out.json"]

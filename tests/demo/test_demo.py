@@ -375,3 +375,10 @@ def test_a_process_that_fails_says_why() -> None:
         ModuleProcess("crlcheck.demo.function", "no_such_function.x", environ=dict(os.environ)),
     ):
         pass
+
+
+def test_the_functions_are_missed_before_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has neither would install the packages in vain: no package has the functions."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    with pytest.raises(ImportError, match="runs the Lambda functions.*make demo"):
+        site.require_packages()
