@@ -49,8 +49,9 @@ REMEDIES: Mapping[Cause, str] = MappingProxyType(
         "(crlcheck scope list); where something in it is missing or damaged, find all of it "
         "(crlcheck verify) and repair it (crlcheck verify --repair-from a mirror or the CRLs)",
         # ---- refused CRLs ----------------------------------------------------------------
-        errors.MalformedCrlError: "ask the CA for a CRL that follows RFC 5280, or fetch it "
-        "again: a page or a file of another kind in its place is the usual reason; "
+        errors.MalformedCrlError: "if the file is meant to be a CRL, fetch it again (a page or a "
+        "file of another kind in its place is the usual reason), or ask the CA for a CRL that "
+        "follows RFC 5280; if it is not, take it away (crlcheck refusal dismiss, if listed); "
         "docs/supported-crls.md#extensions says what is accepted with a warning",
         errors.UnsupportedCrlError: "docs/supported-crls.md says what is accepted; ask the CA for "
         "such a CRL",

@@ -145,7 +145,14 @@ def restore_command(
 def _split(origin: str) -> tuple[str | None, When | None]:
     """Return the place and the time in ``--from``."""
     place, at, text = origin.rpartition("@")
-    if not at or Path(origin).exists():
+    if Path(origin).exists():
+        return origin, None
+    if not at:
+        if _is_when(origin):
+            raise ValueError(
+                f"--from {origin}: found a time or a generation without @, and no file or "
+                f"directory has this name: did you mean @{origin}?"
+            )
         return origin, None
     try:
         return place or None, read_when(text)
@@ -153,6 +160,14 @@ def _split(origin: str) -> tuple[str | None, When | None]:
         if not place:
             raise
         return origin, None
+
+
+def _is_when(text: str) -> bool:
+    try:
+        read_when(text)
+    except (ValueError, OverflowError):
+        return False
+    return True
 
 
 def _asks() -> bool:

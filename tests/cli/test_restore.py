@@ -99,6 +99,21 @@ def test_a_mirror_at_a_generation(store: LocalStore, capsys: pytest.CaptureFixtu
     assert main(["restore", "empty", "--from", "copy/catalog.json"]) == 2
 
 
+@pytest.mark.parametrize("when", ["1", "2", "7d", "2026-11-24", "2026-11-24T10:30:00Z"])
+def test_a_generation_or_a_time_needs_its_sign(
+    store: LocalStore, when: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    Without @ it is a file or a directory of that name, if there is one.
+    """
+    before = generation(store)
+    assert main(["restore", "store", "--from", when]) == 2
+    assert f"did you mean @{when}?" in capsys.readouterr().err
+    assert generation(store) == before
+    assert main(["mirror", "store", when]) == 0
+    assert main(["restore", "new", "--from", when]) == 0
+
+
 def test_the_generation_of_the_clock(store: LocalStore) -> None:
     """
     Without a number it is above all that a store counts up to.
