@@ -16,8 +16,10 @@ from crlcheck.catalog.published_set import read_set
 from crlcheck.catalog.records import MAX_NOTE
 from crlcheck.cli import main
 from crlcheck.cli.root import root
+from crlcheck.errors import CrlSignatureError
+from crlcheck.publisher.rejections import record_rejections
 from crlcheck.stores import LocalStore
-from support.command_line import Place, make_place
+from support.command_line import NOW, Place, make_place
 
 COMMANDS = {
     "publish": ["publish", "NEXT", "--issuer", "CA", "--to", "STORE", "--allow-shrink"],
@@ -34,6 +36,7 @@ COMMANDS = {
     "set_issuer": ["issuer", "anchor", "STORE", "CA"],
     "clean_up": ["clean", "STORE", "--grace", "0s"],
     "restore": ["restore", "STORE", "--from", "@1", "--yes"],
+    "dismiss_refusal": ["refusal", "dismiss", "STORE", "/srv/README.txt"],
 }
 BEFORE = {
     "allow": ["deny", "add", "STORE", "DENIED"],
@@ -45,9 +48,11 @@ BEFORE = {
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
-    """The demo's files, an image and a store with an image that nobody published."""
+    """The demo's files, and a store with an image that nobody published and a refused CRL."""
     found = make_place(tmp_path)
-    LocalStore(found["store"]).write("images/abandoned.crlx", b"")
+    store = LocalStore(found["store"])
+    store.write("images/abandoned.crlx", b"")
+    record_rejections(store, {"/srv/README.txt": CrlSignatureError("bad", reason="bad")}, NOW)
     return found
 
 
