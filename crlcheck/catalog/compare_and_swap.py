@@ -177,14 +177,10 @@ def swap(
     try:
         store.write(CATALOG_NAME, root.to_bytes(), if_match=etag, if_absent=etag is None)
     except PreconditionFailedError as error:
-        may_be_published = error.may_be_written or etag is None
-        if not may_be_published or not proposal.was_published():
-            _log.info("%s: another writer was first: the catalog is read again", store.url)
-            if error.may_be_written:
-                on_doubt()
-            else:
-                proposal.delete()
+        if _is_lost(proposal, error, etag, on_doubt):
             return None
+    else:
+        proposal.delete_earlier_records()
     _log.info("%s: the catalog of generation %d is written", store.url, proposal.root.generation)
     # Warn only after the write. Where it fails, another writer wrote the later generation.
     warn_of_expiry(store, held.members, change.at)
@@ -194,6 +190,24 @@ def swap(
     for reference, node in proposal.as_read:
         held.nodes.kept.keep(reference, node)
     return PublishedSet(root, held.nodes, members=root.members())
+
+
+def _is_lost(
+    proposal: _Proposal,
+    error: PreconditionFailedError,
+    etag: str | None,
+    on_doubt: Callable[[], None],
+) -> bool:
+    """Whether a swap that failed did not take place; then what was written for it goes."""
+    # Where there was no root, another writer may have gone on from the record.
+    if (error.may_be_written or etag is None) and proposal.was_published():
+        return False
+    _log.info("%s: another writer was first: the catalog is read again", proposal.url)
+    if error.may_be_written:
+        on_doubt()
+    else:
+        proposal.delete()
+    return True
 
 
 def check_not_set_back(store: ObjectStore, generation: int, known: int) -> None:
@@ -352,6 +366,11 @@ class _Proposal:
         self._objects[reference.name] = body
         return reference
 
+    @property
+    def url(self) -> str:
+        """The store's."""
+        return self._store.url
+
     def write_nodes(self) -> None:
         """Write the new nodes and the denials."""
         for name, body in self._objects.items():
@@ -379,7 +398,13 @@ class _Proposal:
 
     def delete_record(self) -> None:
         """Delete the record. A failure is only logged."""
+        self._record_names.remove(self._record.name)
         self._delete(self._record.name)
+
+    def delete_earlier_records(self) -> None:
+        """Delete all records but the last one, which is published. A failure is only logged."""
+        for name in self._record_names[:-1]:
+            self._delete(name)
 
     def delete(self) -> None:
         """Delete what was written, because no root names it. A failure is only logged."""
