@@ -338,7 +338,7 @@ class _Proposal:
         self._proposed = replace(
             old,
             generation=latest + 1,
-            store=old.store or _id_in_history(store) or secrets.token_hex(16),
+            store=old.store or _id_in_history(store),
             top=nodes.top,
             denied=denied,
             history=None,
@@ -478,13 +478,10 @@ def _latest_proved(store: ObjectStore, listed_latest: int, held: int) -> int:
     return 0
 
 
-def _id_in_history(store: ObjectStore) -> str | None:
-    """Return the store's id where its root is gone and its history is not."""
-    for _, name in listed(store):
-        record = read_listed(store, name)
-        if record is not None:
-            return record.root.store
-    return None
+def _id_in_history(store: ObjectStore) -> str:
+    """Return the store's id where its root is gone and its history is not, else a new one."""
+    root = last_recorded(store)
+    return secrets.token_hex(16) if root is None else root.store
 
 
 def write_copy(store: ObjectStore, copied: PublishedSet, body: bytes, etag: str | None) -> bool:
