@@ -33,6 +33,19 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 _PROBE_SECONDS = 2.0
 
 
+def check_revocation(
+    application: Application, checker: crlcheck.RevocationChecker, **settings: Any
+) -> Application:
+    """
+    Let clients that are not revoked reach *application*, and anybody ``/healthz``.
+
+    *settings* are those of ``RevocationMiddleware``. Without any, the server verified the
+    certificates.
+    """
+    settings = settings or {"verified_by": "server"}
+    return tell_health(RevocationMiddleware(application, checker, **settings), checker)
+
+
 def tell_health(application: Application, checker: crlcheck.RevocationChecker) -> Application:
     """
     Answer ``/healthz`` with the checker's status, to anybody, and pass on all else.
@@ -94,7 +107,7 @@ def main() -> None:
         background_refresh=True,
     )
     checker.preload()  # so that the first request finds the set read
-    settings: dict[str, Any] = {"verified_by": "server"}
+    settings: dict[str, Any] = {}
     if options.proxy_header is not None:
         settings = {
             "verified_by": "proxy",
@@ -102,7 +115,7 @@ def main() -> None:
             "form": "nginx",
             "proxies": ("127.0.0.1",),
         }
-    application = tell_health(RevocationMiddleware(hello, checker, **settings), checker)
+    application = check_revocation(hello, checker, **settings)
     uvicorn.run(
         application,
         port=options.port,

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 import crlcheck
-from crlcheck.asgi import RevocationMiddleware
 from crlcheck.checker.checker import RevocationChecker
 from support.authorizer import PKI, publish
 from support.hanging_store import HangingStore
@@ -100,8 +99,7 @@ def test_behind_a_proxy(store: Path, tmp_path: Path) -> None:
 def statuses(checker: RevocationChecker) -> tuple[int, int]:
     """The statuses that /healthz and a good client get."""
     module = example()
-    protected = RevocationMiddleware(module.hello, checker, verified_by="server")
-    application = module.tell_health(protected, checker)
+    application = module.check_revocation(module.hello, checker)
     found: list[int] = []
 
     async def send(message: Any) -> None:
