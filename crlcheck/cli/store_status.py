@@ -14,10 +14,10 @@ from crlcheck.cli.command import command
 from crlcheck.cli.inputs import demands_on, open_target, time_of
 from crlcheck.cli.options import root_key_option
 from crlcheck.cli.parameters import STORE
-from crlcheck.cli.prometheus import prometheus_text
 from crlcheck.cli.status import EXIT_FAILED, EXIT_UNDETERMINED, EXIT_USAGE, about
 from crlcheck.cli.text import answer, say
 from crlcheck.errors import StoreError
+from crlcheck.prometheus import prometheus_text, store_gauges
 from crlcheck.publisher.store_status import PublishedScope, StoreStatus, read_store_status
 from crlcheck.remedies import SIGN_AGAIN, with_remedy
 from crlcheck.settings import read_duration
@@ -107,7 +107,7 @@ def status_command(store: str, warn: float | timedelta, every: bool, quick: bool
         )
     answer(_members(found))
     if form == "prometheus":
-        for line in prometheus_text(found).splitlines():
+        for line in prometheus_text(store_gauges(found)).splitlines():
             say(line)
     else:
         _show(found)

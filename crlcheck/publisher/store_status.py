@@ -14,8 +14,10 @@ has granted a grace, it is "in_grace" instead, until that ends.
 
 from __future__ import annotations
 
+import heapq
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -86,7 +88,9 @@ class StoreStatus:
 
     ``at`` is when its generation was written, None for a catalog of format 1. ``scopes``
     are those that are not ``"current"``, the one with the least time left first, or all
-    where that was asked for. ``rejections`` are the sources whose last CRL was refused,
+    where that was asked for; of these the first *at_most*. ``num_by_state`` counts them all by
+    their state, and ``num_entries`` is how many entries all scopes have, None where not every
+    scope was asked for. ``rejections`` are the sources whose last CRL was refused,
     ``unchecked_issuers`` the issuers that end a path unchecked, or None where nobody looked.
     ``knows_rejections`` is False for a store whose objects cannot be listed, as at a URL.
     ``num_denied`` counts the denials that hold, None where they cannot be read, and ``grace`` is
@@ -111,6 +115,8 @@ class StoreStatus:
     rejections: tuple[Rejection, ...]
     knows_rejections: bool
     unchecked_issuers: tuple[str, ...] | None
+    num_by_state: Mapping[str, int]
+    num_entries: int | None = None
     signed_until: datetime | None = None
     signed_for: timedelta | None = None
     unreadable: tuple[UnreadableObject, ...] = ()
@@ -118,7 +124,7 @@ class StoreStatus:
 
     def count(self, state: str) -> int:
         """Return how many scopes are in a state other than "current"."""
-        return sum(one.state == state for one in self.scopes)
+        return self.num_by_state.get(state, 0)
 
 
 def read_store_status(
@@ -127,6 +133,7 @@ def read_store_status(
     warn: float | timedelta = DEFAULT_WARN,
     every_scope: bool = False,
     issuers: bool = True,
+    at_most: int | None = None,
     root_keys: Iterable[RootKey | str] | str | None = None,
     now: datetime | None = None,
 ) -> StoreStatus:
@@ -140,6 +147,8 @@ def read_store_status(
             ``crlcheck.signing.statement``).
         every_scope: list scopes that are current too.
         issuers: look for issuers that end a path unchecked. All shards are read for it.
+        at_most: list no more scopes, so that a set of any size takes little memory. All are
+            counted.
         root_keys: keys of which one must have signed the root; without them its
             signature is not verified.
         now: the time, UTC; by default the clock's.
@@ -164,12 +173,23 @@ def read_store_status(
     def failed(error: CatalogDamagedError) -> None:
         note(error.name, error)
 
-    scopes = sorted(
-        published_scopes(
+    counts: Counter[str] = Counter()
+    num_entries = 0
+
+    def counted() -> Iterator[PublishedScope]:
+        nonlocal num_entries
+        for one in published_scopes(
             published, moment, warn, every_scope=every_scope, grace=grace, failed=failed
-        ),
-        key=lambda one: (one.time_left is None, one.time_left or timedelta(0), one.scope),
-    )
+        ):
+            counts[one.state] += 1
+            num_entries += one.num_entries
+            yield one
+
+    if at_most is None:
+        scopes = sorted(counted(), key=_least_time_left)
+    else:
+        # Of none it would not go through the scopes, which are to be counted.
+        scopes = heapq.nsmallest(max(at_most, 1), counted(), key=_least_time_left)[:at_most]
     is_format1 = published.format1 is not None
     catalog = None if published.format1 is None else published.format1.catalog
     unchecked = tuple(_unchecked(published, failed)) if issuers else None
@@ -192,11 +212,17 @@ def read_store_status(
         rejections=tuple(rejections or ()),
         knows_rejections=rejections is not None,
         unchecked_issuers=unchecked,
+        num_by_state=dict(counts),
+        num_entries=num_entries if every_scope else None,
         signed_until=signed_until,
         signed_for=None if signed_until is None else signed_until - moment,
         unreadable=tuple(unreadable.values()),
         signature_state=_signature_state(published.root.at, signed_until, moment, warn),
     )
+
+
+def _least_time_left(one: PublishedScope) -> tuple[bool, timedelta, str]:
+    return one.time_left is None, one.time_left or timedelta(0), one.scope
 
 
 def _signature_state(

@@ -24,7 +24,7 @@ FLOORS = (
     {"x509", "stores", "image", "signing"},
     {"compiler", "catalog"},
     {"publisher", "checker"},
-    {"demo", "access"},
+    {"demo", "access", "prometheus"},
     {"cli", "asgi", "wsgi"},
     {"__main__"},
 )

@@ -308,3 +308,27 @@ def test_only_a_root_that_a_given_key_has_signed_is_believed(
         with pytest.raises(crlcheck.RootSignatureError) as refused:
             read(store, root_keys=keys, now=at)
         assert refused.value.reason == reason
+
+
+def test_a_list_with_an_end_has_the_most_urgent_scopes_and_counts_all() -> None:
+    """
+    Whatever the length, the counts are those of the whole set.
+    """
+    store = MemoryStore()
+    for hours in (200, 6, 700, -48, -24):
+        authority = make_authority(f"CA for {hours} hours")
+        until = NOW + timedelta(hours=hours)
+        crl = make_crl(authority, 1, [2, 3], this_update=NOW - 3 * DAY, next_update=until)
+        publish(store, crl, authority.pem)
+    whole = read_store_status(store, now=NOW, every_scope=True)
+    assert whole.num_by_state == {"stale": 2, "soon_stale": 1, "current": 2}
+    for length in (0, 1, 3, 5, 6):
+        found = read_store_status(store, now=NOW, every_scope=True, at_most=length)
+        assert found.scopes == whole.scopes[:length]
+        assert found.num_by_state == whole.num_by_state
+        assert found.num_entries == whole.num_entries == 10
+        assert found.count("stale") == 2
+    due = read_store_status(store, now=NOW, at_most=2)
+    assert due.scopes == whole.scopes[:2]
+    assert due.num_by_state == {"stale": 2, "soon_stale": 1}
+    assert due.num_entries is None

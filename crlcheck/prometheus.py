@@ -1,4 +1,9 @@
-"""Write how a published set stands in the text format of Prometheus."""
+"""
+Write metrics in the text format of Prometheus.
+
+``crlcheck status`` and the page ``/metrics`` of ``crlcheck serve`` have the same gauges of a
+published set.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +14,12 @@ from crlcheck.errors import CrlCheckError
 from crlcheck.publisher.store_status import StoreStatus
 
 if TYPE_CHECKING:
-    from prometheus_client.core import GaugeMetricFamily
+    from prometheus_client.core import GaugeMetricFamily, Metric
 
 
-def prometheus_text(found: StoreStatus) -> str:
+def prometheus_text(families: Iterable[Metric]) -> str:
     """
-    Return the status as gauges, a line each.
+    Return metrics in the text format, a line for each sample.
 
     Raises:
         CrlCheckError: the package prometheus-client is missing.
@@ -24,20 +29,28 @@ def prometheus_text(found: StoreStatus) -> str:
         from prometheus_client.registry import Collector
     except ImportError as error:
         raise CrlCheckError(
-            f"--format prometheus needs the package prometheus-client ({error}): "
+            f"metrics for Prometheus need the package prometheus-client ({error}): "
             "pip install 'crlcheck[prometheus]'"
         ) from error
 
-    class Status(Collector):
-        """Gives the gauges to the registry."""
+    class Given(Collector):
+        """Gives the metrics to the registry."""
 
-        def collect(self) -> Iterable[GaugeMetricFamily]:
-            """Return the gauges."""
-            return [*_of_store(found), *_of_scopes(found), *_of_rejections(found)]
+        def collect(self) -> Iterable[Metric]:
+            """Return the metrics."""
+            return families
 
-    registry = CollectorRegistry()
-    registry.register(Status())
+    # It would call collect for the names once more.
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Given())
     return generate_latest(registry).decode("utf-8")
+
+
+def store_gauges(found: StoreStatus) -> Iterator[GaugeMetricFamily]:
+    """Yield the gauges of how a published set stands: of all scopes and refusals in it."""
+    yield from _of_store(found)
+    yield from _of_scopes(found)
+    yield from _of_rejections(found)
 
 
 def _gauge(name: str, words: str, *labels: str) -> GaugeMetricFamily:
