@@ -1,8 +1,8 @@
 """
 Decide whether a request may pass, by its client's certificate.
 
-``crlcheck.asgi`` and ``crlcheck.wsgi`` find the certificate in what their servers tell of a
-request. The rules are the same for both:
+``crlcheck.asgi``, ``crlcheck.wsgi`` and their like find the certificate in what their servers
+tell of a request. The rules are the same for all:
 
 1. Who verified the certificate is said by the operator (``VerifiedBy``), never guessed. It
    is read from the one place that follows from that, and from no other if it is not there.
@@ -16,12 +16,16 @@ request. The rules are the same for both:
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import ipaddress
 import logging
+import re
+import ssl
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from datetime import timedelta
+from typing import Required, TypedDict, TypeVar
 
 from crlcheck.checker.checker import RevocationChecker
 from crlcheck.encoding.header_forms import HeaderForm
@@ -34,14 +38,8 @@ LOG = logging.getLogger("crlcheck.access")
 DECISION = "crlcheck.decision"
 """The member of a request's scope or environ that has the ``Decision``."""
 
-FORBIDDEN = b"Forbidden\n"
-"""The body of the answer to a request that is denied. Why is in the log alone."""
-
-FORBIDDEN_HEADERS = (
-    ("Content-Type", "text/plain; charset=utf-8"),
-    ("Content-Length", str(len(FORBIDDEN))),
-    ("Cache-Control", "no-store"),
-)
+RECHECK_AFTER = timedelta(minutes=1)
+"""How long after a check what is still open is checked again, by default."""
 
 EnumT = TypeVar("EnumT", bound=enum.Enum)
 
@@ -50,6 +48,17 @@ UNIX_SOCKET = "unix"
 
 # A path in a line of the log is no longer than this.
 _LONGEST_PATH = 200
+# An Accept header that is longer says nothing.
+_LONGEST_ACCEPT = 1000
+
+# RFC 9110 12.5.1: media-range *( OWS ";" OWS parameter ), of which "q" is the weight.
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_PARAMETER = rf"[ \t]*;[ \t]*{_TOKEN}=(?:{_TOKEN}|\"[^\"\\;]*\")"
+_MEDIA_RANGE = re.compile(
+    rf"[ \t]*(?P<type>{_TOKEN}/{_TOKEN})(?P<parameters>(?:{_PARAMETER})*)[ \t]*", re.ASCII
+)
+_WEIGHT = re.compile(r";[ \t]*q=([^; \t]*)", re.IGNORECASE)
+_WEIGHTS = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
 
 
 class VerifiedBy(enum.Enum):
@@ -105,11 +114,48 @@ class UnclearRequestError(Exception):
         self.cause = cause
 
 
+class AccessSettings(TypedDict, total=False):
+    """
+    The settings of whatever guards a server.
+
+    A setting that is missing or unclear is a ``ValueError``, and one str where several are
+    expected a ``TypeError``.
+    """
+
+    verified_by: Required[VerifiedBy | str]
+    """Who verified the certificate: its chain, its dates, and that the client has its key.
+    ``"server"``: it is the certificate of the server's own TLS connection. ``"proxy"``: it is
+    read from *header*. There is no default."""
+    header: str | None
+    """The header that the proxy sets, and takes out of what clients send."""
+    form: HeaderForm | str | None
+    """The form in which the proxy writes the certificate, such as ``"nginx"``: see
+    ``HeaderForm``."""
+    proxies: Iterable[str]
+    """The addresses or networks from which the proxies connect, or ``"unix"`` for a Unix
+    socket. The header counts in their requests only."""
+    without_certificate: WithoutCertificate | str
+    """``"deny"`` by default; ``"pass"`` lets a request without a certificate through, which
+    the application can see in the decision."""
+    observe: bool
+    """Let everything pass, and only log what would be denied."""
+
+
+class WebSettings(AccessSettings, total=False):
+    """The settings of a middleware for HTTP."""
+
+    unchecked_paths: Iterable[str]
+    """Whole paths, as the application sees them, that pass unchecked."""
+    prefer_json: bool
+    """Answer a denial in JSON unless the client's Accept prefers plain text. By default it is
+    plain text unless Accept prefers JSON."""
+
+
 class Access:
     """
     The rules of one middleware, and the checker that it asks.
 
-    Raises: as ``RevocationMiddleware``.
+    The arguments are those of ``WebSettings``.
     """
 
     def __init__(
@@ -117,18 +163,20 @@ class Access:
         checker: RevocationChecker,
         *,
         verified_by: VerifiedBy | str,
-        header: str | None,
-        form: HeaderForm | str | None,
-        proxies: Iterable[str],
-        without_certificate: WithoutCertificate | str,
-        unchecked_paths: Iterable[str],
-        observe: bool,
+        header: str | None = None,
+        form: HeaderForm | str | None = None,
+        proxies: Iterable[str] = (),
+        without_certificate: WithoutCertificate | str = WithoutCertificate.DENY,
+        unchecked_paths: Iterable[str] = (),
+        observe: bool = False,
+        prefer_json: bool = False,
     ) -> None:
         self.verified_by = _read(VerifiedBy, "verified_by", verified_by)
         self._checker = checker
         self._without = _read(WithoutCertificate, "without_certificate", without_certificate)
         self._unchecked = frozenset(map(_read_path, _several("unchecked_paths", unchecked_paths)))
         self._observe = observe
+        self._prefer_json = prefer_json
         addresses = _several("proxies", proxies)
         self._networks = [_read_network(one) for one in addresses if one != UNIX_SOCKET]
         self._trusts_unix = UNIX_SOCKET in addresses
@@ -233,6 +281,15 @@ class Access:
         except Exception as error:  # noqa: BLE001 - whatever fails denies
             return _by_failure(error, certificate)
 
+    async def until_denied(
+        self, certificate: bytes, every: timedelta, method: str, path: str
+    ) -> None:
+        """Check what is open every so often, and return once it is to be ended."""
+        while True:
+            await asyncio.sleep(every.total_seconds())
+            if not self.passes(await self.adecide(lambda: certificate), method, path):
+                return
+
     def _without_certificate(self) -> Decision:
         passes = self._without is WithoutCertificate.PASS
         return Decision(passes, "no_certificate", "the request has no client certificate")
@@ -255,8 +312,86 @@ class Access:
         )
         return self._observe
 
+    # ---- the answer to a denial ----------------------------------------------------
+
+    def denial(self, accept: Iterable[str | bytes]) -> tuple[list[tuple[str, str]], bytes]:
+        """
+        Return headers and body of the answer 403, in JSON or as plain text. *accept* are the
+        values of the request's Accept headers. The cause is in the log alone.
+        """
+        if prefers_json(accept, otherwise=self._prefer_json):
+            kind, body = "application/json", b'{"error": "Forbidden"}\n'
+        else:
+            kind, body = "text/plain; charset=utf-8", b"Forbidden\n"
+        headers = [
+            ("Content-Type", kind),
+            ("Content-Length", str(len(body))),
+            ("Cache-Control", "no-store"),
+        ]
+        return headers, body
+
+
+def prefers_json(accept: Iterable[str | bytes], *, otherwise: bool = False) -> bool:
+    """
+    Whether a client that sent these Accept headers prefers JSON to plain text.
+
+    The higher weight decides. Where both have the same, so does the range that names more of
+    the type, and then the one that comes first. *otherwise* is the answer where the client
+    leaves the choice, or says nothing that RFC 9110 12.5.1 allows.
+    """
+    values = [one.decode("latin-1") if isinstance(one, bytes) else one for one in accept]
+    ranges = _read_accept(", ".join(values))
+    as_json = _rank(ranges, "application/json", "application/*", "*/*")
+    as_text = _rank(ranges, "text/plain", "text/*", "*/*")
+    return otherwise if as_json == as_text else as_json > as_text
+
+
+def _read_accept(text: str) -> dict[str, tuple[float, int]]:
+    """Return the weight and the place of each media range; nothing where one is malformed."""
+    ranges: dict[str, tuple[float, int]] = {}
+    if len(text) > _LONGEST_ACCEPT:
+        return ranges
+    # RFC 9110 5.6.1.2: a recipient takes empty elements of a list for none.
+    for place, element in enumerate(text.split(",")):
+        if not element.strip(" \t"):
+            continue
+        found = _MEDIA_RANGE.fullmatch(element)
+        weights = _WEIGHT.findall(found["parameters"]) if found is not None else []
+        if found is None or len(weights) > 1 or not all(map(_WEIGHTS.fullmatch, weights)):
+            return {}
+        ranges.setdefault(found["type"].lower(), (float(weights[0]) if weights else 1.0, -place))
+    return ranges
+
+
+def _rank(ranges: dict[str, tuple[float, int]], *names: str) -> tuple[float, int, int]:
+    """Return the rank of the first of *names*, from the most specific one, that is there."""
+    for breadth, name in enumerate(names):
+        if name in ranges:
+            weight, place = ranges[name]
+            return (weight, -breadth, place) if weight else (0.0, 0, 0)
+    return (0.0, 0, 0)
+
 
 UNCHECKED = Decision(True, "unchecked_path", "requests of this path are not checked")
+
+
+def from_connection(connection: object) -> bytes | None:
+    """
+    Return the peer's certificate, as DER, of a TLS connection (``SSLSocket`` or ``SSLObject``);
+    None where it sent none.
+
+    Raises:
+        UnclearRequestError: it is no such connection, or one that verifies no certificates.
+    """
+    # gevent and eventlet have classes of their own; a plain socket has no such method.
+    read = getattr(connection, "getpeercert", None)
+    if read is None:
+        raise UnclearRequestError("not_told", "the connection has no TLS")
+    der: bytes | None = read(True)
+    context: ssl.SSLContext = connection.context  # type: ignore[attr-defined]
+    if der is not None and context.verify_mode is ssl.CERT_NONE:
+        raise UnclearRequestError("unverified", "the server does not verify certificates")
+    return der
 
 
 def _by_result(result: CheckResult, certificate: bytes) -> Decision:
@@ -285,6 +420,18 @@ def _by_failure(error: Exception, certificate: bytes | None) -> Decision:
 
 
 # ---- settings ----------------------------------------------------------------------
+
+
+def read_recheck(value: timedelta | None) -> timedelta | None:
+    """
+    Return how long after a check there is another, None for never.
+
+    Raises:
+        ValueError: it is no positive time.
+    """
+    if value is not None and value <= timedelta(0):
+        raise ValueError(f"recheck_after: expected a positive time, found {value}")
+    return value
 
 
 def _read(kind: type[EnumT], name: str, value: EnumT | str) -> EnumT:

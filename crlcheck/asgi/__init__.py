@@ -8,7 +8,7 @@ that uvicorn ended itself. docs/python-servers.md has recipes.
 
 from __future__ import annotations
 
-from crlcheck.access import Decision, VerifiedBy, WithoutCertificate
+from crlcheck.access import Decision, VerifiedBy, WebSettings, WithoutCertificate
 from crlcheck.asgi.middleware import RevocationMiddleware
 
-__all__ = ["Decision", "RevocationMiddleware", "VerifiedBy", "WithoutCertificate"]
+__all__ = ["Decision", "RevocationMiddleware", "VerifiedBy", "WebSettings", "WithoutCertificate"]

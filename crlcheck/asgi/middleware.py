@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from datetime import timedelta
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, Unpack
 
 from crlcheck.access import (
     DECISION,
-    FORBIDDEN,
-    FORBIDDEN_HEADERS,
     LOG,
+    RECHECK_AFTER,
     UNCHECKED,
     Access,
     Decision,
     UnclearRequestError,
     VerifiedBy,
-    WithoutCertificate,
+    WebSettings,
+    read_recheck,
 )
 from crlcheck.checker.checker import RevocationChecker
-from crlcheck.encoding.header_forms import HeaderForm
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -32,7 +31,6 @@ Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 STATE = "crlcheck.tls"
 """The member of ``scope["state"]`` where ``crlcheck.asgi.uvicorn`` has the TLS extension."""
 
-_HEADERS = [(name.lower().encode(), value.encode()) for name, value in FORBIDDEN_HEADERS]
 # Policy violation (RFC 6455 7.4.1).
 _CLOSE: dict[str, Any] = {"type": "websocket.close", "code": 1008, "reason": ""}
 _ENDS = ("websocket.close", "websocket.http.response.start")
@@ -50,32 +48,16 @@ class RevocationMiddleware:
     ``scope["crlcheck.decision"]``. The reason for a denial is logged, by the logger
     ``crlcheck.access``.
 
-    The certificate must have been verified (chain, dates, possession of the key) by whoever
-    ended TLS, and *verified_by* says who that was. It has no default.
-
     Args:
         app: the application.
         checker: the checker, of whatever settings. With *background_refresh* no request
             waits for the store; without it, checks that ask the store wait in threads, and
             other requests go on.
-        verified_by: ``"server"``: the certificate is read from the TLS extension of ASGI.
-            ``"proxy"``: it is read from *header*.
-        header: the header that the proxy sets, and takes out of what clients send.
-        form: the form in which the proxy writes the certificate, such as ``"nginx"``: see
-            ``HeaderForm``.
-        proxies: the addresses or networks from which the proxies connect, or ``"unix"`` for
-            a Unix socket. The header counts in their requests only.
-        without_certificate: ``"deny"`` by default; ``"pass"`` lets a request without a
-            certificate through, which the application can see in the decision.
-        unchecked_paths: whole paths, as the application sees them, that pass unchecked.
-        observe: let everything pass, and only log what would be denied.
         recheck_after: how long after a check an open WebSocket is checked again, and so on,
             and a response when more of it is sent. None for never: then they go on as long
             as client and application like.
-
-    Raises:
-        ValueError: a setting is missing, or is none of those.
-        TypeError: *proxies* or *unchecked_paths* is one str.
+        settings: those of ``WebSettings``. ``verified_by`` has no default: ``"server"`` is
+            the TLS extension of ASGI.
     """
 
     def __init__(
@@ -83,29 +65,12 @@ class RevocationMiddleware:
         app: Application,
         checker: RevocationChecker,
         *,
-        verified_by: VerifiedBy | str,
-        header: str | None = None,
-        form: HeaderForm | str | None = None,
-        proxies: Iterable[str] = (),
-        without_certificate: WithoutCertificate | str = WithoutCertificate.DENY,
-        unchecked_paths: Iterable[str] = (),
-        observe: bool = False,
-        recheck_after: timedelta | None = timedelta(minutes=1),
+        recheck_after: timedelta | None = RECHECK_AFTER,
+        **settings: Unpack[WebSettings],
     ) -> None:
-        if recheck_after is not None and recheck_after <= timedelta(0):
-            raise ValueError(f"recheck_after: expected a positive time, found {recheck_after}")
         self._app = app
-        self._recheck_after = recheck_after
-        self._access = Access(
-            checker,
-            verified_by=verified_by,
-            header=header,
-            form=form,
-            proxies=proxies,
-            without_certificate=without_certificate,
-            unchecked_paths=unchecked_paths,
-            observe=observe,
-        )
+        self._recheck_after = read_recheck(recheck_after)
+        self._access = Access(checker, **settings)
         self._header = self._access.header.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -131,12 +96,30 @@ class RevocationMiddleware:
             else:
                 await self._serve_websocket(told, receive, send, every, certificate)
         elif kind == "http":
-            await _answer(send, "http.response")
+            await self._answer(scope, send, "http.response")
         else:
-            await _refuse_websocket(scope, receive, send)
+            await self._refuse_websocket(scope, receive, send)
 
     def _passes(self, decision: Decision, scope: Scope) -> bool:
-        return self._access.passes(decision, scope.get("method", "WebSocket"), scope["path"])
+        method = "WebSocket" if scope["type"] == "websocket" else scope.get("method", "")
+        return self._access.passes(decision, method, scope["path"])
+
+    async def _answer(self, scope: Scope, send: Send, kind: str) -> None:
+        headers = scope.get("headers") or ()
+        accept = (value for name, value in headers if name.lower() == b"accept")
+        told, body = self._access.denial(accept)
+        lines = [(name.lower().encode(), value.encode()) for name, value in told]
+        await send({"type": f"{kind}.start", "status": 403, "headers": lines})
+        await send({"type": f"{kind}.body", "body": body})
+
+    async def _refuse_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        message = await receive()  # websocket.connect, to which this is the answer
+        if message["type"] != "websocket.connect":
+            return  # the client has gone
+        if "websocket.http.response" in (scope.get("extensions") or {}):
+            await self._answer(scope, send, "websocket.http.response")
+        else:
+            await send(dict(_CLOSE))
 
     def _checked_send(self, scope: Scope, send: Send, every: timedelta, certificate: bytes) -> Send:
         """Return what sends a response, and ends one that takes long when it is to be denied."""
@@ -164,12 +147,8 @@ class RevocationMiddleware:
         websocket = _WatchedWebSocket(receive, send)
 
         async def watch() -> None:
-            while True:
-                await asyncio.sleep(every.total_seconds())
-                decision = await self._access.adecide(lambda: certificate)
-                if not self._passes(decision, scope):
-                    await websocket.deny()
-                    return
+            await self._access.until_denied(certificate, every, "WebSocket", scope["path"])
+            await websocket.deny()
 
         watching = asyncio.ensure_future(watch())
         try:
@@ -269,18 +248,3 @@ def _route(scope: Scope) -> str:
     root: str = scope.get("root_path") or ""
     rest = path.removeprefix(root)
     return rest if root and path.startswith(root) and rest[:1] in ("", "/") else path
-
-
-async def _answer(send: Send, kind: str) -> None:
-    await send({"type": f"{kind}.start", "status": 403, "headers": list(_HEADERS)})
-    await send({"type": f"{kind}.body", "body": FORBIDDEN})
-
-
-async def _refuse_websocket(scope: Scope, receive: Receive, send: Send) -> None:
-    message = await receive()  # websocket.connect, to which this is the answer
-    if message["type"] != "websocket.connect":
-        return  # the client has gone
-    if "websocket.http.response" in (scope.get("extensions") or {}):
-        await _answer(send, "websocket.http.response")
-    else:
-        await send(dict(_CLOSE))

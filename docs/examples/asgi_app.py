@@ -40,10 +40,11 @@ def check_revocation(
     Let clients that are not revoked reach *application*, and anybody ``/healthz``.
 
     *settings* are those of ``RevocationMiddleware``. Without any, the server verified the
-    certificates.
+    certificates. A client that is denied gets JSON, as all clients of this API do.
     """
     settings = settings or {"verified_by": "server"}
-    return tell_health(RevocationMiddleware(application, checker, **settings), checker)
+    guarded = RevocationMiddleware(application, checker, prefer_json=True, **settings)
+    return tell_health(guarded, checker)
 
 
 def tell_health(application: Application, checker: crlcheck.RevocationChecker) -> Application:

@@ -16,37 +16,30 @@ import pytest
 from crlcheck.asgi import Decision, RevocationMiddleware
 from crlcheck.asgi.middleware import STATE
 from crlcheck.checker.checker import RevocationChecker
-from crlcheck.demo.pki import pem_block
 from crlcheck.encoding.header_forms import HeaderForm
 from crlcheck.types import Policy, RevocationStatus, Rule
-from support.checking import BAD, FOREIGN, GOOD, make_checker, publish
+from support.checking import BAD, GOOD, make_checker, publish
+from support.guarded import (
+    CAUSES,
+    CERTIFICATES,
+    FAILURES,
+    PEM,
+    PROXY,
+    checker_of_one_crl,
+    let_checks_raise,
+)
 from support.hanging_store import HangingStore
 from support.header_forms import OF_PATHS, WRITERS
 from support.memory_store import MemoryStore
 
-CERTIFICATES = {"good": GOOD, "revoked": BAD, "foreign": FOREIGN}
-PEM = {name: pem_block("CERTIFICATE", der) for name, der in CERTIFICATES.items()}
-CAUSES = {
-    "good": "not_revoked",
-    "revoked": "revoked",
-    "foreign": "unknown_issuer",
-    None: "no_certificate",
-}
 UNVERIFIED = {HeaderForm.ALB_PASSTHROUGH}
-PROXY: dict[str, Any] = {
-    "verified_by": "proxy",
-    "header": "X-Client-Certificate",
-    "form": "nginx",
-    "proxies": ("127.0.0.1", "10.0.0.0/8", "fd00::/8"),
-}
+IN_ONE_LINE = PEM["good"].replace("\n", " ").encode()
 
 
 @pytest.fixture
 def checker() -> Iterator[RevocationChecker]:
     """A checker of one CRL."""
-    store = MemoryStore()
-    publish(store)
-    with make_checker(store, refresh_after=timedelta(hours=1)) as made:
+    with checker_of_one_crl() as made:
         yield made
 
 
@@ -93,7 +86,7 @@ class Exchange:
 
 def scope_of(name: str | None, kind: str = "http", **more: Any) -> dict[str, Any]:
     """The scope of a connection whose TLS has that client's certificate."""
-    chain = [] if name is None else [PEM[name].decode()]
+    chain = [] if name is None else [PEM[name]]
     tls = {"client_cert_chain": chain, "client_cert_error": None}
     scope = {"type": kind, "path": "/hello", "headers": [], "extensions": {"tls": tls}, **more}
     return scope | ({"method": "GET"} if kind == "http" else {})
@@ -121,7 +114,7 @@ def test_a_request_passes_with_a_good_certificate_only(
     if client == "good":
         assert found.sent == []
         assert found.decision.result == checker.check(GOOD)
-        assert found.decision.certificate == PEM["good"]
+        assert found.decision.certificate == PEM["good"].encode()
         assert caplog.records == []
     else:
         assert found.is_forbidden
@@ -146,6 +139,33 @@ def test_a_websocket_is_refused_before_it_is_accepted(
     start, body = Exchange(checker, scope).sent
     assert (start["type"], start["status"]) == ("websocket.http.response.start", 403)
     assert body == {"type": "websocket.http.response.body", "body": b"Forbidden\n"}
+
+
+@pytest.mark.parametrize("kind", ["http.response", "websocket.http.response"])
+def test_a_client_that_reads_json_is_answered_in_json(
+    kind: str, checker: RevocationChecker
+) -> None:
+    """
+    Where its headers prefer that, of which there may be several; or all clients that do not
+    mind, by a setting.
+    """
+    one, *_ = kind.partition(".")
+    extensions: dict[str, Any] = {"tls": {}, "websocket.http.response": {}}
+    accept = [(b"Accept", b"text/html"), (b"accept", b"application/json")]
+    for headers, options, expected in (
+        (accept, {}, "application/json"),
+        (accept[:1], {}, "text/plain; charset=utf-8"),
+        ([], {"prefer_json": True}, "application/json"),
+        ([(b"accept", b"text/plain")], {"prefer_json": True}, "text/plain; charset=utf-8"),
+    ):
+        scope = scope_of(None, one, headers=headers, extensions=extensions)
+        start, body = Exchange(checker, scope, verified_by="server", **options).sent
+        assert (start["type"], start["status"]) == (f"{kind}.start", 403)
+        told = dict(start["headers"])
+        assert told[b"content-type"].decode() == expected
+        assert told[b"content-length"] == str(len(body["body"])).encode()
+        is_json = expected == "application/json"
+        assert body["body"] == (b'{"error": "Forbidden"}\n' if is_json else b"Forbidden\n")
 
 
 def test_a_websocket_that_is_gone_gets_nothing(checker: RevocationChecker) -> None:
@@ -250,7 +270,7 @@ def test_the_first_of_the_chain_is_the_client_s(checker: RevocationChecker) -> N
     helps nor harms.
     """
     for names, passes in ((("good", "revoked"), True), (("revoked", "good"), False)):
-        chain = iter([PEM[one].decode() for one in names])
+        chain = iter([PEM[one] for one in names])
         scope = scope_of(None, extensions={"tls": {"client_cert_chain": chain}})
         assert Exchange(checker, scope).is_forbidden is not passes
 
@@ -292,7 +312,10 @@ def header(name: bytes = b"x-client-certificate", client: str = "good") -> tuple
         ([], "no_certificate"),
         ([(b"x-client-certificate", b"")], "no_certificate"),
         ([(b"x-client-certificate", b"rubbish")], "malformed_certificate"),
-        ([(b"x-client-certificate", PEM["good"].replace(b"\n", b" "))], "malformed_certificate"),
+        (
+            [(b"x-client-certificate", PEM["good"].replace("\n", " ").encode())],
+            "malformed_certificate",
+        ),
         ([header(), header()], "unclear_header"),
         ([header(), (b"x-client-certificate", b"")], "unclear_header"),
         ([header(b"x_client_certificate")], "unclear_header"),
@@ -540,7 +563,7 @@ def test_a_decision_is_not_a_bool(checker: RevocationChecker) -> None:
 # ---- failures ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("error", [RuntimeError("CN=Mallory"), MemoryError(), OSError(24, "x")])
+@pytest.mark.parametrize("error", FAILURES)
 def test_a_check_that_raises_denies(
     error: Exception,
     checker: RevocationChecker,
@@ -550,11 +573,7 @@ def test_a_check_that_raises_denies(
     """
     The log says that it failed, and repeats nothing that may be the client's.
     """
-
-    async def acheck(_certificate: object) -> object:
-        raise error
-
-    monkeypatch.setattr(checker, "acheck", acheck)
+    let_checks_raise(checker, error, monkeypatch)
     assert Exchange(checker, scope_of("good")).is_forbidden
     (record,) = caplog.records
     assert record.levelno == logging.ERROR

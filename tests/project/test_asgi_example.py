@@ -32,7 +32,7 @@ from support.python_servers import (
 
 pytestmark = pytest.mark.uninstrumented
 HELLO = {"hello": "world"}
-DENIED = (403, "Forbidden\n")
+DENIED = (403, {"error": "Forbidden"})
 EXPECTED = {"good": (200, HELLO), "revoked": DENIED, "foreign": DENIED}
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 import hashlib
 import ssl
 from collections.abc import Iterable, Iterator
-from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import quote
@@ -17,35 +16,27 @@ from wsgiref.validate import validator
 import pytest
 
 from crlcheck.checker.checker import RevocationChecker
-from crlcheck.demo.pki import pem_block
 from crlcheck.wsgi import Decision, RevocationMiddleware
-from support.checking import BAD, FOREIGN, GOOD, make_checker, publish
-from support.memory_store import MemoryStore
+from support.checking import BAD, GOOD
+from support.guarded import (
+    CAUSES,
+    CERTIFICATES,
+    FAILURES,
+    PEM,
+    PROXY,
+    checker_of_one_crl,
+    let_checks_raise,
+)
 
-CERTIFICATES = {"good": GOOD, "revoked": BAD, "foreign": FOREIGN}
-PEM = {name: pem_block("CERTIFICATE", der).decode() for name, der in CERTIFICATES.items()}
 ESCAPED = {name: quote(pem, safe="") for name, pem in PEM.items()}
-CAUSES = {
-    "good": "not_revoked",
-    "revoked": "revoked",
-    "foreign": "unknown_issuer",
-}
 VARIABLE = "HTTP_X_CLIENT_CERTIFICATE"
 SERVER = {"verified_by": "server"}
-PROXY = {
-    "verified_by": "proxy",
-    "header": "X-Client-Certificate",
-    "form": "nginx",
-    "proxies": ["127.0.0.1"],
-}
 
 
 @pytest.fixture
 def checker() -> Iterator[RevocationChecker]:
     """A checker of one CRL."""
-    store = MemoryStore()
-    publish(store)
-    with make_checker(store, refresh_after=timedelta(hours=1)) as made:
+    with checker_of_one_crl() as made:
         yield made
 
 
@@ -330,7 +321,17 @@ def test_a_head_request_gets_no_body(checker: RevocationChecker) -> None:
     assert ask(checker, {"REQUEST_METHOD": "HEAD"}) == ("403 Forbidden", b"", None)
 
 
-@pytest.mark.parametrize("error", [RuntimeError("CN=Mallory"), MemoryError(), OSError(24, "x")])
+def test_a_client_that_reads_json_is_answered_in_json(checker: RevocationChecker) -> None:
+    """
+    Where its headers prefer that.
+    """
+    in_json = ("403 Forbidden", b'{"error": "Forbidden"}\n', None)
+    assert ask(checker, {"HTTP_ACCEPT": "text/html, application/json"}) == in_json
+    assert ask(checker, {"HTTP_ACCEPT": "text/html"}) == FORBIDDEN
+    assert ask(checker, {}, **SERVER, prefer_json=True) == in_json
+
+
+@pytest.mark.parametrize("error", FAILURES)
 def test_a_check_that_raises_denies(
     error: Exception,
     checker: RevocationChecker,
@@ -340,11 +341,7 @@ def test_a_check_that_raises_denies(
     """
     The log says that it failed, and repeats nothing that may be the client's.
     """
-
-    def check(_certificate: object) -> object:
-        raise error
-
-    monkeypatch.setattr(checker, "check", check)
+    let_checks_raise(checker, error, monkeypatch)
     assert ask(checker, {"SSL_CLIENT_CERT": PEM["good"]}) == FORBIDDEN
     assert f"denied GET '/': error: {type(error).__name__}" in caplog.text
     assert "Mallory" not in caplog.text
