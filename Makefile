@@ -128,10 +128,11 @@ interleavings: $(BUILT)
 conformance: $(BUILT)
 	PYTHONPATH=tests $(BIN)/python -m support.pkits
 
-# Random PKIs against the reference and OpenSSL, and how often each rule decided; the
-# tests try a few of them too.
+# Random PKIs against the reference, OpenSSL and what is not remembered, and how often each
+# rule decided; the tests try a few of them too.
 differential: $(BUILT)
-	WORLDS=$(WORLDS) $(PYTEST_ENV) $(BIN)/python -m pytest tests/conformance/test_differential.py tests/conformance/test_differential_serials.py \
+	WORLDS=$(WORLDS) $(PYTEST_ENV) $(BIN)/python -m pytest tests/conformance/test_differential.py \
+	    tests/conformance/test_differential_serials.py tests/conformance/test_remembered_worlds.py \
 	    --hypothesis-show-statistics $(PYTEST_ARGS)
 
 $(VENV)/.mutation: $(BUILT)
