@@ -27,6 +27,7 @@ from crlcheck.cli.publish import publish_command
 from crlcheck.cli.refusal import refusal_group
 from crlcheck.cli.restore import restore_command
 from crlcheck.cli.scope import scope_group
+from crlcheck.cli.serve import serve_command
 from crlcheck.cli.sign import sign_command
 from crlcheck.cli.store_status import status_command
 from crlcheck.cli.text import answer, say
@@ -79,6 +80,7 @@ for _command in (
     check_command,
     inspect_command,
     demo_command,
+    serve_command,
     scope_group,
     deny_group,
     grace_group,

@@ -128,6 +128,10 @@ _RUNS: dict[tuple[str, ...], list[str]] = {
     ("sign",): ["copy", "--sign-with", "root-key.pem", "--adopt"],
     ("history",): ["store"],
     ("completion",): ["bash"],
+    ("serve",): [
+        *("store", "--verified-by", "proxy", "--header", "X-Cert", "--form", "nginx"),
+        "--show-settings",
+    ],
     ("key", "new"): [],
     ("key", "show"): ["ed25519:11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"],
     ("help",): ["deny", "add"],

@@ -25,7 +25,9 @@ FLOORS = (
     {"compiler", "catalog"},
     {"publisher", "checker"},
     {"demo", "access", "prometheus"},
-    {"cli", "asgi", "wsgi"},
+    {"asgi", "wsgi"},
+    {"serve"},
+    {"cli"},
     {"__main__"},
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -1,0 +1,89 @@
+"""
+Lead each request to what answers it, by its path.
+
+A new endpoint is a module that makes a handler, and a line in ``routes``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from crlcheck.serve import check, probes
+from crlcheck.serve.http import Receive, Request, Response, Scope, Send, TooLargeError, text
+from crlcheck.serve.service import Service
+
+LOG = logging.getLogger("crlcheck.serve")
+
+Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """
+    What answers a path.
+
+    With ``below``, paths that begin with it and a slash too. ``methods`` are those that it
+    knows, None for any. ``too_late`` is the answer where ``handler`` takes longer than a
+    request may.
+    """
+
+    path: str
+    handler: Handler
+    below: bool = False
+    methods: tuple[str, ...] | None = ("GET", "HEAD")
+    too_late: Callable[[Request], Response] | None = None
+
+
+def routes(service: Service) -> Sequence[Route]:
+    """Return all that the service answers."""
+    checks = check.Check(service)
+    return (
+        Route("/check", checks.answer, methods=None, too_late=checks.too_late),
+        Route("/livez", probes.livez),
+        Route("/readyz", probes.Readiness(service).answer),
+    )
+
+
+class Application:
+    """The ASGI application of one worker."""
+
+    def __init__(self, service: Service, table: Sequence[Route]) -> None:
+        self._exact = {route.path: route for route in table}
+        self._below = [(f"{route.path}/", route) for route in table if route.below]
+        self._seconds = service.settings.request_time.total_seconds()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, as ASGI says."""
+        if scope["type"] != "http":
+            raise ValueError(f"connections of the kind {scope['type']!r} are not served")
+        request = Request(scope, receive)
+        response = await self._answer(request)
+        await response.send(send, is_head=request.method == "HEAD")
+
+    async def _answer(self, request: Request) -> Response:
+        path = request.path
+        route = self._exact.get(path)
+        if route is None:
+            route = next((one for start, one in self._below if path.startswith(start)), None)
+        if route is None:
+            return text(404, "Not Found")
+        if route.methods is not None and request.method not in route.methods:
+            return text(405, "Method Not Allowed", (("Allow", ", ".join(route.methods)),))
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await route.handler(request)
+        except TimeoutError:
+            LOG.warning("%s took longer than %g s", route.path, self._seconds)
+            if route.too_late is not None:
+                return route.too_late(request)
+            return text(503, "Service Unavailable")
+        except TooLargeError:
+            return text(413, "Content Too Large", (("Connection", "close"),))
+        except Exception as error:  # noqa: BLE001 - one request fails, and no other
+            # The message may quote a certificate, whose names are personal data.
+            LOG.error("%s failed: %s", route.path, type(error).__name__)
+            return text(500, "Internal Server Error")

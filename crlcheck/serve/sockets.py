@@ -1,0 +1,166 @@
+"""
+Open the socket that the workers share: a Unix socket, a port, or what the manager hands over.
+
+All workers accept from one socket, so a connection that waits is taken by any of them, and is
+not lost when one ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from crlcheck.serve.settings import Bind
+
+BACKLOG = 1024
+
+_FIRST_FD = 3
+_MODE = 0o660
+_DIRECTORY_MODE = 0o750
+
+
+@contextlib.contextmanager
+def listening(bind: Bind, group: str | None, environ: Mapping[str, str]) -> Iterator[socket.socket]:
+    """
+    Yield a socket that listens; what was made for it is removed afterwards.
+
+    Raises:
+        OSError: it cannot be opened.
+        ValueError: it would not be safe: others could replace it.
+    """
+    handed_over = from_manager(environ)
+    if handed_over is not None:
+        with handed_over:
+            yield handed_over
+    elif bind.path:
+        with _unix(Path(bind.path), group) as opened:
+            yield opened
+    else:
+        with _tcp(bind) as opened:
+            yield opened
+
+
+def from_manager(environ: Mapping[str, str]) -> socket.socket | None:
+    """
+    Return the socket that a service manager handed over (``sd_listen_fds``), None for none.
+
+    Raises:
+        ValueError: it handed over several, or what is no listening stream socket.
+    """
+    if environ.get("LISTEN_PID") != str(os.getpid()):
+        return None  # meant for another process, or not there
+    number = environ.get("LISTEN_FDS", "")
+    if number != "1":
+        raise ValueError(f"LISTEN_FDS is {number!r}: expected 1, one socket")
+    opened = socket.socket(fileno=_FIRST_FD)
+    if (
+        opened.type != socket.SOCK_STREAM
+        or opened.family not in (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6)
+        or not opened.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    ):
+        opened.close()
+        raise ValueError("LISTEN_FDS: found a socket that does not listen for streams")
+    return opened
+
+
+def is_unix(opened: socket.socket) -> bool:
+    """Whether a socket is a Unix socket."""
+    return opened.family == socket.AF_UNIX
+
+
+def _tcp(bind: Bind) -> socket.socket:
+    found = socket.getaddrinfo(bind.host, bind.port, type=socket.SOCK_STREAM)
+    family, *_, address = found[0]
+    opened = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind(address)
+        opened.listen(BACKLOG)
+    except BaseException:
+        opened.close()
+        raise
+    return opened
+
+
+@contextlib.contextmanager
+def _unix(path: Path, group: str | None) -> Iterator[socket.socket]:
+    directory = path.parent
+    made = not directory.exists()
+    if made:
+        directory.mkdir(_DIRECTORY_MODE)
+        directory.chmod(_DIRECTORY_MODE)
+        if group is not None:
+            shutil.chown(directory, group=group)
+    _require_own(directory)
+    _remove_left_over(path)
+    opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        # Nobody can connect before it has its mode: it does not listen yet.
+        opened.bind(os.fspath(path))
+        identity = _identity(path)
+        try:
+            path.chmod(_MODE)
+            if group is not None:
+                shutil.chown(path, group=group)
+            opened.listen(BACKLOG)
+            yield opened
+        finally:
+            with contextlib.suppress(OSError):
+                # Another service may have put its own there meanwhile.
+                if _identity(path) == identity:
+                    path.unlink()
+    finally:
+        opened.close()
+        if made:
+            with contextlib.suppress(OSError):
+                directory.rmdir()
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.lstat()
+    return status.st_dev, status.st_ino
+
+
+def _require_own(directory: Path) -> None:
+    """Refuse a directory in which others could put a socket of theirs in the place of ours."""
+    status = directory.stat()
+    if status.st_uid not in (0, os.geteuid()):
+        raise ValueError(
+            f"{directory}: found a directory of another user (uid {status.st_uid}), who could "
+            "replace the socket: give it one of its own"
+        )
+    if status.st_mode & stat.S_IWOTH:
+        raise ValueError(
+            f"{directory}: found a directory that everybody may write to, so anybody could "
+            "replace the socket: give it one of its own"
+        )
+
+
+def _remove_left_over(path: Path) -> None:
+    """
+    Remove the socket of a service that has ended.
+
+    Raises:
+        OSError: something else has the name, or a service listens there.
+    """
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(status.st_mode):
+        raise FileExistsError(f"{path}: found something else than a socket in its place")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(os.fspath(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            path.unlink(missing_ok=True)
+            return
+        except OSError:
+            pass  # it is busy, so it is alive
+    raise FileExistsError(f"{path}: another service listens there")

@@ -1,0 +1,377 @@
+"""
+Keep the workers: start them, replace those that end, and change settings without a pause.
+
+The supervisor answers no request, and reads no store. It opens the socket, forks the workers,
+and waits for signals:
+
+- SIGTERM and SIGINT: the workers finish what is under way, and all ends.
+- SIGHUP: the settings are read anew. Where they are good, new workers start, and the old ones
+  end when the new ones take requests. Where they are bad, or the new workers could not decide
+  on any certificate, all stays as it was, and the log says why.
+- SIGCHLD: a worker that has ended by itself is replaced, at once the first time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import os
+import selectors
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from crlcheck.errors import CrlCheckError
+from crlcheck.serve import sockets, worker
+from crlcheck.serve.settings import ServeSettings
+
+LOG = logging.getLogger("crlcheck.serve")
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+
+# In seconds. How long a worker must have lived for its end not to look like a fault that
+# comes again at once, and how long the longest pause before the next one is.
+_LONG_LIFE = 10.0
+_LONGEST_PAUSE = 10.0
+# How long new workers may take to load the set before a reload is given up.
+_START_TIME = 120.0
+
+_FAILURES = (ValueError, ImportError, CrlCheckError, OSError)
+
+
+@dataclass(slots=True)
+class _Worker:
+    """A worker's process. ``is_answering`` is None until it takes requests."""
+
+    number: int
+    pid: int
+    report: int
+    began: float
+    is_answering: bool | None = None
+    is_to_end: bool = False
+
+
+@dataclass(slots=True)
+class _Crew:
+    """The workers that have the same settings, and when which are to be started again."""
+
+    settings: ServeSettings
+    workers: dict[int, _Worker] = field(default_factory=dict)
+    due: dict[int, float] = field(default_factory=dict)
+    num_short: int = 0
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether all take requests."""
+        return not self.due and all(one.is_answering is not None for one in self.workers.values())
+
+
+class Supervisor:
+    """
+    Runs the service.
+
+    *load* reads the settings; it is called again at SIGHUP. *environ* tells what the service
+    manager gives.
+
+    Raises:
+        ValueError, ImportError, CrlCheckError, OSError: by ``run``, where it cannot start.
+    """
+
+    def __init__(self, load: Callable[[], ServeSettings], environ: Mapping[str, str]) -> None:
+        self._load = load
+        self._environ = environ
+        self._selector = selectors.DefaultSelector()
+        self._ending: dict[int, _Worker] = {}
+        self._next: _Crew | None = None
+        self._next_deadline = 0.0
+        self._is_stopping = False
+
+    def run(self, started: Callable[[str], None] = lambda _: None) -> int:
+        """Serve until SIGTERM; return the exit status. *started* is told where it listens."""
+        settings = self._loaded()
+        with contextlib.ExitStack() as stack:
+            self._images = stack.enter_context(image_directory(settings, self._environ))
+            self._opened = stack.enter_context(
+                sockets.listening(settings.bind, settings.socket_group, self._environ)
+            )
+            self._lifeline, self._held = os.pipe()
+            stack.callback(os.close, self._lifeline)
+            stack.callback(os.close, self._held)
+            self._wakeup = stack.enter_context(_signals())
+            self._selector.register(self._wakeup, selectors.EVENT_READ)
+            stack.callback(self._selector.close)
+            self._crew = _Crew(settings)
+            gc.freeze()  # what is loaded now is shared with the workers, and stays so
+            self._fill(self._crew)
+            started(_place_of(self._opened))
+            try:
+                self._wait_for_events()
+            finally:
+                self._end_all(self._crew.settings.stop_time.total_seconds())
+        return 0
+
+    # ---- events --------------------------------------------------------------
+
+    def _wait_for_events(self) -> None:
+        is_announced = False
+        while not self._is_stopping:
+            for key, _ in self._selector.select(self._timeout()):
+                if key.fileobj is self._wakeup:
+                    self._take_signals()
+                else:
+                    self._take_report(key.fd)
+            self._restart_due()
+            self._judge_next()
+            if not is_announced and self._crew.is_ready:
+                is_announced = True
+                LOG.info("%d workers take requests", len(self._crew.workers))
+                notify(self._environ, "READY=1")
+
+    def _timeout(self) -> float | None:
+        times = [due for crew in self._crews() for due in crew.due.values()]
+        if self._next is not None:
+            times.append(self._next_deadline)
+        return max(0.0, min(times) - time.monotonic()) if times else None
+
+    def _crews(self) -> list[_Crew]:
+        return [self._crew] if self._next is None else [self._crew, self._next]
+
+    def _take_signals(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            numbers = set(self._wakeup.recv(4096))
+            if signal.SIGCHLD in numbers:
+                self._reap()
+            if signal.SIGTERM in numbers or signal.SIGINT in numbers:
+                self._is_stopping = True
+            elif signal.SIGHUP in numbers:
+                self._reload()
+
+    def _take_report(self, descriptor: int) -> None:
+        said = os.read(descriptor, 1)
+        self._selector.unregister(descriptor)
+        for crew in self._crews():
+            for one in crew.workers.values():
+                if one.report == descriptor and said:
+                    one.is_answering = said == worker.ANSWERING
+
+    def _reap(self) -> None:
+        for crew in self._crews():
+            for one in list(crew.workers.values()):
+                status = _ended(one.pid)
+                if status is None:
+                    continue
+                del crew.workers[one.number]
+                self._forget(one)
+                self._note_end(crew, one, status)
+        for one in list(self._ending.values()):
+            if _ended(one.pid) is not None:
+                del self._ending[one.pid]
+                self._forget(one)
+
+    def _note_end(self, crew: _Crew, one: _Worker, status: int) -> None:
+        how = f"by signal {-status}" if status < 0 else f"with status {status}"
+        LOG.error("worker %d (process %d) has ended %s", one.number, one.pid, how)
+        now = time.monotonic()
+        crew.num_short = 0 if now - one.began > _LONG_LIFE else crew.num_short + 1
+        pause = 0.0 if crew.num_short <= 1 else min(0.1 * 2**crew.num_short, _LONGEST_PAUSE)
+        crew.due[one.number] = now + pause
+
+    def _restart_due(self) -> None:
+        now = time.monotonic()
+        for number, due in list(self._crew.due.items()):
+            if due <= now:
+                del self._crew.due[number]
+                self._start(self._crew, number)
+
+    # ---- settings ------------------------------------------------------------
+
+    def _loaded(self) -> ServeSettings:
+        settings = self._load()
+        # What a worker could not do must not be found out by each of them.
+        worker.make_service(settings).checker.close()
+        return settings
+
+    def _reload(self) -> None:
+        notify(self._environ, f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            settings = self._loaded()
+            _require_same_place(self._crew.settings, settings)
+        except _FAILURES as error:
+            self._keep_old(str(error))
+            return
+        self._drop_next()
+        self._next = _Crew(settings)
+        self._next_deadline = time.monotonic() + _START_TIME
+        self._fill(self._next)
+
+    def _judge_next(self) -> None:
+        """Take over from the old workers when the new ones are ready, or give the new ones up."""
+        found = self._next
+        if found is None:
+            return
+        if found.due:
+            self._drop_next()
+            self._keep_old("a worker with the new settings has ended")
+        elif found.is_ready:
+            was_answering = any(one.is_answering for one in self._crew.workers.values())
+            if was_answering and not all(one.is_answering for one in found.workers.values()):
+                self._drop_next()
+                self._keep_old("with the new settings no certificate could be decided on")
+                return
+            for one in self._crew.workers.values():
+                self._end(one)
+            self._crew, self._next = found, None
+            LOG.warning("the new settings are in use")
+            notify(self._environ, "READY=1")
+        elif time.monotonic() > self._next_deadline:
+            self._drop_next()
+            self._keep_old("the workers with the new settings do not start")
+
+    def _keep_old(self, why: str) -> None:
+        LOG.error("the old settings stay in use: %s", why)
+        notify(self._environ, "READY=1")
+
+    def _drop_next(self) -> None:
+        found, self._next = self._next, None
+        for one in () if found is None else found.workers.values():
+            self._end(one)
+
+    # ---- processes -----------------------------------------------------------
+
+    def _fill(self, crew: _Crew) -> None:
+        for number in range(1, crew.settings.workers + 1):
+            self._start(crew, number)
+
+    def _start(self, crew: _Crew, number: int) -> None:
+        reader, writer = os.pipe()
+        post = worker.Post(
+            number, crew.settings, self._opened, self._images, writer, self._lifeline
+        )
+        pid = os.fork()
+        if pid == 0:
+            self._become_worker(post, reader)
+        os.close(writer)
+        self._selector.register(reader, selectors.EVENT_READ)
+        crew.workers[number] = _Worker(number, pid, reader, time.monotonic())
+
+    def _become_worker(self, post: worker.Post, reader: int) -> None:
+        """Never returns: what is below on the stack is the supervisor's."""
+        status = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in _SIGNALS:
+                signal.signal(number, signal.SIG_DFL)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            os.close(self._held)
+            os.close(reader)
+            worker.run(post)
+            status = 0
+        except BaseException as error:  # noqa: BLE001 - nothing may unwind into the supervisor
+            LOG.error("worker %d: %s: %s", post.number, type(error).__name__, error)
+        finally:
+            with contextlib.suppress(Exception):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(status)
+
+    def _end(self, one: _Worker) -> None:
+        one.is_to_end = True
+        self._ending[one.pid] = one
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(one.pid, signal.SIGTERM)
+
+    def _forget(self, one: _Worker) -> None:
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(one.report)
+        os.close(one.report)
+
+    def _end_all(self, seconds: float) -> None:
+        """Let the workers finish what is under way, and end those that do not in time."""
+        notify(self._environ, "STOPPING=1")
+        self._drop_next()
+        for one in self._crew.workers.values():
+            self._end(one)
+        self._crew.workers.clear()
+        deadline = time.monotonic() + seconds
+        while self._ending and time.monotonic() < deadline:
+            self._reap()
+            time.sleep(0.01)
+        for one in self._ending.values():
+            LOG.error("worker %d does not end: it is killed", one.number)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(one.pid, signal.SIGKILL)
+        while self._ending:
+            self._reap()
+            time.sleep(0.01)
+
+
+def _ended(pid: int) -> int | None:
+    """Return the exit status of a child, negative for a signal; None while it runs."""
+    found, status = os.waitpid(pid, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if found else None
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[socket.socket]:
+    """Yield a socket from which the numbers of the signals can be read."""
+    reader, writer = socket.socketpair()
+    with reader, writer:
+        reader.setblocking(False)
+        writer.setblocking(False)
+        old = {number: signal.signal(number, _take_none) for number in _SIGNALS}
+        old_wakeup = signal.set_wakeup_fd(writer.fileno())
+        try:
+            yield reader
+        finally:
+            signal.set_wakeup_fd(old_wakeup)
+            for number, handler in old.items():
+                signal.signal(number, handler)
+
+
+def _take_none(_number: int, _frame: object) -> None:
+    """Only so that the number is written."""
+
+
+def _require_same_place(old: ServeSettings, new: ServeSettings) -> None:
+    for name in ("bind", "socket_group", "image_directory"):
+        if getattr(old, name) != getattr(new, name):
+            raise ValueError(
+                f"CRLCHECK_{name.upper()} has changed, which needs a new start of the service"
+            )
+
+
+def _place_of(opened: socket.socket) -> str:
+    address = opened.getsockname()
+    if sockets.is_unix(opened):
+        return f"unix:{address}"
+    host = f"[{address[0]}]" if ":" in address[0] else address[0]
+    return f"http://{host}:{address[1]}"
+
+
+@contextlib.contextmanager
+def image_directory(settings: ServeSettings, environ: Mapping[str, str]) -> Iterator[Path]:
+    """Yield a directory of mode 0700 for the images, which is removed afterwards."""
+    parent = settings.image_directory or environ.get("CACHE_DIRECTORY")
+    made = Path(tempfile.mkdtemp(prefix="crlcheck-serve-", dir=parent))
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def notify(environ: Mapping[str, str], state: str) -> None:
+    """Tell the service manager the state (``sd_notify``), if there is one that listens."""
+    path = environ.get("NOTIFY_SOCKET", "")
+    if not path.startswith(("/", "@")):
+        return
+    address = f"\0{path[1:]}" if path.startswith("@") else path
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        told.connect(address)
+        told.send(state.encode())

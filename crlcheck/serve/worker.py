@@ -1,0 +1,167 @@
+"""One worker: a process that answers requests which it accepts from the shared socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import resource
+import signal
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from granian import net
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+from granian.server.embed import Server
+
+from crlcheck.access import Access
+from crlcheck.checker.checker import RevocationChecker
+from crlcheck.serve import sockets
+from crlcheck.serve.application import Application, routes
+from crlcheck.serve.service import Service
+from crlcheck.serve.settings import ServeSettings
+
+LOG = logging.getLogger("crlcheck.serve")
+
+# Descriptors that are not connections: the store's, the images', the loop's, the log's.
+_OTHER_DESCRIPTORS = 96
+
+# Granian says once more in its own words what is said here, and warns that its embedded
+# server is new.
+_LOG_CONFIG: dict[str, Any] = {
+    "incremental": True,
+    "formatters": {},
+    "handlers": {},
+    "loggers": {"_granian": {}},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """
+    What the supervisor gives to a worker.
+
+    ``report`` is where the worker writes one byte when it takes requests: ``ANSWERING``, or
+    ``NOT_ANSWERING`` where it would deny every certificate. ``lifeline`` can be read at its
+    end only: when the supervisor has ended.
+    """
+
+    number: int
+    settings: ServeSettings
+    opened: socket.socket
+    images: Path
+    report: int
+    lifeline: int
+
+
+ANSWERING = b"+"
+NOT_ANSWERING = b"-"
+
+
+def make_service(settings: ServeSettings, number: int = 1) -> Service:
+    """
+    Return what the endpoints need, by the settings.
+
+    Raises:
+        ValueError, ImportError, CrlCheckError, OSError: a setting cannot be used.
+    """
+    checker = RevocationChecker(
+        settings.store,
+        policy=settings.policy,
+        refresh_after=settings.refresh_after,
+        max_catalog_age=settings.max_catalog_age,
+        image_memory=settings.image_memory,
+        background_refresh=True,
+        root_keys=settings.root_keys,
+        minimum_generation=settings.minimum_generation,
+    )
+    access = Access(
+        checker,
+        verified_by=settings.verified_by,
+        header=settings.header,
+        form=settings.form,
+        proxies=settings.trusted,
+        without_certificate=settings.without_certificate,
+        unchecked_paths=(),
+        observe=settings.observe,
+    )
+    return Service(settings, checker, access, number)
+
+
+def run(post: Post) -> None:
+    """
+    Answer requests until SIGTERM, or until the supervisor has ended.
+
+    Raises: as ``make_service``.
+    """
+    settings = post.settings
+    service = make_service(settings, post.number)
+    with service.checker:
+        service.checker.preload()
+        is_answering = service.checker.status().answering
+        application = Application(service, routes(service))
+        asyncio.run(_serve(post, application, is_answering=is_answering))
+
+
+async def _serve(post: Post, application: Application, *, is_answering: bool) -> None:
+    server: Any = _Server(application, post)  # parts of Granian have no types
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, server.stop)
+
+    def orphaned() -> None:
+        loop.remove_reader(post.lifeline)
+        LOG.error("the supervisor has ended: this worker ends too")
+        server.stop()
+
+    loop.add_reader(post.lifeline, orphaned)
+    loop.call_later(0, os.write, post.report, ANSWERING if is_answering else NOT_ANSWERING)
+    await server.serve()
+
+
+class _Server(Server):
+    """Granian in this process's own loop, on a socket that is open already."""
+
+    def __init__(self, application: Application, post: Post) -> None:
+        settings = post.settings
+        super().__init__(
+            application,
+            interface=Interfaces.ASGINL,
+            http=HTTPModes.http1,
+            websockets=False,  # a request to upgrade is a question like any other
+            backpressure=_connections(settings),
+            http1_settings=HTTP1Settings(
+                header_read_timeout=int(settings.header_time.total_seconds() * 1000),
+                max_buffer_size=settings.header_size,
+            ),
+            log_level=LogLevels.error,
+            log_dictconfig=_LOG_CONFIG,
+        )
+        self._opened = post.opened
+
+    def _init_shared_socket(self) -> None:
+        opened = self._opened
+        opened.setblocking(False)
+        # Granian closes what it is given.
+        descriptor = os.dup(opened.fileno())
+        holder: Any = net.SocketHolder  # type: ignore[attr-defined]
+        base: Any = self
+        base._shd = holder(descriptor, sockets.is_unix(opened), sockets.BACKLOG)
+        base._sfd = descriptor
+        base._ssp = None
+
+
+def _connections(settings: ServeSettings) -> int:
+    """Return how many connections a worker takes: no more than it has descriptors for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft = hard
+    if soft == resource.RLIM_INFINITY:
+        return settings.connections
+    return max(1, min(settings.connections, soft - _OTHER_DESCRIPTORS))
