@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from crlcheck.serve import check, probes
+from crlcheck.serve import check, envoy, probes
 from crlcheck.serve.http import Receive, Request, Response, Scope, Send, TooLargeError, text
 from crlcheck.serve.service import Service
 
@@ -41,8 +41,10 @@ class Route:
 def routes(service: Service) -> Sequence[Route]:
     """Return all that the service answers."""
     checks = check.Check(service)
+    for_envoy = envoy.Envoy(checks)
     return (
         Route("/check", checks.answer, methods=None, too_late=checks.too_late),
+        Route(envoy.PATH, for_envoy.answer, below=True, methods=None, too_late=for_envoy.too_late),
         Route("/livez", probes.livez),
         Route("/readyz", probes.Readiness(service).answer),
     )

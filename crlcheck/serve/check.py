@@ -17,8 +17,9 @@ VERDICT = "Crlcheck-Verdict"
 CAUSE = "Crlcheck-Cause"
 SERIAL_NUMBER = "Crlcheck-Serial-Number"
 CRL_NUMBER = "Crlcheck-CRL-Number"
+HEADERS = (DECISION, VERDICT, CAUSE, SERIAL_NUMBER, CRL_NUMBER)
 
-_TOO_LATE = Decision(False, "too_late", "the check took longer than a request may")
+TOO_LATE = Decision(False, "too_late", "the check took longer than a request may")
 
 
 class Check:
@@ -30,7 +31,7 @@ class Check:
 
     async def answer(self, request: Request) -> Response:
         """Answer 204 if the client may pass, else 403."""
-        return self._told(request, await self.decide(request))
+        return self.told(request, await self.decide(request))
 
     async def decide(self, request: Request) -> Decision:
         """Return the decision on the certificate in the header of the proxy."""
@@ -38,7 +39,7 @@ class Check:
 
     def too_late(self, request: Request) -> Response:
         """Answer a request whose check takes too long."""
-        return self._told(request, _TOO_LATE)
+        return self.told(request, TOO_LATE)
 
     def _certificate(self, request: Request) -> bytes | None:
         self._access.demand_proxy(request.peer)
@@ -53,14 +54,20 @@ class Check:
             )
         return self._access.from_header(found[0][1], is_joined=False)
 
-    def _told(self, request: Request, decision: Decision) -> Response:
+    def told(self, request: Request, decision: Decision) -> Response:
+        """Log a decision on a request, and return the answer."""
         passes = self._access.passes(decision, request.method, request.path)
-        headers = headers_of(decision, passes=passes)
-        if passes:
-            return empty(204, headers)
-        if request.prefers_json:
-            return json_document(403, members_of(decision, passes=passes), headers)
-        return text(403, "Forbidden", headers)
+        return response_of(decision, passes=passes, as_json=request.prefers_json)
+
+
+def response_of(decision: Decision, *, passes: bool, as_json: bool) -> Response:
+    """Return the answer to a proxy."""
+    headers = headers_of(decision, passes=passes)
+    if passes:
+        return empty(204, headers)
+    if as_json:
+        return json_document(403, members_of(decision, passes=passes), headers)
+    return text(403, "Forbidden", headers)
 
 
 def headers_of(decision: Decision, *, passes: bool) -> list[tuple[str, str]]:
