@@ -29,7 +29,12 @@ from typing import Required, TypedDict, TypeVar
 
 from crlcheck.checker.checker import RevocationChecker
 from crlcheck.encoding.header_forms import HeaderForm
-from crlcheck.errors import CertificateError, CertificateHeaderError, StoreError
+from crlcheck.errors import (
+    CertificateError,
+    CertificateHeaderError,
+    PathValidationError,
+    StoreError,
+)
 from crlcheck.types import CheckResult, RevocationStatus
 from crlcheck.x509.headers import certificate_from_header
 
@@ -66,11 +71,14 @@ class VerifiedBy(enum.Enum):
     Who verified the client's certificate: its chain, its dates and that the client has the key.
 
     SERVER is the Python server itself, which ended TLS. PROXY is a proxy before it, which
-    hands the certificate on in a header.
+    hands the certificate on in a header. CRLCHECK: the proxy has only seen that the client has
+    the key, and crlcheck validates the certificate in the header by the issuers of the store
+    (``RevocationChecker.validate``).
     """
 
     SERVER = "server"
     PROXY = "proxy"
+    CRLCHECK = "crlcheck"
 
 
 class WithoutCertificate(enum.Enum):
@@ -87,7 +95,8 @@ class Decision:
 
     ``cause`` is one word: ``not_revoked``, ``revoked``, the cause of an undetermined
     ``result``, ``no_certificate``, ``unchecked_path``, ``not_told`` (the server does not tell
-    whether there is a certificate), ``unverified`` (it says that it could not verify it),
+    whether there is a certificate), ``unverified`` (it is not valid, as far as whoever was to
+    verify it can tell),
     ``not_from_proxy``, ``unclear_header``, ``malformed_certificate`` or ``error``. ``detail``
     is a sentence. ``certificate`` is the client's, as DER or PEM, and ``result`` that of its
     check; None where there was none.
@@ -186,17 +195,18 @@ class Access:
                 raise ValueError(
                     "header, form, proxies: found a value, expected none with "
                     "verified_by='server', which reads the certificate from the connection: "
-                    "verified_by='proxy' reads a header"
+                    "verified_by='proxy' and 'crlcheck' read a header"
                 )
             return
         if header is None or form is None or not addresses:
             raise ValueError(
-                "header, form, proxies: expected all three with verified_by='proxy': the header "
-                "that the proxy sets, its form, and the addresses from which the proxy connects"
+                f"header, form, proxies: expected all three with verified_by="
+                f"'{self.verified_by.value}': the header that the proxy sets, its form, and the "
+                "addresses from which the proxy connects"
             )
         self.header = _read_header_name(header)
         self._form = _read(HeaderForm, "form", form)
-        if self._form is HeaderForm.ALB_PASSTHROUGH:
+        if self._form is HeaderForm.ALB_PASSTHROUGH and self.verified_by is VerifiedBy.PROXY:
             raise ValueError(
                 "form: found alb-passthrough, expected the form of a proxy that verifies the "
                 "certificate, such as alb-verify"
@@ -266,7 +276,10 @@ class Access:
             certificate = find_certificate()
             if certificate is None:
                 return self._without_certificate()
-            return _by_result(self._checker.check(certificate), certificate)
+            decision = _by_result(self._checker.check(certificate), certificate)
+            if decision.allowed and self.verified_by is VerifiedBy.CRLCHECK:
+                self._checker.validate(certificate)
+            return decision
         except Exception as error:  # noqa: BLE001 - whatever fails denies
             return _by_failure(error, certificate)
 
@@ -277,7 +290,11 @@ class Access:
             certificate = find_certificate()
             if certificate is None:
                 return self._without_certificate()
-            return _by_result(await self._checker.acheck(certificate), certificate)
+            decision = _by_result(await self._checker.acheck(certificate), certificate)
+            # After the check, which remembers more: what would be denied needs no more work.
+            if decision.allowed and self.verified_by is VerifiedBy.CRLCHECK:
+                await self._checker.avalidate(certificate)
+            return decision
         except Exception as error:  # noqa: BLE001 - whatever fails denies
             return _by_failure(error, certificate)
 
@@ -409,6 +426,8 @@ def _by_result(result: CheckResult, certificate: bytes) -> Decision:
 def _by_failure(error: Exception, certificate: bytes | None) -> Decision:
     if isinstance(error, UnclearRequestError):
         return Decision(False, error.cause, str(error))
+    if isinstance(error, PathValidationError):
+        return Decision(False, "unverified", str(error), certificate)
     if isinstance(error, CertificateError):
         # Its message says what is broken, and repeats nothing of a certificate.
         return Decision(False, "malformed_certificate", str(error), certificate)

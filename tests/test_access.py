@@ -4,18 +4,27 @@ The rules of ``crlcheck.access`` that no server has a part in.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import ssl
+from collections.abc import Callable
+from urllib.parse import quote
 
 import pytest
 
 from crlcheck.access import (
     Access,
+    Decision,
     UnclearRequestError,
     WebSettings,
     from_connection,
     prefers_json,
 )
+from crlcheck.demo.pki import pem_block
+from crlcheck.types import Policy, Rule
+from support.checking import CA
+from support.guarded import CERTIFICATES, PROXY, checker_of_one_crl
+from support.pki import DAY, NOW, make_client, make_imposter
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 
@@ -163,3 +172,79 @@ def test_a_connection_that_is_not_done_tells_nothing() -> None:
     connection = context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True)
     with pytest.raises(ValueError, match="handshake"):
         from_connection(connection)
+
+
+# ---- who verified the certificate ------------------------------------------------------
+
+FORGED = make_client(make_imposter(CA), 7)
+EXPIRED = CA.issue("client", not_before=NOW - 9 * DAY, not_after=NOW - DAY).der
+
+
+def by_decide(access: Access, certificate: bytes | None) -> Decision:
+    """In the caller's thread."""
+    return access.decide(lambda: certificate)
+
+
+def by_adecide(access: Access, certificate: bytes | None) -> Decision:
+    """In an event loop."""
+    return asyncio.run(access.adecide(lambda: certificate))
+
+
+@pytest.mark.parametrize("decide", [by_decide, by_adecide])
+@pytest.mark.parametrize(
+    ("certificate", "by_proxy", "by_crlcheck"),
+    [
+        (CERTIFICATES["good"], "not_revoked", "not_revoked"),
+        (CERTIFICATES["revoked"], "revoked", "revoked"),
+        (CERTIFICATES["foreign"], "unknown_issuer", "unknown_issuer"),
+        (FORGED, "not_revoked", "unverified"),
+        (EXPIRED, "certificate_expired", "certificate_expired"),
+        (None, "no_certificate", "no_certificate"),
+        (b"\x30\x00", "malformed_certificate", "malformed_certificate"),
+    ],
+    ids=["good", "revoked", "foreign", "forged", "expired", "none", "malformed"],
+)
+def test_crlcheck_verifies_what_the_proxy_has_not(
+    decide: Callable[[Access, bytes | None], Decision],
+    certificate: bytes | None,
+    by_proxy: str,
+    by_crlcheck: str,
+) -> None:
+    """
+    Where it is said that the proxy has, what anybody made in an issuer's name passes.
+    """
+    with checker_of_one_crl() as checker:
+        for verified_by, cause in (("proxy", by_proxy), ("crlcheck", by_crlcheck)):
+            access = Access(checker, **{**PROXY, "verified_by": verified_by})
+            for _ in range(2):
+                decision = decide(access, certificate)
+                assert (decision.cause, decision.allowed) == (cause, cause == "not_revoked")
+
+
+@pytest.mark.parametrize("decide", [by_decide, by_adecide])
+def test_dates_are_not_waived_where_nobody_else_looks_at_them(
+    decide: Callable[[Access, bytes | None], Decision],
+) -> None:
+    """
+    A policy for expired certificates waives what their CRL no longer says, not their dates.
+    """
+    policy = Policy(expired_certificate=Rule.ALLOW)
+    with checker_of_one_crl(policy=policy) as checker:
+        for verified_by, cause in (("proxy", "not_revoked"), ("crlcheck", "unverified")):
+            access = Access(checker, **{**PROXY, "verified_by": verified_by})
+            assert decide(access, EXPIRED).cause == cause
+
+
+def test_a_form_that_hands_on_what_is_unverified_is_for_crlcheck_only() -> None:
+    """
+    So the client's certificate in it is verified, and no other in it is looked at.
+    """
+    settings = {**PROXY, "form": "alb-passthrough", "verified_by": "crlcheck"}
+    with checker_of_one_crl() as checker:
+        access = Access(checker, **settings)
+        for der, cause in ((FORGED, "unverified"), (CERTIFICATES["good"], "not_revoked")):
+            pem = pem_block("CERTIFICATE", der) + CA.pem
+            value = quote(pem.decode(), safe="+=/")
+            certificate = access.from_header(value, is_joined=False)
+            decision = by_decide(access, certificate)
+            assert decision.cause == cause

@@ -26,7 +26,7 @@ from crlcheck.checker.store_set import IndexesInUse, IndexSet, SetInUse, StoreSe
 from crlcheck.checker.threads import CheckThreads
 from crlcheck.checker.views import UnansweredError
 from crlcheck.encoding.names import name_text, names_match
-from crlcheck.errors import IndexClosedError
+from crlcheck.errors import IndexClosedError, StoreUnavailableError
 from crlcheck.image.index import RevocationIndex, open_index
 from crlcheck.stores import ObjectStore, open_store
 from crlcheck.times import time_text
@@ -52,6 +52,7 @@ from crlcheck.x509.certificates import (
 )
 
 if TYPE_CHECKING:
+    from crlcheck.checker.validation import Validated
     from crlcheck.signing.root_key import RootKey
 
 CheckerSource: TypeAlias = (
@@ -406,6 +407,7 @@ class RevocationChecker:
         self._policy = policy or Policy()
         self._clock = clock
         self._threads = CheckThreads()
+        self._validated: Validated | None = None
         # A page that a look-up needs may have to be read from the store.
         self._reads_pages = loading is not ImageLoading.WHOLE
         demands = RootDemands(_read_keys(root_keys), minimum_generation)
@@ -505,6 +507,62 @@ class RevocationChecker:
         """
         self._require_open()
         return await self._threads.run(self.check_chain, certificates)
+
+    def validate(self, certificate: CertificateSource) -> None:
+        """
+        Raise unless a trusted issuer has issued *certificate*, and both are in their time.
+
+        This is for certificates that nobody has verified: a check decides revocation only,
+        and clears what anybody made in the name of a trusted issuer. The path from the
+        certificate to the trusted certificate of its issuer is validated by RFC 5280 6.1, so
+        it must be for the authentication of a client, too. It ends there: whom the store
+        trusts is not validated further. What was found valid is remembered while the set
+        stays the same.
+
+        Raises:
+            PathValidationError: there is no such issuer, or the path is not valid.
+            StoreUnavailableError: there is no set, or a part of it cannot be had.
+            CertificateError: it is not a certificate.
+            IndexClosedError: the checker is closed.
+        """
+        leaf = load_certificate(certificate)
+        source = self._require_open()
+        in_use, now = source.current(), self._clock()
+        if in_use is None:
+            raise StoreUnavailableError(source.why_none())
+        validated = self._validated_by(in_use)
+        if validated.has(leaf.der, now):
+            return
+        try:
+            view = in_use.views.of_certificate(leaf)
+        except UnansweredError as error:
+            raise StoreUnavailableError(error.reason) from error
+        # Only here, because an authorizer does without it.
+        from crlcheck.checker.validation import validate
+
+        validated.note(leaf.der, validate(leaf, view.loaded, now), leaf)
+
+    async def avalidate(self, certificate: CertificateSource) -> None:
+        """
+        Do what ``validate`` does, for a caller in an event loop, as ``acheck`` does.
+
+        Raises: as ``validate``.
+        """
+        quiet = self._require_open().quiet()
+        if quiet is not None:
+            in_use, now = quiet
+            if self._validated_by(in_use).has(load_certificate(certificate).der, now):
+                return
+        await self._threads.run(self.validate, certificate)
+
+    def _validated_by(self, in_use: SetInUse | IndexesInUse) -> Validated:
+        """Return what was validated by the trusted issuers of a set."""
+        found = self._validated
+        if found is None or found.owner is not in_use.views:
+            from crlcheck.checker.validation import Validated
+
+            found = self._validated = Validated(in_use.views)
+        return found
 
     def _recall(self, der: bytes, kind: CertificateKind) -> CheckResult | None:
         """Return the verdict that is remembered, where neither store nor image is read for it."""

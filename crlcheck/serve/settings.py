@@ -29,7 +29,7 @@ _UNIX = "unix:"
 
 
 def _verified_by(text: str) -> VerifiedBy:
-    known = {one.value: one for one in (VerifiedBy.PROXY,)}
+    known = {one.value: one for one in (VerifiedBy.PROXY, VerifiedBy.CRLCHECK)}
     if text not in known:
         raise ValueError(f"expected one of {', '.join(known)}")
     return known[text]
@@ -195,7 +195,7 @@ class ServeSettings:
         if self.form is HeaderForm.ALB_PASSTHROUGH and self.verified_by is VerifiedBy.PROXY:
             problems.append(
                 "CRLCHECK_FORM is 'alb-passthrough', in which the proxy hands on what it has not "
-                "verified: expected alb-verify"
+                "verified: expected alb-verify, or CRLCHECK_VERIFIED_BY=crlcheck"
             )
         return problems
 

@@ -33,11 +33,11 @@ FAILURES = (RuntimeError("CN=Mallory"), MemoryError(), OSError(24, "x"))
 
 
 @contextlib.contextmanager
-def checker_of_one_crl() -> Iterator[RevocationChecker]:
+def checker_of_one_crl(**options: Any) -> Iterator[RevocationChecker]:
     """A checker of a CRL that lists the client ``revoked``."""
     store = MemoryStore()
     publish(store)
-    with make_checker(store, refresh_after=timedelta(hours=1)) as made:
+    with make_checker(store, refresh_after=timedelta(hours=1), **options) as made:
         yield made
 
 

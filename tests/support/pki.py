@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
+from cryptography import x509
+
 from crlcheck.demo.encoding import der_integer
-from crlcheck.demo.pki import CertificateAuthority, encode_entry, encode_extension, sign_crl
+from crlcheck.demo.pki import (
+    CertificateAuthority,
+    encode_entry,
+    encode_extension,
+    generate_key,
+    sign_crl,
+)
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -67,3 +75,14 @@ def make_crl(
         crl_number=crl_number,
         extensions=extensions,
     )
+
+
+def make_imposter(of: CertificateAuthority) -> CertificateAuthority:
+    """Somebody who issues certificates in the name of an authority, with its key id."""
+
+    class Imposter(CertificateAuthority):
+        @property
+        def authority_key_identifier(self) -> x509.AuthorityKeyIdentifier:
+            return of.authority_key_identifier
+
+    return Imposter(of.certificate, generate_key("ec-p256"))
