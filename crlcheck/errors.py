@@ -313,6 +313,24 @@ class SigningKeyError(CrlCheckError):
         self.reason = reason
 
 
+class ResponderKeyError(CrlCheckError):
+    """
+    A certificate and its private key cannot sign OCSP responses.
+
+    ``path`` is that of the file or directory, and ``reason`` a stable word: ``"no_pair"`` (a
+    certificate without a key, or the reverse, or another file), ``"key_rights"`` (others may
+    read the key's file, or it is another user's), ``"encrypted_private_key"``,
+    ``"not_a_private_key"``, ``"unsupported_key"``, ``"not_a_certificate"``,
+    ``"other_certificate"`` (the key is not that of the certificate), ``"not_a_responder"`` (the
+    certificate says that its key signs something else) or ``"certificate_dates"``.
+    """
+
+    def __init__(self, message: str, *, path: str, reason: str) -> None:
+        super().__init__(message)
+        self.path = path
+        self.reason = reason
+
+
 class IndexFileError(CrlCheckError):
     """An image could not be used."""
 

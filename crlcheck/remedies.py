@@ -104,6 +104,9 @@ REMEDIES: Mapping[Cause, str] = MappingProxyType(
         "find out who wrote the root before it is signed (crlcheck sign)",
         errors.SigningKeyError: "give a key that signs roots (crlcheck key new, crlcheck key "
         "show); docs/security.md#a-signed-root says which do",
+        errors.ResponderKeyError: "give for each issuer a certificate with id-kp-OCSPSigning that "
+        "this issuer has issued, as NAME.crt, and its key without a passphrase, as NAME.key with "
+        "mode 0600; docs/serve.md#ocsp says more",
         errors.PartsUnsupportedError: "let the server answer ranges of an object, unpacked "
         "(docs/stores.md), or load images whole (CRLCHECK_IMAGE_LOADING)",
         errors.PreconditionFailedError: "try again: another publication came first",

@@ -20,11 +20,16 @@ from crlcheck.checker.remembered import Memory
 from crlcheck.checker.results import unavailable, undetermined, without_certificate, worst
 from crlcheck.checker.root_demands import RootDemands
 from crlcheck.checker.scope import TrustedIssuer, is_self_issued
-from crlcheck.checker.serial_question import possible_certificates, read_issuer, read_points
-from crlcheck.checker.snapshot import Snapshot, Trust, snapshot_of_indexes
+from crlcheck.checker.serial_question import (
+    SerialStatus,
+    possible_certificates,
+    read_issuer,
+    read_points,
+)
+from crlcheck.checker.snapshot import Snapshot, Trust, denial_of, snapshot_of_indexes
 from crlcheck.checker.store_set import IndexesInUse, IndexSet, SetInUse, StoreSet
 from crlcheck.checker.threads import CheckThreads
-from crlcheck.checker.views import UnansweredError
+from crlcheck.checker.views import OneView, UnansweredError, Views
 from crlcheck.encoding.names import name_text, names_match
 from crlcheck.errors import IndexClosedError, StoreUnavailableError
 from crlcheck.image.index import RevocationIndex, open_index
@@ -37,6 +42,7 @@ from crlcheck.types import (
     Freshness,
     ImageLoading,
     Policy,
+    RevocationStatus,
     Rule,
     StatusProblem,
     UndeterminedCause,
@@ -102,19 +108,19 @@ class _Judge:
 
     __slots__ = (
         "_memory",
-        "_now",
         "_others",
         "_path_checker",
         "_policy",
         "in_use",
         "misses_object",
+        "now",
     )
 
     def __init__(self, in_use: SetInUse | IndexesInUse, policy: Policy, now: datetime) -> None:
         self.in_use = in_use
         self.misses_object = False
         self._policy = policy
-        self._now = now
+        self.now = now
         memory = in_use.views.memory
         if memory is None or memory.denied is not in_use.denied:
             memory = in_use.views.memory = Memory(in_use.denied, policy)
@@ -127,7 +133,7 @@ class _Judge:
     ) -> CheckResult:
         """Return the verdict on a certificate and what is above it, remembered or found."""
         if kind is not None:
-            recalled = self._memory.recall(*kind, der, self._now)
+            recalled = self._memory.recall(*kind, der, self.now)
             if recalled is not None:
                 return recalled
         return self.found(load_certificate(der) if facts is None else facts, kind)
@@ -156,7 +162,7 @@ class _Judge:
             and all(image.is_open for image in path_checker.images)
         ):
             _, _, common = kind
-            self._memory.remember(common, certificate, view, views, self._now)
+            self._memory.remember(common, certificate, view, views, self.now)
         return result
 
     def check_given_path(self, path: Sequence[CertificateFacts]) -> CheckResult:
@@ -190,6 +196,37 @@ class _Judge:
         self._note_missing(path_checker)
         return result
 
+    def status_of_serial(
+        self, certificates: Sequence[CertificateFacts], issuer: CertificateFacts | None
+    ) -> SerialStatus:
+        """
+        Return the verdict on a serial number, of whose certificates nothing else is known, by
+        a policy that waives nothing.
+        """
+        views, denied, now = self.in_use.views, self.in_use.denied, self.now
+        own = self._policy
+        strict = Policy(path_depth=own.path_depth, clock_skew=own.clock_skew)
+        next_update = None
+        try:
+            snapshot = views.of_serials(certificates, any_points=True)
+        except UnansweredError as error:
+            result = self._unanswered(error, certificates[0])
+        else:
+            path_checker = PathChecker(snapshot, denied, views, strict, now)
+            result = worst(
+                path_checker.check_path(one, issuer, any_points=True) for one in certificates
+            )
+            self._note_missing(path_checker)
+            if result.status is RevocationStatus.NOT_REVOKED:
+                ends = (path_checker.ends_of(one, issuer, any_points=True) for one in certificates)
+                next_update = min(itertools.chain.from_iterable(ends), default=None)
+        denial = None
+        if result.denied and result.certificate is not None:
+            denial = denial_of(denied, result.certificate, now)
+        if denial is not None:
+            return SerialStatus(result, now, denied_at=denial.at, denied_until=denial.until)
+        return SerialStatus(result, now, next_update)
+
     def _note_missing(self, path_checker: PathChecker) -> None:
         self.misses_object = self.misses_object or path_checker.misses_object
 
@@ -205,7 +242,7 @@ class _Judge:
             found = self._others.get(id(snapshot))
         if found is None:
             views, denied, policy = self.in_use.views, self.in_use.denied, self._policy
-            found = PathChecker(snapshot, denied, views, policy, self._now)
+            found = PathChecker(snapshot, denied, views, policy, self.now)
         self._path_checker = found
         return found
 
@@ -213,7 +250,7 @@ class _Judge:
         """Return the verdict where the part of the set that it needs cannot be had."""
         self.misses_object = self.misses_object or error.may_be_superseded
         for certificate in path:
-            denial = verdict_by_denial(self.in_use.denied, certificate, self._now)
+            denial = verdict_by_denial(self.in_use.denied, certificate, self.now)
             if denial is not None:
                 return denial
         remedy = "" if error.cause is UndeterminedCause.OUT_OF_SCOPE else None
@@ -726,10 +763,43 @@ class RevocationChecker:
                 newer = self._newer(judge)
                 if newer is not None:
                     judge, result = newer, None
-            decided = result.certificate
-            if any(decided is certificate for certificate in certificates):
-                result = without_certificate(result)
-            yield result
+            yield _without(result, certificates)
+
+    def status_of_serial(self, issuer: CertificateFacts, serial_number: int) -> SerialStatus:
+        """
+        Return what ``check_serial`` does, and what a statement for others needs beside it.
+
+        The policy waives nothing for others, so this goes by one that waives nothing. What
+        the operator of the store, ``Policy.no_distribution_point`` and
+        ``Policy.unpublished_issuers`` waive stands in the result.
+
+        Raises: as ``check_serial``.
+        """
+        certificates = possible_certificates(
+            issuer.subject, serial_number, distribution_points=(), not_after=None, is_ca=None
+        )
+        judge = self._judge()
+        while not isinstance(judge, str):
+            status = judge.status_of_serial(certificates, issuer)
+            newer = self._newer(judge)
+            if newer is None:
+                return dataclasses.replace(status, result=_without(status.result, certificates))
+            judge = newer
+        result = unavailable(certificates[0], judge)
+        return SerialStatus(_without(result, certificates), self._clock())
+
+    def views_in_use(self) -> Views | OneView | None:
+        """
+        Return what answers are looked up in, None without a set that may be used. It is the
+        same object until the set changes.
+
+        The store is asked for a newer set where that is due.
+
+        Raises:
+            IndexClosedError: the checker is closed.
+        """
+        in_use = self._require_open().current()
+        return None if in_use is None else in_use.views
 
     def _judge(self) -> _Judge | str:
         """Return what checks by the set in use, or why there is none."""
@@ -855,6 +925,14 @@ class RevocationChecker:
         if in_use is None:
             raise IndexClosedError("the checker is closed")
         return in_use
+
+
+def _without(result: CheckResult, certificates: Sequence[CertificateFacts]) -> CheckResult:
+    """Return a result without its certificate where that is one of those that are possible."""
+    decided = result.certificate
+    if any(decided is certificate for certificate in certificates):
+        return without_certificate(result)
+    return result
 
 
 def _trusted(certificates: Iterable[CertificateFacts]) -> list[TrustedIssuer]:

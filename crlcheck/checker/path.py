@@ -27,7 +27,7 @@ and the better one counts (6). So the client is NOT_REVOKED.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
@@ -187,6 +187,24 @@ class PathChecker:
         coverage = self.snapshot.table.coverage(certificate, issuer, any_points=any_points)
         result = self._by_coverage(certificate, coverage)
         return self._join_above(result, coverage, self._policy.path_depth)
+
+    def ends_of(
+        self,
+        certificate: CertificateFacts,
+        issuer: CertificateFacts | None = None,
+        *,
+        any_points: bool = False,
+    ) -> Iterator[datetime]:
+        """
+        Yield the nextUpdate, where it is still to come, of each CRL that covers *certificate*,
+        or may, and of the delta beside it. The arguments are as for ``check_path``.
+        """
+        coverage = self.snapshot.table.coverage(certificate, issuer, any_points=any_points)
+        for crl in coverage.applicable:
+            for image in (self.snapshot.images[crl.position], self.snapshot.deltas[crl.position]):
+                end = None if image is None else image.metadata.next_update
+                if end is not None and end >= self._now:
+                    yield end
 
     def check_unlisted(self, certificate: CertificateFacts) -> tuple[CheckResult, Unlisted | None]:
         """

@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from crlcheck.encoding.names import canonical_name, general_name_of_uri
-from crlcheck.types import CertificateFacts, DistributionPoint, several
+from crlcheck.types import CertificateFacts, CheckResult, DistributionPoint, several
 from crlcheck.x509.certificates import CertificateSource, load_certificate
+
+
+@dataclass(frozen=True, slots=True)
+class SerialStatus:
+    """
+    What ``check_serial`` returns, and what a statement for others needs beside it.
+
+    ``at`` is the time of the check. ``next_update`` is the first nextUpdate to come among the
+    CRLs by which the certificate is NOT_REVOKED; None where it is not, or where none has
+    one. ``denied_at`` is when an operator denied the certificate that decided, and
+    ``denied_until`` when that ends; None where no denial decided, or where it does not end.
+    """
+
+    result: CheckResult
+    at: datetime
+    next_update: datetime | None = None
+    denied_at: datetime | None = None
+    denied_until: datetime | None = None
 
 
 def read_issuer(source: CertificateSource) -> tuple[bytes, CertificateFacts | None]:

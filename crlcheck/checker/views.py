@@ -140,6 +140,10 @@ class OneView:
         """Return the snapshot."""
         return self.snapshot
 
+    def issuers_named(self, name: bytes) -> Iterator[CertificateFacts]:
+        """Yield the trusted certificates of a subject."""
+        return _issuers_named(self.snapshot, name)
+
     def every_image(self) -> Iterator[CachedImage]:
         """Yield the images, each delta after its complete CRL."""
         return self.snapshot.all_images()
@@ -289,6 +293,14 @@ class Views:
             if self._is_whole:
                 return self._view(_EVERYTHING, None, 1).loaded
             return self._of_issuer(name).loaded
+
+    def issuers_named(self, name: bytes) -> Iterator[CertificateFacts]:
+        """
+        Yield the trusted certificates of a subject.
+
+        Raises: as ``of_certificate``.
+        """
+        return _issuers_named(self.of_issuer(name), name)
 
     def _of_issuer(self, name: bytes) -> View:
         if self.published.is_small(name):
@@ -745,6 +757,11 @@ def _metadata_of(
 
 
 _NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _issuers_named(snapshot: Snapshot, name: bytes) -> Iterator[CertificateFacts]:
+    keys = snapshot.table.issuers.named(name)
+    return (one.facts for key in keys for one in key.certificates)
 
 
 def _names_crl_issuer(points: Iterable[DistributionPoint]) -> bool:
