@@ -58,6 +58,7 @@ from crlcheck.x509.certificates import (
 )
 
 if TYPE_CHECKING:
+    from crlcheck.checker.image_files import ImageFiles
     from crlcheck.checker.validation import Validated
     from crlcheck.signing.root_key import RootKey
 
@@ -350,6 +351,15 @@ def _read_keys(root_keys: Iterable[RootKey | str] | str | None) -> tuple[RootKey
     return read_root_keys(root_keys)
 
 
+def _image_files(directory: str | os.PathLike[str] | None) -> ImageFiles | None:
+    if directory is None:
+        return None
+    # Only here: an authorizer has no process to share with.
+    from crlcheck.checker.image_files import ImageFiles
+
+    return ImageFiles(directory)
+
+
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
@@ -391,6 +401,10 @@ class RevocationChecker:
             An image of which pages cannot be had is loaded whole: one of up to 2 MiB,
             one that an earlier version compiled, or one in a store that is no PartStore;
             with ``"pages"`` only if it fits *image_memory*.
+        image_directory: a directory in which the images of a store that are loaded whole are
+            kept, and mapped. Checkers of several processes that have the same one share the
+            memory, and load each image once. It is made with mode 0700. None for memory of
+            the process's own.
         max_catalog_age: how long a set is used after its catalog was last read in
             full. After that every answer is UNDETERMINED(STORE_UNAVAILABLE) until the
             store returns the catalog again. None for ever.
@@ -410,7 +424,7 @@ class RevocationChecker:
     Raises:
         ValueError: *image_memory* or *max_catalog_age* is not positive,
             *refresh_after* or *minimum_generation* is negative, *image_loading* is none of the
-            three, *root_keys* is empty or has
+            three, others may write to *image_directory*, *root_keys* is empty or has
             what is no key, or one of the two is given for indexes.
         CertificateError: an issuer or trust anchor is not a certificate.
         IndexFileError: the CRL of an index was never verified.
@@ -427,6 +441,7 @@ class RevocationChecker:
         clock: Callable[[], datetime] = _utc_now,
         image_memory: int = DEFAULT_IMAGE_MEMORY,
         image_loading: ImageLoading | str = ImageLoading.WHOLE,
+        image_directory: str | os.PathLike[str] | None = None,
         max_catalog_age: timedelta | None = None,
         background_refresh: bool = False,
         root_keys: Iterable[RootKey | str] | str | None = None,
@@ -466,6 +481,7 @@ class RevocationChecker:
                 clock=clock,
                 image_memory=image_memory,
                 image_loading=loading,
+                image_files=_image_files(image_directory),
                 max_age=max_catalog_age,
                 background=background_refresh,
                 demands=demands,

@@ -25,6 +25,7 @@ from crlcheck.stores import ObjectStore, PartStore
 from crlcheck.types import ImageLoading, ImageMetadata
 
 if TYPE_CHECKING:
+    from crlcheck.checker.image_files import ImageFiles, Loaded
     from crlcheck.checker.pages import PageCache, StoredIndex
     from crlcheck.image.paged import SerialIndex
 
@@ -33,7 +34,7 @@ class Images:
     """
     The images of a store that are in use somewhere. Threads may share it.
 
-    *cache* limits how much stays loaded.
+    *cache* limits how much stays loaded. *files* keep what is loaded whole, if they are given.
     """
 
     def __init__(
@@ -41,8 +42,10 @@ class Images:
         store: ObjectStore,
         cache: ImageCache | None = None,
         loading: ImageLoading = ImageLoading.WHOLE,
+        files: ImageFiles | None = None,
     ) -> None:
         self._store = store
+        self._files = files
         self._cache = cache
         self._loading = loading
         self._pages: PageCache | None = None
@@ -109,7 +112,11 @@ class Images:
         )
 
     def _load(self, published: PublishedImage, where: str) -> RevocationIndex:
-        index = open_index(self._store.load(published.name), verify=True)
+        files = self._files
+        if files is None:
+            _, index = self._read(published.name)
+        else:
+            index = files.open(published.digest, lambda: self._read(published.name))
         if index.digest != published.digest:
             raise CorruptIndexError(
                 f"{where} has digest {index.digest}, the catalog says {published.digest}"
@@ -117,6 +124,10 @@ class Images:
         if index.metadata != published.metadata:
             raise CorruptIndexError(f"{where} has another header than its catalog entry")
         return index
+
+    def _read(self, name: str) -> Loaded:
+        contents = self._store.load(name)
+        return contents, open_index(contents, verify=True)
 
     def _by_pages(
         self, published: PublishedImage, where: str, image: CachedImage

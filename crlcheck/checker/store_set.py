@@ -17,7 +17,7 @@ import weakref
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from crlcheck.catalog.catalog import Denial
 from crlcheck.catalog.published_set import PublishedSet
@@ -40,6 +40,9 @@ from crlcheck.errors import (
 from crlcheck.stores import ObjectStore
 from crlcheck.times import SINCE_BOOT, Moment, time_text
 from crlcheck.types import Freshness, ImageLoading, ProblemKind, StatusProblem
+
+if TYPE_CHECKING:
+    from crlcheck.checker.image_files import ImageFiles
 
 LOG = logging.getLogger("crlcheck")
 NO_SET = "%s: no published set could be read: %s; every answer is UNDETERMINED"
@@ -205,6 +208,7 @@ class StoreSet:
         clock: Callable[[], datetime],
         image_memory: int,
         image_loading: ImageLoading = ImageLoading.WHOLE,
+        image_files: ImageFiles | None = None,
         max_age: timedelta | None = None,
         background: bool = False,
         demands: RootDemands | None = None,
@@ -215,7 +219,7 @@ class StoreSet:
         self._trust = trust
         self._demands = demands or RootDemands()
         self._cache = ImageCache(image_memory)
-        self._images = Images(store, self._cache, image_loading)
+        self._images = Images(store, self._cache, image_loading, image_files)
         self._nodes = PatientReader(store)
         self._clock = clock
         self._max_age = None if max_age is None else max_age.total_seconds()

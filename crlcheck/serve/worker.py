@@ -63,7 +63,7 @@ ANSWERING = b"+"
 NOT_ANSWERING = b"-"
 
 
-def make_service(settings: ServeSettings, number: int = 1) -> Service:
+def make_service(settings: ServeSettings, number: int = 1, images: Path | None = None) -> Service:
     """
     Return what the endpoints need, by the settings.
 
@@ -76,6 +76,7 @@ def make_service(settings: ServeSettings, number: int = 1) -> Service:
         refresh_after=settings.refresh_after,
         max_catalog_age=settings.max_catalog_age,
         image_memory=settings.image_memory,
+        image_directory=images,
         background_refresh=True,
         root_keys=settings.root_keys,
         minimum_generation=settings.minimum_generation,
@@ -100,12 +101,12 @@ def run(post: Post) -> None:
     Raises: as ``make_service``.
     """
     settings = post.settings
-    service = make_service(settings, post.number)
-    with service.checker:
-        service.checker.preload()
-        is_answering = service.checker.status().answering
-        application = Application(service, routes(service))
-        asyncio.run(_serve(post, application, is_answering=is_answering))
+    service = make_service(settings, post.number, post.images)
+    # It is not closed at the end: that would remove images which other workers need.
+    service.checker.preload()
+    is_answering = service.checker.status().answering
+    application = Application(service, routes(service))
+    asyncio.run(_serve(post, application, is_answering=is_answering))
 
 
 async def _serve(post: Post, application: Application, *, is_answering: bool) -> None:
