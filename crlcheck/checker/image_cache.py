@@ -154,13 +154,13 @@ class CachedImage:
     def replace(self, whole: RevocationIndex) -> None:
         """Use all of the image, where it is in use by pages."""
         with self._lock:
-            if self._is_by_pages:
+            if self.is_by_pages:
                 self._opened = whole
-                self.error = None
+                self.error = self.download = None
 
     def note_late(self, error: Exception) -> None:
         """Note that all of the image could not be loaded, while its pages answer."""
-        if self._is_by_pages:
+        if self.is_by_pages:
             self.error = str(error)
 
     def refuse(self, error: IndexFileError) -> None:
@@ -177,17 +177,19 @@ class CachedImage:
         """
         # Under the lock, or what another thread has opened meanwhile would be unloaded.
         with self._lock:
-            was_by_pages = self._is_by_pages
+            was_by_pages = self.is_by_pages
             if was_by_pages:
-                self._opened = None
+                self._opened = self.download = None
                 self.wants_whole = wants_whole
                 if self._cache is not None:
                     self._cache.forget(self)
         return was_by_pages
 
     @property
-    def _is_by_pages(self) -> bool:
-        return self._opened is not None and not isinstance(self._opened, RevocationIndex)
+    def is_by_pages(self) -> bool:
+        """Whether the image is in use by pages."""
+        opened = self._opened
+        return opened is not None and not isinstance(opened, RevocationIndex)
 
     def after_fork(self) -> None:
         """Make a new lock: the thread that may hold the old one is the parent's."""
@@ -195,7 +197,7 @@ class CachedImage:
 
     def unload(self) -> None:
         """Unload the image; lookups that are under way in it can go on."""
-        self._opened = None
+        self._opened = self.download = None
 
     def _load(self) -> SerialIndex:
         if self.error is not None:

@@ -255,11 +255,12 @@ class _Download:
     def _run(self, lock: threading.Lock) -> None:
         try:
             time.sleep(HEAD_START)
-            whole = self._load()
-            self._not_before = math.inf
-            image = self._image()
-            if image is not None:
-                image.replace(whole)
+            if self._is_needed():
+                whole = self._load()
+                self._not_before = math.inf
+                image = self._image()
+                if image is not None:
+                    image.replace(whole)
         except Exception as error:  # noqa: BLE001 - the pages go on answering
             self._not_before = time.monotonic() + polling.OBJECT_REFUSED.pause(1)
             image = self._image()
@@ -267,6 +268,11 @@ class _Download:
                 image.note_late(error)
         finally:
             lock.release()
+
+    def _is_needed(self) -> bool:
+        """Whether the image is still in use by pages: it may have been unloaded or loaded whole."""
+        image = self._image()
+        return image is not None and image.is_by_pages
 
 
 def _is_same(image: CachedImage, published: PublishedImage) -> bool:

@@ -420,8 +420,9 @@ class StoreSet:
     def _preload_image(self, image: CachedImage) -> None:
         try:
             image.index()
-            if image.download is not None:
-                image.download()
+            download = image.download
+            if download is not None:
+                download()
         except Exception as error:  # noqa: BLE001 - whatever it is, the checks try again
             _warn("%s: image not loaded ahead: %s", self._store.url, _describe(error))
 

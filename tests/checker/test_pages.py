@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import random
@@ -11,11 +12,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from crlcheck import ImageLoading, RevocationStatus
+from crlcheck.checker import images as images_module
 from crlcheck.checker import pages as pages_module
 from crlcheck.checker import polling
 from crlcheck.checker.image_cache import CachedImage, ImageCache
@@ -788,6 +791,55 @@ def test_one_image_is_loaded_at_a_time() -> None:
     held: Any = checker._set
     eventually(are_whole)
     assert store.num_loads == 2
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "num_loads"), [("loaded whole", 1), ("closed", 0), ("unloaded", 0), ("gone", 0)]
+)
+def test_nothing_is_loaded_where_no_page_answers_any_more(
+    meanwhile: str, num_loads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A moment passes before all of an image is loaded. Who needs it then may have it already,
+    or nobody may need it.
+    """
+    store, wakes = PagedStore(), threading.Event()
+    pause = SimpleNamespace(sleep=lambda _: wakes.wait(30), monotonic=time.monotonic)
+    monkeypatch.setattr(images_module, "time", pause)
+    images = Images(store, loading=ImageLoading.PAGES_THEN_WHOLE)
+    (record,) = catalog_of(store).scopes.values()
+    image = images.image_of(record.base)
+    image.index()
+    assert image.download is not None
+    image.download()
+    if meanwhile == "loaded whole":
+        assert image.close_pages(wants_whole=True)
+        image.index()
+    elif meanwhile == "closed":
+        assert image.close_pages()
+    elif meanwhile == "unloaded":
+        image.unload()
+    elif meanwhile == "gone":
+        del image
+        gc.collect()
+    wakes.set()
+    eventually(lambda: not images._downloads.lock.locked())
+    assert store.num_loads == num_loads
+
+
+@pytest.mark.parametrize("end", ["close_pages", "unload", "replace"])
+def test_an_image_without_pages_has_no_download(end: str) -> None:
+    """
+    Where it is unloaded, and where all of it has come.
+    """
+    store = PagedStore()
+    images = Images(store, loading=ImageLoading.PAGES_THEN_WHOLE)
+    (record,) = catalog_of(store).scopes.values()
+    image = images.image_of(record.base)
+    image.index()
+    assert image.download is not None
+    getattr(image, end)(*([images.whole(record.base)] if end == "replace" else []))
+    assert image.download is None
 
 
 # ---- where there are no pages ----------------------------------------------------
