@@ -16,7 +16,7 @@ from crlcheck._binding import certificate_kind
 from crlcheck.checker.health import examine
 from crlcheck.checker.image_cache import CachedImage
 from crlcheck.checker.path import PathChecker, verdict_by_denial
-from crlcheck.checker.remembered import Memory
+from crlcheck.checker.remembered import Found, Memory
 from crlcheck.checker.results import unavailable, undetermined, without_certificate, worst
 from crlcheck.checker.root_demands import RootDemands
 from crlcheck.checker.scope import TrustedIssuer, is_self_issued
@@ -153,17 +153,26 @@ class _Judge:
         except UnansweredError as error:
             return self._unanswered(error, certificate)
         path_checker = self._by(view.loaded)
+        is_first = not path_checker.images
         result, unlisted = path_checker.check_unlisted(certificate)
         self._note_missing(path_checker)
-        # It is found once more to be remembered. Where the images do not fit image_memory
-        # together, that would load them once more, and an answer from memory needs them too.
+        # An answer from memory needs the images to be open. Where they do not fit image_memory
+        # together, they are not, and to find it once more would load them once more.
         if (
             kind is not None
             and unlisted is not None
             and all(image.is_open for image in path_checker.images)
         ):
             _, _, common = kind
-            self._memory.remember(common, certificate, view, views, self.now)
+
+            def find() -> Found:
+                if is_first:
+                    return Found(result, unlisted, tuple(path_checker.images))
+                # What was looked into for others is not looked into again, and not told apart.
+                alone = self._path_checker_by(view.loaded)
+                return Found(*alone.check_unlisted(certificate), tuple(alone.images))
+
+            self._memory.remember(common, certificate, view, find, self.now)
         return result
 
     def check_given_path(self, path: Sequence[CertificateFacts]) -> CheckResult:
@@ -242,10 +251,13 @@ class _Judge:
             self._others[id(found.snapshot)] = found
             found = self._others.get(id(snapshot))
         if found is None:
-            views, denied, policy = self.in_use.views, self.in_use.denied, self._policy
-            found = PathChecker(snapshot, denied, views, policy, self.now)
+            found = self._path_checker_by(snapshot)
         self._path_checker = found
         return found
+
+    def _path_checker_by(self, snapshot: Snapshot) -> PathChecker:
+        views, denied = self.in_use.views, self.in_use.denied
+        return PathChecker(snapshot, denied, views, self._policy, self.now)
 
     def _unanswered(self, error: UnansweredError, *path: CertificateFacts) -> CheckResult:
         """Return the verdict where the part of the set that it needs cannot be had."""

@@ -36,12 +36,12 @@ then the serial numbers of others are looked up in the CA's CRL alone.
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from crlcheck.checker.image_cache import CachedImage
-from crlcheck.checker.path import Lists, PathChecker
+from crlcheck.checker.path import Unlisted
 from crlcheck.checker.results import Finding, finding_of, revoked
 from crlcheck.checker.snapshot import Denials, Snapshot
 from crlcheck.errors import CrlCheckError
@@ -159,6 +159,18 @@ class _Answer(NamedTuple):
         return result_to_read(found.status, serial_number, found, der)
 
 
+class Found(NamedTuple):
+    """
+    What was found for a certificate by a path checker that was asked for nothing else.
+
+    ``images`` are those looked into, first the one for the certificate itself.
+    """
+
+    result: CheckResult
+    unlisted: Unlisted | None
+    images: tuple[CachedImage, ...]
+
+
 class Memory:
     """
     The verdicts by one set and one collection of denials; threads may share it.
@@ -208,10 +220,15 @@ class Memory:
         kind: bytes,
         certificate: CertificateFacts,
         view: Held,
-        lists: Lists,
+        find: Callable[[], Found],
         now: datetime,
     ) -> None:
-        """Find the verdict for the kind of *certificate*, and keep it if others may have it."""
+        """
+        Keep the verdict for the kind of *certificate*, if others may have it.
+
+        *find* returns what was found for this certificate by a path checker that has looked
+        into nothing for others.
+        """
         snapshot = view.snapshot
         assert snapshot is not None, "it is loaded"
         frame = self._frame(snapshot)
@@ -224,13 +241,10 @@ class Memory:
             or serial_number in self._denied_serials
         ):
             return
-        # Found once more, by a path checker that has looked into nothing for others.
-        path_checker = PathChecker(snapshot, self.denied, lists, self._policy, now)
-        result, unlisted = path_checker.check_unlisted(certificate)
+        result, unlisted, images = find()
         if unlisted is None:
             return
         finding, whose = finding_of(result)
-        images = tuple(path_checker.images)
         answer = _Answer(
             *times,
             _seconds_after(times[1]),
@@ -246,6 +260,16 @@ class Memory:
         if len(self._answers) >= _MAX_KINDS:
             self._answers.clear()
         self._answers[kind] = answer
+        if not view.is_held:  # another thread has dropped it meanwhile
+            self.forget_dropped()
+
+    def forget_dropped(self) -> None:
+        """Forget what belongs to views that were dropped: it would keep them alive."""
+        # What a thread adds meanwhile may be forgotten too.
+        answers = list(self._answers.items())
+        self._answers = {kind: answer for kind, answer in answers if answer.view.is_held}
+        kept = {id(answer.view.snapshot) for answer in self._answers.values()}
+        self._frames = {key: one for key, one in list(self._frames.items()) if key in kept}
 
     def _frame(self, snapshot: Snapshot) -> _Frame:
         frame = self._frames.get(id(snapshot))

@@ -387,7 +387,7 @@ class Views:
 
     def _make_room(self, but: View) -> None:
         """Drop views that were not used lately, the oldest first; the caller holds the lock."""
-        num_spared = 0
+        num_spared, num_held = 0, len(self._views)
         while self._weight > _CAPACITY and len(self._views) > 1:
             key, view = next(iter(self._views.items()))
             if view is but or (view.is_used and num_spared < len(self._views)):
@@ -398,7 +398,8 @@ class Views:
                 del self._views[key]
                 self._weight -= view.weight
                 view.is_held = False
-                self.memory = None  # it may refer to the view, and would keep it alive
+        if self.memory is not None and len(self._views) < num_held:
+            self.memory.forget_dropped()
 
     def _held(self) -> list[tuple[Hashable, View]]:
         """Return the views that are loaded, the oldest first."""

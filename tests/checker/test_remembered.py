@@ -21,6 +21,7 @@ from cryptography import x509
 
 from crlcheck._binding import certificate_kind
 from crlcheck.checker import remembered
+from crlcheck.checker import views as views_module
 from crlcheck.checker.checker import RevocationChecker
 from crlcheck.checker.path import PathChecker
 from crlcheck.checker.views import View, Views
@@ -97,9 +98,9 @@ def test_the_second_certificate_of_a_kind_is_looked_up_only(paths: list[int]) ->
     """One that the CA's CRL lists, too; and they come out as the first one did."""
     checker = checker_of(world())
     first = checker.check(FIRST)
-    assert paths == [5, 5]  # once to answer, once to remember
+    assert paths == [5]  # to answer and to remember
     second, listed = checker.check(SECOND), checker.check(LISTED)
-    assert paths == [5, 5]
+    assert paths == [5]
     assert (first.status, second.status, listed.status) == (NOT_REVOKED, NOT_REVOKED, REVOKED)
     assert second.detail == first.detail.replace("certificate 5 ", "certificate 6 ")
     assert second.certificate == load_certificate(SECOND)
@@ -509,14 +510,78 @@ def test_a_view_that_was_dropped_is_not_answered_from(paths: list[int]) -> None:
         view.is_used = False
         views._make_room(views._views[b"another"])
     assert not view.is_held
-    assert views.memory is None
+    assert views.memory is memory
+    assert (memory._answers, memory._frames) == ({}, {})
     kind = certificate_kind(SECOND)
     assert kind is not None
     assert memory.recall(*kind, SECOND, NOW) is None
     paths.clear()
     assert checker.check(SECOND).status is NOT_REVOKED
-    assert paths == [6, 6]
+    assert paths == [6]
     assert views._views[key] is not view
+
+
+def test_only_what_was_dropped_is_forgotten(paths: list[int]) -> None:
+    """Those of other issuers are answered from memory as before, and nothing keeps the view."""
+    store = world()
+    publish(store, OTHER)
+    checker = checker_of(store)
+    checker.check(FIRST)
+    checker.check(make_client(OTHER, 5))
+    views = checker._set.in_use.views  # type: ignore[union-attr]
+    assert isinstance(views, Views)
+    first, second = views._views.values()
+    dropped = [weakref.ref(part) for part in {*first.parts} - {*second.parts}]
+    kept = [weakref.ref(part) for part in second.parts]
+    assert dropped
+    with views._lock:
+        first.is_used = False
+        views._weight = views_module._CAPACITY + 1
+        views._make_room(second)
+        views._weight = second.weight
+    assert not first.is_held
+    del first
+    gc.collect()
+    assert [part() for part in dropped] == [None] * len(dropped)
+    assert all(part() for part in kept)
+    paths.clear()
+    assert checker.check(make_client(OTHER, 6)).status is NOT_REVOKED
+    assert paths == []
+    assert checker.check(SECOND).status is NOT_REVOKED
+    assert paths == [6]
+
+
+def test_nothing_is_remembered_of_a_view_that_another_thread_drops(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While a certificate is looked into. The answer is the same."""
+    checker = checker_of(world())
+    found = PathChecker.check_unlisted
+
+    def dropping(self: PathChecker, certificate: Any) -> Any:
+        views = checker._set.in_use.views  # type: ignore[union-attr]
+        assert isinstance(views, Views)
+        for view in views._views.values():
+            view.is_held = False
+        return found(self, certificate)
+
+    monkeypatch.setattr(PathChecker, "check_unlisted", dropping)
+    assert checker.check(FIRST).status is NOT_REVOKED
+    memory = memory_of(checker)
+    assert (memory._answers, memory._frames) == ({}, {})
+
+
+def test_what_is_found_beside_others_is_remembered_with_all_its_images() -> None:
+    """
+    The image above was looked into for a certificate before; it counts for this kind as well.
+    """
+    indexes = [make_index(ROOT, revoked=()), make_index(CA, revoked=(7,)), make_index(OTHER)]
+    checker = checker_of(indexes, issuers=[ROOT.der, CA.der, OTHER.der])
+    results = checker.check_many([make_client(OTHER, 5), FIRST, SECOND])
+    assert [one.status for one in results] == [NOT_REVOKED] * 3
+    indexes[0].close()
+    with pytest.raises(IndexClosedError):
+        checker.check(SECOND)
 
 
 def test_a_view_that_answers_counts_as_used() -> None:
