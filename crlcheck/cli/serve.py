@@ -35,6 +35,8 @@ _HELP = {
     "max_catalog_age": "How long a set is used while the store is down; 12h by default.",
     "root_keys": "Public keys of which one must have signed the store's root.",
     "minimum_generation": "Refuse an earlier generation of the store.",
+    "ocsp_responders": "The directory with what signs the answers at /ocsp.",
+    "ocsp_nonces": "Answers with a nonce that a worker signs in a second; 100 by default.",
     "image_memory": "Bytes of images that are kept loaded; 536870912 by default.",
     "image_directory": "Where the directory is made in which the workers share the images.",
     "header_size": "Bytes that the headers of a request may have; 65536 by default.",

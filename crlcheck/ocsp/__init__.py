@@ -12,11 +12,22 @@ may be, and ``crlcheck.ocsp.responder_keys`` with which keys responses are signe
 from __future__ import annotations
 
 from crlcheck.ocsp.request import MAX_REQUEST, OcspRequestError, request_in_path
-from crlcheck.ocsp.responder import OcspAnswer, OcspResponder
+from crlcheck.ocsp.responder import (
+    MALFORMED,
+    NONCES_PER_SECOND,
+    TOO_BUSY,
+    TOO_LATE,
+    OcspAnswer,
+    OcspResponder,
+)
 from crlcheck.ocsp.responder_keys import ResponderKey, load_responder_keys
 
 __all__ = [
+    "MALFORMED",
     "MAX_REQUEST",
+    "NONCES_PER_SECOND",
+    "TOO_BUSY",
+    "TOO_LATE",
     "OcspAnswer",
     "OcspRequestError",
     "OcspResponder",

@@ -107,6 +107,7 @@ class OcspResponder:
         self._nonces = _Bucket(nonces_per_second, clock)
         self._lock = threading.Lock()
         self._book: _Book | None = None
+        self._told: frozenset[str] = frozenset()
 
     def respond(self, request: bytes) -> OcspAnswer:
         """
@@ -118,7 +119,7 @@ class OcspResponder:
             return self._respond(request)
         except OcspRequestError as error:
             LOG.debug("malformed request: %s", error)
-            return REFUSALS[Refusal.MALFORMED_REQUEST]
+            return MALFORMED
         except Exception as error:  # noqa: BLE001 - a fault here must not look like an answer
             # Without the message, which may quote a certificate.
             where = "".join(traceback.format_tb(error.__traceback__))
@@ -202,16 +203,17 @@ class OcspResponder:
             UnansweredError: the published set cannot be read.
         """
         found: dict[tuple[str, bytes, bytes], _Issuer] = {}
+        problems = []
         for key in self._keys:
             trusted = [one for one in views.issuers_named(key.issuer_name) if key.answers_for(one)]
             if not trusted:
-                LOG.warning(
-                    "%s: no trusted issuer of the published set %s, so it answers for nobody",
-                    describe(key),
-                    "issued this certificate" if key.is_delegated else "has this key",
+                verb = "issued this certificate" if key.is_delegated else "has this key"
+                problems.append(
+                    f"{describe(key)}: no trusted issuer of the published set {verb}, so it "
+                    "answers for nobody"
                 )
             elif self._is_revoked(key):
-                LOG.error("%s: the certificate is revoked, so it signs nothing", describe(key))
+                problems.append(f"{describe(key)}: the certificate is revoked, so it signs nothing")
                 continue
             for issuer in trusted:
                 # The issuer's name as in its own certificates, and as in those it issues.
@@ -220,7 +222,14 @@ class OcspResponder:
                         known = found.setdefault(identity, _Issuer(issuer, []))
                         if key not in known.keys:
                             known.keys.append(key)
+        self._tell(problems)
         return found
+
+    def _tell(self, problems: Iterable[str]) -> None:
+        """Log the problems that were not there with the set before."""
+        before, self._told = self._told, frozenset(problems)
+        for one in sorted(self._told - before):
+            LOG.error("%s", one)
 
     def _is_revoked(self, key: ResponderKey) -> bool:
         result = self._checker.check(key.facts)
@@ -321,6 +330,12 @@ REFUSALS = {refusal: _unsuccessful(refusal) for refusal in Refusal}
 
 def _refused(refusal: Refusal, cause: str) -> OcspAnswer:
     return REFUSALS[refusal]._replace(cause=cause)
+
+
+MALFORMED = REFUSALS[Refusal.MALFORMED_REQUEST]
+TOO_BUSY = _refused(Refusal.TRY_LATER, "too_busy")
+TOO_LATE = _refused(Refusal.TRY_LATER, "too_late")
+"""What a server answers for itself, which has not asked."""
 
 
 class _Bucket:

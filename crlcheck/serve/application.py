@@ -43,11 +43,23 @@ def routes(service: Service) -> Sequence[Route]:
     checks = check.Check(service)
     for_envoy = envoy.Envoy(checks)
     return (
+        *_ocsp_routes(service),
         Route("/check", checks.answer, methods=None, too_late=checks.too_late),
         Route(envoy.PATH, for_envoy.answer, below=True, methods=None, too_late=for_envoy.too_late),
         Route("/livez", probes.livez),
         Route("/readyz", probes.Readiness(service).answer),
     )
+
+
+def _ocsp_routes(service: Service) -> Sequence[Route]:
+    if service.ocsp is None:
+        return ()
+    # Only here: it needs cryptography, which a checker does without.
+    from crlcheck.serve import ocsp
+
+    served = ocsp.Ocsp(service.ocsp)
+    methods = ("GET", "HEAD", "POST")
+    return (Route(ocsp.PATH, served.answer, True, methods, served.too_late),)
 
 
 class Application:

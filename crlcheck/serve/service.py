@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from crlcheck.access import Access
 from crlcheck.checker.checker import RevocationChecker
 from crlcheck.serve.settings import ServeSettings
 
+if TYPE_CHECKING:
+    from crlcheck.ocsp import OcspResponder
+
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """``number`` tells this worker from the others: 1, 2, ..."""
+    """
+    ``number`` tells this worker from the others: 1, 2, ... ``ocsp`` is None where no OCSP
+    requests are answered.
+    """
 
     settings: ServeSettings
     checker: RevocationChecker
     access: Access
     number: int = 1
+    ocsp: OcspResponder | None = None

@@ -114,6 +114,9 @@ class ServeSettings:
         ``crlcheck.RevocationChecker``.
     stale, stale_grace, unknown_issuer, no_distribution_point, path_depth, hold,
         expired_certificate, clock_skew, unpublished_issuers: as in ``crlcheck.Policy``.
+    ocsp_responders: the directory with the certificates and keys that sign the answers at
+        ``/ocsp``. Without it there is no such path.
+    ocsp_nonces: how many answers with a nonce a worker signs in a second.
     image_memory: bytes of images that are kept loaded.
     image_directory: where the directory is made in which all workers share the images.
     header_size: bytes that the headers of a request may have.
@@ -148,6 +151,8 @@ class ServeSettings:
     expired_certificate: Rule = Rule.DENY
     clock_skew: timedelta = timedelta(minutes=5)
     unpublished_issuers: str | None = None
+    ocsp_responders: str | None = None
+    ocsp_nonces: int = 100
     image_memory: int = 512 << 20
     image_directory: str | None = None
     header_size: int = 64 << 10
@@ -225,6 +230,7 @@ class ServeSettings:
 _MAX_WORKERS = 256
 _POSITIVE = (
     "workers",
+    "ocsp_nonces",
     "max_catalog_age",
     "image_memory",
     "header_size",

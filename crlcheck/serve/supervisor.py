@@ -24,13 +24,17 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from crlcheck.errors import CrlCheckError
 from crlcheck.serve import sockets, worker
 from crlcheck.serve.settings import ServeSettings
+
+if TYPE_CHECKING:
+    from crlcheck.ocsp import ResponderKey
 
 LOG = logging.getLogger("crlcheck.serve")
 
@@ -63,6 +67,7 @@ class _Crew:
     """The workers that have the same settings, and when which are to be started again."""
 
     settings: ServeSettings
+    ocsp_keys: Sequence[ResponderKey] = ()
     workers: dict[int, _Worker] = field(default_factory=dict)
     due: dict[int, float] = field(default_factory=dict)
     num_short: int = 0
@@ -95,7 +100,7 @@ class Supervisor:
 
     def run(self, started: Callable[[str], None] = lambda _: None) -> int:
         """Serve until SIGTERM; return the exit status. *started* is told where it listens."""
-        settings = self._loaded()
+        settings, ocsp_keys = self._loaded()
         with contextlib.ExitStack() as stack:
             self._images = stack.enter_context(image_directory(settings, self._environ))
             self._opened = stack.enter_context(
@@ -107,7 +112,7 @@ class Supervisor:
             self._wakeup = stack.enter_context(_signals())
             self._selector.register(self._wakeup, selectors.EVENT_READ)
             stack.callback(self._selector.close)
-            self._crew = _Crew(settings)
+            self._crew = _Crew(settings, ocsp_keys)
             gc.freeze()  # what is loaded now is shared with the workers, and stays so
             self._fill(self._crew)
             started(_place_of(self._opened))
@@ -192,22 +197,23 @@ class Supervisor:
 
     # ---- settings ------------------------------------------------------------
 
-    def _loaded(self) -> ServeSettings:
+    def _loaded(self) -> tuple[ServeSettings, Sequence[ResponderKey]]:
         settings = self._load()
+        ocsp_keys = worker.load_ocsp_keys(settings)
         # What a worker could not do must not be found out by each of them.
-        worker.make_service(settings).checker.close()
-        return settings
+        worker.make_service(settings, ocsp_keys=ocsp_keys).checker.close()
+        return settings, ocsp_keys
 
     def _reload(self) -> None:
         notify(self._environ, f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
         try:
-            settings = self._loaded()
+            settings, ocsp_keys = self._loaded()
             _require_same_place(self._crew.settings, settings)
         except _FAILURES as error:
             self._keep_old(str(error))
             return
         self._drop_next()
-        self._next = _Crew(settings)
+        self._next = _Crew(settings, ocsp_keys)
         self._next_deadline = time.monotonic() + _START_TIME
         self._fill(self._next)
 
@@ -252,7 +258,13 @@ class Supervisor:
     def _start(self, crew: _Crew, number: int) -> None:
         reader, writer = os.pipe()
         post = worker.Post(
-            number, crew.settings, self._opened, self._images, writer, self._lifeline
+            number,
+            crew.settings,
+            self._opened,
+            self._images,
+            writer,
+            self._lifeline,
+            crew.ocsp_keys,
         )
         pid = os.fork()
         if pid == 0:

@@ -9,9 +9,11 @@ import os
 import resource
 import signal
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from granian import net
 from granian.constants import HTTPModes, Interfaces
@@ -25,6 +27,9 @@ from crlcheck.serve import sockets
 from crlcheck.serve.application import Application, routes
 from crlcheck.serve.service import Service
 from crlcheck.serve.settings import ServeSettings
+
+if TYPE_CHECKING:
+    from crlcheck.ocsp import ResponderKey
 
 LOG = logging.getLogger("crlcheck.serve")
 
@@ -48,7 +53,7 @@ class Post:
 
     ``report`` is where the worker writes one byte when it takes requests: ``ANSWERING``, or
     ``NOT_ANSWERING`` where it would deny every certificate. ``lifeline`` can be read at its
-    end only: when the supervisor has ended.
+    end only: when the supervisor has ended. ``ocsp_keys`` sign OCSP responses.
     """
 
     number: int
@@ -57,13 +62,38 @@ class Post:
     images: Path
     report: int
     lifeline: int
+    ocsp_keys: Sequence[ResponderKey] = ()
 
 
 ANSWERING = b"+"
 NOT_ANSWERING = b"-"
 
 
-def make_service(settings: ServeSettings, number: int = 1, images: Path | None = None) -> Service:
+def load_ocsp_keys(settings: ServeSettings) -> Sequence[ResponderKey]:
+    """
+    Return the keys that sign OCSP responses, by the settings.
+
+    They are read once for all workers, so that a worker that is replaced does not depend on
+    files.
+
+    Raises:
+        ResponderKeyError: one cannot sign.
+        OSError: a file cannot be read.
+    """
+    if settings.ocsp_responders is None:
+        return ()
+    # Only here: it needs cryptography, which a checker does without.
+    from crlcheck.ocsp import load_responder_keys
+
+    return load_responder_keys(settings.ocsp_responders, now=datetime.now(UTC))
+
+
+def make_service(
+    settings: ServeSettings,
+    number: int = 1,
+    images: Path | None = None,
+    ocsp_keys: Sequence[ResponderKey] = (),
+) -> Service:
     """
     Return what the endpoints need, by the settings.
 
@@ -91,7 +121,12 @@ def make_service(settings: ServeSettings, number: int = 1, images: Path | None =
         unchecked_paths=(),
         observe=settings.observe,
     )
-    return Service(settings, checker, access, number)
+    responder = None
+    if ocsp_keys:
+        from crlcheck.ocsp import OcspResponder
+
+        responder = OcspResponder(checker, ocsp_keys, nonces_per_second=settings.ocsp_nonces)
+    return Service(settings, checker, access, number, responder)
 
 
 def run(post: Post) -> None:
@@ -101,7 +136,7 @@ def run(post: Post) -> None:
     Raises: as ``make_service``.
     """
     settings = post.settings
-    service = make_service(settings, post.number, post.images)
+    service = make_service(settings, post.number, post.images, post.ocsp_keys)
     # It is not closed at the end: that would remove images which other workers need.
     service.checker.preload()
     is_answering = service.checker.status().answering
