@@ -411,7 +411,7 @@ def test_urls_come_from_a_file(
     options = ["--allow-no-next-update", "--json"]
     options += ["--urls-from", "-" if from_input else str(path)]
     done = subprocess.run(
-        [Path(sys.executable).with_name("crlcheck"), *command, *options],
+        [sys.executable, "-P", "-m", "crlcheck", *command, *options],
         input=path.read_bytes() if from_input else b"",
         capture_output=True,
         check=False,
