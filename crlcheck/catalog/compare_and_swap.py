@@ -153,10 +153,11 @@ def swap(
     """
     check_may_change(store, held.members)
     listed_latest = latest_listed(store)
-    if not change.follows_lost and lost_generation(store, held.generation, listed_latest):
+    lost = lost_generation(store, held.generation, listed_latest)
+    if lost and not change.follows_lost:
         change = _with_lost_denials(store, held, change)
     described = replace(change, action=_described(change))
-    proposal = _Proposal(store, held, described, listed_latest)
+    proposal = _Proposal(store, held, described, listed_latest, lost)
     if isinstance(store, SigningStore) and not change.follows_lost:
         known = proposal.lost_generation
         if known and read_set(store)[1] != etag:
@@ -297,7 +298,7 @@ class _Proposal:
     _record_body: bytes
 
     def __init__(
-        self, store: ObjectStore, held: PublishedSet, change: Change, listed_latest: int
+        self, store: ObjectStore, held: PublishedSet, change: Change, listed_latest: int, lost: int
     ) -> None:
         self._store = store
         self._held = held
@@ -329,12 +330,11 @@ class _Proposal:
                 f"below 2^53 - 1; delete the object {record_prefix(latest)}*.json if no catalog "
                 "of that generation was ever published"
             )
-        lost_since = lost_generation(store, old.generation, listed_latest)
-        self.lost_generation = max(lost_since, marked if marked > old.generation else 0)
+        self.lost_generation = max(lost, marked if marked > old.generation else 0)
         cleaned = change.cleaned or old.cleaned
-        lost = [one for one in old.lost if one[1] > cleaned.generation]
+        all_lost = [one for one in old.lost if one[1] > cleaned.generation]
         if self.lost_generation:
-            lost.append((old.generation + 1, latest))
+            all_lost.append((old.generation + 1, latest))
         self._proposed = replace(
             old,
             generation=latest + 1,
@@ -352,7 +352,7 @@ class _Proposal:
             num_scopes=old.num_scopes - len(known.scopes) + len(after.scopes),
             settings=after.settings,
             cleaned=cleaned,
-            lost=tuple(lost),
+            lost=tuple(all_lost),
             signatures=(),
         )
         self._action, self._abandoned = change.action, change.abandoned

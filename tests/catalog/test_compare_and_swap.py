@@ -252,6 +252,41 @@ def test_no_generation_is_given_out_twice(root: str, history: str, process: str)
         assert written.root.store == name, "it is the same store"
 
 
+@pytest.mark.parametrize("follows_lost", [False, True])
+def test_lost_generations_are_looked_for_once(
+    follows_lost: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That lists and reads the history, which may be long, before every change of an old root."""
+    store = stored(catalog())
+    first = store.read(CATALOG_NAME).body
+    for serial in range(4):
+        deny(store, serial)
+    last = set_in(store).generation
+    store.write(CATALOG_NAME, first)
+    look = compare_and_swap.lost_generation
+    found: list[int] = []
+
+    def noted(*given: Any) -> int:
+        found.append(look(*given))
+        return found[-1]
+
+    monkeypatch.setattr(compare_and_swap, "lost_generation", noted)
+    held, etag = read_set(store)
+    after = held.everything().with_scope(record(9), [issuer("x")])
+    change = Change(
+        before=held.everything(),
+        after=after,
+        action=ACTION,
+        at=NOW,
+        clock=lambda: NOW,
+        follows_lost=follows_lost,
+    )
+    written = swap(store, held, etag, change)
+    assert found == [last]
+    assert written is not None
+    assert written.root.lost == ((held.generation + 1, last),)
+
+
 # ---- what is written -------------------------------------------------------------------------
 
 
