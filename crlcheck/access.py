@@ -22,10 +22,11 @@ import ipaddress
 import logging
 import re
 import ssl
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Required, TypedDict, TypeVar
+from typing import Protocol, Required, TypedDict, TypeVar
 
 from crlcheck.checker.checker import RevocationChecker
 from crlcheck.encoding.header_forms import HeaderForm
@@ -35,10 +36,18 @@ from crlcheck.errors import (
     PathValidationError,
     StoreError,
 )
-from crlcheck.types import CheckResult, RevocationStatus
+from crlcheck.types import CheckResult, RevocationStatus, UndeterminedCause
 from crlcheck.x509.headers import certificate_from_header
 
 LOG = logging.getLogger("crlcheck.access")
+
+CAUSES = (
+    *("not_revoked", "revoked"),
+    *(cause.value for cause in UndeterminedCause),
+    *("no_certificate", "unchecked_path", "not_told", "unverified", "not_from_proxy"),
+    *("unclear_header", "malformed_certificate", "too_late", "error"),
+)
+"""Every cause of a decision, as ``Decision`` explains them."""
 
 DECISION = "crlcheck.decision"
 """The member of a request's scope or environ that has the ``Decision``."""
@@ -96,10 +105,10 @@ class Decision:
     ``cause`` is one word: ``not_revoked``, ``revoked``, the cause of an undetermined
     ``result``, ``no_certificate``, ``unchecked_path``, ``not_told`` (the server does not tell
     whether there is a certificate), ``unverified`` (it is not valid, as far as whoever was to
-    verify it can tell),
-    ``not_from_proxy``, ``unclear_header``, ``malformed_certificate`` or ``error``. ``detail``
-    is a sentence. ``certificate`` is the client's, as DER or PEM, and ``result`` that of its
-    check; None where there was none.
+    verify it can tell), ``not_from_proxy``, ``unclear_header``, ``malformed_certificate``,
+    ``too_late`` or ``error``. ``detail`` is a sentence. ``certificate`` is the client's, as DER
+    or PEM, and ``result`` that of its check; None where there was none. ``seconds`` is how long
+    the decision took.
 
     With *observe* a request passes that is not ``allowed``. A decision is not a bool, so that
     no typo fails open.
@@ -110,6 +119,7 @@ class Decision:
     detail: str
     certificate: bytes | None = field(default=None, repr=False)
     result: CheckResult | None = None
+    seconds: float = field(default=0.0, repr=False, compare=False)
 
     def __bool__(self) -> bool:
         raise TypeError("a Decision is not a bool: read decision.allowed")
@@ -121,6 +131,17 @@ class UnclearRequestError(Exception):
     def __init__(self, cause: str, message: str) -> None:
         super().__init__(message)
         self.cause = cause
+
+
+class Record(Protocol):
+    """What takes note of decisions. It must neither fail nor wait."""
+
+    def __call__(self, decision: Decision, word: str, method: str, path: str) -> None:
+        """
+        Take note of a decision about a request.
+
+        *word* is what the request gets: "allow", "observe" or "deny".
+        """
 
 
 class AccessSettings(TypedDict, total=False):
@@ -164,7 +185,7 @@ class Access:
     """
     The rules of one middleware, and the checker that it asks.
 
-    The arguments are those of ``WebSettings``.
+    The arguments are those of ``WebSettings``. What is put into ``record`` is told each decision.
     """
 
     def __init__(
@@ -180,6 +201,7 @@ class Access:
         observe: bool = False,
         prefer_json: bool = False,
     ) -> None:
+        self.record: Record | None = None
         self.verified_by = _read(VerifiedBy, "verified_by", verified_by)
         self._checker = checker
         self._without = _read(WithoutCertificate, "without_certificate", without_certificate)
@@ -271,6 +293,10 @@ class Access:
 
     def decide(self, find_certificate: Callable[[], bytes | None]) -> Decision:
         """Return the decision about a request whose certificate *find_certificate* finds."""
+        began = time.perf_counter()
+        return _timed(self._decide(find_certificate), began)
+
+    def _decide(self, find_certificate: Callable[[], bytes | None]) -> Decision:
         certificate = None
         try:
             certificate = find_certificate()
@@ -285,6 +311,10 @@ class Access:
 
     async def adecide(self, find_certificate: Callable[[], bytes | None]) -> Decision:
         """As ``decide``, for a caller in an event loop."""
+        began = time.perf_counter()
+        return _timed(await self._adecide(find_certificate), began)
+
+    async def _adecide(self, find_certificate: Callable[[], bytes | None]) -> Decision:
         certificate = None
         try:
             certificate = find_certificate()
@@ -313,6 +343,8 @@ class Access:
 
     def passes(self, decision: Decision, method: str, path: str) -> bool:
         """Log a decision, and return whether the request is passed on."""
+        if self.record is not None:
+            self.record(decision, self._word(decision), method, path)
         if decision.allowed:
             LOG.debug("%s %.*r passes: %s", method, _LONGEST_PATH, path, decision.cause)
             return True
@@ -328,6 +360,11 @@ class Access:
             decision.detail,
         )
         return self._observe
+
+    def _word(self, decision: Decision) -> str:
+        if decision.allowed:
+            return "allow"
+        return "observe" if self._observe else "deny"
 
     # ---- the answer to a denial ----------------------------------------------------
 
@@ -409,6 +446,12 @@ def from_connection(connection: object) -> bytes | None:
     if der is not None and context.verify_mode is ssl.CERT_NONE:
         raise UnclearRequestError("unverified", "the server does not verify certificates")
     return der
+
+
+def _timed(decision: Decision, began: float) -> Decision:
+    """Return a decision that was made just now, with the time that it took."""
+    object.__setattr__(decision, "seconds", time.perf_counter() - began)
+    return decision
 
 
 def _by_result(result: CheckResult, certificate: bytes) -> Decision:

@@ -885,6 +885,18 @@ class RevocationChecker:
         """
         return self._require_open().freshness()
 
+    @property
+    def generation(self) -> int | None:
+        """The generation of the catalog in use; None without one."""
+        in_use = None if self._set is None else self._set.in_use
+        published = None if in_use is None else in_use.views.published
+        return None if published is None else published.generation
+
+    @property
+    def image_bytes(self) -> int:
+        """How many bytes the images take that the checker has loaded; those given are not."""
+        return 0 if self._set is None else self._set.image_bytes
+
     def status(self) -> CheckerStatus:
         """
         Return the CRLs of the set in use and all that is wrong.
@@ -902,9 +914,8 @@ class RevocationChecker:
         in_use = source.in_use
         now = self._clock()
         health = examine(in_use, source.problems(), now=now, policy=self._policy)
-        published = None if in_use is None else in_use.views.published
         return CheckerStatus(
-            generation=None if published is None else published.generation,
+            generation=self.generation,
             confirmed_at=source.confirmed_at,
             error=source.error,
             scopes=tuple(_scope_status(image, now) for image in health.images),

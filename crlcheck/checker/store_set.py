@@ -108,6 +108,7 @@ class IndexSet:
 
     confirmed_at: datetime | None = None
     error: str | None = None
+    image_bytes = 0
 
     def __init__(self, snapshot: Snapshot, clock: Callable[[], datetime]) -> None:
         self.in_use: IndexesInUse | None = IndexesInUse(OneView(snapshot))
@@ -329,6 +330,11 @@ class StoreSet:
         if behind is not None and self.error is None:
             return f"{reason}: {self._why_behind(in_use, behind)}"
         return reason if self.error is None else f"{reason}: {self.error}"
+
+    @property
+    def image_bytes(self) -> int:
+        """How many bytes the loaded images take."""
+        return self._cache.size
 
     def freshness(self) -> Freshness:
         """Return how old the set is, and what the polls cost."""

@@ -45,6 +45,7 @@ _HELP = {
     "connections": "Connections that a worker has at once; 512 by default.",
     "request_time": "How long an answer may take; 5s by default.",
     "stop_time": "How long requests under way may take at the end; 20s by default.",
+    "access_log": "Where decisions are logged as JSON: - or a file; nowhere by default.",
     "log_level": "debug, info, warning or error; warning by default.",
 }
 

@@ -14,7 +14,10 @@ from typing import TypeAlias
 
 from crlcheck.serve import check, envoy, probes
 from crlcheck.serve.http import Receive, Request, Response, Scope, Send, TooLargeError, text
+from crlcheck.serve.metrics import Metrics
+from crlcheck.serve.report import Reports
 from crlcheck.serve.service import Service
+from crlcheck.serve.status_page import StatusPage
 
 LOG = logging.getLogger("crlcheck.serve")
 
@@ -42,13 +45,18 @@ def routes(service: Service) -> Sequence[Route]:
     """Return all that the service answers."""
     checks = check.Check(service)
     for_envoy = envoy.Envoy(checks)
-    return (
+    found = [
         *_ocsp_routes(service),
         Route("/check", checks.answer, methods=None, too_late=checks.too_late),
         Route(envoy.PATH, for_envoy.answer, below=True, methods=None, too_late=for_envoy.too_late),
         Route("/livez", probes.livez),
         Route("/readyz", probes.Readiness(service).answer),
-    )
+    ]
+    if service.recorder is not None:
+        told = (service.recorder.counts, Reports.of(service))
+        found.append(Route("/metrics", Metrics(*told).answer))
+        found.append(Route("/status", StatusPage(*told).answer))
+    return found
 
 
 def _ocsp_routes(service: Service) -> Sequence[Route]:

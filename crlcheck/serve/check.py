@@ -7,6 +7,8 @@ proxy that compares the status with 204, and one that takes any 2xx, decide alik
 
 from __future__ import annotations
 
+import dataclasses
+
 from crlcheck.access import Decision, UnclearRequestError
 from crlcheck.serve.http import Request, Response, empty, json_document, text
 from crlcheck.serve.service import Service
@@ -28,6 +30,7 @@ class Check:
     def __init__(self, service: Service) -> None:
         self._access = service.access
         self._header = service.access.header.encode()
+        self._seconds = service.settings.request_time.total_seconds()
 
     async def answer(self, request: Request) -> Response:
         """Answer 204 if the client may pass, else 403."""
@@ -39,7 +42,7 @@ class Check:
 
     def too_late(self, request: Request) -> Response:
         """Answer a request whose check takes too long."""
-        return self.told(request, TOO_LATE)
+        return self.told(request, dataclasses.replace(TOO_LATE, seconds=self._seconds))
 
     def _certificate(self, request: Request) -> bytes | None:
         self._access.demand_proxy(request.peer)

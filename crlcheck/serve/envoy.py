@@ -44,7 +44,7 @@ class Envoy:
 
     def too_late(self, request: Request) -> Response:
         """Answer a request whose check takes too long."""
-        return _as_envoy(self._check.told(request, check.TOO_LATE))
+        return _as_envoy(self._check.too_late(request))
 
 
 def _as_envoy(response: Response) -> Response:

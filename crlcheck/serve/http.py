@@ -44,6 +44,12 @@ class Request:
         return path
 
     @property
+    def query(self) -> bytes:
+        """What stands behind the question mark, as it came."""
+        query: bytes = self.scope.get("query_string", b"")
+        return query
+
+    @property
     def peer(self) -> str:
         """The address of whoever connected, empty for a Unix socket."""
         client = self.scope.get("client")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from crlcheck.access import Access
 from crlcheck.checker.checker import RevocationChecker
+from crlcheck.serve.recorder import Recorder
 from crlcheck.serve.settings import ServeSettings
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 class Service:
     """
     ``number`` tells this worker from the others: 1, 2, ... ``ocsp`` is None where no OCSP
-    requests are answered.
+    requests are answered. ``recorder`` takes note of the decisions, None where nobody asks for
+    them.
     """
 
     settings: ServeSettings
@@ -25,3 +27,4 @@ class Service:
     access: Access
     number: int = 1
     ocsp: OcspResponder | None = None
+    recorder: Recorder | None = None

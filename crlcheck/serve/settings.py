@@ -18,6 +18,7 @@ from pathlib import Path
 
 from crlcheck.access import UNIX_SOCKET, VerifiedBy, WithoutCertificate
 from crlcheck.encoding.header_forms import HeaderForm
+from crlcheck.serve.access_log import STDOUT
 from crlcheck.settings import PREFIX, LogLevel, is_loopback, read_settings, read_store_name
 from crlcheck.types import Policy, Rule, StaleRule
 
@@ -54,6 +55,13 @@ def _proxies(text: str) -> tuple[str, ...]:
                 "10.0.0.7,10.1.0.0/24"
             ) from None
     return found
+
+
+def _log_destination(text: str) -> str:
+    path = Path(text)
+    if text != STDOUT and (path.is_dir() or not path.absolute().parent.is_dir()):
+        raise ValueError("expected -, or the path of a file in a directory that is there")
+    return text
 
 
 def _root_keys(text: str) -> tuple[str, ...]:
@@ -125,6 +133,8 @@ class ServeSettings:
     connections: how many connections a worker has at once; further ones wait.
     request_time: how long an answer may take. A check that takes longer is denied.
     stop_time: how long requests under way may take when the service is to stop.
+    access_log: where each decision is logged as a line of JSON: ``-`` for the standard output, or
+        a path. By default nowhere.
     log_level: ``info`` logs starts and stops, ``warning`` denials, ``debug`` every decision.
     """
 
@@ -161,6 +171,7 @@ class ServeSettings:
     connections: int = 512
     request_time: timedelta = timedelta(seconds=5)
     stop_time: timedelta = timedelta(seconds=20)
+    access_log: str | None = field(default=None, metadata={"read": _log_destination})
     log_level: LogLevel = LogLevel.WARNING
 
     def __post_init__(self) -> None:

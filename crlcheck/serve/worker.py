@@ -9,7 +9,7 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +25,7 @@ from crlcheck.access import Access
 from crlcheck.checker.checker import RevocationChecker
 from crlcheck.serve import sockets
 from crlcheck.serve.application import Application, routes
+from crlcheck.serve.recorder import Recorder
 from crlcheck.serve.service import Service
 from crlcheck.serve.settings import ServeSettings
 
@@ -93,6 +94,7 @@ def make_service(
     number: int = 1,
     images: Path | None = None,
     ocsp_keys: Sequence[ResponderKey] = (),
+    recorder: Recorder | None = None,
 ) -> Service:
     """
     Return what the endpoints need, by the settings.
@@ -126,7 +128,9 @@ def make_service(
         from crlcheck.ocsp import OcspResponder
 
         responder = OcspResponder(checker, ocsp_keys, nonces_per_second=settings.ocsp_nonces)
-    return Service(settings, checker, access, number, responder)
+    if recorder is not None:
+        access.record = recorder.record
+    return Service(settings, checker, access, number, responder, recorder)
 
 
 def run(post: Post) -> None:
@@ -136,15 +140,24 @@ def run(post: Post) -> None:
     Raises: as ``make_service``.
     """
     settings = post.settings
-    service = make_service(settings, post.number, post.images, post.ocsp_keys)
-    # It is not closed at the end: that would remove images which other workers need.
-    service.checker.preload()
-    is_answering = service.checker.status().answering
-    application = Application(service, routes(service))
-    asyncio.run(_serve(post, application, is_answering=is_answering))
+    recorder = Recorder(post.images, settings.access_log, post.number)
+    with contextlib.closing(recorder), recorder.messages():
+        service = make_service(settings, post.number, post.images, post.ocsp_keys, recorder)
+        # It is not closed at the end: that would remove images which other workers need.
+        service.checker.preload()
+        is_answering = service.checker.status().answering
+        application = Application(service, routes(service))
+        noting = recorder.keep_noting(service.checker)
+        asyncio.run(_serve(post, application, noting, is_answering=is_answering))
 
 
-async def _serve(post: Post, application: Application, *, is_answering: bool) -> None:
+async def _serve(
+    post: Post,
+    application: Application,
+    noting: Coroutine[None, None, None],
+    *,
+    is_answering: bool,
+) -> None:
     server: Any = _Server(application, post)  # parts of Granian have no types
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -157,7 +170,10 @@ async def _serve(post: Post, application: Application, *, is_answering: bool) ->
 
     loop.add_reader(post.lifeline, orphaned)
     loop.call_later(0, os.write, post.report, ANSWERING if is_answering else NOT_ANSWERING)
+    # What goes on beside the server ends with the loop.
+    beside = loop.create_task(noting)
     await server.serve()
+    beside.cancel()
 
 
 class _Server(Server):

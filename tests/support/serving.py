@@ -145,13 +145,15 @@ def serving(
     *arguments: str,
     over: str = "unix",
     environ: Mapping[str, str] | None = None,
+    held_back: bool = False,
     **settings: Any,
 ) -> Iterator[Serving]:
     """
     Run the service until it answers, and end it afterwards.
 
     *directory* is for its socket and its log. *over* is ``"unix"`` or ``"tcp"``; ``bind`` among
-    the *settings* overrides it. *arguments* are further ones of the command.
+    the *settings* overrides it. *arguments* are further ones of the command. With *held_back*
+    its output goes to a pipe that nobody reads.
     """
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o755)
@@ -170,7 +172,7 @@ def serving(
             command,
             env=environment,
             stdin=subprocess.DEVNULL,
-            stdout=file,
+            stdout=subprocess.PIPE if held_back else file,
             stderr=subprocess.STDOUT,
         )
     made = Serving(process, address, log, environment)
@@ -185,6 +187,8 @@ def serving(
         finally:
             process.kill()
             process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
 
 
 def wait_until(is_so: Any, service: Serving, seconds: float = PATIENCE) -> None:
