@@ -150,14 +150,25 @@ mutants: $(VENV)/.mutation
 	    tests/mutation.py $(MUTANTS_ARGS) $(MODULES) \
 	    --native "$$($(BIN)/python -c 'import crlcheck._native; print(crlcheck._native.__file__)')"
 
-# Real mutual TLS: nginx before a gateway before the authorizer. And completion by zsh and
-# fish, and the man pages as mandoc and groff render them.
+# Real mutual TLS: nginx before a gateway before the authorizer, and proxies that ask the
+# service. And completion by zsh and fish, and the man pages as mandoc and groff render them.
+TRAEFIK := build/e2e/traefik
+
 e2e: SUDO = $(if $(IS_ROOT),,sudo)
-e2e: $(BUILT)
+e2e: $(BUILT) $(TRAEFIK)/.built
 	{ $(FIND) nginx && $(FIND) curl && $(FIND) zsh && $(FIND) fish && \
 	    $(FIND) mandoc && $(FIND) groff; } >/dev/null || \
 	    { $(INSTALL) nginx-light curl ca-certificates zsh fish mandoc groff-base; }
+	{ $(FIND) haproxy && $(FIND) apache2 && $(FIND) caddy && \
+	    test -e /usr/share/lua/5.3/socket.lua; } >/dev/null || \
+	    { $(INSTALL) haproxy apache2-bin lua-socket caddy; }
 	$(PYTEST_ENV) $(BIN)/python -m pytest tests/e2e $(PYTEST_ARGS)
+
+# A program that comes as a package, apart from ours.
+build/e2e/%/.built: tests/e2e/%.txt
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --requirement $<
+	touch $@
 
 # Stores on S3 servers of others. Each is installed apart, as its requirements in
 # tests/servers contradict ours; LocalStack takes minutes, SERVERS=rclone seconds.
