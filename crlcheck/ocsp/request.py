@@ -5,7 +5,7 @@ Read OCSP requests (RFC 6960 4.1).
 CertID. What it does not decide is decided here:
 
 1. A serial number is not negative, because no certificate of RFC 5280 has such a one, and
-   ``cryptography`` writes none.
+   ``cryptography`` writes none. It has at most 64 bytes, as in a CRL that is read.
 2. A nonce has 1 to 128 bytes in an OCTET STRING (RFC 9654 2.1). ``cryptography`` also
    takes one without it, as in RFC 2560, but would answer it with another encoding.
 3. A critical extension that is not known refuses the request. ``cryptography`` shows those
@@ -28,6 +28,9 @@ from cryptography.x509.oid import OCSPExtensionOID
 
 MAX_REQUEST = 8 << 10
 """Bytes of the largest request that is read. A client asks with about a hundred."""
+
+MAX_SERIAL_BITS = 64 * 8 - 1
+"""Bits of the largest serial number, beside its sign; RFC 5280 has 20 bytes."""
 
 MAX_NONCE = 128
 """Bytes of the longest nonce (RFC 9654 2.1)."""
@@ -85,6 +88,8 @@ def read_request(body: bytes) -> OcspRequest:
         raise OcspRequestError(f"no OCSPRequest in DER: {type(error).__name__}") from error
     if serial_number < 0:
         raise OcspRequestError("the serial number is negative")
+    if serial_number.bit_length() > MAX_SERIAL_BITS:
+        raise OcspRequestError("the serial number has more than 64 bytes")
     return OcspRequest(
         CertId(
             _algorithm(request), request.issuer_name_hash, request.issuer_key_hash, serial_number

@@ -45,8 +45,8 @@ LOG = logging.getLogger("crlcheck.ocsp")
 NONCES_PER_SECOND = 100
 """How many answers with a nonce are signed in a second, unless another number is set."""
 
-_CAPACITY = 16_384
-"""Signed answers that are kept: each has one to two kilobytes."""
+_CAPACITY = 4_096
+"""Signed answers that are kept: each takes two to three kilobytes."""
 
 # Those with which clients hash: RFC 6960 4.3 and RFC 5019 2.1.1 have SHA-1, others SHA-256.
 _HASHES = ("sha1", "sha256", "sha384", "sha512")
@@ -205,13 +205,14 @@ class OcspResponder:
         found: dict[tuple[str, bytes, bytes], _Issuer] = {}
         problems = []
         for key in self._keys:
-            trusted = [one for one in views.issuers_named(key.issuer_name) if key.answers_for(one)]
+            named = [*views.issuers_named(key.issuer_name)]
+            faults = [key.fault_of(one) for one in named]
+            trusted = [one for one, fault in zip(named, faults, strict=True) if fault is None]
             if not trusted:
-                verb = "issued this certificate" if key.is_delegated else "has this key"
-                problems.append(
-                    f"{describe(key)}: no trusted issuer of the published set {verb}, so it "
-                    "answers for nobody"
-                )
+                why = "no trusted issuer of the published set has that name"
+                if named:
+                    why = f"of the trusted issuers of that name none fits: {faults[0]}"
+                problems.append(f"{describe(key)}: it answers for nobody: {why}")
             elif self._is_revoked(key):
                 problems.append(f"{describe(key)}: the certificate is revoked, so it signs nothing")
                 continue

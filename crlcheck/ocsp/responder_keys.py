@@ -92,11 +92,13 @@ class ResponderKey:
         """The name of the issuer for which it answers, as DER."""
         return self.facts.issuer if self.is_delegated else self.facts.subject
 
-    def answers_for(self, issuer: CertificateFacts) -> bool:
-        """Whether it answers for the key of a trusted issuer that has ``issuer_name``."""
+    def fault_of(self, issuer: CertificateFacts) -> str | None:
+        """Return why it does not answer for a trusted issuer that has ``issuer_name``, or None."""
         if self.is_delegated:
-            return certificate_fault(self.facts, issuer) is None
-        return self.facts.subject_public_key_info == issuer.subject_public_key_info
+            return certificate_fault(self.facts, issuer)
+        if self.facts.subject_public_key_info != issuer.subject_public_key_info:
+            return "its key is not that of the issuer"
+        return None
 
     def is_valid(self, now: datetime) -> bool:
         """Whether its certificate has begun and has not expired."""
@@ -154,7 +156,10 @@ def _load_pair(certificate_path: Path, key_path: Path, now: datetime) -> Respond
     fault = key_fault(facts)
     if fault is not None:
         raise ResponderKeyError(f"{where}: {fault}", path=where, reason="unsupported_key")
-    certificate = x509.load_der_x509_certificate(facts.der)
+    try:
+        certificate = x509.load_der_x509_certificate(facts.der)
+    except ValueError as error:
+        raise _unreadable(where, error) from error
     if not facts.is_ca:
         _check_delegated(certificate, facts, where)
     if not facts.not_before <= now <= facts.not_after:
@@ -193,11 +198,7 @@ def _check_delegated(certificate: x509.Certificate, facts: CertificateFacts, whe
     try:
         usages = {one.oid: one.value for one in certificate.extensions}
     except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
-        raise ResponderKeyError(
-            f"{where}: its extensions cannot be read ({type(error).__name__})",
-            path=where,
-            reason="not_a_certificate",
-        ) from error
+        raise _unreadable(where, error) from error
     purposes = usages.get(x509.ExtendedKeyUsage.oid)
     if (
         not isinstance(purposes, x509.ExtendedKeyUsage)
@@ -222,6 +223,14 @@ def _check_delegated(certificate: x509.Certificate, facts: CertificateFacts, whe
             "clients may ask whether it is revoked itself, and refuse it where nobody says",
             where,
         )
+
+
+def _unreadable(where: str, error: Exception) -> ResponderKeyError:
+    return ResponderKeyError(
+        f"{where}: the certificate cannot be read ({type(error).__name__})",
+        path=where,
+        reason="not_a_certificate",
+    )
 
 
 def _read_key(path: Path) -> tuple[PrivateKey, hashes.HashAlgorithm | None]:

@@ -71,6 +71,7 @@ REFUSED = {
     "an empty serial number": request(cert_id(b"")),
     "a serial number not in its shortest form": request(cert_id(b"\x00\x05")),
     "a negative serial number": request(cert_id(b"\x80")),
+    "a serial number of 65 bytes": request(cert_id(b"\x01" + bytes(64))),
     "an empty nonce": request(cert_id(), after=nonce(b"")),
     "a nonce of 129 bytes": request(cert_id(), after=nonce(b"n" * 129)),
     "a nonce without its OCTET STRING": request(
@@ -121,6 +122,13 @@ def test_a_nonce_has_1_to_128_bytes(size: int, critical: bytes) -> None:
     assert read_request(request(cert_id(), after=nonce(octets, critical))).nonce == octets
     if not critical:
         assert read_request(make_request(CA, 5, nonce=octets)).nonce == octets
+
+
+def test_a_serial_number_has_up_to_64_bytes() -> None:
+    """As in CRLs, more than RFC 5280 has."""
+    for octets in (b"\0", b"\x7f" * 20, b"\x00" + b"\xff" * 20, b"\x7f" + b"\xff" * 63):
+        found = read_request(request(cert_id(octets))).cert_id.serial_number
+        assert found == int.from_bytes(octets, "big")
 
 
 def test_other_hashes_are_read() -> None:

@@ -45,10 +45,10 @@ def test_pairs_are_read_in_order(tmp_path: Path) -> None:
     assert (issuers.is_delegated, delegated.is_delegated) == (False, True)
     assert issuers.issuer_name == OTHER_CA.certificate.subject.public_bytes()
     assert delegated.issuer_name == CA.certificate.subject.public_bytes()
-    assert delegated.answers_for(load_certificate(CA.der))
-    assert not delegated.answers_for(load_certificate(OTHER_CA.der))
-    assert issuers.answers_for(load_certificate(OTHER_CA.der))
-    assert not issuers.answers_for(load_certificate(CA.der))
+    ca, other = load_certificate(CA.der), load_certificate(OTHER_CA.der)
+    assert (delegated.fault_of(ca), issuers.fault_of(other)) == (None, None)
+    assert "signature does not hold" in (delegated.fault_of(other) or "")
+    assert "not that of the issuer" in (issuers.fault_of(ca) or "")
 
 
 def test_a_certificate_may_be_der_and_a_link(tmp_path: Path) -> None:
