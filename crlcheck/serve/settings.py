@@ -110,7 +110,9 @@ class ServeSettings:
         as ``nginx`` (see ``HeaderForm``).
     bind: ``unix:/path`` of a socket, ``host:port`` or ``[address]:port``. A service manager
         that hands sockets over (LISTEN_FDS) decides instead.
-    socket_group: the group that may use the Unix socket.
+    envoy_grpc: where Envoy's external authorization over gRPC is answered, as in ``bind``. At
+        a Unix socket one worker answers, on a port all of them.
+    socket_group: the group that may use the Unix sockets.
     proxies: the addresses or networks from which the proxies connect, with commas, and
         ``unix``. By default who connects to the Unix socket, or to a loopback address.
     without_certificate: ``deny`` or ``pass``: what a request without a certificate gets.
@@ -143,6 +145,7 @@ class ServeSettings:
     header: str = field(metadata={"read": _header})
     form: HeaderForm
     bind: Bind = field(default=Bind(host="127.0.0.1", port=8765), metadata={"read": _bind})
+    envoy_grpc: Bind | None = field(default=None, metadata={"read": _bind})
     socket_group: str | None = None
     proxies: tuple[str, ...] = field(default=(), metadata={"read": _proxies})
     without_certificate: WithoutCertificate = WithoutCertificate.DENY
@@ -198,15 +201,21 @@ class ServeSettings:
 
     def _problems_of_places(self) -> list[str]:
         problems = []
-        if self.socket_group is not None and not self.bind.path:
+        places = self._places
+        if self.socket_group is not None and not any(one.path for one in places.values()):
             problems.append(
                 f"CRLCHECK_SOCKET_GROUP is {self.socket_group!r} and CRLCHECK_BIND is "
                 f"'{self.bind}': expected a group with a Unix socket only"
             )
-        if not self.proxies and self.bind.host and not is_loopback(self.bind.host):
+        problems += [
+            f"{name} is '{one}', to which others than this machine may connect: "
+            "expected CRLCHECK_PROXIES, the addresses of the proxies"
+            for name, one in places.items()
+            if not self.proxies and one.host and not is_loopback(one.host)
+        ]
+        if self.bind == self.envoy_grpc:
             problems.append(
-                f"CRLCHECK_BIND is '{self.bind}', to which others than this machine may connect: "
-                "expected CRLCHECK_PROXIES, the addresses of the proxies"
+                f"CRLCHECK_BIND and CRLCHECK_ENVOY_GRPC are '{self.bind}': expected two places"
             )
         if self.form is HeaderForm.ALB_PASSTHROUGH and self.verified_by is VerifiedBy.PROXY:
             problems.append(
@@ -220,7 +229,19 @@ class ServeSettings:
         """The addresses from which the proxies connect."""
         if self.proxies:
             return self.proxies
-        return (UNIX_SOCKET,) if self.bind.path else ("127.0.0.0/8", "::1")
+        places = self._places.values()
+        return (
+            *((UNIX_SOCKET,) if any(one.path for one in places) else ()),
+            *(("127.0.0.0/8", "::1") if any(one.host for one in places) else ()),
+        )
+
+    @property
+    def _places(self) -> dict[str, Bind]:
+        """Where the service listens, by the names of the settings."""
+        found = {"CRLCHECK_BIND": self.bind}
+        if self.envoy_grpc is not None:
+            found["CRLCHECK_ENVOY_GRPC"] = self.envoy_grpc
+        return found
 
     @property
     def policy(self) -> Policy:

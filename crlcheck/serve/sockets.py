@@ -89,6 +89,28 @@ def _tcp(bind: Bind) -> socket.socket:
 
 @contextlib.contextmanager
 def _unix(path: Path, group: str | None) -> Iterator[socket.socket]:
+    with _place(path, group):
+        opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            # Nobody can connect before it has its mode: it does not listen yet.
+            opened.bind(os.fspath(path))
+            identity = _identity(path)
+            try:
+                give_mode(path, group)
+                opened.listen(BACKLOG)
+                yield opened
+            finally:
+                with contextlib.suppress(OSError):
+                    # Another service may have put its own there meanwhile.
+                    if _identity(path) == identity:
+                        path.unlink()
+        finally:
+            opened.close()
+
+
+@contextlib.contextmanager
+def _place(path: Path, group: str | None) -> Iterator[None]:
+    """Let a Unix socket be made at *path*; a directory that is made for it is removed again."""
     directory = path.parent
     made = not directory.exists()
     if made:
@@ -96,29 +118,49 @@ def _unix(path: Path, group: str | None) -> Iterator[socket.socket]:
         directory.chmod(_DIRECTORY_MODE)
         if group is not None:
             shutil.chown(directory, group=group)
-    _require_own(directory)
-    _remove_left_over(path)
-    opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        # Nobody can connect before it has its mode: it does not listen yet.
-        opened.bind(os.fspath(path))
-        identity = _identity(path)
-        try:
-            path.chmod(_MODE)
-            if group is not None:
-                shutil.chown(path, group=group)
-            opened.listen(BACKLOG)
-            yield opened
-        finally:
-            with contextlib.suppress(OSError):
-                # Another service may have put its own there meanwhile.
-                if _identity(path) == identity:
-                    path.unlink()
+        _require_own(directory)
+        _remove_left_over(path)
+        yield
     finally:
-        opened.close()
         if made:
             with contextlib.suppress(OSError):
                 directory.rmdir()
+
+
+def give_mode(path: Path, group: str | None) -> None:
+    """Let owner and group alone use a Unix socket."""
+    path.chmod(_MODE)
+    if group is not None:
+        shutil.chown(path, group=group)
+
+
+# ---- what a worker opens itself ----------------------------------------------------
+
+
+@contextlib.contextmanager
+def free_place(bind: Bind, group: str | None) -> Iterator[None]:
+    """
+    Let workers open *bind* themselves; what is left of their Unix sockets is removed afterwards.
+
+    Raises: as ``listening``.
+    """
+    if not bind.path:
+        _tcp(bind).close()  # somebody else's would be shared, or found by each worker
+        yield
+        return
+    path = Path(bind.path)
+    with _place(path, group):
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                _remove_left_over(path)
+
+
+def own_path(bind: Bind, pid: int) -> Path:
+    """Return where the worker *pid* opens its Unix socket, before it takes the place of *bind*."""
+    return Path(bind.path).with_name(f".{pid}")
 
 
 def _identity(path: Path) -> tuple[int, int]:

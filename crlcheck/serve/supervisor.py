@@ -106,6 +106,8 @@ class Supervisor:
             self._opened = stack.enter_context(
                 sockets.listening(settings.bind, settings.socket_group, self._environ)
             )
+            if settings.envoy_grpc is not None:
+                stack.enter_context(sockets.free_place(settings.envoy_grpc, settings.socket_group))
             self._lifeline, self._held = os.pipe()
             stack.callback(os.close, self._lifeline)
             stack.callback(os.close, self._held)
@@ -165,6 +167,8 @@ class Supervisor:
             for one in crew.workers.values():
                 if one.report == descriptor and said:
                     one.is_answering = said == worker.ANSWERING
+                    if crew is self._crew:
+                        _lead_to(crew, one)
 
     def _reap(self) -> None:
         for crew in self._crews():
@@ -231,6 +235,8 @@ class Supervisor:
                 self._drop_next()
                 self._keep_old("with the new settings no certificate could be decided on")
                 return
+            for one in found.workers.values():
+                _lead_to(found, one)
             for one in self._crew.workers.values():
                 self._end(one)
             self._crew, self._next = found, None
@@ -324,6 +330,14 @@ class Supervisor:
             time.sleep(0.01)
 
 
+def _lead_to(crew: _Crew, one: _Worker) -> None:
+    """Let new connections to the Unix socket that workers open themselves lead to *one*."""
+    place = crew.settings.envoy_grpc
+    if place is not None and place.path and one.number == worker.OPENS_UNIX_SOCKETS:
+        with contextlib.suppress(FileNotFoundError):  # it has ended already
+            sockets.own_path(place, one.pid).replace(place.path)
+
+
 def _ended(pid: int) -> int | None:
     """Return the exit status of a child, negative for a signal; None while it runs."""
     found, status = os.waitpid(pid, os.WNOHANG)
@@ -352,7 +366,7 @@ def _take_none(_number: int, _frame: object) -> None:
 
 
 def _require_same_place(old: ServeSettings, new: ServeSettings) -> None:
-    for name in ("bind", "socket_group", "image_directory"):
+    for name in ("bind", "envoy_grpc", "socket_group", "image_directory"):
         if getattr(old, name) != getattr(new, name):
             raise ValueError(
                 f"CRLCHECK_{name.upper()} has changed, which needs a new start of the service"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import logging
 import os
 import resource
@@ -31,6 +32,7 @@ from crlcheck.serve.settings import ServeSettings
 
 if TYPE_CHECKING:
     from crlcheck.ocsp import ResponderKey
+    from crlcheck.serve.envoy_grpc import EnvoyServer
 
 LOG = logging.getLogger("crlcheck.serve")
 
@@ -69,6 +71,9 @@ class Post:
 ANSWERING = b"+"
 NOT_ANSWERING = b"-"
 
+OPENS_UNIX_SOCKETS = 1
+"""The number of the worker that opens Unix sockets itself: several cannot share one."""
+
 
 def load_ocsp_keys(settings: ServeSettings) -> Sequence[ResponderKey]:
     """
@@ -102,6 +107,8 @@ def make_service(
     Raises:
         ValueError, ImportError, CrlCheckError, OSError: a setting cannot be used.
     """
+    if settings.envoy_grpc is not None:
+        _require("grpc", "google.protobuf")
     checker = RevocationChecker(
         settings.store,
         policy=settings.policy,
@@ -133,6 +140,19 @@ def make_service(
     return Service(settings, checker, access, number, responder, recorder)
 
 
+def _require(*packages: str) -> None:
+    for name in packages:
+        try:
+            found = importlib.util.find_spec(name)
+        except ModuleNotFoundError:  # by the package that it is in
+            found = None
+        if found is None:
+            raise ImportError(
+                f"CRLCHECK_ENVOY_GRPC needs the package {name}: pip install 'crlcheck[envoy]'",
+                name=name,
+            )
+
+
 def run(post: Post) -> None:
     """
     Answer requests until SIGTERM, or until the supervisor has ended.
@@ -146,18 +166,14 @@ def run(post: Post) -> None:
         # It is not closed at the end: that would remove images which other workers need.
         service.checker.preload()
         is_answering = service.checker.status().answering
-        application = Application(service, routes(service))
         noting = recorder.keep_noting(service.checker)
-        asyncio.run(_serve(post, application, noting, is_answering=is_answering))
+        asyncio.run(_serve(post, service, noting, is_answering=is_answering))
 
 
 async def _serve(
-    post: Post,
-    application: Application,
-    noting: Coroutine[None, None, None],
-    *,
-    is_answering: bool,
+    post: Post, service: Service, noting: Coroutine[None, None, None], *, is_answering: bool
 ) -> None:
+    application = Application(service, routes(service))
     server: Any = _Server(application, post)  # parts of Granian have no types
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -169,11 +185,26 @@ async def _serve(
         server.stop()
 
     loop.add_reader(post.lifeline, orphaned)
+    for_envoy = await _start_for_envoy(post, service)
     loop.call_later(0, os.write, post.report, ANSWERING if is_answering else NOT_ANSWERING)
     # What goes on beside the server ends with the loop.
     beside = loop.create_task(noting)
     await server.serve()
     beside.cancel()
+    if for_envoy is not None:
+        await for_envoy.stop()
+
+
+async def _start_for_envoy(post: Post, service: Service) -> EnvoyServer | None:
+    bind = post.settings.envoy_grpc
+    if bind is None or (bind.path and post.number != OPENS_UNIX_SOCKETS):
+        return None
+    # Only here: gRPC is not needed otherwise, and must not be there when workers are forked.
+    from crlcheck.serve.envoy_grpc import EnvoyServer
+
+    server = EnvoyServer(service, bind)
+    await server.start()
+    return server
 
 
 class _Server(Server):
