@@ -153,9 +153,10 @@ mutants: $(VENV)/.mutation
 # Real mutual TLS: nginx before a gateway before the authorizer, and proxies that ask the
 # service. And completion by zsh and fish, and the man pages as mandoc and groff render them.
 TRAEFIK := build/e2e/traefik
+ENVOY := build/e2e/envoy
 
 e2e: SUDO = $(if $(IS_ROOT),,sudo)
-e2e: $(BUILT) $(TRAEFIK)/.built
+e2e: $(BUILT) $(TRAEFIK)/.built $(ENVOY)/.built
 	{ $(FIND) nginx && $(FIND) curl && $(FIND) zsh && $(FIND) fish && \
 	    $(FIND) mandoc && $(FIND) groff; } >/dev/null || \
 	    { $(INSTALL) nginx-light curl ca-certificates zsh fish mandoc groff-base; }
