@@ -429,14 +429,56 @@ class S3Store:
         if status == 404:
             return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), place)
         message = f"{place}: {operation} was answered {status} {code}"
-        if status == 403 and operation == "GetObject":
+        if status == 403 and operation in _READS:
             message += "; without s3:ListBucket that is also what S3 says of a missing object"
         # 304: to a question without a condition, from a cache that is stuck.
         # 412: it was replaced while it was read.
         # 501: it lacks what was asked for, and will.
         may_pass = status in (304, 403, 412, 429) or (status >= 500 and status != 501)
         lasts = not may_pass and code not in _TRANSIENT_CODES
-        return StoreError(message) if lasts else StoreUnavailableError(message)
+        if lasts:
+            return StoreError(message)
+        remedy = self._remedy(operation, code) if status == 403 else _CODE_REMEDIES.get(code)
+        return StoreUnavailableError(message, remedy=remedy)
+
+    def _remedy(self, operation: str, code: str) -> str | None:
+        """Return what to do where S3 answers 403, None where it says nothing that helps."""
+        if code not in _DENIED_CODES:
+            return _CODE_REMEDIES.get(code)
+        bucket, objects = f"the bucket {self.bucket}", f"{self.bucket}/{self._prefix}*"
+        listing = f"s3:ListBucket on {bucket} for the prefix {self._prefix or '(none)'}"
+        if operation == "ListObjectsV2":
+            return f"grant {listing}"
+        permission = _PERMISSIONS.get(operation)
+        if permission is None:
+            return None
+        granted = f"grant {permission} on {objects}"
+        if operation == "PutObject":
+            return f"{granted}, and kms:GenerateDataKey where the bucket has a key of its own"
+        if operation in _READS:
+            return (
+                f"{granted}, kms:Decrypt where the bucket has a key of its own, and {listing}, "
+                "without which a missing object looks like a denied one"
+            )
+        return granted
+
+
+_READS = ("GetObject", "HeadObject")
+_PERMISSIONS = {
+    "GetObject": "s3:GetObject",
+    "HeadObject": "s3:GetObject",
+    "PutObject": "s3:PutObject",
+    "DeleteObject": "s3:DeleteObject",
+}
+# An answer without a body has no code, and botocore takes the status for it.
+_DENIED_CODES = ("AccessDenied", "Forbidden", "403", "")
+_CODE_REMEDIES = {
+    "ExpiredToken": "get new credentials: those in use have expired",
+    "InvalidAccessKeyId": "check the access key: S3 does not know it",
+    "InvalidToken": "check the session token: it does not belong to the access key",
+    "RequestTimeTooSkewed": "set the clock of this machine: S3 accepts a quarter of an hour",
+    "SignatureDoesNotMatch": "check the secret access key: it is not that of the access key",
+}
 
 
 def _may_be_about_the_range(refusal: S3RefusalError, conditions: dict[str, Any]) -> bool:
@@ -515,7 +557,7 @@ def _status(error: ClientError) -> int:
 
 
 def _code(error: ClientError) -> str:
-    return error.response.get("Error", {}).get("Code", "")
+    return error.response.get("Error", {}).get("Code") or ""
 
 
 def _is_failed_precondition(error: ClientError, if_match: str | None, if_absent: bool) -> bool:

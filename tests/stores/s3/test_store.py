@@ -231,6 +231,56 @@ def test_errors(
         proxy.faults.clear()
 
 
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("AccessDenied", "grant s3:GetObject on {objects}, kms:Decrypt .* s3:ListBucket on the "),
+        ("", "grant s3:GetObject on {objects}, "),
+        ("SignatureDoesNotMatch", "check the secret access key"),
+        ("InvalidAccessKeyId", "check the access key"),
+        ("RequestTimeTooSkewed", "set the clock"),
+        ("InvalidObjectState", None),
+    ],
+)
+def test_a_reader_that_is_denied_learns_what_to_grant(
+    remote: S3Store, proxy: FaultProxy, code: str, expected: str | None
+) -> None:
+    """The permission, and on what. Nothing is guessed where the code says something else."""
+    remote.write(NAME, b"x" * 1000)
+    objects = re.escape(remote.url.removeprefix("s3://") + "/*")
+    for read in (remote.read, remote.load, lambda name: remote.read_part(name, 0, 10)):
+        proxy.faults.append(Fault(403, code))
+        with pytest.raises(StoreUnavailableError, match="403") as failure:
+            read(NAME)
+        if expected is None:
+            assert failure.value.remedy is None
+        else:
+            assert re.match(expected.format(objects=objects), failure.value.remedy or "")
+
+
+def test_whoever_is_denied_another_operation_learns_what_to_grant(
+    remote: S3Store, proxy: FaultProxy
+) -> None:
+    """To write, to delete and to list: the right by its own name."""
+    place = remote.url.removeprefix("s3://")
+    prefix = place.partition("/")[2]
+    for call, expected in (
+        (lambda: remote.write(NAME, b"x"), f"grant s3:PutObject on {place}/*, and kms:"),
+        (lambda: remote.delete(NAME), f"grant s3:DeleteObject on {place}/*"),
+        (lambda: list(remote.names("")), "grant s3:ListBucket on the bucket "),
+    ):
+        proxy.faults.append(Fault(403, "AccessDenied"))
+        with pytest.raises(StoreUnavailableError) as failure:
+            call()
+        assert failure.value.remedy is not None
+        assert failure.value.remedy.startswith(expected)
+    assert failure.value.remedy.endswith(f"for the prefix {prefix}/")
+    proxy.faults.append(Fault(400, "ExpiredToken"))
+    with pytest.raises(StoreUnavailableError) as failure:
+        remote.delete(NAME)
+    assert failure.value.remedy == "get new credentials: those in use have expired"
+
+
 def test_not_modified_must_have_been_asked_for(remote: S3Store, proxy: FaultProxy) -> None:
     """A 304 without a condition is a cache that is stuck, not an answer."""
     remote.write(NAME, b"x")
