@@ -274,7 +274,7 @@ def test_whoever_is_denied_another_operation_learns_what_to_grant(
             call()
         assert failure.value.remedy is not None
         assert failure.value.remedy.startswith(expected)
-    assert failure.value.remedy.endswith(f"for the prefix {prefix}/")
+    assert (failure.value.remedy or "").endswith(f"for the prefix {prefix}/")
     proxy.faults.append(Fault(400, "ExpiredToken"))
     with pytest.raises(StoreUnavailableError) as failure:
         remote.delete(NAME)
