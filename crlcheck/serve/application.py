@@ -65,7 +65,9 @@ def _ocsp_routes(service: Service) -> Sequence[Route]:
     # Only here: it needs cryptography, which a checker does without.
     from crlcheck.serve import ocsp
 
-    served = ocsp.Ocsp(service.ocsp)
+    recorder = service.recorder
+    noted = () if recorder is None else (recorder.counts.note_ocsp,)
+    served = ocsp.Ocsp(service.ocsp, *noted)
     methods = ("GET", "HEAD", "POST")
     return (Route(ocsp.PATH, served.answer, True, methods, served.too_late),)
 

@@ -40,6 +40,12 @@ BOUNDS = (
 )
 """The upper bounds of the histogram's buckets in seconds, except the last one's."""
 
+OCSP_OUTCOMES = (
+    *("good", "revoked", "unknown"),
+    *("malformed_request", "internal_error", "try_later", "unauthorized"),
+)
+"""What OCSP requests may be answered."""
+
 MAX_ROWS = 1024
 """As many workers count at a time: those of before a change of settings and those after it."""
 
@@ -53,9 +59,10 @@ _PLACES = {
 _BUCKETS = len(_PLACES)
 _NANOSECONDS = _BUCKETS + len(BOUNDS) + 1
 _UNLOGGED = _NANOSECONDS + 1
+_OCSP = _UNLOGGED + 1
 # What a worker says of its set from time to time, and when, by the clock that all processes
 # share: 0 where it said nothing yet.
-_NOTED_AT = _UNLOGGED + 1
+_NOTED_AT = _OCSP + len(OCSP_OUTCOMES)
 _GENERATION = _NOTED_AT + 1
 _SET_AGE = _GENERATION + 1
 _IMAGE_BYTES = _SET_AGE + 1
@@ -91,7 +98,8 @@ class Totals:
 
     ``decisions`` has those of each cause and decision, ``buckets`` the checks up to each of
     ``BOUNDS`` and above the last, and ``seconds`` the time that all took. ``num_unlogged``
-    counts the lines that the access log could not take. ``workers`` are those that run.
+    counts the lines that the access log could not take. ``workers`` are those that run, and
+    ``ocsp`` has the answers to OCSP requests by their outcome.
     """
 
     decisions: Mapping[tuple[str, str], int]
@@ -99,6 +107,7 @@ class Totals:
     seconds: float
     num_unlogged: int
     workers: tuple[WorkerState, ...] = field(default=())
+    ocsp: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def num_checks(self) -> int:
@@ -161,6 +170,11 @@ class Counts:
             self._add(_BUCKETS + bisect_left(BOUNDS, seconds), 1)
             self._add(_NANOSECONDS, max(0, int(seconds * 1e9)))
 
+    def note_ocsp(self, outcome: str) -> None:
+        """Count an answer to an OCSP request."""
+        with self._lock:
+            self._add(_OCSP + OCSP_OUTCOMES.index(outcome), 1)
+
     def note_unlogged(self, number: int) -> None:
         """Count lines that the access log could not take."""
         with self._lock:
@@ -196,6 +210,11 @@ class Counts:
             sums[_NANOSECONDS] / 1e9,
             sums[_UNLOGGED],
             tuple(workers),
+            {
+                one: sums[_OCSP + place]
+                for place, one in enumerate(OCSP_OUTCOMES)
+                if sums[_OCSP + place]
+            },
         )
 
     # ---- rows --------------------------------------------------------------------

@@ -86,6 +86,12 @@ def _of_requests(totals: Totals) -> Iterator[Metric]:
     )
     durations.add_metric([], buckets, totals.seconds)
     yield durations
+    answers = CounterMetricFamily(
+        "crlcheck_ocsp_answers", "Answers to OCSP requests, by all workers.", labels=["outcome"]
+    )
+    for outcome, number in totals.ocsp.items():
+        answers.add_metric([outcome], number)
+    yield answers
     yield CounterMetricFamily(
         "crlcheck_log_lines_dropped",
         "Lines that the access log could not take, because its destination is slow or broken.",

@@ -47,10 +47,16 @@ def _utc_now() -> datetime:
 
 
 class Ocsp:
-    """Answers OCSP requests by GET and POST."""
+    """Answers OCSP requests by GET and POST. *note* is told of each outcome."""
 
-    def __init__(self, responder: OcspResponder, clock: Callable[[], datetime] = _utc_now) -> None:
+    def __init__(
+        self,
+        responder: OcspResponder,
+        note: Callable[[str], None] = lambda _: None,
+        clock: Callable[[], datetime] = _utc_now,
+    ) -> None:
         self._responder = responder
+        self._note = note
         self._clock = clock
         self._threads = ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="crlcheck ocsp")
         self._places = threading.BoundedSemaphore(_NUM_WAITING)
@@ -91,6 +97,7 @@ class Ocsp:
         return await asyncio.wrap_future(future)
 
     def _told(self, request: Request, answer: OcspAnswer) -> Response:
+        self._note(answer.outcome)
         headers = (("Content-Type", _RESPONSE_TYPE), *self._caching(answer))
         etags = [value for _, value in headers if value.startswith('"')]
         if etags and request.method != "POST" and _has_etag(request, etags[0]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import multiprocessing
 import os
+import re
 import signal
 import stat
 import threading
@@ -19,7 +20,9 @@ import pytest
 
 import crlcheck
 from crlcheck.access import CAUSES
-from crlcheck.serve.counts import BOUNDS, DECISIONS, OTHER, Counts, Totals
+from crlcheck.ocsp.statement import CertStatus, Refusal
+from crlcheck.serve.counts import BOUNDS, DECISIONS, OCSP_OUTCOMES, OTHER, Counts, Totals
+from crlcheck.serve.metrics import metrics_text
 
 
 class Worker:
@@ -95,6 +98,29 @@ def test_each_cause_and_each_decision_has_a_count_of_its_own(tmp_path: Path) -> 
         found = counts.totals()
     assert found.decisions == expected
     assert found.num_checks == sum(expected.values())
+
+
+def test_answers_to_ocsp_requests_have_counts_of_their_own(tmp_path: Path) -> None:
+    """
+    One for each outcome that there is.
+    """
+    assert {one.value for one in (*CertStatus, *Refusal)} == set(OCSP_OUTCOMES)
+    with closing(Counts(tmp_path)) as counts:
+        for number, outcome in enumerate(OCSP_OUTCOMES, 1):
+            for _ in range(number):
+                counts.note_ocsp(outcome)
+        found = counts.totals()
+    assert found.ocsp == {one: number for number, one in enumerate(OCSP_OUTCOMES, 1)}
+    assert (found.num_checks, found.decisions, found.num_unlogged) == (0, {}, 0)
+    assert values_of(found) == {(one,): number for one, number in found.ocsp.items()}
+
+
+def values_of(totals: Totals) -> dict[tuple[str, ...], float]:
+    """What is told of them."""
+    text = metrics_text(totals, None)
+    line = r'^crlcheck_ocsp_answers_total\{outcome="(\w+)"\} ([0-9.]+)$'
+    found = re.findall(line, text, re.MULTILINE)
+    return {(outcome,): float(number) for outcome, number in found}
 
 
 def test_every_cause_in_the_source_is_known() -> None:

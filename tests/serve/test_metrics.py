@@ -238,7 +238,8 @@ def test_the_document_lists_every_metric(many: StoreStatus) -> None:
     own = told - {one.name for one in store_gauges(many)}
     listed = re.findall(r"^\| `(crlcheck_\w+)` \|", DOCUMENT.read_text("utf-8"), re.MULTILINE)
     assert len(listed) == len(set(listed))
-    counters = {f"{name}_total" for name in ("crlcheck_decisions", "crlcheck_log_lines_dropped")}
+    counted = ("decisions", "log_lines_dropped", "ocsp_answers")
+    counters = {f"crlcheck_{name}_total" for name in counted}
     assert set(listed) == {f"{name}_total" if f"{name}_total" in counters else name for name in own}
 
 

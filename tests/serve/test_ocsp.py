@@ -204,6 +204,22 @@ def test_a_post_has_its_type_and_its_bounds(service: Serving) -> None:
     assert (put.status, put.headers["allow"]) == (405, "GET, HEAD, POST")
 
 
+def test_answers_are_counted(service: Serving) -> None:
+    """By what they say."""
+
+    def count(outcome: str) -> float:
+        found = re.search(
+            rf'crlcheck_ocsp_answers_total\{{outcome="{outcome}"\}} ([0-9.]+)',
+            service.ask("/metrics").body.decode(),
+        )
+        return 0 if found is None else float(found[1])
+
+    before = count("good"), count("malformed_request")
+    service.ask(f"/ocsp/{in_path(REQUEST)}")
+    service.ask("/ocsp/nonsense")
+    assert (count("good"), count("malformed_request")) == (before[0] + 1, before[1] + 1)
+
+
 # ---- openssl ocsp ----------------------------------------------------------------------------
 
 
