@@ -623,7 +623,7 @@ class RevocationChecker:
     def _validated_by(self, in_use: SetInUse | IndexesInUse) -> Validated:
         """Return what was validated by the trusted issuers of a set."""
         found = self._validated
-        if found is None or found.owner is not in_use.views:
+        if found is None or not found.is_of(in_use.views):
             from crlcheck.checker.validation import Validated
 
             found = self._validated = Validated(in_use.views)

@@ -540,6 +540,8 @@ class StoreSet:
         if newer is None:
             return False
         self.in_use = newer
+        # It would keep the images of the earlier set in memory until the next check.
+        self._quiet = None
         return in_use is None or newer.views is not in_use.views
 
     def _read_newer(self, asked: Moment, again: bool) -> SetInUse | None:

@@ -9,6 +9,7 @@ no CRL lists it.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import datetime
@@ -30,9 +31,14 @@ class Validated:
     """
 
     def __init__(self, owner: object) -> None:
-        self.owner = owner
+        # Nothing else may keep an earlier set in memory.
+        self._owner = weakref.ref(owner)
         self._spans: OrderedDict[bytes, tuple[datetime, datetime]] = OrderedDict()
         self._lock = threading.Lock()
+
+    def is_of(self, owner: object) -> bool:
+        """Whether this is what was validated by that set."""
+        return self._owner() is owner
 
     def has(self, der: bytes, now: datetime) -> bool:
         """Whether a certificate was found to be valid, and still is."""

@@ -217,6 +217,11 @@ class ServeSettings:
             problems.append(
                 f"CRLCHECK_BIND and CRLCHECK_ENVOY_GRPC are '{self.bind}': expected two places"
             )
+        if self.unpublished_issuers is not None and not Path(self.unpublished_issuers).is_file():
+            problems.append(
+                f"CRLCHECK_UNPUBLISHED_ISSUERS is {self.unpublished_issuers!r}: expected the path "
+                "of a file with certificates in PEM"
+            )
         if self.form is HeaderForm.ALB_PASSTHROUGH and self.verified_by is VerifiedBy.PROXY:
             problems.append(
                 "CRLCHECK_FORM is 'alb-passthrough', in which the proxy hands on what it has not "

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shutil
 import socket
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from crlcheck.serve.settings import Bind
@@ -24,10 +26,40 @@ _MODE = 0o660
 _DIRECTORY_MODE = 0o750
 
 
-@contextlib.contextmanager
-def listening(bind: Bind, group: str | None, environ: Mapping[str, str]) -> Iterator[socket.socket]:
+@dataclass(frozen=True, slots=True)
+class Listener:
     """
-    Yield a socket that listens; what was made for it is removed afterwards.
+    A socket that listens, and what keeps further connections from coming before it is closed.
+    """
+
+    opened: socket.socket
+    withdraw: Callable[[], None]
+
+    @property
+    def is_unix(self) -> bool:
+        """Whether it is a Unix socket."""
+        return self.opened.family == socket.AF_UNIX
+
+    @property
+    def place(self) -> str:
+        """Where it listens, for people."""
+        address = self.opened.getsockname()
+        if self.is_unix:
+            return f"unix:{address}"
+        host = f"[{address[0]}]" if ":" in address[0] else address[0]
+        return f"http://{host}:{address[1]}"
+
+    def has_waiting(self) -> bool:
+        """Whether a connection waits that no worker has taken yet."""
+        poll = select.poll()
+        poll.register(self.opened, select.POLLIN)
+        return bool(poll.poll(0))
+
+
+@contextlib.contextmanager
+def listening(bind: Bind, group: str | None, environ: Mapping[str, str]) -> Iterator[Listener]:
+    """
+    Yield what listens; what was made for it is removed afterwards.
 
     Raises:
         OSError: it cannot be opened.
@@ -36,13 +68,15 @@ def listening(bind: Bind, group: str | None, environ: Mapping[str, str]) -> Iter
     handed_over = from_manager(environ)
     if handed_over is not None:
         with handed_over:
-            yield handed_over
+            # What comes meanwhile waits in the manager's hands.
+            yield Listener(handed_over, lambda: None)
     elif bind.path:
-        with _unix(Path(bind.path), group) as opened:
-            yield opened
+        with _unix(Path(bind.path), group) as listener:
+            yield listener
     else:
         with _tcp(bind) as opened:
-            yield opened
+            # A client that finds no place in the queue tries again a second later.
+            yield Listener(opened, lambda: opened.listen(0))
 
 
 def from_manager(environ: Mapping[str, str]) -> socket.socket | None:
@@ -68,11 +102,6 @@ def from_manager(environ: Mapping[str, str]) -> socket.socket | None:
     return opened
 
 
-def is_unix(opened: socket.socket) -> bool:
-    """Whether a socket is a Unix socket."""
-    return opened.family == socket.AF_UNIX
-
-
 def _tcp(bind: Bind) -> socket.socket:
     found = socket.getaddrinfo(bind.host, bind.port, type=socket.SOCK_STREAM)
     family, *_, address = found[0]
@@ -88,22 +117,26 @@ def _tcp(bind: Bind) -> socket.socket:
 
 
 @contextlib.contextmanager
-def _unix(path: Path, group: str | None) -> Iterator[socket.socket]:
+def _unix(path: Path, group: str | None) -> Iterator[Listener]:
     with _place(path, group):
         opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             # Nobody can connect before it has its mode: it does not listen yet.
             opened.bind(os.fspath(path))
             identity = _identity(path)
-            try:
-                give_mode(path, group)
-                opened.listen(BACKLOG)
-                yield opened
-            finally:
+
+            def withdraw() -> None:
                 with contextlib.suppress(OSError):
                     # Another service may have put its own there meanwhile.
                     if _identity(path) == identity:
                         path.unlink()
+
+            try:
+                give_mode(path, group)
+                opened.listen(BACKLOG)
+                yield Listener(opened, withdraw)
+            finally:
+                withdraw()
         finally:
             opened.close()
 

@@ -14,6 +14,7 @@ and waits for signals:
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gc
 import logging
 import os
@@ -46,6 +47,8 @@ _LONG_LIFE = 10.0
 _LONGEST_PAUSE = 10.0
 # How long new workers may take to load the set before a reload is given up.
 _START_TIME = 120.0
+
+_PREFIX = "crlcheck-serve-"
 
 _FAILURES = (ValueError, ImportError, CrlCheckError, OSError)
 
@@ -103,7 +106,7 @@ class Supervisor:
         settings, ocsp_keys = self._loaded()
         with contextlib.ExitStack() as stack:
             self._images = stack.enter_context(image_directory(settings, self._environ))
-            self._opened = stack.enter_context(
+            self._listener = stack.enter_context(
                 sockets.listening(settings.bind, settings.socket_group, self._environ)
             )
             if settings.envoy_grpc is not None:
@@ -117,7 +120,7 @@ class Supervisor:
             self._crew = _Crew(settings, ocsp_keys)
             gc.freeze()  # what is loaded now is shared with the workers, and stays so
             self._fill(self._crew)
-            started(_place_of(self._opened))
+            started(self._listener.place)
             try:
                 self._wait_for_events()
             finally:
@@ -266,7 +269,7 @@ class Supervisor:
         post = worker.Post(
             number,
             crew.settings,
-            self._opened,
+            self._listener,
             self._images,
             writer,
             self._lifeline,
@@ -314,10 +317,15 @@ class Supervisor:
         """Let the workers finish what is under way, and end those that do not in time."""
         notify(self._environ, "STOPPING=1")
         self._drop_next()
+        deadline = time.monotonic() + seconds
+        # What has connected is served, and nothing else comes.
+        self._listener.withdraw()
+        while self._listener.has_waiting() and self._crew.workers and time.monotonic() < deadline:
+            self._reap()
+            time.sleep(0.001)
         for one in self._crew.workers.values():
             self._end(one)
         self._crew.workers.clear()
-        deadline = time.monotonic() + seconds
         while self._ending and time.monotonic() < deadline:
             self._reap()
             time.sleep(0.01)
@@ -373,23 +381,37 @@ def _require_same_place(old: ServeSettings, new: ServeSettings) -> None:
             )
 
 
-def _place_of(opened: socket.socket) -> str:
-    address = opened.getsockname()
-    if sockets.is_unix(opened):
-        return f"unix:{address}"
-    host = f"[{address[0]}]" if ":" in address[0] else address[0]
-    return f"http://{host}:{address[1]}"
-
-
 @contextlib.contextmanager
 def image_directory(settings: ServeSettings, environ: Mapping[str, str]) -> Iterator[Path]:
     """Yield a directory of mode 0700 for the images, which is removed afterwards."""
-    parent = settings.image_directory or environ.get("CACHE_DIRECTORY")
-    made = Path(tempfile.mkdtemp(prefix="crlcheck-serve-", dir=parent))
+    parent = Path(
+        settings.image_directory or environ.get("CACHE_DIRECTORY") or tempfile.gettempdir()
+    )
+    _remove_left_over(parent)
+    made = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+    # As long as it is locked, it is in use. The workers have the descriptor too.
+    descriptor = os.open(made, os.O_RDONLY | os.O_DIRECTORY)
     try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
         yield made
     finally:
         shutil.rmtree(made, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _remove_left_over(parent: Path) -> None:
+    """Remove the directories of services that were killed."""
+    for found in parent.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            descriptor = os.open(found, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                # Made a moment ago it may not be locked yet.
+                age = time.time() - os.fstat(descriptor).st_ctime
+                if os.fstat(descriptor).st_uid == os.geteuid() and age > _LONG_LIFE:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(found, ignore_errors=True)
+            finally:
+                os.close(descriptor)
 
 
 def notify(environ: Mapping[str, str], state: str) -> None:

@@ -10,6 +10,7 @@ import os
 import resource
 import signal
 import socket
+import tempfile
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,11 +25,11 @@ from granian.server.embed import Server
 
 from crlcheck.access import Access
 from crlcheck.checker.checker import RevocationChecker
-from crlcheck.serve import sockets
 from crlcheck.serve.application import Application, routes
 from crlcheck.serve.recorder import Recorder
 from crlcheck.serve.service import Service
 from crlcheck.serve.settings import ServeSettings
+from crlcheck.serve.sockets import BACKLOG, Listener
 
 if TYPE_CHECKING:
     from crlcheck.ocsp import ResponderKey
@@ -38,6 +39,9 @@ LOG = logging.getLogger("crlcheck.serve")
 
 # Descriptors that are not connections: the store's, the images', the loop's, the log's.
 _OTHER_DESCRIPTORS = 96
+
+# In seconds. How long a request that is on its way has to arrive, when a worker is to stop.
+_ARRIVAL = 0.5
 
 # Granian says once more in its own words what is said here, and warns that its embedded
 # server is new.
@@ -61,7 +65,7 @@ class Post:
 
     number: int
     settings: ServeSettings
-    opened: socket.socket
+    listener: Listener
     images: Path
     report: int
     lifeline: int
@@ -176,17 +180,24 @@ async def _serve(
     application = Application(service, routes(service))
     server: Any = _Server(application, post)  # parts of Granian have no types
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, server.stop)
+
+    def stop() -> None:
+        # Granian ends connections on which no request has come yet. Those that were taken a
+        # moment ago have one on its way.
+        _take_no_more(post.listener)
+        loop.call_later(_ARRIVAL, server.stop)
 
     def orphaned() -> None:
         loop.remove_reader(post.lifeline)
         LOG.error("the supervisor has ended: this worker ends too")
-        server.stop()
+        stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
 
     loop.add_reader(post.lifeline, orphaned)
     for_envoy = await _start_for_envoy(post, service)
-    loop.call_later(0, os.write, post.report, ANSWERING if is_answering else NOT_ANSWERING)
+    loop.call_soon(_report, post, ANSWERING if is_answering else NOT_ANSWERING)
     # What goes on beside the server ends with the loop.
     beside = loop.create_task(noting)
     await server.serve()
@@ -207,6 +218,36 @@ async def _start_for_envoy(post: Post, service: Service) -> EnvoyServer | None:
     return server
 
 
+def _take_no_more(listener: Listener) -> None:
+    """
+    Leave further connections to the other workers.
+
+    In this process another socket takes the place of the shared one, on which nobody ever
+    connects. Granian can only stop to accept and end connections in one step.
+    """
+    identity = _identity(listener.opened.fileno())
+    with socket.socket(socket.AF_UNIX) as silent, tempfile.TemporaryDirectory() as directory:
+        silent.setblocking(False)
+        silent.bind(f"{directory}/socket")
+        silent.listen(1)
+        for name in os.listdir("/dev/fd"):  # noqa: PTH208 - descriptors, not files
+            descriptor = int(name)
+            with contextlib.suppress(OSError):  # such as the one that reads this directory
+                if _identity(descriptor) == identity:
+                    os.dup2(silent.fileno(), descriptor)
+
+
+def _identity(descriptor: int) -> tuple[int, int]:
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
+
+
+def _report(post: Post, said: bytes) -> None:
+    with contextlib.suppress(BrokenPipeError):  # the supervisor has ended
+        os.write(post.report, said)
+    os.close(post.report)
+
+
 class _Server(Server):
     """Granian in this process's own loop, on a socket that is open already."""
 
@@ -225,16 +266,16 @@ class _Server(Server):
             log_level=LogLevels.error,
             log_dictconfig=_LOG_CONFIG,
         )
-        self._opened = post.opened
+        self._listener = post.listener
 
     def _init_shared_socket(self) -> None:
-        opened = self._opened
+        opened = self._listener.opened
         opened.setblocking(False)
         # Granian closes what it is given.
         descriptor = os.dup(opened.fileno())
         holder: Any = net.SocketHolder  # type: ignore[attr-defined]
         base: Any = self
-        base._shd = holder(descriptor, sockets.is_unix(opened), sockets.BACKLOG)
+        base._shd = holder(descriptor, self._listener.is_unix, BACKLOG)
         base._sfd = descriptor
         base._ssp = None
 

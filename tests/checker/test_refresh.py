@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from crlcheck.checker.store_set import StoreSet
 from crlcheck.errors import (
     StoreUnavailableError,
 )
@@ -82,6 +85,26 @@ def test_an_image_is_kept_while_its_digest_stays() -> None:
     assert checker.check(GOOD).status is NOT_REVOKED
     assert checker.status().generation == 2
     assert store.counts["load"] == 0
+
+
+def test_an_earlier_image_leaves_memory_without_a_further_check() -> None:
+    """
+    A service may have nothing to check for a long time after a refresh.
+    """
+    store = MemoryStore()
+    publish(store, 1)
+    checker = make_checker(store, refresh_after=HOUR)
+    assert checker.check(BAD).status is REVOKED
+    source = checker._set
+    assert isinstance(source, StoreSet)
+    assert source.in_use is not None
+    (image,) = source.in_use.views.every_image()
+    index = weakref.ref(image.index())
+    publish(store, 2)
+    del image
+    assert checker.refresh()
+    gc.collect()
+    assert index() is None
 
 
 def test_images_are_loaded_when_needed() -> None:

@@ -268,7 +268,8 @@ def test_only_so_many_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     The one that was not asked for longest is forgotten.
     """
     monkeypatch.setattr("crlcheck.checker.validation._CAPACITY", 2)
-    validated = Validated(None)
+    owner = MemoryStore()
+    validated = Validated(owner)
     facts = load_certificate(GOOD)
     for der in (b"1", b"2"):
         validated.note(der, [], facts)

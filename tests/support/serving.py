@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,6 +106,18 @@ def ask_over(
     body: bytes | None = None,
 ) -> Answer:
     """Send one request over a connection; return the answer. A header may come twice."""
+    send(connection, path, headers, method, body)
+    return answer_over(connection)
+
+
+def send(
+    connection: http.client.HTTPConnection,
+    path: str = "/check",
+    headers: Sequence[tuple[str, str]] | Mapping[str, str] = (),
+    method: str = "GET",
+    body: bytes | None = None,
+) -> None:
+    """Send one request over a connection."""
     pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
     connection.putrequest(method, path)
     if body is not None:
@@ -113,6 +125,10 @@ def ask_over(
     for name, value in pairs:
         connection.putheader(name, value)
     connection.endheaders(body)
+
+
+def answer_over(connection: http.client.HTTPConnection) -> Answer:
+    """Return the answer to the request that was sent over a connection."""
     response = connection.getresponse()
     found = {name.lower(): value for name, value in response.getheaders()}
     return Answer(response.status, found, response.read())
@@ -146,6 +162,7 @@ def serving(
     over: str = "unix",
     environ: Mapping[str, str] | None = None,
     held_back: bool = False,
+    before: Callable[[], None] | None = None,
     **settings: Any,
 ) -> Iterator[Serving]:
     """
@@ -153,7 +170,8 @@ def serving(
 
     *directory* is for its socket and its log. *over* is ``"unix"`` or ``"tcp"``; ``bind`` among
     the *settings* overrides it. *arguments* are further ones of the command. With *held_back*
-    its output goes to a pipe that nobody reads.
+    its output goes to a pipe that nobody reads. *before* is called in the new process first. A
+    setting that is None is left out.
     """
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o755)
@@ -174,6 +192,7 @@ def serving(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE if held_back else file,
             stderr=subprocess.STDOUT,
+            preexec_fn=before,  # noqa: PLW1509 - tests that use it have no threads then
         )
     made = Serving(process, address, log, environment)
     try:
@@ -213,8 +232,10 @@ __all__ = [
     "PKI",
     "Answer",
     "Serving",
+    "answer_over",
     "ask_over",
     "of_certificate",
+    "send",
     "serving",
     "settings_of",
     "wait_until",
