@@ -315,6 +315,7 @@ class CompileReport:
     """
     The result of compiling one CRL: the image's metadata, and sizes in bytes.
 
+    ``source_size`` is that of the CRL as DER, in whatever form it was given.
     ``image`` has the image if no output was given. ``digest`` is the hex digest that
     authenticates the image. ``odd_extensions`` tells what the warning ODD_EXTENSION is
     about.

@@ -50,6 +50,7 @@ from crlcheck.cli.text import (
     answer,
     changes_text,
     compiled_text,
+    entries_text,
     published_members,
     report_members,
     say,
@@ -250,7 +251,11 @@ class _Results:
         if len(self._paths) <= _TOLD_ONE_BY_ONE:
             changes = changes_text(report)
             say(f"{self._store}: {outcome}: generation {report.generation}{changes}")
-            say(f"{report.image_name or 'no image'}: {compiled_text(report.compiled)}")
+            if report.published:
+                say(f"{report.image_name or 'no image'}: {compiled_text(report.compiled)}")
+            else:
+                in_use = f"; in use is {report.image_name}" if report.image_name else ""
+                say(f"{entries_text(report.compiled)}: no new image{in_use}")
             say_warnings(report.compiled)
 
     def finish(self, summary: PublishSummary) -> int:

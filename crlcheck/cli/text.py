@@ -23,6 +23,7 @@ __all__ = [
     "changes_text",
     "compiled_text",
     "console",
+    "entries_text",
     "published_members",
     "report_members",
     "say",
@@ -146,13 +147,16 @@ def report_members(report: CompileReport) -> dict[str, Any]:
 
 def compiled_text(report: CompileReport) -> str:
     """Return an image's contents as text: its number of entries, its CRL and its size."""
+    sizes = f"{report.image_size:,} bytes (the CRL as DER: {report.source_size:,})"
+    return f"{entries_text(report)}, {sizes}"
+
+
+def entries_text(report: CompileReport) -> str:
+    """Return as text how many entries a CRL has, and which one it is."""
     kind = "CRL" if report.base_crl_number is None else "delta CRL"
     number = f"a {kind}" if report.crl_number is None else f"{kind} {report.crl_number}"
-    return (
-        f"{count(report.num_entries, 'entry', 'entries')} of {number} of "
-        f"{name_text(report.issuer)}, {report.image_size:,} bytes (the CRL: "
-        f"{report.source_size:,})"
-    )
+    entries = count(report.num_entries, "entry", "entries")
+    return f"{entries} of {number} of {name_text(report.issuer)}"
 
 
 def say_warnings(report: CompileReport) -> None:

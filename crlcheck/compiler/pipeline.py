@@ -181,9 +181,9 @@ class VerifiedCrl:
 
 def _piece_size(source_size: int) -> int:
     """
-    Return how many bytes a piece of the body has, where the source has *source_size*.
+    Return how many bytes a piece of the body has, where the CRL has *source_size*.
 
-    An image is hardly ever larger than its source, and filling a megabyte with zeros takes
+    An image is hardly ever larger than its CRL, and filling a megabyte with zeros takes
     longer than compiling a small one.
     """
     num_pages = -(-source_size // PAGE_SIZE)
@@ -250,6 +250,8 @@ class _Reading:
         )
         self._hash: TbsVerifier | _UnverifiedTbs | None = None
         self._hashing: deque[Call[None]] = deque()
+        # Of the DER: the source may be PEM.
+        self._size = 0
 
     def close(self) -> None:
         """Release what the hash keeps, once the worker is done with it."""
@@ -286,6 +288,7 @@ class _Reading:
                 else:
                     early.append(bytes(chunk))  # its buffer will be used again
             offset += len(chunk)
+        self._size = offset
         try:
             crl = self._parser.finish()
         except MalformedCrlError as error:
@@ -340,7 +343,7 @@ class _Reading:
                 feature=" ".join(names),
             )
         return VerifiedCrl(
-            entries, metadata, signer, self._source.size, self._workers, fields.odd_extensions
+            entries, metadata, signer, self._size, self._workers, fields.odd_extensions
         )
 
     def _make_hash(self) -> TbsVerifier | _UnverifiedTbs:

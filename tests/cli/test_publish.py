@@ -190,3 +190,32 @@ def test_a_run_that_is_ended_leaves_a_whole_set(
         assert not any(temporary.iterdir())
     assert main([*arguments_of(folder, store), "-q"]) == 4
     assert read_set(LocalStore(store))[0].root.num_scopes == NUM_CRLS
+
+
+def test_what_is_published_already_has_no_image_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    Its line names the image in use, and has no size of one that nobody wrote. Beside a newer
+    CRL of its scope an older one has none either.
+    """
+    authority = make_authority()
+    (tmp_path / "ca.pem").write_bytes(authority.pem)
+    for number in (1, 2):
+        crl = make_crl(authority, number, [number], next_update=LATER)
+        (tmp_path / f"{number}.crl").write_bytes(crl)
+    first, second = (str(tmp_path / f"{number}.crl") for number in (1, 2))
+    options = ["--issuer", str(tmp_path / "ca.pem"), "--to", str(tmp_path / "store")]
+    assert main(["publish", first, *options]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    image, _, written = last.partition(": ")
+    assert "bytes (the CRL as DER:" in written
+    assert main(["publish", first, *options]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == (f"1 entry of CRL 1 of CN=Example CA: no new image; in use is {image}")
+    assert main(["publish", second, *options]) == 0
+    image = capsys.readouterr().out.splitlines()[-1].partition(": ")[0]
+    assert main(["publish", first, second, *options]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for number in (1, 2):
+        assert f"1 entry of CRL {number} of CN=Example CA: no new image; in use is {image}" in lines

@@ -43,6 +43,7 @@ from crlcheck.compiler.compile import (
 from crlcheck.compiler.source import CHUNK_SIZE, CrlSource
 from crlcheck.demo.pki import CertificateAuthority, encode_entry, pem_block, sign_crl
 from support.crls import NEXT_UPDATE, REVOKED_ON, THIS_UPDATE, ChunkedFile, authority, make_crl
+from support.kinds import make_bundle
 
 
 def test_the_report_says_what_was_found() -> None:
@@ -62,6 +63,15 @@ def test_the_report_says_what_was_found() -> None:
         assert index.digest == report.digest
         assert index.metadata.tbs_digest == report.tbs_digest
         assert index.metadata.verified
+
+
+def test_the_size_of_a_crl_is_that_of_its_der() -> None:
+    """In whatever form it is given, so that the sizes of its images can be compared with it."""
+    crl = make_crl(range(1, 4000))
+    pem = pem_block("X509 CRL", crl)
+    sources = (crl, pem, b"of June\n" + pem + b"\n", make_bundle(crls=[crl]))
+    for source in sources:
+        assert compile_crl(source, issuer=authority().der).source_size == len(crl)
 
 
 @pytest.mark.parametrize("as_pem", [False, True], ids=["der", "pem"])
