@@ -315,6 +315,18 @@ def test_a_store_that_is_down_says_try_later(tmp_path: Path) -> None:
     assert ask(CA, 6).certificate_status is REVOKED
 
 
+def test_a_set_that_is_too_old_says_try_later(tmp_path: Path, clock: Clock) -> None:
+    """Also for what it lists: whoever holds the store back must not decide what is said."""
+    store = CountingStore()
+    publish(store, make_crl(CA, 1, [6]), CA.der)
+    ask = asker_for(store, tmp_path, clock, max_catalog_age=DAY)
+    assert ask(CA, 5).certificate_status is GOOD
+    store.is_down = True
+    clock.now = NOW + DAY + SECOND
+    for serial_number in (5, 6):
+        assert ask.ask(CA, serial_number)[1:3] == ("try_later", "store_unavailable")
+
+
 def test_an_empty_store_says_try_later(tmp_path: Path) -> None:
     """Nothing has been published yet."""
     assert asker_for(MemoryStore(), tmp_path).ask(CA, 5).outcome == "try_later"
