@@ -163,6 +163,7 @@ e2e: $(BUILT) $(TRAEFIK)/.built $(ENVOY)/.built
 	{ $(FIND) haproxy && $(FIND) apache2 && $(FIND) caddy && \
 	    test -e /usr/share/lua/5.3/socket.lua; } >/dev/null || \
 	    { $(INSTALL) haproxy apache2-bin lua-socket caddy; }
+	$(FIND) systemd-analyze >/dev/null || $(INSTALL) systemd
 	$(PYTEST_ENV) $(BIN)/python -m pytest tests/e2e $(PYTEST_ARGS)
 
 # A program that comes as a package, apart from ours.

@@ -10,7 +10,6 @@ import os
 import resource
 import signal
 import socket
-import tempfile
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -226,9 +225,10 @@ def _take_no_more(listener: Listener) -> None:
     connects. Granian can only stop to accept and end connections in one step.
     """
     identity = _identity(listener.opened.fileno())
-    with socket.socket(socket.AF_UNIX) as silent, tempfile.TemporaryDirectory() as directory:
+    # Where this cannot be done, connections that were just taken may be lost.
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as silent:
         silent.setblocking(False)
-        silent.bind(f"{directory}/socket")
+        silent.bind("")  # the system finds a name that is no file (unix(7), autobind)
         silent.listen(1)
         for name in os.listdir("/dev/fd"):  # noqa: PTH208 - descriptors, not files
             descriptor = int(name)
