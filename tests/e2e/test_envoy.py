@@ -9,6 +9,7 @@ import contextlib
 import http.client
 import http.server
 import os
+import resource
 import signal
 import socketserver
 import subprocess
@@ -162,6 +163,9 @@ def test_forged_headers(kind: str, shared: Place, ports: dict[str, int]) -> None
     assert status == 200
     assert "forged" not in [value for _, value in seen]
     found = {name: value for name, value in seen if name.startswith("crlcheck")}
+    if kind == "grpc":  # what the client names in Connection goes no further than Envoy
+        asked = {"Connection": "close, Crlcheck-Cause"}
+        assert ["crlcheck-cause", "not_revoked"] in shared.ask(port, "good", headers=asked)[1]
     serial = f"{PKI.good.certificate.serial_number:x}"
     assert found == {} if kind == "http" else found["crlcheck-serial-number"] == serial
 
@@ -303,17 +307,22 @@ def answering(path: Path, said: bytes) -> Iterator[None]:
 
 # The preface of a server in HTTP/2: SETTINGS without any, and its acknowledgement.
 _PREFACE = b"\0\0\0\4\0\0\0\0\0" + b"\0\0\0\4\1\0\0\0\0"
-GARBAGE = (
-    b"",
-    b"\0" * 1000,
-    b"HTTP/1.1 204 No Content\r\n\r\n",
-    b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n",
-    b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n",
-    b"HTTP/1.1 200",
-    _PREFACE,
-    _PREFACE + b"\0\0\1\1\5\0\0\0\1\x88",  # :status 200, and the end of the stream
-    _PREFACE + b"\0\0\1\1\4\0\0\0\1\x88\0\0\5\0\1\0\0\0\1\0\0\0\0\7",
-)
+GARBAGE = {
+    "http": (
+        b"",
+        b"\0" * 1000,
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200",
+    ),
+    "grpc": (
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        _PREFACE,
+        _PREFACE + b"\0\0\1\1\5\0\0\0\1\x88",  # :status 200, and the end of the stream
+        _PREFACE + b"\0\0\1\1\4\0\0\0\1\x88\0\0\5\0\1\0\0\0\1\0\0\0\0\7",
+    ),
+}
 
 
 def test_service_fails(place: Place, behind: int) -> None:
@@ -334,6 +343,18 @@ def test_service_fails(place: Place, behind: int) -> None:
         def pass_by() -> list[int]:
             return [status for status in found() if status == 200]
 
+        def pass_by_without_descriptors(service: Serving) -> list[int]:
+            """Ask by new connections, for which the service has no descriptors."""
+            found = []
+            (worker,) = service.workers()
+            soft, hard = resource.prlimit(worker, resource.RLIMIT_NOFILE)
+            resource.prlimit(worker, resource.RLIMIT_NOFILE, (0, hard))
+            for kind in KINDS:
+                with running_envoy(kind, place.directory, behind, quick) as port:
+                    found.append(place.ask(port, "good")[0])
+            resource.prlimit(worker, resource.RLIMIT_NOFILE, (soft, hard))
+            return [status for status in found if status == 200]
+
         assert pass_by() == []  # it was never there
         with place.service() as service:
             processes = [service.process.pid, *service.workers()]
@@ -347,17 +368,16 @@ def test_service_fails(place: Place, behind: int) -> None:
             os.kill(service.workers()[0], signal.SIGKILL)
             wait_until(lambda: processes[1] not in service.workers(), service)
             wait_until(lambda: len(pass_by()) == 2, service)  # by the next worker
+            assert pass_by_without_descriptors(service) == []
             service.stop(signal.SIGKILL)
             # Workers end when their supervisor has.
             wait_until_gone(place.sockets / "envoy.sock")
             wait_until_gone(place.sockets / "crlcheck.sock")
             assert pass_by() == []
-        for said in GARBAGE:
-            with (
-                answering(place.sockets / "crlcheck.sock", said),
-                answering(place.sockets / "envoy.sock", said),
-            ):
-                assert pass_by() == [], said
+        for kind, name in (("http", "crlcheck.sock"), ("grpc", "envoy.sock")):
+            for said in GARBAGE[kind]:
+                with answering(place.sockets / name, said):
+                    assert place.ask(ports[kind], "good")[0] != 200, said
         with place.service() as service:
             wait_until(lambda: len(pass_by()) == 2, service)
             assert found("revoked") == [403, 403]

@@ -36,3 +36,19 @@ def test_what_is_shown_is_what_is_run(language: str) -> None:
     assert [line for line in shown if line not in rest] == []
     counted = [line for line in shown if not TLS.match(line)]
     assert 0 < len(counted) <= 10, counted
+
+
+def test_filters_of_envoy() -> None:
+    """
+    The filters that are shown are those between two comments of the recipes, as they are.
+    """
+    text = (DOCS / "serve.md").read_text("utf-8")
+    for name in ("envoy_serve_http.yaml", "envoy_serve.yaml"):
+        recipe = (DOCS / "examples" / name).read_text("utf-8")
+        filters, cluster = re.findall(
+            r"^ *# crlcheck:\n(.*?)^ *# end$", recipe, re.MULTILINE | re.DOTALL
+        )
+        assert f"```yaml\n{filters}```" in text
+        assert filters.count("\n") <= 10
+        assert "failure_mode_allow: false\n" in filters
+        assert cluster.startswith("  - name: crlcheck\n")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import os
+import socket
 import stat
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
@@ -23,7 +25,8 @@ from crlcheck.serve.envoy_grpc import SERVICE, EnvoyServer
 from crlcheck.serve.envoy_messages import CheckRequest, CheckResponse
 from crlcheck.serve.service import Service
 from crlcheck.serve.settings import Bind, ServeSettings
-from crlcheck.serve.sockets import own_path
+from crlcheck.serve.sockets import free_place, own_path
+from crlcheck.serve.worker import make_service
 from support.guarded import CAUSES, FAILURES, PEM, checker_of_one_crl, let_checks_raise
 from support.python_servers import free_port
 
@@ -37,14 +40,14 @@ def checker() -> Iterator[RevocationChecker]:
         yield made
 
 
-def settings_of(bind: Bind, **given: Any) -> ServeSettings:
-    """Settings by which the server listens at *bind* alone."""
+def settings_of(place: Bind, /, **given: Any) -> ServeSettings:
+    """Settings by which the server listens at *place*."""
     return ServeSettings(
         store="published",
         verified_by=VerifiedBy.PROXY,
         header="x-client-certificate",
         form=HeaderForm.NGINX,
-        envoy_grpc=bind,
+        envoy_grpc=place,
         **given,
     )
 
@@ -368,3 +371,53 @@ def test_next_server_takes_the_socket(checker: RevocationChecker, unix: Bind) ->
         assert [one.name for one in path.parent.iterdir()] == [path.name]
 
     asyncio.run(run())
+
+
+def test_settings(unix: Bind, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Where it listens is one more place, from which proxies may connect.
+    """
+    port = Bind(host="127.0.0.1", port=9191)
+    http = settings_of(unix).bind
+    assert settings_of(unix).trusted == ("unix", "127.0.0.0/8", "::1")
+    assert settings_of(unix, bind=Bind(path="/run/a")).trusted == ("unix",)
+    assert settings_of(port).trusted == ("127.0.0.0/8", "::1")
+    assert settings_of(unix, proxies=("10.0.0.1",)).trusted == ("10.0.0.1",)
+    settings_of(unix, socket_group="adm")
+    for bad, given, said in (
+        (Bind(host="0.0.0.0", port=9191), {}, "CRLCHECK_ENVOY_GRPC is '0.0.0.0:9191'"),
+        (http, {}, "expected two places"),
+        (port, {"socket_group": "adm"}, "CRLCHECK_SOCKET_GROUP is 'adm'"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            settings_of(bad, **given)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(ImportError, match=r"crlcheck\[envoy\]"):
+        make_service(settings_of(unix))
+
+
+def test_places(unix: Bind) -> None:
+    """
+    A place that somebody else listens at is refused before any worker starts, and nothing is
+    left of a socket afterwards.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = Bind(host="127.0.0.1", port=other.getsockname()[1])
+        with pytest.raises(OSError, match="in use"), free_place(taken, None):
+            pass
+    path = Path(unix.path)
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(unix.path)
+        other.listen()
+        with pytest.raises(FileExistsError, match="listens there"), free_place(unix, None):
+            pass
+    assert path.exists()  # of a service that has ended
+    with free_place(unix, None):
+        assert not path.exists()
+        with socket.socket(socket.AF_UNIX) as own:
+            own.bind(unix.path)
+    assert not path.exists()
+    below = Bind(path=str(path.parent / "made" / "envoy.sock"))
+    with free_place(below, None):
+        assert stat.S_IMODE(Path(below.path).parent.stat().st_mode) == 0o750
+    assert not Path(below.path).parent.exists()
