@@ -12,6 +12,7 @@ import asyncio
 import dataclasses
 import os
 import re
+from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -35,6 +36,8 @@ _OK, _PERMISSION_DENIED = 0, 7  # google.rpc.Code
 # Envoy sends the headers of a request, 60 KiB at most by its default, and the certificate.
 _LARGEST_MESSAGE = 1 << 20
 _LONGEST_PATH = 1000
+_MILLISECOND = timedelta(milliseconds=1)
+_LEAST_PING_INTERVAL = 100  # milliseconds
 # ipv4:127.0.0.1:4711, ipv6:%5B::1%5D:4711, unix:
 _PEER = re.compile(r"ipv[46]:(?:%5B|\[)?([0-9a-fA-F.:]+?)(?:%[^:\]]*)?(?:%5D|\])?:\d+")
 
@@ -136,6 +139,11 @@ class EnvoyServer:
             options=[
                 ("grpc.max_receive_message_length", _LARGEST_MESSAGE),
                 ("grpc.max_concurrent_streams", settings.connections),
+                ("grpc.max_allowed_incoming_connections", settings.connections),
+                ("grpc.server_handshake_timeout_ms", int(settings.header_time / _MILLISECOND)),
+                # Else a proxy that keeps its connection alive by pings is cut off.
+                ("grpc.keepalive_permit_without_calls", 1),
+                ("grpc.http2.min_ping_interval_without_data_ms", _LEAST_PING_INTERVAL),
                 ("grpc.so_reuseport", 1),
             ],
         )

@@ -319,6 +319,58 @@ def test_bounds(checker: RevocationChecker, unix: Bind) -> None:
     asyncio.run(run())
 
 
+def test_connections(checker: RevocationChecker, unix: Bind) -> None:
+    """
+    There are no more connections than the setting allows, and one over which nothing comes is
+    closed in time.
+    """
+
+    async def run() -> None:
+        settings = settings_of(unix, connections=2, header_time=timedelta(milliseconds=200))
+        server = await start(service_of(checker, settings), unix)
+        silent = [await asyncio.open_unix_connection(unix.path) for _ in range(4)]
+        said = await asyncio.wait_for(
+            asyncio.gather(*(reader.read() for reader, _ in silent)), timeout=30
+        )
+        assert [bool(one) for one in said].count(True) <= 2  # the server's settings in HTTP/2
+        for _, writer in silent:
+            writer.close()
+        async with contextlib.AsyncExitStack() as stack:
+            codes = []
+            for _ in range(3):
+                channel = await stack.enter_async_context(channel_to(unix))
+                send = channel.unary_unary(f"/{SERVICE}/Check")
+                try:
+                    codes.append((await ask(send, request_of("good"))).status.code)
+                except grpc.aio.AioRpcError as error:
+                    codes.append(error.code())
+            assert codes == [_OK, _OK, grpc.StatusCode.UNAVAILABLE]
+        await server.stop()
+
+    asyncio.run(run())
+
+
+def test_pings(checker: RevocationChecker, unix: Bind) -> None:
+    """
+    A proxy that keeps its connection alive by pings is not cut off.
+    """
+
+    async def run() -> None:
+        async with answering(service_of(checker, settings_of(unix))):
+            reader, writer = await asyncio.open_unix_connection(unix.path)
+            settings, ping = b"\0\0\0\4\0\0\0\0\0", b"\0\0\x08\6\0\0\0\0\0"
+            writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings)
+            for number in range(5):
+                data = number.to_bytes(8)
+                writer.write(ping + data)
+                # Its acknowledgement, among other frames.
+                await asyncio.wait_for(reader.readuntil(b"\6\1\0\0\0\0" + data), timeout=30)
+                await asyncio.sleep(0.15)
+            writer.close()
+
+    asyncio.run(run())
+
+
 def test_stop(checker: RevocationChecker, unix: Bind) -> None:
     """
     A request that is under way is answered, and none is taken any more.
