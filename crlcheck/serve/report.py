@@ -81,7 +81,8 @@ def make_report(
             found, store=without_credentials(found.store), rejections=tuple(newest)
         )
     except (CrlCheckError, OSError) as failure:
-        error = without_secrets(str(failure))
+        said = failure.strerror if isinstance(failure, OSError) else None
+        error = without_secrets(said or str(failure))
     return Report(moment, checker.status(), found, error)
 
 

@@ -33,12 +33,13 @@ from crlcheck.serve.report import MAX_READ, Report, Reports
 from crlcheck.times import time_text
 from crlcheck.types import ProblemKind, StatusProblem, UndeterminedCause
 
-PER_PAGE = 50
+PER_PAGE = 25
 """So many scopes stand on a page."""
 
 _MOST_REFUSED = 50
 _MOST_OF_A_KIND = 3
-_LONGEST = 240
+_LONGEST_NAME = 160
+_LONGEST_TEXT = 600
 _LONG_SILENCE = timedelta(seconds=30)
 
 _STYLE = resources.files("crlcheck.serve").joinpath("status_page.css").read_text("utf-8")
@@ -118,17 +119,17 @@ _REMEDIES: Mapping[ProblemKind, str] = {
 # ---- text ----------------------------------------------------------------------
 
 
-def _text(value: object) -> str:
-    """Return text of others as text of the page."""
+def _text(value: object, longest: int = _LONGEST_TEXT) -> str:
+    """Return text of others as text of the page; its direction of writing stays its own."""
     words = str(value)
-    if len(words) > _LONGEST:
-        words = f"{words[:_LONGEST]}…"
-    return html.escape(printable(words))
+    if len(words) > longest:
+        words = f"{words[:longest]}…"
+    return f"<bdi>{html.escape(printable(words))}</bdi>"
 
 
 def _name(value: object) -> str:
-    """Return a name as ``_text`` does; its direction of writing stays its own."""
-    return f"<bdi>{_text(value)}</bdi>"
+    """Return a name as ``_text`` does. It may be empty."""
+    return _text(value, _LONGEST_NAME) if value else '<span class="muted">without a name</span>'
 
 
 def span_text(span: timedelta) -> str:
@@ -175,6 +176,8 @@ def _bytes(number: int) -> str:
 def _bar(part: float, state: str) -> str:
     """Return a bar of which a part is filled. What it shows stands beside it in words."""
     width = round(100 * min(max(part, 0.0), 1.0), 1)
+    if part > 0:
+        width = max(width, 0.6)  # a little is not nothing
     return (
         f'<svg class="bar {state}" viewBox="0 0 100 8" preserveAspectRatio="none" '
         f'aria-hidden="true"><rect width="{width:g}" height="8"/></svg>'
@@ -198,10 +201,11 @@ class _Trouble:
 def _troubles(report: Report, totals: Totals) -> list[_Trouble]:
     """Return all that should be looked at, the worst first."""
     found = [*_of_checker(report.checker.problems)]
-    if report.store is None:
+    kinds = {one.kind for one in report.checker.problems}
+    if report.store is None and ProblemKind.NOT_LOADED not in kinds:
         heading = "The store could not be read for this page"
         found.append(_Trouble(False, heading, (report.error,)))
-    else:
+    elif report.store is not None:
         found += _of_store(report.store)
     silent = [one.silent_for for one in totals.workers if one.silent_for > _LONG_SILENCE]
     if silent:
@@ -273,9 +277,11 @@ def _problem_list(troubles: Iterable[_Trouble]) -> Iterator[str]:
         state, kind = ("bad", "Error") if one.is_error else ("soon", "Warning")
         yield f'<li class="{state}"><span class="kind {state}">{kind}</span>'
         yield f"<h3>{_text(one.heading)}</h3>"
-        if one.details:
+        if len(one.details) == 1:
+            yield f'<p class="muted">{_text(one.details[0])}</p>'
+        elif one.details:
             yield "<ul>"
-            yield from (f"<li>{_name(detail)}</li>" for detail in one.details)
+            yield from (f"<li>{_text(detail)}</li>" for detail in one.details)
             if one.num_more:
                 yield f"<li>and {one.num_more:,} more like these</li>"
             yield "</ul>"
@@ -339,7 +345,7 @@ def _decisions(totals: Totals) -> Iterator[str]:
     if has_observed:
         yield '<th scope="col" class="number">Only observed</th>'
     yield '<th scope="col" class="number">Denied</th>'
-    yield '<th scope="col" class="share">Share</th></tr></thead><tbody>'
+    yield '<th scope="col" class="share wide">Share</th></tr></thead><tbody>'
     order = {cause: place for place, cause in enumerate((*CAUSES, OTHER))}
     for cause, numbers in sorted(by_cause.items(), key=lambda item: order[item[0]]):
         part = numbers.total() / whole
@@ -355,7 +361,7 @@ def _decisions(totals: Totals) -> Iterator[str]:
                 if numbers[word]
                 else ('<td class="number muted">0</td>')
             )
-        yield f'<td class="share">{_percent(part)}{_bar(part, state)}</td></tr>'
+        yield f'<td class="share wide">{_percent(part)}{_bar(part, state)}</td></tr>'
     yield "</tbody></table>"
     yield f'<p class="note">{_durations(totals)}</p></section>'
 
@@ -410,9 +416,10 @@ def _scope_row(one: PublishedScope) -> Iterator[str]:
     yield f'<tr><th scope="row">{_name(one.issuer)}<span class="key">{_text(one.scope)}</span>'
     kind = "Delta CRL" if one.is_delta else "CRL"
     entries = count(one.num_entries, "entry", "entries")
-    yield f'<span class="also">{kind} {_text(number)}, {entries}, nextUpdate {until}</span></th>'
+    also = f"{kind} {_short_number(number)}, {entries}, nextUpdate {until}"
+    yield f'<span class="also">{also}, scope {_text(one.scope[:8])}</span></th>'
     yield f'<td class="number wide">{_short_number(number)}{delta}</td>'
-    yield f'<td class="number wide">{one.num_entries:,}</td><td class="time wide">{until}</td>'
+    yield f'<td class="number wide">{one.num_entries:,}</td><td class="wide">{until}</td>'
     state, words = _time_left(one)
     yield f'<td class="left">{words}{_bar(_part_left(one), state)}</td></tr>'
 
@@ -507,7 +514,7 @@ def _refused(store: StoreStatus) -> Iterator[str]:
 
 
 def _refusal(one: Rejection) -> Iterator[str]:
-    yield f"<li><h3>{_name(one.source)}</h3><p>{_name(one.detail)}</p>"
+    yield f"<li><h3>{_name(one.source)}</h3><p>{_text(one.detail)}</p>"
     if one.remedy:
         yield f"<p>What to do: {_text(one.remedy)}.</p>"
     yield f'<p class="muted">Refused {_moment(one.at)}. '
@@ -592,20 +599,24 @@ def status_page(report: Report | None, totals: Totals, *, page: int = 1) -> byte
         '<body><div class="wrap"><header><p class="name">crlcheck',
         "" if store is None else f" · {_name(store.store)}",
         f'</p><h1 class="{state}"><span>{words}</span></h1><p class="lead">{lead}',
-        "" if store is None else f" {_generation(store)}",
+        "" if store is None else f'</p><p class="since">{_generation(store)}',
         "</p></header><main>",
     ]
     if troubles:
         parts += _problem_list(troubles)
     parts += _facts(report, totals)
+    # What somebody should see comes before what may be long.
+    if store is not None and store.rejections:
+        parts += _refused(store)
     if store is not None:
         parts += _published(store, page)
-        parts += _refused(store)
     parts += _decisions(totals)
+    if store is not None and not store.rejections:
+        parts += _refused(store)
     parts.append("</main><footer>")
     if report is not None:
-        parts.append(f"<p>The store was looked at {_moment(report.at)}. All times are UTC.</p>")
-    parts.append("<p>The page does not load itself again.</p></footer></div></body></html>\n")
+        parts.append(f"<p>As of {_moment(report.at)}. All times are UTC.</p>")
+    parts.append("<p>Load the page again for newer values.</p></footer></div></body></html>\n")
     return "".join(parts).encode("utf-8")
 
 
