@@ -151,7 +151,8 @@ mutants: $(VENV)/.mutation
 	    --native "$$($(BIN)/python -c 'import crlcheck._native; print(crlcheck._native.__file__)')"
 
 # Real mutual TLS: nginx before a gateway before the authorizer, and proxies that ask the
-# service. And completion by zsh and fish, and the man pages as mandoc and groff render them.
+# service. The status page in Chromium, which leaves pictures in build/status. And completion
+# by zsh and fish, and the man pages as mandoc and groff render them.
 TRAEFIK := build/e2e/traefik
 ENVOY := build/e2e/envoy
 
@@ -164,6 +165,9 @@ e2e: $(BUILT) $(TRAEFIK)/.built $(ENVOY)/.built
 	    test -e /usr/share/lua/5.3/socket.lua; } >/dev/null || \
 	    { $(INSTALL) haproxy apache2-bin lua-socket caddy; }
 	$(FIND) systemd-analyze >/dev/null || $(INSTALL) systemd
+	{ $(FIND) chromium-headless-shell || $(FIND) chromium || $(FIND) google-chrome; } >/dev/null || \
+	    { $(INSTALL) chromium-headless-shell fonts-dejavu-core || \
+	      $(INSTALL) chromium fonts-dejavu-core; }
 	$(PYTEST_ENV) $(BIN)/python -m pytest tests/e2e $(PYTEST_ARGS)
 
 # A program that comes as a package, apart from ours.

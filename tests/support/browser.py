@@ -61,7 +61,7 @@ class Browser:
         size: tuple[int, int] = DESKTOP,
         *,
         scheme: str = "light",
-        longest: float = 6_000,
+        longest: float = 3_000,
     ) -> Tab:
         """
         Load a page in a tab of its own, without scripts, for a person who has chosen light or dark.
@@ -80,7 +80,7 @@ class Browser:
             session,
             width=width,
             height=height,
-            deviceScaleFactor=2 if is_phone else 1,
+            deviceScaleFactor=1,
             mobile=is_phone,
         )
         self._call(
