@@ -296,6 +296,43 @@ class PublishedSet:
         entries = dict(walk(self.nodes, self.root.top))
         return self._catalog(entries, denied=self.denied)
 
+    def readable(self, failed: Failed) -> Catalog:
+        """
+        Return what can be read of the whole set, for those who show it and decide nothing by it.
+
+        *failed* is told of what is missing or damaged. It is left out, the denials too.
+
+        Raises:
+            StoreError: the store does not answer.
+        """
+        if self.format1 is not None:
+            return self.format1.catalog
+        denied: tuple[Denial, ...] = ()
+        try:
+            denied = self.denied
+        except CatalogDamagedError as error:
+            failed(error)
+        entries = dict(walk(self.nodes, self.root.top, "", None, failed))
+        try:
+            return self._catalog(entries, denied=denied)
+        except CatalogDamagedError as error:
+            damaged = error
+        kept, num_failed = {}, 0
+        for key, value in entries.items():
+            # What refers to a record may be read where that is not.
+            if _is_reference(key, value):
+                continue
+            try:
+                self._catalog({key: value})
+            except CatalogDamagedError as error:
+                failed(error)
+                num_failed += 1
+            else:
+                kept[key] = value
+        if not num_failed:
+            failed(damaged)  # a reference to what is not there
+        return self._catalog(kept, denied=denied)
+
     def scopes(
         self,
         *,
@@ -476,6 +513,11 @@ class PublishedSet:
     def is_same(self, other: PublishedSet) -> bool:
         """Whether both have the same contents, whoever signed them."""
         return self.root.digest == other.root.digest and self.format1 == other.format1
+
+
+def _is_reference(key: str, value: object) -> bool:
+    place = read_key(key)
+    return place is not None and place.kind == "s" and is_reference(value)
 
 
 def _first_unreadable(entries: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from rich.table import Table
 
-from crlcheck.catalog.catalog import Catalog, PublishedImage, ScopeRecord
+from crlcheck.catalog.catalog import PublishedImage, ScopeRecord
 from crlcheck.catalog.descriptions import (
     count,
     general_name_text,
@@ -18,6 +18,7 @@ from crlcheck.catalog.descriptions import (
 )
 from crlcheck.catalog.root import CATALOG_NAME
 from crlcheck.cli.command import command
+from crlcheck.cli.damage import Damage, read_readable
 from crlcheck.cli.inputs import (
     STANDARD_INPUT,
     files_of,
@@ -25,13 +26,12 @@ from crlcheck.cli.inputs import (
     is_store,
     open_target,
     read_input,
-    read_published,
     time_of,
 )
 from crlcheck.cli.issuer import issuer_lines
 from crlcheck.cli.options import given_demands, root_key_option
 from crlcheck.cli.parameters import TARGET
-from crlcheck.cli.status import about, each_of
+from crlcheck.cli.status import EXIT_FAILED, about, each_of
 from crlcheck.cli.text import (
     answer,
     console,
@@ -44,6 +44,7 @@ from crlcheck.errors import CrlError, IndexFileError
 from crlcheck.image.index import RevocationIndex, open_index
 from crlcheck.image.metadata import metadata_to_json
 from crlcheck.publisher.issuers import describe_issuers
+from crlcheck.stores import ObjectStore
 from crlcheck.times import time_text
 from crlcheck.types import ImageMetadata
 from crlcheck.x509.distribution_points import read_issuing_distribution_point
@@ -67,7 +68,7 @@ def inspect_command(targets: tuple[str, ...]) -> int:
     named = [one for target in targets for one in _files_or_store(target)]
     done, status = each_of(named, _inspect)
     answer(done[0] if len(done) == 1 else {"targets": done})
-    return status
+    return EXIT_FAILED if any(one.get("unreadable") for one in done) else status
 
 
 def _files_or_store(target: str) -> list[str]:
@@ -89,7 +90,7 @@ def _inspect(target: str) -> dict[str, Any]:
     """
     if is_store(target):
         store = open_target(target)
-        return _show_store(store.url, read_published(store), time_of(store))
+        return _show_store(store)
     given_demands(of_store=False)
     path = Path(target)
     source: Path | bytes = path
@@ -199,18 +200,22 @@ def _distribution(der: bytes | None) -> list[str] | None:
 # ---- stores --------------------------------------------------------------------
 
 
-def _show_store(url: str, catalog: Catalog, now: datetime) -> dict[str, Any]:
+def _show_store(store: ObjectStore) -> dict[str, Any]:
+    url, damage = store.url, Damage()
+    catalog = read_readable(store, damage)
     issuers = [one.subject for one in describe_issuers(catalog)]
     say(f"{url}: generation {catalog.generation}, {count(len(catalog.scopes), 'CRL')}")
-    console().print(_catalog_table(catalog.scopes, now))
+    console().print(_catalog_table(catalog.scopes, time_of(store)))
     for line in issuer_lines(catalog):
         say(f"trusted issuer: {line}")
+    damage.tell()
     return {
         "kind": "store",
         "store": url,
         "generation": catalog.generation,
         "issuers": issuers,
         "scopes": {key: _record(record) for key, record in catalog.scopes.items()},
+        "unreadable": damage.members(),
     }
 
 

@@ -10,13 +10,8 @@ import click
 from crlcheck.catalog.catalog import Catalog, IssuerRecord
 from crlcheck.cli.actor import actor
 from crlcheck.cli.command import group
-from crlcheck.cli.inputs import (
-    open_for_change,
-    open_target,
-    read_published,
-    read_published_set,
-    usage,
-)
+from crlcheck.cli.damage import Damage, read_readable
+from crlcheck.cli.inputs import open_for_change, open_target, read_published_set, usage
 from crlcheck.cli.options import change_options, root_key_option
 from crlcheck.cli.parameters import ISSUER, STORE
 from crlcheck.cli.status import about
@@ -64,7 +59,8 @@ def _fingerprint(issuer: str) -> str:
 @root_key_option
 def issuer_list(store: str) -> int:
     """List the issuers that STORE trusts, who added them, and those that were removed."""
-    catalog = read_published(open_target(store))
+    damage = Damage()
+    catalog = read_readable(open_target(store), damage)
     described = describe_issuers(catalog)
     removed = {
         key: {
@@ -73,7 +69,13 @@ def issuer_list(store: str) -> int:
         }
         for key, one in catalog.removed_issuers.items()
     }
-    answer({"issuers": [_members(one) for one in described], "removed": removed})
+    answer(
+        {
+            "issuers": [_members(one) for one in described],
+            "removed": removed,
+            "unreadable": damage.members(),
+        }
+    )
     for one in described:
         record = one.record
         known = {
@@ -92,7 +94,7 @@ def issuer_list(store: str) -> int:
         subject = name_text(gone.subject) if gone.subject else "a certificate that cannot be read"
         note = f": {gone.note}" if gone.note else ""
         say(f"{key[:_SHOWN]} ({subject}): removed {time_text(gone.at)}{note}")
-    return 0
+    return damage.tell()
 
 
 def _members(one: IssuerDescription) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from crlcheck.catalog.descriptions import count, crl_text, scope_text
 from crlcheck.catalog.neighbours import Neighbours, issuer_keys_of
 from crlcheck.cli.actor import actor
 from crlcheck.cli.command import group
-from crlcheck.cli.inputs import open_for_change, open_target, read_published, time_of, usage
+from crlcheck.cli.damage import Damage, read_readable
+from crlcheck.cli.inputs import open_for_change, open_target, time_of, usage
 from crlcheck.cli.options import change_options, root_key_option
 from crlcheck.cli.parameters import SCOPE, STORE
 from crlcheck.cli.status import about, warn
@@ -48,7 +49,8 @@ def scope_list(store: str) -> int:
     (superseded, or expired and replaced).
     """
     target = open_target(store)
-    catalog = read_published(target)
+    damage = Damage()
+    catalog = read_readable(target, damage)
     with about(store, StoreError):
         rejections = known_rejections(target)
     if rejections is None:
@@ -61,6 +63,7 @@ def scope_list(store: str) -> int:
             "scopes": {one.record.key: one.members() for one in listed},
             "tombstones": {key: _tombstone(one) for key, one in catalog.tombstones.items()},
             "rejections": None if rejections is None else [one.members() for one in rejections],
+            "unreadable": damage.members(),
         }
     )
     # Lines instead of a table: no width of terminal or pipe cuts what another command needs.
@@ -78,7 +81,7 @@ def scope_list(store: str) -> int:
     for rejection in rejections or ():
         detail = with_remedy(rejection.detail, rejection.remedy)
         say(f"{rejection.source}: refused {time_text(rejection.at)}: {detail}", color="red")
-    return 0
+    return damage.tell()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import click
 
 from crlcheck.catalog.descriptions import count
 from crlcheck.cli.command import command
+from crlcheck.cli.damage import say_unreadable, unreadable_members
 from crlcheck.cli.inputs import demands_on, open_target, time_of
 from crlcheck.cli.options import root_key_option
 from crlcheck.cli.parameters import STORE
@@ -141,9 +142,7 @@ def _show(found: StoreStatus) -> None:
     if found.grace is not None:
         note = f": {found.grace.note}" if found.grace.note else ""
         say(f"grace for all CRLs until {time_text(found.grace.until)}{note}", color="yellow")
-    for lost in found.unreadable:
-        detail = with_remedy(lost.detail, lost.remedy)
-        say(f"nothing is known of what lies in {lost.name}: {detail}", color="red")
+    say_unreadable(found.unreadable)
     for one in found.scopes:
         say(
             f"{_state_text(one)}: {_crl_text(one)} (scope {one.scope})",
@@ -230,10 +229,7 @@ def _members(found: StoreStatus) -> dict[str, Any]:
         "rejections": None
         if not found.knows_rejections
         else [one.members() for one in found.rejections],
-        "unreadable": [
-            {"name": one.name, "detail": one.detail, "remedy": one.remedy}
-            for one in found.unreadable
-        ],
+        "unreadable": unreadable_members(found.unreadable),
         "unchecked_issuers": None
         if found.unchecked_issuers is None
         else list(found.unchecked_issuers),
