@@ -264,6 +264,28 @@ class Access:
                     return
         raise UnclearRequestError("not_from_proxy", f"{name} is none of the proxies")
 
+    def from_headers(self, headers: Iterable[tuple[str | bytes, str | bytes]]) -> bytes | None:
+        """
+        Return the client's certificate, as DER, in the headers of a request, by name and
+        value; None where there is none.
+
+        Raises:
+            CertificateHeaderError, UnclearRequestError: as ``from_header``; or the header came
+                twice, or with underscores.
+        """
+        found = []
+        for name, value in headers:
+            text = name.decode("latin-1") if isinstance(name, bytes) else name
+            if text.lower().replace("_", "-") == self.header:
+                found.append((text.lower(), value))
+        if len(found) > 1 or any(name != self.header for name, _ in found):
+            raise UnclearRequestError(
+                "unclear_header",
+                f"{self.header} came {len(found)} times, or with underscores: let the proxy "
+                "take it out of what clients send",
+            )
+        return self.from_header(found[0][1], is_joined=False) if found else None
+
     def from_header(self, value: str | bytes, *, is_joined: bool) -> bytes | None:
         """
         Return the client's certificate, as DER, in the value of the header; None where the

@@ -71,7 +71,6 @@ class RevocationMiddleware:
         self._app = app
         self._recheck_after = read_recheck(recheck_after)
         self._access = Access(checker, **settings)
-        self._header = self._access.header.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection, as ASGI says."""
@@ -166,18 +165,7 @@ class RevocationMiddleware:
     def _from_header(self, scope: Scope) -> bytes | None:
         client = scope.get("client")
         self._access.demand_proxy(client[0] if client else None)
-        found = [
-            (name.lower(), value)
-            for name, value in scope["headers"]
-            if name.lower().replace(b"_", b"-") == self._header
-        ]
-        if len(found) > 1 or any(name != self._header for name, _ in found):
-            raise UnclearRequestError(
-                "unclear_header",
-                f"{self._access.header} came {len(found)} times, or with underscores: let the "
-                "proxy take it out of what clients send",
-            )
-        return self._access.from_header(found[0][1], is_joined=False) if found else None
+        return self._access.from_headers(scope["headers"])
 
 
 class _WatchedWebSocket:

@@ -25,7 +25,7 @@ FLOORS = (
     {"compiler", "catalog"},
     {"publisher", "checker"},
     {"demo", "access", "prometheus"},
-    {"asgi", "wsgi", "ocsp"},
+    {"asgi", "wsgi", "grpc", "ocsp"},
     {"serve"},
     {"cli"},
     {"__main__"},
