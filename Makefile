@@ -7,6 +7,7 @@ FUZZ_SECONDS ?= 60
 PYTEST_ARGS ?=
 MUTANTS_ARGS ?=
 WORST_CASE_ARGS ?=
+BENCH_SERVE_ARGS ?=
 MODULES ?=
 WORLDS ?= 20000
 
@@ -36,7 +37,7 @@ FUZZ_VENV := build/fuzz/venv
 PYTEST_ENV := PYTHONSAFEPATH=1
 
 .DEFAULT_GOAL := build
-.PHONY: FORCE build man demo test test-all e2e stores journeys load soak interleavings conformance differential mutants lint format bench bench-large bench-targets worst-case fuzz fuzz-python sanitize clean
+.PHONY: FORCE build man demo test test-all e2e stores journeys load soak interleavings conformance differential mutants lint format bench bench-large bench-targets bench-serve worst-case fuzz fuzz-python sanitize clean
 .DELETE_ON_ERROR:
 
 build: $(BUILT)
@@ -267,6 +268,15 @@ bench-targets: $(VENV)/.bench
 	$(MEASURE) --sizes $(TARGET_SIZES) -k "$(TARGET_TESTS)" \
 	    --benchmark-json $(RESULTS)/$(or $(PART),targets).json $(PYTEST_ARGS)
 	$(WRITE_REPORT)
+
+# What the service beside nginx costs, and what nginx and HAProxy do with the same CRL of 1 M
+# entries: five minutes. Leave the machine alone meanwhile.
+bench-serve: SUDO = $(if $(IS_ROOT),,sudo)
+bench-serve: $(VENV)/.bench
+	{ $(FIND) nginx && $(FIND) haproxy && $(FIND) h2load; } >/dev/null || \
+	    { $(INSTALL) nginx-light haproxy nghttp2-client; }
+	mkdir -p $(RESULTS)
+	$(BIN)/python -m benchmarks.serve --output $(RESULTS)/serve.json $(BENCH_SERVE_ARGS)
 
 # How the time for hostile input grows, for each kind of it: a few minutes.
 worst-case: $(BUILT)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import argparse
 import io
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -73,6 +74,7 @@ def generate_crl(
     this_update: datetime = THIS_UPDATE,
     next_update: datetime = NEXT_UPDATE,
     crl_number: int = 1,
+    more_entries: Sequence[bytes] = (),
 ) -> GeneratedCrl:
     """
     Make a CRL of *num_entries* distinct serials of *kind*, one of ``KINDS``.
@@ -80,7 +82,7 @@ def generate_crl(
     It is signed by *authority*, a new one with a P-256 key unless given, and
     written to *output* where that is given. With *reasons* about half the
     entries have a reason code, with *invalidity_dates* every entry has such a
-    date. The signed bytes depend on the arguments only.
+    date. *more_entries* come after them, encoded. The signed bytes depend on the arguments only.
 
     Raises:
         ValueError: if there is no such kind.
@@ -97,8 +99,8 @@ def generate_crl(
         size = write_crl(
             target,
             authority,
-            encoder.chunks(),
-            encoder.size,
+            itertools.chain(encoder.chunks(), more_entries),
+            encoder.size + sum(map(len, more_entries)),
             this_update=this_update,
             next_update=next_update,
             crl_number=crl_number,
