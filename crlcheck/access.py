@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import functools
 import ipaddress
 import logging
 import re
@@ -60,6 +61,10 @@ EnumT = TypeVar("EnumT", bound=enum.Enum)
 UNIX_SOCKET = "unix"
 """What stands for a Unix socket among the addresses of proxies."""
 
+# So many addresses, and values of the header, are remembered with what was read of them. A
+# certificate takes about 2,000 characters in a header.
+_NUM_REMEMBERED = 1024
+_LONGEST_REMEMBERED = 8192
 # A path in a line of the log is no longer than this.
 _LONGEST_PATH = 200
 # An Accept header that is longer says nothing.
@@ -212,6 +217,9 @@ class Access:
         self._networks = [_read_network(one) for one in addresses if one != UNIX_SOCKET]
         self._trusts_unix = UNIX_SOCKET in addresses
         self.header = ""
+        # The same few proxies ask all the time, and the same clients come through them.
+        self._is_proxy = functools.lru_cache(_NUM_REMEMBERED)(self._find_proxy)
+        self._certificate_in = functools.lru_cache(_NUM_REMEMBERED)(self._read_header)
         if self.verified_by is VerifiedBy.SERVER:
             if header is not None or form is not None or addresses:
                 raise ValueError(
@@ -252,17 +260,19 @@ class Access:
             if self._trusts_unix:
                 return
             name = "a Unix socket, or an address that the server does not tell,"
+        elif self._is_proxy(host):
+            return
         else:
             name = host
-            try:
-                address = ipaddress.ip_address(host)
-            except ValueError:
-                pass
-            else:
-                mapped = getattr(address, "ipv4_mapped", None)
-                if any((mapped or address) in network for network in self._networks):
-                    return
         raise UnclearRequestError("not_from_proxy", f"{name} is none of the proxies")
+
+    def _find_proxy(self, host: str) -> bool:
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return False
+        mapped = getattr(address, "ipv4_mapped", None)
+        return any((mapped or address) in network for network in self._networks)
 
     def from_headers(self, headers: Iterable[tuple[str | bytes, str | bytes]]) -> bytes | None:
         """
@@ -296,6 +306,11 @@ class Access:
             CertificateHeaderError: it has another form.
             UnclearRequestError: it may be several values.
         """
+        if len(value) <= _LONGEST_REMEMBERED:
+            return self._certificate_in(value, is_joined)
+        return self._read_header(value, is_joined)
+
+    def _read_header(self, value: str | bytes, is_joined: bool) -> bytes | None:
         try:
             certificates = certificate_from_header(value, form=self._form)
         except CertificateHeaderError as error:

@@ -5,6 +5,7 @@ The rules of ``crlcheck.access`` that no server has a part in.
 from __future__ import annotations
 
 import asyncio
+import base64
 import inspect
 import ssl
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from crlcheck.access import (
     prefers_json,
 )
 from crlcheck.demo.pki import pem_block
+from crlcheck.errors import CertificateHeaderError
 from crlcheck.types import Policy, Rule
 from support.checking import CA
 from support.guarded import CERTIFICATES, PROXY, checker_of_one_crl
@@ -248,3 +250,41 @@ def test_a_form_that_hands_on_what_is_unverified_is_for_crlcheck_only() -> None:
             certificate = access.from_header(value, is_joined=False)
             decision = by_decide(access, certificate)
             assert decision.cause == cause
+
+
+# ---- what is remembered of headers -------------------------------------------------------
+
+
+def test_what_is_remembered_of_a_header_is_what_would_be_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    In any order, for text and bytes, joined or not, and for a value that is too long to keep.
+    """
+    good = CERTIFICATES["good"]
+    one = base64.b64encode(good).decode()
+    several = f"{one},{one}"
+    long = ",".join([one] * 10)
+    monkeypatch.setattr("crlcheck.access._LONGEST_REMEMBERED", len(several))
+    with checker_of_one_crl() as checker:
+        access = Access(checker, **{**PROXY, "form": "traefik"})
+        for _ in range(3):
+            for value in (one, several, long):
+                for given in (value, value.encode()):
+                    assert access.from_header(given, is_joined=False) == good
+                    if value == one:
+                        assert access.from_header(given, is_joined=True) == good
+                        continue
+                    with pytest.raises(UnclearRequestError):
+                        access.from_header(given, is_joined=True)
+            for broken in (one[:-1], f"{one},", ""):
+                if broken == "":
+                    assert access.from_header(broken, is_joined=False) is None
+                    continue
+                with pytest.raises(CertificateHeaderError):
+                    access.from_header(broken, is_joined=False)
+        for host in ("127.0.0.1", "10.1.1.1", "::ffff:10.0.0.1") * 2:
+            access.demand_proxy(host)
+        for host in ("127.0.0.2", "proxy.example", "10.1.1.1:80") * 2:
+            with pytest.raises(UnclearRequestError):
+                access.demand_proxy(host)

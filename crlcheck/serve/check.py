@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from crlcheck.access import Decision, UnclearRequestError
+from crlcheck.access import Decision
 from crlcheck.serve.http import Request, Response, empty, json_document, text
 from crlcheck.serve.service import Service
 from crlcheck.types import CheckResult
@@ -29,7 +29,6 @@ class Check:
 
     def __init__(self, service: Service) -> None:
         self._access = service.access
-        self._header = service.access.header.encode()
         self._seconds = service.settings.request_time.total_seconds()
 
     async def answer(self, request: Request) -> Response:
@@ -46,21 +45,12 @@ class Check:
 
     def _certificate(self, request: Request) -> bytes | None:
         self._access.demand_proxy(request.peer)
-        found = request.values(self._header)
-        if not found:
-            return None
-        if len(found) > 1 or found[0][0] != self._header:
-            raise UnclearRequestError(
-                "unclear_header",
-                f"{self._access.header} came {len(found)} times, or with underscores: let the "
-                "proxy take it out of what clients send",
-            )
-        return self._access.from_header(found[0][1], is_joined=False)
+        return self._access.from_headers(request.scope["headers"])
 
     def told(self, request: Request, decision: Decision) -> Response:
         """Log a decision on a request, and return the answer."""
         passes = self._access.passes(decision, request.method, request.path)
-        return response_of(decision, passes=passes, as_json=request.prefers_json)
+        return response_of(decision, passes=passes, as_json=not passes and request.prefers_json)
 
 
 def response_of(decision: Decision, *, passes: bool, as_json: bool) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
@@ -107,11 +108,16 @@ class Response:
 
     async def send(self, send: Send, *, is_head: bool = False) -> None:
         """Write it; without the body where HEAD asked."""
-        headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in self.headers]
+        headers = [(_encoded(name), value.encode("latin-1")) for name, value in self.headers]
         if self.status != 204:
             headers.append((b"content-length", str(len(self.body)).encode()))
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if is_head else self.body})
+
+
+@functools.lru_cache(256)
+def _encoded(name: str) -> bytes:
+    return name.lower().encode()
 
 
 _NOT_STORED = ("Cache-Control", "no-store")

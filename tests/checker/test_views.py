@@ -387,6 +387,25 @@ def test_views_are_dropped_where_there_are_too_many(
     )
 
 
+def test_certificates_of_made_up_issuers_drive_out_nothing_that_is_used(
+    store: CountingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Whoever sends one of a new name each time costs the others no read of the store.
+    """
+    monkeypatch.setattr(views, "_CAPACITY", 50)
+    checker = make_checker(store, refresh_after=HOUR)
+    for _ in range(2):
+        assert checker.check(CLIENTS[0]).status is NOT_REVOKED
+    made_up = make_client(make_authority("Name 0000"), 1)
+    for number in range(300):
+        checker.check(made_up.replace(b"Name 0000", b"Name %04d" % number))
+        if number % 5 == 0:
+            store.counts.clear()
+            assert checker.check(CLIENTS[0]).status is NOT_REVOKED
+            assert not store.counts
+
+
 def test_threads_that_need_one_part_read_it_once(store: CountingStore) -> None:
     """The others wait for the first."""
     checker = make_checker(store, refresh_after=HOUR)
