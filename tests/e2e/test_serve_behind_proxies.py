@@ -265,14 +265,16 @@ WAITS = "traefik"
 
 
 def while_it_fails(site: Site, files: Path) -> list[int]:
-    """Ask as a revoked client and as one that is not revoked; return the statuses."""
-    if site.name == WAITS:
-        return [ask(site.port, files, client, seconds=3).status for client in ("revoked", "good")]
-    return [
-        ask(site.port, files, "revoked").status,
-        ask(site.port, files, "good").status,
-        handshake(site.port, files, "good").status,
-    ]
+    """Ask as a revoked client and as ones that are not revoked, at once; return the statuses."""
+    seconds = 3 if site.name == WAITS else 30
+    with ThreadPoolExecutor(3) as pool:
+        asked = [
+            pool.submit(ask, site.port, files, client, seconds=seconds)
+            for client in ("revoked", "good")
+        ]
+        if site.name != WAITS:
+            asked.append(pool.submit(handshake, site.port, files, "good"))
+        return [one.result().status for one in asked]
 
 
 def recovers(site: Site, files: Path) -> None:
@@ -349,9 +351,8 @@ def test_killed_service(sites: dict[str, Site], files: Path) -> None:
                 said[:] = [answer]
                 found[name] = ask(site.port, files, "good").status
             if site.name in ("haproxy", "apache", "caddy"):  # which bound the whole of it
-                for part in (b"x", b"X: y\r\n" * 1000):
-                    said[:] = [b"HTTP/1.1 204 No Content\r\nX: ", *[part] * 100_000]
-                    found[f"without end, {len(part)}"] = ask(site.port, files, "good").status
+                said[:] = [b"HTTP/1.1 204 No Content\r\n", *[b"X: y\r\n"] * 1000]
+                found["without end"] = ask(site.port, files, "good").status
             said[:] = [b"HTTP/1.1 204 No Content\r\nCrlcheck-Cause: not_revoked\r\n\r\n"]
             assert ask(site.port, files, "good").status == 200  # so that it is what is tried
         return found
@@ -380,7 +381,7 @@ def in_its_place(address: int | Path) -> Iterator[list[bytes]]:
                 pass
             with contextlib.suppress(OSError):
                 for number, part in enumerate(list(said)):
-                    time.sleep(0.05 if number and len(part) == 1 else 0)
+                    time.sleep(0.05 if number else 0)
                     self.wfile.write(part)
 
     server: socketserver.ThreadingTCPServer | socketserver.ThreadingUnixStreamServer
@@ -408,7 +409,7 @@ TELL = ("nginx", "haproxy", "apache")
 
 
 @pytest.mark.parametrize(
-    ("verified_by", "names"), [("proxy", tuple(RECIPES)), ("crlcheck", ("caddy", "traefik"))]
+    ("verified_by", "names"), [("proxy", tuple(RECIPES)), ("crlcheck", ("caddy",))]
 )
 def test_proxies_that_verify_nothing(
     verified_by: str, names: tuple[str, ...], files: Path, application: int
