@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ from crlcheck.cli.command import command
 from crlcheck.cli.output import library_level, output
 from crlcheck.cli.parameters import STORE
 from crlcheck.cli.text import answer, say
-from crlcheck.serve.settings import option_names, read_serve_settings
+from crlcheck.serve.settings import ServeSettings, option_names, read_serve_settings
 from crlcheck.settings import PREFIX
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -36,13 +37,21 @@ _HELP = {
     "max_catalog_age": "How long a set is used while the store is down; 12h by default.",
     "root_keys": "Public keys of which one must have signed the store's root.",
     "minimum_generation": "Refuse an earlier generation of the store.",
+    "stale": "deny, or grace, once a CRL is past its nextUpdate; deny by default.",
+    "stale_grace": "How long after nextUpdate, with grace.",
+    "unknown_issuer": "deny or allow certificates of issuers that are not trusted.",
+    "no_distribution_point": "deny or allow a partition for a certificate that names none.",
+    "path_depth": "How many issuers above are checked; all by default.",
+    "hold": "deny or allow certificates on hold.",
+    "expired_certificate": "deny or allow a certificate that has expired.",
+    "clock_skew": "How far in the future a CRL may begin; 5m by default.",
+    "unpublished_issuers": "A PEM file with trusted CAs that publish no CRL.",
     "ocsp_responders": "The directory with what signs the answers at /ocsp.",
     "ocsp_nonces": "Answers with a nonce that a worker signs in a second; 100 by default.",
     "image_memory": "Bytes of images that are kept loaded; 536870912 by default.",
     "image_directory": "Where the directory is made in which the workers share the images.",
     "header_size": "Bytes that the headers of a request may have; 65536 by default.",
     "header_time": "How long a client may take for them; 20s by default.",
-    "body_size": "Bytes that the body of a request may have; 65536 by default.",
     "connections": "Connections that a worker has at once; 512 by default.",
     "request_time": "How long an answer may take; 5s by default.",
     "stop_time": "How long requests under way may take at the end; 20s by default.",
@@ -57,7 +66,7 @@ def _settings_options(decorated: _Command) -> _Command:
             f"--{name.replace('_', '-')}",
             name,
             metavar="VALUE",
-            help=f"{_HELP.get(name, 'As in the policy of a check.')} ({PREFIX}{name.upper()})",
+            help=f"{_HELP[name]} ({PREFIX}{name.upper()})",
         )(decorated)
     return decorated
 
@@ -117,28 +126,38 @@ def serve_command(
         raise ImportError(
             f"crlcheck serve needs the package {error.name}: pip install 'crlcheck[serve]'"
         ) from error
-    # The common options say more than the settings.
-    chosen = output().quiet or output().verbosity
-    _log(_common_level() if chosen else logging.getLevelName(settings.log_level.name))
+
+    def prepare(settings: ServeSettings) -> None:
+        # The common options say more than the settings.
+        chosen = output().quiet or output().verbosity
+        level = _common_level() if chosen else logging.getLevelName(settings.log_level.name)
+        logging.getLogger("crlcheck").setLevel(level)
 
     def started(place: str) -> None:
         say(f"listening on {place}")
         answer({"listening": place})
         sys.stdout.flush()
 
-    return Supervisor(load, os.environ).run(started)
+    with _log_to_standard_error():
+        return Supervisor(load, os.environ, prepare).run(started)
 
 
 def _shown(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _log(level: int) -> None:
-    """Write the log to standard error, with a level and a name in each line."""
+@contextlib.contextmanager
+def _log_to_standard_error() -> Iterator[None]:
+    """Write the log with a level and a name in each line, in place of what others do with it."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
-    logging.getLogger().handlers[:] = [handler]
-    logging.getLogger("crlcheck").setLevel(level)
+    handlers = logging.getLogger().handlers
+    before = list(handlers)
+    handlers[:] = [handler]
+    try:
+        yield
+    finally:
+        handlers[:] = before
 
 
 def _common_level() -> int:

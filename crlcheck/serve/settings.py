@@ -131,7 +131,6 @@ class ServeSettings:
     image_directory: where the directory is made in which all workers share the images.
     header_size: bytes that the headers of a request may have.
     header_time: how long a client may take for them, and how long a connection may be idle.
-    body_size: bytes that the body of a request may have, where one is read.
     connections: how many connections a worker has at once; further ones wait.
     request_time: how long an answer may take. A check that takes longer is denied.
     stop_time: how long requests under way may take when the service is to stop.
@@ -170,7 +169,6 @@ class ServeSettings:
     image_directory: str | None = None
     header_size: int = 64 << 10
     header_time: timedelta = timedelta(seconds=20)
-    body_size: int = 64 << 10
     connections: int = 512
     request_time: timedelta = timedelta(seconds=5)
     stop_time: timedelta = timedelta(seconds=20)
@@ -268,11 +266,11 @@ _MAX_WORKERS = 256
 _POSITIVE = (
     "workers",
     "ocsp_nonces",
+    "refresh_after",
     "max_catalog_age",
     "image_memory",
     "header_size",
     "header_time",
-    "body_size",
     "connections",
     "request_time",
     "stop_time",

@@ -86,15 +86,21 @@ class Supervisor:
     Runs the service.
 
     *load* reads the settings; it is called again at SIGHUP. *environ* tells what the service
-    manager gives.
+    manager gives. *prepare* is called with the settings in each process that is to have them.
 
     Raises:
         ValueError, ImportError, CrlCheckError, OSError: by ``run``, where it cannot start.
     """
 
-    def __init__(self, load: Callable[[], ServeSettings], environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        load: Callable[[], ServeSettings],
+        environ: Mapping[str, str],
+        prepare: Callable[[ServeSettings], None] = lambda _: None,
+    ) -> None:
         self._load = load
         self._environ = environ
+        self._prepare = prepare
         self._selector = selectors.DefaultSelector()
         self._ending: dict[int, _Worker] = {}
         self._next: _Crew | None = None
@@ -104,6 +110,7 @@ class Supervisor:
     def run(self, started: Callable[[str], None] = lambda _: None) -> int:
         """Serve until SIGTERM; return the exit status. *started* is told where it listens."""
         settings, ocsp_keys = self._loaded()
+        self._prepare(settings)
         with contextlib.ExitStack() as stack:
             self._images = stack.enter_context(image_directory(settings, self._environ))
             self._listener = stack.enter_context(
@@ -243,6 +250,7 @@ class Supervisor:
             for one in self._crew.workers.values():
                 self._end(one)
             self._crew, self._next = found, None
+            self._prepare(found.settings)
             LOG.warning("the new settings are in use")
             notify(self._environ, "READY=1")
         elif time.monotonic() > self._next_deadline:
@@ -292,6 +300,7 @@ class Supervisor:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
             os.close(self._held)
             os.close(reader)
+            self._prepare(post.settings)
             worker.run(post)
             status = 0
         except BaseException as error:  # noqa: BLE001 - nothing may unwind into the supervisor
