@@ -7,7 +7,7 @@ import logging
 import mmap
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from crlcheck.catalog.catalog import IMAGE_PREFIX, PublishedImage
@@ -17,7 +17,7 @@ from crlcheck.catalog.history import HISTORY_PREFIX, chain
 from crlcheck.catalog.published_set import PublishedSet, read_set, set_of
 from crlcheck.catalog.root import CATALOG_NAME
 from crlcheck.catalog.signing_store import unsigned_store
-from crlcheck.catalog.tree import NODE_PREFIX, read_object
+from crlcheck.catalog.tree import NODE_PREFIX, Node, NodeReader, Reference, read_object
 from crlcheck.errors import (
     CatalogDamagedError,
     CorruptIndexError,
@@ -67,6 +67,8 @@ def mirror_store(
     the bytes copied so far and those to copy in all.
 
     The root is copied byte for byte with its signatures, also where only these are new.
+    It is copied only where all that it names is in the target then: a node that is missing or
+    damaged in the source stops it, unless the target has that one from before.
 
     A source at an https:// URL may be behind the target, because a cache is late. Then
     nothing is copied, and a warning is logged.
@@ -87,6 +89,7 @@ def mirror_store(
     for _ in range(_MAX_TRIES):
         stored = origin.read(CATALOG_NAME)
         published = set_of(stored.body, origin, verify=functools.partial(_verify, keys))
+        published = replace(published, nodes=_NodesOfEither(published.nodes, copy))
         previous, etag = read_set(copy)
         if published.generation < previous.generation and getattr(origin, "may_be_behind", False):
             _log.warning(
@@ -189,12 +192,63 @@ def _copy_others(
     """Copy the nodes, the denials and the history."""
     present = {*copy.names(NODE_PREFIX), *copy.names(HISTORY_PREFIX)}
     for reference in published.objects():
-        if rebuild or reference.name not in present:
+        if reference.name not in present:
             copy.write(reference.name, read_object(origin, reference))
+        elif rebuild:
+            try:
+                body = read_object(origin, reference)
+            except CatalogDamagedError as error:
+                _read_copy(copy, reference, error)
+            else:
+                copy.write(reference.name, body)
     for reference, record in chain(origin, published.root):
         if not rebuild and reference.name in present:
             break  # and all before it, for it was copied after them
         copy.write(reference.name, record.to_bytes())
+
+
+class _NodesOfEither(NodeReader):
+    """
+    Reads the nodes of the source; one that is missing or damaged there is read from the copy.
+
+    A reference authenticates the bytes, and what the copy has stays there. So it is whole
+    after the source's root is written to it, although the source is not.
+    """
+
+    def __init__(self, nodes: NodeReader, copy: ObjectStore) -> None:
+        super().__init__(nodes.store, nodes.kept)
+        self._copy = copy
+        self._of_copy: dict[Reference, Node] = {}
+
+    def _read(self, reference: Reference) -> Node:
+        known = self._of_copy.get(reference)
+        if known is not None:
+            return known
+        try:
+            return super()._read(reference)
+        except CatalogDamagedError as error:
+            body = _read_copy(self._copy, reference, error)
+        node = Node.from_bytes(body, f"{self._copy.url}/{reference.name}")
+        # Not among those that all readers of the source share: it has not this one.
+        self._of_copy[reference] = node
+        _log.warning(
+            "%s/%s is missing or damaged, and %s has it: crlcheck verify %s --repair-from %s "
+            "puts it back",
+            self.store.url,
+            reference.name,
+            self._copy.url,
+            self.store.url,
+            self._copy.url,
+        )
+        return node
+
+
+def _read_copy(copy: ObjectStore, reference: Reference, error: CatalogDamagedError) -> bytes:
+    """Return an object of the copy that is damaged in the source; else raise that *error*."""
+    try:
+        return read_object(copy, reference)
+    except CatalogDamagedError:
+        raise error from None
 
 
 def _check(image: PublishedImage, body: bytes | bytearray | mmap.mmap, where: str) -> None:
