@@ -59,10 +59,13 @@ class Authorization:
                 )
         except TimeoutError:
             decision = dataclasses.replace(check.TOO_LATE, seconds=self._seconds)
-        passes = self._access.passes(decision, _text(http.method), _text(http.path[:_LONGEST_PATH]))
+        # A query may have what is nobody's business, so no log gets it.
+        path = http.path[:_LONGEST_PATH].partition(b"?")[0]
+        passes = self._access.passes(decision, _text(http.method), _text(path))
+        if passes:
+            return _passing(decision)
         accept = [header.value for header in http.headers if header.key == b"accept"]
-        response = check.response_of(decision, passes=passes, as_json=prefers_json(accept))
-        return _passing(decision) if passes else _denying(response)
+        return _denying(check.response_of(decision, passes=False, as_json=prefers_json(accept)))
 
     def _certificate(self, source: Any, peer: str) -> bytes | None:
         self._access.demand_proxy(_host(peer))

@@ -156,6 +156,30 @@ def test_decisions(checker: RevocationChecker, unix: Bind) -> None:
     asyncio.run(run())
 
 
+def test_decisions_are_recorded(checker: RevocationChecker, unix: Bind) -> None:
+    """
+    Each decision is told to whoever counts and logs them, with the path but not its query.
+    """
+    seen = []
+    service = service_of(checker, settings_of(unix))
+    service.access.record = lambda decision, word, method, path: seen.append(
+        (decision.cause, word, method, path)
+    )
+
+    async def run() -> None:
+        async with answering(service) as send:
+            for client in ("good", "revoked"):
+                request = request_of(client)
+                request.attributes.request.http.path = b"/hello?token=secret"
+                await ask(send, request)
+
+    asyncio.run(run())
+    assert seen == [
+        ("not_revoked", "allow", "GET", "/hello"),
+        ("revoked", "deny", "GET", "/hello"),
+    ]
+
+
 def test_denial_in_json(checker: RevocationChecker, unix: Bind) -> None:
     """
     A client that prefers JSON gets it.
