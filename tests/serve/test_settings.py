@@ -154,6 +154,17 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
         assert f"CRLCHECK_{name} " in str(caught.value)
 
 
+def test_the_page_has_every_setting() -> None:
+    """
+    The tables of docs/serve.md name each of them, and none that is not there.
+    """
+    page = (Path(__file__).parents[2] / "docs" / "serve.md").read_text(encoding="utf-8")
+    table = page.split("## Settings")[1].split("## Who verified")[0]
+    cells = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
+    named = {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
+    assert named == {one.name for one in dataclasses.fields(ServeSettings)}
+
+
 # ---- where they come from ----------------------------------------------------------------
 
 
