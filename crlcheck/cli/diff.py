@@ -12,16 +12,18 @@ import click
 from crlcheck.catalog.catalog import PublishedImage, ScopeRecord
 from crlcheck.catalog.descriptions import count, crl_text
 from crlcheck.catalog.earlier import store_at
+from crlcheck.catalog.entries import issuer_prefix
 from crlcheck.catalog.published_set import PublishedSet
 from crlcheck.cli.command import command
+from crlcheck.cli.damage import Damage
 from crlcheck.cli.inputs import is_store, open_target, opening, read_published_set
 from crlcheck.cli.options import given_demands, root_key_option
 from crlcheck.cli.parameters import TARGET
-from crlcheck.cli.status import about
+from crlcheck.cli.status import EXIT_FAILED, about, report_failure
 from crlcheck.cli.text import answer, say
 from crlcheck.cli.when import WHEN, When
 from crlcheck.encoding.names import name_text
-from crlcheck.errors import EarlierSetError, IndexFileError, StoreError
+from crlcheck.errors import CatalogDamagedError, EarlierSetError, IndexFileError, StoreError
 from crlcheck.image.diff import Listing, entries_missing
 from crlcheck.image.index import RevocationIndex, open_index
 from crlcheck.stores import ObjectStore
@@ -58,38 +60,93 @@ def diff_command(before: str, after: str | None, since: When | None, limit: int)
     old, new = _sides(before, after, since)
     if isinstance(old, _Image) and isinstance(new, _Image):
         given_demands(of_store=False)
-    done, num_same = [], 0
-    with contextlib.ExitStack() as stack:
-        if isinstance(old, _Image) and isinstance(new, _Image):
-            new.scope = old.scope  # whatever CRLs they are of
-            changed = {old.scope}
-        else:
-            changed, num_same = _changed_scopes(old, new)
-        was, now = old.crls(changed), new.crls(changed)
+    if isinstance(old, _Image) and isinstance(new, _Image):
+        new.scope = old.scope  # whatever CRLs they are of
+        changed, num_same = {old.scope}, 0
+    else:
+        changed, num_same = _changed_scopes(old, new)
+    found = _Comparison(old, new, limit)
+    found.compare(changed)
+    answer({"num_unchanged": num_same, **found.members()})
+    found.say()
+    if num_same:
+        say(f"{count(num_same, 'scope')} with the same CRLs in both")
+    return found.tell_failures()
+
+
+class _Comparison:
+    """
+    What the comparison of some scopes has found.
+
+    A scope that only one side has is not compared where the other cannot be read: all that it
+    revokes would seem to be lifted, or newly revoked. What fails for a scope keeps no other
+    from being compared.
+    """
+
+    def __init__(self, old: _Side, new: _Side, limit: int) -> None:
+        self._sides = old, new
+        self._limit = limit
+        self._done: list[tuple[dict[str, Any], list[str]]] = []
+        self._failed: list[dict[str, Any]] = []
+        self._hidden: list[str] = []
+
+    def compare(self, scopes: set[str]) -> None:
+        """Compare some scopes, by issuer."""
+        old, new = self._sides
+        was, now = old.crls(scopes), new.crls(scopes)
 
         def by_issuer(scope: str) -> tuple[str, str]:
             one = now.get(scope) or was.get(scope)
             return "" if one is None else name_text(one.metadata.issuer), scope
 
-        for scope in sorted(changed, key=by_issuer):
-            with stack:  # one scope's images are open at a time
-                done.append(_compare(scope, was.get(scope), now.get(scope), stack, limit))
-    answer({"num_unchanged": num_same, "scopes": [members for members, _ in done]})
-    for members, lines in done:
-        only = f" (only in {members['only_in']})" if members["only_in"] else ""
-        newly_revoked = count(members["num_newly_revoked"], "newly revoked certificate")
-        say(f"{members['crl']}{only}: {newly_revoked}, {members['num_lifted']:,} lifted")
-        for line in lines:
-            say(f"  {line}")
-    if len(done) > 1:
-        revoked = count(
-            sum(one["num_newly_revoked"] for one, _ in done), "newly revoked certificate"
-        )
-        lifted = sum(one["num_lifted"] for one, _ in done)
-        say(f"{count(len(done), 'scope')} with other CRLs: {revoked}, {lifted:,} lifted")
-    if num_same:
-        say(f"{count(num_same, 'scope')} with the same CRLs in both")
-    return 0
+        for scope in sorted(scopes, key=by_issuer):
+            before, after = was.get(scope), now.get(scope)
+            if _may_hide(new, before, after) or _may_hide(old, after, before):
+                self._hidden.append(scope)
+                continue
+            try:
+                with contextlib.ExitStack() as stack:  # one scope's images are open at a time
+                    self._done.append(_compare(scope, before, after, stack, self._limit))
+            except (StoreError, IndexFileError, OSError) as error:
+                if len(scopes) == 1:
+                    raise
+                self._failed.append({"scope": scope, **report_failure(error, f"scope {scope}")})
+
+    def members(self) -> dict[str, Any]:
+        """Return the JSON members."""
+        return {
+            "scopes": [members for members, _ in self._done],
+            "failed": self._failed,
+            "not_compared": self._hidden,
+            "unreadable": [one for side in self._sides for one in side.damage.members()],
+        }
+
+    def say(self) -> None:
+        """Say what has changed, and how much in all."""
+        for members, lines in self._done:
+            only = f" (only in {members['only_in']})" if members["only_in"] else ""
+            newly_revoked = count(members["num_newly_revoked"], "newly revoked certificate")
+            say(f"{members['crl']}{only}: {newly_revoked}, {members['num_lifted']:,} lifted")
+            for line in lines:
+                say(f"  {line}")
+        if len(self._done) > 1:
+            num_revoked = sum(one["num_newly_revoked"] for one, _ in self._done)
+            num_lifted = sum(one["num_lifted"] for one, _ in self._done)
+            revoked = count(num_revoked, "newly revoked certificate")
+            scopes = count(len(self._done), "scope")
+            say(f"{scopes} with other CRLs: {revoked}, {num_lifted:,} lifted")
+
+    def tell_failures(self) -> int:
+        """Say what could not be compared; return the exit status of the run."""
+        for scope in self._hidden:
+            say(f"scope {scope} is not compared: one side of it cannot be read", color="red")
+        statuses = [side.damage.tell() for side in self._sides]
+        return EXIT_FAILED if self._failed else max(statuses)
+
+
+def _may_hide(side: _Side, others: _Crls | None, own: _Crls | None) -> bool:
+    """Whether a side that seems not to have the CRLs of the other may have them all the same."""
+    return own is None and others is not None and side.may_hide(others.metadata.issuer)
 
 
 def _sides(before: str, after: str | None, since: When | None) -> tuple[_Side, _Side]:
@@ -194,7 +251,12 @@ class _Crls(Protocol):
 
 
 class _Side(Protocol):
-    """One side of the comparison."""
+    """One side of the comparison; *damage* has what could not be read of it."""
+
+    damage: Damage
+
+    def may_hide(self, issuer: bytes) -> bool:
+        """Whether CRLs of that issuer may be here that cannot be read."""
 
     def digests(self) -> Iterable[tuple[str, tuple[str, ...]]]:
         """Return each scope with the digests of its images."""
@@ -205,6 +267,12 @@ class _Side(Protocol):
 
 class _Nothing:
     """The side of a store that had nothing published yet."""
+
+    def __init__(self) -> None:
+        self.damage = Damage()
+
+    def may_hide(self, _issuer: bytes) -> bool:
+        return False
 
     def digests(self) -> Iterable[tuple[str, tuple[str, ...]]]:
         return ()
@@ -217,11 +285,15 @@ class _Image:
     """An image, which is one scope."""
 
     def __init__(self, target: str) -> None:
+        self.damage = Damage()
         self._target = target
         with self._opened() as index:
             self.scope = index.metadata.scope
             self.metadata = index.metadata
             self._digest = index.digest
+
+    def may_hide(self, _issuer: bytes) -> bool:
+        return False
 
     def digests(self) -> Iterable[tuple[str, tuple[str, ...]]]:
         return ((self.scope, (self._digest,)),)
@@ -244,6 +316,18 @@ class _Store:
         self._target = target
         self._store = store
         self._published: PublishedSet = read_published_set(store)
+        self.damage = Damage()
+
+    def may_hide(self, issuer: bytes) -> bool:
+        if not self.damage.members():
+            return False
+        prefix = issuer_prefix(issuer)
+        with about(self._target, StoreError):
+            try:
+                self._published.part_of(self._published.entries_with(prefix), prefix)
+            except CatalogDamagedError:
+                return True
+            return False
 
     def digests(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         for record in self._records():
@@ -259,7 +343,7 @@ class _Store:
 
     def _records(self) -> Iterator[ScopeRecord]:
         with about(self._target, StoreError):
-            yield from self._published.scopes()
+            yield from self._published.scopes(failed=self.damage.note)
 
 
 @dataclass(frozen=True, slots=True)

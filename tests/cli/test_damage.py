@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,81 @@ def test_a_certificate_that_nothing_can_be_asked_of_has_a_line(
     assert capsys.readouterr().out.splitlines() == ["5: not checked"]
     assert main(["check", str(store), str(leaf), "--minimum-generation", "99", "--json"]) == 4
     assert json.loads(capsys.readouterr().out)["kind"] == "CatalogRollbackError"
+
+
+# ---- comparing -----------------------------------------------------------------------------
+
+
+def publish_next(store: Path) -> None:
+    """A second CRL of every CA, which revokes a certificate."""
+    for authority in AUTHORITIES:
+        crl = make_crl(authority, 2, [2])
+        publish_crl(crl, LocalStore(store), issuer=authority.pem, now=NOW)
+
+
+@pytest.mark.parametrize("side", ["before", "after"])
+def test_what_a_damaged_side_hides_is_not_compared(
+    store: Path, side: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    Its certificates would seem to be lifted, or newly revoked. The others are compared.
+    """
+    before, after = tmp_path / "before", store
+    shutil.copytree(store, before)
+    publish_next(after)
+    assert main(["diff", f"{before}/.", f"{after}/."]) == 0
+    healthy = capsys.readouterr().out
+    assert healthy.count("1 newly revoked certificate, 0 lifted") == NUM_CAS
+    damaged = before if side == "before" else after
+    lost = nodes_of(damaged)[-1]
+    (damaged / lost).unlink()
+    assert main(["diff", f"{before}/.", f"{after}/."]) == 4
+    told = capsys.readouterr().out
+    num_compared = told.count("1 newly revoked certificate, 0 lifted")
+    num_hidden = told.count("is not compared")
+    assert num_compared + num_hidden == NUM_CAS
+    assert min(num_compared, num_hidden) > 0
+    assert "only in" not in told
+    assert f"nothing is known of what lies in {lost}: " in told
+    assert main(["diff", f"{before}/.", f"{after}/.", "--json"]) == 4
+    document = json.loads(capsys.readouterr().out)
+    assert len(document["scopes"]) == num_compared
+    assert len(document["not_compared"]) == num_hidden
+    assert [one["name"] for one in document["unreadable"]] == [lost]
+
+
+def test_what_really_is_on_one_side_is_compared_beside_damage(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The name of its issuer lies in what can be read."""
+    before = tmp_path / "before"
+    shutil.copytree(store, before)
+    (store / nodes_of(store)[-1]).unlink()
+    others = [make_authority(f"New {number}") for number in range(8)]
+    for authority in others:
+        crl = make_crl(authority, 1, [2])
+        publish_crl(crl, LocalStore(before), issuer=authority.pem, now=NOW)
+    assert main(["diff", f"{before}/.", f"{store}/.", "--json"]) == 4
+    document = json.loads(capsys.readouterr().out)
+    only = [one for one in document["scopes"] if one["only_in"] == "A"]
+    assert only
+    assert {one["num_lifted"] for one in only} == {1}
+
+
+def test_an_image_that_is_gone_keeps_no_other_scope_from_being_compared(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has an error of its own."""
+    before = tmp_path / "before"
+    shutil.copytree(store, before)
+    publish_next(store)
+    old = {path.name for path in (before / "images").iterdir()}
+    new = sorted(path for path in (store / "images").iterdir() if path.name not in old)
+    new[0].unlink()
+    assert main(["diff", f"{before}/.", f"{store}/."]) == 4
+    said = capsys.readouterr()
+    assert said.out.count("1 newly revoked certificate, 0 lifted") == NUM_CAS - 1
+    assert new[0].name in said.err
+    assert main(["diff", f"{before}/.", f"{store}/.", "--json"]) == 4
+    document = json.loads(capsys.readouterr().out)
+    assert [one["kind"] for one in document["failed"]] == ["FileNotFoundError"]
