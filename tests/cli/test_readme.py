@@ -22,7 +22,7 @@ _VARIABLE = (
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME"),
     (r"images/[0-9a-f]{64}-[0-9a-f]{32}", "IMAGE"),
     (r"\b[0-9a-f]{40}(?:[0-9a-f]{24})?\b", "DIGEST"),
-    (r"(?<=the CRL: )[\d,]+|[\d,]+(?= bytes\n)", "SIZE"),
+    (r"(?<=the CRL as DER: )[\d,]+|[\d,]+(?= bytes\n)", "SIZE"),
     (r"(?:/[\w.-]+)+(?=/published:)", "DIRECTORY"),
 )
 
