@@ -44,6 +44,9 @@ _AT_ONCE = 4096
 _PAUSE = 1.0
 
 
+_ENCODE = json.JSONEncoder(separators=(",", ":")).encode
+
+
 def access_line(
     decision: Decision,
     word: str,
@@ -75,7 +78,7 @@ def access_line(
         "seconds": round(decision.seconds, 6),
         "worker": worker,
     }
-    return json.dumps(members, separators=(",", ":")).encode("ascii") + b"\n"
+    return _ENCODE(members).encode("ascii") + b"\n"
 
 
 def _text(value: str, longest: int) -> str:

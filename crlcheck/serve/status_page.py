@@ -334,7 +334,7 @@ def _decisions(totals: Totals) -> Iterator[str]:
     yield '<section aria-labelledby="decisions"><h2 id="decisions">Decisions</h2>'
     whole = sum(totals.decisions.values())
     if not whole:
-        yield '<p class="note">Nothing was asked yet.</p></section>'
+        yield f'<p class="note">Nothing was asked yet.</p>{_ocsp(totals)}</section>'
         return
     by_cause: dict[str, Counter[str]] = {}
     for (cause, decision), number in totals.decisions.items():
@@ -363,7 +363,17 @@ def _decisions(totals: Totals) -> Iterator[str]:
             )
         yield f'<td class="share wide">{_percent(part)}{_bar(part, state)}</td></tr>'
     yield "</tbody></table>"
-    yield f'<p class="note">{_durations(totals)}</p></section>'
+    yield f'<p class="note">{_durations(totals)}</p>{_ocsp(totals)}</section>'
+
+
+def _ocsp(totals: Totals) -> str:
+    """Return how OCSP requests were answered, if there were any."""
+    told = [
+        f"{number:,} {_text(outcome.replace('_', ' '))}"
+        for outcome, number in totals.ocsp.items()
+        if number
+    ]
+    return f'<p class="note">Answers to OCSP requests: {", ".join(told)}.</p>' if told else ""
 
 
 def _percent(part: float) -> str:

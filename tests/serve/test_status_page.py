@@ -28,7 +28,7 @@ from crlcheck.serve.status_page import (
 from crlcheck.types import ProblemKind
 from support.authorizer import publish
 from support.serving import PKI, Serving, serving
-from support.status_pages import HOSTILE, IDLE, PAGES, many
+from support.status_pages import HOSTILE, IDLE, PAGES, TOTALS, many
 
 HOUR = timedelta(hours=1)
 ELEMENTS = frozenset(
@@ -218,6 +218,18 @@ def test_what_was_decided_is_told(pages: dict[str, Reader]) -> None:
     ):
         assert words in text, words
     assert "Nothing was asked yet." in pages["empty"].text
+
+
+def test_answers_to_ocsp_requests_are_told_where_there_are_any(pages: dict[str, Reader]) -> None:
+    """
+    By their outcome, also where nobody asked anything else.
+    """
+    assert "OCSP" not in pages["good"].text
+    report, _ = PAGES["good"]()
+    for totals in (IDLE, TOTALS):
+        answered = dataclasses.replace(totals, ocsp={"good": 1_200, "revoked": 0, "try_later": 3})
+        text = Reader(status_page(report, answered)).text
+        assert "Answers to OCSP requests: 1,200 good , 3 try later ." in text
 
 
 def test_what_was_only_observed_has_a_column() -> None:
