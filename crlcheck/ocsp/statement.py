@@ -35,8 +35,6 @@ from crlcheck.types import ReasonCode, RevocationStatus, UndeterminedCause
 BRIEF = timedelta(minutes=10)
 """For how long an answer holds that is not by a current CRL."""
 
-_MINUTE = timedelta(minutes=1)
-
 
 class CertStatus(enum.Enum):
     """The status of a certificate in a response (RFC 6960 4.2.1)."""

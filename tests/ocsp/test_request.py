@@ -99,6 +99,22 @@ def test_what_is_no_request_is_refused(body: bytes) -> None:
     assert "nnnn" not in str(caught.value)
 
 
+def test_a_request_has_up_to_8_kib() -> None:
+    """With extensions that nobody reads."""
+
+    def padded(size: int) -> bytes:
+        value = b"x" * (size - 200)
+        body = request(cert_id(), after=extensions(extension(UNKNOWN, value)))
+        value += b"x" * (size - len(body))
+        return request(cert_id(), after=extensions(extension(UNKNOWN, value)))
+
+    largest = padded(8192)
+    assert (len(largest), MAX_REQUEST) == (8192, 8192)
+    assert read_request(largest).cert_id.serial_number == 5
+    with pytest.raises(OcspRequestError, match="at most 8192 bytes, found 8193"):
+        read_request(padded(8193))
+
+
 def test_a_request_names_one_certificate() -> None:
     """Its fields are those that another library reads."""
     for algorithm in (hashes.SHA1(), hashes.SHA256(), hashes.SHA384(), hashes.SHA512()):

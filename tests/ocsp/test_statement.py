@@ -123,6 +123,11 @@ def test_a_revoked_issuer_revokes_for_its_own_reason() -> None:
         assert answer == Statement(CertStatus.REVOKED, NOW - DAY, NOW + DAY, SINCE, shown)
 
 
+def test_a_few_minutes_are_ten() -> None:
+    """As docs/serve.md says."""
+    assert timedelta(minutes=10) == BRIEF
+
+
 @pytest.mark.parametrize(
     ("until", "end"),
     [(None, NOW + BRIEF), (NOW + DAY, NOW + BRIEF), (NOW + SECOND, NOW + SECOND)],
@@ -152,6 +157,16 @@ def test_undetermined_is_never_good(cause: UndeterminedCause, above: bool) -> No
         assert answer is Refusal.UNAUTHORIZED
     else:
         assert answer == Statement(CertStatus.UNKNOWN, NOW)
+
+
+@pytest.mark.parametrize("verdict", [REVOKED, NOT_REVOKED])
+def test_a_crl_issued_at_the_time_of_the_check_is_current(verdict: RevocationStatus) -> None:
+    """Its thisUpdate is exact, inside a minute too."""
+    at = NOW + timedelta(seconds=30)
+    found = dataclasses.replace(status(verdict, this_update=at), at=at)
+    answer = answer_of(found)
+    assert isinstance(answer, Statement)
+    assert answer.this_update == at
 
 
 def test_times_of_the_check_are_whole_minutes() -> None:
