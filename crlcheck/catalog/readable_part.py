@@ -13,15 +13,19 @@ one as before.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from crlcheck.catalog.catalog import Catalog
 from crlcheck.catalog.entries import name_hash
 from crlcheck.catalog.published_set import PublishedSet
-from crlcheck.catalog.tree import Node, NodeReader, Reference, find
+from crlcheck.catalog.tree import Node, NodeReader, Reference, find, read_object
 from crlcheck.errors import CatalogDamagedError
+from crlcheck.stores import ObjectStore
 from crlcheck.x509.distribution_points import PointKey
+
+_log = logging.getLogger(__name__)
 
 
 class ReadablePart:
@@ -91,3 +95,46 @@ class _ReadOnce(NodeReader):
         except CatalogDamagedError as error:
             self._damaged[reference.name] = error
             raise
+
+
+class NodesOfEither(NodeReader):
+    """
+    Reads the nodes of a store; one that is missing or damaged there is read from its *copy*.
+
+    A reference authenticates the bytes, wherever they come from.
+    """
+
+    def __init__(self, nodes: NodeReader, copy: ObjectStore) -> None:
+        super().__init__(nodes.store, nodes.kept)
+        self._copy = copy
+        self._of_copy: dict[Reference, Node] = {}
+
+    def _read(self, reference: Reference) -> Node:
+        known = self._of_copy.get(reference)
+        if known is not None:
+            return known
+        try:
+            return super()._read(reference)
+        except CatalogDamagedError as error:
+            body = read_copy(self._copy, reference, error)
+        node = Node.from_bytes(body, f"{self._copy.url}/{reference.name}")
+        # Not among those that all readers of the source share: it has not this one.
+        self._of_copy[reference] = node
+        _log.warning(
+            "%s/%s is missing or damaged, and %s has it: crlcheck verify %s --repair-from %s "
+            "puts it back",
+            self.store.url,
+            reference.name,
+            self._copy.url,
+            self.store.url,
+            self._copy.url,
+        )
+        return node
+
+
+def read_copy(copy: ObjectStore, reference: Reference, error: CatalogDamagedError) -> bytes:
+    """Return an object of a copy that is damaged elsewhere; where it is too, raise that *error*."""
+    try:
+        return read_object(copy, reference)
+    except CatalogDamagedError:
+        raise error from None

@@ -15,9 +15,10 @@ from crlcheck.catalog.compare_and_swap import write_copy
 from crlcheck.catalog.given_up import given_up_since
 from crlcheck.catalog.history import HISTORY_PREFIX, chain
 from crlcheck.catalog.published_set import PublishedSet, read_set, set_of
+from crlcheck.catalog.readable_part import NodesOfEither, read_copy
 from crlcheck.catalog.root import CATALOG_NAME
 from crlcheck.catalog.signing_store import unsigned_store
-from crlcheck.catalog.tree import NODE_PREFIX, Node, NodeReader, Reference, read_object
+from crlcheck.catalog.tree import NODE_PREFIX, read_object
 from crlcheck.errors import (
     CatalogDamagedError,
     CorruptIndexError,
@@ -89,7 +90,7 @@ def mirror_store(
     for _ in range(_MAX_TRIES):
         stored = origin.read(CATALOG_NAME)
         published = set_of(stored.body, origin, verify=functools.partial(_verify, keys))
-        published = replace(published, nodes=_NodesOfEither(published.nodes, copy))
+        published = replace(published, nodes=NodesOfEither(published.nodes, copy))
         previous, etag = read_set(copy)
         if published.generation < previous.generation and getattr(origin, "may_be_behind", False):
             _log.warning(
@@ -198,57 +199,13 @@ def _copy_others(
             try:
                 body = read_object(origin, reference)
             except CatalogDamagedError as error:
-                _read_copy(copy, reference, error)
+                read_copy(copy, reference, error)
             else:
                 copy.write(reference.name, body)
     for reference, record in chain(origin, published.root):
         if not rebuild and reference.name in present:
             break  # and all before it, for it was copied after them
         copy.write(reference.name, record.to_bytes())
-
-
-class _NodesOfEither(NodeReader):
-    """
-    Reads the nodes of the source; one that is missing or damaged there is read from the copy.
-
-    A reference authenticates the bytes, and what the copy has stays there. So it is whole
-    after the source's root is written to it, although the source is not.
-    """
-
-    def __init__(self, nodes: NodeReader, copy: ObjectStore) -> None:
-        super().__init__(nodes.store, nodes.kept)
-        self._copy = copy
-        self._of_copy: dict[Reference, Node] = {}
-
-    def _read(self, reference: Reference) -> Node:
-        known = self._of_copy.get(reference)
-        if known is not None:
-            return known
-        try:
-            return super()._read(reference)
-        except CatalogDamagedError as error:
-            body = _read_copy(self._copy, reference, error)
-        node = Node.from_bytes(body, f"{self._copy.url}/{reference.name}")
-        # Not among those that all readers of the source share: it has not this one.
-        self._of_copy[reference] = node
-        _log.warning(
-            "%s/%s is missing or damaged, and %s has it: crlcheck verify %s --repair-from %s "
-            "puts it back",
-            self.store.url,
-            reference.name,
-            self._copy.url,
-            self.store.url,
-            self._copy.url,
-        )
-        return node
-
-
-def _read_copy(copy: ObjectStore, reference: Reference, error: CatalogDamagedError) -> bytes:
-    """Return an object of the copy that is damaged in the source; else raise that *error*."""
-    try:
-        return read_object(copy, reference)
-    except CatalogDamagedError:
-        raise error from None
 
 
 def _check(image: PublishedImage, body: bytes | bytearray | mmap.mmap, where: str) -> None:

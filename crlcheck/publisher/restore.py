@@ -80,6 +80,7 @@ from crlcheck.catalog.published_set import (
     read_denials,
     set_of,
 )
+from crlcheck.catalog.readable_part import NodesOfEither
 from crlcheck.catalog.root import CATALOG_NAME, Certificates, Cleaned, Root
 from crlcheck.catalog.signing_store import SigningStore
 from crlcheck.catalog.tree import NODE_PREFIX, Node, NodeReader, Reference, read_object
@@ -378,6 +379,9 @@ def _older_set(
     else:
         generation = _generation_at(place, when, demands)
         found = _set_of_generation(place, generation, demands)
+    if origin is not None:
+        # What the other store lacks may still be here.
+        found = replace(found, nodes=NodesOfEither(found.nodes, target))
     try:
         catalog = found.everything()
     except CatalogDamagedError as error:

@@ -9,11 +9,12 @@ import pytest
 
 from crlcheck.catalog import tree
 from crlcheck.catalog.published_set import read_set
-from crlcheck.errors import CatalogDamagedError
+from crlcheck.errors import CatalogDamagedError, StoreError
 from crlcheck.publisher.mirror import mirror_store
+from crlcheck.publisher.restore import restore_store
 from crlcheck.publisher.verify import verify_store
 from crlcheck.stores import LocalStore
-from support.pki import make_authority, make_crl
+from support.pki import NOW, make_authority, make_crl
 from support.publishing import publish
 
 AUTHORITIES = [make_authority(f"Authority {number}") for number in range(9)]
@@ -108,3 +109,27 @@ def test_a_node_that_both_have_damaged_is_an_error(stores: tuple[Path, Path]) ->
     for rebuild in (False, True):
         with pytest.raises(CatalogDamagedError, match="is missing"):
             mirror_store(source, mirror, rebuild=rebuild)
+
+
+@pytest.mark.parametrize("how", ["missing", "other bytes"])
+def test_a_node_that_a_mirror_lacks_is_restored_from_the_store_itself(
+    stores: tuple[Path, Path], how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The root is gone, the node is not; what neither of them has is an error."""
+    source, mirror = stores
+    present = nodes_of(source)
+    shared = [name for name, level in nodes_of(mirror).items() if name in present and not level]
+    (source / "catalog.json").unlink()
+    damage(mirror / shared[0], how)
+    with caplog.at_level(logging.WARNING):
+        report = restore_store(source, mirror, now=NOW)
+    assert shared[0] in caplog.text
+    assert (report.generation or 0) > 1
+    assert verify_store(source).num_faults == 0
+    held, _ = read_set(LocalStore(source))
+    assert held.root.num_scopes == len(AUTHORITIES)
+    (source / "catalog.json").unlink()
+    damage(mirror / shared[1], how)
+    damage(source / shared[1], how)
+    with pytest.raises(StoreError, match="not whole"):
+        restore_store(source, mirror, now=NOW)
