@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import importlib.util
 import os
+import signal
 import socket
 import stat
 from collections.abc import AsyncIterator, Iterator
@@ -27,8 +28,10 @@ from crlcheck.serve.service import Service
 from crlcheck.serve.settings import Bind, ServeSettings
 from crlcheck.serve.sockets import free_place, own_path
 from crlcheck.serve.worker import make_service
+from support.authorizer import publish
 from support.guarded import CAUSES, FAILURES, PEM, checker_of_one_crl, let_checks_raise
-from support.python_servers import free_port
+from support.python_servers import PKI, escaped, free_port, listens
+from support.serving import serving, wait_until
 
 _OK, _DENIED = 0, 7
 
@@ -343,24 +346,33 @@ def test_bounds(checker: RevocationChecker, unix: Bind) -> None:
     asyncio.run(run())
 
 
-def test_connections(checker: RevocationChecker, unix: Bind) -> None:
+def test_silent_connections(checker: RevocationChecker, unix: Bind) -> None:
     """
-    There are no more connections than the setting allows, and one over which nothing comes is
-    closed in time.
+    A connection over which nothing comes is closed in time.
     """
 
     async def run() -> None:
-        settings = settings_of(unix, connections=2, header_time=timedelta(milliseconds=200))
+        settings = settings_of(unix, header_time=timedelta(milliseconds=200))
         server = await start(service_of(checker, settings), unix)
         silent = [await asyncio.open_unix_connection(unix.path) for _ in range(4)]
-        said = await asyncio.wait_for(
-            asyncio.gather(*(reader.read() for reader, _ in silent)), timeout=30
-        )
-        assert [bool(one) for one in said].count(True) <= 2  # the server's settings in HTTP/2
+        closed = asyncio.gather(*(reader.read() for reader, _ in silent))
+        await asyncio.wait_for(closed, timeout=30)
         for _, writer in silent:
             writer.close()
+        await server.stop()
+
+    asyncio.run(run())
+
+
+def test_number_of_connections(checker: RevocationChecker, unix: Bind) -> None:
+    """
+    There are no more connections than the setting allows.
+    """
+
+    async def run() -> None:
+        server = await start(service_of(checker, settings_of(unix, connections=2)), unix)
+        codes = []
         async with contextlib.AsyncExitStack() as stack:
-            codes = []
             for _ in range(3):
                 channel = await stack.enter_async_context(channel_to(unix))
                 send = channel.unary_unary(f"/{SERVICE}/Check")
@@ -368,8 +380,8 @@ def test_connections(checker: RevocationChecker, unix: Bind) -> None:
                     codes.append((await ask(send, request_of("good"))).status.code)
                 except grpc.aio.AioRpcError as error:
                     codes.append(error.code())
-            assert codes == [_OK, _OK, grpc.StatusCode.UNAVAILABLE]
         await server.stop()
+        assert codes == [_OK, _OK, grpc.StatusCode.UNAVAILABLE]
 
     asyncio.run(run())
 
@@ -497,3 +509,38 @@ def test_places(unix: Bind) -> None:
     with free_place(below, None):
         assert stat.S_IMODE(Path(below.path).parent.stat().st_mode) == 0o750
     assert not Path(below.path).parent.exists()
+
+
+@pytest.mark.uninstrumented
+def test_all_workers_answer_on_a_port(tmp_path: Path) -> None:
+    """
+    Each connection to the port of a real service is answered, also when its workers are
+    replaced.
+    """
+    publish(tmp_path / "published", PKI.crl())
+    place = Bind(host="127.0.0.1", port=free_port())
+
+    async def codes() -> list[int]:
+        found = []
+        for client in ("good", "revoked") * 4:
+            request = CheckRequest()
+            request.attributes.source.certificate = escaped(client).encode()
+            async with channel_to(place) as channel:
+                send = channel.unary_unary(f"/{SERVICE}/Check")
+                found.append((await ask(send, request)).status.code)
+        return found
+
+    with serving(
+        tmp_path / "published",
+        tmp_path,
+        proxies="unix,127.0.0.1",
+        workers="2",
+        envoy_grpc=place,
+    ) as service:
+        wait_until(lambda: len(service.workers()) == 2 and listens(place.port), service)
+        assert asyncio.run(codes()) == [_OK, _DENIED] * 4
+        old = set(service.workers())
+        service.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: not old & set(service.workers()), service)
+        assert asyncio.run(codes()) == [_OK, _DENIED] * 4
+        assert service.stop() == 0
