@@ -367,12 +367,13 @@ class Access:
 
     async def until_denied(
         self, certificate: bytes, every: timedelta, method: str, path: str
-    ) -> None:
-        """Check what is open every so often, and return once it is to be ended."""
+    ) -> Decision:
+        """Check what is open every so often; return the decision that is to end it."""
         while True:
             await asyncio.sleep(every.total_seconds())
-            if not self.passes(await self.adecide(lambda: certificate), method, path):
-                return
+            decision = await self.adecide(lambda: certificate)
+            if not self.passes(decision, method, path):
+                return decision
 
     def _without_certificate(self) -> Decision:
         passes = self._without is WithoutCertificate.PASS

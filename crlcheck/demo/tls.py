@@ -13,27 +13,36 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from crlcheck.demo.pki import IssuedCertificate
+from crlcheck.demo.pki import CertificateAuthority, IssuedCertificate
 
 _PATIENCE = 60.0  # seconds: the first request may wait for a function to start
 
 
-def server_certificate(host: str = "localhost") -> tuple[bytes, bytes]:
-    """Return a self-signed certificate of the server *host*, and its key, as PEM."""
+def server_certificate(
+    host: str = "localhost", issuer: CertificateAuthority | None = None
+) -> tuple[bytes, bytes]:
+    """
+    Return a certificate of the server *host*, and its key, as PEM. *issuer* signs it, or the
+    key itself.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host)])
     now = datetime.now(UTC)
-    certificate = (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(name)
-        .issuer_name(name)
+        .issuer_name(name if issuer is None else issuer.certificate.subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
-        .sign(key, hashes.SHA256())
     )
+    if issuer is None:
+        certificate = builder.sign(key, hashes.SHA256())
+    else:
+        builder = builder.add_extension(issuer.authority_key_identifier, critical=False)
+        certificate = builder.sign(issuer.private_key, hashes.SHA256())
     key_pem = key.private_bytes(
         Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

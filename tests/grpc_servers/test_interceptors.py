@@ -17,9 +17,6 @@ import grpc
 import pytest
 
 from crlcheck.checker.checker import RevocationChecker
-from crlcheck.demo.pki import CertificateAuthority
-from crlcheck.demo.signing import generate_key
-from crlcheck.demo.tls import write_client
 from crlcheck.grpc import AioRevocationInterceptor, RevocationInterceptor, current_decision
 from crlcheck.types import RevocationStatus
 from support.authorizer import publish
@@ -57,9 +54,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("grpc")
     write_files(directory)
     publish(directory / "published", PKI.crl())
-    # Of the trusted name and key id, but signed by another key.
-    forger = CertificateAuthority(PKI.authority.certificate, generate_key("ec-p256"))
-    write_client(directory, "forged", forger.issue("device 7 of Mallory"))
     return directory
 
 

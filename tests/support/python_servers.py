@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from crlcheck.demo.tls import server_certificate
+from crlcheck.demo.pki import CertificateAuthority
+from crlcheck.demo.signing import generate_key
+from crlcheck.demo.tls import server_certificate, write_client
 from support.example_pki import example_pki
 
 PKI = example_pki()
@@ -43,7 +45,12 @@ def escaped(client: str) -> str:
 
 
 def write_files(directory: Path) -> None:
-    """Write the server's certificate and key, and those of the clients and their issuers."""
+    """
+    Write the server's certificate and key, those of the clients and their issuers, and those
+    of a client whose certificate names a trusted issuer and its key id, but that made it itself.
+    """
+    forger = CertificateAuthority(PKI.authority.certificate, generate_key("ec-p256"))
+    write_client(directory, "forged", forger.issue("device 7 of Mallory"))
     certificate, key = server_certificate()
     files = {"server.pem": certificate, "server.key": key}
     files["clients.pem"] = PKI.authority.pem + PKI.stranger.pem
