@@ -21,7 +21,7 @@ from crlcheck import ImageLoading, RevocationStatus
 from crlcheck.checker import images as images_module
 from crlcheck.checker import pages as pages_module
 from crlcheck.checker import polling
-from crlcheck.checker.image_cache import CachedImage, ImageCache
+from crlcheck.checker.image_cache import CachedImage, ImageCache, NotInMemoryError
 from crlcheck.checker.images import Images
 from crlcheck.checker.pages import PageCache, StoredPages
 from crlcheck.checker.polling import BackOff
@@ -840,6 +840,61 @@ def test_an_image_without_pages_has_no_download(end: str) -> None:
     assert image.download is not None
     getattr(image, end)(*([images.whole(record.base)] if end == "replace" else []))
     assert image.download is None
+
+
+def test_what_is_in_memory_is_known_without_the_store() -> None:
+    """
+    Who must not read, such as the status, gets answers by pages that are kept, and an error
+    that names the one that is not.
+    """
+    store = PagedStore()
+    (record,) = catalog_of(store).scopes.values()
+    index: Any = Images(store, loading=ImageLoading.PAGES).image_of(record.base).index()
+    in_memory = index.in_memory()
+    before = list(store.parts)
+    with pytest.raises(NotInMemoryError, match=r"images/.*\.crlx in memory:: page 0 is not in mem"):
+        index.pages.page_if_kept(0)
+    for serial in (LISTED[0], UNLISTED[0]):
+        with pytest.raises(NotInMemoryError):
+            in_memory.find(serial)
+        assert store.parts == before
+        assert (index.find(serial) is None) == (serial in UNLISTED[:1])
+        assert in_memory.find(serial) == index.find(serial)
+        before = list(store.parts)
+    body, end = body_of_image()
+    start, size = next(part for part in before if body <= part[0] and sum(part) <= end)
+    page = published_objects()[image_name()][start : start + size]
+    assert index.pages.page_if_kept((start - body) // PAGE) == page
+
+
+def test_a_child_has_the_pages_and_none_of_the_reads_under_way() -> None:
+    """
+    The thread that held the locks is the parent's, and so are those that were reading. It may
+    have been interrupted while it counted.
+    """
+    cache = PageCache(3 * PAGE)
+    for number in (1, 2):
+        cache.get(number, lambda: bytes(PAGE))
+    with pytest.raises(StoreUnavailableError):
+        cache.get(4, failing)
+    held = cache._lock, cache._attempts._lock
+    for lock in held:
+        assert lock.acquire(blocking=False)
+    cache._reads[3] = pages_module._Read()
+    cache._size = 7
+    cache.after_fork()
+    assert not cache._lock.locked()
+    assert not cache._attempts._lock.locked()
+    assert cache._reads == {}
+    assert cache.size == 2 * PAGE
+    assert cache.get(3, lambda: b"3") == b"3"
+    with pytest.raises(StoreUnavailableError, match="a moment ago"):
+        cache.get(4, lambda: b"4")
+
+
+def failing() -> bytes:
+    """Read a page of a store that does not answer."""
+    raise StoreUnavailableError("no answer")
 
 
 # ---- where there are no pages ----------------------------------------------------

@@ -544,6 +544,8 @@ def test_only_what_was_dropped_is_forgotten(paths: list[int]) -> None:
     gc.collect()
     assert [part() for part in dropped] == [None] * len(dropped)
     assert all(part() for part in kept)
+    (frame,) = memory_of(checker)._frames.values()
+    assert frame.snapshot is second.loaded
     paths.clear()
     assert checker.check(make_client(OTHER, 6)).status is NOT_REVOKED
     assert paths == []
