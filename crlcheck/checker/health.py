@@ -91,6 +91,21 @@ def examine(
     )
 
 
+def is_answering(
+    in_use: SetInUse | IndexesInUse | None,
+    store_problems: Sequence[StatusProblem],
+    *,
+    now: datetime,
+    policy: Policy,
+) -> bool:
+    """Return whether any certificate could be decided, as ``examine`` does, and no more."""
+    if in_use is None or any(one.is_error for one in store_problems):
+        return False
+    examination = _Examination(in_use, now, policy)
+    examination.run(until_decided=True)
+    return examination.is_decided
+
+
 class _Examination:
     """Examines a set section by section."""
 
@@ -110,14 +125,22 @@ class _Examination:
         self.unchecked: dict[bytes, CertificateFacts] = {}
         self.unverified: dict[bytes, CertificateFacts] = {}
 
-    def run(self) -> None:
-        """Examine all sections; where some cannot be read, also the views that checks use."""
-        views = self._in_use.views
-        for section in sections_of(views, self._note_failure):
+    def run(self, *, until_decided: bool = False) -> None:
+        """
+        Examine all sections; where some cannot be read, also the views that checks use.
+
+        With *until_decided* only those up to the first that clears a certificate.
+        """
+        for section in self._sections():
             self._examine(section)
+            if until_decided and self.is_decided:
+                return
+
+    def _sections(self) -> Iterator[Section]:
+        views = self._in_use.views
+        yield from sections_of(views, self._note_failure)
         if self._failures and isinstance(views, Views):
-            for snapshot in views.snapshots():
-                self._examine(Section(snapshot))
+            yield from map(Section, views.snapshots())
 
     def all_problems(self) -> list[StatusProblem]:
         """Return the problems of the set."""

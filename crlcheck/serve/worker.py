@@ -168,7 +168,7 @@ def run(post: Post) -> None:
         service = make_service(settings, post.number, post.images, post.ocsp_keys, recorder)
         # It is not closed at the end: that would remove images which other workers need.
         service.checker.preload()
-        is_answering = service.checker.status().answering
+        is_answering = service.checker.is_answering()
         noting = recorder.keep_noting(service.checker)
         asyncio.run(_serve(post, service, noting, is_answering=is_answering))
 

@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from crlcheck.checker import health
 from crlcheck.checker.checker import CheckerStatus, RevocationChecker
+from crlcheck.checker.sections import Section, sections_of
 from crlcheck.demo.encoding import der, encode_extension
 from crlcheck.publisher.operator import remove_scope
 from crlcheck.types import Policy, ProblemKind, RevocationStatus, StaleRule, UndeterminedCause
@@ -36,6 +39,19 @@ from support.publishing import publish as publish_bytes
 NOT_REVOKED = RevocationStatus.NOT_REVOKED
 HOUR = timedelta(hours=1)
 GRACE = Policy(stale=StaleRule.GRACE, stale_grace=2 * DAY)
+
+
+@pytest.fixture(autouse=True)
+def is_answering_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever a test asks for the status, the short question has the same answer."""
+    status = RevocationChecker.status
+
+    def both(checker: RevocationChecker) -> CheckerStatus:
+        found = status(checker)
+        assert checker.is_answering() is found.answering
+        return found
+
+    monkeypatch.setattr(RevocationChecker, "status", both)
 
 
 POINT = der(0xA0, der(0xA0, der(0x86, b"http://ca.test/1")))
@@ -500,3 +516,28 @@ def test_an_expired_crl_that_is_replaced_is_a_warning(replaced: bool) -> None:
         assert f"replaced by the newer CRL 10 of CN=Rolling CA (scope {current})" in problem.detail
     else:
         assert problem.kind is ProblemKind.STALE
+
+
+def test_whether_it_answers_is_known_from_a_part_of_a_large_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    Where a CRL in it is current. Else all of it is gone through, however often it is asked.
+    """
+    num_read = []
+
+    def ten_times(views: Any, failed: Any) -> Iterator[Section]:
+        for number in range(10):
+            num_read.append(number)
+            yield from sections_of(views, failed)
+
+    monkeypatch.setattr(health, "sections_of", ten_times)
+    store, clock = CountingStore(), Clock()
+    publish(store)
+    checker = make_checker(store, clock=clock)
+    checker.check(GOOD)
+    assert checker.is_answering()
+    assert num_read == [0]
+    clock.now = NOW + 90 * DAY
+    assert not checker.is_answering()
+    assert num_read == [0, *range(10)]
