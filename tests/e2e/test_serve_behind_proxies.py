@@ -112,7 +112,7 @@ def test_clients(site: Site, files: Path) -> None:
             openssl(site.port, files, client),
         ]
         assert [answer.status for answer in answers] == [status] * 5, client
-        assert resumed(site.port, files, client) == status, client
+        assert resumed(site, files, client) == status, client
         for answer in answers:
             assert answer.values(CAUSE) == (["not_revoked"] if status == 200 else [])
         assert handshake(site.port, files, client).status == (101 if status == 200 else status)
@@ -129,6 +129,19 @@ def test_clients_without_a_certificate(site: Site, files: Path) -> None:
         handshake(site.port, files, None),
     ):
         assert answer.status in (400, NO_ANSWER)
+
+
+def test_large_certificate(site: Site, files: Path) -> None:
+    """
+    A certificate that is too large for a proxy's buffers is no missing one.
+    """
+    points = [f"http://example.com/{number:040}" for number in range(300)]
+    client = PKI.authority.issue("device 12", distribution_points=points)
+    assert len(client.der) > 16384
+    write_client(files, "large", client)
+    status = 503 if site.name == "haproxy" else 200
+    assert ask(site.port, files, "large").status == status
+    assert curl(site.port, files, "large", "2").status == status
 
 
 def forgeries(name: str) -> list[Headers]:
@@ -431,24 +444,24 @@ def test_proxies_that_verify_nothing(
             found = {
                 ask(site.port, files, "forged").status,
                 curl(site.port, files, "forged", "2").status,
-                resumed(site.port, files, "forged"),
+                resumed(site, files, "forged"),
             }
             passes = verified_by == "proxy" and name not in TELL
             assert found <= ({200} if passes else {403, 503}), name
 
 
-def resumed(port: int, files: Path, client: str) -> int:
+def resumed(site: Site, files: Path, client: str) -> int:
     """Ask in a session of TLS that is resumed, in which the client sends no certificate."""
     context = tls_of(files, client)
     session = None
     for _ in range(2):
         with (
-            socket.create_connection(("localhost", port), 30) as plain,
+            socket.create_connection(("localhost", site.port), 30) as plain,
             context.wrap_socket(plain, server_hostname="localhost", session=session) as secured,
         ):
             secured.sendall(b"GET /hello HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             status = int(secured.makefile("rb").readline().split()[1])
-            is_resumed = session is not None
-            assert secured.session_reused is is_resumed
+            # Later versions of Caddy resume none in which there was a client certificate.
+            assert site.name == "caddy" or secured.session_reused is (session is not None)
             session = secured.session  # TLS 1.3 sends it beside the answer
     return status
