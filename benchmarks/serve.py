@@ -87,8 +87,8 @@ http {{
     map $request_uri $certificate {{
         {certificates}
     }}
-    upstream checked {{ server unix:{checked}; keepalive 16; }}
-    upstream empty {{ server unix:{empty}; keepalive 16; }}
+    upstream checked {{ server unix:{checked}; keepalive 16; keepalive_timeout 15s; }}
+    upstream empty {{ server unix:{empty}; keepalive 16; keepalive_timeout 15s; }}
     server {{ listen 127.0.0.1:{ports[0]}; root "{directory}/files"; }}
     {servers}
 }}
