@@ -1,8 +1,9 @@
 """
 Answer ``/ocsp``: OCSP over HTTP (RFC 6960 appendix A, RFC 5019).
 
-Whoever can connect may ask: an answer is signed, and says nothing that the issuer's CRL does
-not. What is answered is decided by ``crlcheck.ocsp``; here are HTTP and its bounds.
+Whoever can connect may ask: an answer says what the issuer's CRL says to everybody, and which
+certificates are denied. What is answered is decided by ``crlcheck.ocsp``; here are HTTP and
+its bounds.
 
 Answers are looked up and signed in threads of their own, so many of them wait for one, and
 further ones are tryLater. So a flood of requests does not hold up what else the service does.

@@ -189,6 +189,9 @@ def test_name_and_key_must_both_fit(tmp_path: Path) -> None:
         assert ask.responder.respond(body).outcome == "unauthorized"
     sha224 = make_request(CA, 5, algorithm=hashes.SHA224())
     assert ask.responder.respond(sha224).outcome == "unauthorized"
+    # SHA-1 by another number: a hash that nobody knows.
+    unknown = make_request(CA, 5).replace(bytes.fromhex("2b0e03021a"), bytes.fromhex("2b0e03027f"))
+    assert ask.responder.respond(unknown).outcome == "unauthorized"
 
 
 def test_a_forged_responder_answers_for_nobody(
@@ -199,7 +202,14 @@ def test_a_forged_responder_answers_for_nobody(
     ask = make_asker(make_checker(store_with()), tmp_path, forged)
     with caplog.at_level(logging.WARNING, "crlcheck.ocsp"):
         assert ask.ask(CA, 5).outcome == "unauthorized"
-    assert "answers for nobody" in caplog.text
+        stranger = make_responder(make_authority("Nobody"))
+        others = tmp_path / "others"
+        others.mkdir()
+        make_asker(make_checker(store_with()), others, stranger).ask(CA, 5)
+    first, second = caplog.messages
+    assert "answers for nobody" in first
+    assert "signature does not hold" in first
+    assert "no trusted issuer of the published set has that name" in second
 
 
 def test_a_ca_that_the_issuer_certified_does_not_answer_for_it(tmp_path: Path) -> None:
@@ -438,7 +448,7 @@ def test_grace_never_becomes_good(tmp_path: Path, clock: Clock, by: str) -> None
     clock.now = NOW + 2 * DAY
     checker = make_checker(store, clock=clock, policy=policy)
     assert checker.check_serial(CA.der, 5).status is RevocationStatus.NOT_REVOKED
-    assert ask.ask(CA, 5).outcome == "try_later"
+    assert ask.ask(CA, 5)[1:3] == ("try_later", "stale")
 
 
 def test_a_waived_hold_is_revoked(tmp_path: Path, clock: Clock) -> None:
