@@ -1,17 +1,12 @@
 """
 Find out how the service and its store stand, for ``/metrics`` and ``/status``.
 
-To go through a large set takes seconds. So a report is made in a thread, one at a time, and
-kept for a while: the longer it took, the longer. Whoever asks meanwhile gets the last one, so
-that questions take nothing from the checks, however many there are.
+To go through a large set takes seconds, so it is done seldom (``latest``).
 """
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
-import logging
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,12 +15,11 @@ from crlcheck.checker.checker import CheckerStatus, RevocationChecker
 from crlcheck.encoding.secrets import without_secrets
 from crlcheck.errors import CrlCheckError
 from crlcheck.publisher.store_status import StoreStatus, read_store_status
+from crlcheck.serve.latest import Latest
 from crlcheck.serve.service import Service
 from crlcheck.settings import without_credentials
 from crlcheck.signing.root_key import RootKey
 from crlcheck.stores import ObjectStore
-
-LOG = logging.getLogger("crlcheck.serve")
 
 MAX_READ = 5_000
 """Of a set with more scopes, only the parts are read in which something is due."""
@@ -86,7 +80,7 @@ def make_report(
     return Report(moment, checker.status(), found, error)
 
 
-class Reports:
+class Reports(Latest[Report]):
     """Keeps the last report, and has a newer one made when one is asked for."""
 
     @classmethod
@@ -100,28 +94,4 @@ class Reports:
         return cls(make, patience=min(_PATIENCE, settings.request_time.total_seconds() / 2))
 
     def __init__(self, make: Callable[[], Report], *, patience: float = _PATIENCE) -> None:
-        self._make = make
-        self._patience = patience
-        self._last: Report | None = None
-        self._due = float("-inf")
-        self._task: asyncio.Task[None] | None = None
-
-    async def latest(self) -> Report | None:
-        """Return a report that is not old, or the last one there is; None before the first."""
-        if time.monotonic() >= self._due and self._task is None:
-            self._task = asyncio.create_task(self._renew())
-        if self._task is not None:
-            # It goes on where this question ends, for the next one.
-            await asyncio.wait([self._task], timeout=self._patience)
-        return self._last
-
-    async def _renew(self) -> None:
-        began = time.monotonic()
-        try:
-            self._last = await asyncio.to_thread(self._make)
-        except Exception as error:  # noqa: BLE001 - the last report stays, and the service works
-            LOG.error("the status could not be found out: %s", type(error).__name__)
-        finally:
-            took = time.monotonic() - began
-            self._due = time.monotonic() + max(_SHORTEST, took / _PART)
-            self._task = None
+        super().__init__(make, name="the status", shortest=_SHORTEST, part=_PART, patience=patience)

@@ -17,6 +17,7 @@ import contextlib
 import fcntl
 import gc
 import logging
+import math
 import os
 import selectors
 import shutil
@@ -62,7 +63,8 @@ class _Worker:
     report: int
     began: float
     is_answering: bool | None = None
-    is_to_end: bool = False
+    # By the monotonic clock: when it is killed, once it is to end.
+    ends_by: float = math.inf
 
 
 @dataclass(slots=True)
@@ -145,6 +147,7 @@ class Supervisor:
                 else:
                     self._take_report(key.fd)
             self._restart_due()
+            self._kill_overdue()
             self._judge_next()
             if not is_announced and self._crew.is_ready:
                 is_announced = True
@@ -153,6 +156,7 @@ class Supervisor:
 
     def _timeout(self) -> float | None:
         times = [due for crew in self._crews() for due in crew.due.values()]
+        times += [one.ends_by for one in self._ending.values() if one.ends_by < math.inf]
         if self._next is not None:
             times.append(self._next_deadline)
         return max(0.0, min(times) - time.monotonic()) if times else None
@@ -312,7 +316,7 @@ class Supervisor:
             os._exit(status)
 
     def _end(self, one: _Worker) -> None:
-        one.is_to_end = True
+        one.ends_by = time.monotonic() + self._crew.settings.stop_time.total_seconds()
         self._ending[one.pid] = one
         with contextlib.suppress(ProcessLookupError):
             os.kill(one.pid, signal.SIGTERM)
@@ -335,16 +339,20 @@ class Supervisor:
         for one in self._crew.workers.values():
             self._end(one)
         self._crew.workers.clear()
-        while self._ending and time.monotonic() < deadline:
-            self._reap()
-            time.sleep(0.01)
-        for one in self._ending.values():
-            LOG.error("worker %d does not end: it is killed", one.number)
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(one.pid, signal.SIGKILL)
         while self._ending:
             self._reap()
+            self._kill_overdue()
             time.sleep(0.01)
+
+    def _kill_overdue(self) -> None:
+        """Kill workers that were to end and have not."""
+        now = time.monotonic()
+        for one in self._ending.values():
+            if one.ends_by <= now:
+                LOG.error("worker %d does not end: it is killed", one.number)
+                one.ends_by = math.inf
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(one.pid, signal.SIGKILL)
 
 
 def _lead_to(crew: _Crew, one: _Worker) -> None:

@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from crlcheck.access import Access
 from crlcheck.checker.checker import RevocationChecker
 from crlcheck.encoding.header_forms import HeaderForm
+from crlcheck.serve import latest
 from crlcheck.serve.application import Application, Route, routes
 from crlcheck.serve.http import Request, Response, text
 from crlcheck.serve.service import Service
@@ -207,6 +209,47 @@ def test_slow_checks_hold_up_their_own_requests_only(
     assert asked.now(certificate=CERTIFICATES["foreign"]).headers["crlcheck-cause"] == (
         "unknown_issuer"
     )
+
+
+def test_a_store_that_hangs_keeps_no_probe_waiting(
+    checker: RevocationChecker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    One thread asks, however many ask. What it said last holds for a while, and no longer.
+    """
+    checker.preload()
+    now = [0.0]
+    monkeypatch.setattr(latest, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    status = checker.status
+    may_go_on = threading.Event()
+    calls: list[int] = []
+
+    def slow() -> Any:
+        calls.append(1)
+        may_go_on.wait(60)
+        return status()
+
+    monkeypatch.setattr(checker, "status", slow)
+    asked = Asked(checker)
+
+    async def probe() -> list[int]:
+        found = [(await asked.ask("/readyz")).status]
+        may_go_on.set()
+        async with asyncio.timeout(60):
+            while (await asked.ask("/readyz")).status != 200:
+                await asyncio.sleep(0.01)
+        may_go_on.clear()
+        now[0] += 10
+        several = await asyncio.gather(*(asked.ask("/readyz") for _ in range(50)))
+        found += {one.status for one in several}
+        now[0] += 60
+        found.append((await asked.ask("/readyz")).status)
+        may_go_on.set()
+        return found
+
+    found = asyncio.run(probe())
+    assert found == [503, 200, 503]
+    assert len(calls) == 2
 
 
 @pytest.mark.parametrize("error", FAILURES, ids=lambda one: type(one).__name__)

@@ -189,6 +189,21 @@ def test_a_stop_loses_no_request(
     assert not list(tmp_path.glob("crlcheck-serve-*"))
 
 
+def test_a_worker_that_hangs_is_killed(store: Path, tmp_path: Path) -> None:
+    """
+    After stop_time, at a stop as at a reload.
+    """
+    with serving(store, tmp_path, workers=1, stop_time="1s") as service:
+        (old,) = service.workers()
+        os.kill(old, signal.SIGSTOP)
+        service.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: _checks(service) and not is_alive(old), service)
+        (hung,) = service.workers()
+        os.kill(hung, signal.SIGSTOP)
+        assert service.stop() == 0
+        assert service.said().count("does not end: it is killed") == 2
+
+
 def test_a_stop_ends_idle_connections(store: Path, tmp_path: Path) -> None:
     """
     A proxy keeps some open all the time.

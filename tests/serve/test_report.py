@@ -17,6 +17,7 @@ import pytest
 import crlcheck
 from crlcheck.access import Decision
 from crlcheck.checker.checker import CheckerStatus, RevocationChecker
+from crlcheck.serve import latest
 from crlcheck.serve import report as report_module
 from crlcheck.serve.recorder import Recorder
 from crlcheck.serve.report import Report, Reports, make_report
@@ -69,7 +70,7 @@ def number_of(found: Report | None) -> int:
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time by which reports are due, which a test moves."""
     now = [0.0]
-    monkeypatch.setattr(report_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(latest, "time", SimpleNamespace(monotonic=lambda: now[0]))
     return now
 
 
