@@ -6,7 +6,7 @@ certificates are denied. What is answered is decided by ``crlcheck.ocsp``; here 
 its bounds.
 
 Answers are looked up and signed in threads of their own, so many of them wait for one, and
-further ones are tryLater. So a flood of requests does not hold up what else the service does.
+further ones are tryLater. The event loop goes on meanwhile.
 """
 
 from __future__ import annotations
