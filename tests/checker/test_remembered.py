@@ -305,6 +305,24 @@ def test_a_crl_counts_from_its_begin_on() -> None:
         assert [checker.check(one).status for one in (FIRST, SECOND)] == [expected] * 2
 
 
+def test_an_answer_of_the_very_moment_of_a_change_is_not_remembered() -> None:
+    """It would count before that moment, too, where a clock is set back."""
+    begin = NOW - timedelta(minutes=5)  # the policy's clock_skew before thisUpdate
+    clock = Clock()
+    store = MemoryStore()
+    publish(store, ROOT, this_update=NOW - DAY)
+    publish(store, CA, this_update=NOW)
+    checker = checker_of(store, clock)
+    clock.now = begin
+    assert checker.check(FIRST).status is NOT_REVOKED
+    assert memory_of(checker)._answers == {}
+    clock.now = begin - timedelta(microseconds=1)
+    assert checker.check(SECOND).cause is UndeterminedCause.NOT_YET_VALID
+    clock.now = begin + timedelta(microseconds=1)
+    assert checker.check(SECOND).status is NOT_REVOKED
+    assert len(memory_of(checker)._answers) == 1
+
+
 def test_a_grace_counts_from_the_poll_on_and_ends() -> None:
     """An operator's, as a policy's."""
     store, clock = world(next_update=NOW + DAY), Clock()
