@@ -26,7 +26,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -104,6 +104,7 @@ class Supervisor:
         self._environ = environ
         self._prepare = prepare
         self._selector = selectors.DefaultSelector()
+        self._taken: set[int] = set()
         self._ending: dict[int, _Worker] = {}
         self._next: _Crew | None = None
         self._next_deadline = 0.0
@@ -123,7 +124,7 @@ class Supervisor:
             self._lifeline, self._held = os.pipe()
             stack.callback(os.close, self._lifeline)
             stack.callback(os.close, self._held)
-            self._wakeup = stack.enter_context(_signals())
+            self._wakeup = stack.enter_context(_signals(self._taken))
             self._selector.register(self._wakeup, selectors.EVENT_READ)
             stack.callback(self._selector.close)
             self._crew = _Crew(settings, ocsp_keys)
@@ -145,7 +146,7 @@ class Supervisor:
                 if key.fileobj is self._wakeup:
                     self._take_signals()
                 else:
-                    self._take_report(key.fd)
+                    self._take_report(key)
             self._restart_due()
             self._kill_overdue()
             self._judge_next()
@@ -166,20 +167,27 @@ class Supervisor:
 
     def _take_signals(self) -> None:
         with contextlib.suppress(BlockingIOError):
-            numbers = set(self._wakeup.recv(4096))
-            if signal.SIGCHLD in numbers:
-                self._reap()
-            if signal.SIGTERM in numbers or signal.SIGINT in numbers:
-                self._is_stopping = True
-            elif signal.SIGHUP in numbers:
-                self._reload()
+            self._wakeup.recv(4096)
+        # What is taken here is handled below; the same signal may come again meanwhile.
+        numbers = set(self._taken)
+        self._taken.difference_update(numbers)
+        if signal.SIGCHLD in numbers:
+            self._reap()
+        if signal.SIGTERM in numbers or signal.SIGINT in numbers:
+            self._is_stopping = True
+        elif signal.SIGHUP in numbers:
+            self._reload()
 
-    def _take_report(self, descriptor: int) -> None:
-        said = os.read(descriptor, 1)
-        self._selector.unregister(descriptor)
+    def _take_report(self, key: selectors.SelectorKey) -> None:
+        # What was handled just before may have closed it, and its number may be that of the
+        # next worker's by now.
+        if self._selector.get_map().get(key.fd) is not key:
+            return
+        said = os.read(key.fd, 1)
+        self._selector.unregister(key.fd)
         for crew in self._crews():
             for one in crew.workers.values():
-                if one.report == descriptor and said:
+                if one.report == key.fd and said:
                     one.is_answering = said == worker.ANSWERING
                     if crew is self._crew:
                         _lead_to(crew, one)
@@ -203,8 +211,7 @@ class Supervisor:
         LOG.error("worker %d (process %d) has ended %s", one.number, one.pid, how)
         now = time.monotonic()
         crew.num_short = 0 if now - one.began > _LONG_LIFE else crew.num_short + 1
-        pause = 0.0 if crew.num_short <= 1 else min(0.1 * 2**crew.num_short, _LONGEST_PAUSE)
-        crew.due[one.number] = now + pause
+        crew.due[one.number] = now + pause_after(crew.num_short)
 
     def _restart_due(self) -> None:
         now = time.monotonic()
@@ -229,6 +236,9 @@ class Supervisor:
             _require_same_place(self._crew.settings, settings)
         except _FAILURES as error:
             self._keep_old(str(error))
+            return
+        except Exception as error:  # noqa: BLE001 - the workers that there are go on
+            self._keep_old(type(error).__name__)
             return
         self._drop_next()
         self._next = _Crew(settings, ocsp_keys)
@@ -277,6 +287,23 @@ class Supervisor:
             self._start(crew, number)
 
     def _start(self, crew: _Crew, number: int) -> None:
+        try:
+            pid, reader = self._fork(crew, number)
+        except OSError as error:  # no memory, or no more processes or descriptors
+            LOG.error("worker %d cannot be started: %s", number, error)
+            crew.num_short += 1
+            crew.due[number] = time.monotonic() + max(1.0, pause_after(crew.num_short))
+            return
+        self._selector.register(reader, selectors.EVENT_READ)
+        crew.workers[number] = _Worker(number, pid, reader, time.monotonic())
+
+    def _fork(self, crew: _Crew, number: int) -> tuple[int, int]:
+        """
+        Start a worker's process; return its number and the descriptor of what it reports.
+
+        Raises:
+            OSError: there is no place for it.
+        """
         reader, writer = os.pipe()
         post = worker.Post(
             number,
@@ -287,14 +314,22 @@ class Supervisor:
             self._lifeline,
             crew.ocsp_keys,
         )
-        pid = os.fork()
-        if pid == 0:
-            self._become_worker(post, reader)
-        os.close(writer)
-        self._selector.register(reader, selectors.EVENT_READ)
-        crew.workers[number] = _Worker(number, pid, reader, time.monotonic())
+        # A signal that comes before the worker has its own handlers would be lost in those of
+        # the supervisor, and a worker that is to end would go on for ever. So it waits.
+        old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            pid = os.fork()
+            if pid == 0:
+                self._become_worker(post, reader, old_mask)
+        except OSError:
+            os.close(reader)
+            raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, old_mask)
+            os.close(writer)
+        return pid, reader
 
-    def _become_worker(self, post: worker.Post, reader: int) -> None:
+    def _become_worker(self, post: worker.Post, reader: int, mask: Iterable[int]) -> None:
         """Never returns: what is below on the stack is the supervisor's."""
         status = 1
         try:
@@ -302,6 +337,7 @@ class Supervisor:
             for number in _SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             os.close(self._held)
             os.close(reader)
             self._prepare(post.settings)
@@ -355,6 +391,14 @@ class Supervisor:
                     os.kill(one.pid, signal.SIGKILL)
 
 
+def pause_after(num_short: int) -> float:
+    """Return how long to wait, in seconds, after so many workers in a row that ended at once."""
+    if num_short <= 1:
+        return 0.0
+    # Where workers end for hours, the power is larger than any float.
+    return min(0.1 * float(2 ** min(num_short, 10)), _LONGEST_PAUSE)
+
+
 def _lead_to(crew: _Crew, one: _Worker) -> None:
     """Let new connections to the Unix socket that workers open themselves lead to *one*."""
     place = crew.settings.envoy_grpc
@@ -370,24 +414,29 @@ def _ended(pid: int) -> int | None:
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[socket.socket]:
-    """Yield a socket from which the numbers of the signals can be read."""
+def _signals(taken: set[int]) -> Iterator[socket.socket]:
+    """
+    Yield a socket that can be read after a signal, whose number is put into *taken*.
+
+    The bytes in the socket do not tell the number: it is full after some hundred signals, and
+    the next one, which asks to stop, would be lost.
+    """
+
+    def take(number: int, _frame: object) -> None:
+        taken.add(number)
+
     reader, writer = socket.socketpair()
     with reader, writer:
         reader.setblocking(False)
         writer.setblocking(False)
-        old = {number: signal.signal(number, _take_none) for number in _SIGNALS}
-        old_wakeup = signal.set_wakeup_fd(writer.fileno())
+        old = {number: signal.signal(number, take) for number in _SIGNALS}
+        old_wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         try:
             yield reader
         finally:
             signal.set_wakeup_fd(old_wakeup)
             for number, handler in old.items():
                 signal.signal(number, handler)
-
-
-def _take_none(_number: int, _frame: object) -> None:
-    """Only so that the number is written."""
 
 
 def _require_same_place(old: ServeSettings, new: ServeSettings) -> None:

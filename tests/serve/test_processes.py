@@ -290,6 +290,48 @@ def test_bad_new_settings_change_nothing(store: Path, tmp_path: Path) -> None:
         assert service.check("revoked").status == 204
 
 
+def test_workers_that_are_replaced_at_once_end(store: Path, tmp_path: Path) -> None:
+    """
+    Many reloads in a row leave no worker behind that has settings of an earlier one, although
+    most are told to end before they have begun. A stop among them is not lost.
+    """
+    file = settings_file(tmp_path)
+    own: dict[str, Any] = dict.fromkeys(OWN)
+    with serving(store, tmp_path, "--settings", str(file), stop_time="10m", **own) as service:
+        old = service.workers()
+        settings_file(tmp_path, without_certificate="pass", workers="3")
+        for number in range(60):
+            service.process.send_signal(signal.SIGHUP)
+            time.sleep(0.03 if number % 3 == 2 else 0.001)
+        settings_file(tmp_path, workers="2")
+        service.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: len(service.workers()) == 2 and old[0] not in service.workers(), service)
+        assert {service.check(None).status for _ in range(12)} == {403}
+        for _ in range(2000):
+            service.process.send_signal(signal.SIGHUP)
+        assert service.stop() == 0
+
+
+def test_workers_that_end_at_once_end_nothing_else(store: Path, tmp_path: Path) -> None:
+    """
+    New workers that end while they start, all together, leave the old ones as they are.
+    """
+    file = settings_file(tmp_path)
+    own: dict[str, Any] = dict.fromkeys(OWN)
+    with serving(store, tmp_path, "--settings", str(file), **own) as service:
+        old = service.workers()
+        (counts,) = tmp_path.glob("crlcheck-serve-*/counts-*")
+        counts.unlink()
+        counts.mkdir()  # so that no worker can begin to count
+        settings_file(tmp_path, workers="16")
+        for number in range(1, 6):
+            service.process.send_signal(signal.SIGHUP)
+            wait_until(lambda: service.said().count("has ended") >= number, service)  # noqa: B023
+        wait_until(lambda: service.workers() == old, service)
+        assert service.check("good").status == 204
+        assert service.stop() == 0
+
+
 def test_a_new_crl_counts_in_all_workers(store: Path, tmp_path: Path) -> None:
     """
     The client that it revokes is refused within refresh_after and a second, and no request of
