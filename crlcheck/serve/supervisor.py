@@ -313,6 +313,7 @@ class Supervisor:
             writer,
             self._lifeline,
             crew.ocsp_keys,
+            may_wait=crew is self._crew,
         )
         # A signal that comes before the worker has its own handlers would be lost in those of
         # the supervisor, and a worker that is to end would go on for ever. So it waits.

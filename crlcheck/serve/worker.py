@@ -8,6 +8,7 @@ import importlib.util
 import logging
 import os
 import resource
+import select
 import signal
 import socket
 from collections.abc import Coroutine, Sequence
@@ -42,6 +43,9 @@ _OTHER_DESCRIPTORS = 96
 # In seconds. How long a request that is on its way has to arrive, when a worker is to stop.
 _ARRIVAL = 0.5
 
+# In seconds. How often a worker asks the store while it waits for a first set.
+_SET_INTERVAL = 1.0
+
 # Granian says once more in its own words what is said here, and warns that its embedded
 # server is new.
 _LOG_CONFIG: dict[str, Any] = {
@@ -59,7 +63,8 @@ class Post:
 
     ``report`` is where the worker writes one byte when it takes requests: ``ANSWERING``, or
     ``NOT_ANSWERING`` where it would deny every certificate. ``lifeline`` can be read at its
-    end only: when the supervisor has ended. ``ocsp_keys`` sign OCSP responses.
+    end only: when the supervisor has ended. ``ocsp_keys`` sign OCSP responses. With ``may_wait``
+    the worker may leave requests to others that have a set, while it has none.
     """
 
     number: int
@@ -69,6 +74,7 @@ class Post:
     report: int
     lifeline: int
     ocsp_keys: Sequence[ResponderKey] = ()
+    may_wait: bool = False
 
 
 ANSWERING = b"+"
@@ -168,9 +174,33 @@ def run(post: Post) -> None:
         service = make_service(settings, post.number, post.images, post.ocsp_keys, recorder)
         # It is not closed at the end: that would remove images which other workers need.
         service.checker.preload()
+        if post.may_wait:
+            _wait_for_set(service.checker, recorder, post.lifeline)
         is_answering = service.checker.is_answering()
         noting = recorder.keep_noting(service.checker)
         asyncio.run(_serve(post, service, noting, is_answering=is_answering))
+
+
+def _wait_for_set(checker: RevocationChecker, recorder: Recorder, lifeline: int) -> None:
+    """
+    Wait for a set while the store is down, as long as another worker has one.
+
+    A worker in the place of one that was killed would deny everybody, and take a part of the
+    requests from those that can decide.
+    """
+    is_told = False
+    while checker.generation is None:
+        recorder.note_set(checker)
+        workers = recorder.counts.totals().workers
+        if all(one.generation is None for one in workers):
+            return
+        if not is_told:
+            is_told = True
+            LOG.warning("a worker that has no set yet leaves requests to the others")
+        has_ended, _, _ = select.select([lifeline], [], [], _SET_INTERVAL)
+        if has_ended:
+            return
+        checker.preload()
 
 
 async def _serve(

@@ -123,7 +123,7 @@ def test_slow_clients_keep_out_nobody_for_long(service: Serving) -> None:
     More connections than a worker takes, of which none sends anything, end after their time.
     """
     with contextlib.ExitStack() as stack:
-        for _ in range(3 * CONNECTIONS):
+        for _ in range(CONNECTIONS + 8):
             stack.enter_context(service.raw())
         assert service.check("good").status == 204
 

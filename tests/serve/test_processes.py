@@ -150,6 +150,32 @@ def _checks(service: Serving) -> bool:
         return False
 
 
+def test_a_new_worker_leaves_requests_to_those_that_have_a_set(store: Path, tmp_path: Path) -> None:
+    """
+    One that takes a place while the store is down would deny everybody. If no worker has a set,
+    all deny rather than answer nothing.
+    """
+    away = store.with_name("away")
+    with serving(store, tmp_path, workers=2, log_level="info") as service:
+        wait_until(lambda: service.said().count("workers take requests") == 1, service)
+        store.rename(away)
+        first, second = service.workers()
+        os.kill(first, signal.SIGKILL)
+        wait_until(lambda: "leaves requests to the others" in service.said(), service)
+        assert {service.check("good").status for _ in range(30)} == {204}
+        os.kill(second, signal.SIGKILL)
+        wait_until(lambda: _cause(service) == "store_unavailable", service)
+        away.rename(store)
+        wait_until(lambda: all(_cause(service) == "not_revoked" for _ in range(30)), service)
+
+
+def _cause(service: Serving) -> str:
+    try:
+        return service.check("good").cause
+    except OSError:
+        return ""
+
+
 def test_workers_end_with_their_supervisor(store: Path, tmp_path: Path) -> None:
     """
     None goes on with old settings that nobody can change.
