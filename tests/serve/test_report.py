@@ -99,14 +99,14 @@ def test_a_question_does_not_wait_for_a_report_without_end(clock: list[float]) -
         reports = Reports(making, patience=0.01)
         making.may_go.clear()
         told = [number_of(await reports.latest()), number_of(await reports.latest())]
-        assert making.running == 1
+        await until(lambda: making.running == 1)
         making.may_go.set()
         while not told[-1]:
             told.append(number_of(await reports.latest()))
         making.may_go.clear()
         clock[0] += 1_000
         told.append(number_of(await reports.latest()))
-        assert making.running == 1
+        await until(lambda: making.running == 1)
         making.may_go.set()
         while told[-1] == 1:
             told.append(number_of(await reports.latest()))
