@@ -34,9 +34,11 @@ from crlcheck.x509.certificates import load_certificate
 from support.checking import Clock, CountingStore, make_index, verdict
 from support.issuers import certify, key_id_of
 from support.issuers import world as issuers_world
+from support.library_world import LibraryWorld
 from support.memory_store import MemoryStore
 from support.pki import DAY, NOW, delta_of, make_authority, make_client, make_crl
 from support.publishing import images_of
+from support.worlds import CrlSpec, EntrySpec, LeafSpec, World, WorldBytes, leaf_of
 
 REVOKED = RevocationStatus.REVOKED
 NOT_REVOKED = RevocationStatus.NOT_REVOKED
@@ -240,6 +242,22 @@ def test_of_a_delta_beside_it_an_entry_is_looked_into(paths: list[int]) -> None:
     assert paths == []
     assert checker.check(SECOND).status is REVOKED
     assert paths == [6]
+
+
+def test_in_an_indirect_crl_it_is_looked_up_under_its_issuer(paths: list[int]) -> None:
+    """An entry of another issuer is not its own; one of its issuer is looked into."""
+    entries = (EntrySpec(2, 1, "CA"), EntrySpec(3, 1, "Root"))
+    leaves = tuple(LeafSpec("ca", serial, ("by crl issuer",)) for serial in (5, 2, 3, 4))
+    world = World(
+        ("root", "ca", "crl issuer"),
+        (CrlSpec("root", 1), CrlSpec("crl issuer", 1, entries, "indirect")),
+        leaves,
+    )
+    checker = LibraryWorld(world, WorldBytes(world)).checker()
+    found = [checker.check(leaf_of(leaf)) for leaf in leaves]
+    assert [one.status for one in found] == [NOT_REVOKED, REVOKED, NOT_REVOKED, NOT_REVOKED]
+    assert paths == [5, 2]
+    assert str(found[1]).startswith("certificate 2 ")
 
 
 def test_where_holds_are_waived_an_entry_is_looked_into(paths: list[int]) -> None:
