@@ -25,7 +25,7 @@ FLOORS = (
     {"compiler", "catalog"},
     {"publisher", "checker"},
     {"demo", "access", "prometheus"},
-    {"asgi", "wsgi", "grpc", "ssl", "ocsp"},
+    {"asgi", "wsgi", "aiohttp", "grpc", "ssl", "ocsp"},
     {"serve"},
     {"cli"},
     {"__main__"},

@@ -143,7 +143,7 @@ def get(
         connection.endheaders()
         answer = connection.getresponse()
         text = answer.read().decode()
-        is_json = answer.getheader("Content-Type") == "application/json"
+        is_json = answer.getheader("Content-Type", "").startswith("application/json")
         return answer.status, json.loads(text) if is_json else text
 
 
