@@ -6,7 +6,10 @@ turn. Beside it, in the same run, nginx asks a service that does nothing and is 
 otherwise, and nobody. The rounds alternate. Behind nginx is an empty file, and there is no TLS,
 which would be the same for all.
 
-Then the same CRL is given to nginx (``ssl_crl``) and HAProxy (``crl-file``) too, by the list
+Then each of the proxies in docs/serve.md is asked by its recipe, and without what of it asks the
+service, in turn over TLS with a client's certificate: what is added to a request.
+
+Last the same CRL is given to nginx (``ssl_crl``) and HAProxy (``crl-file``) too, by the list
 itself, and to ``crlcheck serve``: memory, start, and the time until a new CRL counts.
 """
 
@@ -41,6 +44,9 @@ from benchmarks.units import size
 from crlcheck.demo.encoding import encode_entry
 from crlcheck.demo.pki import CertificateAuthority, pem_block
 from crlcheck.demo.tls import server_certificate, write_client
+from support.proxies import running_sites
+from support.proxy_clients import Connection
+from support.python_servers import PKI, write_files
 
 NUM_CERTIFICATES = 200
 NUM_CONNECTIONS = 16
@@ -406,6 +412,70 @@ def median(loads: Sequence[Load]) -> Load:
     return Load(**middle, others=sum(load.others for load in loads))
 
 
+# ---- what it adds to each proxy ----------------------------------------------------
+
+# What of the recipes asks the service, and what stands there without.
+SILENT = {
+    "nginx": {"auth_request /crlcheck;": ""},
+    "haproxy": {
+        "http-request lua.crlcheck unix@/run/crlcheck/crlcheck.sock": "",
+        "http-request deny deny_status 403 unless { var(txn.crlcheck) -m str pass }": "",
+    },
+    "apache": {"LuaHookFixups crlcheck.lua check": ""},
+    "caddy": {"forward_auth unix": "forward_auth /never unix"},
+    "traefik": {"[client-certificate, crlcheck]": "[client-certificate]"},
+}
+
+
+def measure_proxies(directory: Path, rounds: int) -> dict[str, dict[str, float]]:
+    """Ask each proxy in turn, with and without the service; return medians in milliseconds."""
+    directory.chmod(0o711)
+    write_files(directory)
+    for name, authority in (("authority", PKI.authority), ("stranger", PKI.stranger)):
+        (directory / f"{name}.pem").write_bytes(authority.pem)
+    store = crlcheck.open_store(directory / "published")
+    crlcheck.publish_crl(PKI.crl(), store, issuer=PKI.authority.pem)
+    with contextlib.ExitStack() as stack:
+        port = stack.enter_context(application(directory))
+        names = tuple(SILENT)
+        asking = stack.enter_context(running_sites(names, directory, directory / "a", port))
+        silent = stack.enter_context(
+            running_sites(names, directory, directory / "s", port, changes=SILENT)
+        )
+        connections = {
+            (name, kind): stack.enter_context(
+                contextlib.closing(Connection(sites[name].port, directory, "good"))
+            )
+            for kind, sites in (("asking", asking), ("silent", silent))
+            for name in names
+        }
+        times: dict[tuple[str, str], list[float]] = {one: [] for one in connections}
+        for number in range(1 + 20 * rounds):
+            for one, connection in connections.items():
+                for _ in range(10):
+                    began = time.perf_counter()
+                    assert connection.ask().status == 200, one
+                    if number:  # the first ones open the connections
+                        times[one].append((time.perf_counter() - began) * 1000)
+    return {
+        name: {kind: statistics.median(times[name, kind]) for kind in ("asking", "silent")}
+        for name in names
+    }
+
+
+@contextlib.contextmanager
+def application(directory: Path) -> Iterator[int]:
+    """Run an application behind the proxies; give its port."""
+    port = free_port()
+    command = [
+        sys.executable, "-m", "uvicorn", "support.application_behind:app", "--port", str(port),
+        "--app-dir", "tests", "--log-level", "error",
+    ]  # fmt: skip
+    with Program(command, directory) as program:
+        seconds_until(lambda: listens(port), program.began, program)
+        yield port
+
+
 # ---- the same CRL elsewhere --------------------------------------------------------
 
 
@@ -550,6 +620,17 @@ def report(found: dict[str, Any]) -> str:
             f"{size(part['image_size'])} and {size(over / part['workers'])} for each of "
             f"{part['workers']} workers.",
         ]
+    if "proxies" in found:
+        lines += [
+            "",
+            "| a request over TLS | without | with the service | added |",
+            "|---|---|---|---|",
+        ]
+        for name, row in found["proxies"].items():
+            added = row["asking"] - row["silent"]
+            lines.append(
+                f"| {name} | {row['silent']:.2f} ms | {row['asking']:.2f} ms | {added:.2f} ms |"
+            )
     if "crls" in found:
         lines += [
             "",
@@ -571,7 +652,7 @@ def main() -> None:
     parser.add_argument("--entries", type=int, default=1_000_000)
     parser.add_argument("--seconds", type=float, default=5, help="of each run of h2load")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--parts", default="nginx,crls", help="nginx, crls or both")
+    parser.add_argument("--parts", default="nginx,proxies,crls", help="some of these")
     parser.add_argument("--output", type=Path, help="a file for the figures, as JSON")
     options = parser.parse_args()
     parts = options.parts.split(",")
@@ -583,6 +664,11 @@ def main() -> None:
             place = directory / "nginx"
             place.mkdir()
             found["nginx"] = measure_nginx(site, place, options.seconds, options.rounds)
+        if "proxies" in parts:
+            place = directory / "proxies"
+            place.mkdir()
+            directory.chmod(0o711)
+            found["proxies"] = measure_proxies(place, options.rounds)
         if "crls" in parts:
             found["crls"] = {
                 "nginx, `ssl_crl`": measure_proxy("nginx", site, directory / "nginx-crl"),

@@ -25,7 +25,7 @@ from crlcheck.encoding.header_forms import HeaderForm
 from support.authorizer import publish
 from support.header_forms import WRITERS
 from support.pki import make_imposter
-from support.proxies import RECIPES, Program, Site, running_sites
+from support.proxies import OPTIONAL, RECIPES, Program, Site, running_sites
 from support.proxy_clients import (
     NO_ANSWER,
     Connection,
@@ -434,7 +434,7 @@ def test_proxies_that_verify_nothing(
     """
     directory = files / verified_by
     with running_sites(
-        names, files, directory, application, verified_by=verified_by, is_optional=True
+        names, files, directory, application, verified_by=verified_by, changes=OPTIONAL
     ) as sites:
         for name, site in sites.items():
             knows_authority = name not in ("nginx", "apache")

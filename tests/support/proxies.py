@@ -66,47 +66,36 @@ _CADDY = """
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """
-    A file of docs/examples, and the header and form of the service behind it.
-
-    ``optional`` is what lets clients with any certificate, or none, through TLS.
-    """
+    """A file of docs/examples, and the header of the service behind it."""
 
     file: str
-    optional: Mapping[str, str]
     header: str = "X-Client-Certificate"
     uses_tcp: bool = False
 
 
 RECIPES = {
+    "nginx": Recipe("nginx_serve.conf"),
+    "haproxy": Recipe("haproxy_serve.cfg"),
+    "apache": Recipe("apache_serve.conf"),
+    "caddy": Recipe("Caddyfile"),
+    "traefik": Recipe("traefik_serve.yaml", header="X-Forwarded-Tls-Client-Cert", uses_tcp=True),
+}
+OPTIONAL = {
     # Of what is wrong with a certificate, nginx and Apache excuse that they do not know its
     # authority, so they are told of none.
-    "nginx": Recipe(
-        "nginx_serve.conf",
-        {
-            "ssl_verify_client on;": "ssl_verify_client optional_no_ca;",
-            "ssl_client_certificate clients.pem;": "",
-        },
-    ),
-    "haproxy": Recipe(
-        "haproxy_serve.cfg",
-        {"verify required": "verify optional ca-ignore-err all crt-ignore-err all"},
-    ),
-    "apache": Recipe(
-        "apache_serve.conf",
-        {
-            "SSLVerifyClient require": "SSLVerifyClient optional_no_ca",
-            "SSLCACertificateFile clients.pem": "",
-        },
-    ),
-    "caddy": Recipe("Caddyfile", {"mode require_and_verify": "mode request"}),
-    "traefik": Recipe(
-        "traefik_serve.yaml",
-        {"RequireAndVerifyClientCert": "RequestClientCert"},
-        header="X-Forwarded-Tls-Client-Cert",
-        uses_tcp=True,
-    ),
+    "nginx": {
+        "ssl_verify_client on;": "ssl_verify_client optional_no_ca;",
+        "ssl_client_certificate clients.pem;": "",
+    },
+    "haproxy": {"verify required": "verify optional ca-ignore-err all crt-ignore-err all"},
+    "apache": {
+        "SSLVerifyClient require": "SSLVerifyClient optional_no_ca",
+        "SSLCACertificateFile clients.pem": "",
+    },
+    "caddy": {"mode require_and_verify": "mode request"},
+    "traefik": {"RequireAndVerifyClientCert": "RequestClientCert"},
 }
+"""What lets clients with any certificate, or none, through TLS."""
 
 
 class Program:
@@ -227,15 +216,14 @@ def running_sites(
     application: int,
     *,
     verified_by: str = "proxy",
-    is_optional: bool = False,
+    changes: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Iterator[dict[str, Site]]:
     """
     Run recipes with their services before the *application* at a port of this machine.
 
     *files* has ``published``, ``server.pem``, ``server.key``, ``clients.pem``, and each of the
     clients' authorities in ``authority.pem`` and ``stranger.pem``. *directory* is to be made;
-    another user must be able to enter it. *is_optional* lets clients with any certificate, or
-    none, through TLS.
+    another user must be able to enter it. *changes* has, by recipe, what of it is replaced.
     """
     (files / "server-and-key.pem").write_bytes(
         (files / "server.pem").read_bytes() + (files / "server.key").read_bytes()
@@ -251,7 +239,7 @@ def running_sites(
             sites[name] = Site(name, free_port(), place, service)
         proxies = {}
         for name, site in sites.items():
-            proxies[name] = _start(site, files, application, is_optional=is_optional)
+            proxies[name] = _start(site, files, application, (changes or {}).get(name, {}))
             stack.callback(proxies[name].stop)
         for name, site in sites.items():
             site.service.program.wait_for(site.service.address)
@@ -259,7 +247,7 @@ def running_sites(
         yield sites
 
 
-def _start(site: Site, files: Path, application: int, *, is_optional: bool) -> Program:
+def _start(site: Site, files: Path, application: int, others: Mapping[str, str]) -> Program:
     recipe = RECIPES[site.name]
     text = (EXAMPLES / recipe.file).read_text()
     changes = {
@@ -278,9 +266,8 @@ def _start(site: Site, files: Path, application: int, *, is_optional: bool) -> P
         changes["trusted_ca_cert_file clients.pem"] = "\n".join(
             f"trusted_ca_cert_file {files}/{name}" for name in ("authority.pem", "stranger.pem")
         )
-    if is_optional:
-        assert all(shown in text for shown in recipe.optional)
-        changes |= recipe.optional
+    assert all(shown in text for shown in others), others
+    changes |= others
     # The longest first, because some begin as others do.
     shown = "|".join(re.escape(one) for one in sorted(changes, key=len, reverse=True))
     text = re.sub(shown, lambda found: changes[found[0]], text)
