@@ -285,6 +285,8 @@ class Access:
         """
         found = []
         for name, value in headers:
+            if len(name) != len(self.header):  # which neither case nor underscores change
+                continue
             text = name.decode("latin-1") if isinstance(name, bytes) else name
             if text.lower().replace("_", "-") == self.header:
                 found.append((text.lower(), value))

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from crlcheck.serve import check, envoy, probes
 from crlcheck.serve.http import Receive, Request, Response, Scope, Send, TooLargeError, text
@@ -21,7 +21,7 @@ from crlcheck.serve.status_page import StatusPage
 
 LOG = logging.getLogger("crlcheck.serve")
 
-Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
+Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +98,7 @@ class Application:
         if route.methods is not None and request.method not in route.methods:
             return text(405, "Method Not Allowed", (("Allow", ", ".join(route.methods)),))
         try:
-            async with asyncio.timeout(self._seconds):
-                return await route.handler(request)
+            return await self._within(route.handler(request))
         except TimeoutError:
             LOG.warning("%s took longer than %g s", route.path, self._seconds)
             if route.too_late is not None:
@@ -111,3 +110,42 @@ class Application:
             # The message may quote a certificate, whose names are personal data.
             LOG.error("%s failed: %s", route.path, type(error).__name__)
             return text(500, "Internal Server Error")
+
+    async def _within(self, answering: Coroutine[Any, Any, Response]) -> Response:
+        """
+        Return the answer.
+
+        Most are there at once: those need no timer, which takes as long as a check.
+
+        Raises:
+            TimeoutError: it takes longer than it may.
+        """
+        try:
+            waits_for = answering.send(None)
+        except StopIteration as ended:
+            response: Response = ended.value
+            return response
+        async with asyncio.timeout(self._seconds):
+            return await _Begun(answering, waits_for)
+
+
+class _Begun:
+    """A coroutine that has begun, and *waits_for* something."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Response], waits_for: object) -> None:
+        self._coroutine = coroutine
+        self._waits_for = waits_for
+
+    def __await__(self) -> Generator[object, object, Response]:
+        waits_for = self._waits_for
+        try:
+            while True:
+                try:
+                    sent = yield waits_for
+                except BaseException as error:  # noqa: BLE001 - such as that it takes too long
+                    waits_for = self._coroutine.throw(error)
+                else:
+                    waits_for = self._coroutine.send(sent)
+        except StopIteration as ended:
+            response: Response = ended.value
+            return response

@@ -108,16 +108,17 @@ class Response:
 
     async def send(self, send: Send, *, is_head: bool = False) -> None:
         """Write it; without the body where HEAD asked."""
-        headers = [(_encoded(name), value.encode("latin-1")) for name, value in self.headers]
+        headers = _encoded(self.headers)
         if self.status != 204:
-            headers.append((b"content-length", str(len(self.body)).encode()))
+            headers = [*headers, (b"content-length", str(len(self.body)).encode())]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if is_head else self.body})
 
 
-@functools.lru_cache(256)
-def _encoded(name: str) -> bytes:
-    return name.lower().encode()
+# The same clients come again, and are told the same.
+@functools.lru_cache(1024)
+def _encoded(headers: tuple[tuple[str, str], ...]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]
 
 
 _NOT_STORED = ("Cache-Control", "no-store")

@@ -299,6 +299,44 @@ def test_an_endpoint_that_fails_ends_its_own_request(
     assert asked.now("/read").headers["allow"] == "POST"
 
 
+def test_an_endpoint_waits_for_what_it_likes(checker: RevocationChecker) -> None:
+    """
+    Several times, also for what fails, and it may tidy up when its time is over.
+    """
+    tidied = []
+
+    async def wait(_: Request) -> Response:
+        loop = asyncio.get_running_loop()
+        found = [await asyncio.sleep(0, one) for one in "ab"]
+        found.append(await asyncio.to_thread(str, "c"))
+        failing: asyncio.Future[None] = loop.create_future()
+        loop.call_soon(failing.set_exception, LookupError("d"))
+        try:
+            await failing
+        except LookupError as error:
+            found.append(str(error))
+        return text(200, "".join(found))
+
+    async def tidy(_: Request) -> Response:
+        await asyncio.sleep(0)
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0)
+            tidied.append("yes")
+        return text(200, "never")
+
+    async def fail_later(_: Request) -> Response:
+        await asyncio.sleep(0)
+        raise RuntimeError
+
+    table = [Route("/wait", wait), Route("/tidy", tidy), Route("/fail", fail_later)]
+    asked = Asked(checker, table)
+    assert asked.now("/wait").body == b"abcd\n"
+    assert (asked.now("/tidy").status, tidied) == (503, ["yes"])
+    assert asked.now("/fail").status == 500
+
+
 def test_a_route_answers_below_its_path_only_where_that_is_meant(
     checker: RevocationChecker,
 ) -> None:
