@@ -10,7 +10,8 @@ from crlcheck.serve.service import Service
 # no outage while the last set is in use, but what was true long ago says nothing.
 _SHORTEST = 1.0
 _LONGEST = 60.0
-# The part of all time that may go into it: a large set is gone through.
+# The part of all time that may go into it: a large set of which nothing is current is gone
+# through as a whole.
 _PART = 0.1
 _PATIENCE = 2.0
 
@@ -24,8 +25,9 @@ class Readiness:
     """Answers whether any certificate could be decided now."""
 
     def __init__(self, service: Service) -> None:
-        self._status = Latest(
-            service.checker.status,
+        self._checker = service.checker
+        self._is_answering = Latest(
+            service.checker.is_answering,
             name="whether the service is ready",
             shortest=_SHORTEST,
             part=_PART,
@@ -34,12 +36,8 @@ class Readiness:
 
     async def answer(self, _: Request) -> Response:
         """Answer 200 where the checker could decide on any certificate, else 503."""
-        status = await self._status.latest()
-        if status is None or self._status.age > _LONGEST:
-            return json_document(503, {"answering": None, "generation": None, "problems": []})
-        members = {
-            "answering": status.answering,
-            "generation": status.generation,
-            "problems": [one.kind.value for one in status.problems],
-        }
-        return json_document(200 if status.answering else 503, members)
+        answering = await self._is_answering.latest()
+        if self._is_answering.age > _LONGEST:
+            answering = None
+        members = {"answering": answering, "generation": self._checker.generation}
+        return json_document(200 if answering else 503, members)

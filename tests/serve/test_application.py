@@ -220,16 +220,16 @@ def test_a_store_that_hangs_keeps_no_probe_waiting(
     checker.preload()
     now = [0.0]
     monkeypatch.setattr(latest, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    status = checker.status
+    is_answering = checker.is_answering
     may_go_on = threading.Event()
     calls: list[int] = []
 
     def slow() -> Any:
         calls.append(1)
         may_go_on.wait(60)
-        return status()
+        return is_answering()
 
-    monkeypatch.setattr(checker, "status", slow)
+    monkeypatch.setattr(checker, "is_answering", slow)
     asked = Asked(checker)
 
     async def probe() -> list[int]:
