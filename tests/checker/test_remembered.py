@@ -109,6 +109,8 @@ def test_the_second_certificate_of_a_kind_is_looked_up_only(paths: list[int]) ->
     assert second.serial_number == 6
     assert listed.certificate == load_certificate(LISTED)
     assert "key compromise" in listed.detail
+    assert listed.scope == first.scope is not None
+    assert (listed.crl_number, listed.this_update) == (first.crl_number, first.this_update)
 
 
 def test_every_way_to_give_a_certificate_is_answered(paths: list[int], tmp_path: Path) -> None:
@@ -435,6 +437,30 @@ def test_an_image_that_was_unloaded_is_loaded_again() -> None:
     assert {checker.check(one).cause for one in (FIRST, other)} >= {
         UndeterminedCause.STORE_UNAVAILABLE
     }
+
+
+def test_an_answer_is_a_use_of_its_images() -> None:
+    """So that they are not the first to be unloaded: the one for the certificate least."""
+    store = world()
+    publish(store, OTHER)
+    checker = checker_of(store)
+    others = [make_client(OTHER, serial) for serial in (5, 6)]
+    names = {one.certificate.subject.public_bytes(): one for one in (ROOT, CA, OTHER)}
+
+    def used() -> list[CertificateAuthority]:
+        cache = checker._set._cache  # type: ignore[union-attr]
+        return [names[image.metadata.issuer] for image in cache._used]
+
+    checker.check(FIRST)
+    checker.check(others[0])
+    assert used()[-1] is not CA
+    for der, expected in (
+        (SECOND, [OTHER, ROOT, CA]),
+        (others[1], [CA, ROOT, OTHER]),
+        (LISTED, [ROOT, OTHER, CA]),
+    ):
+        checker.check(der)
+        assert used() == expected
 
 
 def test_nothing_is_loaded_in_order_to_remember() -> None:
