@@ -209,10 +209,10 @@ def _require_own(directory: Path) -> None:
             f"{directory}: found a directory of another user (uid {status.st_uid}), who could "
             "replace the socket: give it one of its own"
         )
-    if status.st_mode & stat.S_IWOTH:
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise ValueError(
-            f"{directory}: found a directory that everybody may write to, so anybody could "
-            "replace the socket: give it one of its own"
+            f"{directory}: found a directory that others may write to, who could replace the "
+            "socket: give it one of its own, such as one of mode 0750"
         )
 
 

@@ -268,7 +268,7 @@ def test_a_service_that_cannot_start_says_why(
     for store, bind, expected in (
         (tmp_path, f"unix:{tmp_path}/missing/below/s.sock", "No such file or directory"),
         (tmp_path, f"unix:{tmp_path}/file", "something else than a socket"),
-        (tmp_path, "unix:/tmp/crlcheck.sock", "everybody may write to"),
+        (tmp_path, "unix:/tmp/crlcheck.sock", "others may write to"),
     ):
         (tmp_path / "file").touch()
         status, _, said = run(str(store), *options, "--bind", bind, capsys=capsys)
