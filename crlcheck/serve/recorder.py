@@ -15,6 +15,8 @@ from crlcheck.errors import IndexClosedError
 from crlcheck.serve.access_log import LineWriter, access_line
 from crlcheck.serve.counts import Counts
 
+LOG = logging.getLogger("crlcheck.serve")
+
 # In seconds. So often a worker says what set it has.
 _INTERVAL = 2.0
 
@@ -46,6 +48,12 @@ class Recorder:
 
     def record(self, decision: Decision, word: str, method: str, path: str) -> None:
         """Take note of a decision. This neither waits nor fails."""
+        try:
+            self._record(decision, word, method, path)
+        except Exception as error:  # noqa: BLE001 - the decision stands, noted or not
+            LOG.error("a decision was not noted: %s", type(error).__name__)
+
+    def _record(self, decision: Decision, word: str, method: str, path: str) -> None:
         self.counts.note_decision(decision.cause, word, decision.seconds)
         if self._log is not None:
             line = access_line(

@@ -298,3 +298,22 @@ def test_a_decision_is_counted_and_logged(tmp_path: Path) -> None:
     assert '"cause":"no_certificate"' in line
     assert '"worker":4' in line
     recorder.counts.close()
+
+
+def test_a_decision_stands_although_it_cannot_be_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    Whatever is wrong with the counts or the log.
+    """
+    recorder = Recorder(tmp_path, None, 1)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("CN=Mallory")
+
+    monkeypatch.setattr(recorder.counts, "note_decision", fail)
+    recorder.record(Decision(True, "not_revoked", ""), "allow", "GET", "/check")
+    assert [one.getMessage() for one in caplog.records] == [
+        "a decision was not noted: RuntimeError"
+    ]
+    recorder.counts.close()
