@@ -229,6 +229,23 @@ def test_an_expired_certificate_is_looked_into() -> None:
             assert result.cause is UndeterminedCause.CERTIFICATE_EXPIRED
 
 
+def test_a_certificate_that_expires_before_the_crl_is_answered_till_then(paths: list[int]) -> None:
+    """The moment of its notAfter included."""
+    ends = NOW + timedelta(hours=1)
+    brief = CA.issue("brief", serial_number=8, not_before=NOW - DAY, not_after=ends).der
+    clock = Clock()
+    checker = checker_of(world(next_update=NOW + DAY), clock)
+    checker.check(CA.issue("long", serial_number=9, not_before=NOW - DAY, not_after=NOW + DAY).der)
+    paths.clear()
+    for moment in (NOW, ends):
+        clock.now = moment
+        assert checker.check(brief).status is NOT_REVOKED
+        assert paths == []
+    clock.now = ends + timedelta(microseconds=1)
+    assert checker.check(brief).cause is UndeterminedCause.CERTIFICATE_EXPIRED
+    assert paths == [8]
+
+
 def test_of_a_delta_beside_it_an_entry_is_looked_into(paths: list[int]) -> None:
     """What two lists say together is more than that one of them lists a certificate."""
     store = world()
@@ -341,6 +358,17 @@ def test_an_answer_of_the_very_moment_of_a_change_is_not_remembered() -> None:
     clock.now = begin + timedelta(microseconds=1)
     assert checker.check(SECOND).status is NOT_REVOKED
     assert len(memory_of(checker)._answers) == 1
+
+
+def test_an_answer_after_a_change_does_not_count_at_its_very_moment() -> None:
+    """A CRL is stale after its nextUpdate, and at that moment not yet."""
+    end = NOW + DAY
+    clock = Clock()
+    checker = checker_of(world(next_update=end), clock)
+    clock.now = end + timedelta(microseconds=1)
+    assert [checker.check(one).cause for one in (FIRST, SECOND)] == [STALE] * 2
+    clock.now = end
+    assert checker.check(SECOND).status is NOT_REVOKED
 
 
 def test_a_grace_counts_from_the_poll_on_and_ends() -> None:
@@ -489,6 +517,14 @@ def test_what_could_not_be_read_is_not_remembered(paths: list[int]) -> None:
     for _ in range(2):
         assert checker.check(FIRST).cause is UndeterminedCause.STORE_UNAVAILABLE
     assert len(paths) in (0, 2)
+
+
+def test_open_indexes_are_answered_from_memory(paths: list[int]) -> None:
+    """As long as the caller has closed none."""
+    indexes = [make_index(ROOT, revoked=()), make_index(CA, revoked=(7,))]
+    checker = checker_of(indexes, issuers=[ROOT.der, CA.der])
+    assert [checker.check(one).status for one in (FIRST, SECOND)] == [NOT_REVOKED] * 2
+    assert paths == [5]
 
 
 @pytest.mark.parametrize("whose", [0, 1])
