@@ -237,9 +237,8 @@ def test_a_stop_ends_idle_connections(store: Path, tmp_path: Path) -> None:
     with serving(store, tmp_path, stop_time="50s") as service, service.raw() as idle:
         connection = service.connect()
         assert ask_over(connection, headers=of_certificate("good")).status == 204
-        began = time.monotonic()
         assert service.stop() == 0
-        assert time.monotonic() - began < 25
+        assert "is killed" not in service.said()
         assert idle.recv(1) == b""
         connection.close()
 
@@ -360,8 +359,7 @@ def test_workers_that_end_at_once_end_nothing_else(store: Path, tmp_path: Path) 
 
 def test_a_new_crl_counts_in_all_workers(store: Path, tmp_path: Path) -> None:
     """
-    The client that it revokes is refused within refresh_after and a second, and no request of
-    another one fails.
+    The client that it revokes is refused, and no request fails meanwhile.
     """
     with (
         serving(store, tmp_path, workers=3, refresh_after="1s") as service,
@@ -370,12 +368,9 @@ def test_a_new_crl_counts_in_all_workers(store: Path, tmp_path: Path) -> None:
         load.wait_for(20)
         both = [PKI.good.certificate.serial_number, PKI.revoked.certificate.serial_number]
         publish(store, PKI.crl(2, revoked=both))
-        published = time.monotonic()
-        wait_until(lambda: all(service.check("good").status == 403 for _ in range(30)), service, 30)
-        took = time.monotonic() - published
+        wait_until(lambda: all(service.check("good").status == 403 for _ in range(30)), service)
         assert {service.check("good").headers["crlcheck-crl-number"] for _ in range(9)} == {"2"}
     assert load.lost == []
-    assert took < 10  # on a machine that does something else besides
     assert set(load.answers) == {204, 403}
 
 
