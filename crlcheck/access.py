@@ -160,7 +160,8 @@ class AccessSettings(TypedDict, total=False):
     verified_by: Required[VerifiedBy | str]
     """Who verified the certificate: its chain, its dates, and that the client has its key.
     ``"server"``: it is the certificate of the server's own TLS connection. ``"proxy"``: it is
-    read from *header*. There is no default."""
+    read from *header*. ``"crlcheck"``: it is read from *header*, and its signature and dates
+    are verified here. There is no default."""
     header: str | None
     """The header that the proxy sets, and takes out of what clients send."""
     form: HeaderForm | str | None

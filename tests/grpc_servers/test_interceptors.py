@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import grpc
 import pytest
@@ -243,6 +244,24 @@ def test_metadata_count_from_a_proxy_only(
                 found = code_of(channel, "unary_unary", metadata=metadata)
                 assert found == expected, (address, proxies)
     assert "not_from_proxy" in caplog.text
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_self_made_certificate_in_metadata(
+    server: str, place: Path, checker: RevocationChecker
+) -> None:
+    """
+    Is for the proxy to refuse, unless crlcheck verifies what the proxy hands on.
+    """
+    forged = [(HEADER, quote((place / "forged.pem").read_text(), safe=""))]
+    settings = {**PROXY, "verified_by": "crlcheck"}
+    with (
+        serving(server, checker, "127.0.0.1:0", **settings) as (target, _),
+        grpc.insecure_channel(target) as channel,
+    ):
+        assert code_of(channel, "unary_unary", metadata=forged) == DENIED
+        good = [(HEADER, escaped("good"))]
+        assert code_of(channel, "unary_unary", metadata=good) == ("OK", "not_revoked")
 
 
 # ---- settings --------------------------------------------------------------------------
