@@ -128,8 +128,8 @@ class EnvoyServer:
     The gRPC server of one worker.
 
     gRPC opens its sockets itself. A port is shared by all workers (``SO_REUSEPORT``). A Unix
-    socket is that of one: the supervisor puts it in its place, so that one that starts takes
-    over from one that ends without a gap.
+    socket is that of one: the supervisor puts it in its place, and the next one's when that
+    worker ends.
     """
 
     def __init__(self, service: Service, bind: Bind) -> None:

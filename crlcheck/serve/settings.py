@@ -111,7 +111,7 @@ class ServeSettings:
     bind: ``unix:/path`` of a socket, ``host:port`` or ``[address]:port``. A service manager
         that hands sockets over (LISTEN_FDS) decides instead.
     envoy_grpc: where Envoy's external authorization over gRPC is answered, as in ``bind``. At
-        a Unix socket one worker answers, on a port all of them.
+        a Unix socket one worker answers at a time, on a port all of them.
     socket_group: the group that may use the Unix sockets.
     proxies: the addresses or networks from which the proxies connect, with commas, and
         ``unix``. By default who connects to the Unix socket, or to a loopback address.

@@ -109,6 +109,7 @@ class Supervisor:
         self._next: _Crew | None = None
         self._next_deadline = 0.0
         self._is_stopping = False
+        self._leader = 0
 
     def run(self, started: Callable[[str], None] = lambda _: None) -> int:
         """Serve until SIGTERM; return the exit status. *started* is told where it listens."""
@@ -150,6 +151,7 @@ class Supervisor:
             self._restart_due()
             self._kill_overdue()
             self._judge_next()
+            self._lead_envoy()
             if not is_announced and self._crew.is_ready:
                 is_announced = True
                 LOG.info("%d workers take requests", len(self._crew.workers))
@@ -189,8 +191,6 @@ class Supervisor:
             for one in crew.workers.values():
                 if one.report == key.fd and said:
                     one.is_answering = said == worker.ANSWERING
-                    if crew is self._crew:
-                        _lead_to(crew, one)
 
     def _reap(self) -> None:
         for crew in self._crews():
@@ -219,6 +219,22 @@ class Supervisor:
             if due <= now:
                 del self._crew.due[number]
                 self._start(self._crew, number)
+
+    def _lead_envoy(self) -> None:
+        """
+        Let the Unix socket for gRPC, which workers cannot share, be that of one of them.
+
+        It stays so until that one ends. Then it is another's, one that can decide if there is.
+        """
+        place = self._crew.settings.envoy_grpc
+        takes = [one for one in self._crew.workers.values() if one.is_answering is not None]
+        if place is None or not place.path or any(one.pid == self._leader for one in takes):
+            return
+        for one in sorted(takes, key=lambda one: not one.is_answering):
+            with contextlib.suppress(FileNotFoundError):  # it has ended meanwhile
+                sockets.own_path(place, one.pid).replace(place.path)
+                self._leader = one.pid
+                return
 
     # ---- settings ------------------------------------------------------------
 
@@ -259,11 +275,10 @@ class Supervisor:
                 self._drop_next()
                 self._keep_old("with the new settings no certificate could be decided on")
                 return
-            for one in found.workers.values():
-                _lead_to(found, one)
-            for one in self._crew.workers.values():
+            old, self._crew, self._next = self._crew, found, None
+            self._lead_envoy()
+            for one in old.workers.values():
                 self._end(one)
-            self._crew, self._next = found, None
             self._prepare(found.settings)
             LOG.warning("the new settings are in use")
             notify(self._environ, "READY=1")
@@ -362,6 +377,10 @@ class Supervisor:
         with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(one.report)
         os.close(one.report)
+        place = self._crew.settings.envoy_grpc
+        if place is not None and place.path:
+            # It removes its socket itself, if it ends by itself.
+            sockets.own_path(place, one.pid).unlink(missing_ok=True)
 
     def _end_all(self, seconds: float) -> None:
         """Let the workers finish what is under way, and end those that do not in time."""
@@ -398,14 +417,6 @@ def pause_after(num_short: int) -> float:
         return 0.0
     # Where workers end for hours, the power is larger than any float.
     return min(0.1 * float(2 ** min(num_short, 10)), _LONGEST_PAUSE)
-
-
-def _lead_to(crew: _Crew, one: _Worker) -> None:
-    """Let new connections to the Unix socket that workers open themselves lead to *one*."""
-    place = crew.settings.envoy_grpc
-    if place is not None and place.path and one.number == worker.OPENS_UNIX_SOCKETS:
-        with contextlib.suppress(FileNotFoundError):  # it has ended already
-            sockets.own_path(place, one.pid).replace(place.path)
 
 
 def _ended(pid: int) -> int | None:

@@ -80,9 +80,6 @@ class Post:
 ANSWERING = b"+"
 NOT_ANSWERING = b"-"
 
-OPENS_UNIX_SOCKETS = 1
-"""The number of the worker that opens Unix sockets itself: several cannot share one."""
-
 
 def load_ocsp_keys(settings: ServeSettings) -> Sequence[ResponderKey]:
     """
@@ -237,7 +234,7 @@ async def _serve(
 
 async def _start_for_envoy(post: Post, service: Service) -> EnvoyServer | None:
     bind = post.settings.envoy_grpc
-    if bind is None or (bind.path and post.number != OPENS_UNIX_SOCKETS):
+    if bind is None:
         return None
     # Only here: gRPC is not needed otherwise, and must not be there when workers are forked.
     from crlcheck.serve.envoy_grpc import EnvoyServer

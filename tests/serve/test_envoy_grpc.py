@@ -511,6 +511,18 @@ def test_places(unix: Bind) -> None:
     assert not Path(below.path).parent.exists()
 
 
+async def codes_at(place: Bind) -> list[int]:
+    """What a real service answers to eight clients, each over a connection of its own."""
+    found = []
+    for client in ("good", "revoked") * 4:
+        request = CheckRequest()
+        request.attributes.source.certificate = escaped(client).encode()
+        async with channel_to(place) as channel:
+            answer = await ask(channel.unary_unary(f"/{SERVICE}/Check"), request)
+            found.append(answer.status.code)
+    return found
+
+
 @pytest.mark.uninstrumented
 def test_all_workers_answer_on_a_port(tmp_path: Path) -> None:
     """
@@ -519,17 +531,6 @@ def test_all_workers_answer_on_a_port(tmp_path: Path) -> None:
     """
     publish(tmp_path / "published", PKI.crl())
     place = Bind(host="127.0.0.1", port=free_port())
-
-    async def codes() -> list[int]:
-        found = []
-        for client in ("good", "revoked") * 4:
-            request = CheckRequest()
-            request.attributes.source.certificate = escaped(client).encode()
-            async with channel_to(place) as channel:
-                send = channel.unary_unary(f"/{SERVICE}/Check")
-                found.append((await ask(send, request)).status.code)
-        return found
-
     with serving(
         tmp_path / "published",
         tmp_path,
@@ -538,9 +539,41 @@ def test_all_workers_answer_on_a_port(tmp_path: Path) -> None:
         envoy_grpc=place,
     ) as service:
         wait_until(lambda: len(service.workers()) == 2 and listens(place.port), service)
-        assert asyncio.run(codes()) == [_OK, _DENIED] * 4
+        assert asyncio.run(codes_at(place)) == [_OK, _DENIED] * 4
         old = set(service.workers())
         service.process.send_signal(signal.SIGHUP)
         wait_until(lambda: not old & set(service.workers()), service)
-        assert asyncio.run(codes()) == [_OK, _DENIED] * 4
+        assert asyncio.run(codes_at(place)) == [_OK, _DENIED] * 4
         assert service.stop() == 0
+
+
+@pytest.mark.uninstrumented
+def test_another_worker_takes_the_socket(tmp_path: Path) -> None:
+    """
+    Where the worker ends that has the Unix socket, another has it, and so on; at the end there
+    is none.
+    """
+    publish(tmp_path / "published", PKI.crl())
+    place = Bind(path=str(tmp_path / "socket" / "envoy.sock"))
+    path = Path(place.path)
+    with serving(tmp_path / "published", tmp_path, workers="2", envoy_grpc=place) as service:
+        for _ in range(2):
+            wait_until(lambda: len(service.workers()) == 2 and listens(path), service)
+            wait_until(lambda: len(own_sockets(path)) == 1, service)
+            (waits,) = own_sockets(path)
+            (has_it,) = (one for one in service.workers() if own_path(place, one) != waits)
+            os.kill(has_it, signal.SIGKILL)
+            wait_until(lambda waits=waits: waits not in own_sockets(path), service)
+            assert asyncio.run(codes_at(place)) == [_OK, _DENIED] * 4
+        wait_until(lambda: len(own_sockets(path)) == 1, service)
+        (waits,) = own_sockets(path)
+        os.kill(int(waits.name.removeprefix(".")), signal.SIGKILL)
+        wait_until(lambda: waits not in own_sockets(path), service)
+        assert asyncio.run(codes_at(place)) == [_OK, _DENIED] * 4
+        assert service.stop() == 0
+    assert not path.exists()
+
+
+def own_sockets(path: Path) -> list[Path]:
+    """The sockets of workers that wait for the place of *path*."""
+    return [one for one in path.parent.iterdir() if one.name.startswith(".")]
