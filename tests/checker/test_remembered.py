@@ -207,6 +207,19 @@ def test_a_denial_counts_from_the_poll_on_and_ends(paths: list[int]) -> None:
     assert len(paths) > 8
 
 
+def test_what_is_found_for_a_special_certificate_stays_its_own() -> None:
+    """One that is trusted, and one with the serial number of one that is denied."""
+    store = world()
+    other = OTHER.certificate.subject.public_bytes()
+    deny_certificate(store, other, 5, now=NOW)
+    checker = checker_of(store)
+    for der in (ROOT.der, FIRST):
+        assert checker.check(der).status is NOT_REVOKED
+        assert memory_of(checker)._answers == {}
+    checker.check(SECOND)
+    assert len(memory_of(checker)._answers) == 1
+
+
 def test_an_expired_certificate_is_looked_into() -> None:
     """Others of its kind are answered meanwhile."""
     clock = Clock()
@@ -241,6 +254,10 @@ def test_a_certificate_that_expires_before_the_crl_is_answered_till_then(paths: 
         clock.now = moment
         assert checker.check(brief).status is NOT_REVOKED
         assert paths == []
+        another = checker_of(world(next_update=NOW + DAY), clock)
+        assert another.check(brief).status is NOT_REVOKED
+        assert len(memory_of(another)._answers) == 1
+        paths.clear()
     clock.now = ends + timedelta(microseconds=1)
     assert checker.check(brief).cause is UndeterminedCause.CERTIFICATE_EXPIRED
     assert paths == [8]
