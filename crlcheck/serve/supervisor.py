@@ -31,6 +31,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from crlcheck.access import UNIX_SOCKET
 from crlcheck.errors import CrlCheckError
 from crlcheck.serve import sockets, worker
 from crlcheck.serve.settings import ServeSettings
@@ -120,6 +121,7 @@ class Supervisor:
             self._listener = stack.enter_context(
                 sockets.listening(settings.bind, settings.socket_group, self._environ)
             )
+            _require_trusted(self._listener, settings)
             if settings.envoy_grpc is not None:
                 stack.enter_context(sockets.free_place(settings.envoy_grpc, settings.socket_group))
             self._lifeline, self._held = os.pipe()
@@ -449,6 +451,21 @@ def _signals(taken: set[int]) -> Iterator[socket.socket]:
             signal.set_wakeup_fd(old_wakeup)
             for number, handler in old.items():
                 signal.signal(number, handler)
+
+
+def _require_trusted(listener: sockets.Listener, settings: ServeSettings) -> None:
+    """Refuse settings by which nobody who can connect is a proxy: everything would be denied."""
+    is_trusted = UNIX_SOCKET in settings.trusted
+    if listener.is_unix and not is_trusted:
+        raise ValueError(
+            f"CRLCHECK_PROXIES is {','.join(settings.trusted)!r} and the service listens on a Unix "
+            "socket: expected unix among them"
+        )
+    if not listener.is_unix and settings.trusted == (UNIX_SOCKET,):
+        raise ValueError(
+            "CRLCHECK_PROXIES is 'unix' and the service listens on a port: expected the addresses "
+            "of the proxies"
+        )
 
 
 def _require_same_place(old: ServeSettings, new: ServeSettings) -> None:

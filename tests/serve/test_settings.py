@@ -274,3 +274,25 @@ def test_a_service_that_cannot_start_says_why(
         status, _, said = run(str(store), *options, "--bind", bind, capsys=capsys)
         assert status == 4
         assert expected in said
+
+
+@pytest.mark.parametrize(
+    ("bind", "proxies", "expected"),
+    [
+        ("unix", "10.0.0.7", "expected unix among them"),
+        ("127.0.0.1:0", "unix", "expected the addresses of the proxies"),
+    ],
+)
+def test_a_service_to_which_no_proxy_could_connect_does_not_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], bind: str, proxies: str, expected: str
+) -> None:
+    """
+    It would deny everybody.
+    """
+    place = f"unix:{tmp_path}/own/s.sock" if bind == "unix" else bind
+    options = ("--verified-by", "proxy", "--header", "X", "--form", "nginx")
+    status, _, said = run(
+        str(tmp_path), *options, "--bind", place, "--proxies", proxies, capsys=capsys
+    )
+    assert status == 4
+    assert expected in said
