@@ -130,7 +130,8 @@ class ServeSettings:
     image_memory: bytes of images that are kept loaded.
     image_directory: where the directory is made in which all workers share the images.
     header_size: bytes that the headers of a request may have.
-    header_time: how long a client may take for them, and how long a connection may be idle.
+    header_time: how long a client may take for them, how long a connection may be idle, and
+        how long a client may leave answers untaken.
     connections: how many connections a worker has at once; further ones wait.
     request_time: how long an answer may take. A check that takes longer is denied.
     stop_time: how long requests under way may take when the service is to stop.

@@ -30,6 +30,7 @@ from crlcheck.serve.recorder import Recorder
 from crlcheck.serve.service import Service
 from crlcheck.serve.settings import ServeSettings
 from crlcheck.serve.sockets import BACKLOG, Listener
+from crlcheck.serve.untaken import Untaken
 
 if TYPE_CHECKING:
     from crlcheck.ocsp import ResponderKey
@@ -225,9 +226,11 @@ async def _serve(
     for_envoy = await _start_for_envoy(post, service)
     loop.call_soon(_report, post, ANSWERING if is_answering else NOT_ANSWERING)
     # What goes on beside the server ends with the loop.
-    beside = loop.create_task(noting)
+    untaken = Untaken(post.listener.opened, post.settings.header_time.total_seconds())
+    beside = [loop.create_task(one) for one in (noting, untaken.keep_ending())]
     await server.serve()
-    beside.cancel()
+    for one in beside:
+        one.cancel()
     if for_envoy is not None:
         await for_envoy.stop()
 

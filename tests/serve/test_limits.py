@@ -128,6 +128,26 @@ def test_slow_clients_keep_out_nobody_for_long(service: Serving) -> None:
         assert service.check("good").status == 204
 
 
+@pytest.mark.parametrize("over", ["unix", "tcp"])
+def test_clients_that_take_no_answers_keep_out_nobody_for_long(tmp_path: Path, over: str) -> None:
+    """
+    Nor those that ask on meanwhile.
+    """
+    publish(tmp_path / "published", PKI.crl())
+    settings = {"header_time": "1s", "connections": 4}
+    with (
+        serving(tmp_path / "published", tmp_path, over=over, **settings) as made,
+        contextlib.ExitStack() as stack,
+    ):
+        for _ in range(4):
+            held = stack.enter_context(made.raw())
+            held.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    held.send(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
+        assert made.check("good").status == 204
+
+
 @pytest.mark.parametrize("size", [1 << 10, 64 << 20])
 def test_a_body_that_nobody_wants_is_not_kept(service: Serving, size: int) -> None:
     """
