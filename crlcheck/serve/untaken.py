@@ -14,7 +14,7 @@ import contextlib
 import fcntl
 import os
 import socket
-import struct
+import sys
 import termios
 import time
 
@@ -64,7 +64,7 @@ class Untaken:
         """Whether it was accepted from the listener."""
         own = connection.getsockname()
         # Of an address the port tells: a listener may have any of the machine's addresses.
-        return own[1] == self._address[1] if isinstance(own, tuple) else own == self._address
+        return bool(own[1] == self._address[1] if isinstance(own, tuple) else own == self._address)
 
 
 def _opened(descriptor: int) -> socket.socket:
@@ -89,5 +89,5 @@ def _waits(descriptor: int) -> bool:
     Raises:
         OSError: it is nothing of that kind.
     """
-    (size,) = struct.unpack("i", fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4)))
-    return size > 0
+    size = fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4))
+    return int.from_bytes(size, sys.byteorder) > 0

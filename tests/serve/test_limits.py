@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -134,7 +135,7 @@ def test_clients_that_take_no_answers_keep_out_nobody_for_long(tmp_path: Path, o
     Nor those that ask on meanwhile.
     """
     publish(tmp_path / "published", PKI.crl())
-    settings = {"header_time": "1s", "connections": 4}
+    settings: dict[str, Any] = {"header_time": "1s", "connections": 4}
     with (
         serving(tmp_path / "published", tmp_path, over=over, **settings) as made,
         contextlib.ExitStack() as stack,
