@@ -584,6 +584,14 @@ def memory_of(checker: RevocationChecker) -> remembered.Memory:
 def test_a_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever kinds come."""
     monkeypatch.setattr(remembered, "_MAX_KINDS", 3)
+    made = remembered._Frame
+    frames: list[remembered._Frame] = []
+
+    def noted_frame(*given: Any) -> remembered._Frame:
+        frames.append(made(*given))
+        return frames[-1]
+
+    monkeypatch.setattr(remembered, "_Frame", noted_frame)
     checker = checker_of(world())
     for number in range(10):
         point = f"http://crl.test/{number}"
@@ -593,6 +601,7 @@ def test_a_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         for _ in range(2):
             assert checker.check(der).status is NOT_REVOKED
         assert 1 <= len(memory_of(checker)._answers) <= 3
+    assert len(frames) == 1, "the kinds of one view have it in common"
 
 
 def test_no_result_keeps_an_image() -> None:
