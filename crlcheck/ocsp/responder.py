@@ -11,7 +11,7 @@ Answer OCSP requests: find the issuer, ask the checker, sign.
 4. An answer with a nonce is for one client, so it is not kept. So many of them are signed in
    a second, and further ones are tryLater.
 5. A responder's certificate that the published set revokes signs nothing, nor does one that
-   has expired.
+   has expired, nor one of which it cannot be read whether it is revoked.
 6. Whatever fails is internalError, and never ``good``.
 """
 
@@ -38,7 +38,13 @@ from crlcheck.encoding.der import read_elements
 from crlcheck.ocsp.request import CertId, OcspRequestError, read_request
 from crlcheck.ocsp.responder_keys import ResponderKey, describe
 from crlcheck.ocsp.statement import CertStatus, Refusal, Statement, answer_of
-from crlcheck.types import CertificateFacts, ReasonCode, RevocationStatus
+from crlcheck.types import (
+    CertificateFacts,
+    CheckResult,
+    ReasonCode,
+    RevocationStatus,
+    UndeterminedCause,
+)
 
 LOG = logging.getLogger("crlcheck.ocsp")
 
@@ -47,6 +53,8 @@ NONCES_PER_SECOND = 100
 
 _CAPACITY = 4_096
 """Signed answers that are kept: each takes two to three kilobytes."""
+
+_UNAVAILABLE = UndeterminedCause.STORE_UNAVAILABLE
 
 # Those with which clients hash: RFC 6960 4.3 and RFC 5019 2.1.1 have SHA-1, others SHA-256.
 _HASHES = ("sha1", "sha256", "sha384", "sha512")
@@ -142,7 +150,7 @@ class OcspResponder:
         answer = answer_of(found)
         if isinstance(answer, Refusal):
             return _refused(answer, cause)
-        key = _valid_key(issuer, found.at)
+        key = self._valid_key(issuer, found.at)
         if key is None:
             return _refused(Refusal.TRY_LATER, "responder_certificate")
         if nonce is not None:
@@ -233,10 +241,20 @@ class OcspResponder:
             LOG.error("%s", one)
 
     def _is_revoked(self, key: ResponderKey) -> bool:
-        result = self._checker.check(key.facts)
-        # Where an issuer above is revoked, that is what is answered.
-        is_own = result.certificate is not None and result.certificate.der == key.facts.der
-        return is_own and result.status is RevocationStatus.REVOKED
+        return _revokes(self._checker.check(key.facts.der), key)
+
+    def _valid_key(self, issuer: _Issuer, now: datetime) -> ResponderKey | None:
+        """Return the key that signs now: of several the one whose certificate is valid longest."""
+        valid = [key for key in issuer.keys if key.is_valid(now)]
+        if not valid:
+            LOG.error("%s: the certificate is not valid now", describe(issuer.keys[0]))
+        for key in sorted(valid, key=lambda key: key.facts.not_after, reverse=True):
+            # Again, because it may not have been known when the set was new: an image could not
+            # be had, or a denial counts that came with a set that is refused.
+            result = self._checker.check(key.facts.der)
+            if result.cause is not _UNAVAILABLE and not _revokes(result, key):
+                return key
+        return None
 
 
 def _identities(name: bytes, issuer: CertificateFacts) -> list[tuple[str, bytes, bytes]]:
@@ -257,13 +275,10 @@ def _find_issuer(book: _Book, cert_id: CertId) -> _Issuer | None:
     return book.issuers.get((cert_id.algorithm.name, cert_id.name_hash, cert_id.key_hash))
 
 
-def _valid_key(issuer: _Issuer, now: datetime) -> ResponderKey | None:
-    """Return the key that signs now: of several the one whose certificate is valid longest."""
-    valid = [key for key in issuer.keys if key.is_valid(now)]
-    if not valid:
-        LOG.error("%s: the certificate is not valid now", describe(issuer.keys[0]))
-        return None
-    return max(valid, key=lambda key: key.facts.not_after)
+def _revokes(result: CheckResult, key: ResponderKey) -> bool:
+    # Where an issuer above is revoked, that is what is answered.
+    is_own = result.certificate is not None and result.certificate.der == key.facts.der
+    return is_own and result.status is RevocationStatus.REVOKED
 
 
 # ---- responses ---------------------------------------------------------------------------

@@ -274,6 +274,18 @@ def test_a_revoked_responder_signs_nothing(tmp_path: Path) -> None:
     assert ask.ask(CA, 5).outcome == "unauthorized"
 
 
+def test_a_responder_that_is_revoked_signs_nothing_whenever_that_is_known(tmp_path: Path) -> None:
+    """The image that lists it could not be had when the set was new."""
+    store = MemoryStore()
+    report = publish(store, make_crl(CA, 1, [7777]), CA.der)
+    image = store.read(report.image_name).body
+    store.delete(report.image_name)
+    ask = asker_for(store, tmp_path)
+    assert ask.ask(CA, 5)[1:3] == ("try_later", "store_unavailable")
+    store.write(report.image_name, image)
+    assert ask.ask(CA, 5)[1:3] == ("try_later", "responder_certificate")
+
+
 def test_an_expired_responder_signs_nothing(tmp_path: Path, clock: Clock) -> None:
     """The other one does, and after both have expired it is tryLater."""
     early = make_responder(CA, not_after=NOW + 2 * DAY)
