@@ -578,6 +578,8 @@ def test_an_answer_that_took_long_is_withheld(server: str, tmp_path: Path) -> No
         answer = channel.unary_unary("/test.Service/unary_unary").future(b"slow", metadata=METADATA)
         eventually(lambda: handlers.seen == [b"slow"])
         revoke()
+        time.sleep(2 * SOON.total_seconds())
+        handlers.may_answer.set()
         status = answer.exception(PATIENCE)
         assert (status.code().name, status.details()) == DENIED
 

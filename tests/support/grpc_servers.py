@@ -29,20 +29,21 @@ def told() -> bytes:
 
 class Handlers:
     """
-    Handlers of the sync server. A request ``long`` lets them answer for ever, and ``idle``
-    lets them wait.
+    Handlers of the sync server. A request ``long`` lets them answer for ever, ``idle`` lets
+    them wait, and ``slow`` until they may answer.
     """
 
     def __init__(self) -> None:
         self.seen: list[Any] = []
         self.ended = threading.Event()
+        self.may_answer = threading.Event()
         self.server_stops = threading.Event()
 
     def unary_unary(self, request: bytes, _context: Any) -> bytes:
         """Answer once."""
         self.seen.append(request)
         if request == b"slow":
-            self.server_stops.wait(0.5)
+            self.may_answer.wait(PATIENCE)
         return told()
 
     def unary_stream(self, request: bytes, context: Any) -> Iterator[bytes]:
@@ -82,7 +83,7 @@ class AioHandlers(Handlers):
         """Answer once."""
         self.seen.append(request)
         if request == b"slow":
-            await asyncio.sleep(0.5)
+            await asyncio.to_thread(self.may_answer.wait, PATIENCE)
         return told()
 
     async def unary_stream(  # type: ignore[override]
