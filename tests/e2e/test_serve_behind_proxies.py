@@ -30,12 +30,11 @@ from support.proxy_clients import (
     NO_ANSWER,
     Connection,
     Headers,
+    WebSocket,
     ask,
     curl,
-    echoes,
     handshake,
     openssl,
-    websocket,
 )
 from support.python_servers import PKI, free_port, tls_of, write_files
 
@@ -226,7 +225,7 @@ def test_new_crl_under_load(sites: dict[str, Site], files: Path) -> None:
     """
     with contextlib.ExitStack() as stack:
         opened = {
-            name: stack.enter_context(websocket(site.port, files, "later"))
+            name: stack.enter_context(WebSocket(site.port, files, "later"))
             for name, site in sites.items()
         }
         loads = {
@@ -257,7 +256,7 @@ def test_new_crl_under_load(sites: dict[str, Site], files: Path) -> None:
         for name in sites:
             assert loads[name, "later"].refused_at - published < allowed, name
         for name, site in sites.items():
-            assert echoes(opened[name]), name
+            assert opened[name].echoes(), name
             assert handshake(site.port, files, "later").status == 403, name
             assert curl(site.port, files, "later", "2").status == 403, name
 

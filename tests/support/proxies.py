@@ -228,12 +228,12 @@ def running_sites(
     (files / "server-and-key.pem").write_bytes(
         (files / "server.pem").read_bytes() + (files / "server.key").read_bytes()
     )
-    directory.mkdir()
+    _make_open(directory)
     with contextlib.ExitStack() as stack:
         sites = {}
         for name in names:
             place = directory / name
-            place.mkdir()
+            _make_open(place)
             service = Service(name, files / "published", place, verified_by)
             stack.callback(service.stop)
             sites[name] = Site(name, free_port(), place, service)
@@ -245,6 +245,12 @@ def running_sites(
             site.service.program.wait_for(site.service.address)
             proxies[name].wait_for(site.port)
         yield sites
+
+
+def _make_open(directory: Path) -> None:
+    """Make a directory that Apache may enter as another user, whatever the umask."""
+    directory.mkdir()
+    directory.chmod(0o711)
 
 
 def _start(site: Site, files: Path, application: int, others: Mapping[str, str]) -> Program:
@@ -259,7 +265,9 @@ def _start(site: Site, files: Path, application: int, others: Mapping[str, str])
     }
     with contextlib.suppress(FileNotFoundError):  # not every proxy needs one
         # To where Apache can read it, which serves as another user.
-        shutil.copy(ROOT / "deploy" / site.name / "crlcheck.lua", site.directory)
+        script = site.directory / "crlcheck.lua"
+        shutil.copyfile(ROOT / "deploy" / site.name / "crlcheck.lua", script)
+        script.chmod(0o644)
     for name in ("server.pem", "server.key", "server-and-key.pem", "clients.pem"):
         changes[name] = f"{files}/{name}"
     if site.name == "caddy":  # which reads one certificate of a file
