@@ -263,6 +263,21 @@ def test_a_certificate_that_expires_before_the_crl_is_answered_till_then(paths: 
     assert paths == [8]
 
 
+def test_a_certificate_that_expires_just_before_the_crl_is_expired_then() -> None:
+    """In the last second, for which what is remembered of its kind still holds."""
+    end = NOW + DAY
+    brief, long = (
+        CA.issue(name, serial_number=8, not_before=NOW - DAY, not_after=until).der
+        for name, until in (("brief", end - timedelta(seconds=1)), ("long", end))
+    )
+    clock = Clock()
+    checker = checker_of(world(next_update=end), clock)
+    assert [checker.check(one).status for one in (long, brief)] == [NOT_REVOKED] * 2
+    clock.now = end - timedelta(seconds=0.5)
+    assert checker.check(long).status is NOT_REVOKED
+    assert checker.check(brief).cause is UndeterminedCause.CERTIFICATE_EXPIRED
+
+
 def test_of_a_delta_beside_it_an_entry_is_looked_into(paths: list[int]) -> None:
     """What two lists say together is more than that one of them lists a certificate."""
     store = world()
