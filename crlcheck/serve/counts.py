@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import logging
 import mmap
 import os
 import tempfile
@@ -27,6 +28,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from crlcheck.access import CAUSES
+
+LOG = logging.getLogger("crlcheck.serve")
 
 DECISIONS = ("allow", "observe", "deny")
 """What a request gets: OBSERVE passes although it is not allowed."""
@@ -138,8 +141,10 @@ class Counts:
     *directory* is the same for all workers and nobody else's. A process makes only one of
     these, because the locks on rows are those of a process.
 
+    Where the file cannot be made, they are in memory, and those of this worker alone.
+
     Raises:
-        OSError: the file cannot be made or mapped.
+        OSError: there is no memory for it.
         RuntimeError: as many workers as there are rows are running.
     """
 
@@ -147,7 +152,12 @@ class Counts:
         self._lock = threading.Lock()
         size = MAX_ROWS * _ROW_SIZE
         # It stays open: the lock is on this file, and ends when the process closes it.
-        self._file = _opened(directory / _NAME, size)
+        try:
+            self._file = _opened(directory / _NAME, size)
+        except OSError as error:  # a full disk must not keep a worker from its requests
+            LOG.error("%s: this worker counts for itself: %s", directory, error)
+            self._file = os.memfd_create(_NAME)
+            os.truncate(self._file, size)
         self._map = mmap.mmap(self._file, size)
         self._values = memoryview(self._map).cast("Q")
         self._row = self._claim()

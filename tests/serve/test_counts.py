@@ -286,6 +286,16 @@ def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
 
 
+def test_without_a_file_a_worker_counts_for_itself(tmp_path: Path) -> None:
+    """
+    As where the disk is full: it goes on to answer.
+    """
+    with closing(Counts(tmp_path / "nowhere")) as first, closing(Counts(tmp_path / "no")) as other:
+        first.note_decision("revoked", "deny", 0.1)
+        assert first.totals().num_checks == 1
+        assert other.totals().num_checks == 0
+
+
 def test_more_workers_than_rows_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ import http.client
 import math
 import os
 import resource
+import shutil
 import signal
 import threading
 import time
@@ -337,6 +338,21 @@ def test_workers_that_are_replaced_at_once_end(store: Path, tmp_path: Path) -> N
         assert service.stop() == 0
 
 
+def test_a_worker_starts_without_the_directory_of_all(store: Path, tmp_path: Path) -> None:
+    """
+    Somebody has emptied the cache, or the disk is full: images are loaded, and it counts alone.
+    """
+    with serving(store, tmp_path) as service:
+        (directory,) = tmp_path.glob("crlcheck-serve-*")
+        shutil.rmtree(directory)
+        (old,) = service.workers()
+        os.kill(old, signal.SIGKILL)
+        wait_until(lambda: old not in service.workers() and _checks(service), service)
+        assert service.check("revoked").status == 403
+        assert service.ask("/metrics").status == 200
+        assert "this worker counts for itself" in service.said()
+
+
 def test_workers_that_end_at_once_end_nothing_else(store: Path, tmp_path: Path) -> None:
     """
     New workers that end while they start, all together, leave the old ones as they are.
@@ -345,9 +361,8 @@ def test_workers_that_end_at_once_end_nothing_else(store: Path, tmp_path: Path) 
     own: dict[str, Any] = dict.fromkeys(OWN)
     with serving(store, tmp_path, "--settings", str(file), **own) as service:
         old = service.workers()
-        (counts,) = tmp_path.glob("crlcheck-serve-*/counts-*")
-        counts.unlink()
-        counts.mkdir()  # so that no worker can begin to count
+        (directory,) = tmp_path.glob("crlcheck-serve-*")
+        directory.chmod(0o777)  # which no worker accepts that begins
         settings_file(tmp_path, workers="16")
         for number in range(1, 6):
             service.process.send_signal(signal.SIGHUP)
