@@ -47,6 +47,8 @@ _ARRIVAL = 0.5
 # In seconds. How often a worker asks the store while it waits for a first set.
 _SET_INTERVAL = 1.0
 
+_KEPT: list[Service] = []
+
 # Granian says once more in its own words what is said here, and warns that its embedded
 # server is new.
 _LOG_CONFIG: dict[str, Any] = {
@@ -170,7 +172,8 @@ def run(post: Post) -> None:
     recorder = Recorder(post.images, settings.access_log, post.number)
     with contextlib.closing(recorder), recorder.messages():
         service = make_service(settings, post.number, post.images, post.ocsp_keys, recorder)
-        # It is not closed at the end: that would remove images which other workers need.
+        # Neither closed nor forgotten at the end: that would remove images which others need.
+        _KEPT.append(service)
         service.checker.preload()
         if post.may_wait:
             _wait_for_set(service.checker, recorder, post.lifeline)

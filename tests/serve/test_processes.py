@@ -412,6 +412,12 @@ def test_workers_share_the_images(store: Path, tmp_path: Path) -> None:
         wait_until(lambda: not first.exists(), service)
         (second,) = directory.glob("*.crlx")
         assert mapped() == [{str(second)}] * 3
+        # Those that end leave the image to those that come.
+        old = service.workers()
+        service.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: not set(old) & set(service.workers()), service)
+        wait_until(lambda: mapped() == [{str(second)}] * 3, service)
+        assert second.exists()
 
 
 def test_full_descriptors_neither_end_nor_hang_the_service(store: Path, tmp_path: Path) -> None:
