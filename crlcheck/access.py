@@ -65,8 +65,11 @@ UNIX_SOCKET = "unix"
 # certificate takes about 2,000 characters in a header.
 _NUM_REMEMBERED = 1024
 _LONGEST_REMEMBERED = 8192
-# A path in a line of the log is no longer than this.
+# A path in a line of the log is no longer than this, and so on. A detail may have names of a
+# certificate that anybody made.
 _LONGEST_PATH = 200
+_LONGEST_METHOD = 40
+_LONGEST_DETAIL = 1000
 # An Accept header that is longer says nothing.
 _LONGEST_ACCEPT = 1000
 
@@ -387,18 +390,22 @@ class Access:
         if self.record is not None:
             self.record(decision, self._word(decision), method, path)
         if decision.allowed:
-            LOG.debug("%s %.*r passes: %s", method, _LONGEST_PATH, path, decision.cause)
+            LOG.debug(
+                "%.*s %.*r passes: %s",
+                *(_LONGEST_METHOD, method),
+                *(_LONGEST_PATH, path),
+                decision.cause,
+            )
             return True
         level = logging.ERROR if decision.cause == "error" else logging.WARNING
         LOG.log(
             level,
-            "%s %s %.*r: %s: %s",
+            "%s %.*s %.*r: %s: %.*s",
             "would deny" if self._observe else "denied",
-            method,
-            _LONGEST_PATH,
-            path,
+            *(_LONGEST_METHOD, method),
+            *(_LONGEST_PATH, path),
             decision.cause,
-            decision.detail,
+            *(_LONGEST_DETAIL, decision.detail),
         )
         return self._observe
 

@@ -288,3 +288,20 @@ def test_what_is_remembered_of_a_header_is_what_would_be_read(
         for host in ("127.0.0.2", "proxy.example", "10.1.1.1:80") * 2:
             with pytest.raises(UnclearRequestError):
                 access.demand_proxy(host)
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_what_a_client_chooses_makes_no_line_of_the_log_long(
+    allowed: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    Thousands of lines may wait for a slow destination, and a method may have 60 KB, as a path
+    and the names in a certificate that the client made.
+    """
+    caplog.set_level("DEBUG", "crlcheck.access")
+    long = "M" * 60_000
+    with checker_of_one_crl() as checker:
+        access = Access(checker, verified_by="server")
+        assert access.passes(Decision(allowed, "revoked", long), long, f"/{long}") is allowed
+    (record,) = caplog.records
+    assert len(record.getMessage()) < 1300
