@@ -383,7 +383,13 @@ class Access:
 
     def _without_certificate(self) -> Decision:
         passes = self._without is WithoutCertificate.PASS
-        return Decision(passes, "no_certificate", "the request has no client certificate")
+        detail = "the request has no client certificate"
+        if self.header:
+            detail += (
+                f": {self.header} is missing or says that there is none. Where the client sent "
+                "one, compare the name of the header with the one that the proxy sets"
+            )
+        return Decision(passes, "no_certificate", detail)
 
     def passes(self, decision: Decision, method: str, path: str) -> bool:
         """Log a decision, and return whether the request is passed on."""

@@ -422,7 +422,7 @@ def _read_fields(
             if name in given:
                 values[field.name] = _read(given[name], readers[name])
             elif _is_required(field):
-                raise ValueError("is not set and has no default")
+                raise ValueError(f"is not set and has no default{_expected(readers[name])}")
         except ValueError as error:
             problems.append(f"{name} {error}")
     problems += unknown(given, fields)
@@ -442,6 +442,15 @@ def _read(text: str, reader: Callable[[str], Any]) -> Any:
         return reader(text)
     except ValueError as error:
         raise ValueError(f"is {without_credentials(text)!r}: {error}") from error
+
+
+def _expected(reader: Callable[[str], Any]) -> str:
+    """Return what a reader expects, which it says of an empty text."""
+    try:
+        reader("")
+    except ValueError as error:
+        return f": {error}"
+    return ""
 
 
 def _is_required(field: dataclasses.Field[Any]) -> bool:

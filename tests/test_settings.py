@@ -64,6 +64,19 @@ def test_fields_that_are_not_set_keep_their_defaults() -> None:
         read_settings(Sample, {})
 
 
+def test_a_setting_that_is_missing_is_told_with_what_is_expected() -> None:
+    """
+    So that nobody has to look the possible values up.
+    """
+
+    @dataclasses.dataclass(frozen=True)
+    class Needs:
+        colour: Colour
+
+    with pytest.raises(ValueError, match="no default: expected one of "):
+        read_settings(Needs, {})
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [("true", True), ("TRUE", True), ("1", True), ("false", False), ("False", False), ("0", False)],

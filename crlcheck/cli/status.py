@@ -71,7 +71,7 @@ def describe(error: BaseException) -> str:
         if error.errno == errno.ENOENT and str(path).endswith(f"/{CATALOG_NAME}"):
             return f"{path}: {NOTHING_PUBLISHED}"
         return error.strerror if path is None else f"{path}: {error.strerror}"
-    if isinstance(error, FileNotFoundError) and str(error):
+    if isinstance(error, FileNotFoundError | FileExistsError) and str(error):
         return str(error)  # one of ours, in words of its own
     if isinstance(error, MemoryError):
         return "not enough memory"

@@ -110,6 +110,9 @@ def _tcp(bind: Bind) -> socket.socket:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind(address)
         opened.listen(BACKLOG)
+    except OSError as error:
+        opened.close()
+        raise OSError(error.errno, f"{error.strerror}: {bind}") from error
     except BaseException:
         opened.close()
         raise
@@ -147,7 +150,13 @@ def _place(path: Path, group: str | None) -> Iterator[None]:
     directory = path.parent
     made = not directory.exists()
     if made:
-        directory.mkdir(_DIRECTORY_MODE)
+        try:
+            directory.mkdir(_DIRECTORY_MODE)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"{directory.parent}: no such directory: make it first; only the last one, "
+                f"{directory.name}, is made for the socket"
+            ) from error
         directory.chmod(_DIRECTORY_MODE)
         if group is not None:
             shutil.chown(directory, group=group)

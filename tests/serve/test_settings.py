@@ -266,7 +266,7 @@ def test_a_service_that_cannot_start_says_why(
     """
     options: tuple[Any, ...] = ("--verified-by", "proxy", "--header", "X", "--form", "nginx")
     for store, bind, expected in (
-        (tmp_path, f"unix:{tmp_path}/missing/below/s.sock", "No such file or directory"),
+        (tmp_path, f"unix:{tmp_path}/missing/below/s.sock", "missing: no such directory: make it"),
         (tmp_path, f"unix:{tmp_path}/file", "something else than a socket"),
         (tmp_path, "unix:/tmp/crlcheck.sock", "others may write to"),
     ):

@@ -106,6 +106,18 @@ def test_a_symbolic_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
     assert other.exists()
 
 
+def test_only_the_last_directory_is_made_for_a_socket(tmp_path: Path) -> None:
+    """
+    The message says which one is missing.
+    """
+    bind = Bind(path=str(tmp_path / "missing" / "own" / "s.sock"))
+    with (
+        pytest.raises(FileNotFoundError, match="missing: no such directory: make it first"),
+        listening(bind, None, {}),
+    ):
+        pass
+
+
 def test_a_port_that_is_taken_is_an_error() -> None:
     """
     It is not shared with whoever has it.
@@ -114,7 +126,7 @@ def test_a_port_that_is_taken_is_an_error() -> None:
         port = listener.opened.getsockname()[1]
         assert listener.place == f"http://127.0.0.1:{port}"
         with (
-            pytest.raises(OSError, match="in use"),
+            pytest.raises(OSError, match=f"in use: 127.0.0.1:{port}"),
             listening(Bind(host="127.0.0.1", port=port), None, {}),
         ):
             pass
