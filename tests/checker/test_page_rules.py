@@ -206,6 +206,23 @@ def test_a_header_up_to_a_size_is_read_by_itself(
     assert (opened(PagedStore()) is None) == bool(less)
 
 
+def test_an_end_that_has_no_trailer_the_second_time_is_no_end() -> None:
+    """What came first was another one, and so may what comes then be: it is loaded whole."""
+    size = len(published_objects()[image_name()])
+    left = [-41, -40 - body_of_image()[0]]  # how its header ends, and how it begins
+
+    def change(start: int, body: bytes) -> bytes:
+        damaged = bytearray(body)
+        if start + len(body) == size and left:
+            damaged[left.pop(0)] ^= 0x40
+        return bytes(damaged)
+
+    store = PagedStore()
+    store.change = change
+    assert opened(store) is None
+    assert left == []
+
+
 # ---- pages ----------------------------------------------------------------------------
 
 
