@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -330,13 +330,12 @@ def _check_certificates(
     source: _Source, certificates: Sequence[Path], issuers: Sequence[Path], policy: Policy
 ) -> int:
     """Check certificates in files; return the exit status."""
-    paths = files_of(certificates)
-    with _Answers("certificate") as answers, contextlib.ExitStack() as stack:
-        with _naming_unchecked(map(input_name, paths)):
-            opened = _open_checker(source, issuer_sources(issuers), policy)
-        checker = stack.enter_context(opened)
+    with (
+        _Answers("certificate") as answers,
+        _open_checker(source, issuer_sources(issuers), policy) as checker,
+    ):
         source.announce()
-        for path in paths:
+        for path in files_of(certificates):
             try:
                 # It is read only once, because it may be a pipe.
                 contents = read_input(path)
@@ -350,19 +349,6 @@ def _check_certificates(
                 answers.show(input_name(path), result)
                 _note_others(path, contents)
         return answers.finish(source)
-
-
-@contextlib.contextmanager
-def _naming_unchecked(subjects: Iterable[str]) -> Iterator[None]:
-    """Name each of *subjects* where nothing can be checked, before the error that says why."""
-    try:
-        yield
-    except click.ClickException:
-        raise
-    except Exception:
-        for subject in subjects:
-            say(f"{subject}: not checked", color="yellow")
-        raise
 
 
 def _open_checker(
@@ -505,9 +491,7 @@ def _check_serials(
         raise click.UsageError("a serial number has one issuer: give --issuer once")
     with _Answers("serial") as answers:
         numbers = _Serials(serials, lists, answers)
-        with _naming_unchecked(text for text in serials if text != "-"):
-            opened = _open_checker(source, (), policy)
-        with opened as checker:
+        with _open_checker(source, (), policy) as checker:
             source.announce()
             # It is read only once, because it may be a pipe.
             issuer = read_input(issuers[0]) if issuers else _only_issuer(source)

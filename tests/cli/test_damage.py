@@ -104,28 +104,6 @@ def test_of_several_stores_a_damaged_one_is_told(
     assert told.count("generation ") == 2
 
 
-def test_a_certificate_that_nothing_can_be_asked_of_has_a_line(
-    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Where the root is refused: scripts go by the lines, and none would say nothing of it."""
-    leaf = tmp_path / "leaf.der"
-    leaf.write_bytes(AUTHORITIES[0].issue("leaf").der)
-    for damaged in ("minimum", "gone"):
-        options = ["--minimum-generation", "99"] if damaged == "minimum" else []
-        place = str(store) if damaged == "minimum" else str(tmp_path / "nothing")
-        assert main(["check", place, str(leaf), str(leaf), *options]) == 4
-        said = capsys.readouterr()
-        assert said.out.splitlines() == [f"{leaf}: not checked"] * 2
-        assert said.err.count("\n") == 1
-    assert main(["check", str(store), "--serial", "5", *["--minimum-generation", "99"]]) == 4
-    assert capsys.readouterr().out.splitlines() == ["5: not checked"]
-    assert main(["check", str(store), str(leaf), "--minimum-generation", "99", "--json"]) == 4
-    assert json.loads(capsys.readouterr().out)["kind"] == "CatalogRollbackError"
-
-
-# ---- comparing -----------------------------------------------------------------------------
-
-
 def publish_next(store: Path) -> None:
     """A second CRL of every CA, which revokes a certificate."""
     for authority in AUTHORITIES:
