@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
@@ -15,6 +16,16 @@ from support.moto_server import S3Environment, environment_variables, make_clien
 # A busy machine is slow, and no test is about that: benchmarks/ is.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None, object, object]:
+    """Undo what a test sets as the library's log level, or later tests would miss messages."""
+    logger = logging.getLogger("crlcheck")
+    level = logger.level
+    result = yield
+    logger.setLevel(level)
+    return result
 
 
 @pytest.fixture(scope="session")
