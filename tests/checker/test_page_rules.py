@@ -238,6 +238,7 @@ def test_no_page_of_a_broken_image_is_given_out() -> None:
         index.pages.page(0)
     assert told == [first.value]
     before = list(store.parts)
+    assert before.count((start, PAGE_SIZE)) == 2
     for number in (0, 1, 2):
         with pytest.raises(CorruptIndexError, match="^it: page 0 does not match its digest$"):
             index.pages.page(number)
