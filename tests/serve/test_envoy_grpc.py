@@ -30,6 +30,7 @@ from crlcheck.serve.sockets import free_place, own_path
 from crlcheck.serve.worker import make_service
 from support.authorizer import publish
 from support.guarded import CAUSES, FAILURES, PEM, checker_of_one_crl, let_checks_raise
+from support.loopback import LOOPBACK
 from support.python_servers import PKI, escaped, free_port, listens
 from support.serving import serving, wait_until
 
@@ -264,7 +265,7 @@ def test_observed(checker: RevocationChecker, unix: Bind) -> None:
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("host", LOOPBACK)
 def test_addresses(checker: RevocationChecker, host: str) -> None:
     """
     On a port a request counts from a proxy only.
