@@ -21,6 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from crlcheck.demo.nginx import find_nginx
 from crlcheck.demo.pki import IssuedCertificate, generate_key
 from support.authorizer import publish
+from support.nginx import configuration_of
 from support.ocsp import make_responder, write_pair
 from support.python_servers import EXAMPLES, PKI, free_port, listens
 from support.serving import PATIENCE, Serving, serving, wait_until
@@ -58,23 +59,6 @@ def server_certificate() -> IssuedCertificate:
 
 SERVER = server_certificate()
 
-_CONFIGURATION = """
-daemon off;
-master_process off;
-pid nginx.pid;
-error_log error.log warn;
-events {{ worker_connections 256; }}
-http {{
-    access_log off;
-    client_body_temp_path body;
-    proxy_temp_path proxy;
-    fastcgi_temp_path fastcgi;
-    uwsgi_temp_path uwsgi;
-    scgi_temp_path scgi;
-    {server}
-}}
-"""
-
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Serving]:
@@ -103,7 +87,7 @@ def nginx(directory: Path, service: Serving) -> Iterator[int]:
     ):
         assert server.count(shown) == count
         server = server.replace(shown, used)
-    (directory / "nginx.conf").write_text(_CONFIGURATION.format(server=server))
+    (directory / "nginx.conf").write_text(configuration_of(server))
     # With its issuer: curl looks for that one there only.
     (directory / "server.pem").write_bytes(SERVER.pem + PKI.authority.pem)
     (directory / "server.key").write_bytes(SERVER.key_pem)

@@ -16,6 +16,7 @@ import pytest
 
 from crlcheck.demo.nginx import find_nginx
 from support.authorizer import publish
+from support.nginx import configuration_of
 from support.python_servers import (
     EXAMPLES,
     EXPECTED,
@@ -42,23 +43,6 @@ FORGED = [
     [("Connection", f"close, {HEADER}")],
 ]
 
-_CONFIGURATION = """
-daemon off;
-master_process off;
-pid nginx.pid;
-error_log error.log warn;
-events {{ worker_connections 256; }}
-http {{
-    access_log off;
-    client_body_temp_path body;
-    proxy_temp_path proxy;
-    fastcgi_temp_path fastcgi;
-    uwsgi_temp_path uwsgi;
-    scgi_temp_path scgi;
-    {server}
-}}
-"""
-
 
 @contextlib.contextmanager
 def behind_nginx(directory: Path, upstream: str, verify: str = "on") -> Iterator[int]:
@@ -75,7 +59,7 @@ def behind_nginx(directory: Path, upstream: str, verify: str = "on") -> Iterator
         assert server.count(shown) == 1
         server = server.replace(shown, used)
     configuration = directory / "nginx.conf"
-    configuration.write_text(_CONFIGURATION.format(server=server))
+    configuration.write_text(configuration_of(server))
     command = [program, "-p", str(directory), "-c", str(configuration)]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     try:

@@ -14,6 +14,23 @@ from crlcheck.demo.tls import server_certificate
 
 _PATIENCE = 20.0
 
+_RECIPE = """
+daemon off;
+master_process off;
+pid nginx.pid;
+error_log error.log warn;
+events {{ worker_connections 256; }}
+http {{
+    access_log off;
+    client_body_temp_path body;
+    proxy_temp_path proxy;
+    fastcgi_temp_path fastcgi;
+    uwsgi_temp_path uwsgi;
+    scgi_temp_path scgi;
+    {http}
+}}
+"""
+
 # A file server over TLS with options; and two caches before it that take turns.
 _CONFIGURATION = """
 daemon off;
@@ -79,6 +96,15 @@ class Served:
         """The statuses of the requests for what has *name* in its path, so far."""
         lines = self._log.read_text("utf-8").splitlines()
         return [int(line.split('"')[2].split()[0]) for line in lines if name in line]
+
+
+def configuration_of(recipe: str) -> str:
+    """
+    Return a configuration with what a recipe has for ``http``.
+
+    All its files lie in nginx's prefix (``nginx -p``).
+    """
+    return _RECIPE.format(http=recipe)
 
 
 @contextlib.contextmanager

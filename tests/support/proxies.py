@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from support.nginx import configuration_of
 from support.python_servers import EXAMPLES, free_port, listens
 
 ROOT = Path(__file__).parents[2]
@@ -27,22 +28,6 @@ _PATIENCE = 60.0  # seconds until a program has started
 _PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"))
 _MODULES_OF_APACHE = "mpm_event authz_core ssl lua http2 proxy proxy_http proxy_wstunnel"
 
-_NGINX = """
-daemon off;
-master_process off;
-pid nginx.pid;
-error_log error.log warn;
-events {{ worker_connections 256; }}
-http {{
-    access_log off;
-    client_body_temp_path body;
-    proxy_temp_path proxy;
-    fastcgi_temp_path fastcgi;
-    uwsgi_temp_path uwsgi;
-    scgi_temp_path scgi;
-    {recipe}
-}}
-"""
 _APACHE = """
 ServerRoot {directory}
 ServerName localhost
@@ -287,7 +272,7 @@ def _start(site: Site, files: Path, application: int, others: Mapping[str, str])
 def _around(name: str, place: Path, recipe: str) -> str:
     """Return a whole configuration with a recipe in it."""
     if name == "nginx":
-        return _NGINX.format(recipe=recipe)
+        return configuration_of(recipe)
     if name == "apache":
         user, group = _unprivileged()
         modules = "\n".join(
