@@ -394,6 +394,18 @@ class StoreUnavailableError(StoreError):
             self.remedy = remedy
 
 
+class SettingsError(CrlCheckError, ValueError):
+    """Settings of a service are missing, malformed or unsafe, or contradict one another."""
+
+
+class NothingPublishedError(StoreError):
+    """A service was to start from a store in which nothing is published. ``store`` is its name."""
+
+    def __init__(self, message: str, *, store: str) -> None:
+        super().__init__(message)
+        self.store = store
+
+
 class PartsUnsupportedError(StoreError):
     """
     A server sent the whole of an object, or a compressed form of it, in place of a part.

@@ -4,7 +4,8 @@ Say what can be done about an undetermined certificate and about a refused CRL.
 This is the only table of remedies. The checker puts them into its verdicts; the command,
 the status objects in a store and the preprocessor's log put them beside an error. A remedy
 names commands (``crlcheck scope set``), options (``--allow-sha1``), settings of a function
-(``CRLCHECK_ALLOW_SHA1``), fields of a policy (``Policy.stale``) and sections of documents
+(``CRLCHECK_ALLOW_SHA1``), fields of a policy and their settings (``Policy.stale
+(CRLCHECK_STALE)``) and sections of documents
 (``docs/operations.md#by-hand``). A test looks each of them up.
 
 A cause that is not in ``REMEDIES`` is in ``WITHOUT_REMEDY``, with the reason.
@@ -28,21 +29,21 @@ REMEDIES: Mapping[Cause, str] = MappingProxyType(
         # ---- verdicts --------------------------------------------------------------------
         UndeterminedCause.UNKNOWN_ISSUER: "if its issuer is to be trusted, publish the issuer's "
         "CRL with the issuer's certificate (crlcheck publish --issuer); Policy.unknown_issuer "
-        "lets certificates of all unknown issuers pass",
+        "(CRLCHECK_UNKNOWN_ISSUER) lets certificates of all unknown issuers pass",
         UndeterminedCause.AMBIGUOUS_ISSUER: "trust a certificate that ties the keys, or stop "
         "trusting the key that is no longer used (crlcheck issuer list, crlcheck issuer remove); "
         "docs/supported-crls.md#which-crls-cover-a-certificate says which keys are tied",
         UndeterminedCause.OUT_OF_SCOPE: "publish the CRL that covers it (crlcheck publish); "
         "crlcheck scope list shows what is published. If its CA publishes none, say so "
-        "with crlcheck issuer no-crl or Policy.unpublished_issuers",
-        UndeterminedCause.STALE: f"{NEXT_CRL}; Policy.stale and Policy.stale_grace allow a grace "
-        "period",
+        "with crlcheck issuer no-crl or Policy.unpublished_issuers (CRLCHECK_UNPUBLISHED_ISSUERS)",
+        UndeterminedCause.STALE: f"{NEXT_CRL}; Policy.stale (CRLCHECK_STALE) and "
+        "Policy.stale_grace (CRLCHECK_STALE_GRACE) allow a grace period",
         UndeterminedCause.NOT_YET_VALID: "compare this machine's clock with that of the CA; "
-        "Policy.clock_skew allows a larger difference",
+        "Policy.clock_skew (CRLCHECK_CLOCK_SKEW) allows a larger difference",
         UndeterminedCause.REASONS_NOT_COVERED: "publish the CA's CRLs for the other reasons too "
         "(crlcheck publish); crlcheck scope list shows what is published",
         UndeterminedCause.CERTIFICATE_EXPIRED: "use a certificate that has not expired; "
-        "Policy.expired_certificate lets expired ones pass",
+        "Policy.expired_certificate (CRLCHECK_EXPIRED_CERTIFICATE) lets expired ones pass",
         UndeterminedCause.CRL_SIGNER_REVOKED: "publish a CRL that the CA signed with a key "
         "that is not revoked (crlcheck publish)",
         UndeterminedCause.STORE_UNAVAILABLE: "find out whether the store can be read "
@@ -85,6 +86,9 @@ REMEDIES: Mapping[Cause, str] = MappingProxyType(
         "later one; docs/index-format.md has the rule for versions",
         errors.StoreUnavailableError: "try again; if it fails again, check the store and the "
         "rights that docs/security.md lists",
+        errors.NothingPublishedError: "correct the store's name, or publish the CRLs first "
+        "(crlcheck publish); with CRLCHECK_WAIT_FOR_SET=true the service starts, and denies "
+        "everything until a set is published",
         errors.ReadOnlyStoreError: "give the directory or the s3:// URL from which the server at "
         "this URL takes its files, and no @GENERATION after it",
         errors.LockFileError: "find out who made it, then remove it; the next writer makes a "
@@ -175,10 +179,11 @@ REMEDIES_BY_REASON: Mapping[str, str] = MappingProxyType(
 
 WITHOUT_REMEDY: Mapping[Cause, str] = MappingProxyType(
     {
-        UndeterminedCause.CERTIFICATE_HOLD: "it is only ever waived (Policy.hold); without that "
-        "the certificate is REVOKED",
+        UndeterminedCause.CERTIFICATE_HOLD: "it is only ever waived (Policy.hold, "
+        "CRLCHECK_HOLD); without that the certificate is REVOKED",
         errors.CrlCheckError: "it is the class from which the other errors derive",
         errors.CrlError: "it is the class from which the errors of refused CRLs derive",
+        errors.SettingsError: "its message says for each setting what was expected",
         errors.IndexClosedError: "it is a mistake of the program that closed the index",
     }
 )

@@ -397,6 +397,16 @@ def read_policy(rules: Iterable[str]) -> Policy:
     return policy
 
 
+def grace_problems(stale: StaleRule, stale_grace: timedelta) -> list[str]:
+    """Return what is wrong with the two settings of the grace period: it needs both, or neither."""
+    if (stale is StaleRule.GRACE) == (stale_grace > timedelta(0)):
+        return []
+    return [
+        f"{PREFIX}STALE is {stale.value!r} and {PREFIX}STALE_GRACE is {stale_grace}: expected "
+        "both, 'grace' and a duration, or neither"
+    ]
+
+
 def _read_fields(
     cls: type[SettingsT],
     given: Mapping[str, str],

@@ -9,7 +9,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from crlcheck import ImageLoading, Policy, Rule, StaleRule
-from crlcheck.settings import LogLevel, read_seconds, read_store_name
+from crlcheck.settings import (
+    LogLevel,
+    grace_problems,
+    read_seconds,
+    read_store_name,
+)
 
 
 class CertificateFrom(enum.Enum):
@@ -147,11 +152,9 @@ class Settings:
             raise ValueError("CRLCHECK_MAX_CATALOG_AGE is 0: expected a positive time")
         if not self.load_seconds:
             raise ValueError("CRLCHECK_LOAD_SECONDS is 0: expected a positive number of seconds")
-        if (self.stale is StaleRule.GRACE) != (self.stale_grace > timedelta(0)):
-            raise ValueError(
-                f"CRLCHECK_STALE is {self.stale.value!r} and CRLCHECK_STALE_GRACE is "
-                f"{self.stale_grace}: expected both, 'grace' and a duration, or neither"
-            )
+        problems = grace_problems(self.stale, self.stale_grace)
+        if problems:
+            raise ValueError("; ".join(problems))
         source = self.certificate_from
         if self.certificate_header is not None and source not in _HEADERS:
             raise ValueError(

@@ -28,6 +28,7 @@ from crlcheck.cli.root import root
 from crlcheck.cli.status import describe
 from crlcheck.publisher.publish import publish_crl
 from crlcheck.remedies import REMEDIES, REMEDIES_BY_REASON, WITHOUT_REMEDY, Cause
+from crlcheck.serve.settings import ServeSettings
 from lambda_authorizer.settings import Settings as AuthorizerSettings
 from preprocessor.settings import Settings as PreprocessorSettings
 from support.memory_store import MemoryStore
@@ -115,10 +116,10 @@ def test_the_commands_and_options_that_a_remedy_names_exist(text: str) -> None:
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_the_settings_that_a_remedy_names_exist(text: str) -> None:
-    """Environment variables of the functions, and fields of a policy."""
+    """Environment variables of the functions and the service, and fields of a policy."""
     variables = {
         f"CRLCHECK_{field.name.upper()}"
-        for settings in (AuthorizerSettings, PreprocessorSettings)
+        for settings in (AuthorizerSettings, PreprocessorSettings, ServeSettings)
         for field in dataclasses.fields(settings)
     }
     assert set(re.findall(r"CRLCHECK_\w+", text)) <= variables

@@ -23,8 +23,10 @@ from crlcheck.encoding.strict_json import canonical_json, members_of, take, take
 from crlcheck.times import time_text
 
 CATALOG_NAME = "catalog.json"
-NOTHING_PUBLISHED = "nothing is published there; crlcheck verify tells whether something was"
 """The object with the root."""
+
+NOTHING_PUBLISHED = "nothing is published there; crlcheck verify tells whether something was"
+"""What is said of a place of a store that has no root."""
 
 ROOT_FORMAT = 2
 

@@ -369,7 +369,8 @@ def unpublished(certificate: CertificateFacts, *, may_have_crl: bool) -> CheckRe
     reason = f"{said}, but a CRL that may be of that issuer is held, or was until it was removed"
     remedy = (
         "publish the CRL that covers it (crlcheck publish), and take back that there is none "
-        "(crlcheck issuer no-crl --undo, or Policy.unpublished_issuers)"
+        "(crlcheck issuer no-crl --undo, or Policy.unpublished_issuers "
+        "(CRLCHECK_UNPUBLISHED_ISSUERS))"
     )
     return undetermined(certificate, UndeterminedCause.OUT_OF_SCOPE, reason, remedy)
 

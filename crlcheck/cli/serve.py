@@ -7,7 +7,7 @@ import functools
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +17,13 @@ from crlcheck.cli.command import command
 from crlcheck.cli.output import library_level, output
 from crlcheck.cli.parameters import STORE
 from crlcheck.cli.text import answer, say
-from crlcheck.serve.settings import ServeSettings, option_names, read_serve_settings
+from crlcheck.errors import SettingsError
+from crlcheck.serve.settings import (
+    ServeSettings,
+    named_as_given,
+    option_names,
+    read_serve_settings,
+)
 from crlcheck.settings import PREFIX
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -35,6 +41,7 @@ _HELP = {
     "workers": "How many processes answer; 2 by default.",
     "refresh_after": "How often the store is asked for a newer set; 5s by default.",
     "max_catalog_age": "How long a set is used while the store is down; 12h by default.",
+    "wait_for_set": "true starts although nothing is published yet, and denies everything.",
     "root_keys": "Public keys of which one must have signed the store's root.",
     "minimum_generation": "Refuse an earlier generation of the store.",
     "stale": "deny, or grace, once a CRL is past its nextUpdate; deny by default.",
@@ -109,10 +116,8 @@ def serve_command(
     if store is not None:
         given[f"{PREFIX}STORE"] = store
     load = functools.partial(read_serve_settings, os.environ, given, file)
-    try:
+    with _usage_errors(given, file):
         settings = load()
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
     if show_settings:
         members = settings.as_dict()
         for name, value in members.items():
@@ -138,8 +143,18 @@ def serve_command(
         answer({"listening": place})
         sys.stdout.flush()
 
-    with _log_to_standard_error():
+    with _log_to_standard_error(), _usage_errors(given, file):
         return Supervisor(load, os.environ, prepare).run(started)
+
+
+@contextlib.contextmanager
+def _usage_errors(given: Mapping[str, str], file: Path | None) -> Iterator[None]:
+    """Report settings that cannot be used as wrong usage."""
+    try:
+        yield
+    except SettingsError as error:
+        message = named_as_given(str(error), os.environ, given, file)
+        raise click.UsageError(message) from error
 
 
 def _shown(value: object) -> str:

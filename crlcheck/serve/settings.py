@@ -18,8 +18,16 @@ from pathlib import Path
 
 from crlcheck.access import UNIX_SOCKET, VerifiedBy, WithoutCertificate
 from crlcheck.encoding.header_forms import HeaderForm
+from crlcheck.errors import SettingsError
 from crlcheck.serve.access_log import STDOUT
-from crlcheck.settings import PREFIX, LogLevel, is_loopback, read_settings, read_store_name
+from crlcheck.settings import (
+    PREFIX,
+    LogLevel,
+    grace_problems,
+    is_loopback,
+    read_settings,
+    read_store_name,
+)
 from crlcheck.types import Policy, Rule, StaleRule
 
 _OF_OTHER_COMMANDS = frozenset({"CRLCHECK_ACTOR", "CRLCHECK_SIGN_WITH", "CRLCHECK_ROOT_EXPIRY"})
@@ -120,6 +128,8 @@ class ServeSettings:
     workers: how many processes answer.
     refresh_after: how long a set is used before the store is asked for a newer one.
     max_catalog_age: how long a set is used after the store last returned its catalog.
+    wait_for_set: start although nothing is published yet, and deny everything until it is. By
+        default the service does not start then, because the store's name may be wrong.
     root_keys, minimum_generation: what the store's root must satisfy, as in
         ``crlcheck.RevocationChecker``.
     stale, stale_grace, unknown_issuer, no_distribution_point, path_depth, hold,
@@ -153,6 +163,7 @@ class ServeSettings:
     workers: int = 2
     refresh_after: timedelta = timedelta(seconds=5)
     max_catalog_age: timedelta = timedelta(hours=12)
+    wait_for_set: bool = False
     root_keys: tuple[str, ...] | None = field(default=None, metadata={"read": _root_keys})
     minimum_generation: int = 0
     stale: StaleRule = StaleRule.DENY
@@ -189,11 +200,7 @@ class ServeSettings:
                 f"CRLCHECK_HEADER_SIZE is {self.header_size}: expected {_MIN_HEADER_SIZE} bytes or "
                 "more, because a certificate must fit"
             )
-        if (self.stale is StaleRule.GRACE) != (self.stale_grace > timedelta(0)):
-            problems.append(
-                f"CRLCHECK_STALE is {self.stale.value!r} and CRLCHECK_STALE_GRACE is "
-                f"{self.stale_grace}: expected both, 'grace' and a duration, or neither"
-            )
+        problems += grace_problems(self.stale, self.stale_grace)
         problems += self._problems_of_places()
         if problems:
             raise ValueError("; ".join(problems))
@@ -320,7 +327,7 @@ def read_serve_settings(
     the later one counts.
 
     Raises:
-        ValueError: a setting is missing, unknown or malformed, or several contradict each
+        SettingsError: a setting is missing, unknown or malformed, or several contradict each
             other. The message names each of them.
         OSError: the file cannot be read.
     """
@@ -329,8 +336,37 @@ def read_serve_settings(
         for name, value in environ.items()
         if name.startswith(PREFIX) and name not in _OF_OTHER_COMMANDS
     }
-    in_file = {} if file is None else read_file(file)
-    return read_settings(ServeSettings, {**in_file, **own, **given})
+    try:
+        in_file = {} if file is None else read_file(file)
+        return read_settings(ServeSettings, {**in_file, **own, **given})
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+
+
+def named_as_given(
+    message: str, environ: Mapping[str, str], given: Mapping[str, str], file: Path | None = None
+) -> str:
+    """
+    Name each setting in a message as whoever gave it knows it: the option of the command, or
+    the variable. One that was not given may be either.
+    """
+
+    def spelled(found: re.Match[str]) -> str:
+        name = found[0]
+        own = name.removeprefix(PREFIX).lower()
+        if own not in (*option_names(), "store"):
+            return name
+        if name in given:
+            return _option(own)
+        if name in environ or file is not None:
+            return name
+        return f"{_option(own)} ({name})"
+
+    return re.sub(r"CRLCHECK_[A-Z_]+", spelled, message)
+
+
+def _option(name: str) -> str:
+    return "STORE" if name == "store" else f"--{name.replace('_', '-')}"
 
 
 def option_names() -> list[str]:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from crlcheck.errors import SettingsError
 from crlcheck.serve.settings import Bind
 
 BACKLOG = 1024
@@ -63,7 +64,7 @@ def listening(bind: Bind, group: str | None, environ: Mapping[str, str]) -> Iter
 
     Raises:
         OSError: it cannot be opened.
-        ValueError: it would not be safe: others could replace it.
+        SettingsError: it would not be safe: others could replace it.
     """
     handed_over = from_manager(environ)
     if handed_over is not None:
@@ -84,13 +85,13 @@ def from_manager(environ: Mapping[str, str]) -> socket.socket | None:
     Return the socket that a service manager handed over (``sd_listen_fds``), None for none.
 
     Raises:
-        ValueError: it handed over several, or what is no listening stream socket.
+        SettingsError: it handed over several, or what is no listening stream socket.
     """
     if environ.get("LISTEN_PID") != str(os.getpid()):
         return None  # meant for another process, or not there
     number = environ.get("LISTEN_FDS", "")
     if number != "1":
-        raise ValueError(f"LISTEN_FDS is {number!r}: expected 1, one socket")
+        raise SettingsError(f"LISTEN_FDS is {number!r}: expected 1, one socket")
     opened = socket.socket(fileno=_FIRST_FD)
     if (
         opened.type != socket.SOCK_STREAM
@@ -98,7 +99,7 @@ def from_manager(environ: Mapping[str, str]) -> socket.socket | None:
         or not opened.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     ):
         opened.close()
-        raise ValueError("LISTEN_FDS: found a socket that does not listen for streams")
+        raise SettingsError("LISTEN_FDS: found a socket that does not listen for streams")
     return opened
 
 
@@ -158,8 +159,7 @@ def _place(path: Path, group: str | None) -> Iterator[None]:
                 f"{directory.name}, is made for the socket"
             ) from error
         directory.chmod(_DIRECTORY_MODE)
-        if group is not None:
-            shutil.chown(directory, group=group)
+        _give_group(directory, group)
     try:
         _require_own(directory)
         _remove_left_over(path)
@@ -173,8 +173,18 @@ def _place(path: Path, group: str | None) -> Iterator[None]:
 def give_mode(path: Path, group: str | None) -> None:
     """Let owner and group alone use a Unix socket."""
     path.chmod(_MODE)
-    if group is not None:
+    _give_group(path, group)
+
+
+def _give_group(path: Path, group: str | None) -> None:
+    if group is None:
+        return
+    try:
         shutil.chown(path, group=group)
+    except LookupError:
+        raise SettingsError(
+            f"CRLCHECK_SOCKET_GROUP is {group!r}: expected the name of a group of this machine"
+        ) from None
 
 
 # ---- what a worker opens itself ----------------------------------------------------
@@ -214,12 +224,12 @@ def _require_own(directory: Path) -> None:
     """Refuse a directory in which others could put a socket of theirs in the place of ours."""
     status = directory.stat()
     if status.st_uid not in (0, os.geteuid()):
-        raise ValueError(
+        raise SettingsError(
             f"{directory}: found a directory of another user (uid {status.st_uid}), who could "
             "replace the socket: give it one of its own"
         )
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise ValueError(
+        raise SettingsError(
             f"{directory}: found a directory that others may write to, who could replace the "
             "socket: give it one of its own, such as one of mode 0750"
         )

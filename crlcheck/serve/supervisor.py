@@ -32,7 +32,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from crlcheck.access import UNIX_SOCKET
-from crlcheck.errors import CrlCheckError
+from crlcheck.catalog.root import CATALOG_NAME, NOTHING_PUBLISHED
+from crlcheck.errors import CrlCheckError, NothingPublishedError, SettingsError
 from crlcheck.serve import sockets, worker
 from crlcheck.serve.settings import ServeSettings
 
@@ -109,6 +110,7 @@ class Supervisor:
         self._ending: dict[int, _Worker] = {}
         self._next: _Crew | None = None
         self._next_deadline = 0.0
+        self._is_announced = False
         self._is_stopping = False
         self._leader = 0
 
@@ -143,7 +145,6 @@ class Supervisor:
     # ---- events --------------------------------------------------------------
 
     def _wait_for_events(self) -> None:
-        is_announced = False
         while not self._is_stopping:
             for key, _ in self._selector.select(self._timeout()):
                 if key.fileobj is self._wakeup:
@@ -154,8 +155,8 @@ class Supervisor:
             self._kill_overdue()
             self._judge_next()
             self._lead_envoy()
-            if not is_announced and self._crew.is_ready:
-                is_announced = True
+            if not self._is_announced and self._crew.is_ready:
+                self._is_announced = True
                 LOG.info("%d workers take requests", len(self._crew.workers))
                 notify(self._environ, "READY=1")
 
@@ -188,10 +189,16 @@ class Supervisor:
         if self._selector.get_map().get(key.fd) is not key:
             return
         said = os.read(key.fd, 1)
-        self._selector.unregister(key.fd)
+        if said != worker.NOT_ANSWERING:  # which says later that it is
+            self._selector.unregister(key.fd)
+        if said == worker.NOTHING_PUBLISHED and not self._is_announced:
+            name = self._crew.settings.store
+            raise NothingPublishedError(f"{name}/{CATALOG_NAME}: {NOTHING_PUBLISHED}", store=name)
         for crew in self._crews():
             for one in crew.workers.values():
                 if one.report == key.fd and said:
+                    if one.is_answering is False:
+                        LOG.info("worker %d has a set by which it can decide", one.number)
                     one.is_answering = said == worker.ANSWERING
 
     def _reap(self) -> None:
@@ -331,6 +338,7 @@ class Supervisor:
             self._lifeline,
             crew.ocsp_keys,
             may_wait=crew is self._crew,
+            demands_set=not (self._is_announced or crew.settings.wait_for_set),
         )
         # A signal that comes before the worker has its own handlers would be lost in those of
         # the supervisor, and a worker that is to end would go on for ever. So it waits.
@@ -457,12 +465,12 @@ def _require_trusted(listener: sockets.Listener, settings: ServeSettings) -> Non
     """Refuse settings by which nobody who can connect is a proxy: everything would be denied."""
     is_trusted = UNIX_SOCKET in settings.trusted
     if listener.is_unix and not is_trusted:
-        raise ValueError(
+        raise SettingsError(
             f"CRLCHECK_PROXIES is {','.join(settings.trusted)!r} and the service listens on a Unix "
             "socket: expected unix among them"
         )
     if not listener.is_unix and settings.trusted == (UNIX_SOCKET,):
-        raise ValueError(
+        raise SettingsError(
             "CRLCHECK_PROXIES is 'unix' and the service listens on a port: expected the addresses "
             "of the proxies"
         )
@@ -471,7 +479,7 @@ def _require_trusted(listener: sockets.Listener, settings: ServeSettings) -> Non
 def _require_same_place(old: ServeSettings, new: ServeSettings) -> None:
     for name in ("bind", "envoy_grpc", "socket_group", "image_directory"):
         if getattr(old, name) != getattr(new, name):
-            raise ValueError(
+            raise SettingsError(
                 f"CRLCHECK_{name.upper()} has changed, which needs a new start of the service"
             )
 

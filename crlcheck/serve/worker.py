@@ -25,6 +25,7 @@ from granian.server.embed import Server
 
 from crlcheck.access import Access
 from crlcheck.checker.checker import RevocationChecker
+from crlcheck.errors import CrlCheckError
 from crlcheck.serve.application import Application, routes
 from crlcheck.serve.recorder import Recorder
 from crlcheck.serve.service import Service
@@ -44,7 +45,7 @@ _OTHER_DESCRIPTORS = 96
 # In seconds. How long a request that is on its way has to arrive, when a worker is to stop.
 _ARRIVAL = 0.5
 
-# In seconds. How often a worker asks the store while it waits for a first set.
+# In seconds. How often a worker that cannot decide looks whether it can.
 _SET_INTERVAL = 1.0
 
 _KEPT: list[Service] = []
@@ -64,8 +65,11 @@ class Post:
     """
     What the supervisor gives to a worker.
 
-    ``report`` is where the worker writes one byte when it takes requests: ``ANSWERING``, or
-    ``NOT_ANSWERING`` where it would deny every certificate. ``lifeline`` can be read at its
+    ``report`` is where the worker writes a byte when it takes requests: ``ANSWERING``, or
+    ``NOT_ANSWERING`` where it would deny every certificate, and ``ANSWERING`` once it would not.
+    With ``demands_set`` it writes
+    ``NOTHING_PUBLISHED`` instead, and takes none, where the store answers that nothing is
+    published there. ``lifeline`` can be read at its
     end only: when the supervisor has ended. ``ocsp_keys`` sign OCSP responses. With ``may_wait``
     the worker may leave requests to others that have a set, while it has none.
     """
@@ -78,10 +82,12 @@ class Post:
     lifeline: int
     ocsp_keys: Sequence[ResponderKey] = ()
     may_wait: bool = False
+    demands_set: bool = False
 
 
 ANSWERING = b"+"
 NOT_ANSWERING = b"-"
+NOTHING_PUBLISHED = b"0"
 
 
 def load_ocsp_keys(settings: ServeSettings) -> Sequence[ResponderKey]:
@@ -175,11 +181,30 @@ def run(post: Post) -> None:
         # Neither closed nor forgotten at the end: that would remove images which others need.
         _KEPT.append(service)
         service.checker.preload()
+        if post.demands_set and _finds_nothing(service.checker):
+            _report(post, NOTHING_PUBLISHED)
+            select.select([post.lifeline], [], [])  # the supervisor ends it
+            return
         if post.may_wait:
             _wait_for_set(service.checker, recorder, post.lifeline)
         is_answering = service.checker.is_answering()
         noting = recorder.keep_noting(service.checker)
         asyncio.run(_serve(post, service, noting, is_answering=is_answering))
+
+
+def _finds_nothing(checker: RevocationChecker) -> bool:
+    """
+    Whether the store answers that nothing is published. One that does not answer may have a set.
+    """
+    if checker.generation is not None:
+        return False
+    try:
+        checker.refresh()
+    except FileNotFoundError:
+        return checker.generation is None
+    except (CrlCheckError, OSError):
+        return False  # the log has it already
+    return False
 
 
 def _wait_for_set(checker: RevocationChecker, recorder: Recorder, lifeline: int) -> None:
@@ -227,10 +252,10 @@ async def _serve(
 
     loop.add_reader(post.lifeline, orphaned)
     for_envoy = await _start_for_envoy(post, service)
-    loop.call_soon(_report, post, ANSWERING if is_answering else NOT_ANSWERING)
     # What goes on beside the server ends with the loop.
     untaken = Untaken(post.listener.opened, post.settings.header_time.total_seconds())
-    beside = [loop.create_task(one) for one in (noting, untaken.keep_ending())]
+    reporting = _keep_reporting(post, service.checker, is_answering=is_answering)
+    beside = [loop.create_task(one) for one in (noting, untaken.keep_ending(), reporting)]
     await server.serve()
     for one in beside:
         one.cancel()
@@ -278,7 +303,19 @@ def _identity(descriptor: int) -> tuple[int, int]:
 def _report(post: Post, said: bytes) -> None:
     with contextlib.suppress(BrokenPipeError):  # the supervisor has ended
         os.write(post.report, said)
-    os.close(post.report)
+
+
+async def _keep_reporting(post: Post, checker: RevocationChecker, *, is_answering: bool) -> None:
+    """Tell the supervisor that requests are taken, and when one could be allowed."""
+    if not is_answering:
+        _report(post, NOT_ANSWERING)
+    while not is_answering:
+        await asyncio.sleep(_SET_INTERVAL)
+        # It may read a part of the set, which must not hold up any request.
+        is_answering = checker.generation is not None and await asyncio.to_thread(
+            checker.is_answering
+        )
+    _report(post, ANSWERING)
 
 
 class _Server(Server):

@@ -147,7 +147,7 @@ def test_a_store_without_a_set_is_not_ready(tmp_path: Path) -> None:
     """
     It denies, and says that it is not ready.
     """
-    with serving(tmp_path / "empty", tmp_path) as made:
+    with serving(tmp_path / "empty", tmp_path, wait_for_set="true") as made:
         assert made.ask("/readyz").status == 503
         answer = made.check("good")
         assert (answer.status, answer.cause) == (403, "store_unavailable")

@@ -11,6 +11,8 @@ import os
 import resource
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -20,7 +22,7 @@ from typing import Any
 import pytest
 
 from support.authorizer import publish
-from support.python_servers import PKI
+from support.python_servers import PKI, free_port
 from support.serving import (
     PATIENCE,
     Serving,
@@ -314,6 +316,81 @@ def test_bad_new_settings_change_nothing(store: Path, tmp_path: Path) -> None:
         assert "the new settings are in use" in reload(observe="true")
         wait_until(lambda: service.workers() != old and len(service.workers()) == 1, service)
         assert service.check("revoked").status == 204
+
+
+def refused(*arguments: str, **settings: str | None) -> tuple[int, str]:
+    """The exit status of a service that does not start, and what it says."""
+    given = {name: value for name, value in os.environ.items() if not name.startswith("CRLCHECK_")}
+    run = subprocess.run(
+        [sys.executable, "-P", "-m", "crlcheck", "serve", *arguments],
+        env={**given, **settings_of(**settings)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    return run.returncode, run.stderr
+
+
+def test_a_store_with_nothing_in_it_is_not_served(tmp_path: Path) -> None:
+    """
+    Its name may be wrong. A service that is to wait for the first set denies everything until
+    it comes, and one whose store does not answer does so too.
+    """
+    empty = tmp_path / "published"
+    empty.mkdir()
+    place = f"127.0.0.1:{free_port()}"
+    for directory in (empty, tmp_path / "wrong"):
+        status, said = refused(str(directory), bind=place)
+        assert status == 4
+        assert f"crlcheck: {directory}/catalog.json: nothing is published there" in said
+        assert "CRLCHECK_WAIT_FOR_SET=true" in said
+    with serving(empty, tmp_path, wait_for_set="true", log_level="info") as service:
+        assert service.check("good").status == 403
+        assert service.ask("/readyz").status == 503
+        publish(empty, PKI.crl())
+        wait_until(lambda: service.check("good").status == 204, service)
+        assert service.check("revoked").status == 403
+        wait_until(lambda: "has a set by which it can decide" in service.said(), service)
+        # What is missing from now on takes nothing away.
+        (empty / "catalog.json").unlink()
+        service.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "the old settings stay in use" in service.said(), service)
+        assert service.check("good").status == 204
+    with serving("http://127.0.0.1:9/published", tmp_path / "down") as service:
+        assert service.check("good").status == 403
+        assert service.ask("/livez").status == 200
+
+
+def test_a_setting_is_named_as_it_was_given(store: Path, tmp_path: Path) -> None:
+    """
+    By the option or by the variable; one that is missing by both. None is a fault of ours,
+    whose kind the message would show.
+    """
+    socket = f"unix:{tmp_path}/s/crlcheck.sock"
+    status, said = refused(str(store), "--workers", "0", "--form", "iis", connections="none")
+    assert status == 2
+    assert "--workers is 0" not in said  # a value that is read but not allowed comes later
+    assert "--form is 'iis': expected one of nginx, " in said
+    assert "CRLCHECK_CONNECTIONS is 'none': expected" in said
+    status, said = refused(str(store), "--workers", "0")
+    assert (status, said.splitlines()[-1]) == (2, "Error: --workers is 0: expected more")
+    _, said = refused(verified_by=None)
+    assert "STORE (CRLCHECK_STORE) is not set and has no default" in said
+    assert "--verified-by (CRLCHECK_VERIFIED_BY) is not set and has no default" in said
+    status, said = refused(str(store), "--bind", socket, "--socket-group", "no-such-group")
+    assert status == 2
+    assert "--socket-group is 'no-such-group': expected the name of a group" in said
+    status, said = refused(str(store), "--proxies", "unix")
+    assert status == 2
+    assert "--proxies is 'unix' and the service listens on a port" in said
+    open_to_all = tmp_path / "open"
+    open_to_all.mkdir()
+    open_to_all.chmod(0o777)
+    status, said = refused(str(store), "--bind", f"unix:{open_to_all}/crlcheck.sock")
+    assert status == 2
+    assert f"Error: {open_to_all}: found a directory that others may write to" in said
 
 
 def test_workers_that_are_replaced_at_once_end(store: Path, tmp_path: Path) -> None:
