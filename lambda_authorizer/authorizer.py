@@ -62,7 +62,9 @@ class Authorizer:
         self._rule = None if rule is None else _load_rule(rule)
         if settings.header is not None:
             crlcheck.certificate_from_header  # noqa: B018 - it is imported now, not at a request
-        self._metrics = Recorder() if settings.metrics else None
+        self._metrics = (
+            Recorder(settings.metrics_namespace, settings.store) if settings.metrics else None
+        )
 
     def answer(self, event: object) -> dict[str, object]:
         """Return the answer in the form that the sender of *event* expects."""

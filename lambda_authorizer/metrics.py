@@ -10,15 +10,19 @@ import json
 import sys
 
 import crlcheck
+from crlcheck.cloudwatch import dimension
 from lambda_authorizer.responses import Decision
 
-NAMESPACE = "crlcheck"
+SERVICE = "crlcheck-authorizer"
+"""The dimension ``service`` of every metric."""
 
-_BY_VERDICT = {
-    "Namespace": NAMESPACE,
-    "Dimensions": [["verdict", "cause"]],
-    "Metrics": [{"Name": "decisions", "Unit": "Count"}],
-}
+# Two functions with different stores in one account have series of their own.
+_DIMENSIONS = ["service", "store"]
+_DECISION_DIMENSIONS = [
+    _DIMENSIONS,
+    [*_DIMENSIONS, "verdict"],
+    [*_DIMENSIONS, "verdict", "cause"],
+]
 _UNITS = {
     "catalog_age": "Seconds",
     "seconds_to_next_update": "Seconds",
@@ -32,9 +36,15 @@ _UNITS = {
 
 
 class Recorder:
-    """Writes a line for each decision, with the store's counts since the line before."""
+    """
+    Writes a line for each decision, with the store's counts since the line before.
 
-    def __init__(self) -> None:
+    namespace: where CloudWatch keeps the metrics.
+    store: the name of the store, which is a dimension of every metric.
+    """
+
+    def __init__(self, namespace: str, store: str) -> None:
+        self._namespace, self._store = namespace, dimension(store)
         self._is_first = True
         self._last = crlcheck.Freshness()
 
@@ -68,25 +78,33 @@ class Recorder:
         self._is_first = False
         known = {name: value for name, value in values.items() if value is not None}
         members = {
+            "service": SERVICE,
+            "store": self._store,
             "verdict": decision.verdict,
             "cause": decision.cause or "none",
             "decisions": 1,
             **known,
         }
-        header = f'"Timestamp": {int(now * 1000)}, "CloudWatchMetrics": {_definitions(*known)}'
+        definitions = _definitions(self._namespace, *known)
+        header = f'"Timestamp": {int(now * 1000)}, "CloudWatchMetrics": {definitions}'
         return f'{{"_aws": {{{header}}}, {json.dumps(members)[1:]}'
 
 
 @functools.cache
-def _definitions(*names: str) -> str:
+def _definitions(namespace: str, *names: str) -> str:
     """
     Return as JSON what tells CloudWatch which members are metrics.
 
     This is most of a line, and nearly every line has the same *names*.
     """
+    decisions = {
+        "Namespace": namespace,
+        "Dimensions": _DECISION_DIMENSIONS,
+        "Metrics": [{"Name": "decisions", "Unit": "Count"}],
+    }
     plain = {
-        "Namespace": NAMESPACE,
-        "Dimensions": [[]],
+        "Namespace": namespace,
+        "Dimensions": [_DIMENSIONS],
         "Metrics": [{"Name": name, "Unit": _UNITS[name]} for name in names],
     }
-    return json.dumps([_BY_VERDICT, plain])
+    return json.dumps([decisions, plain])

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from crlcheck import ImageLoading, Policy, Rule, StaleRule
+from crlcheck.cloudwatch import read_namespace
 from crlcheck.settings import (
     LogLevel,
     grace_problems,
@@ -116,6 +117,7 @@ class Settings:
         whose subject may be a person.
     metrics: whether each request writes a line in CloudWatch's embedded metric
         format.
+    metrics_namespace: the CloudWatch namespace of the metrics.
     """
 
     store: str = field(metadata={"read": read_store_name})
@@ -144,6 +146,7 @@ class Settings:
     log_level: LogLevel = LogLevel.INFO
     log_certificate: bool = False
     metrics: bool = True
+    metrics_namespace: str = field(default="crlcheck", metadata={"read": read_namespace})
 
     def __post_init__(self) -> None:
         if self.image_memory <= 0:

@@ -15,6 +15,7 @@ from typing import Literal
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from crlcheck import CrlCheckError, CrlError, PublishReport, rejection_cause, remedy_of
+from crlcheck.cloudwatch import dimension
 from preprocessor.events import MalformedEventError
 from preprocessor.settings import Settings
 
@@ -209,12 +210,9 @@ def describe(error: Exception) -> dict[str, Value]:
 
 def dimensions_of(settings: Settings, issuer: str | None = None) -> dict[str, str]:
     """Return what tells the series of metrics apart, beside the service."""
-    # CloudWatch takes up to 1,024 characters of ASCII, and at least one.
+    # A dimension has at least one character.
     known = {"store": settings.store, "issuer": issuer or "(none)"}
-    return {
-        name: known[name].encode("ascii", "backslashreplace").decode("ascii")[:1024]
-        for name in settings.metrics_dimensions
-    }
+    return {name: dimension(known[name]) for name in settings.metrics_dimensions}
 
 
 def new_metrics(settings: Settings, dimensions: Mapping[str, str]) -> EphemeralMetrics:

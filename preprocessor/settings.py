@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from crlcheck import check_url
+from crlcheck.cloudwatch import read_namespace
 from crlcheck.settings import (
     LogLevel,
     S3Location,
@@ -120,7 +121,7 @@ class Settings:
     compare_up_to: int = 1_000_000
     sign_with: tuple[str, ...] = field(default=(), metadata={"read": _keys})
     root_expiry: timedelta = timedelta(days=7)
-    metrics_namespace: str = "crlcheck"
+    metrics_namespace: str = field(default="crlcheck", metadata={"read": read_namespace})
     metrics_dimensions: tuple[str, ...] = field(default=("store",), metadata={"read": _dimensions})
     log_level: LogLevel = LogLevel.INFO
 

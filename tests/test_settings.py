@@ -321,3 +321,21 @@ def test_no_duration_overflows_a_date(function: type[Any], name: str) -> None:
         read_settings(function, {**given, variable: "999999999d"})
     longest = getattr(read_settings(function, {**given, variable: "36500d"}), name)
     assert datetime.now(UTC) + longest < datetime.max.replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize("text", ["AWS/Lambda", " crlcheck", "crl,check", "é", "x" * 256])
+@pytest.mark.parametrize("function", [AuthorizerSettings, PreprocessorSettings])
+def test_a_namespace_that_cloudwatch_would_refuse_stops_the_function(
+    function: type[Any], text: str
+) -> None:
+    """
+    Every metric would be lost, and no alarm would tell.
+    """
+    given = {"CRLCHECK_STORE": "s3://bucket/published"}
+    if function is PreprocessorSettings:
+        given["CRLCHECK_ISSUERS"] = "ca.pem"
+    with pytest.raises(ValueError, match="^CRLCHECK_METRICS_NAMESPACE is "):
+        read_settings(function, {**given, "CRLCHECK_METRICS_NAMESPACE": text})
+    longest = "x" * 255
+    settings = read_settings(function, {**given, "CRLCHECK_METRICS_NAMESPACE": longest})
+    assert settings.metrics_namespace == longest

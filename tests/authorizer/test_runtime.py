@@ -161,9 +161,43 @@ def test_metrics_tell_what_was_decided_and_how_fresh_it_is(environ: dict[str, st
         assert (line["store_errors"], line["refused_catalogs"]) == (0, 0)
         for directive in line["_aws"]["CloudWatchMetrics"]:
             assert directive["Namespace"] == "crlcheck"
+            assert directive["Dimensions"][0] == ["service", "store"]
             names = [metric["Name"] for metric in directive["Metrics"]]
             assert all(isinstance(line[name], int | float) for name in names)
-            assert all(isinstance(line[name], str) for name in directive["Dimensions"][0])
+            for dimensions in directive["Dimensions"]:
+                assert all(isinstance(line[name], str) for name in dimensions)
+        decisions, _ = line["_aws"]["CloudWatchMetrics"]
+        assert decisions["Dimensions"][1:] == [
+            ["service", "store", "verdict"],
+            ["service", "store", "verdict", "cause"],
+        ]
+        assert line["service"] == "crlcheck-authorizer"
+        assert line["store"] == environ["CRLCHECK_STORE"]
+
+
+def test_metrics_of_two_stacks_do_not_mix(environ: dict[str, str]) -> None:
+    """
+    Two functions in an account have series of their own: by the namespace that is set, and
+    by their stores.
+    """
+    event = authorizer_event("rest", PKI.client("good"))
+    variables = {**environ, "CRLCHECK_METRICS_NAMESPACE": "staging/crlcheck"}
+    other = {**environ, "CRLCHECK_STORE": f"{environ['CRLCHECK_STORE']}-two-é"}
+    lines = []
+    for one in (variables, other):
+        with LambdaFunction(HANDLER, one) as function:
+            function.invoke(event)
+            lines += metrics_of(function.log)
+    namespaces = [
+        {directive["Namespace"] for directive in line["_aws"]["CloudWatchMetrics"]}
+        for line in lines
+    ]
+    assert namespaces == [{"staging/crlcheck"}, {"crlcheck"}]
+    # CloudWatch takes ASCII only.
+    assert [line["store"] for line in lines] == [
+        environ["CRLCHECK_STORE"],
+        f"{environ['CRLCHECK_STORE']}-two-\\xe9",
+    ]
 
 
 def test_metrics_can_be_switched_off_and_count_errors(environ: dict[str, str]) -> None:

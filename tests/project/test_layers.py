@@ -19,7 +19,7 @@ FLOORS = (
     {"__version__", "_native", "times"},
     {"errors"},
     {"types"},
-    {"settings", "encoding", "remedies"},
+    {"settings", "encoding", "remedies", "cloudwatch"},
     {"_binding"},
     {"x509", "stores", "image", "signing"},
     {"compiler", "catalog"},
@@ -109,12 +109,13 @@ def private_imports(module: str, source: str) -> list[str]:
     wrong = []
     for name in sorted(imports(source)):
         top, *rest = name.split(".")
-        is_public = rest[-1:] == ["__version__"] or rest[:1] == ["settings"] or name in PUBLIC
+        is_public = rest[-1:] == ["__version__"] or rest[:1] in SHARED or name in PUBLIC
         if top in FUNCTIONS - {own} or (top == "crlcheck" and rest and not is_public):
             wrong.append(name)
     return wrong
 
 
+SHARED = (["settings"], ["cloudwatch"])  # what the two functions have in common
 PUBLIC = {home_of(f"crlcheck.{name}") for name in crlcheck.__all__}
 
 
