@@ -448,12 +448,17 @@ class UnsafeStoreError(StoreError):
     """
     The store passes over conditions of a write, so that concurrent publications lose CRLs.
 
-    ``found`` says which condition, and what the store did.
+    ``found`` says which condition, and what the store did; it is ``"client"`` where the
+    client cannot send them. ``remedy`` says what to do, where it is not to use another store.
     """
 
-    def __init__(self, message: str, *, found: str) -> None:
+    remedy: str | None = None
+
+    def __init__(self, message: str, *, found: str, remedy: str | None = None) -> None:
         super().__init__(message)
         self.found = found
+        if remedy:
+            self.remedy = remedy
 
 
 class CatalogDamagedError(StoreError):

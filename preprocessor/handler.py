@@ -98,6 +98,8 @@ SETTINGS = read_settings(Settings, os.environ)
 LOG.setLevel(SETTINGS.log_level.name)
 S3 = _s3_client()
 STORE = _open(SETTINGS.store)
+if isinstance(STORE, S3Store):
+    STORE.require_conditional_writes()  # a runtime brings a boto3 of its own
 ISSUERS = TrustedIssuers(
     bundle=SETTINGS.issuers if SETTINGS.issuers and not is_s3_url(SETTINGS.issuers) else None,
     prefix=_open(SETTINGS.issuers) if SETTINGS.issuers and is_s3_url(SETTINGS.issuers) else None,

@@ -20,7 +20,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from crlcheck.errors import PreconditionFailedError, StoreError, StoreUnavailableError
+from crlcheck.errors import (
+    PreconditionFailedError,
+    StoreError,
+    StoreUnavailableError,
+    UnsafeStoreError,
+)
 from crlcheck.settings import S3Location
 from crlcheck.stores.deadline import DEFAULT_LOAD_SECONDS, POLL_SECONDS, READ_SECONDS
 from crlcheck.stores.object_store import (
@@ -61,6 +66,9 @@ _WRITE_ID = "crlcheck-write"
 # Refusals with a 4xx status that do not last.
 _TRANSIENT_CODES = frozenset({"ExpiredToken", "OperationAborted", "RequestTimeout", "SlowDown"})
 
+_MIN_BOTO3 = "1.36"
+"""The first boto3 that is promised to work; pyproject.toml demands it."""
+
 
 class S3Store:
     """
@@ -92,6 +100,7 @@ class S3Store:
         self._load_seconds = load_seconds
         self.getter = None if client is not None else S3Getter.from_environment(bucket, os.environ)
         self._is_given = client is not None
+        self._sends_conditions = False
         self._made: Any = _new_client() if client is None and self.getter is None else client
 
     def __repr__(self) -> str:
@@ -248,6 +257,31 @@ class S3Store:
             self._made = _new_client()
         return self._made
 
+    def require_conditional_writes(self) -> None:
+        """
+        Refuse a client that cannot send the conditions of a write.
+
+        An image of a Lambda runtime, for example, brings a boto3 of its own.
+
+        Raises:
+            UnsafeStoreError: the botocore of the client is too old.
+        """
+        if self._sends_conditions:
+            return
+        shape = self.client.meta.service_model.operation_model("PutObject").input_shape
+        missing = sorted({"IfMatch", "IfNoneMatch"} - shape.members.keys())
+        if missing:
+            import botocore
+
+            raise UnsafeStoreError(
+                f"{self.url}: the boto3 in use (botocore {botocore.__version__}) cannot send "
+                f"{' and '.join(missing)} with PutObject: expected boto3 {_MIN_BOTO3} or later",
+                found="client",
+                remedy=f"install boto3>={_MIN_BOTO3}, or put it into the function's bundle or a "
+                "layer of its own",
+            )
+        self._sends_conditions = True
+
     def write(
         self, name: str, body: bytes | Path, *, if_match: str | None = None, if_absent: bool = False
     ) -> str:
@@ -257,6 +291,8 @@ class S3Store:
         check_write(name, body, if_match, if_absent)
         write_id = secrets.token_hex(16)
         request: dict[str, Any] = {**self.object_of(name), "Metadata": {_WRITE_ID: write_id}}
+        if if_match is not None or if_absent:
+            self.require_conditional_writes()
         if if_match is not None:
             request["IfMatch"] = if_match
         elif if_absent:

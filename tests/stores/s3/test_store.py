@@ -4,18 +4,28 @@ What is particular to a store in S3: prefixes, repeated attempts, lost answers, 
 
 from __future__ import annotations
 
+import gzip
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import botocore
 import pytest
 
-from crlcheck.errors import PreconditionFailedError, StoreError, StoreUnavailableError
+from crlcheck.errors import (
+    PreconditionFailedError,
+    StoreError,
+    StoreUnavailableError,
+    UnsafeStoreError,
+)
+from crlcheck.remedies import remedy_of
 from crlcheck.stores import open_store
 from crlcheck.stores.s3 import S3Store, _new_client
 from support.fault_proxy import BROKEN_BODY, LOST_ANSWER, Fault, FaultProxy, fault_proxy
+from support.functions import import_function
 from support.moto_server import S3Environment, environment_variables, make_client
 from support.store_worker import increment_together
 
@@ -346,3 +356,45 @@ def test_an_environment_that_makes_no_client(
     monkeypatch.setenv("AWS_PROFILE", "no-such-profile")
     with pytest.raises(StoreError, match="no-such-profile"):
         open_store(f"s3://{s3.bucket}/p")
+
+
+# ---- an old boto3 -----------------------------------------------------------------------
+
+
+def old_data(directory: Path) -> Path:
+    """A directory with botocore's description of S3, from before PutObject had conditions."""
+    (description,) = Path(botocore.__file__).parent.glob("data/s3/*/service-2.json.gz")
+    model = json.loads(gzip.decompress(description.read_bytes()))
+    members = model["shapes"]["PutObjectRequest"]["members"]
+    del members["IfMatch"], members["IfNoneMatch"]
+    target = directory / "s3" / description.parent.name
+    target.mkdir(parents=True)
+    (target / "service-2.json").write_text(json.dumps(model))
+    return directory
+
+
+def test_a_boto3_that_sends_no_conditions_writes_nothing(
+    s3: S3Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The error says which version was found, and which is needed. The preprocessor does not start.
+    """
+    monkeypatch.setenv("AWS_DATA_PATH", str(old_data(tmp_path)))
+    monkeypatch.setattr("boto3.DEFAULT_SESSION", None)  # it has read the new description
+    store = S3Store(f"s3://{s3.bucket}/published")
+    for conditions in ({"if_absent": True}, {"if_match": '"0"'}):
+        with pytest.raises(UnsafeStoreError) as caught:
+            store.write(NAME, b"{}", **conditions)
+        assert caught.value.found == "client"
+        assert f"botocore {botocore.__version__}" in str(caught.value)
+        assert "expected boto3 1.36 or later" in str(caught.value)
+        assert "boto3>=1.36" in (remedy_of(caught.value) or "")
+    with pytest.raises(FileNotFoundError):
+        store.read(NAME)
+    with pytest.raises(UnsafeStoreError):
+        import_function(
+            monkeypatch, "preprocessor", store=store.url, issuers=f"s3://{s3.bucket}/issuers"
+        )
+    store.write(IMAGE, b"without conditions")
+    monkeypatch.delenv("AWS_DATA_PATH")
+    S3Store(store.url).write(NAME, b"{}", if_absent=True)
