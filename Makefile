@@ -37,7 +37,7 @@ FUZZ_VENV := build/fuzz/venv
 PYTEST_ENV := PYTHONSAFEPATH=1
 
 .DEFAULT_GOAL := build
-.PHONY: FORCE build man demo test test-all e2e stores journeys load soak interleavings conformance differential mutants lint format bench bench-large bench-targets bench-serve worst-case fuzz fuzz-python sanitize clean
+.PHONY: FORCE build bundles lock man demo test test-all e2e stores journeys load soak interleavings conformance differential mutants lint format bench bench-large bench-targets bench-serve worst-case fuzz fuzz-python sanitize clean
 .DELETE_ON_ERROR:
 
 build: $(BUILT)
@@ -89,6 +89,29 @@ demo: SUDO = $(if $(IS_ROOT),,sudo -n)
 demo: $(BUILT)
 	$(FIND) nginx >/dev/null || { $(INSTALL) nginx-light; } </dev/null >/dev/null || true
 	$(BIN)/crlcheck demo
+
+# The bundles of the Lambda functions, and a layer, for x86_64 and arm64, in build/bundles.
+# BUNDLES="authorizer" or ARCHITECTURES="arm64" makes fewer of them; RUNTIME=3.12 is for
+# another runtime than python3.13.
+BUNDLES ?=
+ARCHITECTURES ?= x86_64 arm64
+RUNTIME ?= 3.13
+MAKE_BUNDLES := $(BIN)/python -P deploy/bundles/make.py
+
+$(VENV)/.bundles: $(BUILT)
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["bundles"], sep="\n")' > $(VENV)/bundles.txt
+	$(BIN)/python -m pip install --quiet --requirement $(VENV)/bundles.txt
+	touch $@
+
+bundles: $(VENV)/.bundles
+	$(MAKE_BUNDLES) $(BUNDLES) $(ARCHITECTURES:%=--architecture=%) --python $(RUNTIME)
+
+# Newer versions of what goes into the bundles, each with its hashes.
+lock: $(VENV)/.bundles
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.12 --generate-hashes \
+	    --no-header --no-emit-index-url --no-annotate \
+	    --output-file deploy/bundles/requirements.txt deploy/bundles/requirements.in
 
 # A man page for each command, in build/man.
 man: $(BUILT)
