@@ -37,7 +37,7 @@ FUZZ_VENV := build/fuzz/venv
 PYTEST_ENV := PYTHONSAFEPATH=1
 
 .DEFAULT_GOAL := build
-.PHONY: FORCE build bundles lock man demo test test-all e2e stores journeys load soak interleavings conformance differential mutants lint format bench bench-large bench-targets bench-serve worst-case fuzz fuzz-python sanitize clean
+.PHONY: FORCE build bundles deploy-check lock man demo test test-all e2e stores journeys load soak interleavings conformance differential mutants lint format bench bench-large bench-targets bench-serve worst-case fuzz fuzz-python sanitize clean
 .DELETE_ON_ERROR:
 
 build: $(BUILT)
@@ -112,6 +112,21 @@ lock: $(VENV)/.bundles
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.12 --generate-hashes \
 	    --no-header --no-emit-index-url --no-annotate \
 	    --output-file deploy/bundles/requirements.txt deploy/bundles/requirements.in
+
+# The deployment: bundles from their unpacked folders, for this machine and, by qemu and
+# Debian's Python for it, for arm64.
+ARM64 := build/arm64
+DEPLOY_TESTS := tests/bundles
+
+$(ARM64)/root: tests/bundles/arm64_python.sh
+	rm -rf $(ARM64)
+	sh tests/bundles/arm64_python.sh $(ARM64)
+
+deploy-check: SUDO = $(if $(IS_ROOT),,sudo)
+deploy-check: $(VENV)/.bundles $(ARM64)/root
+	{ $(FIND) qemu-aarch64-static || $(FIND) qemu-aarch64; } >/dev/null || \
+	    { $(INSTALL) qemu-user-static || $(INSTALL) qemu-user; }
+	$(PYTEST_ENV) $(BIN)/python -m pytest $(DEPLOY_TESTS) $(PYTEST_ARGS)
 
 # A man page for each command, in build/man.
 man: $(BUILT)

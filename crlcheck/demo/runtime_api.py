@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -98,7 +98,8 @@ class LambdaFunction:
 
     ``environ`` is the whole environment of the process, as Lambda's is. Use it
     as a context manager; ``log`` is the function's output. *before_restore* is
-    called where SnapStart would continue from a snapshot.
+    called where SnapStart would continue from a snapshot. *interpreter* is the command
+    that runs Python, this one by default.
     """
 
     def __init__(
@@ -107,8 +108,10 @@ class LambdaFunction:
         environ: Mapping[str, str],
         *,
         before_restore: Callable[[], None] | None = None,
+        interpreter: Sequence[str] = (sys.executable, "-P"),
     ) -> None:
         self._handler = handler
+        self._interpreter = tuple(interpreter)
         self._environ = dict(environ)
         self._server = _Server()
         if before_restore is not None:
@@ -120,7 +123,7 @@ class LambdaFunction:
         self._output = tempfile.TemporaryFile()
         host, port = self._server.server_address[:2]
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "awslambdaric", self._handler],
+            [*self._interpreter, "-m", "awslambdaric", self._handler],
             env={**self._environ, "AWS_LAMBDA_RUNTIME_API": f"{host!s}:{port}"},
             cwd=Path(tempfile.gettempdir()),
             stdin=subprocess.DEVNULL,

@@ -73,8 +73,8 @@ _POWERTOOLS = ("aws-lambda-powertools", "jmespath", "typing-extensions")
 
 BUNDLES: Mapping[str, Bundle] = {
     "authorizer": Bundle(("lambda_authorizer",), ("cffi",)),
-    # With CRLCHECK_ROOT_KEYS the authorizer verifies the signature of the root.
-    "authorizer-signed": Bundle(("lambda_authorizer",), ("cffi", "cryptography")),
+    # It verifies signatures with CRLCHECK_ROOT_KEYS, and chains from ALB's passthrough mode.
+    "authorizer-cryptography": Bundle(("lambda_authorizer",), ("cffi", "cryptography")),
     "preprocessor": Bundle(("preprocessor",), ("cffi", "cryptography", "pyroaring", *_POWERTOOLS)),
     "layer": Bundle(
         packages=("cffi", "cryptography", "pyroaring"),
