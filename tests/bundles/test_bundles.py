@@ -23,7 +23,7 @@ import crlcheck
 from crlcheck.demo.events import object_created
 from crlcheck.demo.runtime_api import LambdaFunction
 from support.authorizer import PKI, SOURCES, publish
-from support.bundles import MAKE, OWN_PYTHON, ROOT, contents, link_runtime, maker, unpack
+from support.bundles import MAKE, OWN_PYTHON, ROOT, RUNTIME, contents, link_packages, maker, unpack
 from support.moto_server import S3Environment
 from support.root_keys import MemoryKey
 
@@ -41,7 +41,7 @@ LARGEST_FOLDER = 250 << 20
 @pytest.fixture(scope="module")
 def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the runtime brings."""
-    return link_runtime(tmp_path_factory.mktemp("runtime"))
+    return link_packages(tmp_path_factory.mktemp("runtime"), *RUNTIME)
 
 
 def event_of(client: str) -> dict[str, Any]:

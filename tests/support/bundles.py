@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
-import re
 import sys
-from collections.abc import Iterator, Mapping
-from importlib.metadata import Distribution, distribution
+from collections.abc import Mapping
+from importlib.metadata import distribution
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
+
+from crlcheck import _native
+from support.wheels import required_by
 
 ROOT = Path(__file__).resolve().parents[2]
 MAKE = ROOT / "deploy" / "bundles" / "make.py"
@@ -50,12 +52,14 @@ def unpack(name: str, architecture: str, python: str, directory: Path) -> Path:
     return directory
 
 
-def link_runtime(directory: Path) -> Path:
+def link_packages(directory: Path, *names: str) -> Path:
     """
-    Link what a runtime brings into a directory, and nothing else of this environment.
+    Link distributions and what they require into a directory, and nothing else of this
+    environment.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    for one in _with_requirements(RUNTIME):
+    needed = {one for name in names for one in (name, *required_by(name))}
+    for one in map(distribution, sorted(needed)):
         for path in one.files or ():
             top = path.parts[0]
             source = Path(str(one.locate_file(top)))
@@ -65,17 +69,16 @@ def link_runtime(directory: Path) -> Path:
     return directory
 
 
-def _with_requirements(names: tuple[str, ...]) -> Iterator[Distribution]:
-    waiting, seen = list(names), set()
-    while waiting:
-        name = waiting.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        found = distribution(name)
-        yield found
-        for requirement in found.requires or ():
-            if "extra ==" not in requirement:
-                match = re.match(r"[\w.-]+", requirement)
-                assert match is not None
-                waiting.append(match[0])
+def own_modules(name: str, directory: Path) -> Path:
+    """
+    Write the part of a bundle that is ours into a folder, with the native module that is
+    installed here.
+    """
+    module = maker()
+    bundle = module.BUNDLES[name]
+    paths = (module.MODULES[one] for one in module.modules_of(bundle))
+    files = {str(path.relative_to(ROOT)): path.read_bytes() for path in paths}
+    native = Path(_native.__file__)
+    files[f"crlcheck/{native.name}"] = native.read_bytes()
+    module.write_folder(directory, files)
+    return directory

@@ -39,10 +39,9 @@ def make_local_wheel(directory: Path) -> Path:
     return path
 
 
-def pack_requirements(of: str, directory: Path) -> None:
-    """Put a wheel of each distribution that *of*, such as ``x[extra]``, needs into *directory*."""
-    for name in sorted(set(_requirements(Requirement(of), set()))):
-        pack(distribution(name), directory)
+def required_by(of: str) -> list[str]:
+    """Return the names of all distributions that *of*, such as ``x[extra]``, needs."""
+    return sorted(set(_requirements(Requirement(of), set())))
 
 
 def pack(installed: Distribution, directory: Path) -> Path:
