@@ -116,14 +116,30 @@ lock: $(VENV)/.bundles
 # The deployment: bundles from their unpacked folders, for this machine and, by qemu and
 # Debian's Python for it, for arm64.
 ARM64 := build/arm64
-DEPLOY_TESTS := tests/bundles
+DEPLOY_TESTS := tests/bundles tests/deploy
 
 $(ARM64)/root: tests/bundles/arm64_python.sh
 	rm -rf $(ARM64)
 	sh tests/bundles/arm64_python.sh $(ARM64)
 
+# SAM's own tools and translation, scanners, and what decides rights as IAM does, each apart
+# from the others, as their requirements contradict each other.
+DEPLOY := sam scan simulate
+
+build/deploy/%/.built: tests/deploy/%.txt
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --requirement $<
+	touch $@
+
+build/deploy/simulate/.built: tests/deploy/package.json build/deploy/node/.built
+	mkdir -p $(@D)
+	cp $< $(@D)
+	PATH="$(CURDIR)/build/deploy/node/bin:$$PATH" \
+	    npm install --prefix $(@D) --no-audit --no-fund --silent
+	touch $@
+
 deploy-check: SUDO = $(if $(IS_ROOT),,sudo)
-deploy-check: $(VENV)/.bundles $(ARM64)/root
+deploy-check: $(VENV)/.bundles $(ARM64)/root $(DEPLOY:%=build/deploy/%/.built)
 	{ $(FIND) qemu-aarch64-static || $(FIND) qemu-aarch64; } >/dev/null || \
 	    { $(INSTALL) qemu-user-static || $(INSTALL) qemu-user; }
 	$(PYTEST_ENV) $(BIN)/python -m pytest $(DEPLOY_TESTS) $(PYTEST_ARGS)

@@ -58,7 +58,8 @@ WRONG_CHECKSUM = Fault(part=1, change=_flip_middle)
 class FaultProxy:
     """
     The faults still to come, one for each request, the one that all other requests
-    for names with *always_for* in them meet, and the requests that came.
+    for names with *always_for* in them meet, and the requests that came: their methods, and
+    those with their paths.
 
     Faults are for requests that *concerns* takes by method and path, all by default.
     """
@@ -68,6 +69,7 @@ class FaultProxy:
     always: Fault = field(default_factory=lambda: Fault(part=1))
     always_for: str = ""
     methods: list[str] = field(default_factory=list)
+    requests: list[tuple[str, str]] = field(default_factory=list)
     concerns: Callable[[str, str], bool] = lambda _method, _path: True
 
     def next_fault(self, method: str, path: str) -> Fault:
@@ -90,6 +92,7 @@ def fault_proxy(server: str) -> Iterator[FaultProxy]:
             self.close_connection = True
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             proxy.methods.append(self.command)
+            proxy.requests.append((self.command, self.path))
             fault = proxy.next_fault(self.command, self.path)
             if fault.status is not None:
                 self._refuse(fault.status, fault.code)

@@ -9,8 +9,11 @@ from typing import Any
 
 from support.cloudformation import ACCOUNT, REGION, read_template
 
-SAM = Path(__file__).parents[2] / "deploy" / "sam"
+ROOT = Path(__file__).parents[2]
+SAM = ROOT / "deploy" / "sam"
 TEMPLATE = SAM / "template.yaml"
+TOOLS = ROOT / "build" / "deploy"
+"""Where `make deploy-check` installs the tools that it needs."""
 
 PRIVATE_CA = (
     f"arn:aws:acm-pca:{REGION}:{ACCOUNT}:certificate-authority/11111111-2222-3333-4444-555555555555"

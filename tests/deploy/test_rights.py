@@ -1,0 +1,225 @@
+"""Who may do what in the bucket, as IAM decides it by the policies of the SAM template."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.cloudformation import ACCOUNT, Stack, resolve
+from support.sam import (
+    CRL_WRITER,
+    EVENT_SOURCES,
+    ON_CALL,
+    PRIVATE_CA,
+    SECURITY,
+    TOOLS,
+    parameters_of,
+)
+
+PREFIXES = ("crl", "issuers", "truststore", "published")
+WRITES = ("s3:PutObject", "s3:DeleteObject", "s3:DeleteObjectVersion", "s3:PutObjectTagging")
+EVERYTHING_ALLOWED = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
+}
+
+
+class Rights:
+    """Asks a simulator of IAM, which knows every action and condition of AWS."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._bucket = stack["Bucket"]["BucketName"]
+        self._policy = stack["BucketPolicy"]["PolicyDocument"]
+        self._stack = stack
+        self._asked: list[dict[str, Any]] = []
+
+    def ask(
+        self,
+        principal: str,
+        action: str,
+        key: str | None,
+        identity: dict[str, Any] | None,
+        **context: str,
+    ) -> None:
+        """Ask whether *principal* may do *action* with an object, or with the bucket."""
+        arn = f"arn:aws:s3:::{self._bucket}" + (f"/{key}" if key is not None else "")
+        known = {"aws:SecureTransport": "true"}
+        if principal.startswith("arn:"):
+            known["aws:PrincipalArn"] = principal
+        self._asked.append(
+            {
+                "request": {
+                    "principal": _session_of(principal),
+                    "action": action,
+                    "resource": {"resource": arn, "accountId": ACCOUNT},
+                    "contextVariables": {
+                        **known,
+                        **{k.replace("_", ":"): v for k, v in context.items()},
+                    },
+                },
+                "identityPolicies": [{"name": "own", "policy": identity}] if identity else [],
+                "serviceControlPolicies": [],
+                "resourceControlPolicies": [],
+                "resourcePolicy": self._policy,
+            }
+        )
+
+    def ask_for_role(self, name: str, action: str, key: str | None) -> None:
+        """Ask for the role of a function."""
+        (policy,) = self._stack[name]["Policies"]
+        self.ask(f"arn:aws:iam::{ACCOUNT}:role/{name}", action, key, policy["PolicyDocument"])
+
+    def answers(self) -> list[bool]:
+        """What each question since the last answers comes to."""
+        asked, self._asked = self._asked, []
+        run = subprocess.run(
+            [
+                TOOLS / "node/bin/node",
+                Path(__file__).with_name("simulate.js"),
+                TOOLS / "simulate",
+            ],
+            input=json.dumps(asked),
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        found = json.loads(run.stdout)
+        assert len(found) == len(asked)
+        assert set(found) <= {"Allowed", "ImplicitlyDenied", "ExplicitlyDenied"}
+        return [one == "Allowed" for one in found]
+
+
+def _session_of(principal: str) -> str:
+    """The principal of a request that a role makes."""
+    return principal.replace(":iam:", ":sts:").replace(":role/", ":assumed-role/") + (
+        "/session" if ":role/" in principal else ""
+    )
+
+
+@pytest.fixture(params=EVENT_SOURCES)
+def rights(request: pytest.FixtureRequest, translated: dict[str, Any]) -> Rights:
+    """The rights in a stack in which every list of principals has one."""
+    return Rights(resolve(translated, **parameters_of(request.param, "http", everything=True)))
+
+
+def writable(rights: Rights, principal: str, identity: dict[str, Any] | None) -> set[str]:
+    """The prefixes in which a principal may do any kind of write."""
+    questions = [(prefix, action) for prefix in PREFIXES for action in WRITES]
+    for prefix, action in questions:
+        rights.ask(principal, action, f"{prefix}/x", identity)
+    answers = rights.answers()
+    return {prefix for (prefix, _), yes in zip(questions, answers, strict=True) if yes}
+
+
+def test_the_authorizer_writes_nothing(rights: Rights) -> None:
+    """
+    And reads what is published, and nothing else.
+    """
+    for prefix in PREFIXES:
+        for action in WRITES:
+            rights.ask_for_role("AuthorizerRole", action, f"{prefix}/x")
+    assert not any(rights.answers())
+    for prefix in PREFIXES:
+        rights.ask_for_role("AuthorizerRole", "s3:GetObject", f"{prefix}/x")
+    assert rights.answers() == [prefix == "published" for prefix in PREFIXES]
+    rights.ask_for_role("AuthorizerRole", "s3:ListBucket", None)
+    rights.ask_for_role("AuthorizerRole", "s3:PutBucketPolicy", None)
+    assert rights.answers() == [True, False]
+
+
+def test_the_preprocessor_writes_what_it_publishes_only(rights: Rights) -> None:
+    """
+    It can change neither the CRLs nor whom it trusts, and destroys no earlier version.
+    """
+    for prefix in PREFIXES:
+        for action in WRITES:
+            rights.ask_for_role("PreprocessorRole", action, f"{prefix}/x")
+    allowed = [
+        (prefix, action)
+        for (prefix, action), yes in zip(
+            [(prefix, action) for prefix in PREFIXES for action in WRITES],
+            rights.answers(),
+            strict=True,
+        )
+        if yes
+    ]
+    assert allowed == [("published", "s3:PutObject"), ("published", "s3:DeleteObject")]
+    for prefix in PREFIXES:
+        rights.ask_for_role("PreprocessorRole", "s3:GetObject", f"{prefix}/x")
+    assert rights.answers() == [prefix != "truststore" for prefix in PREFIXES]
+
+
+def test_an_administrator_who_is_not_named_publishes_nothing(rights: Rights) -> None:
+    """
+    Nor decides whom to trust, whatever rights he has.
+    """
+    admin = f"arn:aws:iam::{ACCOUNT}:role/admin"
+    assert writable(rights, admin, EVERYTHING_ALLOWED) == {"crl"}
+    assert writable(rights, f"arn:aws:iam::{ACCOUNT}:user/admin", EVERYTHING_ALLOWED) == {"crl"}
+
+
+def test_each_list_of_principals_is_worth_one_prefix(rights: Rights) -> None:
+    """
+    Those who may write issuers may write the trust store too; both say whom to trust.
+    """
+    assert writable(rights, ON_CALL, EVERYTHING_ALLOWED) == {"crl", "published"}
+    assert writable(rights, SECURITY, EVERYTHING_ALLOWED) == {"crl", "issuers", "truststore"}
+
+
+def test_a_writer_of_crls_puts_them_and_does_nothing_else(rights: Rights) -> None:
+    """
+    In another account, whatever that account allows it.
+    """
+    questions = [(prefix, action) for prefix in PREFIXES for action in (*WRITES, "s3:GetObject")]
+    for prefix, action in questions:
+        rights.ask(CRL_WRITER, action, f"{prefix}/x", EVERYTHING_ALLOWED)
+    answers = zip(questions, rights.answers(), strict=True)
+    assert [question for question, yes in answers if yes] == [("crl", "s3:PutObject")]
+    rights.ask("arn:aws:iam::444455556666:role/other", "s3:PutObject", "crl/x", EVERYTHING_ALLOWED)
+    rights.ask("arn:aws:iam::444455556666:role/other", "s3:GetObject", "crl/x", EVERYTHING_ALLOWED)
+    assert rights.answers() == [False, False]
+
+
+def test_a_private_ca_writes_crls_only(rights: Rights) -> None:
+    """
+    That CA alone, and not one that another customer of AWS lets write here.
+    """
+    other = PRIVATE_CA.replace(ACCOUNT, "444455556666")
+    questions = [
+        (key, ca)
+        for ca in (PRIVATE_CA, other)
+        for key in (*(f"{prefix}/ca.crl" for prefix in PREFIXES), "acm-pca-permission-test-key")
+    ]
+    for key, ca in questions:
+        rights.ask("acm-pca.amazonaws.com", "s3:PutObject", key, None, aws_SourceArn=ca)
+    answers = zip(questions, rights.answers(), strict=True)
+    assert [question for question, yes in answers if yes] == [
+        ("crl/ca.crl", PRIVATE_CA),
+        ("acm-pca-permission-test-key", PRIVATE_CA),
+    ]
+
+
+def test_without_tls_nobody_does_anything(rights: Rights) -> None:
+    """
+    Not even who is named.
+    """
+    for principal in (SECURITY, ON_CALL, CRL_WRITER):
+        for action in ("s3:GetObject", "s3:PutObject"):
+            rights.ask(principal, action, "crl/x", EVERYTHING_ALLOWED, aws_SecureTransport="false")
+    assert not any(rights.answers())
+
+
+def test_empty_lists_let_nobody_in(translated: dict[str, Any]) -> None:
+    """
+    Not everybody: then the preprocessor alone publishes, and nobody decides whom to trust.
+    """
+    rights = Rights(resolve(translated))
+    assert writable(rights, SECURITY, EVERYTHING_ALLOWED) == {"crl"}
+    assert writable(rights, ON_CALL, EVERYTHING_ALLOWED) == {"crl"}
+    assert writable(rights, CRL_WRITER, EVERYTHING_ALLOWED) == set()
+    rights.ask_for_role("PreprocessorRole", "s3:PutObject", "published/x")
+    assert rights.answers() == [True]
