@@ -2,102 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from support.cloudformation import ACCOUNT, Stack, resolve
+from support.cloudformation import ACCOUNT, resolve
+from support.rights import EVERYTHING_ALLOWED, Rights
 from support.sam import (
     CRL_WRITER,
     EVENT_SOURCES,
     ON_CALL,
     PRIVATE_CA,
     SECURITY,
-    TOOLS,
     parameters_of,
 )
 
 PREFIXES = ("crl", "issuers", "truststore", "published")
 WRITES = ("s3:PutObject", "s3:DeleteObject", "s3:DeleteObjectVersion", "s3:PutObjectTagging")
-EVERYTHING_ALLOWED = {
-    "Version": "2012-10-17",
-    "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}],
-}
-
-
-class Rights:
-    """Asks a simulator of IAM, which knows every action and condition of AWS."""
-
-    def __init__(self, stack: Stack) -> None:
-        self._bucket = stack["Bucket"]["BucketName"]
-        self._policy = stack["BucketPolicy"]["PolicyDocument"]
-        self._stack = stack
-        self._asked: list[dict[str, Any]] = []
-
-    def ask(
-        self,
-        principal: str,
-        action: str,
-        key: str | None,
-        identity: dict[str, Any] | None,
-        **context: str,
-    ) -> None:
-        """Ask whether *principal* may do *action* with an object, or with the bucket."""
-        arn = f"arn:aws:s3:::{self._bucket}" + (f"/{key}" if key is not None else "")
-        known = {"aws:SecureTransport": "true"}
-        if principal.startswith("arn:"):
-            known["aws:PrincipalArn"] = principal
-        self._asked.append(
-            {
-                "request": {
-                    "principal": _session_of(principal),
-                    "action": action,
-                    "resource": {"resource": arn, "accountId": ACCOUNT},
-                    "contextVariables": {
-                        **known,
-                        **{k.replace("_", ":"): v for k, v in context.items()},
-                    },
-                },
-                "identityPolicies": [{"name": "own", "policy": identity}] if identity else [],
-                "serviceControlPolicies": [],
-                "resourceControlPolicies": [],
-                "resourcePolicy": self._policy,
-            }
-        )
-
-    def ask_for_role(self, name: str, action: str, key: str | None) -> None:
-        """Ask for the role of a function."""
-        (policy,) = self._stack[name]["Policies"]
-        self.ask(f"arn:aws:iam::{ACCOUNT}:role/{name}", action, key, policy["PolicyDocument"])
-
-    def answers(self) -> list[bool]:
-        """What each question since the last answers comes to."""
-        asked, self._asked = self._asked, []
-        run = subprocess.run(
-            [
-                TOOLS / "node/bin/node",
-                Path(__file__).with_name("simulate.js"),
-                TOOLS / "simulate",
-            ],
-            input=json.dumps(asked),
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-        found = json.loads(run.stdout)
-        assert len(found) == len(asked)
-        assert set(found) <= {"Allowed", "ImplicitlyDenied", "ExplicitlyDenied"}
-        return [one == "Allowed" for one in found]
-
-
-def _session_of(principal: str) -> str:
-    """The principal of a request that a role makes."""
-    return principal.replace(":iam:", ":sts:").replace(":role/", ":assumed-role/") + (
-        "/session" if ":role/" in principal else ""
-    )
 
 
 @pytest.fixture(params=EVENT_SOURCES)
