@@ -37,7 +37,7 @@ FUZZ_VENV := build/fuzz/venv
 PYTEST_ENV := PYTHONSAFEPATH=1
 
 .DEFAULT_GOAL := build
-.PHONY: FORCE build bundles deploy-check lock man demo test test-all e2e stores journeys load soak interleavings conformance differential mutants lint format bench bench-large bench-targets bench-serve worst-case fuzz fuzz-python sanitize clean
+.PHONY: FORCE build bundles deploy-check dist-check lock release-check sbom man demo test test-all e2e stores journeys load soak interleavings conformance differential mutants lint format bench bench-large bench-targets bench-serve worst-case fuzz fuzz-python sanitize clean
 .DELETE_ON_ERROR:
 
 build: $(BUILT)
@@ -98,16 +98,39 @@ ARCHITECTURES ?= x86_64 arm64
 RUNTIME ?= 3.13
 MAKE_BUNDLES := $(BIN)/python -P deploy/bundles/make.py
 
-$(VENV)/.bundles: $(BUILT)
-	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["bundles"], sep="\n")' > $(VENV)/bundles.txt
-	$(BIN)/python -m pip install --quiet --requirement $(VENV)/bundles.txt
+# What only some targets need, by the name of the extra that lists it.
+$(VENV)/.extra-%: $(BUILT)
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["$*"], sep="\n")' > $@.txt
+	$(BIN)/python -m pip install --quiet --requirement $@.txt
 	touch $@
 
-bundles: $(VENV)/.bundles
+bundles: $(VENV)/.extra-bundles
 	$(MAKE_BUNDLES) $(BUNDLES) $(ARCHITECTURES:%=--architecture=%) --python $(RUNTIME)
 
+# A list of what the bundles have, in CycloneDX.
+sbom: $(VENV)/.extra-release
+	mkdir -p build/bundles
+	$(BIN)/cyclonedx-py requirements deploy/bundles/requirements.txt --output-reproducible \
+	    --of JSON --output-file build/bundles/sbom.cdx.json
+
+# Whether the version can be released: make release-check VERSION=1.2.3
+release-check:
+	$(PYTHON) deploy/release.py $(VERSION)
+	git diff --quiet HEAD
+
+# The source distribution and the wheel of this machine, in build/dist, and whether a
+# registry and its users can take them.
+dist-check: $(VENV)/.extra-release
+	rm -rf build/dist
+	$(BIN)/python -m build --outdir build/dist .
+	$(BIN)/twine check --strict build/dist/*
+	$(BIN)/check-wheel-contents build/dist/*.whl
+	$(BIN)/pydistcheck build/dist/*
+	$(BIN)/abi3audit --strict build/dist/*.whl
+	$(BIN)/zizmor --offline --quiet .github
+
 # Newer versions of what goes into the bundles, each with its hashes.
-lock: $(VENV)/.bundles
+lock: $(VENV)/.extra-bundles
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.12 --generate-hashes \
 	    --no-header --no-emit-index-url --no-annotate \
@@ -139,7 +162,7 @@ build/deploy/simulate/.built: tests/deploy/package.json build/deploy/node/.built
 	touch $@
 
 deploy-check: SUDO = $(if $(IS_ROOT),,sudo)
-deploy-check: $(VENV)/.bundles $(ARM64)/root $(DEPLOY:%=build/deploy/%/.built)
+deploy-check: $(VENV)/.extra-bundles $(ARM64)/root $(DEPLOY:%=build/deploy/%/.built)
 	{ $(FIND) qemu-aarch64-static || $(FIND) qemu-aarch64; } >/dev/null || \
 	    { $(INSTALL) qemu-user-static || $(INSTALL) qemu-user; }
 	$(PYTEST_ENV) $(BIN)/python -m pytest $(DEPLOY_TESTS) $(PYTEST_ARGS)
