@@ -37,7 +37,7 @@ FUZZ_VENV := build/fuzz/venv
 PYTEST_ENV := PYTHONSAFEPATH=1
 
 .DEFAULT_GOAL := build
-.PHONY: FORCE build bundles deploy-check dist-check lock release-check sbom man demo test test-all e2e stores journeys load soak interleavings conformance differential mutants lint format bench bench-large bench-targets bench-serve worst-case fuzz fuzz-python sanitize clean
+.PHONY: FORCE build bundles deploy-check dist-check lock release-check sbom upgrade-check man demo test test-all e2e stores journeys load soak interleavings conformance differential mutants lint format bench bench-large bench-targets bench-serve worst-case fuzz fuzz-python sanitize clean
 .DELETE_ON_ERROR:
 
 build: $(BUILT)
@@ -128,6 +128,13 @@ dist-check: $(VENV)/.extra-release
 	$(BIN)/pydistcheck build/dist/*
 	$(BIN)/abi3audit --strict build/dist/*.whl
 	$(BIN)/zizmor --offline --quiet .github
+
+# Another version and this one, each with what the other has published:
+# make upgrade-check BASE=v0.1.0
+BASE ?= HEAD
+
+upgrade-check: $(BUILT)
+	$(BIN)/python -P tests/upgrade.py $(BASE)
 
 # Newer versions of what goes into the bundles, each with its hashes.
 lock: $(VENV)/.extra-bundles

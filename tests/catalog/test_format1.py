@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import functools
 import json
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +19,6 @@ from crlcheck.catalog.earlier import store_at
 from crlcheck.catalog.format1 import MARK_NAME
 from crlcheck.catalog.published_set import PublishedSet, read_set, set_of
 from crlcheck.catalog.root import CATALOG_NAME, MEMBERS
-from crlcheck.checker.checker import RevocationChecker
 from crlcheck.errors import CrlRollbackError, CrlSignatureError, EarlierSetError, StoreError
 from crlcheck.publisher.clean_up import clean_up
 from crlcheck.publisher.issuers import readmit_issuer
@@ -38,13 +35,14 @@ from crlcheck.publisher.timeline import read_history
 from crlcheck.types import RevocationStatus
 from crlcheck.x509.certificates import load_certificate
 from support.catalogs import held, places, put
+from support.golden_stores import GoldenStores, checker_of
 from support.memory_store import MemoryStore
 from support.pki import NOW
 from support.publishing import given_up_of, images_of
 
 HOUR = timedelta(hours=1)
-DIRECTORY = Path(__file__).parents[1] / "data" / "format1"
-NAMES = sorted(path.stem for path in DIRECTORY.glob("*.json"))
+STORES = GoldenStores("format1")
+NAMES, golden, store_of, verdicts = STORES.names, STORES.read, STORES.store, STORES.verdicts
 REVOKED, PASSED = RevocationStatus.REVOKED, RevocationStatus.NOT_REVOKED
 UNKNOWN = RevocationStatus.UNDETERMINED
 
@@ -60,40 +58,9 @@ VERDICTS = {
 """What is said of the certificates "revoked", "good", "held" and "other revoked"."""
 
 
-@functools.cache
-def golden(name: str) -> dict[str, dict[str, bytes]]:
-    """The objects of a store, and the files beside it."""
-    value = json.loads((DIRECTORY / f"{name}.json").read_text(encoding="utf-8"))
-    return {
-        kind: {one: base64.b64decode(body) for one, body in some.items()}
-        for kind, some in value.items()
-    }
-
-
-def store_of(name: str) -> MemoryStore:
-    """A store with those objects."""
-    store = MemoryStore()
-    for one, body in golden(name)["objects"].items():
-        store.write(one, body)
-    return store
-
-
 def members(name: str) -> Any:
     """The JSON of its catalog."""
     return json.loads(golden(name)["objects"][CATALOG_NAME])
-
-
-def checker_of(store: MemoryStore) -> RevocationChecker:
-    """A checker that asks the store each time."""
-    return RevocationChecker(store, refresh_after=timedelta(0), clock=lambda: NOW)
-
-
-def verdicts(name: str, checker: RevocationChecker) -> tuple[RevocationStatus, ...]:
-    """What a checker says of the certificates."""
-    files = golden(name)["files"]
-    return tuple(
-        checker.check(files[one]).status for one in ("revoked", "good", "held", "other revoked")
-    )
 
 
 def set_in(store: MemoryStore) -> PublishedSet:

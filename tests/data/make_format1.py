@@ -54,7 +54,7 @@ class Place:
     def publish(self, authority: Any, crl: bytes) -> Any:
         return publish_crl(crl, self.store, issuer=authority.pem, now=NOW, source_name="ca.crl")
 
-    def save(self, name: str) -> None:
+    def save(self, name: str, folder: str = "format1") -> None:
         value = {
             "objects": {
                 one: base64.b64encode(self.store.read(one).body).decode()
@@ -64,7 +64,7 @@ class Place:
                 one: base64.b64encode(body).decode() for one, body in sorted(self.extra.items())
             },
         }
-        path = HERE / "format1" / f"{name}.json"
+        path = HERE / folder / f"{name}.json"
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
