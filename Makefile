@@ -154,7 +154,7 @@ $(ARM64)/root: tests/bundles/arm64_python.sh
 
 # SAM's own tools and translation, scanners, and what decides rights as IAM does, each apart
 # from the others, as their requirements contradict each other.
-DEPLOY := sam scan simulate
+DEPLOY := awscli sam scan simulate
 
 build/deploy/%/.built: tests/deploy/%.txt
 	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
