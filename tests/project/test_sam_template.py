@@ -292,3 +292,51 @@ def test_the_stages_give_parameters_that_the_template_has() -> None:
     modes, *names = zip(*stages.values(), strict=True)
     assert modes == (Mode.OBSERVE, Mode.ENFORCE)
     assert all(len(set(one)) == 2 for one in names)
+
+
+GUIDE = ROOT / "docs" / "guides" / "sam.md"
+
+
+def rows_of(heading: str) -> list[list[str]]:
+    """The cells of a table of the guide, whose first row begins with *heading*."""
+    text = GUIDE.read_text("utf-8")
+    table = re.search(rf"^\| {heading} \|.*\n\|-.*\n((?:\|.*\n)+)", text, re.MULTILINE)
+    assert table is not None
+    return [[cell.strip() for cell in row.split("|")[1:-1]] for row in table[1].splitlines()]
+
+
+def test_the_guide_has_every_parameter_with_its_default() -> None:
+    """
+    In the order in which the console of CloudFormation shows them.
+    """
+    template = sam_template()
+    groups = template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    shown = [name for group in groups for name in group["Parameters"]]
+    documented = {row[0].strip("`"): row[1].strip("`") for row in rows_of("parameter")}
+    assert list(documented) == shown == list(template["Parameters"])
+    assert documented == {name: str(one["Default"]) for name, one in template["Parameters"].items()}
+
+
+def test_the_guide_has_every_alarm() -> None:
+    """
+    And says of those that silence raises that it does.
+    """
+    alarms = stack().of_type("AWS::CloudWatch::Alarm").values()
+    rows = {row[0].strip("`"): row[1] for row in rows_of("alarm")}
+    names = [one["AlarmName"].removeprefix("crlcheck-") for one in alarms]
+    assert list(rows) == names
+    silent = {name for name, text in rows.items() if "nothing is known" in text}
+    breaching = {
+        one["AlarmName"].removeprefix("crlcheck-")
+        for one in alarms
+        if one["TreatMissingData"] == "breaching"
+    }
+    assert silent == breaching
+
+
+def test_the_guide_has_every_way_of_an_upload() -> None:
+    """
+    Those that the parameter allows.
+    """
+    ways = [row[0].strip("`") for row in rows_of("`EventSource`")]
+    assert ways == sam_template()["Parameters"]["EventSource"]["AllowedValues"]
