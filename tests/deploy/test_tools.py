@@ -9,22 +9,23 @@ from pathlib import Path
 from typing import Any
 
 from support.cloudformation import Stack, resolve
-from support.sam import FORMS, ROOT, TEMPLATE, TOOLS
+from support.sam import FORMS, ROOT, SAM, TEMPLATE, TOOLS, sam_template
 
 
-def run(*command: object, check: bool = True, **variables: str) -> str:
+def run(*command: object, check: bool = True, cwd: Path = ROOT, **variables: str) -> str:
     """Run a tool, which must end with 0 unless told otherwise; return all that it prints."""
     environ = {
         "AWS_DEFAULT_REGION": "eu-central-1",
         "HOME": os.environ.get("HOME", "/"),
         "PATH": os.environ["PATH"],
+        "PYTHONWARNINGS": "ignore",
         "SAM_CLI_TELEMETRY": "0",
         **variables,
     }
     done = subprocess.run(
         [str(one) for one in command],
         env=environ,
-        cwd=ROOT,
+        cwd=cwd,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -59,6 +60,25 @@ def test_cfn_lint_finds_nothing_in_the_translation(
     path = tmp_path / "translated.json"
     path.write_text(json.dumps(translated))
     assert run(TOOLS / "sam/bin/cfn-lint", path) == ""
+
+
+def test_sam_reads_the_stages_as_they_are_meant() -> None:
+    """
+    With what `sam deploy --config-env STAGE` gives to the template, each makes a stack.
+    """
+    for stage in ("staging", "production"):
+        text = run(
+            *(TOOLS / "sam/bin/python", ROOT / "tests/deploy/parse_sam.py", "deploy"),
+            *("--config-env", stage),
+            cwd=SAM,
+        )
+        read = json.loads(text)
+        assert (
+            read["parameter_overrides"]["NamePrefix"] == read["stack_name"] == f"crlcheck-{stage}"
+        )
+        assert read["capabilities"] == ["CAPABILITY_IAM"]
+        assert read["resolve_s3"] is True
+        resolve(sam_template(), **read["parameter_overrides"])
 
 
 def test_sam_builds_both_functions(tmp_path: Path) -> None:
