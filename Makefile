@@ -172,6 +172,7 @@ deploy-check: SUDO = $(if $(IS_ROOT),,sudo)
 deploy-check: $(VENV)/.extra-bundles $(ARM64)/root $(DEPLOY:%=build/deploy/%/.built)
 	{ $(FIND) qemu-aarch64-static || $(FIND) qemu-aarch64; } >/dev/null || \
 	    { $(INSTALL) qemu-user-static || $(INSTALL) qemu-user; }
+	{ $(FIND) curl && $(FIND) openssl; } >/dev/null || $(INSTALL) curl ca-certificates openssl
 	$(PYTEST_ENV) $(BIN)/python -m pytest $(DEPLOY_TESTS) $(PYTEST_ARGS)
 
 # A man page for each command, in build/man.

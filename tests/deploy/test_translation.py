@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -277,6 +278,26 @@ def test_every_route_asks_the_authorizer_each_time(
         assert made["RestEveryPath"]["PathPart"] == "{proxy+}"
         deployment = made.resources["RestDeployment1"]
         assert set(deployment["DependsOn"]) == set(made.of_type("AWS::ApiGateway::Method"))
+
+
+DEPLOYED_REST_API = ("RestDeployment1", "a89e755f7612e3ab")
+
+
+def test_a_changed_rest_api_is_deployed_again(translated: dict[str, Any]) -> None:
+    """
+    A deployment is a picture of the API. Where this fails, give it another logical name, and
+    write that and the new digest here: otherwise stages go on with the old methods.
+    """
+    name, digest = DEPLOYED_REST_API
+    assert name in translated["Resources"]
+    pictured = {
+        logical: one["Properties"]
+        for logical, one in translated["Resources"].items()
+        if one["Type"]
+        in ("AWS::ApiGateway::Method", "AWS::ApiGateway::Resource", "AWS::ApiGateway::Authorizer")
+    }
+    text = json.dumps(pictured, sort_keys=True)
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == digest
 
 
 @pytest.mark.parametrize("given", [one for _, one in API_FORMS], ids=[one for one, _ in API_FORMS])
