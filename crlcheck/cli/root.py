@@ -22,6 +22,7 @@ from crlcheck.cli.history import history_command
 from crlcheck.cli.inspect import inspect_command
 from crlcheck.cli.issuer import issuer_group
 from crlcheck.cli.key import key_group
+from crlcheck.cli.migrate import migrate_group
 from crlcheck.cli.mirror import mirror_command
 from crlcheck.cli.publish import publish_command
 from crlcheck.cli.refusal import refusal_group
@@ -86,6 +87,7 @@ for _command in (
     grace_group,
     issuer_group,
     refusal_group,
+    migrate_group,
     mirror_command,
     clean_command,
     advance_command,

@@ -139,8 +139,8 @@ _RUNS: dict[tuple[str, ...], list[str]] = {
     ("issuer", "remove"): ["store", "ca.pem"],
     ("issuer", "readmit"): ["store", "ca.pem"],
 }
-# These need a server: the tests of fetching hold their documents.
-_ELSEWHERE = {("fetch",), ("doctor",)}
+# These need a server, or a bucket: their own tests hold their documents.
+_ELSEWHERE = {("fetch",), ("doctor",), ("migrate", "aws-sample")}
 
 
 def test_every_command_answers_with_one_json_document(

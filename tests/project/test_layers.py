@@ -24,7 +24,7 @@ FLOORS = (
     {"x509", "stores", "image", "signing"},
     {"compiler", "catalog"},
     {"publisher", "checker"},
-    {"demo", "access", "prometheus"},
+    {"demo", "access", "migration", "prometheus"},
     {"asgi", "wsgi", "aiohttp", "grpc", "ssl", "ocsp"},
     {"serve"},
     {"cli"},

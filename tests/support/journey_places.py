@@ -332,7 +332,10 @@ def nginx_with_crl(place: Place) -> None:
 
 
 def aws_sample(place: Place) -> None:
-    """A bucket as users of the AWS sample have it: the CRL under a key of theirs, in PEM."""
+    """
+    A bucket as users of the AWS sample have it: the CRL under a key of theirs, in PEM, beside it
+    the CA's certificate and the list that the sample made, of the CRL before.
+    """
     client = place.start_s3("partner-crls")
     ca = CertificateAuthority.create("Partner CA", key_type="rsa")
     partner, former = ca.issue("partner"), ca.issue("former partner", serial_number=0xABCDEF12)
@@ -341,6 +344,10 @@ def aws_sample(place: Place) -> None:
     )  # fmt: skip
     body = pem_block("X509 CRL", crl)
     client.put_object(Bucket="partner-crls", Key="crl/partner.crl", Body=body)
+    client.put_object(Bucket="partner-crls", Key="crl/partner.crl.crt", Body=ca.pem)
+    client.put_object(
+        Bucket="partner-crls", Key="crl/partner.crl.json", Body=b'{"0xabcdef12": "", "0x4711": ""}'
+    )
     client.put_object(Bucket="partner-crls", Key="issuers/ca.pem", Body=ca.pem)
     place.write(partner__pem=partner.pem, former__pem=former.pem)
 
