@@ -18,7 +18,18 @@ from support.sam import (
 )
 
 PREFIXES = ("crl", "issuers", "truststore", "published")
-WRITES = ("s3:PutObject", "s3:DeleteObject", "s3:DeleteObjectVersion", "s3:PutObjectTagging")
+WRITES = (
+    "s3:PutObject",
+    "s3:DeleteObject",
+    "s3:DeleteObjectVersion",
+    "s3:PutObjectAcl",
+    "s3:PutObjectRetention",
+    "s3:PutObjectTagging",
+    "s3:ReplicateDelete",
+    "s3:ReplicateObject",
+    "s3:UpdateObjectEncryption",
+)
+"""Each changes an object, or how it can be read."""
 
 
 @pytest.fixture(params=EVENT_SOURCES)
