@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from support.cloudformation import ACCOUNT, resolve
+from support.cloudformation import ACCOUNT, REGION, resolve
 from support.rights import EVERYTHING_ALLOWED, Rights
 from support.sam import (
     CRL_WRITER,
     EVENT_SOURCES,
+    EVERYTHING,
     ON_CALL,
     PRIVATE_CA,
     SECURITY,
@@ -155,3 +156,71 @@ def test_empty_lists_let_nobody_in(translated: dict[str, Any]) -> None:
     assert writable(rights, CRL_WRITER, EVERYTHING_ALLOWED) == set()
     rights.ask_for_role("PreprocessorRole", "s3:PutObject", "published/x")
     assert rights.answers() == [True]
+
+
+def test_the_roles_use_the_bucket_s_key_through_s3_only(rights: Rights) -> None:
+    """
+    The authorizer, which writes nothing, makes no data keys.
+    """
+    key = EVERYTHING["KmsKeyArn"]
+    through = {"s3": f"s3.{REGION}.amazonaws.com", "other": f"dynamodb.{REGION}.amazonaws.com"}
+    questions = [
+        (role, action, service)
+        for role in ("AuthorizerRole", "PreprocessorRole")
+        for action in ("kms:Decrypt", "kms:GenerateDataKey", "kms:ScheduleKeyDeletion")
+        for service in through
+    ]
+    for role, action, service in questions:
+        rights.ask_role_about(role, action, key, kms_ViaService=through[service])
+    answers = zip(questions, rights.answers(), strict=True)
+    assert [question for question, yes in answers if yes] == [
+        ("AuthorizerRole", "kms:Decrypt", "s3"),
+        ("PreprocessorRole", "kms:Decrypt", "s3"),
+        ("PreprocessorRole", "kms:GenerateDataKey", "s3"),
+    ]
+
+
+def test_the_preprocessor_asks_the_private_cas_that_are_named(rights: Rights) -> None:
+    """
+    For their certificates, and for nothing else.
+    """
+    action = "acm-pca:GetCertificateAuthorityCertificate"
+    for role, what, ca in (
+        ("PreprocessorRole", action, PRIVATE_CA),
+        ("PreprocessorRole", action, PRIVATE_CA.replace("1111-", "1112-", 1)),
+        ("PreprocessorRole", "acm-pca:IssueCertificate", PRIVATE_CA),
+        ("AuthorizerRole", action, PRIVATE_CA),
+    ):
+        rights.ask_role_about(role, what, ca)
+    assert rights.answers() == [True, False, False, False]
+
+
+def test_the_rule_of_uploads_alone_sends_to_the_queue(translated: dict[str, Any]) -> None:
+    """
+    And the preprocessor alone takes from it.
+    """
+    stack = resolve(translated, EventSource="sqs")
+    rights = Rights(stack)
+    queue = f"arn:aws:sqs:{REGION}:{ACCOUNT}:crlcheck-events"
+    policy = stack["EventQueuePolicy"]["PolicyDocument"]
+    rule = f"arn:aws:events:{REGION}:{ACCOUNT}:rule/crlcheck-uploads"
+    for source in (rule, rule.replace("uploads", "others"), rule.replace(ACCOUNT, "444455556666")):
+        rights.ask_about(
+            queue, policy, "events.amazonaws.com", "sqs:SendMessage", None, aws_SourceArn=source
+        )
+    assert rights.answers() == [True, False, False]
+    for role in ("PreprocessorRole", "AuthorizerRole"):
+        for action in ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:SendMessage"):
+            rights.ask_role_about(role, action, queue)
+    assert rights.answers() == [True, True, False, False, False, False]
+
+
+def test_failures_are_reported_to_their_queue(rights: Rights) -> None:
+    """
+    By the preprocessor, which cannot read what is in it.
+    """
+    queue = f"arn:aws:sqs:{REGION}:{ACCOUNT}:crlcheck-failures"
+    for role in ("PreprocessorRole", "AuthorizerRole"):
+        for action in ("sqs:SendMessage", "sqs:ReceiveMessage", "sqs:PurgeQueue"):
+            rights.ask_role_about(role, action, queue)
+    assert rights.answers() == [True, False, False, False, False, False]

@@ -15,6 +15,20 @@ EVERYTHING_ALLOWED = {
 }
 
 
+_DEFAULT_KEY_POLICY = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Effect": "Allow",
+            "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"},
+            "Action": "kms:*",
+            "Resource": "*",
+        }
+    ],
+}
+"""What AWS gives a key that is made without a policy: the account's policies decide."""
+
+
 class Rights:
     """Asks a simulator of IAM, which knows every action and condition of AWS."""
 
@@ -34,6 +48,21 @@ class Rights:
     ) -> None:
         """Ask whether *principal* may do *action* with an object, or with the bucket."""
         arn = f"arn:aws:s3:::{self._bucket}" + (f"/{key}" if key is not None else "")
+        self.ask_about(arn, self._policy, principal, action, identity, **context)
+
+    def ask_about(
+        self,
+        arn: str,
+        policy: dict[str, Any] | None,
+        principal: str,
+        action: str,
+        identity: dict[str, Any] | None,
+        **context: str,
+    ) -> None:
+        """
+        Ask whether *principal* may do *action* with any resource, which has a *policy*. In
+        names of *context* ``_`` stands for ``:``.
+        """
         known = {"aws:SecureTransport": "true"}
         if principal.startswith("arn:"):
             known["aws:PrincipalArn"] = principal
@@ -51,7 +80,7 @@ class Rights:
                 "identityPolicies": [{"name": "own", "policy": identity}] if identity else [],
                 "serviceControlPolicies": [],
                 "resourceControlPolicies": [],
-                "resourcePolicy": self._policy,
+                **({"resourcePolicy": policy} if policy else {}),
             }
         )
 
@@ -59,6 +88,13 @@ class Rights:
         """Ask for the role of a function."""
         (policy,) = self._stack[name]["Policies"]
         self.ask(f"arn:aws:iam::{ACCOUNT}:role/{name}", action, key, policy["PolicyDocument"])
+
+    def ask_role_about(self, name: str, action: str, arn: str, **context: str) -> None:
+        """Ask for the role of a function about a resource that leaves it to the role."""
+        (own,) = self._stack[name]["Policies"]
+        principal = f"arn:aws:iam::{ACCOUNT}:role/{name}"
+        policy = _DEFAULT_KEY_POLICY if action.startswith("kms:") else None
+        self.ask_about(arn, policy, principal, action, own["PolicyDocument"], **context)
 
     def answers(self) -> list[bool]:
         """What each question since the last answers comes to."""
