@@ -37,7 +37,7 @@ FUZZ_VENV := build/fuzz/venv
 PYTEST_ENV := PYTHONSAFEPATH=1
 
 .DEFAULT_GOAL := build
-.PHONY: FORCE build bundles deploy-check dist-check lock release-check sbom upgrade-check man demo test test-all e2e stores journeys load soak interleavings conformance differential mutants lint format bench bench-large bench-targets bench-serve worst-case fuzz fuzz-python sanitize clean
+.PHONY: FORCE build bundles deploy-check dist-check docs docs-check lock release-check sbom upgrade-check man demo test test-all e2e stores journeys load soak interleavings conformance differential mutants lint format bench bench-large bench-targets bench-serve worst-case fuzz fuzz-python sanitize clean
 .DELETE_ON_ERROR:
 
 build: $(BUILT)
@@ -84,6 +84,10 @@ IS_ROOT = $(filter 0,$(shell id -u))
 FIND = PATH="$$PATH:/usr/sbin:/usr/local/sbin" command -v
 INSTALL = $(SUDO) timeout 60 apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive \
     apt-get install -y -qq --no-install-recommends
+
+FIND_BROWSER = { $(FIND) chromium-headless-shell || $(FIND) chromium || $(FIND) google-chrome; }
+INSTALL_BROWSER = { $(INSTALL) chromium-headless-shell fonts-dejavu-core || \
+    $(INSTALL) chromium fonts-dejavu-core; }
 
 demo: SUDO = $(if $(IS_ROOT),,sudo -n)
 demo: $(BUILT)
@@ -175,6 +179,15 @@ deploy-check: $(VENV)/.extra-bundles $(ARM64)/root $(DEPLOY:%=build/deploy/%/.bu
 	{ $(FIND) curl && $(FIND) openssl; } >/dev/null || $(INSTALL) curl ca-certificates openssl
 	$(PYTEST_ENV) $(BIN)/python -m pytest $(DEPLOY_TESTS) $(PYTEST_ARGS)
 
+# The documentation's site, in build/site-source/site, and its tests in a browser.
+docs: $(VENV)/.extra-docs
+	$(BIN)/python -P docs/make_site.py
+
+docs-check: SUDO = $(if $(IS_ROOT),,sudo)
+docs-check: docs
+	$(FIND_BROWSER) >/dev/null || $(INSTALL_BROWSER)
+	$(PYTEST_ENV) $(BIN)/python -m pytest tests/site $(PYTEST_ARGS)
+
 # A man page for each command, in build/man.
 man: $(BUILT)
 	$(BIN)/python -P docs/make_man.py build/man
@@ -252,9 +265,7 @@ e2e: $(BUILT) $(TRAEFIK)/.built $(ENVOY)/.built
 	    { $(INSTALL) nginx-light curl ca-certificates zsh fish mandoc groff-base; }
 	{ $(FIND_PROXIES); } >/dev/null || { $(INSTALL) $(PROXIES); }
 	$(FIND) systemd-analyze >/dev/null || $(INSTALL) systemd
-	{ $(FIND) chromium-headless-shell || $(FIND) chromium || $(FIND) google-chrome; } >/dev/null || \
-	    { $(INSTALL) chromium-headless-shell fonts-dejavu-core || \
-	      $(INSTALL) chromium fonts-dejavu-core; }
+	$(FIND_BROWSER) >/dev/null || $(INSTALL_BROWSER)
 	$(PYTEST_ENV) $(BIN)/python -m pytest tests/e2e $(PYTEST_ARGS)
 
 # A program that comes as a package, apart from ours.

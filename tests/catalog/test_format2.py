@@ -37,7 +37,7 @@ VERDICTS = {
 }
 """What is said of the certificates "revoked", "good", "held" and "other revoked"."""
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "upgrade.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "guides" / "upgrade.md"
 
 
 def test_each_store_is_of_format_2() -> None:
@@ -101,7 +101,7 @@ def test_an_earlier_reader_keeps_its_set(name: str) -> None:
     assert store.read(CATALOG_NAME).body == later
 
 
-# ---- the table of docs/upgrade.md --------------------------------------------------------
+# ---- the table of docs/guides/upgrade.md --------------------------------------------------------
 
 
 def test_the_table_of_formats_is_what_is_kept_and_read() -> None:

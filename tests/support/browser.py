@@ -37,6 +37,8 @@ class Tab:
     height: float = 0.0
     nodes: list[dict[str, Any]] = field(default_factory=list)
     """The accessibility tree."""
+    value: Any = None
+    """What the program of the test returned."""
 
     def texts(self, role: str) -> list[str]:
         """The accessible names of all that have a role."""
@@ -62,11 +64,13 @@ class Browser:
         *,
         scheme: str = "light",
         longest: float = 3_000,
+        program: str | None = None,
     ) -> Tab:
         """
-        Load a page in a tab of its own, without scripts, for a person who has chosen light or dark.
+        Load a page in a tab of its own, for a person who has chosen light or dark.
 
-        The picture ends after *longest* pixels.
+        The picture ends after *longest* pixels. Scripts run only where there is a *program* of
+        the test: an expression whose value, once it is there, is that of the tab.
         """
         target = self._call("Target.createTarget", url="about:blank")["targetId"]
         session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -88,11 +92,21 @@ class Browser:
             session,
             features=[{"name": "prefers-color-scheme", "value": scheme}],
         )
-        self._call("Emulation.setScriptExecutionDisabled", session, value=True)
+        self._call("Emulation.setScriptExecutionDisabled", session, value=program is None)
         self._call("Page.navigate", session, url=url)
         self._wait_for("Page.loadEventFired")
         metrics = self._call("Page.getLayoutMetrics", session)["cssContentSize"]
         tab = Tab(width=metrics["width"], height=metrics["height"])
+        if program is not None:
+            made = self._call(
+                "Runtime.evaluate",
+                session,
+                expression=program,
+                awaitPromise=True,
+                returnByValue=True,
+            )
+            assert "exceptionDetails" not in made, made["exceptionDetails"]
+            tab.value = made["result"].get("value")
         shot = self._call(
             "Page.captureScreenshot",
             session,

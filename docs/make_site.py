@@ -1,0 +1,327 @@
+"""
+Put the documentation's site together and build it: ``make docs``.
+
+The pages are the files of this folder, those of ``tests/journeys`` and the project's own
+(CHANGELOG.md, ...), and pages that are made here: the front, the commands (from their help) and
+the Python API (from the docstrings). Links to a file that is a page lead to that page, others
+to the repository. zensical builds it strictly: any warning, such as a dead link, fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import posixpath
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from inspect import cleandoc
+from pathlib import Path
+from typing import Any
+
+import click
+
+import crlcheck
+from crlcheck.cli.command import Command
+from crlcheck.cli.root import root
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+SOURCE = ROOT / "build" / "site-source"
+REPOSITORY = "https://github.com/crlcheck/crlcheck/blob/main/"
+
+_FIGURES = DOCS / "benchmarks" / "intel-xeon-6-207.md"
+
+FIRST_HOURS = {
+    "openssl_ca": "openssl ca",
+    "easy_rsa": "easy-rsa",
+    "step_ca": "step-ca",
+    "vault": "Vault",
+    "ad_cs": "AD CS",
+    "aws_private_ca": "AWS Private CA",
+    "national_ca": "A national PKI",
+    "nginx_ssl_crl": "nginx's ssl_crl",
+    "aws_sample": "The AWS sample",
+    "two_million": "Two million entries",
+}
+
+NAV: dict[str, dict[str, str]] = {
+    "Start": {
+        "crlcheck": "index.md",
+        "Ten minutes": "readme.md",
+        "AWS in twenty minutes": "tutorials/aws.md",
+        **{f"First hour: {title}": f"journeys/{name}.md" for name, title in FIRST_HOURS.items()},
+    },
+    "Guides": {
+        "Deploy with SAM": "guides/sam.md",
+        "API Gateway and other AWS front ends": "authorizer.md",
+        "nginx, HAProxy, Apache, Caddy, Traefik, Envoy": "serve.md",
+        "Python servers": "python-servers.md",
+        "Operate and monitor": "operations.md",
+        "In an incident": "runbook.md",
+        "Stores": "stores.md",
+        "From the AWS sample": "guides/migration.md",
+        "Upgrade": "guides/upgrade.md",
+    },
+    "Reference": {
+        "Commands": "commands.md",
+        "The command line": "command-line.md",
+        "Python API": "api.md",
+        "Header forms": "proxies.md",
+        "Supported CRLs": "supported-crls.md",
+        "Image format": "index-format.md",
+        "Store format": "catalog-format.md",
+        "Versions": "versions.md",
+        "Changelog": "changelog.md",
+    },
+    "Explanation": {
+        "Design": "design.md",
+        "Who may write where": "security.md",
+        "What verdicts are compared with": "conformance.md",
+        "Benchmarks": "benchmarks.md",
+        "Benchmarks on AMD EPYC": "benchmarks/amd-epyc.md",
+        "Benchmarks on Intel Xeon": "benchmarks/intel-xeon-6-207.md",
+    },
+    "Contribute": {
+        "Contributing": "contributing.md",
+        "Where to change what": "changing.md",
+        "Security policy": "security-policy.md",
+    },
+}
+
+_ELSEWHERE = {
+    "README.md": "readme.md",
+    "CHANGELOG.md": "changelog.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security-policy.md",
+}
+
+
+# ---- pages that are files --------------------------------------------------------------
+
+
+def page_files() -> dict[str, Path]:
+    """Return the files of the pages, by their places in the site."""
+    found = {
+        path.relative_to(DOCS).as_posix(): path
+        for path in sorted(DOCS.rglob("*.md"))
+        if "site" not in path.relative_to(DOCS).parts
+    }
+    found |= {place: ROOT / name for name, place in _ELSEWHERE.items()}
+    for path in sorted((ROOT / "tests" / "journeys").glob("*.md")):
+        found[f"journeys/{path.name}"] = path
+    return found
+
+
+def with_links(text: str, path: Path, place: str, places: dict[Path, str]) -> str:
+    """
+    Return the text of the page *place*, whose file is *path*, with its links leading to pages.
+
+    Raises:
+        FileNotFoundError: a link leads to no file.
+    """
+
+    def changed(found: re.Match[str]) -> str:
+        target, hash_sign, anchor = found[2].partition("#")
+        if not target or ":" in target:
+            return found[0]
+        file = (path.parent / target).resolve()
+        if not file.exists():
+            raise FileNotFoundError(
+                f"{path.relative_to(ROOT)} links to {target}, which is not there"
+            )
+        if file in places:
+            new = posixpath.relpath(places[file], posixpath.dirname(place) or ".")
+        elif file.suffix in (".svg", ".webp", ".png"):
+            new = target
+        else:
+            new = f"{REPOSITORY}{file.relative_to(ROOT).as_posix()}"
+        return f"{found[1]}({new}{hash_sign}{anchor})"
+
+    # Code is left alone.
+    parts = re.split(r"(^ *```.*?^ *```|`[^`\n]*`)", text, flags=re.MULTILINE | re.DOTALL)
+    return "".join(
+        part if number % 2 else re.sub(r"(\])\(([^)\s]+)\)", changed, part)
+        for number, part in enumerate(parts)
+    )
+
+
+# ---- pages that are made ---------------------------------------------------------------
+
+
+def measured(target: str) -> tuple[float, str]:
+    """Return a figure that was measured, and what it was made of, by the name of its target."""
+    for line in _FIGURES.read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if cells[0] == target:
+            return float(cells[3]), cells[5]
+    raise ValueError(f"{_FIGURES.name} has no row {target!r}")
+
+
+def front() -> str:
+    """Return the first page."""
+    lookup = measured("T5, 10 M")[1].partition(" against ")[0]
+    decision = f"{measured('T11, no poll')[0]:.0f} µs"
+    download = f"{measured('T20, bytes')[0]:.0f} KB"
+    return f"""# Is this client certificate revoked?
+
+crlcheck verifies a certificate revocation list once, compiles it into a small exact image, and
+answers in constant time whether a client certificate is revoked, and why: as a library, beside
+a proxy, in front of API Gateway, or as an OCSP responder.
+
+<div class="figures">
+  <p><strong>{lookup}</strong> to find a serial number among ten million</p>
+  <p><strong>{decision}</strong> of processor time for a decision in a warm authorizer</p>
+  <p><strong>{download}</strong> more than for a short list until the first answer about ten
+  million serial numbers</p>
+</div>
+
+Each was measured; [the benchmarks](benchmarks.md) say how, and what was missed.
+
+```console
+$ crlcheck publish ca.crl --issuer ca.pem --to published
+$ crlcheck check published client.pem
+$ crlcheck serve published --verified-by proxy --header X-Client-Certificate --form nginx
+```
+
+- [Ten minutes with the library and the command](readme.md)
+- [An API behind mutual TLS on AWS in twenty minutes](tutorials/aws.md)
+- [nginx, HAProxy, Apache, Caddy, Traefik and Envoy](serve.md)
+- [What can go wrong, and what to do](runbook.md)
+
+## The demo
+
+`make demo` starts a local S3, a CA with a CRL of 200,000 entries and nginx with mutual TLS,
+and sends the events that AWS would send through both functions. It prints:
+
+```text
+{_recording()}
+```
+"""
+
+
+def _recording() -> str:
+    """Return what the demo printed, which the README has and a test compares with the demo."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    found = re.search(r"```text\n( +[\d.]+ ms .*?)\n```", text, re.DOTALL)
+    assert found is not None, "the README shows the demo's output"
+    return found[1]
+
+
+def _contexts(command: click.Command, name: str, parent: click.Context | None) -> Iterator[Any]:
+    context = click.Context(command, info_name=name, parent=parent, **command.context_settings)
+    yield context
+    if isinstance(command, click.Group):
+        for below in command.list_commands(context):
+            yield from _contexts(command.commands[below], below, context)
+
+
+def commands() -> str:
+    """Return the page of all commands, from what their help shows."""
+    lines = ["# Commands", "", "What `crlcheck COMMAND --help` shows, of every command."]
+    for context in _contexts(root, "crlcheck", None):
+        command = context.command
+        assert isinstance(command, Command), "every command has exit statuses and examples"
+        depth = 2 if context.parent is None else min(3, 1 + len(context.command_path.split()))
+        lines += ["", f"{'#' * depth} `{context.command_path}`", "", "```text"]
+        lines += [command.get_help(context).rstrip(), "```"]
+    return "\n".join(lines) + "\n"
+
+
+def api() -> str:
+    """Return the page of the Python API: each public name with its docstring."""
+    lines = [
+        "# Python API",
+        "",
+        "The public names of `crlcheck`. Lists of `Raises` and `Args` are those of the docstrings.",
+    ]
+    kinds: tuple[tuple[str, Callable[[Any], bool]], ...] = (
+        ("Functions", inspect.isfunction),
+        ("Errors", lambda one: inspect.isclass(one) and issubclass(one, Exception)),
+        ("Classes", inspect.isclass),
+    )
+    left = {name: getattr(crlcheck, name) for name in sorted(crlcheck.__all__)}
+    for title, is_kind in kinds:
+        lines += ["", f"## {title}"]
+        for name in [name for name, value in left.items() if is_kind(value)]:
+            lines += _documented(name, left.pop(name), 3)
+    return "\n".join(lines) + "\n"
+
+
+def _documented(name: str, value: Any, depth: int) -> list[str]:
+    lines = ["", f"{'#' * depth} `{name}`", ""]
+    try:
+        signature = str(inspect.signature(value))
+    except (TypeError, ValueError):
+        signature = ""
+    if signature and not (inspect.isclass(value) and issubclass(value, Exception)):
+        lines += ["```python", f"{name.rpartition('.')[2]}{signature}", "```", ""]
+    # As it stands: a docstring is plain text.
+    lines += ["```text", cleandoc(value.__doc__ or ""), "```"]
+    if inspect.isclass(value) and not issubclass(value, Exception):
+        for member, method in vars(value).items():
+            called = method.fget if isinstance(method, property) else method
+            called = getattr(called, "__func__", called)
+            if not member.startswith("_") and inspect.isfunction(called) and called.__doc__:
+                lines += _documented(f"{name}.{member}", called, depth + 1)
+    return lines
+
+
+# ---- the site --------------------------------------------------------------------------
+
+
+def assemble() -> None:
+    """
+    Write all pages and the settings of the build.
+
+    Raises:
+        FileNotFoundError: a link leads to no file.
+    """
+    shutil.rmtree(SOURCE, ignore_errors=True)
+    target = SOURCE / "docs"
+    target.mkdir(parents=True)
+    files = page_files()
+    places = {path.resolve(): place for place, path in files.items()}
+    pages = {
+        place: with_links(path.read_text(encoding="utf-8"), path, place, places)
+        for place, path in files.items()
+    }
+    pages |= {"index.md": front(), "commands.md": commands(), "api.md": api()}
+    for place, text in pages.items():
+        (target / place).parent.mkdir(parents=True, exist_ok=True)
+        (target / place).write_text(text, encoding="utf-8")
+    for picture in [*DOCS.rglob("*.svg"), *DOCS.rglob("*.webp")]:
+        copy = target / picture.relative_to(DOCS)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(picture, copy)
+    shutil.copyfile(DOCS / "site" / "site.css", target / "site.css")
+    nav = [{title: [{one: place} for one, place in below.items()]} for title, below in NAV.items()]
+    settings = (DOCS / "site" / "zensical.toml").read_text(encoding="utf-8")
+    (SOURCE / "zensical.toml").write_text(settings.replace("{NAV}", _toml(nav)), encoding="utf-8")
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_toml(key)} = {_toml(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value)
+
+
+def main() -> None:
+    """Assemble the site, and build it."""
+    parser = argparse.ArgumentParser(description="Build the documentation's site.")
+    parser.add_argument("--only-assemble", action="store_true", help="build nothing")
+    given = parser.parse_args()
+    assemble()
+    if not given.only_assemble:
+        zensical = [sys.executable, "-m", "zensical", "build", "--strict", "--clean"]
+        subprocess.run(zensical, cwd=SOURCE, check=True)
+        print(f"{(SOURCE / 'site').relative_to(ROOT)}/index.html")
+
+
+if __name__ == "__main__":
+    main()

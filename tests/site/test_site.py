@@ -1,0 +1,239 @@
+"""
+The documentation's site as `make docs` builds it: its links, what it loads, and how it looks
+in a real browser.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import re
+import threading
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from support.browser import DESKTOP, PHONE, Browser, browser
+
+ROOT = Path(__file__).parents[2]
+SITE = ROOT / "build" / "site-source" / "site"
+PAGES = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html"))
+LOOKED_AT = (
+    "index.html",
+    "serve.html",
+    "commands.html",
+    "tutorials/aws.html",
+    "benchmarks/intel-xeon-6-207.html",
+)
+
+
+class _Page(HTMLParser):
+    """What a page links to, what it loads, and the anchors that it has."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.loads: list[str] = []
+        self.anchors: set[str] = set()
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Take note of a link, of what is loaded, and of an anchor."""
+        given = {name: value or "" for name, value in attrs}
+        if "id" in given:
+            self.anchors.add(given["id"])
+        if tag == "a" and "href" in given:
+            self.links.append(given["href"])
+        if tag == "link" and given.get("rel") not in ("canonical", "prev", "next", "edit"):
+            self.loads.append(given.get("href", ""))
+        if tag in ("script", "img", "iframe", "source") and given.get("src"):
+            self.loads.append(given["src"])
+
+
+@functools.cache
+def read(path: Path) -> _Page:
+    """A page, parsed once."""
+    return _Page(path)
+
+
+def leads_to(page: str, link: str) -> tuple[Path, str] | None:
+    """The file and the anchor that a link leads to; None for one that leaves the site."""
+    parts = urlsplit(link)
+    if parts.scheme or parts.netloc:
+        return None
+    path = SITE / page if not parts.path else (SITE / page).parent / unquote(parts.path)
+    if parts.path.startswith("/"):
+        path = SITE / unquote(parts.path).lstrip("/")
+    if path.is_dir():
+        path /= "index.html"
+    return path.resolve(), unquote(parts.fragment)
+
+
+def test_there_are_pages() -> None:
+    """
+    The ones that readers look for, each with its kind.
+    """
+    assert {
+        "index.html",
+        "readme.html",
+        "api.html",
+        "commands.html",
+        "runbook.html",
+        "tutorials/aws.html",
+        "guides/sam.html",
+        "guides/migration.html",
+        "guides/upgrade.html",
+        "journeys/openssl_ca.html",
+    } <= set(PAGES)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_link_is_dead(page: str) -> None:
+    """
+    Each leads to a page, and to a heading that is there.
+    """
+    if page == "404.html":  # its links are for any place of the site
+        return
+    dead = []
+    for link in read(SITE / page).links:
+        found = leads_to(page, link)
+        if found is None:
+            continue
+        path, anchor = found
+        if not path.is_file() or (
+            anchor and path.suffix == ".html" and anchor not in read(path).anchors
+        ):
+            dead.append(link)
+    assert dead == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_nothing_is_loaded_from_elsewhere(page: str) -> None:
+    """
+    Scripts, styles, fonts and pictures are files of the site.
+    """
+    loads = read(SITE / page).loads
+    assert loads
+    assert [one for one in loads if urlsplit(one).netloc] == []
+
+
+def test_styles_load_nothing_from_elsewhere() -> None:
+    """
+    Nor do they name a font of another server.
+    """
+    for path in SITE.rglob("*.css"):
+        text = path.read_text(encoding="utf-8")
+        assert re.findall(r"(?:url\(|@import )[\"']?(?:https?:)?//", text) == [], path
+
+
+def test_each_figure_of_the_front_was_measured() -> None:
+    """
+    It stands in the benchmarks as it does there.
+    """
+    text = (SITE / "index.html").read_text(encoding="utf-8")
+    figures = re.findall(r"<strong>([\d,.]+) (\S+)</strong>", text)
+    assert len(figures) == 3
+    measured = (ROOT / "docs/benchmarks/intel-xeon-6-207.md").read_text(encoding="utf-8")
+    for number, _unit in figures:
+        assert re.search(rf"\b{number}(\.\d)?\b|\| {float(number) - 0.5:.0f}\.\d", measured), number
+
+
+# ---- in a browser ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """One browser for all tests."""
+    with browser(tmp_path_factory.mktemp("browser")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """Where the site is served on this machine."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
+            """Say nothing."""
+
+    make = functools.partial(Handler, directory=str(SITE))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), make) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("page", LOOKED_AT)
+def test_a_page_in_a_browser(
+    program: Browser, address: str, page: str, size: tuple[int, int], scheme: str
+) -> None:
+    """
+    It asks for nothing but files of the site, complains of nothing, and is as wide as the window.
+    """
+    tab = program.load(f"{address}/{page}", size, scheme=scheme, program="document.title")
+    assert tab.complaints == []
+    assert [one for one in tab.requests if not one.startswith((address, "data:", "blob:"))] == []
+    assert tab.width <= size[0]
+    assert "crlcheck" in tab.value
+    name = f"{page.replace('/', '-')}-{size[0]}-{scheme}.png"
+    pictures = ROOT / "build" / "site-pictures"
+    pictures.mkdir(parents=True, exist_ok=True)
+    (pictures / name).write_bytes(tab.screenshot)
+
+
+SEARCH = """
+new Promise((resolve, reject) => {
+  // The theme's search is in a shadow tree of its own.
+  const wait = (find, then, tries) => {
+    const found = find();
+    if (found) then(found);
+    else if (tries === 0) reject(new Error("not found: " + find));
+    else setTimeout(() => wait(find, then, tries - 1), 50);
+  };
+  const hosts = () => Array.from(document.querySelectorAll("div")).filter((one) => one.shadowRoot);
+  const all = (what) => hosts().flatMap((one) => Array.from(one.shadowRoot.querySelectorAll(what)));
+  document.querySelector(".md-search__button").click();
+  wait(() => all("input[role=combobox]")[0], (input) => {
+    input.focus();
+    input.value = "WORD";
+    input.dispatchEvent(new Event("input", { bubbles: true, composed: true }));
+    wait(
+      () => all("a[href]").map((one) => one.href).find((href) => href.includes("PAGE")),
+      resolve,
+      600,
+    );
+  }, 600);
+})
+"""
+
+
+@pytest.mark.parametrize(("word", "page"), [("snapstart", "authorizer"), ("readmit", "commands")])
+def test_the_search_finds_a_word(program: Browser, address: str, word: str, page: str) -> None:
+    """
+    By the index that comes with the site.
+    """
+    looking = SEARCH.replace("WORD", word).replace("PAGE", page)
+    tab = program.load(f"{address}/index.html", program=looking)
+    assert page in tab.value
+    assert [one for one in tab.requests if not one.startswith((address, "data:", "blob:"))] == []
+
+
+def test_the_first_page_is_read_without_scripts(program: Browser, address: str) -> None:
+    """
+    The figures, the commands and the demo's output are there.
+    """
+    tab = program.load(f"{address}/index.html")
+    assert tab.texts("heading")[0].startswith("Is this client certificate revoked?")
+    # Highlighted code is in pieces.
+    text = "".join("".join(tab.texts("StaticText")).split())
+    for part in ("among ten million", "publish ca.crl", "All 4 answers through nginx are right."):
+        assert part.replace(" ", "") in text
