@@ -340,3 +340,81 @@ def test_the_guide_has_every_way_of_an_upload() -> None:
     """
     ways = [row[0].strip("`") for row in rows_of("`EventSource`")]
     assert ways == sam_template()["Parameters"]["EventSource"]["AllowedValues"]
+
+
+HOUR = 3600
+RAISED_BY = {
+    "rejected": (1, 0),
+    "failed": (3, 2),
+    "warnings": (1, 0),
+    "failure-queue": (1, 0),
+    "no-publication": (0, 1),
+    "time-left": (24 * HOUR - 1, 24 * HOUR),
+    "unreadable-objects": (1, 0),
+    "seconds-to-next-update": (24 * HOUR - 1, 24 * HOUR),
+    "catalog-age": (6 * HOUR + 1, 6 * HOUR),
+    "store-errors": (3, 2),
+    "refused-catalogs": (1, 0),
+    "undetermined": (1, 0),
+    "preprocessor-errors": (3, 2),
+    "preprocessor-throttles": (1, 0),
+    "preprocessor-duration": (600_001, 600_000),
+    "authorizer-errors": (1, 0),
+    "authorizer-throttles": (1, 0),
+    "authorizer-duration": (3001, 3000),
+}
+"""The value of a metric that raises each alarm, and the nearest that does not."""
+
+
+def is_raised(alarm: dict[str, Any], value: float) -> bool:
+    """Whether *value*, in every period, raises an alarm."""
+    if "Metrics" in alarm:
+        (expression,) = (one["Expression"] for one in alarm["Metrics"] if "Expression" in one)
+        names = {"seconds": value, "published": value, "unchanged": 0}
+        value = eval(expression, {"FILL": lambda known, _missing: known}, names)
+    threshold = float(alarm["Threshold"])
+    return {
+        "GreaterThanOrEqualToThreshold": value >= threshold,
+        "GreaterThanThreshold": value > threshold,
+        "LessThanThreshold": value < threshold,
+    }[alarm["ComparisonOperator"]]
+
+
+def test_each_alarm_is_raised_by_the_value_that_it_is_for() -> None:
+    """
+    And by none before.
+    """
+    alarms = stack().of_type("AWS::CloudWatch::Alarm").values()
+    by_name = {one["AlarmName"].removeprefix("crlcheck-"): one for one in alarms}
+    assert by_name.keys() == RAISED_BY.keys()
+    for name, (raises, does_not) in RAISED_BY.items():
+        assert is_raised(by_name[name], raises), name
+        assert not is_raised(by_name[name], does_not), name
+    # Of several scopes and instances, the worst counts.
+    worst = {
+        "time-left": "Minimum",
+        "seconds-to-next-update": "Minimum",
+        "catalog-age": "Maximum",
+        "unreadable-objects": "Maximum",
+        "failure-queue": "Maximum",
+    }
+    for name, alarm in by_name.items():
+        of_metric = [
+            one["MetricStat"]["Stat"] for one in alarm.get("Metrics", ()) if "MetricStat" in one
+        ]
+        found = {alarm.get("Statistic") or alarm.get("ExtendedStatistic"), *of_metric} - {None}
+        expected = "p99" if name.endswith("-duration") else worst.get(name, "Sum")
+        assert found == {expected}, name
+
+
+def test_other_limits_of_alarms_are_parameters() -> None:
+    """
+    In hours, as the guide says.
+    """
+    alarms = stack(ExpiryAlarmHours="2", MaxCatalogAgeHours="4", PublicationAlarmHours="48")
+    assert is_raised(alarms["TimeLeftAlarm"], 2 * HOUR - 1)
+    assert not is_raised(alarms["TimeLeftAlarm"], 2 * HOUR)
+    assert is_raised(alarms["SecondsToNextUpdateAlarm"], 2 * HOUR - 1)
+    assert is_raised(alarms["CatalogAgeAlarm"], 2 * HOUR + 1)
+    assert not is_raised(alarms["CatalogAgeAlarm"], 2 * HOUR)
+    assert int(alarms["NoPublicationAlarm"]["EvaluationPeriods"]) == 48
