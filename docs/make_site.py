@@ -81,6 +81,7 @@ NAV: dict[str, dict[str, str]] = {
         "Design": "design.md",
         "Who may write where": "security.md",
         "What verdicts are compared with": "conformance.md",
+        "What it costs on AWS": "cost.md",
         "Benchmarks": "benchmarks.md",
         "Benchmarks on AMD EPYC": "benchmarks/amd-epyc.md",
         "Benchmarks on Intel Xeon": "benchmarks/intel-xeon-6-207.md",
