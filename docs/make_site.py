@@ -58,6 +58,7 @@ NAV: dict[str, dict[str, str]] = {
     "Guides": {
         "Deploy with SAM": "guides/sam.md",
         "API Gateway and other AWS front ends": "authorizer.md",
+        "Behind a load balancer, on ECS": "guides/ecs.md",
         "nginx, HAProxy, Apache, Caddy, Traefik, Envoy": "serve.md",
         "Python servers": "python-servers.md",
         "Operate and monitor": "operations.md",
