@@ -114,10 +114,11 @@ def test_a_batch_operation_is_told_of_each_task(pipeline: Pipeline, version: str
     A temporary failure is tried again by the job. What no retry mends is not, and the
     job's report says why.
     """
-    one = pipeline.put("crl/two words+ü.crl", PKI.crl())
+    crl = PKI.crl()  # of one second, so that the same one comes twice
+    one = pipeline.put("crl/two words+ü.crl", crl)
     faulty = pipeline.put("crl/bad.crl", b"no CRL")
     several = pipeline.put(
-        "crl/several.pem", pem_block("X509 CRL", PKI.crl()) + pem_block("X509 CRL", b"no CRL")
+        "crl/several.pem", pem_block("X509 CRL", crl) + pem_block("X509 CRL", b"no CRL")
     )
     event = batch_event(
         version,

@@ -580,8 +580,9 @@ def test_the_command_publishes_what_it_fetches(
     """
     issuer = tmp_path / "ca.pem"
     issuer.write_bytes(PKI.authority.pem)
-    body = pem_block("X509 CRL", PKI.crl()) + pem_block("X509 CRL", PKI.crl(by=PKI.stranger))
-    site.pages["/ca.crl"] = 200, {"ETag": '"1"'}, PKI.crl()
+    crl = PKI.crl()
+    body = pem_block("X509 CRL", crl) + pem_block("X509 CRL", PKI.crl(by=PKI.stranger))
+    site.pages["/ca.crl"] = 200, {"ETag": '"1"'}, crl
     site.pages["/both.pem"] = 200, {"ETag": '"2"'}, body
     command = ["fetch", "--to", str(tmp_path / "store"), "--issuer", str(issuer), "--json"]
     assert main([*command, f"{site.url}/ca.crl"]) == 4
