@@ -54,7 +54,8 @@ class SampleCrl:
     denies although the CRL does not list them, and ``only_in_crl`` those that it allows although
     the CRL lists them: the first of them, ``num_only_in_list`` and ``num_only_in_crl`` in all.
     ``findings`` are sentences on what else is different. ``generation`` is that of the store
-    after the publication, None where nothing was published.
+    after the publication, None where nothing was published; ``unpublished`` is why, where that
+    was wanted and the CRL is verified, such as an older one than the store has.
     """
 
     name: str
@@ -70,11 +71,13 @@ class SampleCrl:
     only_in_crl: tuple[int, ...] = ()
     findings: tuple[str, ...] = ()
     generation: int | None = None
+    unpublished: CrlError | None = None
 
     @property
     def is_equal(self) -> bool:
         """Whether the sample denies for this CRL exactly what its signed entries say."""
-        return not (self.refused or self.findings or self.num_only_in_list or self.num_only_in_crl)
+        differs = (self.refused, self.unpublished, self.findings)
+        return not (any(differs) or self.num_only_in_list or self.num_only_in_crl)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,12 +252,20 @@ class _Examined:
         index = open_index(report.image)
         entries = {entry.serial_number for entry in index.iter_entries()}
         index.close()
-        generation = None
+        generation, unpublished = None, None
         if to is not None:
-            published = publish_crl(
-                body, to, issuer=trusted, source_name=self._name, note=note, actor=actor, now=now
-            )
-            generation = published.generation
+            try:
+                generation = publish_crl(
+                    body,
+                    to,
+                    issuer=trusted,
+                    source_name=self._name,
+                    now=now,
+                    note=note,
+                    actor=actor,
+                ).generation
+            except CrlError as error:
+                unpublished = error
         extra = sorted((listed or set()) - entries)
         missing = sorted(entries - listed) if listed is not None else []
         return SampleCrl(
@@ -270,6 +281,7 @@ class _Examined:
             only_in_crl=tuple(missing[:NUM_EXAMPLES]),
             findings=tuple(self._findings),
             generation=generation,
+            unpublished=unpublished,
         )
 
     def _own_issuers(self) -> Sequence[CertificateFacts]:

@@ -166,6 +166,8 @@ def _say_crl(crl: SampleCrl) -> None:
             f"{count(crl.num_entries, 'entry', 'entries')}, {crl.num_equal:,} of them denied by "
             f"the sample{'' if crl.generation is None else ', published'}"
         )
+    if crl.unpublished is not None:
+        say(f"  not published: {describe(crl.unpublished)}")
     for numbers, total, what in (
         (crl.only_in_list, crl.num_only_in_list, "denied by the sample, and not revoked"),
         (crl.only_in_crl, crl.num_only_in_crl, "revoked, and allowed by the sample"),
@@ -200,6 +202,7 @@ def _members(crl: SampleCrl) -> dict[str, Any]:
         "name": crl.name,
         "list": crl.list_name,
         "refused": None if crl.refused is None else describe(crl.refused),
+        "unpublished": None if crl.unpublished is None else describe(crl.unpublished),
         "crl_number": None if metadata is None else metadata.crl_number,
         "next_update": None
         if metadata is None or metadata.next_update is None

@@ -64,6 +64,7 @@ def scope_of(store: str) -> str:
 # Each changes the store when it is run in this order. SCOPE stands for its scope.
 _CHANGES = (
     ["publish", "next.crl", "--issuer", "ca.pem", "--to", "store", "--allow-shrink"],
+    ["migrate", "aws-sample", "--bucket", "./sample", "--to", "store"],
     ["deny", "add", "store", "good.pem", "--for", "1h"],
     ["deny", "remove", "store", "good.pem"],
     ["scope", "set", "store", "SCOPE", "--covers-no-distribution-point"],
@@ -119,6 +120,7 @@ def test_every_command_that_changes_a_store_signs_it(
     the root as it is; with it the new root is signed for as long as was said.
     """
     place.crl("next.crl", crl_number=9)
+    place.sample(crl_number=10)
     place.refusal()
     scope = scope_of("store")
     root = place.path / "store" / "catalog.json"

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import crlcheck
 from crlcheck.cli import main
-from crlcheck.errors import CrlSignatureError
+from crlcheck.errors import CrlRollbackError, CrlSignatureError
 from crlcheck.migration import (
     SampleCrl,
     SampleReport,
@@ -263,6 +263,20 @@ def test_what_is_verified_is_published(bucket: Bucket) -> None:
             if checker.check_serial(bucket.ca.der, number).status.name == "REVOKED"
         ]
     assert revoked == SERIALS
+
+
+def test_an_older_crl_than_the_store_has_is_not_published(bucket: Bucket) -> None:
+    """
+    It is said, the others go on, and the store keeps what it has.
+    """
+    target = MemoryStore()
+    crlcheck.publish_crl(
+        make_crl(bucket.ca, 9, [1, *SERIALS]), target, issuer=bucket.ca.pem, now=NOW
+    )
+    bucket.put()
+    found = bucket.only(to=target)
+    assert isinstance(found.unpublished, CrlRollbackError)
+    assert (found.generation, found.num_equal, found.is_equal) == (None, 3, False)
 
 
 # ---- settings ----------------------------------------------------------------------------

@@ -52,6 +52,14 @@ class Place:
             name, sign_crl(self.world.authority, encode_entry(revoked, NOW, reason=4), **settings)
         )
 
+    def sample(self, **options: Any) -> str:
+        """Make a directory as the AWS sample's bucket, with a CRL as ``crl`` writes it."""
+        (self.path / "sample").mkdir()
+        self.crl("sample/partner.crl", **options)
+        self.write("sample/partner.crl.crt", self.world.authority.pem)
+        self.write("sample/partner.crl.json", b'{"0x%s": ""}' % self.serial("revoked").encode())
+        return self["sample"]
+
 
 def make_place(path: Path) -> Place:
     """Write CA, CRL, clients, image (``ca.crlx``) and store (``store``) to *path*."""
