@@ -214,6 +214,9 @@ class _TemporarySink:
             FileSink(self._file).write(offset, piece)
 
     def _begin_file(self) -> None:
+        if self._directory is not None:
+            # Only now: a run that is killed before leaves nothing.
+            os.makedirs(self._directory, mode=0o700, exist_ok=True)  # noqa: PTH103 - as given
         handle, name = tempfile.mkstemp(prefix="crlcheck.", suffix=".crlx", dir=self._directory)
         self._path = Path(name)
         self._file = os.fdopen(handle, "wb", buffering=0)

@@ -19,6 +19,7 @@ import io
 import logging
 import os
 import queue
+import secrets
 import shutil
 import tempfile
 import threading
@@ -437,7 +438,9 @@ class Run:
 
     def _start(self) -> SideBySide:
         # Inside of ``results``, so that nothing is begun before it is wanted.
-        self._temporary = tempfile.mkdtemp(prefix="crlcheck.")
+        # Made by who first has an image for it, by a name that nobody can foresee.
+        name = f"crlcheck.{secrets.token_hex(16)}"
+        self._temporary = os.path.join(tempfile.gettempdir(), name)  # noqa: PTH118 - a text
         first = [self._job(*one) for one in islice(self._sources, _LOOK_AHEAD)]
         num_paths = sum(job.path is not None for job in first)
         jobs = min(self._jobs, max(len(first), 1))

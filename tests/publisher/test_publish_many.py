@@ -432,3 +432,22 @@ def test_no_temporary_file_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(KeyboardInterrupt):
         publish_many(sources, MemoryStore(), issuers=ISSUERS, now=NOW, on_result=stop)
     assert not any(tmp_path.iterdir())
+
+
+def test_small_images_make_no_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    One that was made ahead would stay where the run is killed before a process knows of it.
+    """
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    authority = make_authority()
+    seen = []
+    publish_many(
+        [make_crl(authority, 1, [7])],
+        tmp_path / "store",
+        issuers=authority.pem,
+        now=NOW,
+        on_result=lambda *_: seen.append(list(temporary.iterdir())),
+    )
+    assert seen == [[]]
