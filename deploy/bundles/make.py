@@ -9,9 +9,11 @@ Make the bundles of the Lambda functions, and a layer, for x86_64 and arm64 on a
 3. what these need, by ``requirements.txt``: each version is pinned by its hash. Of cffi that is
    the compiled part alone. boto3 is the runtime's own.
 
-The same commit gives the same bytes wherever it is built: files are sorted, and have one date
-and one mode; nothing is compiled ahead by Python; the native module names no path. That also
-needs the same release of zlib, which compresses.
+The same commit and the same tools give the same bytes in any directory and on any day: files
+are sorted, and have one date and one mode; nothing is compiled ahead by Python; the native
+module names no path. The tools are zig, whose version is pinned; the minor version of the
+Python that builds, whose headers have functions that are compiled in; cffi, which writes part of
+the C; and zlib, which compresses.
 
 The layer is for functions of your own: all of the library but the command, the services and
 the middlewares, and what it needs.

@@ -103,7 +103,7 @@ def test_contents(name: str, architecture: str, tmp_path: Path) -> None:
 
 def test_the_same_commit_gives_the_same_bytes(tmp_path: Path) -> None:
     """
-    In another directory, by another umask, language and time zone.
+    In another directory, by another umask, language and time zone, but by the same tools.
     """
     made = []
     for name, umask, variables in (

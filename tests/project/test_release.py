@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import tomllib
 import zipfile
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -120,3 +121,20 @@ def test_the_release_script_runs_by_any_python() -> None:
     text = (ROOT / "deploy" / "release.py").read_text(encoding="utf-8")
     imported = set(re.findall(r"^(?:import|from) (\w+)", text, re.MULTILINE))
     assert imported - sys.stdlib_module_names == set()
+
+
+def test_a_release_s_bundles_can_be_made_again() -> None:
+    """
+    The compiler has one version, and the documentation names the Python that builds them.
+    """
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for requirement in project["optional-dependencies"]["bundles"]:
+        assert re.fullmatch(r"[\w-]+==\d+(\.\d+)+", requirement), requirement
+    workflow = ROOT / ".github" / "workflows" / "release.yml"
+    if not workflow.exists():
+        assert not (ROOT / ".github").exists(), "the source distribution has none"
+        return
+    _, _, job = workflow.read_text(encoding="utf-8").partition("\n  bundles:\n")
+    (python,) = re.findall(r'python-version: "([\d.]+)"', job.partition("run: make bundles")[0])
+    operations = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    assert f"`make bundles PYTHON=python{python}`" in operations
