@@ -33,7 +33,10 @@ from crlcheck.x509.certificates import load_certificates
 
 _LIST = re.compile(r"(?P<crl>.+?)(?:\.cache)?\.json(?P<packed>\.zip)?")
 _CERTIFICATE = ".crt"
-_SERIAL = re.compile(r'\s*"(-?0x[0-9a-fA-F]{1,64})"\s*:\s*(?:"[^"\\]*"|null|[0-9]+|true|false)\s*')
+# As ``hex`` writes it: the sample looks for no other spelling, and so never finds one.
+_SERIAL = re.compile(
+    r'\s*"(-?0x(?:0|[1-9a-f][0-9a-f]{0,63}))"\s*:\s*(?:"[^"\\]*"|null|[0-9]+|true|false)\s*'
+)
 
 MAX_LIST_SIZE = 1 << 30
 """Bytes of the largest list that is read, unpacked: some twenty million serial numbers."""
@@ -147,7 +150,8 @@ def read_serials(body: bytes, *, is_packed: bool, max_size: int = MAX_LIST_SIZE)
         match = _SERIAL.match(text, place, end)
         if match is None:
             raise ValueError(
-                f'at byte {place}: expected a serial number such as "0x1a2b" and a value'
+                f"at byte {place}: expected a serial number as Python's hex writes it, such as "
+                '"0x1a2b", and a value'
             )
         found.add(int(match[1], 16))
         place = match.end()
@@ -180,7 +184,6 @@ def examine_sample(
     now: datetime | None = None,
     note: str = "",
     actor: str = "",
-    names: Sequence[str] = (),
 ) -> Iterator[SampleCrl | SampleReport]:
     """
     Verify each CRL of the sample and compare its list; yield each, and the report at the end.
@@ -195,7 +198,6 @@ def examine_sample(
         to: where the CRLs that are verified are published. None publishes nothing.
         now: the time at which CRLs are compared with their dates; by default that of the clock.
         note, actor: for the history, as in ``publish_crl``.
-        names: CRLs to look at, by default all.
 
     Raises:
         StoreError: the bucket, or the store, does not answer.
@@ -206,8 +208,6 @@ def examine_sample(
     further = [one for given in issuers for one in load_certificates(given)]
     crls = []
     for name in there.crls:
-        if names and name not in names:
-            continue
         found = _Examined(bucket, there, name).examine(further, moment, to, note, actor)
         crls.append(found)
         yield found
@@ -304,7 +304,8 @@ class _Examined:
             )
         except ValueError as error:
             self._findings.append(
-                f"{self._list_name} is no list of the sample, which then denies everybody: {error}"
+                f"{self._list_name} is no list as the sample writes it, and was not compared: "
+                f"{error}"
             )
             return None
 

@@ -121,6 +121,8 @@ def test_what_is_no_list_is_refused(members: dict[str, str], cut: int) -> None:
         (b'{"0x1": ""} {"0x2": ""}', False),
         (b'{"1": ""}', False),
         (b'{"0x": ""}', False),
+        (b'{"0xABC": ""}', False),  # no certificate's number is looked for in this spelling
+        (b'{"0x0abc": ""}', False),
         ('{"0x1": "ä"}'.encode(), False),
         (b"not zlib", True),
         (list_of(SERIALS, packed=True)[:-5], True),
@@ -211,7 +213,7 @@ def test_a_certificate_that_is_none(bucket: Bucket) -> None:
     ("change", "expected"),
     [
         (lambda one: one.put(listed=None), "the sample denies nobody"),
-        (lambda one: one.put(listed=b"[]"), "is no list of the sample"),
+        (lambda one: one.put(listed=b"[]"), "is no list as the sample writes it"),
         (
             lambda one: one.put(next_update=NOW - timedelta(hours=1)),
             "has been stale since",
