@@ -38,8 +38,8 @@ _SERIAL = re.compile(
     r'\s*"(-?0x(?:0|[1-9a-f][0-9a-f]{0,63}))"\s*:\s*(?:"[^"\\]*"|null|[0-9]+|true|false)\s*'
 )
 
-MAX_LIST_SIZE = 1 << 30
-"""Bytes of the largest list that is read, unpacked: some twenty million serial numbers."""
+MAX_LIST_SIZE = 256 << 20
+"""Bytes of the largest list that is read, unpacked: some six million serial numbers."""
 
 NUM_EXAMPLES = 20
 """How many of the serial numbers that differ a report names."""
@@ -87,16 +87,20 @@ class SampleCrl:
 class SampleReport:
     """
     All CRLs of the sample, and ``orphans``: lists without a CRL, which may deny what nobody
-    revoked any more.
+    revoked any more. ``num_shared`` counts serial numbers that the CRLs of several keys list:
+    the sample cannot tell whose certificate is meant.
     """
 
     crls: tuple[SampleCrl, ...]
     orphans: tuple[str, ...] = ()
+    num_shared: int = 0
 
     @property
     def is_equal(self) -> bool:
-        """Whether nothing is different."""
-        return bool(self.crls) and not self.orphans and all(one.is_equal for one in self.crls)
+        """
+        Whether nothing is different. Of several CRLs the sample's authorizer reads one list.
+        """
+        return len(self.crls) == 1 and not self.orphans and all(one.is_equal for one in self.crls)
 
 
 @dataclass(slots=True)
@@ -104,7 +108,7 @@ class _Names:
     """The objects of a bucket: CRLs, and the lists and certificates beside them."""
 
     crls: list[str] = field(default_factory=list)
-    lists: dict[str, str] = field(default_factory=dict)
+    lists: dict[str, list[str]] = field(default_factory=dict)
     orphans: list[str] = field(default_factory=list)
     certificates: set[str] = field(default_factory=set)
 
@@ -116,7 +120,7 @@ def _names_in(bucket: ObjectStore, left_out: Sequence[str]) -> _Names:
     for name in names:
         match = _LIST.fullmatch(name)
         if match is not None and match["crl"] in there:
-            found.lists[match["crl"]] = name
+            found.lists.setdefault(match["crl"], []).append(name)
         elif match is not None and match["crl"].endswith(".crl"):
             found.orphans.append(name)
     for name in names:
@@ -180,6 +184,7 @@ def examine_sample(
     *,
     issuers: Iterable[bytes] = (),
     left_out: Sequence[str] = (),
+    read_list: str | None = None,
     to: ObjectStore | None = None,
     now: datetime | None = None,
     note: str = "",
@@ -195,6 +200,7 @@ def examine_sample(
         issuers: further certificates that may have signed CRLs, for a sample that asks AWS
             Private CA for its certificate.
         left_out: prefixes below which nothing is the sample's, such as a published set.
+        read_list: the list that the sample's authorizer reads (``s3Key``), if that is known.
         to: where the CRLs that are verified are published. None publishes nothing.
         now: the time at which CRLs are compared with their dates; by default that of the clock.
         note, actor: for the history, as in ``publish_crl``.
@@ -207,23 +213,56 @@ def examine_sample(
     there = _names_in(bucket, left_out)
     further = [one for given in issuers for one in load_certificates(given)]
     crls = []
+    shared = _Shared()
     for name in there.crls:
-        found = _Examined(bucket, there, name).examine(further, moment, to, note, actor)
+        found, entries = _Examined(bucket, there, name, read_list).examine(
+            further, moment, to, note, actor
+        )
+        if len(there.crls) > 1:
+            shared.note(found, entries)
         crls.append(found)
         yield found
-    yield SampleReport(tuple(crls), tuple(there.orphans))
+    yield SampleReport(tuple(crls), tuple(there.orphans), shared.num_serials)
+
+
+class _Shared:
+    """Counts serial numbers that the CRLs of several keys list."""
+
+    def __init__(self) -> None:
+        self._keys: dict[int, bytes | None] = {}
+        self._counted: set[int] = set()
+
+    def note(self, crl: SampleCrl, entries: Iterable[int]) -> None:
+        """Take note of what a verified CRL lists."""
+        key = None if crl.metadata is None else crl.metadata.verifier_key_hash
+        for serial in entries:
+            if self._keys.setdefault(serial, key) != key:
+                self._counted.add(serial)
+
+    @property
+    def num_serials(self) -> int:
+        """How many there are."""
+        return len(self._counted)
 
 
 class _Examined:
     """One CRL of the bucket while it is looked at."""
 
-    def __init__(self, bucket: ObjectStore, there: _Names, name: str) -> None:
+    def __init__(
+        self, bucket: ObjectStore, there: _Names, name: str, read_list: str | None
+    ) -> None:
         self._bucket = bucket
         self._name = name
-        self._list_name = there.lists.get(name)
+        lists = there.lists.get(name, [])
+        self._list_name = read_list if read_list in lists else next(iter(lists), None)
         self._certificate = f"{name}{_CERTIFICATE}"
         self._has_certificate = self._certificate in there.certificates
-        self._findings: list[str] = []
+        self._findings = [
+            f"{one} lies beside {self._list_name}, and was not compared: --settings of the "
+            "authorizer say which of them it reads (s3Key)"
+            for one in lists
+            if one != self._list_name and read_list is None
+        ]
 
     def examine(
         self,
@@ -232,21 +271,25 @@ class _Examined:
         to: ObjectStore | None,
         note: str,
         actor: str,
-    ) -> SampleCrl:
-        """Verify, compare, and publish if there is a store to publish to."""
+    ) -> tuple[SampleCrl, set[int]]:
+        """
+        Verify, compare, and publish if there is a store to publish to; return the serial
+        numbers of the CRL too.
+        """
         body = self._bucket.read(self._name).body
         trusted = [*self._own_issuers(), *further]
         listed = self._listed()
         try:
             report = compile_crl(body, issuer=trusted)
         except (CrlError, CertificateError) as error:
-            return SampleCrl(
+            refused = SampleCrl(
                 self._name,
                 self._list_name,
                 refused=error,
                 num_listed=len(listed or ()),
                 findings=tuple(self._findings),
             )
+            return refused, set()
         self._look_at(report.metadata, now)
         assert report.image is not None, "no file was given for it"
         index = open_index(report.image)
@@ -268,7 +311,7 @@ class _Examined:
                 unpublished = error
         extra = sorted((listed or set()) - entries)
         missing = sorted(entries - listed) if listed is not None else []
-        return SampleCrl(
+        found = SampleCrl(
             self._name,
             self._list_name,
             metadata=report.metadata,
@@ -283,6 +326,7 @@ class _Examined:
             generation=generation,
             unpublished=unpublished,
         )
+        return found, entries
 
     def _own_issuers(self) -> Sequence[CertificateFacts]:
         if not self._has_certificate:
@@ -358,8 +402,8 @@ def translate_settings(environment: Mapping[str, str], store: str) -> list[Setti
             "COMPRESS_CACHE": ("", "images are compact as they are"),
             "IS_REST_API_GW": (
                 "",
-                "found in the event; CRLCHECK_RESPONSE=simple is for an HTTP API with simple "
-                "responses",
+                "found in the event"
+                + ("" if is_true else "; the sample takes any text for true, also this one"),
             ),
             "LOGGING_LEVEL": (
                 f"CRLCHECK_LOG_LEVEL={_level(value)}",

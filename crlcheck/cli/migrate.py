@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -99,9 +100,11 @@ def migrate_aws_sample(
     published there, and crlcheck's functions can decide by them beside the sample.
     """
     place = _place_of(bucket)
+    settings = [_settings(path) for path in settings_files]
     translated = [
-        one for path in settings_files for one in _translated(path, store or _STORE_TO_COME)
+        one for given in settings for one in translate_settings(given, store or _STORE_TO_COME)
     ]
+    read_list = next((given["s3Key"] for given in settings if "s3Key" in given), None)
     target = None if store is None else open_for_change(store)
     own = "" if store is None else store.rstrip("/").removeprefix(place.rstrip("/")).lstrip("/")
     left_out = [f"{own}/"] if own and own != store else []
@@ -110,6 +113,7 @@ def migrate_aws_sample(
         open_target(place),
         issuers=[read_input(path) for path in issuers],
         left_out=left_out,
+        read_list=read_list,
         to=target,
         note=note or f"from the AWS sample in {bucket}",
         actor=actor(),
@@ -131,6 +135,7 @@ def migrate_aws_sample(
             "equal": report.is_equal,
             "crls": [_members(one) for one in report.crls],
             "orphans": list(report.orphans),
+            "num_shared": report.num_shared,
             "settings": [
                 {"sample": one.sample, "value": one.value, "crlcheck": one.crlcheck or None}
                 for one in translated
@@ -145,13 +150,13 @@ def _place_of(bucket: str) -> str:
     return bucket if is_path else f"s3://{bucket}"
 
 
-def _translated(path: Path, store: str) -> list[SettingText]:
+def _settings(path: Path) -> Mapping[str, str]:
     with naming(path):
         try:
             document = json.loads(read_input(path))
         except ValueError as error:
             raise CrlCheckError(f"found no JSON: {error}") from error
-        return translate_settings(settings_in(document), store)
+        return settings_in(document)
 
 
 def _say_crl(crl: SampleCrl) -> None:
@@ -186,8 +191,16 @@ def _say_settings(translated: list[SettingText]) -> None:
 
 
 def _say_sum(report: SampleReport, store: str | None) -> None:
+    if report.num_shared:
+        say(
+            f"{count(report.num_shared, 'serial number is', 'serial numbers are')} listed by CRLs "
+            "of several keys: the sample cannot tell whose certificate is meant."
+        )
     if len(report.crls) > 1:
-        say("The sample's authorizer reads one of these lists (s3Key); crlcheck's decides by all.")
+        say(
+            "The sample's authorizer reads one of these lists (s3Key) and allows what only the "
+            "others have; crlcheck's decides by all."
+        )
     if report.is_equal:
         say("The sample denies exactly what the verified CRLs list.")
     elif report.crls:

@@ -249,6 +249,36 @@ def test_lists_without_a_crl_and_other_objects(bucket: Bucket) -> None:
     assert not Bucket().examine().is_equal, "nothing is not the same as equal"
 
 
+def test_a_serial_number_of_two_cas(bucket: Bucket) -> None:
+    """
+    The sample denies one CA's client for the other's; it also reads only one of the lists.
+    """
+    other = make_authority("Other CA")
+    bucket.put()
+    bucket.put([5, 6], [5, 6], name="crl/other.crl", by=other)
+    bucket.store.write("crl/other.crl.crt", other.pem)
+    report = bucket.examine()
+    assert [one.is_equal for one in report.crls] == [True, True]
+    assert report.num_shared == 1
+    assert not report.is_equal
+
+
+def test_of_several_lists_the_one_that_is_read_counts(bucket: Bucket) -> None:
+    """
+    By the authorizer's settings; without them the others are named.
+    """
+    bucket.put()
+    bucket.put(listed=[1], list_name=".json.zip")
+    bucket.put(listed=list_of([1], packed=True), list_name=".json.zip")
+    found = bucket.only(read_list="crl/partner.crl.json")
+    assert (found.list_name, found.is_equal) == ("crl/partner.crl.json", True)
+    found = bucket.only(read_list="crl/partner.crl.json.zip")
+    assert (found.list_name, found.num_only_in_list) == ("crl/partner.crl.json.zip", 1)
+    found = bucket.only()
+    assert any("was not compared" in one for one in found.findings)
+    assert not found.is_equal
+
+
 def test_what_is_verified_is_published(bucket: Bucket) -> None:
     """
     And decides as the CRL says.
@@ -293,7 +323,7 @@ def test_each_setting_of_the_sample_has_an_answer() -> None:
         "s3Key": "crl/partner.crl.json",
         "COMPRESSED_CACHE": "False",
         "COMPRESS_CACHE": "True",
-        "IS_REST_API_GW": "True",
+        "IS_REST_API_GW": "False",
         "LOGGING_LEVEL": "DEBUG",
         "USE_ACM_PCA": "True",
         "ACM_PCA_ARN": "arn:aws:acm-pca:eu-central-1:111122223333:certificate-authority/x",
@@ -308,6 +338,9 @@ def test_each_setting_of_the_sample_has_an_answer() -> None:
     assert texts["ACM_PCA_ARN"] == f"CRLCHECK_PRIVATE_CAS={environment['ACM_PCA_ARN']}"
     assert texts["ALLOW_EXPIRED_CRL"] == "CRLCHECK_STALE=grace, CRLCHECK_STALE_GRACE=24h"
     assert all(one.why for one in found)
+    assert "takes any text for true" in next(
+        one.why for one in found if one.sample == "IS_REST_API_GW"
+    )
     bad: tuple[object, ...] = ({}, [], {"Environment": {"Variables": {"a": 1}}})
     for one in bad:
         with pytest.raises(crlcheck.CrlCheckError, match="get-function-configuration"):
