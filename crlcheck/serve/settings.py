@@ -7,6 +7,7 @@ All are read by the same strict rules, together, so that nothing starts with hal
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import enum
 import ipaddress
@@ -347,22 +348,30 @@ def named_as_given(
     message: str, environ: Mapping[str, str], given: Mapping[str, str], file: Path | None = None
 ) -> str:
     """
-    Name each setting in a message as whoever gave it knows it: the option of the command, or
-    the variable. One that was not given may be either.
+    Name each setting in a message as whoever gave it knows it: the option of the command, the
+    variable, or the variable and the file that it stands in. One that was not given may be
+    either. What is suggested for a variable stays one, because no option was meant.
     """
+    in_file: Mapping[str, str] = {}
+    if file is not None:
+        # A file that cannot be read is what the message is about.
+        with contextlib.suppress(ValueError, OSError):
+            in_file = read_file(file)
 
     def spelled(found: re.Match[str]) -> str:
-        name = found[0]
+        name, equals, before = found[1], found[2], message[: found.start()]
         own = name.removeprefix(PREFIX).lower()
-        if own not in (*option_names(), "store"):
-            return name
+        if before.endswith("did you mean "):
+            return name + equals
         if name in given:
-            return _option(own)
-        if name in environ or file is not None:
-            return name
-        return f"{_option(own)} ({name})"
+            return _option(own) + equals
+        if name in in_file and name not in environ and not equals:
+            return f"{name} in {file}"
+        if name in environ or file is not None or own not in (*option_names(), "store"):
+            return name + equals
+        return f"{_option(own)} ({name})" if not equals else _option(own) + equals
 
-    return re.sub(r"CRLCHECK_[A-Z_]+", spelled, message)
+    return re.sub(r"(CRLCHECK_[A-Z_]+)(=?)", spelled, message)
 
 
 def _option(name: str) -> str:

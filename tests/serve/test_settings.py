@@ -258,6 +258,31 @@ def test_a_mistake_is_wrong_usage(capsys: pytest.CaptureFixture[str], tmp_path: 
     assert (status, missing in said) == (4, True)
 
 
+def test_a_mistake_in_a_file_names_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Each setting is named as it was given, and a suggestion as what it is suggested for.
+    """
+    file = tmp_path / "serve.conf"
+    options = ("--settings", str(file), "--verified-by", "proxy", "--header", "X")
+    for in_file, given, expected in (
+        ("WORKERS=0", ("--form", "nginx"), f"CRLCHECK_WORKERS in {file} is 0"),
+        ("FROM=nginx", ("--form", "nginx"), f"CRLCHECK_FROM in {file} is not a setting"),
+        ("FROM=nginx", ("--form", "nginx"), "did you mean CRLCHECK_FORM?"),
+        ("WORKERS=1", ("--form", "iis"), "--form is 'iis'"),
+        ("FORM=alb-passthrough", (), "or --verified-by=crlcheck"),
+        ("WORKERS=1", ("--form", "nginx"), "CRLCHECK_CONNECTIONS is 0"),
+        ("CONNECTIONS=1", ("--form", "nginx"), "CRLCHECK_CONNECTIONS is 0"),
+    ):
+        file.write_text(f"CRLCHECK_{in_file}\n")
+        with monkeypatch.context() as patch:
+            if "CONNECTIONS" in expected:
+                patch.setenv("CRLCHECK_CONNECTIONS", "0")
+            status, _, said = run("store", *options, *given, capsys=capsys)
+        assert (status, expected in said) == (2, True), said
+
+
 def test_a_service_that_cannot_start_says_why(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
