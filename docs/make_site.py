@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from enum import Enum
 from inspect import cleandoc
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,22 @@ FIRST_HOURS = {
     "two_million": "Two million entries",
 }
 
+INCIDENTS = {
+    "bucket_lost": "The whole bucket is gone",
+    "denied_on_tuesday": "Why it was denied on Tuesday",
+    "emptied_crl": "A CA published an empty CRL",
+    "expired_crl": "A CRL has expired",
+    "image_damaged": "An image is damaged",
+    "rekeyed_ca": "A CA has a new key",
+    "root_deleted": "catalog.json was deleted",
+    "root_set_back": "An old catalog.json was put back",
+    "shard_deleted": "A shard is missing",
+    "since_last_week": "What was revoked since last week",
+    "stolen_key": "A client's key was stolen",
+    "wrong_issuer": "A wrong issuer is trusted",
+    "yesterday": "Back to yesterday's set",
+}
+
 NAV: dict[str, dict[str, str]] = {
     "Start": {
         "crlcheck": "index.md",
@@ -62,10 +79,13 @@ NAV: dict[str, dict[str, str]] = {
         "nginx, HAProxy, Apache, Caddy, Traefik, Envoy": "serve.md",
         "Python servers": "python-servers.md",
         "Operate and monitor": "operations.md",
-        "In an incident": "runbook.md",
         "Stores": "stores.md",
         "From the AWS sample": "guides/migration.md",
         "Upgrade": "guides/upgrade.md",
+    },
+    "Incidents": {
+        "What to do, by symptom": "runbook.md",
+        **{title: f"journeys/incident_{name}.md" for name, title in INCIDENTS.items()},
     },
     "Reference": {
         "Commands": "commands.md",
@@ -177,8 +197,8 @@ a proxy, in front of API Gateway, or as an OCSP responder.
 <div class="figures">
   <p><strong>{lookup}</strong> to find a serial number among ten million</p>
   <p><strong>{decision}</strong> of processor time for a decision in a warm authorizer</p>
-  <p><strong>{download}</strong> more than for a short list until the first answer about ten
-  million serial numbers</p>
+  <p><strong>{download}</strong> received, beyond what a short list takes, before the first answer
+  about ten million serial numbers</p>
 </div>
 
 Each was measured; [the benchmarks](benchmarks.md) say how, and what was missed.
@@ -255,12 +275,9 @@ def api() -> str:
 
 def _documented(name: str, value: Any, depth: int) -> list[str]:
     lines = ["", f"{'#' * depth} `{name}`", ""]
-    try:
-        signature = str(inspect.signature(value))
-    except (TypeError, ValueError):
-        signature = ""
-    if signature and not (inspect.isclass(value) and issubclass(value, Exception)):
-        lines += ["```python", f"{name.rpartition('.')[2]}{signature}", "```", ""]
+    usage = _call(name.rpartition(".")[2], value)
+    if usage:
+        lines += ["```python", usage, "```", ""]
     # As it stands: a docstring is plain text.
     lines += ["```text", cleandoc(value.__doc__ or ""), "```"]
     if inspect.isclass(value) and not issubclass(value, Exception):
@@ -270,6 +287,28 @@ def _documented(name: str, value: Any, depth: int) -> list[str]:
             if not member.startswith("_") and inspect.isfunction(called) and called.__doc__:
                 lines += _documented(f"{name}.{member}", called, depth + 1)
     return lines
+
+
+def _call(name: str, value: Any) -> str:
+    """Return how a reader calls *value*, the members of an enumeration; "" if there is neither."""
+    if inspect.isclass(value) and issubclass(value, Enum):
+        return "\n".join(f"{name}.{member.name} = {member.value!r}" for member in value)
+    if inspect.isclass(value) and (
+        issubclass(value, Exception) or getattr(value, "_is_protocol", False)
+    ):
+        return ""
+    try:
+        called = f"{name}{inspect.signature(value)}"
+    except (TypeError, ValueError):
+        return ""
+    # Annotations have quotes around them, and defaults the repr of an object: a function's has
+    # its address, which differs from build to build.
+    called = re.sub(r"(: |-> )(['\"])(.*?)\2", r"\1\3", called)
+    called = re.sub(r"<function ([\w.]+) at 0x[0-9a-f]+>", r"\1", called)
+    called = called.replace(
+        "<factory>", "..."
+    )  # a dataclass makes each object a default of its own
+    return re.sub(r"<(\w+\.\w+): [^>]*>", r"\1", called)
 
 
 # ---- the site --------------------------------------------------------------------------
