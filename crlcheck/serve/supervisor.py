@@ -338,7 +338,8 @@ class Supervisor:
             self._lifeline,
             crew.ocsp_keys,
             may_wait=crew is self._crew,
-            demands_set=not (self._is_announced or crew.settings.wait_for_set),
+            demands_set=crew is self._crew
+            and not (self._is_announced or crew.settings.wait_for_set),
         )
         # A signal that comes before the worker has its own handlers would be lost in those of
         # the supervisor, and a worker that is to end would go on for ever. So it waits.
