@@ -188,9 +188,17 @@ def running_loop() -> Iterator[Callable[[Awaitable[Any]], Any]]:
     def run(coroutine: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, loop).result(PATIENCE)
 
+    async def end_tasks() -> None:
+        """End what a server that has stopped still unwinds, as ``asyncio.run`` does."""
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     try:
         yield run
     finally:
+        run(end_tasks())
         run(loop.shutdown_asyncgens())
         loop.call_soon_threadsafe(loop.stop)
         thread.join(PATIENCE)
