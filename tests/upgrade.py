@@ -3,8 +3,8 @@ Let another version and this one read and continue what the other has published.
 
 ``python tests/upgrade.py REF`` builds crlcheck at a commit or a tag of this repository, and
 uses both by the command line alone, which is what stays the same between versions. A refusal
-is right only where it names a later format, and the one that is refused does write a later
-one. Prints a line for each combination; the exit status is 1 if one is wrong.
+is right only where it names a later format, lets no client pass, and the one that is refused
+does write a later one. Prints a line for each combination; the exit status is 1 if one is wrong.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,14 @@ WORK = ROOT / "build" / "upgrade"
 
 CLIENTS = {"good.pem": 0, "revoked.pem": 1, "foreign.pem": 3}
 """The clients that the demo makes, and the exit status that each should get."""
+
+UNDETERMINED, FAILED = 3, 4
+"""The exit statuses where no verdict is given, of a certificate or at all."""
+
+LATER = re.compile(
+    "written by a later crlcheck|image has format version|signed has the later format"
+)
+"""What is said of a root, of an image and of a signed statement that are of a later format."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +76,11 @@ def build(ref: str) -> Version:
     shutil.rmtree(WORK, ignore_errors=True)
     source = WORK / "source"
     archive = subprocess.run(
-        ["git", "archive", "--format=tar", ref], cwd=ROOT, check=True, capture_output=True
-    ).stdout
-    with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
+        ["git", "archive", "--format=tar", ref], cwd=ROOT, check=False, capture_output=True
+    )
+    if archive.returncode != 0:
+        sys.exit(f"{ref}: git has no such commit or tag here: {archive.stderr.decode().strip()}")
+    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as opened:
         opened.extractall(source, filter="data")
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(WORK)]
     subprocess.run([*pip, str(source)], check=True)
@@ -91,14 +102,26 @@ def publish(version: Version, files: Path, store: Path) -> None:
     version.must("publish", files / "ca.crl", "--issuer", files / "ca.pem", "--to", store)
 
 
-def judge(reader: Version, store: Path, files: Path) -> str:
+def ask(reader: Version, store: Path, files: Path) -> dict[str, tuple[int, str]]:
+    """Return the exit status for each client, and what was said."""
+    return {client: reader.run("check", store, files / client) for client in CLIENTS}
+
+
+def wrong_verdicts(answers: dict[str, tuple[int, str]]) -> str:
     """Return what is wrong with a reader's verdicts; empty if nothing."""
-    wrong = []
-    for client, expected in CLIENTS.items():
-        status, said = reader.run("check", store, files / client)
-        if status != expected:
-            wrong.append(f"{client}: status {status}, expected {expected}: {said.strip()}")
-    return "; ".join(wrong)
+    return "; ".join(
+        f"{client}: status {status}, expected {CLIENTS[client]}: {said.strip()}"
+        for client, (status, said) in answers.items()
+        if status != CLIENTS[client]
+    )
+
+
+def is_refusal(answers: dict[str, tuple[int, str]]) -> bool:
+    """Whether what is not as expected lets nobody pass and names a later format."""
+    refused = [one for client, one in answers.items() if one[0] != CLIENTS[client]]
+    return bool(refused) and all(
+        status in (UNDETERMINED, FAILED) and LATER.search(said) for status, said in refused
+    )
 
 
 def cross(writer: Version, other: Version, files: Path) -> list[str]:
@@ -108,20 +131,36 @@ def cross(writer: Version, other: Version, files: Path) -> list[str]:
         shutil.rmtree(one, ignore_errors=True)
     publish(writer, files, store)
     publish(other, files, own)
-    wrong = judge(other, store, files)
-    if wrong and "later" in wrong and formats_of(store) > formats_of(own):
+    answers = ask(other, store, files)
+    written = formats_of(store)
+    later = written > formats_of(own)
+    deny = ("deny", "add", store, files / "good.pem", "--for", "1h", "--note", "upgrade check")
+    if later and is_refusal(answers):
+        if written[0] > formats_of(own)[0]:
+            before = (store / "catalog.json").read_bytes()
+            status, said = other.run(*deny)
+            if status != FAILED or (store / "catalog.json").read_bytes() != before:
+                return [f"{other.name} writes over a later format: status {status}: {said}"]
         print(f"{other.name} refuses what {writer.name} writes, in a later format: as documented")
         return []
-    found = [f"{other.name} reads a store of {writer.name}: {wrong}"] if wrong else []
+    wrong = wrong_verdicts(answers)
+    if wrong:
+        return [f"{other.name} reads a store of {writer.name}: {wrong}"]
     # It goes on: denies the good client, and the first version still reads that.
-    other.must("deny", "add", store, files / "good.pem", "--for", "1h", "--note", "upgrade check")
-    for version in (other, writer):
-        status, said = version.run("check", store, files / "good.pem")
-        if status != 1 and not ("later" in said and formats_of(own) > formats_of(store)):
-            found.append(f"{version.name} after {other.name} denied: status {status}: {said}")
+    other.must(*deny)
     other.must("verify", store)
+    found = []
+    status, said = other.run("check", store, files / "good.pem")
+    if status != 1:
+        found.append(f"{other.name} after its own denial: status {status}: {said}")
+    answer = writer.run("check", store, files / "good.pem")
+    too_new = formats_of(own) > written and is_refusal({"good.pem": answer})
+    if answer[0] != 1 and not too_new:
+        found.append(f"{writer.name} after {other.name} denied: status {answer[0]}: {answer[1]}")
+    if found:
+        return found
     print(f"{other.name} reads and continues what {writer.name} publishes")
-    return found
+    return []
 
 
 def main() -> None:

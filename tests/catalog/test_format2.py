@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
+import crlcheck
 from crlcheck.catalog.published_set import read_set
 from crlcheck.catalog.root import CATALOG_NAME, ROOT_FORMAT
 from crlcheck.errors import CrlRollbackError, StoreError
 from crlcheck.publisher.clean_up import clean_up
 from crlcheck.publisher.publish import publish_crl
+from crlcheck.signing.statement import STATEMENT_FORMAT
 from crlcheck.types import RevocationStatus
 from support.golden_stores import DATA, GoldenStores, checker_of
 from support.pki import NOW
@@ -109,11 +111,13 @@ def test_the_table_of_formats_is_what_is_kept_and_read() -> None:
     Each format that a version reads has golden files, and the last row is this version's.
     """
     rows = re.findall(
-        r"^\| (\d+\.\d+) \| (\d+)\.(\d+) \| (\d+) \| ([\d, ]+) \|",
+        r"^\| (\d+\.\d+) \| (\d+)\.(\d+) \| (\d+) \| ([\d, ]+) \| (\d+) \|$",
         DOCUMENT.read_text(encoding="utf-8"),
         re.MULTILINE,
     )
-    *_, image_major, image_minor, root, reads = rows[-1]
+    version, image_major, image_minor, root, reads, statement = rows[-1]
+    assert crlcheck.__version__.split(".")[:2] == version.split(".")
+    assert int(statement) == STATEMENT_FORMAT
     assert int(root) == ROOT_FORMAT
     for one in reads.split(", "):
         assert GoldenStores(f"format{one}").names, one
