@@ -119,8 +119,9 @@ sbom: $(VENV)/.extra-release
 
 # Whether the version can be released: make release-check VERSION=1.2.3
 release-check:
-	$(PYTHON) deploy/release.py $(VERSION)
-	git diff --quiet HEAD
+	$(PYTHON) deploy/release.py "$$VERSION"
+	@test -z "$$(git status --porcelain)" || { git status --short; \
+	    echo "release-check: what is listed is not committed: commit or remove it" >&2; exit 1; }
 
 # The source distribution and the wheel of this machine, in build/dist, and whether a
 # registry and its users can take them.
