@@ -139,7 +139,7 @@ dist-check: $(VENV)/.extra-release
 BASE ?= HEAD
 
 upgrade-check: $(BUILT)
-	$(BIN)/python -P tests/upgrade.py $(BASE)
+	$(BIN)/python -P tests/upgrade.py "$(BASE)"
 
 # Newer versions of what goes into the bundles, each with its hashes.
 lock: $(VENV)/.extra-bundles
