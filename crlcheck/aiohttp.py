@@ -12,9 +12,15 @@ import contextlib
 from datetime import timedelta
 from typing import Unpack
 
-from aiohttp import WSCloseCode, web
-from aiohttp.typedefs import Handler
-from yarl import URL
+try:
+    from aiohttp import WSCloseCode, web
+    from aiohttp.typedefs import Handler
+    from yarl import URL
+except ImportError as error:
+    raise ImportError(
+        f"crlcheck.aiohttp needs aiohttp ({error}): pip install 'crlcheck[aiohttp]'",
+        name=error.name,
+    ) from error
 
 from crlcheck.access import (
     RECHECK_AFTER,

@@ -20,8 +20,13 @@ from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any, NoReturn, TypeAlias, TypeVar, Unpack
 
-import grpc
-import grpc.aio
+try:
+    import grpc
+    import grpc.aio
+except ImportError as error:
+    raise ImportError(
+        f"crlcheck.grpc needs grpcio ({error}): pip install 'crlcheck[grpc]'", name=error.name
+    ) from error
 
 from crlcheck.access import (
     RECHECK_AFTER,

@@ -156,3 +156,22 @@ def test_the_packages_are_marked_as_typed(package: str) -> None:
     Type checkers read the annotations of the package and of the functions (PEP 561).
     """
     assert Path(str(importlib.import_module(package).__file__)).with_name("py.typed").exists()
+
+
+@pytest.mark.parametrize(("name", "package"), [("aiohttp", "aiohttp"), ("grpc", "grpc")])
+def test_a_module_without_its_package_names_the_extra(name: str, package: str) -> None:
+    """
+    Who has installed crlcheck alone reads what is missing, and what brings it.
+    """
+    program = (
+        f"import sys; sys.modules[{package!r}] = None\n"
+        "try:\n"
+        f"    import crlcheck.{name}\n"
+        "except ImportError as error:\n"
+        "    print(error.name, error)\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.startswith(f"{package} crlcheck.{name} needs ")
+    assert run.stdout.endswith(f": pip install 'crlcheck[{name}]'\n")
