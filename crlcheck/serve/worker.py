@@ -309,12 +309,15 @@ async def _keep_reporting(post: Post, checker: RevocationChecker, *, is_answerin
     """Tell the supervisor that requests are taken, and when one could be allowed."""
     if not is_answering:
         _report(post, NOT_ANSWERING)
+    looked_into: int | None = None
     while not is_answering:
         await asyncio.sleep(_SET_INTERVAL)
-        # It may read a part of the set, which must not hold up any request.
-        is_answering = checker.generation is not None and await asyncio.to_thread(
-            checker.is_answering
-        )
+        generation = checker.generation
+        # All of a set that clears nobody is gone through, so once for each generation; and it
+        # may be read from the store, which must not hold up any request.
+        if generation != looked_into:
+            looked_into = generation
+            is_answering = await asyncio.to_thread(checker.is_answering)
     _report(post, ANSWERING)
 
 
