@@ -216,7 +216,7 @@ class _TemporarySink:
     def _begin_file(self) -> None:
         if self._directory is not None:
             # Only now: a run that is killed before leaves nothing.
-            os.makedirs(self._directory, mode=0o700, exist_ok=True)  # noqa: PTH103 - as given
+            Path(self._directory).mkdir(0o700, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix="crlcheck.", suffix=".crlx", dir=self._directory)
         self._path = Path(name)
         self._file = os.fdopen(handle, "wb", buffering=0)

@@ -439,8 +439,7 @@ class Run:
     def _start(self) -> SideBySide:
         # Inside of ``results``, so that nothing is begun before it is wanted.
         # Made by who first has an image for it, by a name that nobody can foresee.
-        name = f"crlcheck.{secrets.token_hex(16)}"
-        self._temporary = os.path.join(tempfile.gettempdir(), name)  # noqa: PTH118 - a text
+        self._temporary = str(Path(tempfile.gettempdir(), f"crlcheck.{secrets.token_hex(16)}"))
         first = [self._job(*one) for one in islice(self._sources, _LOOK_AHEAD)]
         num_paths = sum(job.path is not None for job in first)
         jobs = min(self._jobs, max(len(first), 1))
