@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -141,7 +141,7 @@ def read_serials(body: bytes, *, is_packed: bool, max_size: int = MAX_LIST_SIZE)
         body = _unpacked(body, max_size)
     if len(body) > max_size:
         raise ValueError(f"found {len(body)} bytes, expected at most {max_size}")
-    # Keys of one form: no JSON parser is needed, which would take five times the memory.
+    # Keys of one form: no parser has to make an object of each member.
     text = body.decode("ascii", "strict") if body.isascii() else ""
     start, end = text.find("{"), text.rfind("}")
     if start < 0 or text[:start].strip() or text[end + 1 :].strip():
@@ -186,12 +186,13 @@ def examine_sample(
     left_out: Sequence[str] = (),
     read_list: str | None = None,
     to: ObjectStore | None = None,
+    on_crl: Callable[[SampleCrl], None] = lambda _: None,
     now: datetime | None = None,
     note: str = "",
     actor: str = "",
-) -> Iterator[SampleCrl | SampleReport]:
+) -> SampleReport:
     """
-    Verify each CRL of the sample and compare its list; yield each, and the report at the end.
+    Verify each CRL of the sample, and compare its list.
 
     The bucket is only read.
 
@@ -202,6 +203,7 @@ def examine_sample(
         left_out: prefixes below which nothing is the sample's, such as a published set.
         read_list: the list that the sample's authorizer reads (``s3Key``), if that is known.
         to: where the CRLs that are verified are published. None publishes nothing.
+        on_crl: called with what was found of each CRL, as soon as it is known.
         now: the time at which CRLs are compared with their dates; by default that of the clock.
         note, actor: for the history, as in ``publish_crl``.
 
@@ -213,36 +215,18 @@ def examine_sample(
     there = _names_in(bucket, left_out)
     further = [one for given in issuers for one in load_certificates(given)]
     crls = []
-    shared = _Shared()
+    key_of: dict[int, bytes | None] = {}
+    shared: set[int] = set()
     for name in there.crls:
         found, entries = _Examined(bucket, there, name, read_list).examine(
             further, moment, to, note, actor
         )
-        if len(there.crls) > 1:
-            shared.note(found, entries)
+        if found.metadata is not None and len(there.crls) > 1:
+            key = found.metadata.verifier_key_hash
+            shared.update(one for one in entries if key_of.setdefault(one, key) != key)
         crls.append(found)
-        yield found
-    yield SampleReport(tuple(crls), tuple(there.orphans), shared.num_serials)
-
-
-class _Shared:
-    """Counts serial numbers that the CRLs of several keys list."""
-
-    def __init__(self) -> None:
-        self._keys: dict[int, bytes | None] = {}
-        self._counted: set[int] = set()
-
-    def note(self, crl: SampleCrl, entries: Iterable[int]) -> None:
-        """Take note of what a verified CRL lists."""
-        key = None if crl.metadata is None else crl.metadata.verifier_key_hash
-        for serial in entries:
-            if self._keys.setdefault(serial, key) != key:
-                self._counted.add(serial)
-
-    @property
-    def num_serials(self) -> int:
-        """How many there are."""
-        return len(self._counted)
+        on_crl(found)
+    return SampleReport(tuple(crls), tuple(there.orphans), len(shared))
 
 
 class _Examined:

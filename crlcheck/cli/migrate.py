@@ -106,22 +106,17 @@ def migrate_aws_sample(
     ]
     read_list = next((given["s3Key"] for given in settings if "s3Key" in given), None)
     target = None if store is None else open_for_change(store)
-    own = "" if store is None else store.rstrip("/").removeprefix(place.rstrip("/")).lstrip("/")
-    left_out = [f"{own}/"] if own and own != store else []
-    report = SampleReport(())
-    for found in examine_sample(
+    below = "" if store is None else store.removeprefix(f"{place.rstrip('/')}/")
+    report = examine_sample(
         open_target(place),
         issuers=[read_input(path) for path in issuers],
-        left_out=left_out,
+        left_out=[f"{below}/"] if below != (store or "") else [],
         read_list=read_list,
         to=target,
+        on_crl=_say_crl,
         note=note or f"from the AWS sample in {bucket}",
         actor=actor(),
-    ):
-        if isinstance(found, SampleReport):
-            report = found
-        else:
-            _say_crl(found)
+    )
     for name in report.orphans:
         say(f"{name}: a list without its CRL: nobody can tell whether what it denies is revoked")
     if not report.crls:
