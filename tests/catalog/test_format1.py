@@ -32,10 +32,9 @@ from crlcheck.publisher.operator import (
 )
 from crlcheck.publisher.publish import publish_crl
 from crlcheck.publisher.timeline import read_history
-from crlcheck.types import RevocationStatus
 from crlcheck.x509.certificates import load_certificate
 from support.catalogs import held, places, put
-from support.golden_stores import GoldenStores, checker_of
+from support.golden_stores import PASSED, REVOKED, UNKNOWN, VERDICTS, GoldenStores, checker_of
 from support.memory_store import MemoryStore
 from support.pki import NOW
 from support.publishing import given_up_of, images_of
@@ -43,19 +42,6 @@ from support.publishing import given_up_of, images_of
 HOUR = timedelta(hours=1)
 STORES = GoldenStores("format1")
 NAMES, golden, store_of, verdicts = STORES.names, STORES.read, STORES.store, STORES.verdicts
-REVOKED, PASSED = RevocationStatus.REVOKED, RevocationStatus.NOT_REVOKED
-UNKNOWN = RevocationStatus.UNDETERMINED
-
-VERDICTS = {
-    "plain": (REVOKED, PASSED, PASSED, UNKNOWN),
-    "delta": (REVOKED, PASSED, REVOKED, REVOKED),
-    "denied": (REVOKED, REVOKED, REVOKED, UNKNOWN),
-    "removed_issuer": (REVOKED, PASSED, PASSED, UNKNOWN),
-    "superseded": (REVOKED, PASSED, PASSED, UNKNOWN),
-    "tombstones": (UNKNOWN, UNKNOWN, UNKNOWN, REVOKED),
-    "unknown_members": (REVOKED, REVOKED, PASSED, UNKNOWN),
-}
-"""What is said of the certificates "revoked", "good", "held" and "other revoked"."""
 
 
 def members(name: str) -> Any:

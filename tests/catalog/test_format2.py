@@ -1,6 +1,6 @@
 """
-Stores of format 2, as version 0.1 left them: what they say is read, a publication goes on
-from them, and what a later version would write in their place is refused without harm.
+Stores of format 2, as version 0.1 wrote them. A checker reads them, a publisher continues
+them, and both refuse a root of a later format without changing anything.
 """
 
 from __future__ import annotations
@@ -19,26 +19,12 @@ from crlcheck.errors import CrlRollbackError, StoreError
 from crlcheck.publisher.clean_up import clean_up
 from crlcheck.publisher.publish import publish_crl
 from crlcheck.signing.statement import STATEMENT_FORMAT
-from crlcheck.types import RevocationStatus
-from support.golden_stores import DATA, GoldenStores, checker_of
+from support import golden_stores
+from support.golden_stores import DATA, PASSED, REVOKED, GoldenStores, checker_of
 from support.pki import NOW
 
 STORES = GoldenStores("format2")
-REVOKED, PASSED = RevocationStatus.REVOKED, RevocationStatus.NOT_REVOKED
-UNKNOWN = RevocationStatus.UNDETERMINED
-
-VERDICTS = {
-    "plain": (REVOKED, PASSED, PASSED, UNKNOWN),
-    "delta": (REVOKED, PASSED, REVOKED, REVOKED),
-    "denied": (REVOKED, REVOKED, REVOKED, UNKNOWN),
-    "many": (REVOKED, PASSED, PASSED, UNKNOWN),
-    "removed_issuer": (REVOKED, PASSED, PASSED, UNKNOWN),
-    "superseded": (REVOKED, PASSED, PASSED, UNKNOWN),
-    "tombstones": (UNKNOWN, UNKNOWN, UNKNOWN, REVOKED),
-    "unknown_members": (REVOKED, REVOKED, PASSED, UNKNOWN),
-}
-"""What is said of the certificates "revoked", "good", "held" and "other revoked"."""
-
+VERDICTS = {**golden_stores.VERDICTS, "many": golden_stores.VERDICTS["plain"]}
 DOCUMENT = Path(__file__).parents[2] / "docs" / "guides" / "upgrade.md"
 
 

@@ -39,9 +39,9 @@ def statements(stack: Stack) -> Iterator[tuple[str, dict[str, Any]]]:
                 yield name, statement
 
 
-def listed(value: object) -> list[str]:
+def listed(value: str | list[str]) -> list[str]:
     """One text or several, as a list."""
-    return [value] if isinstance(value, str) else [str(one) for one in value]  # type: ignore[attr-defined]
+    return [value] if isinstance(value, str) else value
 
 
 # ---- rights ------------------------------------------------------------------

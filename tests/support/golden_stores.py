@@ -17,6 +17,20 @@ DATA = Path(__file__).parents[1] / "data"
 CLIENTS = ("revoked", "good", "held", "other revoked")
 """The certificates beside each store."""
 
+REVOKED, PASSED = RevocationStatus.REVOKED, RevocationStatus.NOT_REVOKED
+UNKNOWN = RevocationStatus.UNDETERMINED
+
+VERDICTS = {
+    "plain": (REVOKED, PASSED, PASSED, UNKNOWN),
+    "delta": (REVOKED, PASSED, REVOKED, REVOKED),
+    "denied": (REVOKED, REVOKED, REVOKED, UNKNOWN),
+    "removed_issuer": (REVOKED, PASSED, PASSED, UNKNOWN),
+    "superseded": (REVOKED, PASSED, PASSED, UNKNOWN),
+    "tombstones": (UNKNOWN, UNKNOWN, UNKNOWN, REVOKED),
+    "unknown_members": (REVOKED, REVOKED, PASSED, UNKNOWN),
+}
+"""What is said of them by the stores of these names, whatever their format."""
+
 
 @functools.cache
 def _read(path: Path) -> dict[str, dict[str, bytes]]:
