@@ -350,7 +350,7 @@ def named_as_given(
     """
     Name each setting in a message as whoever gave it knows it: the option of the command, the
     variable, or the variable and the file that it stands in. One that was not given may be
-    either. What is suggested for a variable stays one, because no option was meant.
+    either. Where a misspelt variable is given, a variable is suggested, not an option.
     """
     in_file: Mapping[str, str] = {}
     if file is not None:
