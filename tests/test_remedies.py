@@ -31,6 +31,7 @@ from crlcheck.remedies import REMEDIES, REMEDIES_BY_REASON, WITHOUT_REMEDY, Caus
 from crlcheck.serve.settings import ServeSettings
 from lambda_authorizer.settings import Settings as AuthorizerSettings
 from preprocessor.settings import Settings as PreprocessorSettings
+from support.documents import document
 from support.memory_store import MemoryStore
 from support.pki import NOW, make_authority, make_crl
 from support.values import make_certificate
@@ -130,9 +131,8 @@ def test_the_settings_that_a_remedy_names_exist(text: str) -> None:
 @pytest.mark.parametrize("text", TEXTS)
 def test_the_documents_that_a_remedy_names_exist(text: str) -> None:
     """And the heading, where it names one."""
-    for name, _, fragment in re.findall(r"(docs/[\w-]+\.md)(#([\w-]+))?", text):
-        document = (ROOT / name).read_text("utf-8")
-        headings = re.findall(r"^#+ (.*)$", document, re.MULTILINE)
+    for name, _, fragment in re.findall(r"(docs/[\w/-]+\.md)(#([\w-]+))?", text):
+        headings = re.findall(r"^#+ (.*)$", (ROOT / name).read_text("utf-8"), re.MULTILINE)
         anchors = {re.sub(r"[^\w -]", "", one).lower().replace(" ", "-") for one in headings}
         assert not fragment or fragment in anchors, fragment
 
@@ -142,16 +142,16 @@ def test_the_documents_that_a_remedy_names_exist(text: str) -> None:
 
 def test_the_documents_have_each_cause_with_its_remedy() -> None:
     """The table of docs/supported-crls.md, word for word."""
-    document = (ROOT / "docs/supported-crls.md").read_text("utf-8").replace("`", "")
+    text = document("supported-crls.md").read_text("utf-8").replace("`", "")
     for cause in UndeterminedCause:
-        (row,) = re.findall(rf"^\| {cause.name} \|.*$", document, re.MULTILINE)
+        (row,) = re.findall(rf"^\| {cause.name} \|.*$", text, re.MULTILINE)
         assert (REMEDIES.get(cause) or WITHOUT_REMEDY[cause]) in row
 
 
 def test_each_cause_that_a_policy_can_waive_has_words_for_that() -> None:
     """A waiver is told by the text, whichever it is."""
-    document = (ROOT / "docs/supported-crls.md").read_text("utf-8")
-    section = document.partition("## Undetermined")[2].partition("\n## ")[0]
+    text = document("supported-crls.md").read_text("utf-8")
+    section = text.partition("## Undetermined")[2].partition("\n## ")[0]
     waivable = re.findall(r"^\| `(\w+)` \|[^|]*\| `Policy\.\w+`.*$", section, re.MULTILINE)
     assert {UndeterminedCause[name] for name in waivable} == set(WAIVED_TEXTS)
 

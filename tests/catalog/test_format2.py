@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 import struct
-from pathlib import Path
 
 import pytest
 
@@ -20,12 +19,13 @@ from crlcheck.publisher.clean_up import clean_up
 from crlcheck.publisher.publish import publish_crl
 from crlcheck.signing.statement import STATEMENT_FORMAT
 from support import golden_stores
+from support.documents import document
 from support.golden_stores import DATA, PASSED, REVOKED, GoldenStores, checker_of
 from support.pki import NOW
 
 STORES = GoldenStores("format2")
 VERDICTS = {**golden_stores.VERDICTS, "many": golden_stores.VERDICTS["plain"]}
-DOCUMENT = Path(__file__).parents[2] / "docs" / "guides" / "upgrade.md"
+DOCUMENT = document("upgrade.md")
 
 
 def test_each_store_is_of_format_2() -> None:

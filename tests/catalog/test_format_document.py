@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 from crlcheck.catalog import tree
@@ -13,9 +12,10 @@ from crlcheck.catalog.history import HistoryRecord, chain, full_root
 from crlcheck.catalog.published_set import read_set
 from crlcheck.catalog.root import CATALOG_NAME, MEMBERS
 from crlcheck.encoding.strict_json import canonical_json
+from support.documents import document
 from support.memory_store import MemoryStore
 
-TEXT = (Path(__file__).parents[2] / "docs" / "catalog-format.md").read_text(encoding="utf-8")
+TEXT = document("catalog-format.md").read_text(encoding="utf-8")
 
 
 def examples() -> dict[str, Any]:

@@ -21,6 +21,7 @@ from crlcheck.cli.root import root
 from crlcheck.encoding.strict_json import parse_json
 from crlcheck.signing.signing_key import write_new_key
 from support.command_line import Place, make_place
+from support.documents import document
 
 COMMAND = [sys.executable, "-P", "-m", "crlcheck.cli"]
 
@@ -297,7 +298,7 @@ def test_the_page_names_every_command() -> None:
     """
     The table of JSON documents has each command, and that of exit statuses each status.
     """
-    page = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text("utf-8")
+    page = document("command-line.md").read_text("utf-8")
     rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
     assert {path[0] for path in LEAVES} <= {
         word for row in rows for word in re.findall(r"[a-z]+", row)

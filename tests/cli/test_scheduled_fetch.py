@@ -15,11 +15,12 @@ import pytest
 
 from crlcheck.publisher.locks import run_lock
 from crlcheck.stores import LocalStore
+from support.documents import document
 from support.pki import delta_of, make_crl
 from support.publishing import CA, OTHER_CA, catalog_of
 from support.site import Site, web_site
 
-TEXT = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+TEXT = document("operations.md").read_text(encoding="utf-8")
 HERE = Path(sys.executable).with_name("crlcheck")
 NOW = datetime.now(UTC).replace(microsecond=0)
 

@@ -18,6 +18,7 @@ from crlcheck.cli import main
 from crlcheck.demo.pki import CertificateAuthority
 from crlcheck.signing.signing_key import write_new_key
 from crlcheck.stores import LocalStore
+from support.documents import document
 from support.pki import make_crl
 
 HOUR = timedelta(hours=1)
@@ -152,7 +153,7 @@ def test_a_damaged_shard_hides_no_other_scope(
     assert len(families["crlcheck_next_update_timestamp_seconds"].samples) == num_told
 
 
-OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
+OPERATIONS = document("operations.md")
 
 
 def test_the_document_lists_every_gauge(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,10 +26,11 @@ from support.authorizer import is_allowed
 from support.cloudformation import ACCOUNT, REGION, Stack, resolve
 from support.console import Shell, commands_of, search_path
 from support.deployed import Deployed, answer_of_back_end, unpack_bundles
+from support.documents import document
 from support.moto_server import environment_variables, moto_server
 from support.sam import ROOT, SAM, TOOLS
 
-TUTORIAL = ROOT / "docs" / "tutorials" / "aws.md"
+TUTORIAL = document("aws.md")
 DOMAIN = "api.example.com"
 NOTED = """#!/bin/sh
 # What a test reads of a command that it runs itself.

@@ -21,6 +21,7 @@ import pytest
 from botocore.validate import ParamValidator
 
 from support.authorizer import publish
+from support.documents import document
 from support.proxies import Program
 from support.python_servers import PKI, free_port
 from support.serving import PATIENCE
@@ -157,7 +158,7 @@ def test_the_task_denies(place: Path) -> None:
     """
     With the one variable changed that the guide says.
     """
-    guide = (DEPLOY.parent / "docs" / "guides" / "ecs.md").read_text(encoding="utf-8")
+    guide = document("ecs.md").read_text(encoding="utf-8")
     assert re.search(r"`CRLCHECK_OBSERVE=true`.*set it to `false`", guide)
     with task(place, CRLCHECK_OBSERVE="false") as port:
         assert {client: ask(port, client) for client in ("good", "revoked", "foreign", None)} == {

@@ -13,12 +13,13 @@ import pytest
 from crlcheck import open_index
 from crlcheck.types import CrlWarning, ImageMetadata, ReasonCode
 from data import make_golden
+from support.documents import document
 from support.format_fields import read_field
 from support.format_reader import BitmapTable, GapsTable, Image, LinesTable, Shape
 from support.tables import BUCKET
 
 ROOT = Path(__file__).parents[2]
-DOCUMENT = (ROOT / "docs" / "index-format.md").read_text(encoding="utf-8")
+DOCUMENT = document("index-format.md").read_text(encoding="utf-8")
 FORMAT_H = (ROOT / "native" / "src" / "image" / "format.h").read_text(encoding="utf-8")
 CRLCHECK_H = (ROOT / "native" / "include" / "crlcheck_values.h").read_text(encoding="utf-8")
 WORD = 1 << 64

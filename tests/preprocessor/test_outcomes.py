@@ -17,6 +17,7 @@ import crlcheck
 from crlcheck import CertificateError, CrlError, FetchError, StoreError
 from crlcheck.demo.pki import encode_entry, encode_extension, sign_crl
 from crlcheck.publisher import rejections
+from support.documents import document
 from support.events import s3_event
 from support.example_pki import example_pki
 from support.fault_proxy import Fault, FaultProxy, fault_proxy
@@ -200,7 +201,7 @@ def test_every_cause_has_its_line_and_is_documented() -> None:
     assert tested == {*rejections._CAUSES.values(), "malformed_event", "unavailable"}
     kinds = [*CrlError.__subclasses__(), CertificateError, StoreError, FetchError]
     assert all(issubclass(kind, tuple(rejections._CAUSES)) for kind in kinds)
-    page = Path(__file__).parents[2] / "docs" / "operations.md"
+    page = document("operations.md")
     table = page.read_text(encoding="utf-8").partition("| cause |")[2].partition("\n\n")[0]
     assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == tested
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import re
 
-from support.wheels import ROOT
+from support.documents import document
 
 MILLION = 1_000_000
-PAGE = (ROOT / "docs" / "cost.md").read_text(encoding="utf-8")
+PAGE = document("cost.md").read_text(encoding="utf-8")
 
 
 def given(name: str) -> float:
@@ -53,7 +53,7 @@ def test_the_processor_time_is_the_measured_one() -> None:
     """
     As the benchmarks have it, in milliseconds.
     """
-    page = (ROOT / "docs/benchmarks/intel-xeon-6-207.md").read_text(encoding="utf-8")
+    page = document("intel-xeon-6-207.md").read_text(encoding="utf-8")
     found = re.search(r"^\| T11, no poll \|(?:[^|]*\|){2} ([\d.]+) \|", page, re.MULTILINE)
     assert found is not None
     assert round(float(found[1]) / 1000, 3) == given("processor time of a decision")

@@ -18,9 +18,10 @@ from crlcheck import (
 )
 from lambda_authorizer.settings import Settings as AuthorizerSettings
 from preprocessor.settings import Settings as PreprocessorSettings
+from support.documents import document, documents
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = documents()
 
 
 def anchors(text: str) -> set[str]:
@@ -57,16 +58,16 @@ def test_named_files_exist(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("document", "settings"),
+    ("page", "settings"),
     [("authorizer.md", AuthorizerSettings), ("operations.md", PreprocessorSettings)],
 )
 def test_every_setting_of_the_functions_is_explained(
-    document: str, settings: type[AuthorizerSettings | PreprocessorSettings]
+    page: str, settings: type[AuthorizerSettings | PreprocessorSettings]
 ) -> None:
     """
     The pages name each setting, and with its default where that is one word.
     """
-    text = (ROOT / "docs" / document).read_text(encoding="utf-8")
+    text = document(page).read_text(encoding="utf-8")
     table = text.partition("## Settings")[2].partition("\n## ")[0]
     shown = set(re.findall(r"^\| `([A-Z0-9_]+)` \|", table, re.MULTILINE))
     assert shown == {field.name.upper() for field in dataclasses.fields(settings)}
@@ -80,7 +81,7 @@ def test_every_setting_of_the_functions_is_explained(
 
 def _words(heading: str) -> set[str]:
     """The first column of the table of docs/operations.md that begins with these words."""
-    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    text = document("operations.md").read_text(encoding="utf-8")
     found = re.search(rf"^\| {heading} \|.*\n\|-.*\n((?:\|.*\n)+)", text, re.MULTILINE)
     assert found is not None
     return set(re.findall(r"^\| `(\w+)` \|", found[1], re.MULTILINE))
@@ -106,7 +107,7 @@ def test_no_authorizer_is_attached_with_a_cache_or_a_side_door() -> None:
     Wherever a document attaches the authorizer, results are not kept, and the page
     turns the default endpoint off for both kinds of API.
     """
-    text = (ROOT / "docs" / "authorizer.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    text = document("authorizer.md").read_text(encoding="utf-8").replace("\\\n", " ")
     commands = [line.split() for line in re.findall(r"^ *\$ aws (.*)$", text, re.MULTILINE)]
     attached = [command for command in commands if command[1] == "create-authorizer"]
     assert [command[0] for command in attached] == ["apigateway", "apigatewayv2"]

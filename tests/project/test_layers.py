@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import crlcheck
+from support.documents import document
 
 ROOT = Path(__file__).parents[2]
 
@@ -123,7 +124,7 @@ def test_the_design_has_the_layers_that_are_enforced() -> None:
     """
     The layers of docs/design.md are those of the test that enforces them, in order.
     """
-    text = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    text = document("design.md").read_text(encoding="utf-8")
     table = re.search(r"^\| in `crlcheck/` .*\n\|-.*\n((?:\|.*\n)+)", text, re.MULTILINE)
     assert table is not None
     cells = [row.split("|")[1] for row in table[1].splitlines()]

@@ -13,6 +13,7 @@ from types import ModuleType
 import pytest
 
 import crlcheck
+from support.documents import document
 from support.wheels import ROOT, make_local_wheel
 
 GOOD = """# Changelog
@@ -136,5 +137,5 @@ def test_a_release_s_bundles_can_be_made_again() -> None:
         return
     _, _, job = workflow.read_text(encoding="utf-8").partition("\n  bundles:\n")
     (python,) = re.findall(r'python-version: "([\d.]+)"', job.partition("run: make bundles")[0])
-    operations = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    operations = document("operations.md").read_text(encoding="utf-8")
     assert f"`make bundles PYTHON=python{python}`" in operations

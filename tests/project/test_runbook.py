@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from support.documents import document
 from support.journey import read_steps
 
 ROOT = Path(__file__).parents[2]
-RUNBOOK = (ROOT / "docs" / "runbook.md").read_text("utf-8")
+RUNBOOK = document("runbook.md").read_text("utf-8")
 INCIDENTS = {
     path.stem: read_steps(path.read_text("utf-8"))
     for path in sorted((ROOT / "tests" / "journeys").glob("incident_*.md"))

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from support.documents import document
+
 DOCS = Path(__file__).parents[2] / "docs"
 FILES = {
     "nginx": "nginx_serve.conf",
@@ -24,7 +26,7 @@ def test_what_is_shown_is_what_is_run(language: str) -> None:
     """
     Each line of a recipe comes in its file, in the same order, and they are ten at most.
     """
-    text = (DOCS / "serve.md").read_text("utf-8")
+    text = document("serve.md").read_text("utf-8")
     recipe = (DOCS / "examples" / FILES[language]).read_text("utf-8").splitlines()
     (block,) = (
         found
@@ -42,7 +44,7 @@ def test_filters_of_envoy() -> None:
     """
     The filters that are shown are those between two comments of the recipes, as they are.
     """
-    text = (DOCS / "serve.md").read_text("utf-8")
+    text = document("serve.md").read_text("utf-8")
     for name in ("envoy_serve_http.yaml", "envoy_serve.yaml"):
         recipe = (DOCS / "examples" / name).read_text("utf-8")
         filters, cluster = re.findall(

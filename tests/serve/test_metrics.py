@@ -28,6 +28,7 @@ from crlcheck.serve.metrics import MAX_SERIES, metrics_text, verdict_of
 from crlcheck.serve.report import Report, make_report
 from crlcheck.types import ProblemKind, StatusProblem
 from support.authorizer import publish as publish_example
+from support.documents import document
 from support.memory_store import MemoryStore
 from support.pki import DAY, NOW, make_crl
 from support.publishing import CA, publish
@@ -42,7 +43,7 @@ from support.serving import (
     wait_until,
 )
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "serve.md"
+DOCUMENT = document("serve.md")
 NOTHING = Totals({}, (0,) * (len(BOUNDS) + 1), 0.0, 0)
 SECOND = timedelta(seconds=1)
 

@@ -23,6 +23,7 @@ from crlcheck.serve.settings import (
     read_serve_settings,
 )
 from crlcheck.types import Policy, Rule, StaleRule
+from support.documents import document
 
 NEEDED = {
     "CRLCHECK_STORE": "s3://crls/published",
@@ -158,7 +159,7 @@ def test_the_page_has_every_setting() -> None:
     """
     The tables of docs/serve.md name each of them, and none that is not there.
     """
-    page = (Path(__file__).parents[2] / "docs" / "serve.md").read_text(encoding="utf-8")
+    page = document("serve.md").read_text(encoding="utf-8")
     table = page.split("## Settings")[1].split("## Who verified")[0]
     cells = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
     named = {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}

@@ -25,6 +25,7 @@ from crlcheck.errors import UnsafeStoreError
 from crlcheck.stores import S3Store
 from crlcheck.stores.probe import probe_store
 from crlcheck.types import RevocationStatus
+from support.documents import document
 from support.moto_server import environment_variables, make_client, moto_server
 from support.pki import NOW, make_crl
 from support.pki import make_client as make_certificate
@@ -174,7 +175,7 @@ def test_a_bad_server_is_refused(use: Any, name: str, capsys: pytest.CaptureFixt
 
 def test_the_versions_are_those_of_the_table() -> None:
     """docs/stores.md names what is tried here."""
-    table = (Path(__file__).parents[2] / "docs" / "stores.md").read_text("utf-8")
+    table = document("stores.md").read_text("utf-8")
     for name, version in (("LocalStack 4.9", "==4.9."), ("rclone 1.75", "==1.75.")):
         assert name in table
         pins = Path(__file__).with_name(f"{name.split()[0].lower()}.txt")

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from support.browser import DESKTOP, PHONE, Browser, browser
+from support.documents import document
 
 ROOT = Path(__file__).parents[2]
 SITE = ROOT / "build" / "site-source" / "site"
@@ -163,7 +164,7 @@ def test_each_figure_of_the_front_was_measured() -> None:
     """
     text = (SITE / "index.html").read_text(encoding="utf-8")
     figures = re.findall(r"<strong>([\d,.]+ \S+)</strong>", text)
-    measured = (ROOT / "docs/benchmarks/intel-xeon-6-207.md").read_text(encoding="utf-8")
+    measured = document("intel-xeon-6-207.md").read_text(encoding="utf-8")
     lookup = re.search(r"^\| T5, 10 M \|.* (\d+ ns) against", measured, re.MULTILINE)
     decision = re.search(r"^\| T11, no poll \|.*µs of CPU \| ([\d.]+) \|", measured, re.MULTILINE)
     received = re.search(r"^\| T20, bytes \|.*KB more[^|]*\| ([\d.]+) \|", measured, re.MULTILINE)
