@@ -16,6 +16,7 @@ import click
 from crlcheck.cli.command import command
 from crlcheck.cli.output import library_level, output
 from crlcheck.cli.parameters import STORE
+from crlcheck.cli.status import describe
 from crlcheck.cli.text import answer, say
 from crlcheck.errors import SettingsError
 from crlcheck.serve.settings import (
@@ -143,8 +144,13 @@ def serve_command(
         answer({"listening": place})
         sys.stdout.flush()
 
+    def described(error: Exception) -> str:
+        if isinstance(error, SettingsError):
+            return named_as_given(str(error), os.environ, given, file)
+        return describe(error)
+
     with _log_to_standard_error(), _usage_errors(given, file):
-        return Supervisor(load, os.environ, prepare).run(started)
+        return Supervisor(load, os.environ, prepare, described).run(started)
 
 
 @contextlib.contextmanager

@@ -91,6 +91,7 @@ class Supervisor:
 
     *load* reads the settings; it is called again at SIGHUP. *environ* tells what the service
     manager gives. *prepare* is called with the settings in each process that is to have them.
+    *describe* words an error because of which the old settings stay in use.
 
     Raises:
         ValueError, ImportError, CrlCheckError, OSError: by ``run``, where it cannot start.
@@ -101,10 +102,12 @@ class Supervisor:
         load: Callable[[], ServeSettings],
         environ: Mapping[str, str],
         prepare: Callable[[ServeSettings], None] = lambda _: None,
+        describe: Callable[[Exception], str] = str,
     ) -> None:
         self._load = load
         self._environ = environ
         self._prepare = prepare
+        self._describe = describe
         self._selector = selectors.DefaultSelector()
         self._taken: set[int] = set()
         self._ending: dict[int, _Worker] = {}
@@ -260,7 +263,7 @@ class Supervisor:
             settings, ocsp_keys = self._loaded()
             _require_same_place(self._crew.settings, settings)
         except _FAILURES as error:
-            self._keep_old(str(error))
+            self._keep_old(self._describe(error))
             return
         except Exception as error:  # noqa: BLE001 - the workers that there are go on
             self._keep_old(type(error).__name__)

@@ -281,19 +281,20 @@ def test_a_reload_changes_settings_and_loses_no_request(store: Path, tmp_path: P
 
 
 BAD_SETTINGS: list[tuple[dict[str, str | None], str]] = [
-    ({"workers": "many"}, "CRLCHECK_WORKERS is 'many': expected a whole number"),
-    ({"form": "iis"}, "CRLCHECK_FORM is 'iis'"),
+    ({"workers": "many"}, "CRLCHECK_WORKERS in {file} is 'many': expected a whole number"),
+    ({"form": "iis"}, "CRLCHECK_FORM in {file} is 'iis'"),
     ({"verified_by": None}, "CRLCHECK_VERIFIED_BY is not set and has no default"),
-    ({"typo": "x"}, "CRLCHECK_TYPO is not a setting"),
-    ({"unpublished_issuers": "/nowhere"}, "CRLCHECK_UNPUBLISHED_ISSUERS is '/nowhere'"),
+    ({"typo": "x"}, "CRLCHECK_TYPO in {file} is not a setting"),
+    ({"unpublished_issuers": "/nowhere"}, "CRLCHECK_UNPUBLISHED_ISSUERS in {file} is '/nowhere'"),
     ({"root_keys": "ed25519:11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}, "no certificate"),
-    ({"image_directory": "/"}, "CRLCHECK_IMAGE_DIRECTORY has changed"),
+    ({"image_directory": "/"}, "CRLCHECK_IMAGE_DIRECTORY in {file} has changed"),
 ]
 
 
 def test_bad_new_settings_change_nothing(store: Path, tmp_path: Path) -> None:
     """
-    Neither do those with which no certificate could be decided on. The log says what is wrong.
+    Neither do those with which no certificate could be decided on. The log says what is wrong,
+    and names the file in which it stands.
     """
     own: dict[str, Any] = dict.fromkeys((*OWN, "image_directory"))
     file = settings_file(tmp_path, image_directory=str(tmp_path))
@@ -308,7 +309,8 @@ def test_bad_new_settings_change_nothing(store: Path, tmp_path: Path) -> None:
             return service.said().removeprefix(before)
 
         for settings, said in BAD_SETTINGS:
-            assert said in reload(**settings).split("the old settings stay in use: ")[1]
+            found = reload(**settings).split("the old settings stay in use: ")[1]
+            assert said.format(file=file) in found
             wait_until(lambda: service.workers() == old, service)
             assert service.check("good").status == 204
             assert service.check("revoked").status == 403
