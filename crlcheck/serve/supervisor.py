@@ -33,7 +33,12 @@ from typing import TYPE_CHECKING
 
 from crlcheck.access import UNIX_SOCKET
 from crlcheck.catalog.root import CATALOG_NAME, NOTHING_PUBLISHED
-from crlcheck.errors import CrlCheckError, NothingPublishedError, SettingsError
+from crlcheck.errors import (
+    CrlCheckError,
+    IndexFileError,
+    NothingPublishedError,
+    SettingsError,
+)
 from crlcheck.serve import sockets, worker
 from crlcheck.serve.settings import ServeSettings
 
@@ -254,7 +259,11 @@ class Supervisor:
         settings = self._load()
         ocsp_keys = worker.load_ocsp_keys(settings)
         # What a worker could not do must not be found out by each of them.
-        worker.make_service(settings, ocsp_keys=ocsp_keys).checker.close()
+        try:
+            worker.make_service(settings, ocsp_keys=ocsp_keys).checker.close()
+        except IndexFileError as error:
+            error.add_note(settings.store)  # a message about an image does not name its file
+            raise
         return settings, ocsp_keys
 
     def _reload(self) -> None:

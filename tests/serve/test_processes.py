@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 
+import crlcheck
 from support.authorizer import publish
 from support.python_servers import PKI, free_port
 from support.serving import (
@@ -363,6 +364,26 @@ def test_a_store_with_nothing_in_it_is_not_served(tmp_path: Path) -> None:
     with serving("http://127.0.0.1:9/published", tmp_path / "down") as service:
         assert service.check("good").status == 403
         assert service.ask("/livez").status == 200
+
+
+def test_a_file_that_is_no_image_is_named(store: Path, tmp_path: Path) -> None:
+    """
+    At the start, and where new settings name it.
+    """
+    crl, cut = tmp_path / "ca.crl", tmp_path / "cut.crlx"
+    crl.write_bytes(PKI.crl())
+    crlcheck.compile_crl(crl, cut, issuer=PKI.authority.pem)
+    cut.write_bytes(cut.read_bytes()[:100])
+    for path, reason in ((crl, "no image: found a CRL"), (cut, "image is corrupt: truncated")):
+        status, said = refused(str(path))
+        assert (status, said.splitlines()[0].startswith(f"crlcheck: {path}: {reason}")) == (4, True)
+    file = settings_file(tmp_path, store=str(store))
+    own: dict[str, Any] = dict.fromkeys(OWN)
+    with serving(None, tmp_path, "--settings", str(file), **own) as service:
+        settings_file(tmp_path, store=str(cut))
+        service.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "the old settings stay in use: " in service.said(), service)
+        assert f"stay in use: {cut}: image is corrupt: truncated" in service.said()
 
 
 def test_a_setting_is_named_as_it_was_given(store: Path, tmp_path: Path) -> None:

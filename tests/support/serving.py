@@ -156,7 +156,7 @@ def settings_of(**settings: Any) -> dict[str, str]:
 
 @contextlib.contextmanager
 def serving(
-    store: Path | str,
+    store: Path | str | None,
     directory: Path,
     *arguments: str,
     over: str = "unix",
@@ -166,7 +166,8 @@ def serving(
     **settings: Any,
 ) -> Iterator[Serving]:
     """
-    Run the service until it answers, and end it afterwards.
+    Run the service until it answers, and end it afterwards. A *store* that is None stands in a
+    file of settings.
 
     *directory* is for its socket and its log. *over* is ``"unix"`` or ``"tcp"``; ``bind`` among
     the *settings* overrides it. *arguments* are further ones of the command. With *held_back*
@@ -184,7 +185,8 @@ def serving(
         **(environ or {}),
     }
     log = directory / "serve.log"
-    command = [sys.executable, "-P", "-m", "crlcheck", "serve", str(store), *arguments]
+    of_store = () if store is None else (str(store),)
+    command = [sys.executable, "-P", "-m", "crlcheck", "serve", *of_store, *arguments]
     with log.open("ab") as file:
         process = subprocess.Popen(
             command,
