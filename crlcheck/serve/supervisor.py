@@ -123,7 +123,11 @@ class Supervisor:
         self._leader = 0
 
     def run(self, started: Callable[[str], None] = lambda _: None) -> int:
-        """Serve until SIGTERM; return the exit status. *started* is told where it listens."""
+        """
+        Serve until SIGTERM; return the exit status.
+
+        *started* is told where it listens, once all workers take requests.
+        """
         settings, ocsp_keys = self._loaded()
         self._prepare(settings)
         with contextlib.ExitStack() as stack:
@@ -143,16 +147,15 @@ class Supervisor:
             self._crew = _Crew(settings, ocsp_keys)
             gc.freeze()  # what is loaded now is shared with the workers, and stays so
             self._fill(self._crew)
-            started(self._listener.place)
             try:
-                self._wait_for_events()
+                self._wait_for_events(started)
             finally:
                 self._end_all(self._crew.settings.stop_time.total_seconds())
         return 0
 
     # ---- events --------------------------------------------------------------
 
-    def _wait_for_events(self) -> None:
+    def _wait_for_events(self, started: Callable[[str], None]) -> None:
         while not self._is_stopping:
             for key, _ in self._selector.select(self._timeout()):
                 if key.fileobj is self._wakeup:
@@ -165,6 +168,7 @@ class Supervisor:
             self._lead_envoy()
             if not self._is_announced and self._crew.is_ready:
                 self._is_announced = True
+                started(self._listener.place)
                 LOG.info("%d workers take requests", len(self._crew.workers))
                 notify(self._environ, "READY=1")
 

@@ -322,7 +322,7 @@ def test_bad_new_settings_change_nothing(store: Path, tmp_path: Path) -> None:
 
 
 def refused(*arguments: str, **settings: str | None) -> tuple[int, str]:
-    """The exit status of a service that does not start, and what it says."""
+    """The exit status of a service that does not start, and what it says: only why."""
     given = {name: value for name, value in os.environ.items() if not name.startswith("CRLCHECK_")}
     run = subprocess.run(
         [sys.executable, "-P", "-m", "crlcheck", "serve", *arguments],
@@ -333,6 +333,7 @@ def refused(*arguments: str, **settings: str | None) -> tuple[int, str]:
         timeout=PATIENCE,
         check=False,
     )
+    assert run.stdout == ""  # above all not that it listens
     return run.returncode, run.stderr
 
 
@@ -350,6 +351,7 @@ def test_a_store_with_nothing_in_it_is_not_served(tmp_path: Path) -> None:
         assert f"crlcheck: {directory}/catalog.json: nothing is published there" in said
         assert "CRLCHECK_WAIT_FOR_SET=true" in said
     with serving(empty, tmp_path, wait_for_set="true", log_level="info") as service:
+        wait_until(lambda: "listening on unix:" in service.said(), service)
         assert service.check("good").status == 403
         assert service.ask("/readyz").status == 503
         publish(empty, PKI.crl())
