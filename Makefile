@@ -331,12 +331,12 @@ $(VENV)/.bench: $(BUILT)
 	    --config-settings=build-dir=build/editable --editable '.[bench]'
 	touch $@
 
-# A whole run writes the report in docs: the page of this kind of machine, and the one of all
-# of them. With PYTEST_ARGS it may be any part of one, and a report of a part would lose the rest: it goes to build/bench/report
+# A whole run writes the report in docs/explanation: the page of this kind of machine, and the
+# one of all of them. With PYTEST_ARGS it may be any part of one, and a report of a part would lose the rest: it goes to build/bench/report
 # unless REPORT names another directory.
 RESULTS := build/bench/results
 PART := $(if $(strip $(PYTEST_ARGS)),part)
-REPORT ?= $(if $(PART),build/bench/report,docs)
+REPORT ?= $(if $(PART),build/bench/report,docs/explanation)
 MEASURE = $(BIN)/python -m pytest -o pythonpath=. --benchmark-quiet benchmarks
 WRITE_REPORT = $(BIN)/python -m benchmarks.report --output $(REPORT) \
     $(patsubst %,$(RESULTS)/%.json,$(or $(PART),targets standard large))

@@ -6,8 +6,8 @@ turn. Beside it, in the same run, nginx asks a service that does nothing and is 
 otherwise, and nobody. The rounds alternate. Behind nginx is an empty file, and there is no TLS,
 which would be the same for all.
 
-Then each of the proxies in docs/serve.md is asked by its recipe, and without what of it asks the
-service, in turn over TLS with a client's certificate: what is added to a request.
+Then each of the proxies in docs/guides/serve.md is asked by its recipe, and without what of it
+asks the service, in turn over TLS with a client's certificate: what is added to a request.
 
 Last the same CRL is given to nginx (``ssl_crl``) and HAProxy (``crl-file``) too, by the list
 itself, and to ``crlcheck serve``: memory, start, and the time until a new CRL counts.

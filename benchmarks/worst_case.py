@@ -462,7 +462,7 @@ JSON_MAKERS: dict[str, Make] = {
 
 
 def _image_of(metadata: bytes) -> bytes:
-    """An image without tables that has *metadata* (docs/index-format.md), its digest right."""
+    """An image without tables that has *metadata* (docs/reference/index-format.md)."""
     (offset,) = struct.unpack_from("<I", _IMAGE, 52)
     header = bytearray(_IMAGE[:offset] + metadata)
     header += bytes(-len(header) % 64)

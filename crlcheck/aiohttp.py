@@ -2,7 +2,7 @@
 Let an application of aiohttp serve only clients whose certificate is not revoked.
 
 ``setup`` guards a ``web.Application``. It needs aiohttp 3.14 or later, as the extra
-``aiohttp`` says. docs/python-servers.md has a recipe.
+``aiohttp`` says. docs/guides/python-servers.md has a recipe.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 Let a gRPC server answer only clients whose certificate is not revoked.
 
 ``RevocationInterceptor`` is for ``grpc.server``, ``AioRevocationInterceptor`` for
-``grpc.aio.server``. Both need the extra ``grpc``. docs/python-servers.md has a recipe.
+``grpc.aio.server``. Both need the extra ``grpc``. docs/guides/python-servers.md has a recipe.
 """
 
 from __future__ import annotations

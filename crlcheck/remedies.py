@@ -6,7 +6,7 @@ the status objects in a store and the preprocessor's log put them beside an erro
 names commands (``crlcheck scope set``), options (``--allow-sha1``), settings of a function
 (``CRLCHECK_ALLOW_SHA1``), fields of a policy and their settings (``Policy.stale
 (CRLCHECK_STALE)``) and sections of documents
-(``docs/operations.md#by-hand``). A test looks each of them up.
+(``docs/guides/operations.md#by-hand``). A test looks each of them up.
 
 A cause that is not in ``REMEDIES`` is in ``WITHOUT_REMEDY``, with the reason.
 """
@@ -32,7 +32,7 @@ REMEDIES: Mapping[Cause, str] = MappingProxyType(
         "(CRLCHECK_UNKNOWN_ISSUER) lets certificates of all unknown issuers pass",
         UndeterminedCause.AMBIGUOUS_ISSUER: "trust a certificate that ties the keys, or stop "
         "trusting the key that is no longer used (crlcheck issuer list, crlcheck issuer remove); "
-        "docs/supported-crls.md#which-crls-cover-a-certificate says which keys are tied",
+        "docs/reference/supported-crls.md#which-crls-cover-a-certificate says which keys are tied",
         UndeterminedCause.OUT_OF_SCOPE: "publish the CRL that covers it (crlcheck publish); "
         "crlcheck scope list shows what is published. If its CA publishes none, say so "
         "with crlcheck issuer no-crl or Policy.unpublished_issuers (CRLCHECK_UNPUBLISHED_ISSUERS)",
@@ -53,9 +53,9 @@ REMEDIES: Mapping[Cause, str] = MappingProxyType(
         errors.MalformedCrlError: "if the file is meant to be a CRL, fetch it again (a page or a "
         "file of another kind in its place is the usual reason), or ask the CA for a CRL that "
         "follows RFC 5280; if it is not, take it away (crlcheck refusal dismiss, if listed); "
-        "docs/supported-crls.md#extensions says what is accepted with a warning",
-        errors.UnsupportedCrlError: "docs/supported-crls.md says what is accepted; ask the CA for "
-        "such a CRL",
+        "docs/reference/supported-crls.md#extensions says what is accepted with a warning",
+        errors.UnsupportedCrlError: "docs/reference/supported-crls.md says what is accepted; "
+        "ask the CA for such a CRL",
         errors.CrlSignatureError: "give the certificate of the key that signed the CRL "
         "(crlcheck publish --issuer)",
         errors.CrlNotYetValidError: "compare this machine's clock with that of the CA; "
@@ -73,9 +73,9 @@ REMEDIES: Mapping[Cause, str] = MappingProxyType(
         errors.CertificateError: "give a certificate as PEM or DER, and the issuers that are "
         "trusted with crlcheck publish --issuer",
         errors.CertificateHeaderError: "compare the form with the proxy and its configuration "
-        "(docs/proxies.md), and let the proxy set the header anew for every request",
+        "(docs/reference/proxies.md), and let the proxy set the header anew for every request",
         errors.PathValidationError: "give the anchor and the intermediate certificates by which "
-        "the certificate leads to it; docs/authorizer.md says which rules count",
+        "the certificate leads to it; docs/guides/authorizer.md says which rules count",
         errors.FetchError: "look at the URL and at its server, then try again",
         errors.FetchLockedError: "nothing, unless it happens at every run: then the runs take "
         "longer than their interval, or one of them hangs",
@@ -83,9 +83,9 @@ REMEDIES: Mapping[Cause, str] = MappingProxyType(
         errors.IndexFileError: "make the image again from its CRL (crlcheck compile, "
         "crlcheck publish --rebuild)",
         errors.UnsupportedIndexVersionError: "read the image by the version that wrote it or a "
-        "later one; docs/index-format.md has the rule for versions",
+        "later one; docs/reference/index-format.md has the rule for versions",
         errors.StoreUnavailableError: "try again; if it fails again, check the store and the "
-        "rights that docs/security.md lists",
+        "rights that docs/explanation/security.md lists",
         errors.NothingPublishedError: "correct the store's name, or publish the CRLs first "
         "(crlcheck publish); with CRLCHECK_WAIT_FOR_SET=true the service starts, and denies "
         "everything until a set is published",
@@ -93,26 +93,27 @@ REMEDIES: Mapping[Cause, str] = MappingProxyType(
         "this URL takes its files, and no @GENERATION after it",
         errors.LockFileError: "find out who made it, then remove it; the next writer makes a "
         "lock file of its own",
-        errors.UnsafeStoreError: "use a store that compares and swaps; docs/stores.md names some, "
-        "and crlcheck doctor tries one",
-        errors.StoreError: "check the store; docs/operations.md#a-restored-store says what "
+        errors.UnsafeStoreError: "use a store that compares and swaps; docs/guides/stores.md "
+        "names some, and crlcheck doctor tries one",
+        errors.StoreError: "check the store; docs/guides/operations.md#a-restored-store says what "
         "to do about a catalog that cannot be read",
         errors.EarlierSetError: "crlcheck history shows which generations there are; "
-        "crlcheck clean --keep 30d keeps for longer what they need, see docs/operations.md#history",
+        "crlcheck clean --keep 30d keeps for longer what they need, see "
+        "docs/guides/operations.md#history",
         errors.CatalogRollbackError: "bring the set back that services have (crlcheck restore), or "
         "publish the current CRLs and bring the store above the generation in use (crlcheck "
-        "advance); see docs/operations.md#a-restored-store",
+        "advance); see docs/guides/operations.md#a-restored-store",
         errors.CatalogDamagedError: "find all that is missing or damaged (crlcheck verify); "
         "--repair-from copies it from a mirror, and crlcheck restore makes the set anew",
-        errors.RootSignatureError: "docs/security.md#a-signed-root says which roots are refused; "
-        "find out who wrote the root before it is signed (crlcheck sign)",
+        errors.RootSignatureError: "docs/explanation/security.md#a-signed-root says which roots "
+        "are refused; find out who wrote the root before it is signed (crlcheck sign)",
         errors.SigningKeyError: "give a key that signs roots (crlcheck key new, crlcheck key "
-        "show); docs/security.md#a-signed-root says which do",
+        "show); docs/explanation/security.md#a-signed-root says which do",
         errors.ResponderKeyError: "give for each issuer a certificate with id-kp-OCSPSigning that "
         "this issuer has issued, as NAME.crt, and its key without a passphrase, as NAME.key with "
-        "mode 0600; docs/serve.md#ocsp says more",
+        "mode 0600; docs/guides/serve.md#ocsp says more",
         errors.PartsUnsupportedError: "let the server answer ranges of an object, unpacked "
-        "(docs/stores.md), or load images whole (CRLCHECK_IMAGE_LOADING)",
+        "(docs/guides/stores.md), or load images whole (CRLCHECK_IMAGE_LOADING)",
         errors.PreconditionFailedError: "try again: another publication came first",
     }
 )
@@ -171,7 +172,7 @@ REMEDIES_BY_REASON: Mapping[str, str] = MappingProxyType(
         "encrypted_key": "keep the key in AWS KMS, or without a passphrase in a file of mode 0600",
         "wrong_signature": "name the key by its ARN instead of its alias",
         "kms_refused": "grant kms:GetPublicKey and kms:Sign on the key, in its region; "
-        "docs/security.md#the-rights lists the rights",
+        "docs/explanation/security.md#the-rights lists the rights",
         "kms_unavailable": "try again; if it fails again, check region, network and credentials",
     }
 )

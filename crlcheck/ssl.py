@@ -4,7 +4,7 @@ Check the peer of a TLS connection of ``ssl`` before a byte of it is read.
 ``guard`` does it for all connections of an ``SSLContext``, of servers and of clients: of
 sockets, ``http.server``, ``urllib.request``, and of whatever else takes a context.
 ``checked_streams`` and ``open_connection`` do it in an event loop without holding it up.
-docs/python-servers.md has recipes.
+docs/guides/python-servers.md has recipes.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 Let a WSGI application serve only clients whose certificate is not revoked.
 
 ``RevocationMiddleware`` wraps any application: Django's, Flask's. Pure WSGI (PEP 3333): no
-package is needed. docs/python-servers.md has recipes.
+package is needed. docs/guides/python-servers.md has recipes.
 """
 
 from __future__ import annotations

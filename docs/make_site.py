@@ -34,7 +34,7 @@ DOCS = ROOT / "docs"
 SOURCE = ROOT / "build" / "site-source"
 REPOSITORY = "https://github.com/crlcheck/crlcheck/blob/main/"
 
-_FIGURES = DOCS / "benchmarks" / "intel-xeon-6-207.md"
+_FIGURES = DOCS / "explanation" / "benchmarks" / "intel-xeon-6-207.md"
 
 FIRST_HOURS = {
     "openssl_ca": "openssl ca",
@@ -74,38 +74,38 @@ NAV: dict[str, dict[str, str]] = {
     },
     "Guides": {
         "Deploy with SAM": "guides/sam.md",
-        "API Gateway and other AWS front ends": "authorizer.md",
+        "API Gateway and other AWS front ends": "guides/authorizer.md",
         "Behind a load balancer, on ECS": "guides/ecs.md",
-        "nginx, HAProxy, Apache, Caddy, Traefik, Envoy": "serve.md",
-        "Python servers": "python-servers.md",
-        "Operate and monitor": "operations.md",
-        "Stores": "stores.md",
+        "nginx, HAProxy, Apache, Caddy, Traefik, Envoy": "guides/serve.md",
+        "Python servers": "guides/python-servers.md",
+        "Operate and monitor": "guides/operations.md",
+        "Stores": "guides/stores.md",
         "From the AWS sample": "guides/migration.md",
         "Upgrade": "guides/upgrade.md",
     },
     "Incidents": {
-        "What to do, by symptom": "runbook.md",
+        "What to do, by symptom": "guides/runbook.md",
         **{title: f"journeys/incident_{name}.md" for name, title in INCIDENTS.items()},
     },
     "Reference": {
         "Commands": "commands.md",
-        "The command line": "command-line.md",
+        "The command line": "reference/command-line.md",
         "Python API": "api.md",
-        "Header forms": "proxies.md",
-        "Supported CRLs": "supported-crls.md",
-        "Image format": "index-format.md",
-        "Store format": "catalog-format.md",
-        "Versions": "versions.md",
+        "Header forms": "reference/proxies.md",
+        "Supported CRLs": "reference/supported-crls.md",
+        "Image format": "reference/index-format.md",
+        "Store format": "reference/catalog-format.md",
+        "Versions": "reference/versions.md",
         "Changelog": "changelog.md",
     },
     "Explanation": {
-        "Design": "design.md",
-        "Who may write where": "security.md",
-        "What verdicts are compared with": "conformance.md",
-        "What it costs on AWS": "cost.md",
-        "Benchmarks": "benchmarks.md",
-        "Benchmarks on AMD EPYC": "benchmarks/amd-epyc.md",
-        "Benchmarks on Intel Xeon": "benchmarks/intel-xeon-6-207.md",
+        "Design": "explanation/design.md",
+        "Who may write where": "explanation/security.md",
+        "What verdicts are compared with": "explanation/conformance.md",
+        "What it costs on AWS": "explanation/cost.md",
+        "Benchmarks": "explanation/benchmarks.md",
+        "Benchmarks on AMD EPYC": "explanation/benchmarks/amd-epyc.md",
+        "Benchmarks on Intel Xeon": "explanation/benchmarks/intel-xeon-6-207.md",
     },
     "Contribute": {
         "Contributing": "contributing.md",
@@ -201,7 +201,7 @@ a proxy, in front of API Gateway, or as an OCSP responder.
   about ten million serial numbers</p>
 </div>
 
-Each was measured; [the benchmarks](benchmarks.md) say how, and what was missed.
+Each was measured; [the benchmarks](explanation/benchmarks.md) say how, and what was missed.
 
 ```console
 $ crlcheck publish ca.crl --issuer ca.pem --to published
@@ -211,8 +211,8 @@ $ crlcheck serve published --verified-by proxy --header X-Client-Certificate --f
 
 - [Ten minutes with the library and the command](readme.md)
 - [An API behind mutual TLS on AWS in twenty minutes](tutorials/aws.md)
-- [nginx, HAProxy, Apache, Caddy, Traefik and Envoy](serve.md)
-- [What can go wrong, and what to do](runbook.md)
+- [nginx, HAProxy, Apache, Caddy, Traefik and Envoy](guides/serve.md)
+- [What can go wrong, and what to do](guides/runbook.md)
 
 ## The demo
 

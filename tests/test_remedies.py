@@ -141,7 +141,7 @@ def test_the_documents_that_a_remedy_names_exist(text: str) -> None:
 
 
 def test_the_documents_have_each_cause_with_its_remedy() -> None:
-    """The table of docs/supported-crls.md, word for word."""
+    """The table of docs/reference/supported-crls.md, word for word."""
     text = document("supported-crls.md").read_text("utf-8").replace("`", "")
     for cause in UndeterminedCause:
         (row,) = re.findall(rf"^\| {cause.name} \|.*$", text, re.MULTILINE)

@@ -135,7 +135,7 @@ _EXTENSIONS = {
     "2.5.29.66": "aAissuingDistributionPoint",
 }
 
-# The superblock of an image, docs/index-format.md, by the offset of each field.
+# The superblock of an image, docs/reference/index-format.md, by the offset of each field.
 _SUPERBLOCK = {
     0: "magic",
     8: "major version",

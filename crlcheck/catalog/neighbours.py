@@ -2,7 +2,7 @@
 Compare the scopes of one issuer: which CRL stands in for another, and which makes it stale.
 
 Of several CRLs that cover a certificate, the newest by thisUpdate decides whether the answer
-is stale (docs/supported-crls.md, "Time"). So after a rollover the last CRL of the old key
+is stale (docs/reference/supported-crls.md, "Time"). So after a rollover the last CRL of the old key
 may do either of two things once it is past its nextUpdate:
 
 1. It is older than the CRL of the new key. That one replaces it: no certificate is stale for

@@ -1,7 +1,7 @@
 """
 Read and write the metadata of a CRL: the JSON object in the header of its image.
 
-The catalog has the same object (docs/index-format.md, "Metadata").
+The catalog has the same object (docs/reference/index-format.md, "Metadata").
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 Publish compiled CRLs: check each against its scope, and swap the catalog once for all.
 
-These are the steps of "One publication" in docs/design.md, by the same numbers. Section
+These are the steps of "One publication" in docs/explanation/design.md, by the same numbers. Section
 numbers are those of RFC 5280.
 
 1. The CRL alone. The compiler has checked its size, DER, issuer and signature. A delta

@@ -57,7 +57,7 @@ def failure(found: str, remedy: str = "") -> StoreCheck:
     return StoreCheck("", FAILED, found, remedy)
 
 
-NOT_SAFE = "use a store that compares and swaps (docs/stores.md); publish nothing here"
+NOT_SAFE = "use a store that compares and swaps (docs/guides/stores.md); publish nothing here"
 
 
 def clock_check(skew: float, whose: str) -> Result:

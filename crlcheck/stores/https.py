@@ -283,7 +283,7 @@ class HttpsStore:
             if name.startswith(_OFTEN_REFUSED):
                 message += (
                     f", and many refuse {name.partition('/')[0]}/ to outsiders: ask the store "
-                    "behind the URL (docs/stores.md)"
+                    "behind the URL (docs/guides/stores.md)"
                 )
             if s3_url is not None:
                 message += f"; a bucket that is not public is read as {s3_url}"
@@ -302,7 +302,7 @@ _TRUST_REMEDY = (
 )
 _REFUSED_REMEDY = (
     "let the server hand the object out, or name the directory or the s3:// URL behind it; "
-    "docs/stores.md says what is to be served"
+    "docs/guides/stores.md says what is to be served"
 )
 _OFTEN_REFUSED = ("history/", "status/")
 _HEADERS = {"User-Agent": "crlcheck", "Accept-Encoding": "identity"}

@@ -20,10 +20,11 @@ def certificate_from_header(
     issuers. ``check_chain`` takes all that is returned where the proxy verified this very
     path, and ``validate_path`` where nobody verified anything.
 
-    *form* is the proxy's form, such as ``"nginx"``: see ``HeaderForm`` and docs/proxies.md.
-    *value* is the whole value of that header, and *chain* that of Client-Cert-Chain, which
-    RFC 9440 has beside Client-Cert. Who may set the header cannot be seen in it: that the
-    request came from the proxy, and the header once, is for the caller to know.
+    *form* is the proxy's form, such as ``"nginx"``: see ``HeaderForm`` and
+    docs/reference/proxies.md. *value* is the whole value of that header, and *chain* that of
+    Client-Cert-Chain, which RFC 9440 has beside Client-Cert. Who may set the header cannot be
+    seen in it: that the request came from the proxy, and the header once, is for the caller to
+    know.
 
     Raises:
         CertificateHeaderError: *value* is anything else than certificates in that form, or

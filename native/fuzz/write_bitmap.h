@@ -1,5 +1,5 @@
 // write_bitmap.h: serializes roaring bitmaps, as crlcheck leaves to its caller, in the
-// plainest way that docs/index-format.md allows.
+// plainest way that docs/reference/index-format.md allows.
 
 #ifndef CRLCHECK_FUZZ_WRITE_BITMAP_H
 #define CRLCHECK_FUZZ_WRITE_BITMAP_H

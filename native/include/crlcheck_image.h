@@ -91,7 +91,7 @@ crlcheck_status crlcheck_builder_read_body(crlcheck_builder *builder, size_t *ou
 
 // crlcheck_builder_header gives the header, which is complete once the whole body has
 // been read. It belongs to the builder. The caller writes the page table, the trailer and
-// the image digest behind the body, because they need SHA-256 (docs/index-format.md).
+// the image digest behind the body, because they need SHA-256 (docs/reference/index-format.md).
 crlcheck_slice crlcheck_builder_header(const crlcheck_builder *builder);
 
 // crlcheck_builder_has_trailer tells from then on whether the image has a trailer.

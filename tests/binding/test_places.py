@@ -156,7 +156,7 @@ def test_an_extension_of_a_certificate_is_named() -> None:
 @pytest.mark.parametrize(("offset", "field"), [(0, "magic"), (16, "image size"), (40, "header")])
 def test_a_field_of_an_image_is_named(offset: int, field: str) -> None:
     """
-    By its name in docs/index-format.md.
+    By its name in docs/reference/index-format.md.
     """
     image = compile_unverified_crl(crl_of(*GOOD)).image
     assert image is not None

@@ -1,4 +1,4 @@
-"""The example in docs/catalog-format.md is what the code reads and writes."""
+"""The example in docs/reference/catalog-format.md is what the code reads and writes."""
 
 from __future__ import annotations
 

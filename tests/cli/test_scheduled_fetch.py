@@ -1,4 +1,4 @@
-"""The recipes of docs/operations.md for cron and systemd work as they stand there."""
+"""The recipes of docs/guides/operations.md for cron and systemd work as they stand there."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@ Random worlds of authorities, CRLs and certificates, checked by the library, by
 the reference in support/reference and by OpenSSL.
 
 ``make differential WORLDS=20000`` tries that many worlds, and prints how often
-each rule of support/reference/rules.py decided. docs/conformance.md lists where
+each rule of support/reference/rules.py decided. docs/explanation/conformance.md lists where
 the three differ, and why.
 """
 
@@ -246,7 +246,7 @@ UNLIKE_OPENSSL = frozenset({
     "padded reason", "reason as INTEGER", "reason cut off", "reason twice",
     "removeFromCRL", "duplicates", "late delta", "no key id", "expired",
 })  # fmt: skip
-"""What OpenSSL is known to decide by other rules: see docs/conformance.md."""
+"""What OpenSSL is known to decide by other rules: see docs/explanation/conformance.md."""
 
 GOES_ON_AFTER = (openssl.CRL_NOT_YET_VALID, openssl.CRL_EXPIRED)
 """OpenSSL says that a CRL is out of date, and looks into it all the same."""

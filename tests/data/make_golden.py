@@ -2,7 +2,7 @@
 Makes the golden files: CRLs whose octets never change, and their images.
 
 ``python tests/data/make_golden.py`` writes them anew. An image may change only
-together with docs/index-format.md; a CRL or the issuer's certificate never.
+together with docs/reference/index-format.md; a CRL or the issuer's certificate never.
 The images in ``earlier`` are of kinds of table that are no longer written; they
 never change either.
 """
@@ -49,7 +49,7 @@ def _octets(name: str, size: int) -> bytes:
 
 
 def _example() -> Iterable[bytes]:
-    """The worked example of docs/index-format.md."""
+    """The worked example of docs/reference/index-format.md."""
     return (
         encode_entry(5, _REVOKED),
         encode_entry(23, _REVOKED - timedelta(seconds=5), reason=1),
@@ -132,7 +132,8 @@ def _spilled() -> Iterable[bytes]:
     """
     Serials of three octets in lines of which some are spilled.
 
-    Keys that begin alike after the mix (docs/index-format.md) are in one bucket; 23 bits vary.
+    Keys that begin alike after the mix (docs/reference/index-format.md) are in one bucket;
+    23 bits vary.
     """
     mask = (1 << 23) - 1
     for start in (0x12345, 0x12346, 0x7FFF0):

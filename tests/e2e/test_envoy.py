@@ -1,5 +1,5 @@
 """
-Envoy by the recipes of docs/serve.md before `crlcheck serve`, over gRPC and over HTTP: real
+Envoy by the recipes of docs/guides/serve.md before `crlcheck serve`, over gRPC and over HTTP: real
 clients, forged headers, failures of the service, and a new CRL.
 """
 

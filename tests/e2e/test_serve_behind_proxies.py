@@ -1,5 +1,5 @@
 """
-The recipes of docs/serve.md: real proxies ask `crlcheck serve`, and real clients ask them.
+The recipes of docs/guides/serve.md: real proxies ask `crlcheck serve`, and real clients ask them.
 """
 
 from __future__ import annotations

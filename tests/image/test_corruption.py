@@ -70,7 +70,7 @@ def test_metadata_that_no_reader_should_follow_make_an_image_corrupt(
 
 
 def with_metadata(image: bytes, metadata: bytes) -> bytes:
-    """An image without tables that has *metadata* (docs/index-format.md), its digest right."""
+    """An image without tables that has *metadata* (docs/reference/index-format.md)."""
     (metadata_offset,) = struct.unpack_from("<I", image, 52)
     header = bytearray(image[:metadata_offset] + metadata)
     header += bytes(-len(header) % 64)

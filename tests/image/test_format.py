@@ -1,4 +1,4 @@
-"""docs/index-format.md says what images are: its numbers, its example, its golden files."""
+"""docs/reference/index-format.md says what images are: its numbers, example and golden files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reader that was written from docs/index-format.md agrees with crlcheck."""
+"""The reader that was written from docs/reference/index-format.md agrees with crlcheck."""
 
 from __future__ import annotations
 

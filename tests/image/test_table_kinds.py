@@ -123,7 +123,7 @@ def _bitmap_size(keys: list[int]) -> int:
 
 
 def _smallest(table: Table) -> tuple[int, int]:
-    """Kind and size of a table by the rules of docs/index-format.md."""
+    """Kind and size of a table by the rules of docs/reference/index-format.md."""
     keys, size = _ordered_keys(table), _lines_size(table)
     chosen = LINES, size
     if table.shape.key_bits > 64:

@@ -30,7 +30,7 @@ def image() -> bytes:
 def test_a_large_image_ends_in_its_trailer(image: bytes) -> None:
     """
     The end of an image says how long its header is, repeats it, and has the digests of the
-    blocks of the page table; all of it as docs/index-format.md says.
+    blocks of the page table; all of it as docs/reference/index-format.md says.
     """
     (flags,) = struct.unpack_from("<I", image, FLAGS_AT)
     (body_end,) = struct.unpack_from("<Q", image, 24)

@@ -124,7 +124,7 @@ def test_a_revoked_issuer_revokes_for_its_own_reason() -> None:
 
 
 def test_a_few_minutes_are_ten() -> None:
-    """As docs/serve.md says."""
+    """As docs/guides/serve.md says."""
     assert timedelta(minutes=10) == BRIEF
 
 

@@ -1,4 +1,4 @@
-"""The table of docs/cost.md is what its inputs give."""
+"""The table of docs/explanation/cost.md is what its inputs give."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def test_every_setting_of_the_functions_is_explained(
 
 
 def _words(heading: str) -> set[str]:
-    """The first column of the table of docs/operations.md that begins with these words."""
+    """The first column of the table of docs/guides/operations.md that begins with these words."""
     text = document("operations.md").read_text(encoding="utf-8")
     found = re.search(rf"^\| {heading} \|.*\n\|-.*\n((?:\|.*\n)+)", text, re.MULTILINE)
     assert found is not None

@@ -122,7 +122,7 @@ PUBLIC = {home_of(f"crlcheck.{name}") for name in crlcheck.__all__}
 
 def test_the_design_has_the_layers_that_are_enforced() -> None:
     """
-    The layers of docs/design.md are those of the test that enforces them, in order.
+    The layers of docs/explanation/design.md are those of the test that enforces them, in order.
     """
     text = document("design.md").read_text(encoding="utf-8")
     table = re.search(r"^\| in `crlcheck/` .*\n\|-.*\n((?:\|.*\n)+)", text, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""What docs/serve.md shows of the recipes for proxies is what the tests run, and is short."""
+"""docs/guides/serve.md shows of the recipes for proxies what the tests run, and not all of it."""
 
 from __future__ import annotations
 

@@ -192,7 +192,7 @@ class Memory(NamedTuple):
 
 
 class WholeSets:
-    """The guarantees of a store: docs/design.md has them in words."""
+    """The guarantees of a store: docs/explanation/design.md has them in words."""
 
     def __init__(self, contents: Contents) -> None:
         self._contents = contents

@@ -586,7 +586,7 @@ def test_a_store_whose_history_is_refused_is_verified(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    As docs/stores.md has it: all that checkers read is there, and what is not read is said.
+    As docs/guides/stores.md has it: all that checkers read is there, and what is not read is said.
     """
     publish(LocalStore(tmp_path / "root" / "set"), CRL)
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "server.pem"))

@@ -157,7 +157,7 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
 
 def test_the_page_has_every_setting() -> None:
     """
-    The tables of docs/serve.md name each of them, and none that is not there.
+    The tables of docs/guides/serve.md name each of them, and none that is not there.
     """
     page = document("serve.md").read_text(encoding="utf-8")
     table = page.split("## Settings")[1].split("## Who verified")[0]

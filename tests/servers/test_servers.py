@@ -174,7 +174,7 @@ def test_a_bad_server_is_refused(use: Any, name: str, capsys: pytest.CaptureFixt
 
 
 def test_the_versions_are_those_of_the_table() -> None:
-    """docs/stores.md names what is tried here."""
+    """docs/guides/stores.md names what is tried here."""
     table = document("stores.md").read_text("utf-8")
     for name, version in (("LocalStack 4.9", "==4.9."), ("rclone 1.75", "==1.75.")):
         assert name in table

@@ -24,10 +24,10 @@ SITE = ROOT / "build" / "site-source" / "site"
 PAGES = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html"))
 LOOKED_AT = (
     "index.html",
-    "serve.html",
+    "guides/serve.html",
     "commands.html",
     "tutorials/aws.html",
-    "benchmarks/intel-xeon-6-207.html",
+    "explanation/benchmarks/intel-xeon-6-207.html",
 )
 
 
@@ -82,7 +82,7 @@ def test_there_are_pages() -> None:
         "readme.html",
         "api.html",
         "commands.html",
-        "runbook.html",
+        "guides/runbook.html",
         "tutorials/aws.html",
         "guides/sam.html",
         "guides/migration.html",

@@ -410,7 +410,7 @@ def test_what_lasts_is_not_tried_again(
 @pytest.mark.parametrize("folder", ["history", "status"])
 def test_what_many_servers_refuse_is_said(web: WebServer, store: HttpsStore, folder: str) -> None:
     """
-    docs/stores.md tells operators not to serve these two; other objects have no such reason.
+    docs/guides/stores.md tells operators not to serve these two; other objects have no such reason.
     """
     web.faults.extend([refusing(403), refusing(403)])
     with pytest.raises(StoreUnavailableError, match=f"many refuse {folder}/ to outsiders"):

@@ -1,4 +1,4 @@
-"""Roaring bitmaps as docs/index-format.md describes them, read from its words alone."""
+"""Roaring bitmaps as docs/reference/index-format.md describes them, read from its words alone."""
 
 from __future__ import annotations
 

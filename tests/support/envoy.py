@@ -1,4 +1,6 @@
-"""Run Envoy by the recipes of docs/serve.md, before an application that shows what it gets."""
+"""
+Run Envoy by the recipes of docs/guides/serve.md, before an application that shows what it gets.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read the fields that all readers of docs/index-format.md share."""
+"""Read the fields that all readers of docs/reference/index-format.md share."""
 
 from __future__ import annotations
 

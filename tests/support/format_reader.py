@@ -1,5 +1,5 @@
 """
-A second reader of images, written from docs/index-format.md alone.
+A second reader of images, written from docs/reference/index-format.md alone.
 
 It follows the document step by step and shares nothing with crlcheck, so that
 where the two agree the document is right. It is as slow as it is plain.

@@ -1,4 +1,4 @@
-"""A plain reader of gaps, and what their writer chooses, made from docs/index-format.md."""
+"""A plain reader of gaps, and their writer's choices, by docs/reference/index-format.md alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run the recipes of docs/serve.md: proxies before an application, which ask `crlcheck serve`."""
+"""Run the recipes of docs/guides/serve.md: proxies, which ask `crlcheck serve`."""
 
 from __future__ import annotations
 

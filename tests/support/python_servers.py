@@ -1,4 +1,4 @@
-"""Start the recipes of docs/python-servers.md under real servers, and be their clients."""
+"""Start the recipes of docs/guides/python-servers.md under real servers, and be their clients."""
 
 from __future__ import annotations
 

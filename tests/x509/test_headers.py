@@ -224,4 +224,4 @@ def test_the_error_has_a_remedy() -> None:
             certificate_from_header(value, form="nginx")
         remedies[caught.value.rule] = remedy_of(caught.value)
     assert "sent no certificate" in str(remedies["no_certificate"])
-    assert "docs/proxies.md" in str(remedies["other_form"])
+    assert "docs/reference/proxies.md" in str(remedies["other_form"])

@@ -1,5 +1,5 @@
 // image_writer.c: writes the body of an image, table after table and section after
-// section, as docs/index-format.md describes it. What depends on the kind of a table is
+// section, as docs/reference/index-format.md describes it. What depends on the kind of a table is
 // decided here and nowhere else in the builder.
 
 #include "builder/image_writer.h"

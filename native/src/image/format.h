@@ -1,5 +1,5 @@
-// format.h: where each field of an image lies. It mirrors docs/index-format.md line for
-// line; a test compares the two.
+// format.h: where each field of an image lies. It mirrors
+// docs/reference/index-format.md line for line; a test compares the two.
 
 #ifndef CRLCHECK_IMAGE_FORMAT_H
 #define CRLCHECK_IMAGE_FORMAT_H

@@ -1,5 +1,5 @@
 // bitmap_reader.h: finds keys in the roaring bitmap of a table, with the directories
-// that lie beside it (docs/index-format.md).
+// that lie beside it (docs/reference/index-format.md).
 //
 // Opening an image checks the sizes of the sections and nothing more, so it takes no
 // longer for a large bitmap. Each lookup checks what it reads; those few compares do not

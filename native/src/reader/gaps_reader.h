@@ -1,5 +1,5 @@
 // gaps_reader.h: finds keys that are stored as their differences, in blocks
-// (docs/index-format.md).
+// (docs/reference/index-format.md).
 //
 // Opening checks the sizes of the sections and nothing more. Each lookup reads one block,
 // of 65535 bits at most, and checks where that lies before it reads it.

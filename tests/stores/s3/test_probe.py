@@ -106,7 +106,7 @@ def test_a_weak_server_is_refused(server: WeakS3, store: S3Store, weakness: str)
     assert found in raised.value.found
     assert str(raised.value).startswith("s3://bucket/published is refused")
     assert raised.value.found in str(raised.value)
-    assert "docs/stores.md" in str(remedy_of(raised.value))
+    assert "docs/guides/stores.md" in str(remedy_of(raised.value))
     assert server.objects == {}
 
 

@@ -1,4 +1,4 @@
-"""RFC 5280 6.3.3, with the rules of docs/design.md where the RFC leaves a choice."""
+"""RFC 5280 6.3.3, with the rules of docs/explanation/design.md where the RFC leaves a choice."""
 
 from __future__ import annotations
 
