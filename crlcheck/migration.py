@@ -28,7 +28,7 @@ from crlcheck.image.index import open_index
 from crlcheck.publisher.publish import publish_crl
 from crlcheck.stores.object_store import ObjectStore
 from crlcheck.times import time_text
-from crlcheck.types import CertificateFacts, ImageMetadata
+from crlcheck.types import CertificateFacts, ImageMetadata, PublishReport
 from crlcheck.x509.certificates import load_certificates
 
 _LIST = re.compile(r"(?P<crl>.+?)(?:\.cache)?\.json(?P<packed>\.zip)?")
@@ -56,9 +56,9 @@ class SampleCrl:
     list, and ``num_equal`` what both have. ``only_in_list`` are serial numbers that the sample
     denies although the CRL does not list them, and ``only_in_crl`` those that it allows although
     the CRL lists them: the first of them, ``num_only_in_list`` and ``num_only_in_crl`` in all.
-    ``findings`` are sentences on what else is different. ``generation`` is that of the store
-    after the publication, None where nothing was published; ``unpublished`` is why, where that
-    was wanted and the CRL is verified, such as an older one than the store has.
+    ``findings`` are sentences on what else is different. ``publication`` is what became of the
+    CRL in the store, None where nothing was published; ``unpublished`` is why, where that was
+    wanted and the CRL is verified, such as an older one than the store has.
     """
 
     name: str
@@ -73,7 +73,7 @@ class SampleCrl:
     only_in_list: tuple[int, ...] = ()
     only_in_crl: tuple[int, ...] = ()
     findings: tuple[str, ...] = ()
-    generation: int | None = None
+    publication: PublishReport | None = None
     unpublished: CrlError | None = None
 
     @property
@@ -202,7 +202,8 @@ def examine_sample(
             Private CA for its certificate.
         left_out: prefixes below which nothing is the sample's, such as a published set.
         read_list: the list that the sample's authorizer reads (``s3Key``), if that is known.
-        to: where the CRLs that are verified are published. None publishes nothing.
+        to: where the CRLs that are verified are published. None publishes nothing, and a
+            ``RehearsalStore`` shows what would be.
         on_crl: called with what was found of each CRL, as soon as it is known.
         now: the time at which CRLs are compared with their dates; by default that of the clock.
         note, actor: for the history, as in ``publish_crl``.
@@ -279,10 +280,10 @@ class _Examined:
         index = open_index(report.image)
         entries = {entry.serial_number for entry in index.iter_entries()}
         index.close()
-        generation, unpublished = None, None
+        publication, unpublished = None, None
         if to is not None:
             try:
-                generation = publish_crl(
+                publication = publish_crl(
                     body,
                     to,
                     issuer=trusted,
@@ -290,7 +291,7 @@ class _Examined:
                     now=now,
                     note=note,
                     actor=actor,
-                ).generation
+                )
             except CrlError as error:
                 unpublished = error
         extra = sorted((listed or set()) - entries)
@@ -307,7 +308,7 @@ class _Examined:
             only_in_list=tuple(extra[:NUM_EXAMPLES]),
             only_in_crl=tuple(missing[:NUM_EXAMPLES]),
             findings=tuple(self._findings),
-            generation=generation,
+            publication=publication,
             unpublished=unpublished,
         )
         return found, entries

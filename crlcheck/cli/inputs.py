@@ -30,6 +30,7 @@ from crlcheck.encoding.paths import source_name
 from crlcheck.errors import EarlierSetError, StoreError
 from crlcheck.settings import looks_like_store
 from crlcheck.stores import ObjectStore, open_store
+from crlcheck.stores.rehearsal import RehearsalStore
 
 STANDARD_INPUT = Path("-")
 _log = logging.getLogger(__name__)
@@ -110,9 +111,15 @@ def read_published_set(store: ObjectStore) -> PublishedSet:
         return published
 
 
-def open_for_change(target: str) -> ObjectStore:
-    """Open a store that the command changes, whose root is signed as the options say."""
+def open_for_change(target: str, *, dry_run: bool = False) -> ObjectStore:
+    """
+    Open a store that the command changes, whose root is signed as the options say.
+
+    With *dry_run* it seems to change, and does not.
+    """
     store, signer = open_target(target), given_signer()
+    if dry_run:
+        store = RehearsalStore(store)
     if signer is None:
         return store
     _log.info("the root is signed by %s", ", ".join(key.key_id for key in signer.accepted))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ from crlcheck.cli.inputs import open_for_change, open_target, read_input
 from crlcheck.cli.options import change_options
 from crlcheck.cli.parameters import STORE
 from crlcheck.cli.status import EXIT_FAILED, EXIT_USAGE, describe
-from crlcheck.cli.text import answer, say
+from crlcheck.cli.text import answer, changes_text, published_members, say
 from crlcheck.errors import CrlCheckError, naming
 from crlcheck.migration import (
     NUM_EXAMPLES,
@@ -28,6 +29,7 @@ from crlcheck.migration import (
     translate_settings,
 )
 from crlcheck.times import time_text
+from crlcheck.types import PublishReport
 
 _STORE_TO_COME = "s3://BUCKET/published"
 
@@ -51,6 +53,8 @@ def migrate_group() -> None:
     },
     examples=[
         "crlcheck migrate aws-sample --bucket partner-crls",
+        "crlcheck migrate aws-sample --bucket partner-crls --to s3://partner-crls/published "
+        "--dry-run",
         "crlcheck migrate aws-sample --bucket partner-crls --to s3://partner-crls/published",
         "crlcheck migrate aws-sample --bucket ./copy-of-the-bucket --issuer ca.pem --json",
     ],
@@ -77,6 +81,11 @@ def migrate_group() -> None:
     help="Publish the CRLs that are verified there. Without it nothing is written.",
 )
 @click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Compare with what STORE has published, say what would be published, and write nothing.",
+)
+@click.option(
     "--settings",
     "settings_files",
     type=click.Path(path_type=Path),
@@ -89,6 +98,7 @@ def migrate_aws_sample(
     bucket: str,
     issuers: tuple[Path, ...],
     store: str | None,
+    dry_run: bool,
     settings_files: tuple[Path, ...],
     note: str,
 ) -> int:
@@ -99,13 +109,15 @@ def migrate_aws_sample(
     The bucket is only read, and the sample goes on as before. With --to the verified CRLs are
     published there, and crlcheck's functions can decide by them beside the sample.
     """
+    if dry_run and store is None:
+        raise click.UsageError("--dry-run needs --to: without a store nothing is published")
     place = _place_of(bucket)
     settings = [_settings(path) for path in settings_files]
     translated = [
         one for given in settings for one in translate_settings(given, store or _STORE_TO_COME)
     ]
     read_list = next((given["s3Key"] for given in settings if "s3Key" in given), None)
-    target = None if store is None else open_for_change(store)
+    target = None if store is None else open_for_change(store, dry_run=dry_run)
     below = "" if store is None else store.removeprefix(f"{place.rstrip('/')}/")
     report = examine_sample(
         open_target(place),
@@ -113,7 +125,7 @@ def migrate_aws_sample(
         left_out=[f"{below}/"] if below != (store or "") else [],
         read_list=read_list,
         to=target,
-        on_crl=_say_crl,
+        on_crl=functools.partial(_say_crl, dry_run=dry_run),
         note=note or f"from the AWS sample in {bucket}",
         actor=actor(),
     )
@@ -123,12 +135,15 @@ def migrate_aws_sample(
         say(f"{bucket}: there is no CRL of the sample in it")
     _say_settings(translated)
     _say_sum(report, store)
+    if dry_run:
+        say("Nothing was published: this was a dry run.")
     answer(
         {
             "bucket": bucket,
             "store": store,
+            "dry_run": dry_run,
             "equal": report.is_equal,
-            "crls": [_members(one) for one in report.crls],
+            "crls": [_members(one, dry_run=dry_run) for one in report.crls],
             "orphans": list(report.orphans),
             "num_shared": report.num_shared,
             "settings": [
@@ -154,7 +169,7 @@ def _settings(path: Path) -> Mapping[str, str]:
         return settings_in(document)
 
 
-def _say_crl(crl: SampleCrl) -> None:
+def _say_crl(crl: SampleCrl, *, dry_run: bool) -> None:
     if crl.metadata is None:
         assert crl.refused is not None, "it has either"
         say(f"{crl.name}: refused: {describe(crl.refused)}")
@@ -164,7 +179,7 @@ def _say_crl(crl: SampleCrl) -> None:
         say(
             f"{crl.name}: {crl_text(crl.metadata)} is verified: "
             f"{count(crl.num_entries, 'entry', 'entries')}, {crl.num_equal:,} of them denied by "
-            f"the sample{'' if crl.generation is None else ', published'}"
+            f"the sample{_publication_text(crl.publication, dry_run=dry_run)}"
         )
     if crl.unpublished is not None:
         say(f"  not published: {describe(crl.unpublished)}")
@@ -178,6 +193,14 @@ def _say_crl(crl: SampleCrl) -> None:
             say(f"  {total:,} {what}: {some}{more}")
     for finding in crl.findings:
         say(f"  {finding}")
+
+
+def _publication_text(publication: PublishReport | None, *, dry_run: bool) -> str:
+    if publication is None:
+        return ""
+    if not publication.published:
+        return ", published already"
+    return f", {'would be ' if dry_run else ''}published{changes_text(publication)}"
 
 
 def _say_settings(translated: list[SettingText]) -> None:
@@ -204,8 +227,8 @@ def _say_sum(report: SampleReport, store: str | None) -> None:
         say("Nothing was published: --to STORE does that.")
 
 
-def _members(crl: SampleCrl) -> dict[str, Any]:
-    metadata = crl.metadata
+def _members(crl: SampleCrl, *, dry_run: bool) -> dict[str, Any]:
+    metadata, publication = crl.metadata, crl.publication
     return {
         "name": crl.name,
         "list": crl.list_name,
@@ -223,5 +246,6 @@ def _members(crl: SampleCrl) -> dict[str, Any]:
         "only_in_list": [f"{one:x}" for one in crl.only_in_list],
         "only_in_crl": [f"{one:x}" for one in crl.only_in_crl],
         "findings": list(crl.findings),
-        "generation": crl.generation,
+        "generation": None if publication is None or dry_run else publication.generation,
+        "publication": None if publication is None else published_members(publication),
     }

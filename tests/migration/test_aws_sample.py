@@ -287,7 +287,7 @@ def test_what_is_verified_is_published(bucket: Bucket) -> None:
     bucket.put([7], [7], name="crl/other.crl", by=make_authority("Somebody Else"))
     target = MemoryStore()
     report = bucket.examine(to=target, note="moved", actor="test")
-    assert [one.generation for one in report.crls] == [None, 1]
+    assert [one.publication and one.publication.generation for one in report.crls] == [None, 1]
     with crlcheck.RevocationChecker(target, clock=lambda: NOW) as checker:
         revoked = [
             number
@@ -308,7 +308,7 @@ def test_an_older_crl_than_the_store_has_is_not_published(bucket: Bucket) -> Non
     bucket.put()
     found = bucket.only(to=target)
     assert isinstance(found.unpublished, CrlRollbackError)
-    assert (found.generation, found.num_equal, found.is_equal) == (None, 3, False)
+    assert (found.publication, found.num_equal, found.is_equal) == (None, 3, False)
 
 
 # ---- settings ----------------------------------------------------------------------------
@@ -387,6 +387,53 @@ def test_the_command_compares_and_publishes(
     fill(s3, [serial, 4711])
     assert main(arguments) == 1
     assert "1 denied by the sample, and not revoked: 1267" in capsys.readouterr().out
+
+
+def test_a_dry_run_compares_with_the_store(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    It says what would be published, what is already, and what would be refused, and writes
+    nothing: not even a store that is not there.
+    """
+    bucket, store = tmp_path / "bucket", tmp_path / "published"
+    bucket.mkdir()
+
+    def put(number: int, serials: list[int]) -> None:
+        (bucket / "partner.crl").write_bytes(PKI.crl(number=number, revoked=serials))
+        (bucket / "partner.crl.crt").write_bytes(PKI.authority.pem)
+        (bucket / "partner.crl.json").write_bytes(list_of(serials))
+
+    def run(*arguments: str) -> tuple[int, str]:
+        given = ["migrate", "aws-sample", "--bucket", str(bucket), "--to", str(store)]
+        status = main([*given, *arguments])
+        return status, capsys.readouterr().out
+
+    def published() -> dict[str, bytes]:
+        return {str(one): one.read_bytes() for one in store.rglob("*") if one.is_file()}
+
+    put(5, [1, 2])
+    status, said = run("--dry-run")
+    assert status == 0
+    assert "2 of them denied by the sample, would be published\n" in said
+    assert said.endswith("Nothing was published: this was a dry run.\n")
+    assert not store.exists()
+    assert run()[0] == 0
+    before = published()
+    assert ", published already\n" in run("--dry-run")[1]
+    put(6, [2, 3, 4])
+    assert "would be published (2 newly revoked, 1 lifted)\n" in run("--dry-run")[1]
+    status, said = run("--dry-run", "--json")
+    (crl,) = json.loads(said)["crls"]
+    assert (json.loads(said)["dry_run"], crl["generation"]) == (True, None)
+    assert (crl["publication"]["published"], crl["publication"]["num_lifted"]) == (True, 1)
+    put(4, [1])
+    status, said = run("--dry-run")
+    assert status == 1
+    assert "  not published: " in said
+    assert published() == before
+    assert main(["migrate", "aws-sample", "--bucket", str(bucket), "--dry-run"]) == 2
+    assert "--dry-run needs --to" in capsys.readouterr().err
 
 
 def test_the_command_takes_a_copy_of_the_bucket(

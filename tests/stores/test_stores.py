@@ -18,6 +18,7 @@ import pytest
 
 from crlcheck.errors import PreconditionFailedError
 from crlcheck.stores import LocalStore, ObjectStore, S3Store, open_store
+from crlcheck.stores.rehearsal import RehearsalStore
 from support import store_worker
 from support.memory_store import MemoryStore
 from support.moto_server import S3Environment
@@ -26,13 +27,15 @@ NAME = "catalog.json"
 IMAGE = "images/0f-1.crlx"
 
 
-@pytest.fixture(params=["memory", "local", "s3"])
+@pytest.fixture(params=["memory", "local", "rehearsal", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     """An empty store of every kind."""
     if request.param == "memory":
         return MemoryStore()
     if request.param == "local":
         return LocalStore(tmp_path / "store", fsync=False)
+    if request.param == "rehearsal":
+        return RehearsalStore(LocalStore(tmp_path / "store", fsync=False))
     s3: S3Environment = request.getfixturevalue("s3")
     return S3Store(f"s3://{s3.bucket}/published", client=s3.client)
 
@@ -47,6 +50,37 @@ def in_threads(count: int, work: Callable[[int], Any]) -> list[Any]:
 
     with ThreadPoolExecutor(count) as pool:
         return list(pool.map(run, range(count)))
+
+
+def test_a_rehearsal_changes_nothing() -> None:
+    """
+    What is written over another store, and what is deleted, is seen through the rehearsal alone.
+    """
+    store = MemoryStore()
+    for name in ("a", "c", "e"):
+        store.write(name, b"old")
+    rehearsal = RehearsalStore(store)
+    old = rehearsal.read("c").etag
+    rehearsal.write("b", b"new", if_absent=True)
+    new = rehearsal.write("c", b"new", if_match=old)
+    for wrong in (old, "none"):
+        with pytest.raises(PreconditionFailedError):
+            rehearsal.write("c", b"again", if_match=wrong)
+    with pytest.raises(PreconditionFailedError):
+        rehearsal.write("e", b"again", if_absent=True)
+    rehearsal.delete("a")
+    rehearsal.delete("e")
+    rehearsal.write("e", b"new", if_absent=True)
+    assert list(rehearsal.names("")) == ["b", "c", "e"]
+    assert rehearsal.read("c").etag == new
+    assert {rehearsal.load(name) for name in ("b", "c", "e")} == {b"new"}
+    with pytest.raises(FileNotFoundError):
+        rehearsal.read("a")
+    assert {name: store.read(name).body for name in store.names("")} == {
+        "a": b"old",
+        "c": b"old",
+        "e": b"old",
+    }
 
 
 # ---- what every store does ---------------------------------------------------
