@@ -32,7 +32,7 @@ from crlcheck import (
     remove_scope,
 )
 from crlcheck._binding import certificate_kind
-from crlcheck.checker.checker import _Judge
+from crlcheck.checker.judge import Judge
 from crlcheck.types import CertificateFacts, CheckResult, DistributionPoint
 from support.checking import Clock
 from support.library_world import LibraryWorld
@@ -134,13 +134,13 @@ class Both:
         answers = [self.checker.check(der) for der in ways[0]]
         answers += self.checker.check_many(iter(ways[1]))
         judge = self.checker._judge()
-        assert isinstance(judge, _Judge)
+        assert isinstance(judge, Judge)
         for der, answer in zip((*ways[0], *ways[1]), answers, strict=True):
             found = judge.found(load_certificate(der))
             check_same(answer, found)
             self._compare_recalled(judge, der, found)
 
-    def _compare_recalled(self, judge: _Judge, der: bytes, found: CheckResult) -> None:
+    def _compare_recalled(self, judge: Judge, der: bytes, found: CheckResult) -> None:
         """Compare what is remembered now, and count it: otherwise nothing would be compared."""
         self._recalled["asked"] += 1
         kind = certificate_kind(der)
@@ -153,7 +153,7 @@ class Both:
     def spy(self, ders: list[bytes]) -> None:
         """Note what a verdict reads of a certificate, without the sentences."""
         judge = self.checker._judge()
-        assert isinstance(judge, _Judge)
+        assert isinstance(judge, Judge)
         for der in ders:
             facts = load_certificate(der)
             spied = Spied(**{name: getattr(facts, name) for name in FIELDS})
