@@ -91,6 +91,7 @@ NAV: dict[str, dict[str, str]] = {
         "Commands": "commands.md",
         "The command line": "reference/command-line.md",
         "Python API": "api.md",
+        "Settings": "reference/settings.md",
         "Header forms": "reference/proxies.md",
         "Supported CRLs": "reference/supported-crls.md",
         "Image format": "reference/index-format.md",

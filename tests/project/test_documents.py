@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import enum
 import re
 from pathlib import Path
 
@@ -16,8 +14,6 @@ from crlcheck import (
     PublishWarningKind,
     rejection_cause,
 )
-from lambda_authorizer.settings import Settings as AuthorizerSettings
-from preprocessor.settings import Settings as PreprocessorSettings
 from support.documents import document, documents
 
 ROOT = Path(__file__).parents[2]
@@ -55,28 +51,6 @@ def test_named_files_exist(path: Path) -> None:
     named = re.findall(rf"`((?:{folders})/[\w./-]*)`", text)
     missing = [name for name in named if not (ROOT / name).exists()]
     assert missing == []
-
-
-@pytest.mark.parametrize(
-    ("page", "settings"),
-    [("authorizer.md", AuthorizerSettings), ("operations.md", PreprocessorSettings)],
-)
-def test_every_setting_of_the_functions_is_explained(
-    page: str, settings: type[AuthorizerSettings | PreprocessorSettings]
-) -> None:
-    """
-    The pages name each setting, and with its default where that is one word.
-    """
-    text = document(page).read_text(encoding="utf-8")
-    table = text.partition("## Settings")[2].partition("\n## ")[0]
-    shown = set(re.findall(r"^\| `([A-Z0-9_]+)` \|", table, re.MULTILINE))
-    assert shown == {field.name.upper() for field in dataclasses.fields(settings)}
-    for field in dataclasses.fields(settings):
-        if isinstance(field.default, bool | int | enum.Enum):
-            default = field.default.value if isinstance(field.default, enum.Enum) else field.default
-            assert re.search(rf"`{field.name.upper()}`[^|]*\| `{str(default).lower()}`", table), (
-                field
-            )
 
 
 def _words(heading: str) -> set[str]:

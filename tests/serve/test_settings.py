@@ -23,7 +23,6 @@ from crlcheck.serve.settings import (
     read_serve_settings,
 )
 from crlcheck.types import Policy, Rule, StaleRule
-from support.documents import document
 
 NEEDED = {
     "CRLCHECK_STORE": "s3://crls/published",
@@ -153,17 +152,6 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
         read(workers="many", form="iis", typo="x", verified_by=None)
     for name in ("WORKERS", "FORM", "TYPO", "VERIFIED_BY"):
         assert f"CRLCHECK_{name} " in str(caught.value)
-
-
-def test_the_page_has_every_setting() -> None:
-    """
-    The tables of docs/guides/serve.md name each of them, and none that is not there.
-    """
-    page = document("serve.md").read_text(encoding="utf-8")
-    table = page.split("## Settings")[1].split("## Who verified")[0]
-    cells = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
-    named = {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
-    assert named == {one.name for one in dataclasses.fields(ServeSettings)}
 
 
 # ---- where they come from ----------------------------------------------------------------

@@ -1,0 +1,191 @@
+"""The pages of docs/reference have what the code has: no more, no less, and the same values."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import re
+import typing
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+import click
+import pytest
+
+from crlcheck import Policy
+from crlcheck.access import VerifiedBy
+from crlcheck.cli.actor import ACTOR_VARIABLE
+from crlcheck.cli.command import Command
+from crlcheck.cli.root import root
+from crlcheck.serve.settings import ServeSettings
+from lambda_authorizer.settings import Settings as AuthorizerSettings
+from preprocessor.settings import DIMENSIONS
+from preprocessor.settings import Settings as PreprocessorSettings
+from support.documents import document
+
+ROOT = Path(__file__).parents[2]
+
+
+def section(page: str, heading: str) -> str:
+    """The text below a heading of a page, up to the next one of the same depth or above."""
+    text = document(page).read_text(encoding="utf-8")
+    depth = len(heading) - len(heading.lstrip("#"))
+    found = re.search(
+        rf"^{re.escape(heading)}\n(.*?)(?=^#{{1,{depth}}} |\Z)", text, re.MULTILINE | re.DOTALL
+    )
+    assert found is not None, heading
+    return found[1]
+
+
+def rows(text: str) -> dict[str, list[str]]:
+    """The rows of all tables whose first cell is code, by that code; the cells after it."""
+    found: dict[str, list[str]] = {}
+    below = re.sub(r"^\|.*\n\|-[-|]*$", "", text, flags=re.MULTILINE)
+    for line in re.findall(r"^\| `.*\|$", below, re.MULTILINE):
+        first, *others = (cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip("|")))
+        for name in re.findall(r"`([^`]+)`", first):
+            assert name not in found, f"{name} has two rows"
+            found[name] = others
+    return found
+
+
+def commands(command: click.Command = root, path: str = "") -> Iterator[tuple[str, Command]]:
+    """All commands with their names, without those that only group others."""
+    if isinstance(command, click.Group):
+        for name in sorted(command.commands):
+            yield from commands(command.commands[name], f"{path} {name}".strip())
+    else:
+        assert isinstance(command, Command)
+        yield path, command
+
+
+# ---- settings ----------------------------------------------------------------------------
+
+POLICY = {field.name.upper() for field in dataclasses.fields(Policy)}
+SETTINGS: dict[str, tuple[Any, bool]] = {
+    "## The authorizer": (AuthorizerSettings, True),
+    "## The preprocessor": (PreprocessorSettings, False),
+    "## crlcheck serve": (ServeSettings, True),
+}
+"""By the heading of a table its class, and whether the settings of the policy are left out."""
+
+LISTED = {
+    ("## crlcheck serve", "VERIFIED_BY"): {VerifiedBy.PROXY.value, VerifiedBy.CRLCHECK.value},
+    ("## The preprocessor", "METRICS_DIMENSIONS"): set(DIMENSIONS),
+}
+"""The values of settings that take some of an enumeration, or several."""
+
+
+def kind_of(settings: Any, name: str) -> Any:
+    """The type of a setting, without None."""
+    hint = typing.get_type_hints(settings)[name.lower()]
+    kinds = [one for one in typing.get_args(hint) if one is not NoneType]
+    return kinds[0] if kinds and typing.get_origin(hint) is not tuple else hint
+
+
+def shown(value: Any) -> str:
+    """A default as the page has it."""
+    if value is dataclasses.MISSING:
+        return "required"
+    if value in (None, (), timedelta(0)):
+        return ""
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, enum.Enum):
+        return f"`{value.value}`"
+    if isinstance(value, timedelta):
+        for unit, one in (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)):
+            if not value % timedelta(seconds=one):
+                return f"`{value // timedelta(seconds=one)}{unit}`"
+    return f"`{','.join(value) if isinstance(value, tuple) else value}`"
+
+
+def compare(heading: str, settings: Any, names: set[str]) -> None:
+    """Compare the table below *heading* with the fields of *settings* that have these names."""
+    table = rows(section("settings.md", heading))
+    assert set(table) == names
+    fields = {field.name.upper(): field for field in dataclasses.fields(settings)}
+    for name, (values, default, meaning) in table.items():
+        assert default == shown(fields[name].default), name
+        assert meaning, name
+        kind = kind_of(settings, name)
+        words = {bool: "boolean", int: "number", timedelta: "duration"}
+        listed = set(re.findall(r"`([^`]+)`", values))
+        if (heading, name) in LISTED:
+            assert listed == LISTED[heading, name]
+        elif isinstance(kind, type) and issubclass(kind, enum.Enum):
+            assert listed == {one.value for one in kind}, name
+        elif kind in words:
+            assert values == words[kind], name
+        elif typing.get_origin(kind) is tuple:
+            assert values == "list", name
+        else:
+            assert values, name
+
+
+@pytest.mark.parametrize("heading", SETTINGS)
+def test_every_setting_has_its_row(heading: str) -> None:
+    """
+    With its kind or its values, and its default.
+    """
+    settings, has_policy = SETTINGS[heading]
+    fields = {field.name.upper() for field in dataclasses.fields(settings)}
+    compare(heading, settings, fields - POLICY if has_policy else fields)
+    if has_policy:
+        assert fields > POLICY
+        assert "[the policy](#the-policy)" in section("settings.md", heading)
+
+
+@pytest.mark.parametrize("settings", [AuthorizerSettings, ServeSettings])
+def test_the_policy_is_the_same_for_all_that_have_it(settings: Any) -> None:
+    """
+    Its table has the defaults of each.
+    """
+    compare("## The policy", settings, POLICY)
+
+
+def test_the_variables_of_commands_have_their_rows() -> None:
+    """
+    All that an option names, with the commands that read it or a word for them.
+    """
+    table = rows(section("settings.md", "## Commands"))
+    read_by: dict[str, set[str]] = {}
+    for path, command in commands():
+        for parameter in command.params:
+            if parameter.envvar is not None:
+                assert isinstance(parameter.envvar, str)
+                read_by.setdefault(parameter.envvar, set()).add(path)
+                assert f"`{parameter.opts[0]}`" in table[parameter.envvar][1]
+    assert set(table) == {*read_by, ACTOR_VARIABLE}
+    assert table["CRLCHECK_MINIMUM_GENERATION"][0] == ", ".join(
+        f"`{path}`" for path in sorted(read_by["CRLCHECK_MINIMUM_GENERATION"])
+    )
+
+
+def test_no_other_variable_is_read() -> None:
+    """
+    Whatever the code, a script or a document names is on the page, or a constant in C.
+    """
+    page = document("settings.md").read_text(encoding="utf-8")
+    known = {
+        f"CRLCHECK_{name}" for heading in SETTINGS for name in rows(section("settings.md", heading))
+    }
+    known |= {f"CRLCHECK_{name}" for name in rows(section("settings.md", "## The policy"))}
+    known |= set(re.findall(r"`(CRLCHECK_[A-Z_]+)`", page))
+    for header in (ROOT / "native" / "include").glob("*.h"):
+        known |= set(re.findall(r"\bCRLCHECK_[A-Z0-9_]+", header.read_text(encoding="utf-8")))
+    places = [
+        *(ROOT / "lambda_authorizer").rglob("*.py"),
+        *(ROOT / "preprocessor").rglob("*.py"),
+        *(ROOT / "crlcheck").rglob("*.py"),
+        *(path for path in (ROOT / "deploy").rglob("*") if path.is_file()),
+        *(ROOT / "docs").rglob("*.md"),
+        ROOT / "README.md",
+    ]
+    for path in places:
+        text = path.read_text(encoding="utf-8", errors="replace")
+        named = set(re.findall(r"(?<!\w)CRLCHECK_[A-Z0-9_]*[A-Z0-9]\b", text))
+        assert named - known <= {"CRLCHECK_NAME"}, path
