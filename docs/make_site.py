@@ -92,6 +92,7 @@ NAV: dict[str, dict[str, str]] = {
         "The command line": "reference/command-line.md",
         "Python API": "api.md",
         "Settings": "reference/settings.md",
+        "Metrics": "reference/metrics.md",
         "Header forms": "reference/proxies.md",
         "Supported CRLs": "reference/supported-crls.md",
         "Image format": "reference/index-format.md",

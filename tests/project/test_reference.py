@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import json
+import logging
 import re
 import typing
 from collections.abc import Iterator
@@ -15,41 +17,25 @@ from typing import Any
 import click
 import pytest
 
+import crlcheck
 from crlcheck import Policy
 from crlcheck.access import VerifiedBy
 from crlcheck.cli.actor import ACTOR_VARIABLE
 from crlcheck.cli.command import Command
 from crlcheck.cli.root import root
 from crlcheck.serve.settings import ServeSettings
+from crlcheck.signing.signing_key import write_new_key
+from lambda_authorizer import metrics as authorizer_metrics
 from lambda_authorizer.settings import Settings as AuthorizerSettings
+from preprocessor import outcomes
 from preprocessor.settings import DIMENSIONS
 from preprocessor.settings import Settings as PreprocessorSettings
-from support.documents import document
+from preprocessor.store_status import record_status
+from support.authorizer import publish as publish_example
+from support.documents import document, rows, section
+from support.example_pki import example_pki
 
 ROOT = Path(__file__).parents[2]
-
-
-def section(page: str, heading: str) -> str:
-    """The text below a heading of a page, up to the next one of the same depth or above."""
-    text = document(page).read_text(encoding="utf-8")
-    depth = len(heading) - len(heading.lstrip("#"))
-    found = re.search(
-        rf"^{re.escape(heading)}\n(.*?)(?=^#{{1,{depth}}} |\Z)", text, re.MULTILINE | re.DOTALL
-    )
-    assert found is not None, heading
-    return found[1]
-
-
-def rows(text: str) -> dict[str, list[str]]:
-    """The rows of all tables whose first cell is code, by that code; the cells after it."""
-    found: dict[str, list[str]] = {}
-    below = re.sub(r"^\|.*\n\|-[-|]*$", "", text, flags=re.MULTILINE)
-    for line in re.findall(r"^\| `.*\|$", below, re.MULTILINE):
-        first, *others = (cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip("|")))
-        for name in re.findall(r"`([^`]+)`", first):
-            assert name not in found, f"{name} has two rows"
-            found[name] = others
-    return found
 
 
 def commands(command: click.Command = root, path: str = "") -> Iterator[tuple[str, Command]]:
@@ -189,3 +175,48 @@ def test_no_other_variable_is_read() -> None:
         text = path.read_text(encoding="utf-8", errors="replace")
         named = set(re.findall(r"(?<!\w)CRLCHECK_[A-Z0-9_]*[A-Z0-9]\b", text))
         assert named - known <= {"CRLCHECK_NAME"}, path
+
+
+# ---- metrics -----------------------------------------------------------------------------
+
+
+def units(heading: str) -> dict[str, str]:
+    """The metrics of a table, each with its unit."""
+    return {name: cells[0] for name, cells in rows(section("metrics.md", heading)).items()}
+
+
+def test_the_metrics_of_the_authorizer_have_their_rows() -> None:
+    """
+    With their units.
+    """
+    assert units("### The authorizer") == {"decisions": "Count", **authorizer_metrics._UNITS}
+
+
+def test_the_metrics_of_the_preprocessor_have_their_rows() -> None:
+    """
+    With their units; one for each outcome first.
+    """
+    measures = {name: unit.value for name, unit in outcomes._MEASURES.values()}
+    expected = {**dict.fromkeys(outcomes._METRIC_NAMES.values(), "Count"), **measures}
+    assert list(units("### The preprocessor").items()) == list(expected.items())
+
+
+def test_the_metrics_of_the_status_have_their_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    A signed store has all of them.
+    """
+    store, key = tmp_path / "store", tmp_path / "key.pem"
+    publish_example(store, example_pki().crl())
+    write_new_key(key)
+    crlcheck.sign_root(store, key, adopt=True)
+    settings = PreprocessorSettings(store=str(store), issuers="issuers.pem")
+    record_status(crlcheck.open_store(str(store)), settings, logging.getLogger("preprocessor"))
+    written = {
+        metric["Name"]: metric["Unit"]
+        for line in capsys.readouterr().out.splitlines()
+        for directive in json.loads(line)["_aws"]["CloudWatchMetrics"]
+        for metric in directive["Metrics"]
+    }
+    assert units('### The event `{"status": true}`') == written

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import re
 import signal
 import time
 from collections.abc import Iterator
@@ -28,7 +27,7 @@ from crlcheck.serve.metrics import MAX_SERIES, metrics_text, verdict_of
 from crlcheck.serve.report import Report, make_report
 from crlcheck.types import ProblemKind, StatusProblem
 from support.authorizer import publish as publish_example
-from support.documents import document
+from support.documents import rows, section
 from support.memory_store import MemoryStore
 from support.pki import DAY, NOW, make_crl
 from support.publishing import CA, publish
@@ -43,7 +42,6 @@ from support.serving import (
     wait_until,
 )
 
-DOCUMENT = document("serve.md")
 NOTHING = Totals({}, (0,) * (len(BOUNDS) + 1), 0.0, 0)
 SECOND = timedelta(seconds=1)
 
@@ -230,15 +228,14 @@ def test_the_number_of_series_has_a_bound(many: StoreStatus) -> None:
 
 def test_the_document_lists_every_metric(many: StoreStatus) -> None:
     """
-    Those that the service has besides those of the command, which operations.md lists.
+    Those that the service has besides those of the command, which have a table of their own.
     """
     state = WorkerState(SECOND, 12, SECOND, 1000)
     totals = dataclasses.replace(NOTHING, workers=(state,))
     report = a_report(store=many)
     told = set(families(metrics_text(totals, report)))
     own = told - {one.name for one in store_gauges(many)}
-    listed = re.findall(r"^\| `(crlcheck_\w+)` \|", DOCUMENT.read_text("utf-8"), re.MULTILINE)
-    assert len(listed) == len(set(listed))
+    listed = rows(section("metrics.md", "### crlcheck serve"))
     counted = ("decisions", "log_lines_dropped", "ocsp_answers")
     counters = {f"crlcheck_{name}_total" for name in counted}
     assert set(listed) == {f"{name}_total" if f"{name}_total" in counters else name for name in own}
