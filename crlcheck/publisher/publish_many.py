@@ -8,7 +8,8 @@ whole wherever it ends.
 
 A result comes as soon as it is known: that of a CRL that cannot be compiled at once, that of
 another one after the swap of its group. A delta CRL whose complete CRL is not published waits
-for the groups that follow.
+for the groups that follow. Where sources come slowly, what is done is handed out between two of
+them.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, Unpack
@@ -75,8 +75,9 @@ _PATHS_FOR_PROCESSES = 64
 # When so many compiled CRLs wait, their images are written although others are being compiled.
 _PREPARED_AT_ONCE = 200
 
-# Sources that are looked at before their turn comes.
+# Sources that are looked at before their turn comes, and for how long in a row, in seconds.
 _LOOK_AHEAD = 1000
+_LOOK_AHEAD_TIME = 0.2
 
 DEFAULT_PER_HOST = 2
 """So many sources of one host are read at once."""
@@ -193,7 +194,9 @@ def publish_many(
     the same swap has replaced has no ``image_name``, because its image is not needed.
 
     Args:
-        sources: the files, in any order: paths, bytes, binary files or ``PublishSource``.
+        sources: the files, in any order: paths, bytes, binary files or ``PublishSource``. They
+            are asked for in the thread of the caller, a thousand before their turn comes or
+            as many as come at once. While one is awaited, no result is given.
         store: a store, or its directory or ``s3://`` URL.
         issuers: trusted issuer certificates, all of which become known to the checkers of
             this store.
@@ -338,6 +341,7 @@ class Run:
         **options: Unpack[CompileOptions],
     ) -> None:
         self._sources = enumerate(several("sources", sources), 1)
+        self._has_more = True
         jobs = num_cores() if jobs is None else jobs
         for name, value in (("jobs", jobs), ("max_group", max_group)):
             if value < 1:
@@ -406,7 +410,7 @@ class Run:
             if self._publishing is None:
                 if self._is_due():
                     self._publish(lanes)
-                elif self._num_jobs == 0 and not self._waiting:
+                elif self._is_compiled and not self._waiting:
                     if not self._held:
                         break
                     self._publish(lanes)
@@ -440,9 +444,9 @@ class Run:
         # Inside of ``results``, so that nothing is begun before it is wanted.
         # Made by who first has an image for it, by a name that nobody can foresee.
         self._temporary = str(Path(tempfile.gettempdir(), f"crlcheck.{secrets.token_hex(16)}"))
-        first = [self._job(*one) for one in islice(self._sources, _LOOK_AHEAD)]
+        first = list(self._next_jobs(_LOOK_AHEAD))
         num_paths = sum(job.path is not None for job in first)
-        jobs = min(self._jobs, max(len(first), 1))
+        jobs = self._jobs if self._has_more else min(self._jobs, max(len(first), 1))
         self._lanes = lanes = SideBySide(
             self._compile_job._replace(directory=self._temporary, is_alone=jobs == 1),
             self._store,
@@ -458,11 +462,20 @@ class Run:
 
     def _feed(self, lanes: SideBySide) -> None:
         """Submit further files, so many that the threads have a choice of hosts."""
-        while lanes.num_waiting < _LOOK_AHEAD:
+        for job in self._next_jobs(_LOOK_AHEAD - lanes.num_waiting):
+            self._submit(lanes, job)
+
+    def _next_jobs(self, at_most: int) -> Iterator[Job]:
+        """Yield the next jobs, or as many as come in a short time, but at least one."""
+        ends = time.monotonic() + _LOOK_AHEAD_TIME
+        for _ in range(at_most):
             one = next(self._sources, None)
             if one is None:
+                self._has_more = False
                 return
-            self._submit(lanes, self._job(*one))
+            yield self._job(*one)
+            if time.monotonic() >= ends:
+                return
 
     def _submit(self, lanes: SideBySide, job: Job) -> None:
         self._num_jobs += 1
@@ -488,16 +501,23 @@ class Run:
     def _wait(self, lanes: SideBySide) -> None:
         """Wait for what happens next, and note the results that it has."""
         timeout = None
-        if self._waiting and self._publishing is None:
+        if self._has_more and lanes.num_waiting < _LOOK_AHEAD:
+            timeout = 0.0  # the next source comes first, and may take its time
+        elif self._waiting and self._publishing is None:
             timeout = max(0.0, self._oldest + MAX_GROUP_SECONDS - time.monotonic())
         with contextlib.suppress(queue.Empty):
-            event = lanes.events.get(timeout=timeout)
-            if event is self._publishing:
-                self._note_published(is_last=self._num_jobs == 0 and not self._waiting)
-            elif isinstance(event, BaseException):
-                raise event
-            elif isinstance(event, Event):
-                self._note_compiled(event)
+            self._note(lanes.events.get(timeout=timeout))
+            # A file is several events: they would heap up where each is noted between two files.
+            for _ in range(lanes.events.qsize()):
+                self._note(lanes.events.get_nowait())
+
+    def _note(self, event: object) -> None:
+        if event is self._publishing:
+            self._note_published(is_last=self._is_compiled and not self._waiting)
+        elif isinstance(event, BaseException):
+            raise event
+        elif isinstance(event, Event):
+            self._note_compiled(event)
 
     def _note_compiled(self, event: Event) -> None:
         file = self._files[event.job]
@@ -543,11 +563,16 @@ class Run:
 
     # ---- groups ----------------------------------------------------------------------
 
+    @property
+    def _is_compiled(self) -> bool:
+        """Whether nothing is left to compile."""
+        return self._num_jobs == 0 and not self._has_more
+
     def _is_due(self) -> bool:
         if not self._waiting:
             return False
         return (
-            self._num_jobs == 0
+            self._is_compiled
             or len(self._waiting) >= self._max_group
             or self._size >= self._max_group_size
             or time.monotonic() >= self._oldest + MAX_GROUP_SECONDS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import random
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -323,6 +324,40 @@ def test_what_sources_raise_ends_the_run_after_its_swap(monkeypatch: pytest.Monk
         )
     assert catalog_of(store).scopes
     assert names
+
+
+@pytest.mark.parametrize("max_group_seconds", [0.0, 3600.0])
+def test_results_come_while_sources_come_slowly(
+    monkeypatch: pytest.MonkeyPatch, max_group_seconds: float
+) -> None:
+    """
+    A refusal between two sources, and a publication once its time has come; not after the last
+    of them. Until then, CRLs that were compiled wait for others.
+    """
+    monkeypatch.setattr("crlcheck.publisher.publish_many._LOOK_AHEAD_TIME", 0.0)
+    monkeypatch.setattr("crlcheck.publisher.publish_many.MAX_GROUP_SECONDS", max_group_seconds)
+    results: dict[str, PublishResult] = {}
+    wanted = {"no CRL", "good"} if max_group_seconds == 0 else {"no CRL"}
+
+    def sources() -> Iterator[PublishSource]:
+        yield from named({"good": make_crl(CA, 1), "no CRL": b"no CRL"})
+        for number in range(900):
+            if wanted <= results.keys():
+                break
+            time.sleep(0.01)
+            yield PublishSource(source=b"no CRL", name=f"more {number}")
+        assert wanted <= results.keys()
+        assert ("good" in results) == (max_group_seconds == 0)
+
+    publish_many(
+        sources(),
+        MemoryStore(),
+        issuers=ISSUERS,
+        now=NOW,
+        on_result=lambda crl, result: results.update({str(crl): result}),
+    )
+    assert isinstance(results["no CRL"], MalformedCrlError)
+    assert isinstance(results["good"], PublishReport)
 
 
 # ---- processes -----------------------------------------------------------------------
