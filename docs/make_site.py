@@ -74,6 +74,7 @@ NAV: dict[str, dict[str, str]] = {
     },
     "Guides": {
         "Deploy with SAM": "guides/sam.md",
+        "Deploy with Terraform": "guides/terraform.md",
         "API Gateway and other AWS front ends": "guides/authorizer.md",
         "Behind a load balancer, on ECS": "guides/ecs.md",
         "nginx, HAProxy, Apache, Caddy, Traefik, Envoy": "guides/serve.md",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
 
 from support.cloudformation import Stack, resolve
 from support.sam import FORMS, ROOT, SAM, TEMPLATE, TOOLS, sam_template
+from support.terraform import MODULE
 
 
 def run(*command: object, check: bool = True, cwd: Path = ROOT, **variables: str) -> str:
@@ -170,3 +172,36 @@ def test_parliament_finds_nothing(translated: dict[str, Any]) -> None:
     for text, name in unique.items():
         output = run(TOOLS / "scan/bin/parliament", "--string", text, check=False)
         assert output.strip() == "", name
+
+
+def test_checkov_finds_nothing_in_the_terraform_module() -> None:
+    """
+    Nor in its examples; each reason to leave a finding out is still one for a finding.
+    """
+    output = run(
+        *(TOOLS / "scan/bin/checkov", "--directory", MODULE, "--framework", "terraform"),
+        *("--output", "json", "--skip-download"),
+        check=False,
+    )
+    report = json.loads(output[output.index("{") :])
+    failed = {(one["check_id"], one["resource"]) for one in report["results"]["failed_checks"]}
+    assert failed == set()
+    used = {
+        (Path(one["file_path"]).name, one["check_id"])
+        for one in report["results"]["skipped_checks"]
+    }
+    assert used == {
+        (path.name, check)
+        for path in MODULE.rglob("*.tf")
+        for check in re.findall(r"#checkov:skip=(\w+):\S", path.read_text("utf-8"))
+    }
+    assert report["summary"]["parsing_errors"] == 0
+    assert report["summary"]["passed"] > 100
+
+
+def test_cfn_lint_finds_nothing_in_the_stack_of_an_example() -> None:
+    """
+    The private CA, which Terraform makes through CloudFormation.
+    """
+    template = MODULE / "examples" / "private-ca-partitioned" / "ca.yaml"
+    assert run(TOOLS / "sam/bin/cfn-lint", template) == ""

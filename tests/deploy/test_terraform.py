@@ -1,0 +1,345 @@
+"""
+The Terraform module: Terraform itself reads and plans it, against the schemas of the provider
+for AWS, and what it would make is what the SAM template makes, field by field.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.cloudformation import RefusedParametersError, resolve
+from support.sam import (
+    EVENT_SOURCES,
+    EVERYTHING,
+    OF_API,
+    SECURITY,
+    TOOLS,
+    parameters_of,
+    sam_template,
+)
+from support.terraform import (
+    EXAMPLES,
+    MODULE,
+    RefusedVariablesError,
+    Terraform,
+    as_cloudformation,
+    program,
+    snake_case,
+    variables_of,
+)
+
+ROOT = MODULE.parents[1]
+
+
+@pytest.fixture(scope="session")
+def terraform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terraform]:
+    """Terraform, with the provider that knows AWS's resources and makes none."""
+    found = program()
+    assert found is not None, "terraform is not on PATH; DEPLOY_TESTS leaves this file out then"
+    directory = tmp_path_factory.mktemp("tf")
+    copy = directory / "deploy"
+    shutil.copytree(MODULE, copy / "terraform", ignore=shutil.ignore_patterns(".terraform*"))
+    shutil.copytree(ROOT / "deploy" / "ecs", copy / "ecs")
+    text = "".join(path.read_text("utf-8") for path in MODULE.rglob("*.tf"))
+    names = sorted(
+        {("data." if kind == "data" else "") + name
+         for kind, name in re.findall(r'^(resource|data) "(aws_\w+)"', text, re.MULTILINE)}
+    )  # fmt: skip
+    (wheel,) = (TOOLS / "terraform").glob("*.whl")
+    with subprocess.Popen(
+        [
+            TOOLS / "terraform" / "bin" / "python",
+            Path(__file__).with_name("terraform_provider.py"),
+            *(wheel, directory / "socket", *names),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as provider:
+        assert provider.stdout is not None
+        assert provider.stdout.readline() == f"{len(names)} resources\n"
+        try:
+            yield Terraform(found, directory / "socket", provider.pid, copy)
+        finally:
+            provider.kill()
+
+
+@pytest.fixture(scope="session")
+def module(terraform: Terraform) -> Terraform:
+    """The same, with the module looked up and two files that stand for its bundles."""
+    for name in ("authorizer", "preprocessor"):
+        (terraform.copy / f"{name}-arm64.zip").write_bytes(name.encode())
+    terraform.initialized()
+    return terraform
+
+
+def plan(module: Terraform, **variables: Any) -> dict[str, Any]:
+    """The plan of the module with some variables."""
+    bundles = {
+        f"{name}_bundle": str(module.copy / f"{name}-arm64.zip")
+        for name in ("authorizer", "preprocessor")
+    }
+    return module.plan({**bundles, **variables})
+
+
+# ---- what Terraform says -----------------------------------------------------
+
+
+def test_every_file_is_formatted(terraform: Terraform) -> None:
+    """
+    As `terraform fmt` writes it.
+    """
+    assert terraform.run("fmt", "-check", "-recursive") == ""
+
+
+@pytest.mark.parametrize("name", [".", *(f"examples/{one.name}" for one in EXAMPLES.iterdir())])
+def test_terraform_validates_it(terraform: Terraform, name: str) -> None:
+    """
+    Each resource, block and argument is one that the provider for AWS has, of that type, and
+    none that is required is missing.
+    """
+    terraform.initialized(name)
+    assert "The configuration is valid" in terraform.run("validate", "-no-color", module=name)
+    assert "Warning" not in terraform.run("validate", "-no-color", module=name)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("authorizer.tf", "memory_size ", "memory_sizes "),
+        ("authorizer.tf", "timeout          = 10", "timeout          = [10]"),
+        ("bucket.tf", "  restrict_public_buckets = true\n", "  restrict = true\n"),
+        ("events.tf", "  function_name           = aws_lambda_function.preprocessor", "  x = 1#"),
+        ("preprocessor.tf", "  on_failure {", "  on_failures {"),
+        ("preprocessor.tf", '"aws_sqs_queue" "failures"', '"aws_sqs_queues" "failures"'),
+        ("outputs.tf", "aws_sqs_queue.failures.url", "aws_sqs_queue.failures.uri"),
+    ],
+    ids=lambda change: change[2].strip(),
+)
+def test_terraform_would_find_a_fault(
+    terraform: Terraform, change: tuple[str, str, str], tmp_path: Path
+) -> None:
+    """
+    An argument, a block, a type, a resource or an attribute that is none, and what is missing.
+    """
+    file, old, new = change
+    folder = terraform.copy / "terraform" / "broken"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for path in MODULE.glob("*.tf"):
+        text = path.read_text("utf-8")
+        assert path.name != file or old in text
+        (folder / path.name).write_text(text.replace(old, new) if path.name == file else text)
+    terraform.initialized("broken")
+    with pytest.raises(RefusedVariablesError):
+        terraform.run("validate", "-no-color", module="broken")
+
+
+# ---- what it would make ------------------------------------------------------
+
+BUNDLES = {"CodeUri", "InlineCode"}
+"""What is said of a function's code."""
+
+OF_APIS = re.compile("Api|Http|Rest|Demo")
+"""Resources of the demo API, which examples have here."""
+
+
+def plain(value: Any) -> Any:
+    """
+    A value without what makes no difference: a number or its text, one text or a list of it,
+    the order of a policy's actions, resources and principals, what is empty, and how JSON is
+    written.
+    """
+    if isinstance(value, dict):
+        members = {
+            name: listed(one) if name in LISTS or is_condition(name) else plain(one)
+            for name, one in value.items()
+        }
+        return {name: one for name, one in members.items() if one not in ({}, [], None)}
+    if isinstance(value, list):
+        return [plain(one) for one in value]
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return str(int(value)) if value == int(value) else str(value)
+    if isinstance(value, str) and value.startswith('{"'):
+        return plain(json.loads(value))
+    return value
+
+
+LISTS = {"Action", "AWS", "Resource", "Service"}
+
+
+def is_condition(name: str) -> bool:
+    """Whether it is a key of an IAM condition, which has one value or a list."""
+    return name.startswith(("aws:", "kms:"))
+
+
+def listed(value: Any) -> Any:
+    """One or several texts, sorted."""
+    if isinstance(value, dict):
+        return plain(value)
+    return sorted(plain([value] if isinstance(value, str) else value))
+
+
+def of_sam(**parameters: str) -> dict[str, Any]:
+    """What the SAM template makes, with the names that the module gives."""
+    made = resolve(sam_template(), **parameters)
+    prefix = parameters.get("NamePrefix", "crlcheck")
+    found = {}
+    for name, one in made.resources.items():
+        text = json.dumps({k: v for k, v in one["Properties"].items() if k not in BUNDLES})
+        for role in ("Preprocessor", "Authorizer"):  # CloudFormation chooses their names
+            text = text.replace(f"role/{role}Role", f"role/{prefix}-{role.lower()}")
+        # CloudFormation's ARN of a log group is that of its streams, which API Gateway takes too.
+        text = re.sub(r'("DestinationArn": "[^"]*):\*"', r'\1"', text)
+        found[name] = json.loads(text)
+        for described in found[name].keys() & {"AlarmDescription", "Description"}:
+            for parameter in sam_template()["Parameters"]:
+                found[name][described] = re.sub(
+                    rf"\b{parameter}\b", snake_case(parameter), found[name][described]
+                )
+    tags = found["Bucket"]["Tags"]  # the second is there for CloudFormation's order only
+    found["Bucket"]["Tags"] = [one for one in tags if one["Key"] == "crlcheck:store"]
+    found["Dashboard"]["DashboardBody"] = json.loads(found["Dashboard"]["DashboardBody"])
+    return {name: plain(one) for name, one in found.items()}
+
+
+def of_module(module: Terraform, **parameters: str) -> dict[str, Any]:
+    """What the module makes of the variables that mean the same."""
+    made = as_cloudformation(plan(module, **variables_of(parameters, sam_template())))
+    return {name: plain(one) for name, one in made.items()}
+
+
+CHANGED = {
+    "NamePrefix": "other",
+    "Architecture": "x86_64",
+    "LogRetentionDays": "30",
+    "FetchUrls": "https://ca.example.com/a.crl",
+    "FetchSchedule": "rate(5 minutes)",
+    "FetchPrivate": "true",
+    "ReservedConcurrency": "0",
+    "Mode": "enforce",
+    "RefreshSeconds": "30",
+    "MaxCatalogAgeHours": "6",
+    "ExpiryAlarmHours": "48",
+    "PublicationAlarmHours": "12",
+}
+"""A value for each parameter that is never empty, other than its default."""
+
+
+@pytest.mark.parametrize("changed", [False, True], ids=["defaults", "changed"])
+@pytest.mark.parametrize("everything", [False, True], ids=["least", "everything"])
+@pytest.mark.parametrize("event_source", EVENT_SOURCES)
+def test_it_makes_what_the_sam_template_makes(
+    module: Terraform, event_source: str, everything: bool, changed: bool
+) -> None:
+    """
+    The same resources, and each of their properties: roles, policies, settings, alarms.
+    """
+    parameters = parameters_of(event_source, "none", everything=everything)
+    parameters = {**parameters, **(CHANGED if changed else {})}
+    theirs = of_sam(**parameters)
+    ours = of_module(module, **parameters)
+    assert ours.keys() == theirs.keys()
+    for name, one in theirs.items():
+        assert ours[name] == one, name
+
+
+@pytest.mark.parametrize("parameter", sorted(EVERYTHING.keys() | CHANGED.keys()))
+def test_each_variable_does_what_the_parameter_does(module: Terraform, parameter: str) -> None:
+    """
+    Alone, without the others: what one of them changes is not hidden by another.
+    """
+    value = {**EVERYTHING, **CHANGED}[parameter]
+    theirs, ours = of_sam(**{parameter: value}), of_module(module, **{parameter: value})
+    assert ours == theirs
+    if parameter != "FetchSchedule":  # says nothing without URLs
+        assert theirs != of_sam()
+
+
+@pytest.mark.parametrize("kind", ["http", "rest"])
+def test_the_examples_make_the_demo_api_before_a_backend(terraform: Terraform, kind: str) -> None:
+    """
+    The authorizer, every method and path behind it, the domain and the log are the same. What
+    the API protects is not, and the trust store is uploaded and pinned in one step.
+    """
+    name = f"examples/{kind}-api"
+    terraform.initialized(name)
+    (terraform.copy / "issuers").mkdir(exist_ok=True)
+    (terraform.copy / "issuers" / "ca.pem").write_text("a CA")
+    (terraform.copy / "truststore.pem").write_text("another")
+    for one in ("authorizer", "preprocessor"):
+        (terraform.copy / f"{one}-arm64.zip").write_bytes(b"")
+    given = {
+        "bundles": str(terraform.copy),
+        "deployer_arn": SECURITY,
+        "issuers_directory": str(terraform.copy / "issuers"),
+        "truststore_file": str(terraform.copy / "truststore.pem"),
+        "domain_name": OF_API["DomainName"],
+        "certificate_arn": OF_API["CertificateArn"],
+        "backend_url": "https://orders.example.com",
+    }
+    planned = terraform.plan(given, name)
+    ours = {key: plain(one) for key, one in as_cloudformation(planned).items()}
+    ours[f"{kind.capitalize()}Api"].pop("Name", None)
+    theirs = of_sam(**parameters_of("eventbridge", kind, everything=False),
+                    IssuersWriterArns=SECURITY)  # fmt: skip
+    theirs = {
+        key.replace(f"PermissionFor{kind.capitalize()}Api", "Permission"): one
+        for key, one in theirs.items()
+        if not re.search("Demo|Integration|Mapping|Deployment", key)
+    }
+    theirs[f"{kind.capitalize()}Api"].pop("Name")  # the examples' APIs are no demos
+    for one in theirs.values():
+        one.pop("Integration", None)
+        one.get("MutualTlsAuthentication", {}).pop("TruststoreVersion", None)
+    assert ours.keys() == theirs.keys()
+    for key, value in theirs.items():
+        assert ours[key] == value, key
+    uploaded = [
+        one["values"]["key"]
+        for one in planned["planned_values"]["root_module"]["resources"]
+        if one["type"] == "aws_s3_object"
+    ]
+    assert uploaded == ["issuers/ca.pem", "truststore/truststore.pem"]
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"NamePrefix": "Upper"},
+        {"NamePrefix": "a"},
+        {"NamePrefix": "x" * 21},
+        {"Architecture": "arm"},
+        {"LogRetentionDays": "31"},
+        {"EventSource": "sns"},
+        {"EventSource": "sqs", "ReservedConcurrency": "1"},
+        {"ReservedConcurrency": "-1"},
+        {"Mode": "off"},
+        {"StaleGrace": "1 day"},
+        {"RefreshSeconds": "-1"},
+        {"MaxCatalogAgeHours": "0"},
+        {"ExpiryAlarmHours": "0"},
+        {"PublicationAlarmHours": "1"},
+    ],
+    ids=str,
+)
+def test_it_refuses_what_the_sam_template_refuses(
+    module: Terraform, parameters: dict[str, str]
+) -> None:
+    """
+    And names the variable.
+    """
+    with pytest.raises(RefusedParametersError):
+        resolve(sam_template(), **parameters)
+    with pytest.raises(RefusedVariablesError) as refused:
+        plan(module, **variables_of(parameters, sam_template()))
+    assert snake_case(list(parameters)[-1]) in str(refused.value)

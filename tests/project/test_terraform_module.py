@@ -1,0 +1,138 @@
+"""The Terraform module, read as files: its variables, its examples and its guide."""
+
+from __future__ import annotations
+
+import re
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from support.documents import document
+from support.sam import sam_template
+from support.terraform import EXAMPLES, MODULE, snake_case
+
+ROOT = MODULE.parents[1]
+FOLDERS = [MODULE, *sorted(EXAMPLES.iterdir())]
+EACH_FOLDER = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+
+OF_EXAMPLES = {"ApiKind", "DomainName", "CertificateArn", "TruststoreVersion"}
+"""Parameters of the demo API, which is in the examples."""
+
+
+@pytest.fixture(scope="module")
+def reference() -> ModuleType:
+    """docs/make_terraform.py, imported."""
+    spec = spec_from_file_location("make_terraform", ROOT / "docs" / "make_terraform.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_guide_has_each_variable_and_output(reference: ModuleType) -> None:
+    """
+    `make terraform-reference` wrote its tables, and nothing has changed since.
+    """
+    text = document("terraform.md").read_text("utf-8")
+    assert reference.written(text) == text
+    assert text.count("| `") > 25
+
+
+def test_the_variables_are_the_parameters_of_the_sam_template(reference: ModuleType) -> None:
+    """
+    With the same defaults, and the bundles besides.
+    """
+    variables = reference.read(MODULE, "variable")
+    parameters = sam_template()["Parameters"]
+    expected = {
+        snake_case(name): one for name, one in parameters.items() if name not in OF_EXAMPLES
+    }
+    assert list(variables) == [
+        "name_prefix",
+        "preprocessor_bundle",
+        "authorizer_bundle",
+        *list(expected)[1:],
+    ]
+    for name, one in expected.items():
+        assert text_of(variables[name]["default"]) == str(one["Default"]), name
+
+
+def text_of(default: Any) -> str:
+    """A default as SAM writes it."""
+    if default in (None, []):
+        return ""
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
+@EACH_FOLDER
+def test_everything_is_described(reference: ModuleType, folder: Path) -> None:
+    """
+    Each variable has a type and a description, each output a description.
+    """
+    for variable in reference.read(folder, "variable").values():
+        assert variable["type"]
+        assert variable["description"]
+    for output in reference.read(folder, "output").values():
+        assert output["description"]
+
+
+@EACH_FOLDER
+def test_every_variable_is_used(reference: ModuleType, folder: Path) -> None:
+    """
+    And each that is used is declared.
+    """
+    text = "\n".join(
+        path.read_text("utf-8") for path in folder.glob("*.tf") if path.name != "variables.tf"
+    )
+    used = set(re.findall(r"\bvar\.(\w+)", text))
+    assert used == reference.read(folder, "variable").keys()
+
+
+@pytest.mark.parametrize("folder", FOLDERS[1:], ids=lambda folder: folder.name)
+def test_each_example_calls_the_module_as_it_is(reference: ModuleType, folder: Path) -> None:
+    """
+    It gives all that is required, and nothing that the module does not take.
+    """
+    call = reference.read(folder, "module")["crlcheck"]
+    variables = reference.read(MODULE, "variable")
+    given = {name for name in call if not name.startswith("__")} - {"source"}
+    assert call["source"] == "../.."
+    assert given <= variables.keys()
+    assert given >= {name for name, one in variables.items() if "default" not in one}
+    text = "\n".join(path.read_text("utf-8") for path in folder.glob("*.tf"))
+    outputs = set(re.findall(r"\bmodule\.crlcheck\.(\w+)", text))
+    assert outputs <= reference.read(MODULE, "output").keys()
+
+
+@EACH_FOLDER
+def test_versions_are_the_same_everywhere(folder: Path) -> None:
+    """
+    Of Terraform and of its provider.
+    """
+    assert (folder / "versions.tf").read_text() == (MODULE / "versions.tf").read_text()
+
+
+def test_the_guide_names_each_example() -> None:
+    """
+    And no other.
+    """
+    guide = document("terraform.md").read_text("utf-8")
+    named = re.findall(r"(?m)^\| `examples/([\w-]+)` \|", guide)
+    assert sorted(named) == [folder.name for folder in FOLDERS[1:]]
+
+
+def test_no_right_is_for_every_action() -> None:
+    """
+    A wildcard stands in denials only, and after a prefix or a log group's name.
+    """
+    for path in MODULE.rglob("*.tf"):
+        for statement in re.findall(r'Effect += "Allow".*?\n +\}', path.read_text(), re.DOTALL):
+            actions = re.findall(r"Action +=(.*)", statement)
+            assert actions, path
+            assert not any("*" in action for action in actions), path
+            for resource in re.findall(r"Resource +=(.*)", statement):
+                assert '"*"' not in resource, path
