@@ -94,6 +94,7 @@ NAV: dict[str, dict[str, str]] = {
         "Python API": "api.md",
         "Settings": "reference/settings.md",
         "Metrics": "reference/metrics.md",
+        "Log lines": "reference/log-lines.md",
         "Header forms": "reference/proxies.md",
         "Supported CRLs": "reference/supported-crls.md",
         "Image format": "reference/index-format.md",

@@ -195,14 +195,14 @@ def test_each_failure_that_may_pass_explains_itself(
 def test_every_cause_has_its_line_and_is_documented() -> None:
     """
     The causes whose lines are tested here are all that a line can carry, every
-    error of a CRL among them, and those that the operator's page explains.
+    error of a CRL among them, and those that the page of log lines explains.
     """
     tested = {*REJECTED, *FAILED, "malformed_event"}
     assert tested == {*rejections._CAUSES.values(), "malformed_event", "unavailable"}
     kinds = [*CrlError.__subclasses__(), CertificateError, StoreError, FetchError]
     assert all(issubclass(kind, tuple(rejections._CAUSES)) for kind in kinds)
-    page = document("operations.md")
-    table = page.read_text(encoding="utf-8").partition("| cause |")[2].partition("\n\n")[0]
+    page = document("log-lines.md").read_text(encoding="utf-8")
+    table = page.partition("| cause |")[2].partition("\n\n")[0]
     assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == tested
 
 

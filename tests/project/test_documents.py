@@ -54,8 +54,9 @@ def test_named_files_exist(path: Path) -> None:
 
 
 def _words(heading: str) -> set[str]:
-    """The first column of the table of docs/guides/operations.md that begins with these words."""
-    text = document("operations.md").read_text(encoding="utf-8")
+    """The first column of the one table that begins with these words."""
+    pages = (document("log-lines.md"), document("operations.md"))
+    text = "".join(page.read_text(encoding="utf-8") for page in pages)
     found = re.search(rf"^\| {heading} \|.*\n\|-.*\n((?:\|.*\n)+)", text, re.MULTILINE)
     assert found is not None
     return set(re.findall(r"^\| `(\w+)` \|", found[1], re.MULTILINE))

@@ -9,7 +9,7 @@ import logging
 import re
 import typing
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -19,13 +19,17 @@ import pytest
 
 import crlcheck
 from crlcheck import Policy
+from crlcheck.access import Decision as AccessDecision
 from crlcheck.access import VerifiedBy
 from crlcheck.cli.actor import ACTOR_VARIABLE
 from crlcheck.cli.command import Command
 from crlcheck.cli.root import root
+from crlcheck.serve.access_log import access_line
 from crlcheck.serve.settings import ServeSettings
 from crlcheck.signing.signing_key import write_new_key
 from lambda_authorizer import metrics as authorizer_metrics
+from lambda_authorizer.events import EventFormat
+from lambda_authorizer.responses import Decision
 from lambda_authorizer.settings import Settings as AuthorizerSettings
 from preprocessor import outcomes
 from preprocessor.settings import DIMENSIONS
@@ -220,3 +224,85 @@ def test_the_metrics_of_the_status_have_their_rows(
         for metric in directive["Metrics"]
     }
     assert units('### The event `{"status": true}`') == written
+
+
+# ---- log lines ---------------------------------------------------------------------------
+
+
+def members(heading: str) -> set[str]:
+    """The members that a table of the page of log lines has."""
+    return set(rows(section("log-lines.md", heading)))
+
+
+def test_the_line_of_the_authorizer_is_explained() -> None:
+    """
+    What the context has not: the rest of a decision, and what is put beside it.
+    """
+    known: dict[str, Any] = dict.fromkeys(Decision._fields, "x")
+    decision = Decision(**known)
+    own = decision.scalars().keys() - decision.context().keys()
+    table = rows(section("log-lines.md", "## The authorizer"))
+    assert set(table) == {*own, "format", "certificate"}
+    formats = set(re.findall(r"`([^`]+)`", table["format"][0]))
+    assert formats == {one.value for one in EventFormat}
+
+
+def test_every_outcome_is_explained_with_its_level() -> None:
+    """
+    A publication with a warning has a level of its own.
+    """
+    table = rows(section("log-lines.md", "### Outcomes"))
+    assert set(table) == set(outcomes._METRIC_NAMES)
+    levels = {str(name): level for name, level in outcomes._LEVELS.items()}
+    for name, (level, _) in table.items():
+        usual, _, other = level.partition(", ")
+        assert usual == logging.getLevelName(levels.get(name, logging.INFO)), name
+        assert other == ("WARNING with a warning" if name in ("published", "unchanged") else "")
+
+
+def test_the_line_of_a_publication_is_explained(tmp_path: Path) -> None:
+    """
+    A later CRL of a scope has all members, those of the comparison among them.
+    """
+    pki = example_pki()
+    publish_example(tmp_path, pki.crl(number=1))
+    report = crlcheck.publish_crl(pki.crl(number=2), tmp_path, issuer=pki.authority.pem)
+    outcome = outcomes.of_report("ca.crl", report, 1.0, datetime.now(UTC))
+    common = {"object", "message", "outcome"}
+    assert set(outcome.members()) == common | members("### Of a published CRL")
+    assert common == set(rows(section("log-lines.md", "## The preprocessor").partition("\n###")[0]))
+
+
+def test_the_line_of_a_refusal_is_explained() -> None:
+    """
+    All but the attributes of the exception, of which this one has none.
+    """
+    outcome = outcomes.refused("ca.crl", crlcheck.CrlError("no reason"))
+    common = {"object", "message", "outcome"}
+    assert set(outcome.members()) == common | members("### Of one that was refused or failed")
+
+
+def test_the_line_of_the_status_is_explained(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    It has all members, whether they are known or not.
+    """
+    publish_example(tmp_path, example_pki().crl())
+    settings = PreprocessorSettings(store=str(tmp_path), issuers="issuers.pem")
+    caplog.set_level(logging.INFO, "preprocessor")
+    record_status(crlcheck.open_store(str(tmp_path)), settings, logging.getLogger("preprocessor"))
+    written = json.loads(caplog.messages[-1])
+    assert set(written) == members('### Of the event `{"status": true}`')
+
+
+def test_a_line_of_the_access_log_is_explained() -> None:
+    """
+    So is the example, which has the same members in the same order.
+    """
+    decision = AccessDecision(False, "no_certificate", "the request has no client certificate")
+    line = access_line(decision, "deny", method="GET", path="/", worker=1, at=datetime.now(UTC))
+    text = section("log-lines.md", "## The access log of crlcheck serve")
+    example = re.search(r"```json\n(.*)\n```", text)
+    assert example is not None
+    assert list(json.loads(example[1])) == list(json.loads(line)) == list(rows(text))
