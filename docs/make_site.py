@@ -93,6 +93,7 @@ NAV: dict[str, dict[str, str]] = {
         "The command line": "reference/command-line.md",
         "Python API": "api.md",
         "Settings": "reference/settings.md",
+        "Events": "reference/events.md",
         "Metrics": "reference/metrics.md",
         "Log lines": "reference/log-lines.md",
         "Header forms": "reference/proxies.md",

@@ -4,11 +4,18 @@ What the sender of an event is told: what failed, or cannot be read, is not done
 
 from __future__ import annotations
 
+import itertools
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from crlcheck.demo.pki import pem_block
+from crlcheck.signing.signing_key import write_new_key
+from preprocessor import outcomes
+from preprocessor.answers import _result_code
+from support.documents import rows, section
 from support.events import (
     batch_event,
     destination_record,
@@ -171,3 +178,58 @@ def test_tasks_without_an_id_have_no_result(pipeline: Pipeline) -> None:
     del event["tasks"][0]["taskId"]
     answer = pipeline.invoke(event)
     assert (answer["results"], answer["treatMissingKeysAs"]) == ([], "PermanentFailure")
+
+
+def test_the_page_of_events_has_the_members_of_every_answer(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    """
+    By the event that is answered, in the order of its table.
+    """
+    write_new_key(tmp_path / "key.pem")
+    pipeline.start(sign_with=str(tmp_path / "key.pem"))
+    good = pipeline.put("crl/ca.crl", PKI.crl())
+    bad = sqs_event("hello")
+    batch = batch_event("2.0", good)
+    expected = [
+        members_of(pipeline.invoke(bad)),
+        members_of(pipeline.invoke(batch)),
+        {"objects"},
+        *(members_of(pipeline.invoke({name: True})) for name in ("clean_up", "status", "sign")),
+    ]
+    assert pipeline.invoke({"rescan": "crl/"}).keys() == {"objects"}
+    text = section("events.md", "## What the preprocessor returns").partition("\n\n`Report")[0]
+    table = [line.split("|")[2] for line in text.splitlines() if line.startswith("|")][2:]
+    named = [set(re.findall(r"`(\w+)`", cell)) for cell in table]
+    assert "its [log line](log-lines.md#of-the-event-status-true)" in table[4]
+    named[4] = set(rows(section("log-lines.md", '### Of the event `{"status": true}`')))
+    assert named == expected
+
+
+def members_of(answer: dict[str, Any]) -> set[str]:
+    """The members of an answer, and those of what is listed in it."""
+    found = set(answer)
+    for value in answer.values():
+        for one in value if isinstance(value, list) else ():
+            found |= set(one)
+    return found
+
+
+@pytest.mark.parametrize(
+    "words",
+    [(), *itertools.combinations_with_replacement(outcomes._METRIC_NAMES, 2)],
+    ids=" ".join,
+)
+def test_the_page_of_events_says_which_result_a_task_has(words: tuple[outcomes.Word, ...]) -> None:
+    """
+    The first row of its table that holds.
+    """
+    text = section("events.md", "## What the preprocessor returns")
+    table = rows(text.partition("| result |")[2])
+    for result, (where,) in table.items():
+        named = set(re.findall(r"`(\w+)`", where))
+        if not named or named & set(words):
+            assert _result_code(outcomes.Outcome(None, word, "") for word in words) == result
+            break
+    else:
+        raise AssertionError("no row holds")

@@ -28,10 +28,12 @@ from crlcheck.serve.access_log import access_line
 from crlcheck.serve.settings import ServeSettings
 from crlcheck.signing.signing_key import write_new_key
 from lambda_authorizer import metrics as authorizer_metrics
-from lambda_authorizer.events import EventFormat
-from lambda_authorizer.responses import Decision
+from lambda_authorizer.events import AuthorizerRequest, EventFormat
+from lambda_authorizer.responses import Decision, render
+from lambda_authorizer.settings import ResponseKind
 from lambda_authorizer.settings import Settings as AuthorizerSettings
-from preprocessor import outcomes
+from preprocessor import events, outcomes
+from preprocessor.events import ObjectEvent, parse_event
 from preprocessor.settings import DIMENSIONS
 from preprocessor.settings import Settings as PreprocessorSettings
 from preprocessor.store_status import record_status
@@ -181,6 +183,60 @@ def test_no_other_variable_is_read() -> None:
         assert named - known <= {"CRLCHECK_NAME"}, path
 
 
+# ---- events ------------------------------------------------------------------------------
+
+
+def test_the_events_of_the_page_are_read() -> None:
+    """
+    Each names the object that it is about.
+    """
+    text = section("events.md", "## What the preprocessor takes")
+    examples = re.findall(r"```json\n(.*?)\n```", text, re.DOTALL)
+    assert len(examples) == 3
+    for example in examples:
+        (task,) = parse_event(json.loads(example)).tasks
+        assert isinstance(task.event, ObjectEvent)
+        assert (task.event.created, task.event.url) == (True, "s3://my-crls/crl/ca.crl")
+
+
+def test_every_direct_invocation_has_its_row() -> None:
+    """
+    With members that are read, also those that may stand beside them.
+    """
+    table = rows(section("events.md", "## What the preprocessor takes"))
+    asked = set()
+    for example, (meaning,) in table.items():
+        event = json.loads(example)
+        for beside in re.findall(r'`("\w+"(?:: true)?)`', meaning):
+            event |= json.loads("{" + (beside if ":" in beside else f'{beside}: "other"') + "}")
+        parse_event(event)
+        asked |= event.keys()
+    assert asked == events._DIRECT_MEMBERS | {"key", "allow_shrink"}
+
+
+def test_every_event_of_the_authorizer_has_its_row() -> None:
+    """
+    By the word that the log has for it.
+    """
+    text = section("events.md", "## What the authorizer takes")
+    words = re.findall(r"^\|[^|]+\| `([^`]+)` \|", text, re.MULTILINE)
+    assert words == [one.value for one in EventFormat]
+
+
+def test_every_member_of_an_answer_has_its_row() -> None:
+    """
+    Those of the context one each, those around it in the text.
+    """
+    text = section("events.md", "## What the authorizer returns")
+    known: dict[str, Any] = dict.fromkeys(Decision._fields, "x")
+    assert list(rows(text)) == list(Decision(**known).context())
+    decision = Decision(allowed=False, verdict="revoked")
+    for kind in ResponseKind:
+        request = AuthorizerRequest("arn/*", EventFormat.HTTP_2_0)
+        for member in render(decision, request, kind):
+            assert f"`{member}`" in text
+
+
 # ---- metrics -----------------------------------------------------------------------------
 
 
@@ -243,8 +299,6 @@ def test_the_line_of_the_authorizer_is_explained() -> None:
     own = decision.scalars().keys() - decision.context().keys()
     table = rows(section("log-lines.md", "## The authorizer"))
     assert set(table) == {*own, "format", "certificate"}
-    formats = set(re.findall(r"`([^`]+)`", table["format"][0]))
-    assert formats == {one.value for one in EventFormat}
 
 
 def test_every_outcome_is_explained_with_its_level() -> None:
