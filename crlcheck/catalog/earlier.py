@@ -92,6 +92,19 @@ def store_at(
     return EarlierStore(target, found, found.root.at, held)
 
 
+def pinned(store: ObjectStore, held: PublishedSet) -> EarlierStore:
+    """
+    Return a store as it is at generation *held*, whatever is published later. It may be
+    pickled if the store may.
+
+    Raises:
+        EarlierSetError: an earlier version wrote the set.
+    """
+    if held.format1 is not None:
+        raise no_history(store, held)
+    return EarlierStore(store, _Found(held.root, None), held.root.at, held, is_current=False)
+
+
 def no_history(store: ObjectStore, held: PublishedSet) -> EarlierSetError:
     """Return the error for a store that was written by an earlier version only."""
     return EarlierSetError(
@@ -116,9 +129,19 @@ class EarlierStore:
     is_known_to_swap = True
     is_read_only = True
 
-    def __init__(self, store: ObjectStore, found: _Found, at: datetime, held: PublishedSet) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        found: _Found,
+        at: datetime,
+        held: PublishedSet,
+        *,
+        is_current: bool | None = None,
+    ) -> None:
         self._store = store
-        self._is_current = found.root.generation == held.generation
+        self._is_current = (
+            found.root.generation == held.generation if is_current is None else is_current
+        )
         self._body = found.root.to_bytes()
         self.generation = found.root.generation
         self.published_at = found.root.at

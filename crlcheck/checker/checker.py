@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -205,7 +206,8 @@ def _utc_now() -> datetime:
 class RevocationChecker:
     """
     Checks whether certificates are revoked, by the published set of a store or by
-    open indexes. Threads may share it.
+    open indexes. Threads may share it. A pickled checker of a store answers from the
+    generation that was in use when it was pickled.
 
     Every certificate must already have been verified (chain, dates, possession of the
     key) by whoever terminated TLS: a checker decides revocation only.
@@ -308,6 +310,22 @@ class RevocationChecker:
             waive_points=self._policy.no_distribution_point is Rule.ALLOW,
             unpublished=load_certificates(self._policy.unpublished_issuers),
         )
+        # What a checker of the same set in another process is made with.
+        self._arguments: Mapping[str, Any] = {
+            "issuers": tuple(one.certificate.der for one in trust.issuers),
+            "trust_anchors": None if anchors is None else tuple(one.der for one in anchors),
+            "policy": dataclasses.replace(
+                self._policy,
+                unpublished_issuers=tuple(one.der for one in trust.unpublished),
+            ),
+            "clock": clock,
+            "image_memory": image_memory,
+            "image_loading": loading,
+            "image_directory": image_directory,
+            "max_catalog_age": max_catalog_age,
+            "root_keys": demands.root_keys or None,
+            "minimum_generation": minimum_generation,
+        }
         self._set: IndexSet | StoreSet | None
         if isinstance(source, str | os.PathLike) and _names_an_image(source):
             source = open_index(source, verify=True)
@@ -799,6 +817,27 @@ class RevocationChecker:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """
+        Let another process have a checker of the set in use, and of that for ever: it answers
+        from the same generation, whatever is published later. What it refers to is there
+        until clean-up deletes what was superseded.
+
+        Raises:
+            TypeError: it has open indexes, or its store, its clock or its policy cannot be
+                pickled.
+            StoreUnavailableError: there is no set in use, or the store has another catalog
+                that is refused.
+            EarlierSetError: an earlier version wrote the set.
+        """
+        source = self._require_open()
+        if isinstance(source, IndexSet):
+            raise TypeError(
+                "a checker of open indexes cannot be given to another process: make it from a "
+                "store, or open the images there"
+            )
+        return functools.partial(RevocationChecker, **self._arguments), (source.pinned(),)
 
     def _require_open(self) -> IndexSet | StoreSet:
         in_use = self._set

@@ -311,6 +311,30 @@ class StoreSet:
         until = Moment(*map(min, zip(*ends, strict=True)))
         return _Quiet(in_use, polling, in_use.read_at.wall if is_helped else asked.wall, until)
 
+    def pinned(self) -> ObjectStore:
+        """
+        Return the store with the set in use, whatever is published later.
+
+        Raises:
+            StoreUnavailableError: there is no set to use, or the store has another catalog
+                that is refused: its denials count here, and would not count there.
+        """
+        in_use = self.current()
+        if in_use is None:
+            raise StoreUnavailableError(self.why_none())
+        # Only here, as a check needs no history.
+        from crlcheck.catalog.earlier import EarlierStore, pinned
+
+        if isinstance(self._store, EarlierStore):
+            return self._store
+        if in_use.refused is not None:
+            raise StoreUnavailableError(
+                f"{self._store.url}: generation {in_use.views.published.generation} cannot be "
+                "given to another process, because the store has another catalog, which is "
+                f"refused: {self.error}"
+            )
+        return pinned(self._store, in_use.views.published)
+
     def why_none(self) -> str:
         """Return why there is no set to use."""
         in_use = self.in_use

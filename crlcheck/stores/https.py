@@ -8,6 +8,7 @@ contents. A cache on the way may hand out an older catalog than the one before.
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import io
 import mmap
@@ -19,7 +20,7 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 from urllib.parse import quote, urljoin, urlsplit
 
 from crlcheck.encoding.content import codings_of
@@ -103,6 +104,10 @@ class HttpsStore:
 
     def __repr__(self) -> str:
         return f"HttpsStore({self.url!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let another process open the same URL."""
+        return functools.partial(HttpsStore, load_seconds=self._load_seconds), (self.url,)
 
     @property
     def url(self) -> str:
