@@ -96,6 +96,7 @@ NAV: dict[str, dict[str, str]] = {
         "Events": "reference/events.md",
         "Metrics": "reference/metrics.md",
         "Log lines": "reference/log-lines.md",
+        "Exit statuses": "reference/exit-statuses.md",
         "Header forms": "reference/proxies.md",
         "Supported CRLs": "reference/supported-crls.md",
         "Image format": "reference/index-format.md",

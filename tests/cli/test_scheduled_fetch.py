@@ -150,6 +150,6 @@ def test_the_statuses_are_those_of_the_help() -> None:
     done = subprocess.run([HERE, "fetch", "--help"], capture_output=True, text=True, check=True)
     section = done.stdout.split("\nExit status:\n")[1].split("\n\n")[0]
     of_help = re.findall(r"^ +(\d+)", section, re.MULTILINE)
-    table = TEXT.split("| exit status | means | what to do |\n")[1].split("\n\n")[0]
+    table = TEXT.split("| exit status | what to do |\n")[1].split("\n\n")[0]
     assert re.findall(r"^\| (\d+) \|", table, re.MULTILINE) == of_help
     assert shlex.split(COMMANDS["cron"])[1] == "fetch"

@@ -21,8 +21,9 @@ import crlcheck
 from crlcheck import Policy
 from crlcheck.access import Decision as AccessDecision
 from crlcheck.access import VerifiedBy
+from crlcheck.cli import status
 from crlcheck.cli.actor import ACTOR_VARIABLE
-from crlcheck.cli.command import Command
+from crlcheck.cli.command import DONE, Command
 from crlcheck.cli.root import root
 from crlcheck.serve.access_log import access_line
 from crlcheck.serve.settings import ServeSettings
@@ -360,3 +361,33 @@ def test_a_line_of_the_access_log_is_explained() -> None:
     example = re.search(r"```json\n(.*)\n```", text)
     assert example is not None
     assert list(json.loads(example[1])) == list(json.loads(line)) == list(rows(text))
+
+
+# ---- exit statuses -----------------------------------------------------------------------
+
+
+def test_the_exit_statuses_of_each_command_have_their_rows() -> None:
+    """
+    In the words of its help, unless they are those of most commands.
+    """
+    text = section("exit-statuses.md", "## By command")
+    listed = re.findall(r"^\| `([^`]+)` \| (\d+) \| (.*) \|$", text, re.MULTILINE)
+    assert listed == [
+        (path, str(number), words)
+        for path, command in commands()
+        if command.exit_statuses != DONE
+        for number, words in command.exit_statuses.items()
+    ]
+    assert list(DONE) == [0, 2, 4]
+
+
+def test_every_exit_status_is_explained() -> None:
+    """
+    Those that a command may have, and those of a run that was ended.
+    """
+    text = document("exit-statuses.md").read_text(encoding="utf-8").partition("## By")[0]
+    cells = re.findall(r"^\| ([\d, ]+) \|", text, re.MULTILINE)
+    listed = {int(number) for cell in cells for number in cell.split(",")}
+    known = {value for name, value in vars(status).items() if name.startswith("EXIT_")}
+    assert listed == known
+    assert listed >= {one for _, command in commands() for one in command.exit_statuses}
