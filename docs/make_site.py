@@ -106,6 +106,7 @@ NAV: dict[str, dict[str, str]] = {
     },
     "Explanation": {
         "Design": "explanation/design.md",
+        "What CRLs can and cannot promise": "explanation/what-crls-promise.md",
         "Who may write where": "explanation/security.md",
         "What verdicts are compared with": "explanation/conformance.md",
         "What it costs on AWS": "explanation/cost.md",

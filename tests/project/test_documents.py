@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,8 +15,11 @@ from crlcheck import (
     CrlSignatureError,
     ProblemKind,
     PublishWarningKind,
+    UndeterminedCause,
     rejection_cause,
 )
+from crlcheck.serve.settings import ServeSettings
+from crlcheck.signing.statement import DEFAULT_ROOT_EXPIRY
 from support.documents import document, documents
 
 ROOT = Path(__file__).parents[2]
@@ -92,3 +98,20 @@ def test_no_authorizer_is_attached_with_a_cache_or_a_side_door() -> None:
     closing = {command[1]: command for command in commands}
     assert "op=replace,path=/disableExecuteApiEndpoint,value=True" in closing["update-rest-api"]
     assert "--disable-execute-api-endpoint" in closing["update-api"]
+
+
+def test_what_crls_promise_is_said_of_this_version() -> None:
+    """
+    The page names causes that there are, and the times that count by default.
+    """
+    text = document("what-crls-promise.md").read_text(encoding="utf-8")
+    causes = set(re.findall(r"`([A-Z][A-Z_]+)`", text))
+    assert causes
+    assert causes <= {cause.name for cause in UndeterminedCause}
+    defaults: dict[str, Any] = {
+        field.name: field.default for field in dataclasses.fields(ServeSettings)
+    }
+    assert f"polls every {defaults['refresh_after'].total_seconds():.0f} seconds" in text
+    hours = defaults["max_catalog_age"] // timedelta(hours=1)
+    assert f"`max_catalog_age` bounds that, {hours} hours by default" in text
+    assert f"root's signature, {DEFAULT_ROOT_EXPIRY.days} days by default" in text
