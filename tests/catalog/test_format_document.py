@@ -12,6 +12,7 @@ from crlcheck.catalog.history import HistoryRecord, chain, full_root
 from crlcheck.catalog.published_set import read_set
 from crlcheck.catalog.root import CATALOG_NAME, MEMBERS
 from crlcheck.encoding.strict_json import canonical_json
+from support.blocks import blocks
 from support.documents import document
 from support.memory_store import MemoryStore
 
@@ -20,10 +21,9 @@ TEXT = document("catalog-format.md").read_text(encoding="utf-8")
 
 def examples() -> dict[str, Any]:
     """Each object of the example, by its name."""
-    found = re.findall(
-        r"^`([\w./-]+)`[^`]*?:\n\n```json\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL
-    )
-    return {name: json.loads(body) for name, body in found}
+    names = re.findall(r"^`([\w./-]+)`[^`]*?:\n\n```json$", TEXT, re.MULTILINE)
+    bodies = blocks("catalog-format.md", language="json")
+    return {name: json.loads(one.text) for name, one in zip(names, bodies, strict=True)}
 
 
 def test_the_example_is_one_store() -> None:

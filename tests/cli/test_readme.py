@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from crlcheck.demo.world import make_world
+from support.blocks import blocks
 
 README = Path(__file__).parents[2] / "README.md"
 TEXT = README.read_text(encoding="utf-8")
@@ -27,9 +28,9 @@ _VARIABLE = (
 )
 
 
-def _blocks(language: str) -> list[str]:
-    """The contents of the README's code blocks of a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
+PYTHON = [one.text for one in blocks("README.md", language="python")]
+CONSOLE = [one.text for one in blocks("README.md", language="console")]
+(PRINTED,) = blocks("README.md", "# crlcheck", language="text")
 
 
 def _masked(text: str) -> str:
@@ -61,7 +62,7 @@ def test_the_first_example_prints_what_it_says(directory: Path) -> None:
     """
     The example at the top is nine lines long, runs, and prints the block below it.
     """
-    example, printed = _blocks("python")[0], _blocks("text")[0]
+    example, printed = PYTHON[0], PRINTED.text
     assert len(example.splitlines()) == 9
     run = _run(["-c", example], directory)
     # The shown image size is exact, the rest but for what no two runs share.
@@ -74,7 +75,7 @@ def test_every_python_example_runs(directory: Path) -> None:
     """
     The other examples run too; they state by assertions what comes out.
     """
-    examples = _blocks("python")[1:]
+    examples = PYTHON[1:]
     assert examples
     for example in examples:
         run = _run(["-c", example], directory)
@@ -84,7 +85,7 @@ def test_every_python_example_runs(directory: Path) -> None:
 def _session() -> list[tuple[str, str]]:
     """Every crlcheck command of the README in order, with the output shown."""
     commands = []
-    for block in _blocks("console"):
+    for block in CONSOLE:
         for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             command, _, output = part.partition("\n")
             if command.split()[0] in ("crlcheck", "echo"):

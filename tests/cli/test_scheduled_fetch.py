@@ -15,22 +15,22 @@ import pytest
 
 from crlcheck.publisher.locks import run_lock
 from crlcheck.stores import LocalStore
+from support.blocks import blocks
 from support.documents import document
 from support.pki import delta_of, make_crl
 from support.publishing import CA, OTHER_CA, catalog_of
 from support.site import Site, web_site
 
 TEXT = document("operations.md").read_text(encoding="utf-8")
+BLOCKS = blocks("operations.md", "### Fetch on a schedule")
 HERE = Path(sys.executable).with_name("crlcheck")
 NOW = datetime.now(UTC).replace(microsecond=0)
 
 
 def block(first_line: str) -> str:
     """The code block that begins with a line."""
-    (found,) = re.findall(
-        rf"^```\w+\n({re.escape(first_line)}\n.*?)^```$", TEXT, re.DOTALL | re.MULTILINE
-    )
-    return str(found)
+    (found,) = (one.text for one in BLOCKS if one.text.startswith(f"{first_line}\n"))
+    return found
 
 
 def systemd(name: str) -> configparser.ConfigParser:

@@ -18,7 +18,8 @@ from crlcheck.cli import main
 from crlcheck.demo.pki import CertificateAuthority
 from crlcheck.signing.signing_key import write_new_key
 from crlcheck.stores import LocalStore
-from support.documents import document, rows, section
+from support.blocks import blocks
+from support.documents import rows, section
 from support.pki import make_crl
 
 HOUR = timedelta(hours=1)
@@ -153,9 +154,6 @@ def test_a_damaged_shard_hides_no_other_scope(
     assert len(families["crlcheck_next_update_timestamp_seconds"].samples) == num_told
 
 
-OPERATIONS = document("operations.md")
-
-
 def test_the_document_lists_every_gauge(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """
     Of a signed store with a CRL that was refused, which has all of them.
@@ -182,7 +180,8 @@ def test_the_line_for_cron_keeps_what_is_printed(
     """
     Whatever the exit status is; where nothing is printed the file before stays.
     """
-    found = re.search(r"^\*/5 \* \* \* \* (.*)$", OPERATIONS.read_text("utf-8"), re.MULTILINE)
+    (block,) = blocks("operations.md", "### For Prometheus")
+    found = re.fullmatch(r"\*/5 \* \* \* \* (.*)\n", block.text)
     assert found is not None
     folder, store = tmp_path / "collector", tmp_path / "published"
     folder.mkdir()

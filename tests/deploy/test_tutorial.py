@@ -23,6 +23,7 @@ import pytest
 
 from crlcheck.demo.tls import server_certificate
 from support.authorizer import is_allowed
+from support.blocks import as_page, blocks
 from support.cloudformation import ACCOUNT, REGION, Stack, resolve
 from support.console import Shell, commands_of, search_path
 from support.deployed import Deployed, answer_of_back_end, unpack_bundles
@@ -255,7 +256,7 @@ def test_the_tutorial_leads_to_403(
         shell.run(
             "aws iam create-role --role-name admin --assume-role-policy-document '{}' >/dev/null"
         )
-        for command in commands_of(TUTORIAL.read_text("utf-8")):
+        for command in commands_of(as_page(blocks("aws.md"))):
             done = shell.run(command.text)
             program = command.text.split()[0]
             if "check " in command.text and "stolen" in command.text:

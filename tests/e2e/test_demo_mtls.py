@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from support.blocks import blocks
 from support.demo import Run, check_interrupted, processes_of, run_demo
 
 COMMAND = [sys.executable, "-P", "-m", "crlcheck.cli", "demo", "--entries", "2000"]
@@ -77,5 +78,5 @@ def test_the_readme_shows_what_comes(run: Run) -> None:
     """
     What the README shows of this half is what the command prints.
     """
-    readme = Path(__file__).parents[2] / "README.md"
-    assert _second_half(readme.read_text(encoding="utf-8")) == _second_half(run.output)
+    (shown,) = blocks("README.md", "## Install", language="text")
+    assert _second_half(shown.text) == _second_half(run.output)

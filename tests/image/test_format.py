@@ -7,15 +7,25 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from crlcheck import open_index
 from crlcheck.types import CrlWarning, ImageMetadata, ReasonCode
 from data import make_golden
+from support.blocks import Block, blocks
 from support.documents import document
 from support.format_fields import read_field
-from support.format_reader import BitmapTable, GapsTable, Image, LinesTable, Shape
+from support.format_reader import (
+    MULTIPLIER_1,
+    MULTIPLIER_2,
+    BitmapTable,
+    GapsTable,
+    Image,
+    LinesTable,
+    Shape,
+)
 from support.tables import BUCKET
 
 ROOT = Path(__file__).parents[2]
@@ -203,15 +213,39 @@ def test_keys_are_those_of_the_document() -> None:
         assert shape.serial(*key) == serial
 
 
+def test_the_mix_of_the_document_is_that_of_the_images() -> None:
+    """
+    Its code makes the keys of the document's own examples.
+    """
+    (block,) = blocks("index-format.md", language="python")
+    names: dict[str, Any] = {"M1": MULTIPLIER_1, "M2": MULTIPLIER_2}
+    exec(block.text, names)
+    for row in rows_of("The mix"):
+        serial, mask = (bytes.fromhex(cell.strip("` ")) for cell in row[:2])
+        value = bytes(octet & constant for octet, constant in zip(serial, mask, strict=True))
+        shape = Shape(value, mask)
+        number = shape.ordered_key(serial)
+        assert number is not None
+        words = [number >> 64 * i & WORD - 1 for i in range(1, (shape.key_bits + 63) // 64)]
+        low = (number ^ names["fold"](words)) & (1 << shape.low_bits) - 1
+        assert shape.key(serial) == (names["mix"](low, shape.low_bits), number >> 64)
+
+
 # ---- the worked example ------------------------------------------------------
 
 
-def dumped(kind: str = "dump") -> Iterator[tuple[int, bytes]]:
+DUMPS = blocks("index-format.md", language="dump")
+RUNS = blocks("index-format.md", language="runs")
+GAPS = blocks("index-format.md", language="gaps")
+LINES = blocks("index-format.md", language="lines")
+
+
+def dumped(dumps: list[Block]) -> Iterator[tuple[int, bytes]]:
     """Offset and bytes of every line of the document's dumps."""
-    for block in re.findall(rf"^```{kind}\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL):
+    for block in dumps:
         repeated: tuple[int, bytes] | None = None
         offset, octets = 0, b""
-        for line in block.splitlines():
+        for line in block.text.splitlines():
             if line == "*":
                 repeated = (offset + len(octets), octets)
                 continue
@@ -234,10 +268,9 @@ def test_the_example_is_the_golden_image() -> None:
     """
     golden = (make_golden.DIRECTORY / "example.crlx").read_bytes()
     shown: list[int | None] = [None] * len(golden)
-    json_block = re.search(r"^```json\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
-    assert json_block is not None
-    metadata = json_block[1].replace("\n", "").encode()
-    for offset, octets in [*dumped(), (0x25A, metadata)]:
+    (json_block,) = blocks("index-format.md", language="json")
+    metadata = json_block.text.replace("\n", "").encode()
+    for offset, octets in [*dumped(DUMPS), (0x25A, metadata)]:
         assert shown[offset : offset + len(octets)] == [None] * len(octets)
         shown[offset : offset + len(octets)] = octets
     hidden = [offset for offset, octet in enumerate(shown) if octet is None]
@@ -251,7 +284,7 @@ def test_the_bitmap_of_the_example_is_the_golden_one() -> None:
     all of its body, and the rank that it computes is right.
     """
     golden = (make_golden.DIRECTORY / "runs.crlx").read_bytes()
-    shown = dict(dumped("runs"))
+    shown = dict(dumped(RUNS))
     for offset, octets in shown.items():
         assert golden[offset : offset + len(octets)] == octets
     body = b"".join(octets for offset, octets in shown.items() if offset >= 0x440)
@@ -268,7 +301,7 @@ def test_the_gaps_of_the_example_are_the_golden_ones() -> None:
     block that it reads has the bits, values and rank told.
     """
     golden = (make_golden.DIRECTORY / "gaps.crlx").read_bytes()
-    for offset, octets in dumped("gaps"):
+    for offset, octets in dumped(GAPS):
         assert golden[offset : offset + len(octets)] == octets
     (table,) = Image(golden).tables
     assert isinstance(table, GapsTable)
@@ -291,7 +324,7 @@ def test_the_line_of_the_example_is_the_golden_one() -> None:
     bucket that it reads has the counts, remainder and rank told.
     """
     golden = (make_golden.DIRECTORY / "lines.crlx").read_bytes()
-    for offset, octets in dumped("lines"):
+    for offset, octets in dumped(LINES):
         assert golden[offset : offset + len(octets)] == octets
     (table,) = Image(golden).tables
     assert isinstance(table, LinesTable)
