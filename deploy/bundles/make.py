@@ -11,9 +11,9 @@ Make the bundles of the Lambda functions, and a layer, for x86_64 and arm64 on a
 
 The same commit and the same tools give the same bytes in any directory and on any day: files
 are sorted, and have one date and one mode; nothing is compiled ahead by Python; the native
-module names no path. The tools are zig, whose version is pinned; the minor version of the
-Python that builds, whose headers have functions that are compiled in; cffi, which writes part of
-the C; and zlib, which compresses.
+module names no path. The tools are zig, whose version is pinned; cffi, which writes part of the
+C, in the version that the bundles have, as no other is taken; the minor version of the Python
+that builds, whose headers have functions that are compiled in; and zlib, which compresses.
 
 The layer is for functions of your own: all of the library but the command, the services and
 the middlewares, and what it needs.
@@ -25,6 +25,7 @@ import argparse
 import ast
 import functools
 import hashlib
+import importlib.metadata
 import os
 import re
 import shutil
@@ -271,16 +272,19 @@ def wheels_of(architecture: str, python: str) -> dict[str, Path]:
         *(f"--platform={one}" for one in (*platforms, f"manylinux2014_{machine}")),
         *("--dest", str(directory), "--requirement", str(REQUIREMENTS)),
     )
-    pinned = dict(
-        re.findall(r"^([\w-]+)==([\w.]+)", REQUIREMENTS.read_text(encoding="utf-8"), re.MULTILINE)
-    )
-    found = {}
+    versions, found = pinned(), {}
     for path in directory.glob("*.whl"):  # earlier versions may lie there too
         name, version = path.name.split("-")[:2]
         name = name.lower().replace("_", "-")
-        if pinned.get(name) == version:
+        if versions.get(name) == version:
             found[name] = path
     return found
+
+
+def pinned() -> dict[str, str]:
+    """Return the versions that ``requirements.txt`` pins, by the names of distributions."""
+    text = REQUIREMENTS.read_text(encoding="utf-8")
+    return dict(re.findall(r"^([\w-]+)==([\w.]+)", text, re.MULTILINE))
 
 
 def _pip(*arguments: str, environ: Mapping[str, str] | None = None) -> None:
@@ -367,6 +371,12 @@ def main() -> None:
         parser.error(
             f"--python is {given.python!r}: expected 3.12 or later, whose runtimes have the C "
             f"library {GLIBC[0]}.{GLIBC[1]} that the wheels need"
+        )
+    own, wanted = importlib.metadata.version("cffi"), pinned()["cffi"]
+    if own != wanted:
+        parser.error(
+            f"cffi is {own} here: expected {wanted}, which {REQUIREMENTS.relative_to(ROOT)} pins; "
+            "make bundles installs it"
         )
     made = make(
         given.names or list(BUNDLES), given.architecture or list(ARCHITECTURES), given.python

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -122,6 +124,23 @@ def test_a_bundle_has_what_its_modules_import() -> None:
             if name != "layer"
         }
         assert lacking == set()
+
+
+def test_the_native_module_is_written_by_the_cffi_that_it_runs_with(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    ``make bundles`` installs the version that the bundles have, and no other is taken: it could
+    make other bytes.
+    """
+    wanted = maker().pinned()["cffi"]
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert f"cffi=={wanted}" in extras["optional-dependencies"]["bundles"]
+    monkeypatch.setattr(sys, "argv", ["make.py", "authorizer"])
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: f"99 of {name}")
+    with pytest.raises(SystemExit):
+        maker().main()
+    assert f"cffi is 99 of cffi here: expected {wanted}" in capsys.readouterr().err
 
 
 def test_only_the_handlers_need_settings() -> None:
