@@ -103,8 +103,11 @@ def test_contents(name: str, architecture: str, tmp_path: Path) -> None:
 
 def test_the_same_commit_gives_the_same_bytes(tmp_path: Path) -> None:
     """
-    In another directory, by another umask, language and time zone, but by the same tools.
+    Each bundle, in another directory, by another umask, language and time zone, but by the same
+    tools.
     """
+    # Compiled once are zig's own parts of the C library, which take most of the time.
+    zig = {"ZIG_GLOBAL_CACHE_DIR": str(maker().BUILD / "zig" / "zig_global_cache_dir")}
     made = []
     for name, umask, variables in (
         ("here", 0o022, {"LC_ALL": "C.UTF-8", "TZ": "UTC"}),
@@ -122,14 +125,14 @@ def test_the_same_commit_gives_the_same_bytes(tmp_path: Path) -> None:
         )
         make = [sys.executable, "-P", str(copy / MAKE.relative_to(ROOT))]
         subprocess.run(
-            [*make, "authorizer", "preprocessor", "--architecture", "arm64"],
+            [*make, "--architecture", "arm64"],
             check=True,
             umask=umask,
-            env={**os.environ, **variables},
+            env={**os.environ, **zig, **variables},
         )
         made.append((copy / "build" / "bundles" / "SHA256SUMS").read_text())
     assert made[0] == made[1]
-    assert made[0].count("arm64.zip") == 2
+    assert made[0].count("arm64.zip") == len(maker().BUNDLES)
 
 
 def test_a_zip_file_depends_on_the_contents_alone(tmp_path: Path) -> None:
