@@ -102,15 +102,38 @@ def test_the_readme_s_links_are_files() -> None:
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
+def workflows() -> list[Path]:
+    """The workflows; none in the source distribution."""
+    found = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+    assert found or not (ROOT / ".github").exists()
+    return found
+
+
+def test_every_tool_of_a_workflow_has_one_version() -> None:
+    """
+    What makes and audits wheels is the same in a release as in the runs before it, and does not
+    change by itself.
+    """
+    used = [
+        one
+        for path in workflows()
+        for one in re.findall(r"\bpipx run (.*)$", path.read_text("utf-8"), re.MULTILINE)
+    ]
+    versions: dict[str, set[str]] = {}
+    for one in used:
+        found = re.match(r"([\w-]+)==([\d.]+)(?: |$)", one)
+        assert found is not None, one
+        versions.setdefault(found[1], set()).add(found[2])
+    if used:
+        assert versions.keys() == {"abi3audit", "cibuildwheel"}
+    assert all(len(one) == 1 for one in versions.values()), versions
+
+
 def test_every_action_is_pinned_by_its_commit() -> None:
     """
     A tag can be moved to other code; the comment says which version the commit is.
     """
-    workflows = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
-    if not workflows:
-        assert not (ROOT / ".github").exists(), "the source distribution has none"
-        return
-    for path in workflows:
+    for path in workflows():
         for used in re.findall(r"\buses: (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE):
             assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", used), (path.name, used)
 
