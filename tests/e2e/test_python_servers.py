@@ -7,9 +7,11 @@ from __future__ import annotations
 import contextlib
 import http.client
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -144,3 +146,36 @@ def test_clients_without_a_certificate(kind: str, place: Path) -> None:
         assert ask(place, port, "good") == EXPECTED["good"]
         for headers in ([], *FORGED):
             assert ask(place, port, None, *headers) == DENIED, headers
+
+
+class _Told(BaseHTTPRequestHandler):
+    """Answers with what it was told of the connection."""
+
+    def do_GET(self) -> None:
+        """Answer."""
+        told = f"{self.headers['Connection']} {self.headers['Upgrade']}".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(told)))
+        self.end_headers()
+        self.wfile.write(told)
+
+    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
+        """Say nothing."""
+
+
+def test_only_what_asks_for_a_websocket_is_handed_on_as_such(place: Path) -> None:
+    """
+    An application takes any other request for what it is.
+    """
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Told) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            upstream = f"http://127.0.0.1:{server.server_port}"
+            with behind_nginx(place, upstream) as port:
+                asking = ("Connection", "Upgrade"), ("Upgrade", "websocket")
+                found = [ask(place, port, "good", *headers)[1] for headers in ((), asking)]
+        finally:
+            server.shutdown()
+            thread.join()
+    assert found == ["None None", "upgrade websocket"]
