@@ -17,7 +17,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from inspect import cleandoc
 from pathlib import Path
@@ -65,10 +65,10 @@ INCIDENTS = {
     "yesterday": "Back to yesterday's set",
 }
 
-NAV: dict[str, dict[str, str]] = {
-    "Start": {
+NAV: dict[str, dict[str, str | dict[str, str]]] = {
+    "Tutorials": {
         "crlcheck": "index.md",
-        "Ten minutes": "readme.md",
+        "Library and command in ten minutes": "readme.md",
         "AWS in twenty minutes": "tutorials/aws.md",
         **{f"First hour: {title}": f"journeys/{name}.md" for name, title in FIRST_HOURS.items()},
     },
@@ -80,13 +80,13 @@ NAV: dict[str, dict[str, str]] = {
         "nginx, HAProxy, Apache, Caddy, Traefik, Envoy": "guides/serve.md",
         "Python servers": "guides/python-servers.md",
         "Operate and monitor": "guides/operations.md",
+        "Incidents": {
+            "What to do, by symptom": "guides/runbook.md",
+            **{title: f"journeys/incident_{name}.md" for name, title in INCIDENTS.items()},
+        },
         "Stores": "guides/stores.md",
         "From the AWS sample": "guides/migration.md",
         "Upgrade": "guides/upgrade.md",
-    },
-    "Incidents": {
-        "What to do, by symptom": "guides/runbook.md",
-        **{title: f"journeys/incident_{name}.md" for name, title in INCIDENTS.items()},
     },
     "Reference": {
         "Commands": "commands.md",
@@ -216,10 +216,21 @@ $ crlcheck check published client.pem
 $ crlcheck serve published --verified-by proxy --header X-Client-Certificate --form nginx
 ```
 
-- [Ten minutes with the library and the command](readme.md)
-- [An API behind mutual TLS on AWS in twenty minutes](tutorials/aws.md)
-- [nginx, HAProxy, Apache, Caddy, Traefik and Envoy](guides/serve.md)
-- [What can go wrong, and what to do](guides/runbook.md)
+**Learn**: [the library and the command in ten minutes](readme.md),
+[an API behind mutual TLS on AWS in twenty](tutorials/aws.md).
+
+**Do**: [nginx, HAProxy, Apache, Caddy, Traefik and Envoy](guides/serve.md),
+[Python servers](guides/python-servers.md), deploy by [SAM](guides/sam.md) or
+[Terraform](guides/terraform.md), [operate and monitor](guides/operations.md),
+[what to do in an incident](guides/runbook.md).
+
+**Look up**: [commands](commands.md), [Python API](api.md), [settings](reference/settings.md),
+[metrics](reference/metrics.md), [log lines](reference/log-lines.md),
+[supported CRLs](reference/supported-crls.md).
+
+**Understand**: [the design](explanation/design.md),
+[what CRLs can and cannot promise](explanation/what-crls-promise.md),
+[who may write where](explanation/security.md), [what it costs](explanation/cost.md).
 
 ## The demo
 
@@ -346,9 +357,16 @@ def assemble() -> None:
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(picture, copy)
     shutil.copyfile(DOCS / "site" / "site.css", target / "site.css")
-    nav = [{title: [{one: place} for one, place in below.items()]} for title, below in NAV.items()]
     settings = (DOCS / "site" / "zensical.toml").read_text(encoding="utf-8")
-    (SOURCE / "zensical.toml").write_text(settings.replace("{NAV}", _toml(nav)), encoding="utf-8")
+    settings = settings.replace("{NAV}", _toml(_sections(NAV)))
+    (SOURCE / "zensical.toml").write_text(settings, encoding="utf-8")
+
+
+def _sections(below: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the list of pages as the settings have it, sections within sections included."""
+    return [
+        {title: _sections(one) if isinstance(one, dict) else one} for title, one in below.items()
+    ]
 
 
 def _toml(value: Any) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import runpy
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -115,3 +117,30 @@ def test_what_crls_promise_is_said_of_this_version() -> None:
     hours = defaults["max_catalog_age"] // timedelta(hours=1)
     assert f"`max_catalog_age` bounds that, {hours} hours by default" in text
     assert f"root's signature, {DEFAULT_ROOT_EXPIRY.days} days by default" in text
+
+
+KINDS = ("tutorials", "guides", "reference", "explanation")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_page_is_listed_with_those_of_its_kind(kind: str) -> None:
+    """
+    Once in the README, and in the site's list of pages.
+    """
+    pages = {f"{kind}/{path.name}" for path in (ROOT / "docs" / kind).glob("*.md")}
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Documentation")[2]
+    below = re.search(rf"^\*\*{kind.title()}\*\*.*?(?=^\*\*|\Z)", readme, re.DOTALL | re.MULTILINE)
+    assert below is not None
+    listed = re.findall(r"^- \[[\w.-]+\]\(docs/([^)]+)\)", below[0], re.MULTILINE)
+    assert sorted(listed) == sorted(pages)
+    nav = runpy.run_path(str(ROOT / "docs" / "make_site.py"))["NAV"]
+    assert pages <= set(places(nav[kind.title()]))
+
+
+def places(below: dict[str, Any]) -> Iterator[str]:
+    """The places of all pages of a part of the list."""
+    for one in below.values():
+        if isinstance(one, dict):
+            yield from places(one)
+        else:
+            yield one
