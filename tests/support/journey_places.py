@@ -109,12 +109,12 @@ class _QuietHandler(http.server.SimpleHTTPRequestHandler):
         """Write nothing: standard error is the test's."""
 
 
-def _entry(client: IssuedCertificate) -> bytes:
+def entry_of(client: IssuedCertificate) -> bytes:
     """An entry of yesterday with the reason keyCompromise."""
     return encode_entry(client.certificate.serial_number, NOW - DAY, reason=1)
 
 
-def _distribution_point(url: str) -> bytes:
+def distribution_point(url: str) -> bytes:
     """The critical issuingDistributionPoint that names *url* and restricts nothing else."""
     extension = x509.IssuingDistributionPoint(
         full_name=[x509.UniformResourceIdentifier(url)],
@@ -138,12 +138,12 @@ def step_ca(place: Place) -> None:
     laptop, phone = (intermediate.issue(name) for name in ("laptop", "phone"))
     crl = sign_crl(
         intermediate,
-        _entry(phone),
+        entry_of(phone),
         this_update=NOW - timedelta(hours=1),
         next_update=NOW + DAY,
         crl_number=4,
         authority_key_id=False,
-        extensions=[_distribution_point("https://ca.example.com:9000/1.0/crl")],
+        extensions=[distribution_point("https://ca.example.com:9000/1.0/crl")],
     )
     place.write(
         root_ca__crt=root.pem,
@@ -198,7 +198,7 @@ def ad_cs(place: Place) -> None:
     ]
     base = sign_crl(
         ca,
-        _entry(carol),
+        entry_of(carol),
         this_update=NOW - DAY,
         next_update=NOW + 7 * DAY,
         crl_number=20,
@@ -209,7 +209,7 @@ def ad_cs(place: Place) -> None:
     )
     delta = sign_crl(
         ca,
-        _entry(dave),
+        entry_of(dave),
         this_update=NOW - timedelta(hours=1),
         next_update=NOW + DAY,
         crl_number=22,
@@ -234,7 +234,7 @@ def national_ca(place: Place) -> None:
     place.write(cas__pem=root.pem + b"".join(issuer.pem for issuer in issuers))
     place.write(root__crl=sign_crl(root, this_update=NOW, next_update=NOW + 90 * DAY, crl_number=9))
     for number, (issuer, citizen) in enumerate(zip(issuers, citizens, strict=True), 1):
-        entries = _entry(citizen) if number == 2 else b""
+        entries = entry_of(citizen) if number == 2 else b""
         crl = sign_crl(
             issuer, entries, this_update=NOW, next_update=NOW + DAY, crl_number=number
         )  # fmt: skip
@@ -295,11 +295,11 @@ def _put(
     """Write a CRL as AWS Private CA does: its number is a time in milliseconds."""
     crl = sign_crl(
         ca,
-        b"".join(map(_entry, revoked)),
+        b"".join(map(entry_of, revoked)),
         this_update=NOW,
         next_update=NOW + 7 * DAY,
         crl_number=int(NOW.timestamp() * 1000),
-        extensions=[] if point is None else [_distribution_point(point)],
+        extensions=[] if point is None else [distribution_point(point)],
     )
     client.put_object(Bucket=bucket, Key=key, Body=crl)
 
@@ -314,7 +314,7 @@ def nginx_with_crl(place: Place) -> None:
     van, stolen = ca.issue("van"), ca.issue("stolen van")
     crls = [
         sign_crl(one, entries, this_update=NOW, next_update=NOW + DAY, crl_number=3)
-        for one, entries in ((root, b""), (ca, _entry(stolen)))
+        for one, entries in ((root, b""), (ca, entry_of(stolen)))
     ]
     certificate, key = server_certificate()
     place.write(
@@ -340,7 +340,7 @@ def aws_sample(place: Place) -> None:
     ca = CertificateAuthority.create("Partner CA", key_type="rsa")
     partner, former = ca.issue("partner"), ca.issue("former partner", serial_number=0xABCDEF12)
     crl = sign_crl(
-        ca, _entry(former), this_update=NOW, next_update=NOW + 30 * DAY, crl_number=8
+        ca, entry_of(former), this_update=NOW, next_update=NOW + 30 * DAY, crl_number=8
     )  # fmt: skip
     body = pem_block("X509 CRL", crl)
     client.put_object(Bucket="partner-crls", Key="crl/partner.crl", Body=body)
