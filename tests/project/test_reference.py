@@ -39,6 +39,7 @@ from preprocessor.settings import DIMENSIONS
 from preprocessor.settings import Settings as PreprocessorSettings
 from preprocessor.store_status import record_status
 from support.authorizer import publish as publish_example
+from support.blocks import blocks
 from support.documents import document, rows, section
 from support.example_pki import example_pki
 
@@ -191,11 +192,10 @@ def test_the_events_of_the_page_are_read() -> None:
     """
     Each names the object that it is about.
     """
-    text = section("events.md", "## What the preprocessor takes")
-    examples = re.findall(r"```json\n(.*?)\n```", text, re.DOTALL)
+    examples = blocks("events.md", "## What the preprocessor takes", language="json")
     assert len(examples) == 3
     for example in examples:
-        (task,) = parse_event(json.loads(example)).tasks
+        (task,) = parse_event(json.loads(example.text)).tasks
         assert isinstance(task.event, ObjectEvent)
         assert (task.event.created, task.event.url) == (True, "s3://my-crls/crl/ca.crl")
 
@@ -357,10 +357,10 @@ def test_a_line_of_the_access_log_is_explained() -> None:
     """
     decision = AccessDecision(False, "no_certificate", "the request has no client certificate")
     line = access_line(decision, "deny", method="GET", path="/", worker=1, at=datetime.now(UTC))
-    text = section("log-lines.md", "## The access log of crlcheck serve")
-    example = re.search(r"```json\n(.*)\n```", text)
-    assert example is not None
-    assert list(json.loads(example[1])) == list(json.loads(line)) == list(rows(text))
+    heading = "## The access log of crlcheck serve"
+    (example,) = blocks("log-lines.md", "## The access log of crlcheck serve", language="json")
+    assert list(json.loads(example.text)) == list(json.loads(line))
+    assert list(json.loads(line)) == list(rows(section("log-lines.md", heading)))
 
 
 # ---- exit statuses -----------------------------------------------------------------------
