@@ -37,7 +37,7 @@ FUZZ_VENV := build/fuzz/venv
 PYTEST_ENV := PYTHONSAFEPATH=1
 
 .DEFAULT_GOAL := build
-.PHONY: FORCE build bundles deploy-check terraform-reference dist-check docs docs-check lock release-check sbom upgrade-check man demo test test-all e2e stores journeys load soak interleavings conformance differential mutants lint format bench bench-large bench-targets bench-serve worst-case fuzz fuzz-python sanitize clean
+.PHONY: FORCE build bundles deploy-check terraform-reference dist-check docs docs-check lock release-check sbom upgrade-check man demo recording test test-all e2e stores journeys load soak interleavings conformance differential mutants lint format bench bench-large bench-targets bench-serve worst-case fuzz fuzz-python sanitize clean
 .DELETE_ON_ERROR:
 
 build: $(BUILT)
@@ -93,6 +93,12 @@ demo: SUDO = $(if $(IS_ROOT),,sudo -n)
 demo: $(BUILT)
 	$(FIND) nginx >/dev/null || { $(INSTALL) nginx-light; } </dev/null >/dev/null || true
 	$(BIN)/crlcheck demo
+
+# The demo as a terminal shows it, with its times, for the front of the documentation's site.
+recording: SUDO = $(if $(IS_ROOT),,sudo)
+recording: $(BUILT)
+	$(FIND) nginx >/dev/null || { $(INSTALL) nginx-light; }
+	$(BIN)/python -P docs/record_demo.py docs/site/demo.cast
 
 # The bundles of the Lambda functions, and a layer, for x86_64 and arm64, in build/bundles.
 # BUNDLES="authorizer" or ARCHITECTURES="arm64" makes fewer of them; RUNTIME=3.12 is for

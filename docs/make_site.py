@@ -10,6 +10,7 @@ to the repository. zensical builds it strictly: any warning, such as a dead link
 from __future__ import annotations
 
 import argparse
+import html
 import inspect
 import json
 import posixpath
@@ -121,6 +122,12 @@ NAV: dict[str, dict[str, str | dict[str, str]]] = {
     },
 }
 
+_RECORDING = DOCS / "site" / "demo.cast"
+
+# How a terminal is told to show what follows, and the classes for it.
+_LOOK = re.compile(r"\x1b\[([\d;]*)m")
+_LOOKS = {"0": "", "1": "bold", "2": "dim", "31": "red", "32": "green", "33": "yellow"}
+
 _ELSEWHERE = {
     "README.md": "readme.md",
     "CHANGELOG.md": "changelog.md",
@@ -195,7 +202,11 @@ def front() -> str:
     lookup = measured("T5, 10 M")[1].partition(" against ")[0]
     decision = f"{measured('T11, no poll')[0]:.0f} µs"
     download = f"{measured('T20, bytes')[0]:.0f} KB"
-    return f"""# Is this client certificate revoked?
+    return f"""---
+hide: [navigation, toc]
+---
+
+# Is this client certificate revoked?
 
 crlcheck verifies a certificate revocation list once, compiles it into a small exact image, and
 answers in constant time whether a client certificate is revoked, and why: as a library, beside
@@ -235,20 +246,36 @@ $ crlcheck serve published --verified-by proxy --header X-Client-Certificate --f
 ## The demo
 
 `make demo` starts a local S3, a CA with a CRL of 200,000 entries and nginx with mutual TLS,
-and sends the events that AWS would send through both functions. It prints:
+and sends the events that AWS would send through both functions. This is a run of it, in its own
+time ([the recording](demo.cast) is for `asciinema play`, too):
 
-```text
-{_recording()}
-```
+{recording(_RECORDING.read_text(encoding="utf-8"))}
 """
 
 
-def _recording() -> str:
-    """Return what the demo printed, which the README has and a test compares with the demo."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    found = re.search(r"```text\n( +[\d.]+ ms .*?)\n```", text, re.DOTALL)
-    assert found is not None, "the README shows the demo's output"
-    return found[1]
+def recording(cast: str) -> str:
+    """
+    Return what a terminal showed, by an asciicast, as HTML: all of the text, each piece with its
+    time, for the script that plays it.
+
+    Raises:
+        ValueError: it does more than print text and change its look.
+    """
+    _, *events = map(json.loads, cast.splitlines())
+    look, pieces = "", []
+    for at, _, text in events:
+        spans = []
+        for number, part in enumerate(_LOOK.split(text.replace("\r\n", "\n"))):
+            if number % 2 and set(part.split(";")) <= _LOOKS.keys():  # all of it, as Rich writes it
+                look = " ".join(filter(None, map(_LOOKS.__getitem__, part.split(";"))))
+            elif number % 2 or not part.replace("\n", "").isprintable():
+                raise ValueError(f"at {at} s: found {part!r}, expected text and its known looks")
+            elif part:
+                shown = html.escape(part, quote=False)
+                spans.append(f'<span class="{look}">{shown}</span>' if look else shown)
+        pieces.append(f'<span data-at="{at}">{"".join(spans)}</span>')
+    screen = "".join(pieces).rstrip("\n")
+    return f'<div class="recording"><pre tabindex="0">{screen}</pre></div>'
 
 
 def _contexts(command: click.Command, name: str, parent: click.Context | None) -> Iterator[Any]:
@@ -356,7 +383,8 @@ def assemble() -> None:
         copy = target / picture.relative_to(DOCS)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(picture, copy)
-    shutil.copyfile(DOCS / "site" / "site.css", target / "site.css")
+    for name in ("site.css", "recording.js", "demo.cast"):
+        shutil.copyfile(DOCS / "site" / name, target / name)
     settings = (DOCS / "site" / "zensical.toml").read_text(encoding="utf-8")
     settings = settings.replace("{NAV}", _toml(_sections(NAV)))
     (SOURCE / "zensical.toml").write_text(settings, encoding="utf-8")

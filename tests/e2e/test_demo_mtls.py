@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 from support.blocks import blocks
 from support.demo import Run, check_interrupted, processes_of, run_demo
+from support.scripts import ROOT, script
 
 COMMAND = [sys.executable, "-P", "-m", "crlcheck.cli", "demo", "--entries", "2000"]
 
@@ -80,3 +82,20 @@ def test_the_readme_shows_what_comes(run: Run) -> None:
     """
     (shown,) = blocks("README.md", "## Install", language="text")
     assert _second_half(shown.text) == _second_half(run.output)
+
+
+def _screen(cast: str) -> list[str]:
+    """The lines of a recording, without what differs from run to run, and without padding."""
+    _, *events = map(json.loads, cast.splitlines())
+    text = re.sub(r"\d[\d,.]*", "1", "".join(text for _, _, text in events))
+    return re.sub(r"[ ━─]+", " ", text).splitlines()
+
+
+def test_the_recording_shows_what_comes() -> None:
+    """
+    What the front page of the documentation plays is what the command prints on a terminal. Its
+    times are those that were measured.
+    """
+    recorder = script("docs/record_demo.py")
+    now = recorder.record(COMMAND, recorder.SHOWN)
+    assert _screen((ROOT / "docs" / "site" / "demo.cast").read_text("utf-8")) == _screen(now)

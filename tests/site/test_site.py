@@ -270,3 +270,63 @@ def test_the_first_page_is_read_without_scripts(program: Browser, address: str) 
     text = "".join("".join(tab.texts("StaticText")).split())
     for part in ("among ten million", "publish ca.crl", "All 4 answers through nginx are right."):
         assert part.replace(" ", "") in text
+
+
+PLAY = """
+new Promise((resolve, reject) => {
+  const recording = document.querySelector(".recording");
+  const button = recording.querySelector("button");
+  const slider = recording.querySelector("input");
+  const later = () => recording.querySelectorAll(".recording__later").length;
+  const wait = (is_so, then, tries) => {
+    if (is_so()) then();
+    else if (tries === 0) reject(new Error("not so: " + is_so));
+    else setTimeout(() => wait(is_so, then, tries - 1), 20);
+  };
+  const seek = (time) => {
+    slider.value = time;
+    slider.dispatchEvent(new Event("input"));
+  };
+  const seen = [[button.textContent, later()]];
+  button.click();
+  wait(() => later() > 0, () => {
+    seen.push([button.textContent, recording.innerText.includes("$ crlcheck demo")]);
+    const before = later();
+    // The next pieces come by themselves.
+    wait(() => later() < before, () => {
+      button.click();
+      const paused = later();
+      seen.push([button.textContent, paused > 0]);
+      seek(0);
+      seen.push([button.textContent, later() > paused]);
+      seek(Number(slider.max) - 0.01);
+      button.click();
+      wait(() => button.textContent === "Play again", () => {
+        seen.push([button.textContent, later()]);
+        seek(Number(slider.max) / 2);
+        resolve(seen);
+      }, 3000);
+    }, 3000);
+  }, 3000);
+})
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_recording_of_the_demo_plays(program: Browser, address: str, scheme: str) -> None:
+    """
+    All of it is there until somebody plays it. Then each piece comes at its time; it can be
+    stopped, and played from any time.
+    """
+    tab = program.load(f"{address}/index.html", program=PLAY, scheme=scheme)
+    assert tab.value == [
+        ["Play", 0],
+        ["Pause", True],
+        ["Play", True],
+        ["Play", True],
+        ["Play again", 0],
+    ]
+    assert tab.complaints == []
+    (ROOT / "build" / "site-pictures").mkdir(parents=True, exist_ok=True)
+    picture = ROOT / "build" / "site-pictures" / f"recording-{scheme}.png"
+    picture.write_bytes(tab.screenshot)
