@@ -69,7 +69,8 @@ INCIDENTS = {
 NAV: dict[str, dict[str, str | dict[str, str]]] = {
     "Tutorials": {
         "crlcheck": "index.md",
-        "Library and command in ten minutes": "readme.md",
+        "Overview": "readme.md",
+        "The library in ten minutes": "tutorials/library.md",
         "AWS in twenty minutes": "tutorials/aws.md",
         **{f"First hour: {title}": f"journeys/{name}.md" for name, title in FIRST_HOURS.items()},
     },
@@ -227,7 +228,7 @@ $ crlcheck check published client.pem
 $ crlcheck serve published --verified-by proxy --header X-Client-Certificate --form nginx
 ```
 
-**Learn**: [the library and the command in ten minutes](readme.md),
+**Learn**: [the library in ten minutes](tutorials/library.md),
 [an API behind mutual TLS on AWS in twenty](tutorials/aws.md).
 
 **Do**: [nginx, HAProxy, Apache, Caddy, Traefik and Envoy](guides/serve.md),

@@ -84,6 +84,7 @@ def test_there_are_pages() -> None:
         "commands.html",
         "guides/runbook.html",
         "tutorials/aws.html",
+        "tutorials/library.html",
         "guides/sam.html",
         "guides/migration.html",
         "guides/upgrade.html",
