@@ -47,7 +47,7 @@ _ENCODINGS = {
 }
 
 # RFC 4514 section 3, and the ones that certificates use most beside it.
-_SHORT_NAMES = {
+SHORT_NAMES = {
     "2.5.4.3": "CN",
     "2.5.4.4": "SN",
     "2.5.4.5": "serialNumber",
@@ -86,11 +86,11 @@ def _canonical_name(der: bytes) -> bytes:
     relative_names = []
     for attributes in _relative_names(der):
         encoded = [
-            _element(_SEQUENCE, _element(_OBJECT_IDENTIFIER, oid) + _canonical_value(tag, value))
+            element(_SEQUENCE, element(_OBJECT_IDENTIFIER, oid) + _canonical_value(tag, value))
             for oid, tag, value in attributes
         ]
-        relative_names.append(_element(_SET, b"".join(sorted(encoded))))
-    return _element(_SEQUENCE, b"".join(relative_names))
+        relative_names.append(element(_SET, b"".join(sorted(encoded))))
+    return element(_SEQUENCE, b"".join(relative_names))
 
 
 _remembered_form = functools.lru_cache(maxsize=64)(_canonical_name)
@@ -136,7 +136,7 @@ def extended_names(der: bytes, relative_names: Iterable[bytes]) -> Iterator[byte
     prefix = hashlib.sha256(_contents(canonical_name(der)))
     for relative_name in relative_names:
         whole = prefix.copy()
-        name = _element(_SEQUENCE, _element(_SET, relative_name))
+        name = element(_SEQUENCE, element(_SET, relative_name))
         whole.update(_contents(_canonical_name(name)))
         yield whole.digest()
 
@@ -160,7 +160,7 @@ def general_name_of_uri(uri: str) -> bytes:
     """
     if not uri.isascii():
         raise ValueError(f"URI {uri!r}: expected ASCII, with other characters percent-encoded")
-    return _element(_URI, uri.encode("ascii"))
+    return element(_URI, uri.encode("ascii"))
 
 
 def _contents_of_kind(tag: int, general_name: bytes) -> bytes | None:
@@ -215,8 +215,8 @@ _remembered_key = functools.lru_cache(maxsize=1 << 14)(_name_key)
 def _canonical_value(tag: int, value: bytes) -> bytes:
     text = _text(tag, value)
     if text is None:
-        return _element(tag, value)
-    return _element(_UTF8_STRING, _canonical_text(text).encode("utf-8"))
+        return element(tag, value)
+    return element(_UTF8_STRING, _canonical_text(text).encode("utf-8"))
 
 
 def _text(tag: int, value: bytes) -> str | None:
@@ -290,8 +290,8 @@ def _format_attribute(oid: bytes, tag: int, value: bytes) -> str:
     dotted = oid_text(oid)
     text = _text(tag, value)
     if text is None:
-        return f"{_SHORT_NAMES.get(dotted, dotted)}=#{_element(tag, value).hex()}"
-    return f"{_SHORT_NAMES.get(dotted, dotted)}={_escape(text)}"
+        return f"{SHORT_NAMES.get(dotted, dotted)}=#{element(tag, value).hex()}"
+    return f"{SHORT_NAMES.get(dotted, dotted)}={_escape(text)}"
 
 
 def _escape(text: str) -> str:
@@ -344,10 +344,10 @@ def _all(octets: bytes, tag: int) -> Iterator[bytes]:
         yield contents
 
 
-def _contents(element: bytes) -> bytes:
-    _, contents, end = _next(element, 0)
-    if end != len(element):
-        raise ValueError(f"Name: found bytes behind the element {element[:8].hex()}…")
+def _contents(whole: bytes) -> bytes:
+    _, contents, end = _next(whole, 0)
+    if end != len(whole):
+        raise ValueError(f"Name: found bytes behind the element {whole[:8].hex()}…")
     return contents
 
 
@@ -376,5 +376,6 @@ def _header(tag: int, length: int) -> bytes:
     return bytes((tag, 0x80 | len(octets))) + octets
 
 
-def _element(tag: int, contents: bytes) -> bytes:
+def element(tag: int, contents: bytes) -> bytes:
+    """Return an element as DER."""
     return _header(tag, len(contents)) + contents
