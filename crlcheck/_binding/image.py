@@ -111,6 +111,40 @@ class NativeImage:
             )
         return results
 
+    def flag_packed(self, flags: Any, issuer: int, rows: Any, num_rows: int, width: int) -> None:
+        """Write to native *flags* what ``contains_packed`` says of native *rows*."""
+        lib.crlcheck_image_contains_packed(self._image, flags, issuer, rows, num_rows, width)
+
+    def take_entries(
+        self,
+        verdicts: Any,
+        dates: Any,
+        places: Any,
+        flags: Any,
+        issuer: int,
+        rows: Any,
+        width: int,
+        order: Any,
+        num_places: int,
+        verdicts_by_reason: Any,
+    ) -> int:
+        """Give native rows the verdicts and dates of their entries, as the core has it."""
+        return int(
+            lib.crlcheck_rows_entries(
+                self._image,
+                verdicts,
+                dates,
+                places,
+                flags,
+                issuer,
+                rows,
+                width,
+                order,
+                num_places,
+                verdicts_by_reason,
+            )
+        )
+
     def contains_rows(self, issuer: int, rows: Any, width: int) -> bytearray:
         """Whether each row, a canonical serial of *width* bytes, is listed."""
         with ffi.from_buffer("uint8_t[]", rows) as octets:

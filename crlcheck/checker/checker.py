@@ -57,6 +57,7 @@ from crlcheck.x509.certificates import (
 
 if TYPE_CHECKING:
     from crlcheck.checker.image_files import ImageFiles
+    from crlcheck.checker.one_set import OneSet
     from crlcheck.checker.validation import Validated
     from crlcheck.signing.root_key import RootKey
 
@@ -327,7 +328,7 @@ class RevocationChecker:
             "minimum_generation": minimum_generation,
         }
         self._set: IndexSet | StoreSet | None
-        if isinstance(source, str | os.PathLike) and _names_an_image(source):
+        if isinstance(source, str | os.PathLike) and names_an_image(source):
             source = open_index(source, verify=True)
         if isinstance(source, str | os.PathLike | ObjectStore):
             self._set = StoreSet(
@@ -673,6 +674,25 @@ class RevocationChecker:
         in_use = self._require_open().current()
         return None if in_use is None else in_use.views
 
+    def one_set(self, at: datetime | None = None) -> OneSet:
+        """
+        Return what checks by the set in use now, at one time, however long that takes.
+
+        Args:
+            at: the time to judge by; by default the clock's.
+
+        Raises:
+            ValueError: *at* has no time zone.
+            IndexClosedError: the checker is closed.
+        """
+        if at is not None and at.tzinfo is None:
+            raise ValueError(f"at: expected an aware datetime, found {at!r}")
+        # Only here, because an authorizer does without it.
+        from crlcheck.checker.one_set import OneSet
+
+        source = self._require_open()
+        return OneSet(source, self._policy, self._clock() if at is None else at)
+
     def _judge(self) -> Judge | str:
         """Return what checks by the set in use, or why there is none."""
         source = self._require_open()
@@ -871,7 +891,8 @@ def _is_self_signed(certificate: CertificateFacts) -> bool | None:
     return is_self_signed(certificate)
 
 
-def _names_an_image(source: str | os.PathLike[str]) -> bool:
+def names_an_image(source: str | os.PathLike[str]) -> bool:
+    """Return whether a path is that of one image, rather than of a store."""
     # A missing image is an error; only a directory that is not there yet is an empty store.
     path = Path(source)
     return path.is_file() or (path.suffix == ".crlx" and not path.is_dir())

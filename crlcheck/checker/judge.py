@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple, TypeAlias
 
-from crlcheck.checker.path import PathChecker, verdict_by_denial
+from crlcheck.checker.image_cache import CachedImage
+from crlcheck.checker.path import PathChecker, Unlisted, verdict_by_denial
 from crlcheck.checker.remembered import Found, Memory
 from crlcheck.checker.results import undetermined, worst
-from crlcheck.checker.serial_question import SerialStatus
+from crlcheck.checker.serial_question import SerialStatus, possible_certificates
 from crlcheck.checker.snapshot import Snapshot, denial_of
 from crlcheck.checker.store_set import IndexesInUse, SetInUse
 from crlcheck.checker.views import UnansweredError
@@ -21,6 +23,28 @@ from crlcheck.types import (
     UndeterminedCause,
 )
 from crlcheck.x509.certificates import CertificateKind, load_certificate
+
+# Numbers that no CA is likely to have given: of 63 bytes, where RFC 5280 4.1.2.2 allows 20.
+_SPECIMENS = tuple((1 << 503) + number for number in range(8))
+
+Look: TypeAlias = tuple[CachedImage, bytes | None]
+"""An image to look a serial number up in, and the issuer's name under which, None for the only."""
+
+
+class OfAny(NamedTuple):
+    """
+    What is said of each serial number of an issuer, or of a kind of certificate, that no CRL
+    lists and that is not among ``apart``.
+
+    It is ``result``, but for the serial number and the certificate in it. ``looks`` are where
+    a serial number is to be looked up. ``is_sole`` tells that an entry in the only one of
+    these means REVOKED, by this entry. All others are to be asked about one by one.
+    """
+
+    result: CheckResult
+    looks: tuple[Look, ...]
+    is_sole: bool
+    apart: frozenset[int]
 
 
 class Judge:
@@ -130,6 +154,48 @@ class Judge:
         self._note_missing(path_checker)
         return result
 
+    def of_any_serial(self, name: bytes, issuer: CertificateFacts | None) -> OfAny | None:
+        """
+        Return what ``check_serial`` says of each serial number of an issuer that no CRL lists,
+        of whose certificate nothing else is known; None where that cannot be told.
+        """
+        for serial_number in _SPECIMENS:
+            certificates = possible_certificates(
+                name, serial_number, distribution_points=(), not_after=None, is_ca=None
+            )
+            try:
+                snapshot = self.in_use.views.of_serials(certificates, any_points=True)
+            except UnansweredError as error:
+                return self._of_any((self._unanswered(error, certificates[0]),), (), frozenset())
+            path_checker = self._path_checker_by(snapshot)
+            results, found = [], []
+            for certificate in certificates:
+                result, unlisted = path_checker.check_any(certificate, issuer, any_points=True)
+                results.append(result)
+                found.append(unlisted)
+            self._note_missing(path_checker)
+            of_any = self._of_any(results, found, _trusted_serials(snapshot))
+            if of_any is not None and serial_number not in of_any.apart:
+                return of_any
+        return None
+
+    def _of_any(
+        self,
+        results: Sequence[CheckResult],
+        found: Sequence[Unlisted | None],
+        trusted_serials: frozenset[int],
+    ) -> OfAny | None:
+        looks: dict[Look, None] = {}
+        for unlisted in found:
+            if unlisted is None:
+                return None
+            looks.update(dict.fromkeys(unlisted.looks))
+        denied = frozenset(serial_number for _, serial_number in self.in_use.denied)
+        # Of equal results the first counts, so an entry decides alone only for the first.
+        first = found[0] if found else None
+        is_sole = first is not None and first.is_sole and tuple(looks) == first.looks
+        return OfAny(worst(results), tuple(looks), is_sole, denied | trusted_serials)
+
     def status_of_serial(
         self, certificates: Sequence[CertificateFacts], issuer: CertificateFacts | None
     ) -> SerialStatus:
@@ -192,3 +258,7 @@ class Judge:
                 return denial
         remedy = "" if error.cause is UndeterminedCause.OUT_OF_SCOPE else None
         return undetermined(path[0], error.cause, error.reason, remedy)
+
+
+def _trusted_serials(snapshot: Snapshot) -> frozenset[int]:
+    return frozenset(one.serial_number for one in snapshot.table.issuers.trusted())

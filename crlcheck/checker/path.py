@@ -167,6 +167,7 @@ class PathChecker:
         self._policy = policy
         self._now = now
         self.images: dict[CachedImage, None] = {}
+        self._failed: set[CachedImage] = set()
         self.misses_any = False
         self.misses_object = False
         self._under_way: frozenset[IssuerKey] = frozenset()
@@ -228,6 +229,39 @@ class PathChecker:
             if delta is not None:
                 looks.append((delta, issuer))
         is_sole = looks[0][1] is None and revokes_alone(evidence, self._policy)
+        return result, Unlisted(tuple(looks), is_sole)
+
+    def check_any(
+        self,
+        certificate: CertificateFacts,
+        issuer: CertificateFacts | None = None,
+        *,
+        any_points: bool = False,
+    ) -> tuple[CheckResult, Unlisted | None]:
+        """
+        Return what ``check_path`` does, and where each other certificate was to be looked for
+        that differs from this one in its serial number alone and is neither denied nor
+        trusted; None where a CRL lists this one. An image that could not be loaded is none
+        of the places.
+        """
+        coverage = self.snapshot.table.coverage(certificate, issuer, any_points=any_points)
+        own, evidence = self._judged(certificate, coverage)
+        result = self._join_above(own, coverage, self._policy.path_depth)
+        if any(one.entry is not None or one.delta_entry is not None for one in evidence):
+            return result, None
+        name = certificate.issuer
+        looks = [
+            (image, name if crl.by_issuer else None)
+            for crl in (coverage.applicable if evidence else ())
+            for image in (self.snapshot.images[crl.position], self.snapshot.deltas[crl.position])
+            if image is not None and image not in self._failed
+        ]
+        is_sole = (
+            len(evidence) == 1
+            and len(looks) == 1
+            and looks[0][1] is None
+            and revokes_alone(evidence, self._policy)
+        )
         return result, Unlisted(tuple(looks), is_sole)
 
     def check_issuer(self, key: IssuerKey) -> CheckResult | None:
@@ -443,9 +477,13 @@ class PathChecker:
         delta = self.snapshot.deltas[crl.position]
         issuer = certificate.issuer if crl.by_issuer else None
         entry, failure = self._find(image, certificate.serial_number, issuer)
+        if failure is not None:
+            self._failed.add(image)
         delta_entry = None
         if delta is not None:
             delta_entry, delta_failure = self._find(delta, certificate.serial_number, issuer)
+            if delta_failure is not None:
+                self._failed.add(delta)
             failure = failure or delta_failure
         signer = None if crl.signer is None else self._verdict_on_signer(crl.signer)
         evidence = Evidence(

@@ -206,6 +206,12 @@ def finding_of(result: CheckResult) -> tuple[Finding, CertificateFacts]:
     return found, given
 
 
+def entry_of(result: CheckResult) -> RevokedEntry | None:
+    """Return the entry by which a result was found, None where there is none."""
+    known = _found_by(result)
+    return None if known is None else known[0].entry
+
+
 def _found_by(result: CheckResult) -> tuple[Finding, CertificateFacts] | None:
     """Return what a result is made of, None for one that was made whole."""
     return None if unread_of(result) is None else finding_of(result)

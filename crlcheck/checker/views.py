@@ -50,7 +50,7 @@ from crlcheck.checker.attempts import Attempts
 from crlcheck.checker.image_cache import CachedImage
 from crlcheck.checker.images import Images
 from crlcheck.checker.remembered import Memory
-from crlcheck.checker.scope import Coverage
+from crlcheck.checker.scope import Coverage, TrustedIssuer
 from crlcheck.checker.snapshot import Snapshot, Trust, facts_of, snapshot_of_catalog
 from crlcheck.encoding.names import directory_name, name_key
 from crlcheck.encoding.strict_json import canonical_json
@@ -430,6 +430,11 @@ class Views:
         """Yield H(n) and the names of the checker's own trusted issuers."""
         for home, issuers in self._trust.issuers_at.items():
             yield home, issuers[0].certificate.subject
+
+    @property
+    def own_trusted(self) -> Sequence[TrustedIssuer]:
+        """The checker's own trusted issuers."""
+        return self._trust.issuers
 
     # ---- reading ---------------------------------------------------------------------
 

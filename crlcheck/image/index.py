@@ -10,7 +10,7 @@ from __future__ import annotations
 import mmap
 import operator
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -205,6 +205,16 @@ class RevocationIndex(Lookup):
         for number in numbers:
             found = bytearray(map(operator.or_, found, image.contains_packed(number, view, width)))
         return found
+
+    def native_of(self, issuer: bytes | None = None) -> tuple[NativeImage, Sequence[int]]:
+        """
+        Return the image as the core has it, and the numbers of *issuer*, as for ``find``.
+
+        Raises:
+            IndexClosedError: the index was closed.
+            ValueError: *issuer* is needed.
+        """
+        return self._open(), self._issuers.numbers(issuer)
 
     def iter_entries(self) -> Iterator[RevokedEntry]:
         """

@@ -14,6 +14,7 @@
 #define CRLCHECK_H
 
 #include "crlcheck_certificate.h"
+#include "crlcheck_columns.h"
 #include "crlcheck_crl.h"
 #include "crlcheck_image.h"
 #include "crlcheck_values.h"

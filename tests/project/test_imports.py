@@ -158,7 +158,9 @@ def test_the_packages_are_marked_as_typed(package: str) -> None:
     assert Path(str(importlib.import_module(package).__file__)).with_name("py.typed").exists()
 
 
-@pytest.mark.parametrize(("name", "package"), [("aiohttp", "aiohttp"), ("grpc", "grpc")])
+@pytest.mark.parametrize(
+    ("name", "package"), [("aiohttp", "aiohttp"), ("columns", "pyarrow"), ("grpc", "grpc")]
+)
 def test_a_module_without_its_package_names_the_extra(name: str, package: str) -> None:
     """
     Who has installed crlcheck alone reads what is missing, and what brings it.

@@ -26,7 +26,7 @@ FLOORS = (
     {"compiler", "catalog"},
     {"publisher", "checker"},
     {"demo", "access", "migration", "prometheus"},
-    {"asgi", "wsgi", "aiohttp", "grpc", "ssl", "ocsp"},
+    {"asgi", "wsgi", "aiohttp", "grpc", "ssl", "ocsp", "columns"},
     {"serve"},
     {"cli"},
     {"__main__"},

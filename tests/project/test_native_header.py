@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 INCLUDE = ROOT / "native" / "include"
 # In the order in which CMakeLists.txt has them.
 HEADERS = tuple(
-    INCLUDE / f"crlcheck_{name}.h" for name in ("values", "crl", "certificate", "image")
+    INCLUDE / f"crlcheck_{name}.h" for name in ("values", "crl", "certificate", "image", "columns")
 )
 
 

@@ -7,6 +7,7 @@
 #include "reader/bucket_reader.h"
 #include "reader/image.h"
 #include "reader/lines_reader.h"
+#include "reader/lookup.h"
 #include "reader/ordered_reader.h"
 
 // Nearly all serials have up to 24 octets. For each number of words above the low one there
@@ -51,17 +52,25 @@ bool crlcheck_image_contains(const crlcheck_image *image, uint32_t certificate_i
     return table != NULL && find_rank(NULL, table, serial);
 }
 
+bool image_find_entry(const crlcheck_image *image, crlcheck_found *out_found,
+                      uint32_t certificate_issuer, const uint8_t *serial,
+                      size_t serial_len) {
+    const image_table *table = image_find_table(image, certificate_issuer, serial_len);
+    uint64_t rank;
+    if (table == NULL || !find_rank(&rank, table, serial)) {
+        return false;
+    }
+    describe_entry(NULL, out_found, table, serial, rank);
+    return true;
+}
+
 crlcheck_status crlcheck_image_find(const crlcheck_image *image,
                                     crlcheck_found *out_found,
                                     uint32_t certificate_issuer, const uint8_t *serial,
                                     size_t serial_len) {
-    const image_table *table = image_find_table(image, certificate_issuer, serial_len);
-    uint64_t rank;
-    if (table == NULL || !find_rank(&rank, table, serial)) {
-        return CRLCHECK_NOT_FOUND;
-    }
-    describe_entry(NULL, out_found, table, serial, rank);
-    return CRLCHECK_OK;
+    return image_find_entry(image, out_found, certificate_issuer, serial, serial_len)
+               ? CRLCHECK_OK
+               : CRLCHECK_NOT_FOUND;
 }
 
 // entry_serial gives the serial of an entry. `*walk` is that of the entry before, which the
