@@ -134,6 +134,20 @@ def test_a_private_ca_writes_crls_only(rights: Rights) -> None:
         ("crl/ca.crl", PRIVATE_CA),
         ("acm-pca-permission-test-key", PRIVATE_CA),
     ]
+    # All that it asks for when a CRL is configured, of the bucket too.
+    looks = [
+        (action, key_or_none, ca)
+        for ca in (PRIVATE_CA, other)
+        for action, key_or_none in (
+            ("s3:PutObjectAcl", "crl/ca.crl"),
+            ("s3:PutObjectAcl", "acm-pca-permission-test-key-private"),
+            ("s3:GetBucketAcl", None),
+            ("s3:GetBucketLocation", None),
+        )
+    ]
+    for action, key_or_none, ca in looks:
+        rights.ask("acm-pca.amazonaws.com", action, key_or_none, None, aws_SourceArn=ca)
+    assert rights.answers() == [ca == PRIVATE_CA for _, _, ca in looks]
 
 
 def test_without_tls_nobody_does_anything(rights: Rights) -> None:

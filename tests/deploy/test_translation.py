@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
@@ -42,6 +43,15 @@ def statements(stack: Stack) -> Iterator[tuple[str, dict[str, Any]]]:
 def listed(value: str | list[str]) -> list[str]:
     """One text or several, as a list."""
     return [value] if isinstance(value, str) else value
+
+
+def allowed_sources(policy: dict[str, Any]) -> list[str]:
+    """The resources of AWS for which a policy lets a service do something."""
+    return [
+        statement["Condition"]["ArnEquals"]["aws:SourceArn"]
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement["Effect"] == "Allow"
+    ]
 
 
 # ---- rights ------------------------------------------------------------------
@@ -164,11 +174,30 @@ def test_an_upload_starts_the_preprocessor_in_one_way(
     }[source]
     permissions = made.of_type("AWS::Lambda::Permission")
     if source == "s3":
-        assert notifications[0]["Function"] == function
-        assert "PreprocessorPermissionForBucket" in permissions
+        (notification,) = notifications
+        assert notification["Function"] == function
+        assert notification["Event"] == "s3:ObjectCreated:*"
+        assert notification["Filter"] == {"S3Key": {"Rules": [{"Name": "prefix", "Value": "crl/"}]}}
+        # S3 refuses a notification that it may not send, so the permission is made before.
+        permission = "PreprocessorPermissionForBucket"
+        assert permission in permissions
+        assert permission in [one["Value"] for one in made["Bucket"]["Tags"]]
     else:
         (rule,) = rules
         (target,) = rule["Targets"]
+        assert rule["EventPattern"] == {
+            "source": ["aws.s3"],
+            "detail-type": ["Object Created"],
+            "detail": {
+                "bucket": {"name": [made["Bucket"]["BucketName"]]},
+                "object": {"key": [{"prefix": "crl/"}]},
+            },
+        }
+        # What the rule cannot deliver is kept, and the queue takes it from this rule alone.
+        assert target["DeadLetterConfig"]["Arn"].endswith(":crlcheck-failures")
+        assert allowed_sources(made["FailureQueuePolicy"]) == [
+            f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{rule['Name']}"
+        ]
         queue = f"arn:aws:sqs:{REGION}:{ACCOUNT}:crlcheck-events"
         assert target["Arn"] == (queue if source == "sqs" else function)
         assert ("PreprocessorPermissionForUploadRule" in permissions) == (source == "eventbridge")
@@ -220,6 +249,7 @@ def test_schedules_send_events_that_the_preprocessor_reads(
             event = json.loads(target["Input"])
             parse_event(event)
             tasks[next(iter(event))] = rule["ScheduleExpression"]
+            assert event.get("rescan", "crl/") == "crl/"
             assert f"arn:aws:events:{REGION}:{ACCOUNT}:rule/{rule['Name']}" in permitted
     expected = {"clean_up", "rescan", "status"} | (
         {"fetch"} if "FetchUrls" in parameters else set()
@@ -238,8 +268,37 @@ def test_every_function_logs_to_a_group_that_forgets(made: Stack) -> None:
     assert {str(one["RetentionInDays"]) for one in groups.values()} == {"90"}
     names = {one["LogGroupName"] for one in groups.values()}
     for function in made.of_type("AWS::Lambda::Function").values():
-        assert function["LoggingConfig"]["LogGroup"] in names
+        group = function["LoggingConfig"]["LogGroup"]
+        assert group in names
+        assert group == f"/aws/lambda/{function['FunctionName']}"
         assert function["Architectures"] == ["arm64"]
+        role = function["Role"].rpartition("/")[2]
+        (log,) = (one for name, one in statements(made) if (name, one["Sid"]) == (role, "Log"))
+        assert log["Resource"] == f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{group}:*"
+        assert log["Action"] == ["logs:CreateLogStream", "logs:PutLogEvents"]
+
+
+# ---- outputs -----------------------------------------------------------------
+
+
+def test_the_outputs_are_what_their_readers_need(made: Stack) -> None:
+    """
+    The store is the one that the functions have, and an API invokes the authorizer.
+    """
+    outputs, bucket = made.outputs, made["Bucket"]["BucketName"]
+    functions = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function"
+    assert outputs["BucketName"] == bucket
+    for function in ("AuthorizerFunction", "PreprocessorFunction"):
+        environment = made[function]["Environment"]["Variables"]
+        assert outputs["StoreUrl"] == environment["CRLCHECK_STORE"]
+    assert outputs["AuthorizerFunctionArn"] == f"{functions}:crlcheck-authorizer"
+    assert outputs["PreprocessorFunctionArn"] == f"{functions}:crlcheck-preprocessor"
+    assert outputs["AuthorizerInvokeUri"] == (
+        f"arn:aws:apigateway:{REGION}:lambda:path/2015-03-31/functions/"
+        f"{functions}:crlcheck-authorizer/invocations"
+    )
+    queue = f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{made['FailureQueue']['QueueName']}"
+    assert outputs["FailureQueueUrl"] == queue
 
 
 # ---- APIs --------------------------------------------------------------------
@@ -323,6 +382,42 @@ def test_an_api_is_reached_by_mutual_tls_only(
         domain.get("SecurityPolicy") or domain["DomainNameConfigurations"][0]["SecurityPolicy"]
     )
     assert security == "TLS_1_2"
+
+
+@pytest.mark.parametrize("given", [one for _, one in API_FORMS], ids=[one for one, _ in API_FORMS])
+def test_a_request_to_the_domain_reaches_the_demo(
+    translated: dict[str, Any], given: dict[str, str]
+) -> None:
+    """
+    The domain leads to the stage that is deployed, the stage to the function, which the API may
+    invoke for any request. The DNS record leads to the domain.
+    """
+    made = resolve(translated, **given)
+    is_rest = given["ApiKind"] == "rest"
+    kind = "Rest" if is_rest else "Http"
+    mapping, stage = made[f"{kind}Mapping"], made[f"{kind}Stage"]
+    assert mapping["DomainName"] == given["DomainName"]
+    assert mapping["Stage"] == stage["StageName"]
+    assert mapping.get("BasePath", mapping.get("ApiMappingKey")) is None
+    api = "RestApiId" if is_rest else "ApiId"
+    assert mapping[api] == stage[api] == f"{kind}Api"
+    assert made.outputs["ApiDnsTarget"] == f"{kind}Domain.RegionalDomainName"
+    demo = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:crlcheck-demo"
+    if is_rest:
+        # Lambda is invoked by POST, whatever the method of the request is.
+        integrations = [one["Integration"] for one in routes(made)]
+        assert {one["IntegrationHttpMethod"] for one in integrations} == {"POST"}
+        assert {one["Uri"].partition("/functions/")[2] for one in integrations} == {
+            f"{demo}/invocations"
+        }
+        source = f"RestApi/{stage['StageName']}/GET/path"
+    else:
+        assert made["HttpIntegration"]["IntegrationUri"] == demo
+        assert [one["Target"] for one in routes(made)] == ["integrations/HttpIntegration"]
+        source = "HttpApi/$default/$default"
+    allowed = made[f"DemoPermissionFor{kind}Api"]
+    assert allowed["FunctionName"] == "crlcheck-demo"
+    assert fnmatchcase(f"arn:aws:execute-api:{REGION}:{ACCOUNT}:{source}", allowed["SourceArn"])
 
 
 @pytest.mark.parametrize("given", [one for _, one in API_FORMS], ids=[one for one, _ in API_FORMS])

@@ -94,6 +94,45 @@ def test_enforcing_is_a_parameter() -> None:
     assert (settings.refresh_seconds, settings.max_catalog_age) == (30, timedelta(hours=6))
 
 
+def test_only_public_addresses_are_fetched_from_unless_told() -> None:
+    """
+    At the times of the parameter.
+    """
+    for given, is_private in (({}, False), ({"FetchPrivate": "true"}, True)):
+        made = stack(FetchUrls=EVERYTHING["FetchUrls"], FetchSchedule="rate(2 hours)", **given)
+        settings = read_settings(PreprocessorSettings, environment_of(made, "PreprocessorFunction"))
+        assert settings.fetch_private is is_private
+        assert made["FetchRule"]["ScheduleExpression"] == "rate(2 hours)"
+
+
+OTHER_VALUES = {
+    **{name: f"{value}x" for name, value in (EVERYTHING | OF_API).items()},
+    "ApiKind": "rest",
+    "Architecture": "x86_64",
+    "EventSource": "s3",
+    "ExpiryAlarmHours": "25",
+    "FetchPrivate": "true",
+    "FetchSchedule": "rate(2 hours)",
+    "LogRetentionDays": "30",
+    "MaxCatalogAgeHours": "13",
+    "Mode": "enforce",
+    "NamePrefix": "other",
+    "PublicationAlarmHours": "25",
+    "RefreshSeconds": "1",
+    "ReservedConcurrency": "5",
+    "StaleGrace": "25h",
+}
+
+
+@pytest.mark.parametrize("name", sam_template()["Parameters"])
+def test_each_parameter_changes_what_is_made(name: str) -> None:
+    """
+    None is there without an effect.
+    """
+    given = {"ApiKind": "http", **EVERYTHING, **OF_API}
+    assert stack(**given) != stack(**{**given, name: OTHER_VALUES[name]})
+
+
 @pytest.mark.parametrize(
     ("parameters", "reason"),
     [
@@ -210,6 +249,25 @@ def test_every_alarm_is_on_a_metric_that_the_functions_write(
     shown = {one for one in shown if not one.namespace.startswith("AWS/")}
     assert shown
     assert shown - real == set()
+
+
+def test_alarms_on_aws_s_own_metrics_name_what_they_are_for() -> None:
+    """
+    The function, or the queue, of their own name.
+    """
+    made = stack()
+    named = {}
+    for alarm in made.of_type("AWS::CloudWatch::Alarm").values():
+        for series in series_of_alarm(alarm):
+            if series.namespace.startswith("AWS/"):
+                named[alarm["AlarmName"]] = (series.name, dict(series.dimensions))
+    own = {
+        f"crlcheck-{name}-{metric.lower()}": (metric, {"FunctionName": f"crlcheck-{name}"})
+        for name in ("authorizer", "preprocessor")
+        for metric in ("Errors", "Throttles", "Duration")
+    }
+    queue = {"QueueName": made["FailureQueue"]["QueueName"]}
+    assert named == own | {"crlcheck-failure-queue": ("ApproximateNumberOfMessagesVisible", queue)}
 
 
 def shown_series(metrics: list[list[Any]]) -> set[Series]:
