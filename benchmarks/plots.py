@@ -2,11 +2,13 @@
 Draw the plots of the report.
 
 They are SVG files that depend on the rows only, so that a new run shows in a
-diff and nothing else does.
+diff and nothing else does. They have no ground of their own, and other colours
+where the page that shows them is dark.
 """
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +18,26 @@ from benchmarks.results import Results, Row
 
 # One for each contender, the same in every plot; markers tell similar ones apart.
 _COLOURS = (
-    *("#d62728", "#1f77b4", "#2ca02c", "#9467bd", "#ff7f0e", "#8c564b"),
-    *("#17becf", "#e377c2", "#bcbd22", "#000000", "#1b5e20"),
+    *("#d62728", "#1f77b4", "#2a8a2a", "#9467bd", "#c05a00", "#8c564b"),
+    *("#0a7f8c", "#c2479e", "#7a7a00", "#000000", "#1b5e20"),
 )
 _MARKERS = "osD^vP*X<>d"
 _LIMIT_COLOUR = "#555555"
+
+_IN_THE_DARK = {
+    **dict(
+        zip(
+            _COLOURS,
+            (
+                *("#ff6b6b", "#5aaee8", "#5ed35e", "#c19be8", "#ff9e4a", "#c99a8c"),
+                *("#33d1e0", "#f29bd6", "#d6d74a", "#e6e6e6", "#9ccf9f"),
+            ),
+            strict=True,
+        )
+    ),
+    _LIMIT_COLOUR: "#b4b4b4",
+}
+"""What takes the place of each colour on a dark page: black is also that of axes and words."""
 
 Points = list[tuple[float, float]]
 
@@ -291,4 +308,25 @@ def _draw_sizes(rows: Sequence[Row]) -> Any:
 
 
 def _save(figure: Any, path: Path) -> None:
-    figure.savefig(path, format="svg", metadata={"Date": None})
+    written = io.StringIO()
+    figure.savefig(written, format="svg", metadata={"Date": None})
+    path.write_text(for_light_and_dark(written.getvalue()), encoding="utf-8")
+
+
+def for_light_and_dark(svg: str) -> str:
+    """
+    Return a plot of matplotlib's without its white ground, and with colours for a dark page too.
+
+    A picture takes the scheme of the element that shows it, such as ``color-scheme: dark``.
+    """
+    # Black is not written where it fills something, such as a word.
+    rules = [f"   svg {{fill: {_IN_THE_DARK['#000000']}}}"]
+    rules += [
+        # What matplotlib writes at each element would count before a rule.
+        f'   [style*="{what}: {light}"] {{{what}: {dark} !important}}'
+        for light, dark in _IN_THE_DARK.items()
+        for what in ("fill", "stroke")
+        if f"{what}: {light}" in svg
+    ]
+    style = "\n".join(["  @media (prefers-color-scheme: dark) {", *rules, "  }", "  </style>"])
+    return svg.replace("fill: #ffffff", "fill: none").replace("</style>", f"\n{style}", 1)

@@ -202,6 +202,56 @@ def test_plots_show_what_the_rows_say(document: Any, tmp_path: Path) -> None:
     assert {row.num_entries for row in plots.sizes(found)} == {1_000_000}
 
 
+DOCUMENTS = Path(__file__).parents[2] / "docs"
+PLOTS = sorted(DOCUMENTS.rglob("benchmarks/*/*.svg"))
+
+
+def test_a_plot_has_no_ground_and_colours_for_both() -> None:
+    """
+    White goes, and a rule for dark pages comes for each colour that is used.
+    """
+    drawn = (
+        '<svg><style>*{}</style><path style="fill: #ffffff"/>'
+        '<path style="fill: none; stroke: #d62728"/></svg>'
+    )
+    found = plots.for_light_and_dark(drawn)
+    assert "#ffffff" not in found
+    assert '[style*="stroke: #d62728"] {stroke: #ff6b6b !important}' in found
+    assert "fill: #d62728" not in found
+    assert found.index("prefers-color-scheme: dark") < found.index("</style>")
+
+
+@pytest.mark.parametrize("path", PLOTS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_the_plots_are_readable_on_light_and_dark_pages(path: Path) -> None:
+    """
+    Each colour but the grid's has one for the dark, and each of both is told from the ground as
+    WCAG 2.2 demands of graphics, three to one.
+    """
+    text = path.read_text(encoding="utf-8")
+    used = set(re.findall(r"(?:fill|stroke): (#[0-9a-f]{6})(?=[;\"])", text.split("</style>")[1]))
+    used -= {"#b0b0b0", "#cccccc"}  # the grid, and the frame of the legend
+    rules = dict(re.findall(r'\[style\*="\w+: (#\w{6})"\] \{\w+: (#\w{6}) !important\}', text))
+    assert used
+    assert used == rules.keys()
+    assert min(contrast(one, "#ffffff") for one in rules) >= 3
+    darkest = ("#0b0c10", "#1f2129")  # the grounds of the site's looks, and between them GitHub's
+    assert min(contrast(one, ground) for one in rules.values() for ground in darkest) >= 3
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast ratio of two colours, as WCAG 2.2 defines it."""
+
+    def luminance(colour: str) -> float:
+        parts = (int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))
+        red, green, blue = (
+            part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+        )
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    darker, lighter = sorted(map(luminance, (one, other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     """
     A file that is not of these benchmarks is named in the error.

@@ -331,3 +331,29 @@ def test_the_recording_of_the_demo_plays(program: Browser, address: str, scheme:
     (ROOT / "build" / "site-pictures").mkdir(parents=True, exist_ok=True)
     picture = ROOT / "build" / "site-pictures" / f"recording-{scheme}.png"
     picture.write_bytes(tab.screenshot)
+
+
+PLOTS = """
+Promise.all(Array.from(document.querySelectorAll("img[src$='.svg']"), async (image) => {
+  await image.decode();
+  return [getComputedStyle(image).colorScheme, getComputedStyle(image).backgroundColor];
+}))
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_plots_have_the_scheme_of_the_page(program: Browser, address: str, scheme: str) -> None:
+    """
+    And no ground of their own. Their words are dark on a light page, and light on a dark one.
+    """
+    page = "explanation/benchmarks/intel-xeon-6-207.html"
+    tab = program.load(f"{address}/{page}", program=PLOTS, scheme=scheme, longest=30_000)
+    assert len(tab.value) >= 5
+    assert {tuple(one) for one in tab.value} == {(scheme, "rgba(0, 0, 0, 0)")}
+    (ROOT / "build" / "site-pictures").mkdir(parents=True, exist_ok=True)
+    picture = ROOT / "build" / "site-pictures" / f"plots-{scheme}.png"
+    picture.write_bytes(tab.screenshot)
+    plot = f"{address}/explanation/benchmarks/intel-xeon-6-207/first-answer.svg"
+    colour = "getComputedStyle(document.querySelector('text')).fill"
+    words = program.load(plot, program=colour, scheme=scheme).value
+    assert words == {"light": "rgb(0, 0, 0)", "dark": "rgb(230, 230, 230)"}[scheme]
