@@ -37,7 +37,7 @@ FUZZ_VENV := build/fuzz/venv
 PYTEST_ENV := PYTHONSAFEPATH=1
 
 .DEFAULT_GOAL := build
-.PHONY: FORCE build bundles deploy-check terraform-reference dist-check docs docs-check lock release-check sbom upgrade-check man demo recording test test-all e2e stores journeys load soak interleavings conformance differential mutants lint format bench bench-large bench-targets bench-serve worst-case fuzz fuzz-python sanitize clean
+.PHONY: FORCE build bundles deploy-check terraform-reference dist-check docs docs-check lock release-check sbom upgrade-check man demo recording test test-all e2e stores journeys links load soak interleavings conformance differential mutants lint format bench bench-large bench-targets bench-serve worst-case fuzz fuzz-python sanitize clean
 .DELETE_ON_ERROR:
 
 build: $(BUILT)
@@ -211,6 +211,11 @@ docs-check: docs
 # The tables in the guide of the Terraform module, from its files.
 terraform-reference: $(BUILT)
 	$(BIN)/python -P docs/make_terraform.py
+
+# Whether the pages of others that the documents link to are there: this needs the network.
+links:
+	grep -v '^#' tests/data/external_links.txt | xargs -n 1 curl --silent --show-error --fail \
+	    --location --max-time 30 --output /dev/null --write-out '%{http_code} %{url_effective}\n'
 
 # A man page for each command, in build/man.
 man: $(BUILT)

@@ -49,6 +49,28 @@ def test_links_lead_somewhere(path: Path) -> None:
         assert not fragment or fragment in anchors(linked.read_text(encoding="utf-8")), target
 
 
+def test_links_to_others_are_on_one_list() -> None:
+    """
+    The tests use no network: who adds a link has opened it, and `make links` opens them all. A
+    list without a link that is gone stays short.
+    """
+    written = (ROOT / "tests" / "data" / "external_links.txt").read_text(encoding="utf-8")
+    listed = [line for line in written.splitlines() if not line.startswith("#")]
+    pages = {*DOCUMENTS, *(ROOT / "tests").rglob("*.md"), *(ROOT / "benchmarks").rglob("*.md")}
+    found = set()
+    for path in pages:
+        # What stands in code is an example.
+        prose = re.sub(
+            r"^ *```.*?^ *```|`[^`\n]*`",
+            "",
+            path.read_text(encoding="utf-8"),
+            flags=re.MULTILINE | re.DOTALL,
+        )
+        found |= set(re.findall(r"\b[a-z][a-z+]*://[^\s)>\"\]]+", prose))
+    assert listed == sorted(found)
+    assert [one for one in listed if not one.startswith("https://")] == []
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_named_files_exist(path: Path) -> None:
     """
