@@ -103,7 +103,7 @@ class RowBatch:
             self._groups = _allocate("int32_t[]", num_rows)
             self._verdicts = _allocate("int32_t[]", num_rows)
             self._order = _allocate("uint32_t[]", num_rows)
-            self._places = _allocate("uint32_t[]", num_rows + 1)
+            self._places = _allocate("uint32_t[]", num_rows + 8)
             self._flags = _allocate("uint8_t[]", num_rows)
             self._others = _allocate("uint8_t[]", num_rows)
             self._all_states = _allocate("uint8_t[]", num_rows)
@@ -208,22 +208,14 @@ class RowBatch:
             serials.num_slots,
         )
 
-    def take(self, start: int, end: int, verdict: int) -> int:
-        """
-        Give the rows of a group without a flag their verdict.
+    def fill(self, verdicts_by_group: Sequence[int]) -> None:
+        """Give each row of a group the verdict of its group."""
+        table = ffi.new("int32_t[]", list(verdicts_by_group) or [0])
+        lib.crlcheck_rows_fill(self._verdicts, self._groups, self.num_rows, table)
 
-        Return how many others there are, whose places are kept.
-        """
-        return int(
-            lib.crlcheck_rows_take(
-                self._verdicts,
-                self._places,
-                self._flags,
-                self._order + start,
-                end - start,
-                verdict,
-            )
-        )
+    def flagged(self, start: int, end: int) -> int:
+        """Return how many rows of a group have a flag; their places are kept."""
+        return int(lib.crlcheck_rows_flagged(self._places, self._flags, end - start))
 
     def date(self, start: int, end: int, dates: Dates, moments: Sequence[int | None]) -> None:
         """Give the rows of a group without a flag its dates, in microseconds since 1970."""

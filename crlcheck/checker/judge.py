@@ -15,6 +15,7 @@ from crlcheck.checker.serial_question import SerialStatus, possible_certificates
 from crlcheck.checker.snapshot import Snapshot, denial_of
 from crlcheck.checker.store_set import IndexesInUse, SetInUse
 from crlcheck.checker.views import UnansweredError
+from crlcheck.encoding.names import name_key
 from crlcheck.types import (
     CertificateFacts,
     CheckResult,
@@ -159,6 +160,10 @@ class Judge:
         Return what ``check_serial`` says of each serial number of an issuer that no CRL lists,
         of whose certificate nothing else is known; None where that cannot be told.
         """
+        key = name_key(name)
+        denied = frozenset(
+            number for denied_name, number in self.in_use.denied if denied_name == key
+        )
         for serial_number in _SPECIMENS:
             certificates = possible_certificates(
                 name, serial_number, distribution_points=(), not_after=None, is_ca=None
@@ -166,7 +171,9 @@ class Judge:
             try:
                 snapshot = self.in_use.views.of_serials(certificates, any_points=True)
             except UnansweredError as error:
-                return self._of_any((self._unanswered(error, certificates[0]),), (), frozenset())
+                return OfAny(
+                    self._unanswered(error, certificates[0]), (), is_sole=False, apart=denied
+                )
             path_checker = self._path_checker_by(snapshot)
             results, found = [], []
             for certificate in certificates:
@@ -174,27 +181,10 @@ class Judge:
                 results.append(result)
                 found.append(unlisted)
             self._note_missing(path_checker)
-            of_any = self._of_any(results, found, _trusted_serials(snapshot))
-            if of_any is not None and serial_number not in of_any.apart:
+            of_any = _of_any(results, found, denied)
+            if of_any is not None and serial_number not in denied:
                 return of_any
         return None
-
-    def _of_any(
-        self,
-        results: Sequence[CheckResult],
-        found: Sequence[Unlisted | None],
-        trusted_serials: frozenset[int],
-    ) -> OfAny | None:
-        looks: dict[Look, None] = {}
-        for unlisted in found:
-            if unlisted is None:
-                return None
-            looks.update(dict.fromkeys(unlisted.looks))
-        denied = frozenset(serial_number for _, serial_number in self.in_use.denied)
-        # Of equal results the first counts, so an entry decides alone only for the first.
-        first = found[0] if found else None
-        is_sole = first is not None and first.is_sole and tuple(looks) == first.looks
-        return OfAny(worst(results), tuple(looks), is_sole, denied | trusted_serials)
 
     def status_of_serial(
         self, certificates: Sequence[CertificateFacts], issuer: CertificateFacts | None
@@ -260,5 +250,16 @@ class Judge:
         return undetermined(path[0], error.cause, error.reason, remedy)
 
 
-def _trusted_serials(snapshot: Snapshot) -> frozenset[int]:
-    return frozenset(one.serial_number for one in snapshot.table.issuers.trusted())
+def _of_any(
+    results: Sequence[CheckResult], found: Sequence[Unlisted | None], apart: frozenset[int]
+) -> OfAny | None:
+    """Join what is said of all certificates that may have a serial number."""
+    looks: dict[Look, None] = {}
+    for unlisted in found:
+        if unlisted is None:
+            return None
+        looks.update(dict.fromkeys(unlisted.looks))
+    # Of equal results the first counts, so an entry decides alone only for the first.
+    first = found[0]
+    is_sole = first is not None and first.is_sole and tuple(looks) == first.looks
+    return OfAny(worst(results), tuple(looks), is_sole, apart)

@@ -9,7 +9,7 @@ Give each row of a table its verdict.
    none of them lists has the verdict of 2.
 4. A row that the only image lists has the verdict of its entry, where any entry means
    REVOKED. All else is asked about one by one, as ``check_serial`` is: what several CRLs say
-   of one certificate, serial numbers of trusted and of denied certificates, and negative ones.
+   of one certificate, serial numbers of denied certificates, and negative ones.
 
 For example, a table has 50 million rows of 200 issuers. Then 200 verdicts are found and
 their images loaded, 50 million serial numbers are looked up, and the entries of those that
@@ -354,9 +354,19 @@ class _Answers:
         groups = self._number(question, rows)
         dates = RowDates(num_rows)
         starts = rows.sort(len(groups))
-        for group, (start, end) in zip(groups, itertools.pairwise(starts), strict=True):
-            if start < end:
-                self._answer_group(group, rows, start, end, dates)
+        there = [
+            (group, start, end)
+            for group, (start, end) in zip(groups, itertools.pairwise(starts), strict=True)
+            if start < end
+        ]
+        for group, _, _ in there:
+            if not group.is_known:
+                with self._finding:  # by one thread, because the set may change meanwhile
+                    if not group.is_known:
+                        self._find(group)
+        rows.fill([group.verdict for group in groups])
+        for group, start, end in there:
+            self._answer_group(group, rows, start, end, dates)
         if starts[-1] < num_rows:
             for row in rows.settle_others(self._by_state):
                 group, number = groups[rows.group(row)], serials.number(row)
@@ -410,12 +420,8 @@ class _Answers:
         self, group: _Group, rows: RowBatch, start: int, end: int, dates: RowDates
     ) -> None:
         """Answer the rows of a group, from *start* to before *end*."""
-        if not group.is_known:
-            with self._finding:  # all of it by one thread, because the set may change meanwhile
-                if not group.is_known:
-                    self._find(group)
         index = self._flag(group, rows, start, end)
-        num_places = rows.take(start, end, group.verdict)
+        num_places = rows.flagged(start, end)
         if group.dates != NO_DATES:  # those of an issuer above
             rows.date(start, end, dates.native, group.dates)
         if num_places and index is not None:

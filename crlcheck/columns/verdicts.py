@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import mmap
 import threading
 from datetime import datetime, timedelta
@@ -178,7 +179,7 @@ class Verdicts:
                         indices = tuple(self._indices[column.name])
                         tables.setdefault((column.index_size, indices), []).append(column.name)
                 self._tables = tuple(
-                    _Table(tuple(names), size, numbers_table(indices))
+                    _Table(tuple(names), size, numbers_table(indices), max(indices) >= 0)
                     for (size, indices), names in tables.items()
                 )
                 self._num_in_tables = len(self._numbers)
@@ -200,6 +201,7 @@ class _Table(NamedTuple):
     names: tuple[str, ...]
     index_size: int
     indices: Any
+    has_any: bool
 
 
 class RowDates:
@@ -265,10 +267,20 @@ class RowColumns(NamedTuple):
         return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
 
 
+@functools.lru_cache(maxsize=4)
+def _zeros(size: int) -> pa.Buffer:
+    """Return a buffer of zeros, which columns without any value share."""
+    return pa.py_buffer(mmap.mmap(-1, size))
+
+
 def columns_of(rows: RowBatch, verdicts: Verdicts, dates: RowDates) -> RowColumns:
     """Return the columns of a part of a table, of whose rows each has a verdict."""
     found: dict[str, tuple[Any, Any, int]] = {}
     for table in verdicts.tables():
+        if not table.has_any:
+            zeros = _zeros(rows.num_rows * table.index_size)
+            found |= dict.fromkeys(table.names, (zeros, zeros, rows.num_rows))
+            continue
         indices = pa.allocate_buffer(rows.num_rows * table.index_size)
         validity = pa.allocate_buffer(rows.num_rows // 8 + 1)
         num_missing = rows.translate(indices, validity, table.indices, table.index_size)

@@ -93,10 +93,13 @@ void crlcheck_rows_join(uint8_t *flags, const uint8_t *listed, size_t num_rows);
 // crlcheck_rows_key adds a number to such a table, which has a free slot.
 void crlcheck_rows_key(uint64_t *keys, size_t num_slots, uint64_t key);
 
-// crlcheck_rows_take gives the rows of a group without a flag their verdict, and writes
-// the places of the others in the group to `out_places`; it returns how many.
-size_t crlcheck_rows_take(int32_t *verdicts, uint32_t *out_places, const uint8_t *flags,
-                          const uint32_t *order, size_t num_rows, int32_t verdict);
+// crlcheck_rows_fill gives each row of a group the verdict of its group.
+void crlcheck_rows_fill(int32_t *out_verdicts, const int32_t *groups, size_t num_rows,
+                        const int32_t *verdicts_by_group);
+
+// crlcheck_rows_flagged writes the places of the rows of a group that have a flag to
+// `out_places`, which has room for `num_rows` + 8; it returns how many.
+size_t crlcheck_rows_flagged(uint32_t *out_places, const uint8_t *flags, size_t num_rows);
 
 // crlcheck_dates are two columns of microseconds since 1970, with their bitmaps.
 typedef struct crlcheck_dates {

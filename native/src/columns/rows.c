@@ -7,7 +7,7 @@
 // 1. Rows are sorted by group, their octets with them, so that a group is looked up in
 //    one call, and its image stays in the cache.
 // 2. The rows that an image lists are flagged, and those that are asked for one by one.
-// 3. All others get the verdict of their group. The flagged ones get that of their entry.
+// 3. Each row gets the verdict of its group, then the flagged ones that of their entry.
 // 4. Verdicts are numbers till then. Each column is an index for each verdict.
 
 #include <string.h>
@@ -130,11 +130,28 @@ void crlcheck_rows_mark(uint8_t *flags, const uint8_t *rows, size_t num_rows,
 
 // ---- verdicts ----
 
-size_t crlcheck_rows_take(int32_t *verdicts, uint32_t *out_places, const uint8_t *flags,
-                          const uint32_t *order, size_t num_rows, int32_t verdict) {
-    size_t num_places = 0;
+void crlcheck_rows_fill(int32_t *out_verdicts, const int32_t *groups, size_t num_rows,
+                        const int32_t *verdicts_by_group) {
     for (size_t i = 0; i < num_rows; i++) {
-        verdicts[order[i]] = verdict;
+        out_verdicts[i] = groups[i] < 0 ? 0 : verdicts_by_group[groups[i]];
+    }
+}
+
+size_t crlcheck_rows_flagged(uint32_t *out_places, const uint8_t *flags,
+                             size_t num_rows) {
+    size_t num_places = 0;
+    size_t i = 0;
+    for (; i + 8 <= num_rows; i += 8) {
+        uint64_t eight;
+        memcpy(&eight, flags + i, 8);
+        if (eight != 0) {  // few rows have a flag
+            for (size_t j = i; j < i + 8; j++) {
+                out_places[num_places] = (uint32_t)j;
+                num_places += flags[j] != 0;
+            }
+        }
+    }
+    for (; i < num_rows; i++) {
         out_places[num_places] = (uint32_t)i;
         num_places += flags[i] != 0;
     }
