@@ -284,12 +284,14 @@ class RowBatch:
         """
         Write for each row what *table* has for its verdict, and whether it is not negative.
 
-        Return how many are.
+        *validity* may be None where none is. Return how many are.
         """
         return int(
             lib.crlcheck_rows_translate(
                 ffi.from_buffer("uint8_t[]", indices, require_writable=True),
-                ffi.from_buffer("uint8_t[]", validity, require_writable=True),
+                ffi.NULL
+                if validity is None
+                else ffi.from_buffer("uint8_t[]", validity, require_writable=True),
                 self._verdicts,
                 self.num_rows,
                 table,

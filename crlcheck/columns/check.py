@@ -314,15 +314,22 @@ class _Answers:
         self._lock = threading.Lock()
         self._finding = threading.Lock()
         self._batches: queue.SimpleQueue[RowBatch] = queue.SimpleQueue()
-        states = {
-            "no_value": verdicts.number(Verdict(None, NO_VALUE)),
-            "no_serial": self._undetermined(NOT_A_SERIAL),
-            "no_group": self._undetermined(NOT_AN_ISSUER),
-        }
-        self._by_state = [states.get(state, -1) for state in STATES]
 
     def _undetermined(self, cause: str) -> int:
         return self._verdicts.number(Verdict(RevocationStatus.UNDETERMINED.value, cause))
+
+    def _by_state(self) -> list[int]:
+        """
+        Return the verdict by the state of a row, negative where it is another for each.
+
+        They are numbered when they are needed, because a column without them is made faster.
+        """
+        states = {
+            "no_value": self._verdicts.number(Verdict(None, NO_VALUE)),
+            "no_serial": self._undetermined(NOT_A_SERIAL),
+            "no_group": self._undetermined(NOT_AN_ISSUER),
+        }
+        return [states.get(state, -1) for state in STATES]
 
     def group(self, value: bytes | str) -> _Group | None:
         """Return the group of an issuer as a column has it, None where it is none."""
@@ -368,7 +375,7 @@ class _Answers:
         for group, start, end in there:
             self._answer_group(group, rows, start, end, dates)
         if starts[-1] < num_rows:
-            for row in rows.settle_others(self._by_state):
+            for row in rows.settle_others(self._by_state()):
                 group, number = groups[rows.group(row)], serials.number(row)
                 if number is None:
                     rows.settle(row, self._undetermined(NOT_A_SERIAL))

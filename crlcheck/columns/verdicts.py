@@ -179,7 +179,13 @@ class Verdicts:
                         indices = tuple(self._indices[column.name])
                         tables.setdefault((column.index_size, indices), []).append(column.name)
                 self._tables = tuple(
-                    _Table(tuple(names), size, numbers_table(indices), max(indices) >= 0)
+                    _Table(
+                        tuple(names),
+                        size,
+                        numbers_table(indices),
+                        max(indices) >= 0,
+                        min(indices) >= 0,
+                    )
                     for (size, indices), names in tables.items()
                 )
                 self._num_in_tables = len(self._numbers)
@@ -202,6 +208,7 @@ class _Table(NamedTuple):
     index_size: int
     indices: Any
     has_any: bool
+    has_all: bool
 
 
 class RowDates:
@@ -282,7 +289,7 @@ def columns_of(rows: RowBatch, verdicts: Verdicts, dates: RowDates) -> RowColumn
             found |= dict.fromkeys(table.names, (zeros, zeros, rows.num_rows))
             continue
         indices = pa.allocate_buffer(rows.num_rows * table.index_size)
-        validity = pa.allocate_buffer(rows.num_rows // 8 + 1)
+        validity = None if table.has_all else pa.allocate_buffer(rows.num_rows // 8 + 1)
         num_missing = rows.translate(indices, validity, table.indices, table.index_size)
         for name in table.names:
             found[name] = indices, validity if num_missing else None, num_missing

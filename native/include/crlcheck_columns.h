@@ -126,6 +126,7 @@ size_t crlcheck_rows_entries(const crlcheck_image *image, int32_t *verdicts,
 
 // crlcheck_rows_translate writes `table[verdict]` for each row, in `index_size` octets,
 // 1 or 4, and the bitmap of those that are not negative. It returns how many are.
+// `out_validity` may be NULL where none is.
 size_t crlcheck_rows_translate(uint8_t *out_indices, uint8_t *out_validity,
                                const int32_t *verdicts, size_t num_rows,
                                const int32_t *table, uint32_t index_size);

@@ -251,32 +251,72 @@ size_t crlcheck_rows_settle(int32_t *verdicts, uint32_t *out_rows, const int32_t
 
 // ---- columns ----
 
-static inline size_t translate(uint8_t *out_indices, uint8_t *out_validity,
-                               const int32_t *verdicts, size_t num_rows,
-                               const int32_t *table, size_t index_size) {
-    size_t num_missing = 0;
-    for (size_t i = 0; i < num_rows;) {
-        unsigned bits = 0;
-        for (unsigned bit = 0; bit < 8 && i < num_rows; bit++, i++) {
-            int32_t index = table[verdicts[i]];
-            unsigned is_there = index >= 0;
-            index = is_there ? index : 0;
-            bits |= is_there << bit;
-            num_missing += 1 - is_there;
-            if (index_size == 1) {
-                out_indices[i] = (uint8_t)index;
-            } else {
-                memcpy(out_indices + i * 4, &index, 4);
-            }
-        }
-        out_validity[(i - 1) / 8] = (uint8_t)bits;
+static inline void put_index(uint8_t *out_indices, size_t row, int32_t index,
+                             size_t index_size) {
+    if (index_size == 1) {
+        out_indices[row] = (uint8_t)index;
+    } else {
+        memcpy(out_indices + row * 4, &index, 4);
     }
-    return num_missing;
+}
+
+// translate_whole does what translate does where no index is negative.
+static inline void translate_whole(uint8_t *restrict out_indices,
+                                   const int32_t *restrict verdicts, size_t num_rows,
+                                   const int32_t *restrict table, size_t index_size) {
+    for (size_t i = 0; i < num_rows; i++) {
+        put_index(out_indices, i, table[verdicts[i]], index_size);
+    }
+}
+
+// translate_rows writes the indices of `count` rows, up to 8, and returns a bit for each
+// that is not negative.
+static inline unsigned translate_rows(uint8_t *restrict out_indices,
+                                      const int32_t *restrict verdicts, size_t first,
+                                      size_t count, const int32_t *restrict table,
+                                      size_t index_size) {
+    unsigned bits = 0;
+    for (size_t j = 0; j < count; j++) {
+        int32_t index = table[verdicts[first + j]];
+        unsigned is_there = index >= 0;
+        bits |= is_there << j;
+        put_index(out_indices, first + j, index & -(int32_t)is_there, index_size);
+    }
+    return bits;
+}
+
+static inline size_t translate(uint8_t *restrict out_indices,
+                               uint8_t *restrict out_validity,
+                               const int32_t *restrict verdicts, size_t num_rows,
+                               const int32_t *restrict table, size_t index_size) {
+    size_t num_there = 0;
+    size_t i = 0;
+    for (; i + 8 <= num_rows; i += 8) {
+        unsigned bits = translate_rows(out_indices, verdicts, i, 8, table, index_size);
+        out_validity[i / 8] = (uint8_t)bits;
+        num_there += (unsigned)__builtin_popcount(bits);
+    }
+    if (i < num_rows) {
+        unsigned bits =
+            translate_rows(out_indices, verdicts, i, num_rows - i, table, index_size);
+        out_validity[i / 8] = (uint8_t)bits;
+        num_there += (unsigned)__builtin_popcount(bits);
+    }
+    return num_rows - num_there;
 }
 
 size_t crlcheck_rows_translate(uint8_t *out_indices, uint8_t *out_validity,
                                const int32_t *verdicts, size_t num_rows,
                                const int32_t *table, uint32_t index_size) {
+    // A constant size makes a loop of its own.
+    if (out_validity == NULL) {
+        if (index_size == 1) {
+            translate_whole(out_indices, verdicts, num_rows, table, 1);
+        } else {
+            translate_whole(out_indices, verdicts, num_rows, table, 4);
+        }
+        return 0;
+    }
     if (index_size == 1) {
         return translate(out_indices, out_validity, verdicts, num_rows, table, 1);
     }
