@@ -8,6 +8,7 @@ import importlib
 import json
 import os
 import random
+import re
 import sys
 import types
 from collections.abc import Callable
@@ -18,6 +19,7 @@ import pytest
 
 import crlcheck
 from support.authorizer import FORMATS, PKI, SOURCES, VERDICTS, is_allowed, load, load_from, publish
+from support.blocks import blocks
 from support.checking import eventually
 from support.events import EVENTS, authorizer_event
 from support.functions import lines_of
@@ -53,6 +55,25 @@ def test_observing_allows_all_and_tells(
     lines = lines_of(caplog, "lambda_authorizer")
     assert [line["level"] for line in lines] == ["INFO", "INFO", "INFO", "ERROR"]
     assert all(line["observed"] == "deny" for line in lines)
+
+
+def test_the_query_of_the_migration_guide_finds_them(
+    monkeypatch: pytest.MonkeyPatch, published: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    It reads members that the lines of such requests have.
+    """
+    (query,) = blocks("migration.md", language="text")
+    words = set(re.findall(r"\w+", re.sub('"[^"]*"', "", query.text)))
+    fields = words - {"fields", "filter", "stats", "count", "latest", "by"}
+    function = load(monkeypatch, published, mode="observe")
+    for client in ("revoked", "foreign"):
+        function.handler(authorizer_event("rest", PKI.client(client)), None)
+    revoked, foreign = lines_of(caplog, "lambda_authorizer")
+    assert fields == {"verdict", "cause", "detail", "observed"}
+    assert foreign.keys() >= fields
+    assert fields - revoked.keys() == {"cause"}
+    assert f'filter observed = "{foreign["observed"]}"' in query.text
 
 
 def test_observing_allows_a_token_authorizer_s_request(

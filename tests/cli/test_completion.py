@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from support.blocks import blocks
 from support.command_line import Place, make_place
-from support.shells import completed
+from support.shells import STARTS, completed
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +95,24 @@ def test_a_store_that_does_not_answer(place: Place) -> None:
         check=False,
     )
     assert (run.returncode, run.stdout) == (-14, b"")
+
+
+def test_the_lines_of_the_page(place: Place) -> None:
+    """
+    A shell that reads them completes; fish reads what the second one writes.
+    """
+    (example,) = blocks("command-line.md", "## Completion")
+    line, fish = example.text.splitlines()
+    assert line.partition("   #")[0] == STARTS["bash"][1]
+    assert line.partition("   #")[0].replace("bash", "zsh") in STARTS["zsh"][1]
+    written = place.path / ".config" / "fish" / "completions" / "crlcheck.fish"
+    written.parent.mkdir(parents=True)
+    environ = {
+        "HOME": str(place.path),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    subprocess.run(["bash", "-c", fish], env=environ, check=True)
+    assert "complete --no-files --command crlcheck " in written.read_text()
 
 
 @pytest.mark.parametrize(

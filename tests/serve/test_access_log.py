@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import stat
@@ -18,6 +19,7 @@ import pytest
 from crlcheck.access import Decision
 from crlcheck.serve.access_log import MAX_WAITING, LineWriter, access_line
 from crlcheck.types import CheckResult, RevocationStatus
+from support.blocks import blocks
 
 AT = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
 REVOKED = Decision(
@@ -75,6 +77,27 @@ def test_a_line_has_the_decision_and_nothing_of_the_certificate_but_its_serial_n
         "seconds": 0.001235,
         "worker": 3,
     }
+
+
+def test_the_line_of_the_page_is_one() -> None:
+    """
+    Of a denied request, with every member.
+    """
+    (shown,) = blocks("log-lines.md", "## The access log of crlcheck serve")
+    told = json.loads(shown.text)
+    number = int(told["crl_number"])
+    result = CheckResult(
+        RevocationStatus.REVOKED,
+        None,
+        "",
+        serial_number=int(told["serial_number"], 16),
+        crl_number=number,
+        waived=(),
+    )
+    decision = dataclasses.replace(REVOKED, result=result, seconds=told["seconds"])
+    at = datetime.fromisoformat(told["time"])
+    line = access_line(decision, "deny", method="GET", path="/check", worker=told["worker"], at=at)
+    assert line.decode() == shown.text
 
 
 def test_a_line_without_a_result_says_so() -> None:
