@@ -10,7 +10,6 @@ the one that ``crlcheck.checker.path`` finds at that moment by the same set.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import os
 import random
 from collections import Counter
@@ -35,10 +34,9 @@ from crlcheck._binding import certificate_kind
 from crlcheck.checker.judge import Judge
 from crlcheck.types import CertificateFacts, CheckResult, DistributionPoint
 from support.checking import Clock
-from support.library_world import LibraryWorld
+from support.library_world import LibraryWorld, certificates_of
 from support.world_strategy import even_worlds, worlds
 from support.worlds import (
-    AUTHORITIES,
     DAY,
     NOW,
     CrlSpec,
@@ -69,23 +67,6 @@ quietly = settings(
 any_world = even_worlds() if IS_QUICK else even_worlds() | worlds()
 
 # ---- the certificates ----------------------------------------------------------
-
-
-def certificates_of(world: World) -> list[bytes]:
-    """The world's leaves, others of their kinds, its authorities, and strangers like them."""
-    kinds = dict.fromkeys(dataclasses.replace(one, serial_number=0) for one in world.leaves)
-    leaves = [
-        dataclasses.replace(kind, serial_number=serial, expired=expired)
-        for kind in kinds
-        # Those of entries and of authorities, and one that nobody has.
-        for serial, expired in itertools.product((1, 2, 11, 77), (kind.expired, not kind.expired))
-    ]
-    ders = [leaf_of(one) for one in (*world.leaves, *leaves)]
-    names = {AUTHORITIES[one].name for one in world.authorities}
-    alike = [one for one, spec in AUTHORITIES.items() if spec.name in names]
-    strangers = [one for one in alike if one not in world.authorities]
-    authorities = [*world.authorities, *random.Random(repr(world)).sample(strangers, 3)]
-    return [*dict.fromkeys(ders), *(authority(name).der for name in authorities)]
 
 
 class Spied(CertificateFacts):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import itertools
+import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -55,6 +58,23 @@ def given_path(leaf: LeafSpec, world: World) -> list[bytes]:
         path.append(name)
         name = AUTHORITIES[name].parent
     return [authority(name).der for name in path]
+
+
+def certificates_of(world: World) -> list[bytes]:
+    """The world's leaves, others of their kinds, its authorities, and strangers like them."""
+    kinds = dict.fromkeys(dataclasses.replace(one, serial_number=0) for one in world.leaves)
+    leaves = [
+        dataclasses.replace(kind, serial_number=serial, expired=expired)
+        for kind in kinds
+        # Those of entries and of authorities, and one that nobody has.
+        for serial, expired in itertools.product((1, 2, 11, 77), (kind.expired, not kind.expired))
+    ]
+    ders = [leaf_of(one) for one in (*world.leaves, *leaves)]
+    names = {AUTHORITIES[one].name for one in world.authorities}
+    alike = [one for one, spec in AUTHORITIES.items() if spec.name in names]
+    strangers = [one for one in alike if one not in world.authorities]
+    authorities = [*world.authorities, *random.Random(repr(world)).sample(strangers, 3)]
+    return [*dict.fromkeys(ders), *(authority(name).der for name in authorities)]
 
 
 class LibraryWorld:
