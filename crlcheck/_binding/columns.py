@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from crlcheck._binding.image import NativeImage
+from crlcheck._binding.values import to_bytes
 from crlcheck._native import ffi, lib
 
 BINARY: int = lib.CRLCHECK_SERIAL_BINARY
@@ -38,6 +39,17 @@ class ColumnBuffers(NamedTuple):
     first: int
     offset_size: int
     width: int
+
+
+class Kind(NamedTuple):
+    """What certificates of a kind have in common, and the row of the first of them."""
+
+    octets: bytes
+    row: int
+
+
+# RFC 5280 4.1.2.2.
+_CERTIFICATE_SERIAL = 20
 
 
 class Dates:
@@ -96,6 +108,7 @@ class RowBatch:
         self._num_packed = 0
         self._sorted: Any = ffi.NULL
         self._num_sorted = 0
+        self._kinds: Any = None
         self.num_rows = 0
 
     def _reserve(self, num_rows: int) -> None:
@@ -124,13 +137,50 @@ class RowBatch:
             self._states = ffi.NULL
             return
         native, buffers = _native_column(column)
-        self._width = lib.crlcheck_column_width(native, form, num_rows)
-        size = num_rows * self._width
-        if size > self._num_packed:
-            self._packed, self._num_packed = _allocate("uint8_t[]", size), size
-        self._rows, self._states = self._packed, self._all_states
+        self._use_packed(lib.crlcheck_column_width(native, form, num_rows))
         lib.crlcheck_column_pack(native, self._rows, self._states, form, num_rows, self._width)
         del buffers
+
+    def read_certificates(self, column: ColumnBuffers, num_rows: int, now: int) -> list[Kind]:
+        """
+        Read the certificates of *num_rows* rows, and return their kinds.
+
+        The group of each row is the number of its kind. One that expired before *now*, in
+        seconds since 1970, is in no group.
+        """
+        self._reserve(num_rows)
+        if self._kinds is None:
+            kinds = lib.crlcheck_kinds_new()
+            if kinds == ffi.NULL:
+                raise MemoryError
+            self._kinds = ffi.gc(kinds, lib.crlcheck_kinds_free)
+        lib.crlcheck_kinds_clear(self._kinds)
+        native, buffers = _native_column(column)
+        self._use_packed(_CERTIFICATE_SERIAL)
+        lib.crlcheck_column_certificates(
+            self._kinds,
+            native,
+            self._groups,
+            self._rows,
+            self._states,
+            num_rows,
+            self._width,
+            now,
+        )
+        del buffers
+        row = ffi.new("size_t *")
+        found = []
+        for number in range(lib.crlcheck_kinds_count(self._kinds)):
+            octets = to_bytes(lib.crlcheck_kinds_at(self._kinds, row, number))
+            found.append(Kind(octets, int(row[0])))
+        return found
+
+    def _use_packed(self, width: int) -> None:
+        """Make room for serials of a width."""
+        size = self.num_rows * width
+        if size > self._num_packed:
+            self._packed, self._num_packed = _allocate("uint8_t[]", size), size
+        self._width, self._rows, self._states = width, self._packed, self._all_states
 
     def number(self, indices: Any, validity: Any, first: int, numbers: Sequence[int]) -> None:
         """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple, TypeAlias
 
@@ -16,6 +17,7 @@ from crlcheck.checker.snapshot import Snapshot, denial_of
 from crlcheck.checker.store_set import IndexesInUse, SetInUse
 from crlcheck.checker.views import UnansweredError
 from crlcheck.encoding.names import name_key
+from crlcheck.times import LAST
 from crlcheck.types import (
     CertificateFacts,
     CheckResult,
@@ -183,6 +185,29 @@ class Judge:
             self._note_missing(path_checker)
             of_any = _of_any(results, found, denied)
             if of_any is not None and serial_number not in denied:
+                return of_any
+        return None
+
+    def of_kind(self, certificate: CertificateFacts) -> OfAny | None:
+        """
+        Return what ``found`` says of each certificate of the kind of *certificate* that no CRL
+        lists and that has not expired; None where that cannot be told.
+        """
+        key = name_key(certificate.issuer)
+        denied = frozenset(number for name, number in self.in_use.denied if name == key)
+        for serial_number in _SPECIMENS:
+            # What a verdict reads beside the kind is given here, or keeps one apart.
+            specimen = replace(certificate, der=b"", serial_number=serial_number, not_after=LAST)
+            try:
+                snapshot = self.in_use.views.of_certificate(specimen).loaded
+            except UnansweredError as error:
+                return OfAny(self._unanswered(error, specimen), (), is_sole=False, apart=denied)
+            path_checker = self._path_checker_by(snapshot)
+            result, unlisted = path_checker.check_any(specimen)
+            self._note_missing(path_checker)
+            trusted = frozenset(one.serial_number for one in snapshot.table.issuers.trusted())
+            of_any = _of_any([result], [unlisted], denied | trusted)
+            if of_any is not None and serial_number not in of_any.apart:
                 return of_any
         return None
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from datetime import datetime
 
+from crlcheck._binding import certificate_kind
 from crlcheck.checker.judge import Judge, OfAny
 from crlcheck.checker.results import unavailable
 from crlcheck.checker.serial_question import possible_certificates
@@ -13,6 +14,7 @@ from crlcheck.checker.snapshot import facts_of
 from crlcheck.checker.store_set import IndexSet, StoreSet
 from crlcheck.checker.views import OneView
 from crlcheck.types import CertificateFacts, CheckResult, ImageMetadata, Policy
+from crlcheck.x509.certificates import load_certificate, read_kind
 
 
 class OneSet:
@@ -57,6 +59,34 @@ class OneSet:
                 if not self._takes_newer(judge):
                     return found
         return OfAny(self.check_serial(name, issuer, 0), (), is_sole=False, apart=frozenset())
+
+    def check(self, source: bytes) -> CheckResult:
+        """
+        Return what ``RevocationChecker.check`` does.
+
+        Raises:
+            CertificateError: it is not a certificate.
+        """
+        der, kind = read_kind(source)
+        if kind is None:
+            der = load_certificate(source).der
+            kind = certificate_kind(der)
+        with self._lock:
+            while (judge := self._judge) is not None:
+                result = judge.check(der, kind, None)
+                if not self._takes_newer(judge):
+                    return result
+        return unavailable(load_certificate(der), self._why_none)
+
+    def of_kind(self, certificate: CertificateFacts) -> OfAny | None:
+        """Return what ``Judge.of_kind`` does."""
+        with self._lock:
+            while (judge := self._judge) is not None:
+                found = judge.of_kind(certificate)
+                if not self._takes_newer(judge):
+                    return found
+        result = unavailable(certificate, self._why_none)
+        return OfAny(result, (), is_sole=False, apart=frozenset())
 
     def trusted(self) -> Iterator[CertificateFacts]:
         """

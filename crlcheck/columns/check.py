@@ -2,14 +2,16 @@
 Give each row of a table its verdict.
 
 1. The table is taken in parts of a million rows, by several threads, in order.
-2. The rows of a part are sorted by issuer. Of each issuer it is found once for all parts
-   what is said of a serial number that no CRL lists, and in which images to look
-   (``Judge.of_any_serial``).
-3. The rows of an issuer are looked up in these images together, without the GIL. One that
+2. The rows of a part are sorted by issuer, certificates by their kind
+   (``crlcheck.checker.remembered``). Of each it is found once for all parts what is said of
+   a serial number that no CRL lists, and in which images to look (``Judge.of_any_serial``).
+3. The rows of a group are looked up in these images together, without the GIL. One that
    none of them lists has the verdict of 2.
 4. A row that the only image lists has the verdict of its entry, where any entry means
    REVOKED. All else is asked about one by one, as ``check_serial`` is: what several CRLs say
-   of one certificate, serial numbers of denied certificates, and negative ones.
+   of one certificate, serial numbers of denied certificates, and negative ones. So are
+   certificates that have expired or are as PEM, and those with the serial number of a
+   trusted one.
 
 For example, a table has 50 million rows of 200 issuers. Then 200 verdicts are found and
 their images loaded, 50 million serial numbers are looked up, and the entries of those that
@@ -30,21 +32,17 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from crlcheck._binding.columns import NO_VALUE as NO_GROUP_VALUE
-from crlcheck._binding.columns import STATES, UNKNOWN, RowBatch, SerialSet
+from crlcheck._binding.columns import STATES, RowBatch, SerialSet
 from crlcheck.catalog.earlier import EarlierStore, store_at
 from crlcheck.checker.checker import CheckerSource, RevocationChecker, names_an_image
-from crlcheck.checker.judge import OfAny
 from crlcheck.checker.one_set import OneSet
-from crlcheck.columns.issuers import Issuer, Issuers
-from crlcheck.columns.serials import Serials, SerialText
+from crlcheck.columns.issuers import Issuers
+from crlcheck.columns.parts import CertificatePart, Group, Part, SerialPart
+from crlcheck.columns.serials import SerialText
 from crlcheck.columns.verdicts import (
     NO_DATES,
     NO_VALUE,
-    NOT_A_SERIAL,
-    NOT_AN_ISSUER,
     SCHEMA,
     RowColumns,
     RowDates,
@@ -58,11 +56,12 @@ from crlcheck.errors import CrlCheckError, IndexClosedError, StoreUnavailableErr
 from crlcheck.image.index import RevocationIndex
 from crlcheck.stores import ObjectStore, open_store
 from crlcheck.types import RevocationStatus, chosen
+from crlcheck.x509.certificates import load_certificate
 
 PART_ROWS = 1 << 20
 """How many rows are in hand of each thread at once."""
 
-_MAX_ISSUERS = 1 << 16
+_MAX_GROUPS = 1 << 16
 _NEVER = timedelta(days=36_500)
 
 
@@ -70,20 +69,22 @@ def check_table(
     source: RevocationChecker | CheckerSource,
     data: Any,
     *,
-    issuer: str | bytes,
-    serial: str,
+    issuer: str | bytes | None = None,
+    serial: str | None = None,
+    certificate: str | None = None,
     serial_text: SerialText | str = SerialText.HEX,
     at: datetime | None = None,
     threads: int | None = None,
 ) -> pa.Table:
     """
-    Return the verdict on each row of a table, as ``check_serial`` gives it.
+    Return the verdict on each row of a table, as ``check`` or ``check_serial`` gives it.
 
     The result has a row for each row, in order, and the columns status, cause, reason_code,
     revocation_date, invalidity_date, crl_number, scope, this_update and next_update. Only the
     status ``not_revoked`` means that a certificate may pass. A row without issuer or serial
     number has no status, and the cause ``no_value``. One whose value is none is
-    ``undetermined``, and has the cause ``not_a_serial`` or ``not_an_issuer``.
+    ``undetermined``, and has the cause ``not_a_serial``, ``not_an_issuer`` or
+    ``not_a_certificate``.
 
     All rows are judged by one set and at one time. The store is read anew only where an object
     of that set is missing.
@@ -97,6 +98,8 @@ def check_table(
             or as a dictionary. Bytes are the one issuer of all rows.
         serial: the column of the serial numbers: integers, text, or bytes, which are
             unsigned and big-endian.
+        certificate: the column of the certificates, as DER or PEM, instead of the two. They
+            must have been verified already.
         serial_text: whether text is hexadecimal (with or without colons) or decimal.
         at: the time to judge by. A store is read as it was then; a checker answers by the set
             that it has.
@@ -104,12 +107,15 @@ def check_table(
 
     Raises:
         KeyError: there is no such column.
-        TypeError: a column is of a type that is none of these.
+        TypeError: a column is of a type that is none of these, or it is not said which are
+            checked.
         ValueError: *at* has no time zone, *issuer* is none, or there are columns of one name.
         StoreError: the store is given by its location, and has no set that can be read.
     """
+    names = _Names.of(issuer, serial, certificate)
+    text = chosen("serial_text", SerialText, serial_text)
     verdicts = Verdicts()
-    with _checked(source, data, issuer, serial, serial_text, at, threads, verdicts) as parts:
+    with _checked(source, data, names, text, at, threads, verdicts) as parts:
         found = list(parts)
     dictionaries = verdicts.dictionaries()
     return pa.Table.from_batches([one.batch(dictionaries) for one in found], schema=SCHEMA)
@@ -119,8 +125,9 @@ def check_batches(
     source: RevocationChecker | CheckerSource,
     data: Any,
     *,
-    issuer: str | bytes,
-    serial: str,
+    issuer: str | bytes | None = None,
+    serial: str | None = None,
+    certificate: str | None = None,
     serial_text: SerialText | str = SerialText.HEX,
     at: datetime | None = None,
     threads: int | None = None,
@@ -134,44 +141,73 @@ def check_batches(
     Raises: as ``check_table``, when the first batch is taken.
     """
 
+    names = _Names.of(issuer, serial, certificate)
+    text = chosen("serial_text", SerialText, serial_text)
+
     def batches() -> Iterator[pa.RecordBatch]:
         verdicts = Verdicts()
-        with _checked(source, data, issuer, serial, serial_text, at, threads, verdicts) as parts:
+        with _checked(source, data, names, text, at, threads, verdicts) as parts:
             for one in parts:
                 yield one.batch(verdicts.dictionaries())
 
     return pa.RecordBatchReader.from_batches(SCHEMA, batches())
 
 
+class _Names(NamedTuple):
+    """The columns that are checked: issuer, or the one of all rows, and serial; or certificate."""
+
+    issuer: str | bytes | None
+    serial: str | None
+    certificate: str | None
+
+    @classmethod
+    def of(cls, issuer: str | bytes | None, serial: str | None, certificate: str | None) -> _Names:
+        """
+        Return the columns that a caller names.
+
+        Raises:
+            TypeError: they are neither a certificate nor issuer and serial number.
+        """
+        is_serial = issuer is not None and serial is not None
+        is_mixed = certificate is not None and (issuer is not None or serial is not None)
+        if is_mixed or not (is_serial or certificate is not None):
+            raise TypeError("expected issuer and serial, or certificate: one of the two")
+        return cls(issuer, serial, certificate)
+
+    @property
+    def columns(self) -> list[str]:
+        """The names alone."""
+        return [name for name in self if isinstance(name, str)]
+
+
 @contextlib.contextmanager
 def _checked(
     source: RevocationChecker | CheckerSource,
     data: Any,
-    issuer: str | bytes,
-    serial: str,
-    serial_text: SerialText | str,
+    names: _Names,
+    text: SerialText,
     at: datetime | None,
     threads: int | None,
     verdicts: Verdicts,
 ) -> Iterator[Iterator[RowColumns]]:
     """Open a checker, and check all parts of the data by it."""
-    text = chosen("serial_text", SerialText, serial_text)
     if threads is not None and threads < 1:
         raise ValueError(f"threads: expected a number from 1 on, found {threads}")
     with _opened(source, at) as (checker, moment):
-        by = checker.one_set(moment)
-        answers = _Answers(by, verdicts)
+        answers = _Answers(checker.one_set(moment), verdicts)
         constant = None
-        if isinstance(issuer, bytes):
-            constant = answers.group(issuer)
+        if isinstance(names.issuer, bytes):
+            constant = answers.of_issuer(names.issuer)
             if constant is None:
                 raise ValueError("issuer: expected a Name, a certificate or a SHA-256 as bytes")
-        columns = [serial] if isinstance(issuer, bytes) else [issuer, serial]
-        parts = _parts(data, columns)
-        questions = (
-            _Question(None if constant is not None else part[0], constant, part[-1], text)
-            for part in parts
-        )
+
+        def part_of(arrays: Sequence[pa.Array]) -> Part:
+            if names.certificate is not None:
+                return CertificatePart(arrays[0])
+            issuers = arrays[0] if constant is None else None
+            return SerialPart(issuers, constant, arrays[-1], text)
+
+        questions = map(part_of, _parts(data, names.columns))
         workers = threads or os.cpu_count() or 1
         with ThreadPoolExecutor(workers, "crlcheck-columns") as pool:
             yield _in_order(pool, workers, answers, questions)
@@ -253,30 +289,21 @@ def _joined(parts: Sequence[Sequence[pa.Array]]) -> list[pa.Array]:
     return [pa.concat_arrays(arrays) for arrays in zip(*parts, strict=True)]
 
 
-class _Question(NamedTuple):
-    """A part of the data: issuers, or the one that all rows have, and serial numbers."""
-
-    issuers: pa.Array | None
-    constant: _Group | None
-    serials: pa.Array
-    text: SerialText
-
-
 def _in_order(
     pool: ThreadPoolExecutor,
     workers: int,
     answers: _Answers,
-    questions: Iterator[_Question],
+    parts: Iterator[Part],
 ) -> Iterator[RowColumns]:
-    """Yield the answers in the order of the questions, of which few are in hand at once."""
+    """Yield the answers in the order of the parts, of which few are in hand at once."""
     under_way: collections.deque[Future[RowColumns]] = collections.deque()
     try:
-        for question in itertools.chain(questions, itertools.repeat(None)):
-            if question is not None:
-                under_way.append(pool.submit(answers.to, question))
+        for part in itertools.chain(parts, itertools.repeat(None)):
+            if part is not None:
+                under_way.append(pool.submit(answers.to, part))
             elif not under_way:
                 return
-            if question is None or len(under_way) > workers:
+            if part is None or len(under_way) > workers:
                 yield under_way.popleft().result()
     finally:
         for one in under_way:
@@ -286,23 +313,6 @@ def _in_order(
 # ---- answers ------------------------------------------------------------------------
 
 
-class _Group:
-    """
-    The rows of an issuer, and what is said of them. It is found when the first row comes.
-
-    ``of_any`` is None where each row is asked about by itself.
-    """
-
-    def __init__(self, issuer: Issuer) -> None:
-        self.issuer = issuer
-        self.is_known = False
-        self.of_any: OfAny | None = None
-        self.verdict = -1
-        self.dates: tuple[int | None, int | None] = NO_DATES
-        self.apart: SerialSet | None = None
-        self.by_reason: Any = None
-
-
 class _Answers:
     """Answers parts of a table by one set. Threads may share it."""
 
@@ -310,7 +320,8 @@ class _Answers:
         self._by = by
         self._verdicts = verdicts
         self._issuers = Issuers(by)
-        self._groups: dict[bytes | str, _Group | None] = {}
+        self._groups: dict[bytes | str, Group | None] = {}
+        self._kinds: dict[bytes, Group] = {}
         self._lock = threading.Lock()
         self._finding = threading.Lock()
         self._batches: queue.SimpleQueue[RowBatch] = queue.SimpleQueue()
@@ -318,7 +329,7 @@ class _Answers:
     def _undetermined(self, cause: str) -> int:
         return self._verdicts.number(Verdict(RevocationStatus.UNDETERMINED.value, cause))
 
-    def _by_state(self) -> list[int]:
+    def _by_state(self, part: Part) -> list[int]:
         """
         Return the verdict by the state of a row, negative where it is another for each.
 
@@ -326,40 +337,47 @@ class _Answers:
         """
         states = {
             "no_value": self._verdicts.number(Verdict(None, NO_VALUE)),
-            "no_serial": self._undetermined(NOT_A_SERIAL),
-            "no_group": self._undetermined(NOT_AN_ISSUER),
+            "no_serial": self._undetermined(part.cause_no_serial),
+            "no_group": self._undetermined(part.cause_no_group),
         }
         return [states.get(state, -1) for state in STATES]
 
-    def group(self, value: bytes | str) -> _Group | None:
-        """Return the group of an issuer as a column has it, None where it is none."""
+    def of_issuer(self, value: bytes | str) -> Group | None:
+        """As ``Groups.of_issuer``."""
         with self._lock:
             try:
                 return self._groups[value]
             except KeyError:
                 issuer = self._issuers.read(value)
-            if len(self._groups) >= _MAX_ISSUERS:
+            if len(self._groups) >= _MAX_GROUPS:
                 self._groups.clear()
-            group = self._groups[value] = None if issuer is None else _Group(issuer)
+            group = self._groups[value] = None if issuer is None else Group(issuer)
             return group
 
-    def to(self, question: _Question) -> RowColumns:
+    def of_kind(self, kind: bytes, certificate: bytes) -> Group:
+        """As ``Groups.of_kind``."""
+        with self._lock:
+            group = self._kinds.get(kind)
+            if group is None:
+                if len(self._kinds) >= _MAX_GROUPS:
+                    self._kinds.clear()
+                group = self._kinds[kind] = Group(load_certificate(certificate))
+            return group
+
+    def to(self, part: Part) -> RowColumns:
         """Return the columns of a part."""
         try:
             rows = self._batches.get_nowait()
         except queue.Empty:
             rows = RowBatch()
         try:
-            return self._answer(question, rows)
+            return self._answer(part, rows)
         finally:
             self._batches.put(rows)
 
-    def _answer(self, question: _Question, rows: RowBatch) -> RowColumns:
-        serials = Serials(question.serials, question.text)
-        num_rows = len(question.serials)
-        rows.read_serials(serials.buffers, serials.form, num_rows)
-        groups = self._number(question, rows)
-        dates = RowDates(num_rows)
+    def _answer(self, part: Part, rows: RowBatch) -> RowColumns:
+        groups = part.read(rows, self, self._by)
+        dates = RowDates(part.num_rows)
         starts = rows.sort(len(groups))
         there = [
             (group, start, end)
@@ -373,46 +391,35 @@ class _Answers:
                         self._find(group)
         rows.fill([group.verdict for group in groups])
         for group, start, end in there:
-            self._answer_group(group, rows, start, end, dates)
-        if starts[-1] < num_rows:
-            for row in rows.settle_others(self._by_state()):
-                group, number = groups[rows.group(row)], serials.number(row)
-                if number is None:
-                    rows.settle(row, self._undetermined(NOT_A_SERIAL))
-                else:
-                    self._answer_row(group, number, rows, row, dates)
+            for place in self._answer_group(group, rows, start, end, dates):
+                row = rows.row(place)
+                self._settle(rows, row, dates, part, group, rows.serial(place))
+        if starts[-1] < part.num_rows:
+            for row in rows.settle_others(self._by_state(part)):
+                group_or_none = groups[rows.group(row)] if groups else None
+                self._settle(rows, row, dates, part, group_or_none, None)
         return columns_of(rows, self._verdicts, dates)
 
-    def _number(self, question: _Question, rows: RowBatch) -> list[_Group]:
-        """Say of which group each row is. Return the groups by number."""
-        if question.issuers is None:
-            assert question.constant is not None, "one of the two"
-            rows.number_all()
-            return [question.constant]
-        issuers = _encoded(question.issuers)
-        groups: list[_Group] = []
-        numbers: list[int] = []
-        for value in issuers.dictionary.to_pylist():
-            group = None if value is None else self.group(value)
-            if group is None:
-                numbers.append(NO_GROUP_VALUE if value is None else UNKNOWN)
-            else:
-                numbers.append(len(groups))
-                groups.append(group)
-        indices = issuers.indices.cast(pa.int32())
-        validity, data = indices.buffers()
-        is_whole = indices.null_count == 0
-        rows.number(data, None if is_whole else validity, indices.offset, numbers)
-        return groups
+    def _settle(
+        self,
+        rows: RowBatch,
+        row: int,
+        dates: RowDates,
+        part: Part,
+        group: Group | None,
+        serial: int | None,
+    ) -> None:
+        """Ask about one row by itself."""
+        result = part.ask(self._by, group, row, serial)
+        if result is None:
+            rows.settle(row, self._undetermined(part.cause_no_serial))
+        else:
+            rows.settle(row, self._verdicts.number(verdict_of(result)))
+            dates.put(row, dates_of(result))
 
-    def _find(self, group: _Group) -> None:
+    def _find(self, group: Group) -> None:
         """Find what is said of a group, which is done once."""
-        issuer = group.issuer
-        of_any = (
-            self._by.of_any_serial(issuer.name, issuer.certificate)
-            if issuer.unanswered is None
-            else OfAny(issuer.unanswered, (), is_sole=False, apart=frozenset())
-        )
+        of_any = group.find(self._by)
         if of_any is not None:
             group.verdict = self._verdicts.number(verdict_of(of_any.result))
             group.dates = dates_of(of_any.result)
@@ -424,9 +431,13 @@ class _Answers:
         group.is_known = True
 
     def _answer_group(
-        self, group: _Group, rows: RowBatch, start: int, end: int, dates: RowDates
-    ) -> None:
-        """Answer the rows of a group, from *start* to before *end*."""
+        self, group: Group, rows: RowBatch, start: int, end: int, dates: RowDates
+    ) -> list[int]:
+        """
+        Answer the rows of a group, from *start* to before *end*.
+
+        Return the places of those that are to be asked about by themselves.
+        """
         index = self._flag(group, rows, start, end)
         num_places = rows.flagged(start, end)
         if group.dates != NO_DATES:  # those of an issuer above
@@ -436,10 +447,9 @@ class _Answers:
             num_places = rows.take_entries(
                 native, number, start, num_places, dates.native, group.by_reason
             )
-        for place in rows.places(start, num_places):
-            self._answer_row(group, rows.serial(place), rows, rows.row(place), dates)
+        return rows.places(start, num_places)
 
-    def _flag(self, group: _Group, rows: RowBatch, start: int, end: int) -> RevocationIndex | None:
+    def _flag(self, group: Group, rows: RowBatch, start: int, end: int) -> RevocationIndex | None:
         """
         Flag the rows that do not have the verdict of their group.
 
@@ -466,43 +476,3 @@ class _Answers:
         if group.apart is not None:
             rows.set_members_apart(group.apart, start, end)
         return index if of_any.is_sole else None
-
-    def _answer_row(
-        self, group: _Group, serial_number: int, rows: RowBatch, row: int, dates: RowDates
-    ) -> None:
-        """Answer one row by itself."""
-        issuer = group.issuer
-        result = issuer.unanswered
-        if result is None:
-            result = self._by.check_serial(issuer.name, issuer.certificate, serial_number)
-        rows.settle(row, self._verdicts.number(verdict_of(result)))
-        dates.put(row, dates_of(result))
-
-
-def _encoded(issuers: pa.Array) -> pa.DictionaryArray:
-    """Return a column of issuers with a dictionary, which is not larger than the column."""
-    kind = issuers.type
-    if pa.types.is_run_end_encoded(kind):
-        return _encoded(pc.run_end_decode(issuers))
-    if pa.types.is_dictionary(kind):
-        is_small = len(issuers.dictionary) <= len(issuers)
-        if is_small and _is_issuer(kind.value_type):
-            return issuers
-        return _encoded(issuers.dictionary_decode())
-    if pa.types.is_string_view(kind):
-        return _encoded(issuers.cast(pa.large_string()))
-    if pa.types.is_binary_view(kind) or pa.types.is_null(kind):
-        return _encoded(issuers.cast(pa.large_binary()))
-    if not _is_issuer(kind):
-        raise TypeError(f"issuers: found a column of {kind}, expected binary or text")
-    return issuers.dictionary_encode()
-
-
-def _is_issuer(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_binary(kind)
-        or pa.types.is_large_binary(kind)
-        or pa.types.is_fixed_size_binary(kind)
-        or pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-    )

@@ -80,6 +80,12 @@ crlcheck_status crlcheck_certificate_parse(crlcheck_certificate *out_certificate
                                            crlcheck_error *out_error, const uint8_t *der,
                                            size_t der_len);
 
+// crlcheck_certificate_kind writes what certificates have in common on which the same CRLs
+// decide, and returns its length: at most CRLCHECK_MAX_KIND, or 0 where it has more. A
+// larger one is of no CA that there is, and is not worth remembering.
+size_t crlcheck_certificate_kind(uint8_t *out_kind,
+                                 const crlcheck_certificate *certificate);
+
 // cdef: end
 
 #endif

@@ -5,6 +5,7 @@
 #ifndef CRLCHECK_PUBLIC_COLUMNS_H
 #define CRLCHECK_PUBLIC_COLUMNS_H
 
+#include "crlcheck_certificate.h"
 #include "crlcheck_image.h"
 
 // cdef: begin
@@ -57,6 +58,34 @@ uint32_t crlcheck_column_width(const crlcheck_column *column, crlcheck_serial_fo
 void crlcheck_column_pack(const crlcheck_column *column, uint8_t *out_rows,
                           uint8_t *out_states, crlcheck_serial_form form, size_t num_rows,
                           uint32_t width);
+
+// crlcheck_kinds are the kinds of certificate in a column, numbered as they come.
+typedef struct crlcheck_kinds crlcheck_kinds;
+
+// crlcheck_kinds_new returns NULL where there is no memory.
+crlcheck_kinds *crlcheck_kinds_new(void);
+void crlcheck_kinds_free(crlcheck_kinds *kinds);
+
+// crlcheck_kinds_clear forgets all kinds.
+void crlcheck_kinds_clear(crlcheck_kinds *kinds);
+
+uint32_t crlcheck_kinds_count(const crlcheck_kinds *kinds);
+
+// crlcheck_kinds_at gives the octets of a kind, which are valid until a kind is added, and
+// sets `*out_row` to the row of the first certificate of it.
+crlcheck_slice crlcheck_kinds_at(const crlcheck_kinds *kinds, size_t *out_row,
+                                 uint32_t number);
+
+// crlcheck_column_certificates reads the certificates of a column, DER each. It writes the
+// number of each one's kind, and its serial number as crlcheck_column_pack does. The
+// state of a row is CRLCHECK_ROW_NO_SERIAL where the value is no certificate, and
+// CRLCHECK_ROW_OTHER also where it looks like PEM, where the certificate has expired, so
+// that its notAfter is before `now`, and where there is no room for its kind. Those of
+// CRLCHECK_ROW_OTHER have the group 0.
+void crlcheck_column_certificates(crlcheck_kinds *kinds, const crlcheck_column *column,
+                                  int32_t *out_groups, uint8_t *out_rows,
+                                  uint8_t *out_states, size_t num_rows, uint32_t width,
+                                  int64_t now);
 
 // crlcheck_rows_number writes the number in `numbers` for each index of a dictionary, which
 // has `num_numbers` entries; that of another index is CRLCHECK_GROUP_UNKNOWN.

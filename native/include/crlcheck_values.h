@@ -106,9 +106,10 @@ typedef enum crlcheck_warning {
 
 enum {
     CRLCHECK_MAX_SERIAL = 64,      // octets of one serial number
-    CRLCHECK_NO_REASON = 15,       // the entry has no reason code
+    CRLCHECK_MAX_KIND = 1024,  // octets of what certificates of a kind have in common
+    CRLCHECK_NO_REASON = 15,  // the entry has no reason code
     CRLCHECK_MAX_DETAIL = 32,
-    CRLCHECK_DIGEST_SIZE = 32,     // SHA-256
+    CRLCHECK_DIGEST_SIZE = 32,  // SHA-256
     CRLCHECK_PAGE_SIZE = 65536,
     CRLCHECK_DIGESTS_PER_BLOCK = 256,
     CRLCHECK_MAJOR_VERSION = 1,

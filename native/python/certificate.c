@@ -17,46 +17,6 @@
 #include "crlcheck.h"
 #include "module.h"
 
-// What certificates of a kind have in common is written in one piece. A larger one is
-// of no CA that there is, and is not worth remembering.
-enum { MAX_KIND = 1024 };
-
-typedef struct kind_writer {
-    size_t len;
-    bool is_full;
-    uint8_t octets[MAX_KIND];
-} kind_writer;
-
-// put adds a field of the certificate, with its length, so that no two lists of fields
-// have the same octets. A field that is absent is told from an empty one.
-static void put(kind_writer *kind, crlcheck_slice field) {
-    enum { PREFIX = 3 };
-    if (field.len > MAX_KIND || kind->len + PREFIX + field.len > MAX_KIND) {
-        kind->is_full = true;
-        return;
-    }
-    uint8_t *end = kind->octets + kind->len;
-    end[0] = field.data != NULL;
-    end[1] = (uint8_t)(field.len >> 8);
-    end[2] = (uint8_t)field.len;
-    if (field.len > 0) {
-        memcpy(end + PREFIX, field.data, field.len);
-    }
-    kind->len += PREFIX + field.len;
-}
-
-// put_kind writes all that a verdict may depend on but the serial number, the time and
-// which certificate it is: crlcheck/checker/remembered.py says why that is all.
-static void put_kind(kind_writer *kind, const crlcheck_certificate *certificate) {
-    const uint8_t is_ca = certificate->is_ca;
-    put(kind, certificate->issuer);
-    put(kind, certificate->authority_key_id);
-    put(kind, certificate->authority_cert_issuer);
-    put(kind, certificate->authority_cert_serial);
-    put(kind, certificate->crl_distribution_points);
-    put(kind, (crlcheck_slice){&is_ca, 1});
-}
-
 // The limited API of Python 3.11 has no function that makes an integer of octets. The
 // interpreter has had one all the time, as serial_octets.c says of the reverse. Both
 // take signed octets in big endian here.
@@ -120,16 +80,14 @@ static PyObject *certificate_kind(PyObject *Py_UNUSED(module), PyObject *der) {
     if (!parse(&certificate, der)) {
         return PyErr_Occurred() == NULL ? Py_NewRef(Py_None) : NULL;
     }
-    kind_writer kind;
-    kind.len = 0;
-    kind.is_full = false;
-    put_kind(&kind, &certificate);
-    if (kind.is_full) {
+    uint8_t kind[CRLCHECK_MAX_KIND];
+    size_t kind_len = crlcheck_certificate_kind(kind, &certificate);
+    if (kind_len == 0) {
         Py_RETURN_NONE;
     }
-    return triple(
-        serial_number(certificate.serial), PyLong_FromLongLong(certificate.not_after),
-        PyBytes_FromStringAndSize((const char *)kind.octets, (Py_ssize_t)kind.len));
+    return triple(serial_number(certificate.serial),
+                  PyLong_FromLongLong(certificate.not_after),
+                  PyBytes_FromStringAndSize((const char *)kind, (Py_ssize_t)kind_len));
 }
 
 // ---- all fields ----

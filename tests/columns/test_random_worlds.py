@@ -22,11 +22,13 @@ from hypothesis import HealthCheck, assume, given, settings
 from crlcheck import CheckResult, RevocationChecker, RevocationStatus, load_certificate
 from crlcheck.checker.one_set import OneSet
 from crlcheck.columns import check_batches, check_table
-from crlcheck.columns.verdicts import NOT_AN_ISSUER
+from crlcheck.columns.verdicts import NOT_A_CERTIFICATE, NOT_AN_ISSUER
+from crlcheck.demo.pki import pem_block
 from crlcheck.encoding.names import name_text
+from crlcheck.errors import CertificateError
 from support.checking import Clock
 from support.columns import row_of
-from support.library_world import LibraryWorld
+from support.library_world import LibraryWorld, certificates_of
 from support.publishing import catalog_of
 from support.world_strategy import even_worlds, worlds
 from support.worlds import AUTHORITIES, DAY, NOW, World, WorldBytes, authority
@@ -223,3 +225,56 @@ def test_each_row_is_what_check_serial_says(monkeypatch: pytest.MonkeyPatch) -> 
     for status in RevocationStatus:
         assert statuses[status.value] > 20 * WORLDS
         assert alone[status] < 2 * 0.8 * statuses[status.value], (alone, statuses)
+
+
+def test_each_certificate_is_what_check_says() -> None:
+    """In every field: leaves, authorities, strangers, expired ones, and what is none."""
+    statuses: Counter[str] = Counter()
+    compared: set[World] = set()
+
+    @settings(quietly)
+    @given(world=any_world)
+    def compare(world: World) -> None:
+        assume(world not in compared)
+        octets = WorldBytes(world)
+        library = LibraryWorld(world, octets)
+        assume(library.has_catalog)
+        clock = Clock()
+        clock.now = octets.now
+        checker = library.checker(clock)
+        ders = certificates_of(world)
+        pems = [pem_block("CERTIFICATE", one) for one in ders[:3]]
+        values: list[bytes | None] = [
+            *ders,
+            *ders,
+            *pems,
+            None,
+            b"",
+            b"no certificate",
+            ders[0][1:],
+        ]
+        random.Random(len(compared)).shuffle(values)
+        for moment in (octets.now, NOW + 40 * DAY, NOW + 3650 * DAY + timedelta(microseconds=1)):
+            clock.now = moment
+            expected = [_row_of_certificate(library.checker(clock), one) for one in values]
+            table = pa.table({"certificate": pa.array(values, pa.binary())})
+            found = check_table(checker, table, certificate="certificate").to_pylist()
+            assert found == expected
+            parts = table.to_batches(max_chunksize=37)
+            again = check_batches(checker, parts, certificate="certificate").read_all()
+            assert again.to_pylist() == expected
+            statuses.update(row["status"] for row in found)
+        compared.add(world)
+
+    compare()
+    assert len(compared) >= WORLDS
+    assert all(statuses[one.value] > 3 * WORLDS for one in RevocationStatus), statuses
+
+
+def _row_of_certificate(checker: RevocationChecker, value: bytes | None) -> dict[str, Any]:
+    if value is None:
+        return row_of(None, "no_value")
+    try:
+        return row_of(checker.check(value))
+    except CertificateError:
+        return row_of("undetermined", NOT_A_CERTIFICATE)

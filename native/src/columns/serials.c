@@ -6,47 +6,12 @@
 
 #include <string.h>
 
-#include "crlcheck_columns.h"
+#include "columns/values.h"
 
 enum {
     LIMBS = CRLCHECK_MAX_SERIAL / 4,
     MAX_DECIMAL = 155,   // digits of a number of CRLCHECK_MAX_SERIAL octets, or more
 };
-
-typedef struct text {
-    const uint8_t *start;
-    size_t len;
-} text;
-
-static bool is_valid(const uint8_t *validity, uint64_t row) {
-    return validity == NULL || (validity[row / 8] >> (row % 8) & 1) != 0;
-}
-
-// offset_at reads an offset, which may lie at any address.
-static uint64_t offset_at(const crlcheck_column *column, uint64_t row) {
-    if (column->offset_size == 4) {
-        int32_t offset;
-        memcpy(&offset, column->offsets + row * 4, 4);
-        return (uint64_t)offset;
-    }
-    int64_t offset;
-    memcpy(&offset, column->offsets + row * 8, 8);
-    return (uint64_t)offset;
-}
-
-// value_at is empty where a value does not lie in the data.
-static text value_at(const crlcheck_column *column, uint64_t row) {
-    uint64_t start = row * column->width;
-    uint64_t end = start + column->width;
-    if (column->offsets != NULL) {
-        start = offset_at(column, row);
-        end = offset_at(column, row + 1);
-    }
-    if (start > end || end > column->data_len) {
-        return (text){column->data, 0};
-    }
-    return (text){column->data + start, (size_t)(end - start)};
-}
 
 static text without_zeros(text value, uint8_t zero) {
     while (value.len > 0 && value.start[0] == zero) {

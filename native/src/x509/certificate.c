@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "x509/certificate.h"
 #include "x509/distribution_point.h"
 
 enum {
@@ -357,9 +358,9 @@ static bool certificate_read(crlcheck_certificate *certificate, der_reader *sour
            der_end(&fields, out_error);
 }
 
-crlcheck_status crlcheck_certificate_parse(crlcheck_certificate *out_certificate,
-                                           crlcheck_error *out_error, const uint8_t *der,
-                                           size_t der_len) {
+crlcheck_status certificate_parse(crlcheck_certificate *out_certificate,
+                                  crlcheck_error *out_error, const uint8_t *der,
+                                  size_t der_len) {
     *out_certificate = (crlcheck_certificate){0};
     der_reader source = {der, der_len, 0};
     bool accepted = der_len > 0 ? certificate_read(out_certificate, &source, out_error)
@@ -369,4 +370,10 @@ crlcheck_status crlcheck_certificate_parse(crlcheck_certificate *out_certificate
     }
     *out_certificate = (crlcheck_certificate){0};
     return (crlcheck_status)out_error->status;
+}
+
+crlcheck_status crlcheck_certificate_parse(crlcheck_certificate *out_certificate,
+                                           crlcheck_error *out_error, const uint8_t *der,
+                                           size_t der_len) {
+    return certificate_parse(out_certificate, out_error, der, der_len);
 }
