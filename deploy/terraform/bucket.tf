@@ -17,7 +17,8 @@ locals {
   writes = ["s3:PutObject*", "s3:DeleteObject*", "s3:Replicate*", "s3:Update*"]
 }
 
-# Its objects decide which clients may pass, so neither it nor its policy is ever destroyed.
+# Its objects decide which clients may pass, so neither it nor what protects them is ever
+# destroyed: without its versioning, say, it would be there with its versions suspended.
 resource "aws_s3_bucket" "this" {
   #checkov:skip=CKV_AWS_18:Access logs need a second bucket; CloudTrail's data events tell who wrote, and the store keeps a history of its own.
   #checkov:skip=CKV_AWS_144:What is published can be made again from the CAs' CRLs.
@@ -36,6 +37,10 @@ resource "aws_s3_bucket_versioning" "this" {
   versioning_configuration {
     status = "Enabled"
   }
+
+  lifecycle {
+    prevent_destroy = true
+  }
 }
 
 resource "aws_s3_bucket_ownership_controls" "this" {
@@ -43,6 +48,10 @@ resource "aws_s3_bucket_ownership_controls" "this" {
 
   rule {
     object_ownership = "BucketOwnerEnforced"
+  }
+
+  lifecycle {
+    prevent_destroy = true
   }
 }
 
@@ -53,6 +62,10 @@ resource "aws_s3_bucket_public_access_block" "this" {
   block_public_policy     = true
   ignore_public_acls      = true
   restrict_public_buckets = true
+
+  lifecycle {
+    prevent_destroy = true
+  }
 }
 
 resource "aws_s3_bucket_server_side_encryption_configuration" "this" {
@@ -65,6 +78,10 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "this" {
       sse_algorithm     = var.kms_key_arn == null ? "AES256" : "aws:kms"
       kms_master_key_id = var.kms_key_arn
     }
+  }
+
+  lifecycle {
+    prevent_destroy = true
   }
 }
 
@@ -91,6 +108,10 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
     abort_incomplete_multipart_upload {
       days_after_initiation = 1
     }
+  }
+
+  lifecycle {
+    prevent_destroy = true
   }
 
   depends_on = [aws_s3_bucket_versioning.this]

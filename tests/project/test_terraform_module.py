@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -136,3 +137,35 @@ def test_no_right_is_for_every_action() -> None:
             assert not any("*" in action for action in actions), path
             for resource in re.findall(r"Resource +=(.*)", statement):
                 assert '"*"' not in resource, path
+
+
+def test_what_protects_the_bucket_is_never_destroyed(reference: ModuleType) -> None:
+    """
+    Its versions, its policy and all else but its notification, which goes with the functions;
+    and the guide's command lets Terraform forget these, and nothing else.
+    """
+    addresses = {
+        f"module.crlcheck.{kind}.this": resources['"this"']
+        for kind, resources in reference.read(MODULE, "resource").items()
+        if kind.startswith("aws_s3_bucket")
+    }
+    kept = {
+        address
+        for address, resource in addresses.items()
+        for lifecycle in resource.get("lifecycle", [])
+        if lifecycle["prevent_destroy"]
+    }
+    assert kept == addresses.keys() - {"module.crlcheck.aws_s3_bucket_notification.this"}
+    guide = document("terraform.md").read_text("utf-8")
+    (filters,) = re.findall(
+        r"(?m)^\$ terraform state list \| (.*) \| xargs terraform state rm$", guide
+    )
+    others = ["aws_s3_object.truststore", "module.crlcheck.aws_sqs_queue.failures"]
+    forgotten = subprocess.run(
+        ["sh", "-c", filters],
+        input="\n".join([*addresses, *others]),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert set(forgotten.stdout.split()) == kept
