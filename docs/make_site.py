@@ -81,6 +81,7 @@ NAV: dict[str, dict[str, str | dict[str, str]]] = {
         "Behind a load balancer, on ECS": "guides/ecs.md",
         "nginx, HAProxy, Apache, Caddy, Traefik, Envoy": "guides/serve.md",
         "Python servers": "guides/python-servers.md",
+        "Check a table": "guides/columns.md",
         "Operate and monitor": "guides/operations.md",
         "Incidents": {
             "What to do, by symptom": "guides/runbook.md",
@@ -232,8 +233,8 @@ $ crlcheck serve published --verified-by proxy --header X-Client-Certificate --f
 [an API behind mutual TLS on AWS in twenty](tutorials/aws.md).
 
 **Do**: [nginx, HAProxy, Apache, Caddy, Traefik and Envoy](guides/serve.md),
-[Python servers](guides/python-servers.md), deploy by [SAM](guides/sam.md) or
-[Terraform](guides/terraform.md), [operate and monitor](guides/operations.md),
+[Python servers](guides/python-servers.md), [check a table](guides/columns.md), deploy by
+[SAM](guides/sam.md) or [Terraform](guides/terraform.md), [operate and monitor](guides/operations.md),
 [what to do in an incident](guides/runbook.md).
 
 **Look up**: [commands](commands.md), [Python API](api.md), [settings](reference/settings.md),
