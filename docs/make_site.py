@@ -234,8 +234,8 @@ $ crlcheck serve published --verified-by proxy --header X-Client-Certificate --f
 
 **Do**: [nginx, HAProxy, Apache, Caddy, Traefik and Envoy](guides/serve.md),
 [Python servers](guides/python-servers.md), [check a table](guides/columns.md), deploy by
-[SAM](guides/sam.md) or [Terraform](guides/terraform.md), [operate and monitor](guides/operations.md),
-[what to do in an incident](guides/runbook.md).
+[SAM](guides/sam.md) or [Terraform](guides/terraform.md),
+[operate and monitor](guides/operations.md), [what to do in an incident](guides/runbook.md).
 
 **Look up**: [commands](commands.md), [Python API](api.md), [settings](reference/settings.md),
 [metrics](reference/metrics.md), [log lines](reference/log-lines.md),
