@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from support.blocks import blocks
+from support.blocks import as_page, blocks
 from support.console import Shell, commands_of, search_path
-from support.documents import document
 
 
 def test_the_guide_works_as_it_stands(
@@ -22,7 +21,7 @@ def test_the_guide_works_as_it_stands(
     place.mkdir()
     environ = {**os.environ, "PATH": search_path(Path(sys.executable).parent)}
     shell = Shell(place, tmp_path / "state", environ)
-    for command in commands_of(document("columns.md").read_text(encoding="utf-8")):
+    for command in commands_of(as_page(blocks("columns.md", language="console"))):
         assert shell.run(command.text).stdout.rstrip("\n") == command.output
     monkeypatch.chdir(place)
     text = "\n".join(block.text for block in blocks("columns.md", language="pycon"))

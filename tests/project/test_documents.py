@@ -118,7 +118,10 @@ def test_no_authorizer_is_attached_with_a_cache_or_a_side_door() -> None:
     assert [command[0] for command in attached] == ["apigateway", "apigatewayv2"]
     for command in attached:
         assert command[command.index("--authorizer-result-ttl-in-seconds") + 1] == "0"
-        assert "--identity-source" not in command
+    rest, http = attached
+    assert "--identity-source" not in rest
+    # The AWS CLI demands one here, which may be empty.
+    assert http[http.index("--identity-source") + 1] == "'[]'"
     closing = {command[1]: command for command in commands}
     assert "op=replace,path=/disableExecuteApiEndpoint,value=True" in closing["update-rest-api"]
     assert "--disable-execute-api-endpoint" in closing["update-api"]

@@ -15,6 +15,7 @@ from urllib.parse import quote
 import pytest
 
 import crlcheck
+from support.authorizer import load
 from support.blocks import blocks
 from support.events import header_event
 from support.example_pki import example_pki
@@ -41,9 +42,8 @@ def test_the_middleware(caplog: pytest.LogCaptureFixture) -> None:
     """
     The good client reaches the application; the other one does not, and the log says why.
     """
-    page = "python-servers.md"
-    (example,) = blocks(page, "# Python servers")
-    (shown,) = blocks(page, "## What comes of a request")
+    (example,) = blocks("python-servers.md", "# Python servers")
+    (shown,) = blocks("python-servers.md", "## What comes of a request")
     application = names_of(example.text)["application"]
     statuses: list[str] = []
 
@@ -100,8 +100,7 @@ def test_the_protected_function(place: Path, monkeypatch: pytest.MonkeyPatch) ->
     It answers clients that may pass, and the others get 403.
     """
     (example,) = blocks("authorizer.md", "### In front of your own function")
-    monkeypatch.setenv("CRLCHECK_STORE", str(place / "published"))
-    monkeypatch.setenv("CRLCHECK_CERTIFICATE_FROM", "alb-verify")
+    load(monkeypatch, place / "published", certificate_from="alb-verify")
     handler = names_of(example.text, __name__="function")["handler"]
 
     def ask(client: str) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def claimed_blocks() -> frozenset[Block]:
     found: set[Block] = set()
     for path in sorted(TESTS.rglob("test_*.py")):
         text = path.read_text(encoding="utf-8")
-        for node in ast.walk(ast.parse(text)) if "blocks(" in text else ():
+        for node in ast.walk(ast.parse(text)) if "from support.blocks import" in text else ():
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "blocks":
                 positional: list[Any] = [ast.literal_eval(one) for one in node.args]
                 named = {str(one.arg): ast.literal_eval(one.value) for one in node.keywords}
