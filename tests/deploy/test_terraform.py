@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from support.cloudformation import RefusedParametersError, resolve
+from support.cloudformation import ACCOUNT, REGION, RefusedParametersError, resolve
 from support.sam import (
     EVENT_SOURCES,
     EVERYTHING,
@@ -265,29 +265,74 @@ def test_each_variable_does_what_the_parameter_does(module: Terraform, parameter
         assert theirs != of_sam()
 
 
+ISSUER, TRUSTSTORE = "a CA", "another"
+"""What the files of trust have, which the examples upload."""
+
+OF_EXAMPLES = {
+    "http-api": {"backend_url": "https://orders.example.com"},
+    "rest-api": {"backend_url": "https://orders.example.com"},
+    "alb": {
+        "certificate_arn": OF_API["CertificateArn"],
+        "images": {name: f"{name}:1" for name in ("crlcheck", "nginx", "orders")},
+        "cluster_arn": f"arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/services",
+        "vpc_id": "vpc-1",
+        "public_subnet_ids": ["subnet-1", "subnet-2"],
+        "private_subnet_ids": ["subnet-3", "subnet-4"],
+    },
+    "private-ca-partitioned": {},
+}
+"""What each example asks for, beside what those that are alike ask for."""
+
+
+def plan_of_example(terraform: Terraform, name: str, **variables: Any) -> dict[str, Any]:
+    """The plan of an example with all that it asks for."""
+    terraform.initialized(f"examples/{name}")
+    for one in ("authorizer", "preprocessor"):
+        (terraform.copy / f"{one}-arm64.zip").write_bytes(one.encode())
+    given = {"bundles": str(terraform.copy), **OF_EXAMPLES[name]}
+    if name != "private-ca-partitioned":
+        (terraform.copy / "issuers").mkdir(exist_ok=True)
+        (terraform.copy / "issuers" / "ca.pem").write_text(ISSUER)
+        (terraform.copy / "truststore.pem").write_text(TRUSTSTORE)
+        given |= {
+            "deployer_arn": SECURITY,
+            "issuers_directory": str(terraform.copy / "issuers"),
+            "truststore_file": str(terraform.copy / "truststore.pem"),
+        }
+    if name.endswith("-api"):
+        given |= {
+            "domain_name": OF_API["DomainName"],
+            "certificate_arn": OF_API["CertificateArn"],
+        }
+    return terraform.plan({**given, **variables}, f"examples/{name}")
+
+
+def planned_resources(plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The values of each resource of a plan that are known, by its address."""
+    return {
+        one["address"]: one["change"]["after"]
+        for one in plan["resource_changes"]
+        if one["mode"] == "managed"
+    }
+
+
+def references(plan: dict[str, Any], address: str, argument: str) -> list[str]:
+    """What an argument of a resource refers to in the files of the example."""
+    (found,) = (
+        one
+        for one in plan["configuration"]["root_module"]["resources"]
+        if one["address"] == address
+    )
+    return list(found["expressions"].get(argument, {}).get("references", []))
+
+
 @pytest.mark.parametrize("kind", ["http", "rest"])
 def test_the_examples_make_the_demo_api_before_a_backend(terraform: Terraform, kind: str) -> None:
     """
     The authorizer, every method and path behind it, the domain and the log are the same. What
     the API protects is not, and the trust store is uploaded and pinned in one step.
     """
-    name = f"examples/{kind}-api"
-    terraform.initialized(name)
-    (terraform.copy / "issuers").mkdir(exist_ok=True)
-    (terraform.copy / "issuers" / "ca.pem").write_text("a CA")
-    (terraform.copy / "truststore.pem").write_text("another")
-    for one in ("authorizer", "preprocessor"):
-        (terraform.copy / f"{one}-arm64.zip").write_bytes(b"")
-    given = {
-        "bundles": str(terraform.copy),
-        "deployer_arn": SECURITY,
-        "issuers_directory": str(terraform.copy / "issuers"),
-        "truststore_file": str(terraform.copy / "truststore.pem"),
-        "domain_name": OF_API["DomainName"],
-        "certificate_arn": OF_API["CertificateArn"],
-        "backend_url": "https://orders.example.com",
-    }
-    planned = terraform.plan(given, name)
+    planned = plan_of_example(terraform, f"{kind}-api")
     ours = {key: plain(one) for key, one in as_cloudformation(planned).items()}
     ours[f"{kind.capitalize()}Api"].pop("Name", None)
     theirs = of_sam(**parameters_of("eventbridge", kind, everything=False),
@@ -310,6 +355,89 @@ def test_the_examples_make_the_demo_api_before_a_backend(terraform: Terraform, k
         if one["type"] == "aws_s3_object"
     ]
     assert uploaded == ["issuers/ca.pem", "truststore/truststore.pem"]
+
+
+def test_only_the_load_balancer_reaches_the_tasks(terraform: Terraform) -> None:
+    """
+    The one listener that forwards verifies certificates, and the tasks' port is open to the
+    load balancer alone: whoever else reached nginx could write the header himself.
+    """
+    plan = plan_of_example(terraform, "alb")
+    made = planned_resources(plan)
+    forwarding = {
+        address: listener
+        for address, listener in made.items()
+        if address.startswith("aws_lb_listener.")
+        and listener["default_action"][0]["type"] != "redirect"
+    }
+    assert list(forwarding) == ["aws_lb_listener.https"]
+    (mutual,) = forwarding["aws_lb_listener.https"]["mutual_authentication"]
+    assert mutual["mode"] == "verify"
+    trusting = "aws_lb_trust_store.clients"
+    for argument, attribute in (("bucket", "bucket"), ("key", "key"),
+                                ("object_version", "version_id")):  # fmt: skip
+        assert f"aws_s3_object.truststore.{attribute}" in references(
+            plan, trusting, f"ca_certificates_bundle_s3_{argument}"
+        )
+    opened = [
+        address
+        for address in made
+        if address.startswith("aws_vpc_security_group_ingress_rule.")
+        and "aws_security_group.tasks.id"
+        in references(plan, address.partition("[")[0], "security_group_id")
+    ]
+    assert opened == ["aws_vpc_security_group_ingress_rule.tasks"]
+    (rule,) = opened
+    assert not {"cidr_ipv4", "cidr_ipv6", "prefix_list_id"} & {
+        name for name, value in made[rule].items() if value is not None
+    }
+    assert "aws_security_group.load_balancer.id" in references(
+        plan, rule, "referenced_security_group_id"
+    )
+
+
+@pytest.mark.parametrize("observe", [True, False])
+def test_the_tasks_are_those_of_the_guide(terraform: Terraform, observe: bool) -> None:
+    """
+    With this store, these images and this log. They read what is published and write nothing,
+    and a task that cannot decide is not ended for that.
+    """
+    made = planned_resources(plan_of_example(terraform, "alb", observe=observe))
+    guide = json.loads((ROOT / "deploy" / "ecs" / "task-definition.json").read_text("utf-8"))
+    task = made["aws_ecs_task_definition.this"]
+    assert (task["cpu"], task["memory"]) == (guide["cpu"], guide["memory"])
+    bucket = f"orders-{ACCOUNT}-{REGION}"
+    given = {
+        "CRLCHECK_STORE": f"s3://{bucket}/published",
+        "CRLCHECK_OBSERVE": str(observe).lower(),
+        "CRLCHECK_WAIT_FOR_SET": "true",
+    }
+    for ours, theirs in zip(
+        json.loads(task["container_definitions"]), guide["containerDefinitions"], strict=True
+    ):
+        environment = {one["name"]: one["value"] for one in theirs.get("environment", [])}
+        if theirs["name"] == "crlcheck":
+            environment |= given
+        assert {one["name"]: one["value"] for one in ours.pop("environment")} == environment
+        assert ours.pop("image") == f"{theirs['name']}:1"
+        options = ours.pop("logConfiguration")["options"]
+        assert options["awslogs-group"] == made["aws_cloudwatch_log_group.tasks"]["name"]
+        for other in ("environment", "image", "logConfiguration"):
+            theirs.pop(other, None)
+        assert ours == theirs
+    rights = json.loads(made["aws_iam_role_policy.task"]["policy"])["Statement"]
+    assert {(one["Action"], one["Resource"]) for one in rights} == {
+        ("s3:GetObject", f"arn:aws:s3:::{bucket}/published/*"),
+        ("s3:ListBucket", f"arn:aws:s3:::{bucket}"),
+    }
+    service = made["aws_ecs_service.this"]
+    assert service["health_check_grace_period_seconds"] == 2**31 - 1
+    (balanced,) = service["load_balancer"]
+    (port,) = next(
+        one["portMappings"] for one in guide["containerDefinitions"]
+        if one["name"] == balanced["container_name"]
+    )  # fmt: skip
+    assert balanced["container_port"] == port["containerPort"]
 
 
 @pytest.mark.parametrize(

@@ -269,6 +269,11 @@ resource "aws_ecs_service" "this" {
 
   network_configuration {
     subnets         = var.private_subnet_ids
+  # ECS ends tasks that the load balancer finds unhealthy, unless they are younger than this.
+  # One that cannot decide must go on: it still has what it read, and while it observes,
+  # everybody passes. A task whose container ends is replaced all the same.
+  health_check_grace_period_seconds = 2147483647
+
     security_groups = [aws_security_group.tasks.id]
   }
 
