@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import hcl2
 import pytest
 
 from support.documents import document
@@ -18,6 +19,42 @@ from support.terraform import EXAMPLES, MODULE, snake_case
 ROOT = MODULE.parents[1]
 FOLDERS = [MODULE, *sorted(EXAMPLES.iterdir())]
 EACH_FOLDER = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+
+MODULE_NAME = "module.crlcheck"
+
+FIRST = {
+    ".": {
+        "aws_lambda_event_source_mapping.events": {"aws_iam_role_policy.preprocessor"},
+        "aws_lambda_function.authorizer": {"aws_iam_role_policy.authorizer"},
+        "aws_lambda_function.preprocessor": {"aws_iam_role_policy.preprocessor"},
+        "aws_s3_bucket_lifecycle_configuration.this": {"aws_s3_bucket_versioning.this"},
+        "aws_s3_bucket_notification.this": {"aws_lambda_permission.bucket"},
+        "aws_s3_bucket_policy.this": {"aws_s3_bucket_public_access_block.this"},
+    },
+    "alb": {
+        "aws_ecs_service.this": {
+            "aws_iam_role_policy.task",
+            "aws_iam_role_policy_attachment.execution",
+            "aws_lb_listener.https",
+            "aws_vpc_security_group_egress_rule.load_balancer",
+            "aws_vpc_security_group_egress_rule.tasks",
+            "aws_vpc_security_group_ingress_rule.tasks",
+        },
+        "aws_s3_object.issuers": {MODULE_NAME},
+        "aws_s3_object.truststore": {MODULE_NAME},
+    },
+    "http-api": {
+        "aws_apigatewayv2_stage.default": {"aws_apigatewayv2_route.default"},
+        "aws_s3_object.issuers": {MODULE_NAME},
+        "aws_s3_object.truststore": {MODULE_NAME},
+    },
+    "private-ca-partitioned": {},
+    "rest-api": {
+        "aws_s3_object.issuers": {MODULE_NAME},
+        "aws_s3_object.truststore": {MODULE_NAME},
+    },
+}
+"""What must be there before a resource although that does not refer to it, by folder."""
 
 OF_EXAMPLES = {"ApiKind", "DomainName", "CertificateArn", "TruststoreVersion"}
 """Parameters of the demo API, which is in the examples."""
@@ -60,6 +97,18 @@ def test_the_variables_are_the_parameters_of_the_sam_template(reference: ModuleT
     ]
     for name, one in expected.items():
         assert text_of(variables[name]["default"]) == str(one["Default"]), name
+
+
+def resources(folder: Path) -> dict[str, dict[str, Any]]:
+    """The resources of a module, by their addresses."""
+    found = {}
+    for path in sorted(folder.glob("*.tf")):
+        with path.open(encoding="utf-8") as opened:
+            for block in hcl2.load(opened).get("resource", []):
+                ((kind, named),) = block.items()
+                ((name, body),) = named.items()
+                found[f"{kind}.{name}".replace('"', "")] = body
+    return found
 
 
 def text_of(default: Any) -> str:
@@ -132,22 +181,30 @@ def test_no_right_is_for_every_action() -> None:
     """
     for path in MODULE.rglob("*.tf"):
         for statement in re.findall(r'Effect += "Allow".*?\n +\}', path.read_text(), re.DOTALL):
-            actions = re.findall(r"Action +=(.*)", statement)
+            actions = values_of("Action", statement)
             assert actions, path
             assert not any("*" in action for action in actions), path
-            for resource in re.findall(r"Resource +=(.*)", statement):
-                assert '"*"' not in resource, path
+            assert "*" not in values_of("Resource", statement), path
 
 
-def test_what_protects_the_bucket_is_never_destroyed(reference: ModuleType) -> None:
+def values_of(name: str, statement: str) -> list[str]:
+    """The texts that a member of a policy's statement has, on however many lines."""
+    return [
+        text
+        for found in re.findall(rf"\b{name} += (\[.*?\]|\S+)", statement, re.DOTALL)
+        for text in re.findall('"(.*?)"', found)
+    ]
+
+
+def test_what_protects_the_bucket_is_never_destroyed() -> None:
     """
     Its versions, its policy and all else but its notification, which goes with the functions;
     and the guide's command lets Terraform forget these, and nothing else.
     """
     addresses = {
-        f"module.crlcheck.{kind}.this": resources['"this"']
-        for kind, resources in reference.read(MODULE, "resource").items()
-        if kind.startswith("aws_s3_bucket")
+        f"module.crlcheck.{address}": resource
+        for address, resource in resources(MODULE).items()
+        if address.startswith("aws_s3_bucket")
     }
     kept = {
         address
@@ -169,3 +226,39 @@ def test_what_protects_the_bucket_is_never_destroyed(reference: ModuleType) -> N
         check=True,
     )
     assert set(forgotten.stdout.split()) == kept
+
+
+@EACH_FOLDER
+def test_each_waits_for_what_must_be_there_first(folder: Path) -> None:
+    """
+    And, where all is destroyed, is destroyed before it.
+    """
+    waiting = {
+        address: {reference.removeprefix("${").removesuffix("}") for reference in references}
+        for address, resource in resources(folder).items()
+        for references in [resource.get("depends_on", [])]
+        if references
+    }
+    assert waiting == FIRST["." if folder == MODULE else folder.name]
+
+
+def test_no_partition_is_written_out() -> None:
+    """
+    ARNs begin otherwise in China and in GovCloud.
+    """
+    for path in MODULE.rglob("*.tf"):
+        assert "arn:aws" not in path.read_text("utf-8"), path
+
+
+def test_a_new_picture_of_the_api_is_made_for_each_change_of_it() -> None:
+    """
+    Each of its methods, paths and integrations and its authorizer triggers a deployment.
+    """
+    found = resources(EXAMPLES / "rest-api")
+    parts = {
+        address
+        for address in found
+        if re.match("aws_api_gateway_(authorizer|integration|method|resource)[.]", address)
+    }
+    triggers = found["aws_api_gateway_deployment.this"]["triggers"]
+    assert set(re.findall(r"aws_api_gateway_\w+\.\w+", str(triggers))) == parts

@@ -1,6 +1,8 @@
 # An Application Load Balancer with mutual TLS before a service on ECS, whose tasks ask
 # `crlcheck serve` beside the application: docs/guides/ecs.md.
 
+data "aws_partition" "current" {}
+
 data "aws_region" "current" {}
 
 module "crlcheck" {
@@ -231,7 +233,7 @@ resource "aws_iam_role" "execution" {
 
 resource "aws_iam_role_policy_attachment" "execution" {
   role       = aws_iam_role.execution.name
-  policy_arn = "arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy"
+  policy_arn = "arn:${data.aws_partition.current.partition}:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy"
 }
 
 resource "aws_ecs_task_definition" "this" {
@@ -283,6 +285,14 @@ resource "aws_ecs_service" "this" {
     container_port   = 8080
   }
 
-  # A target group without a listener is refused.
-  depends_on = [aws_lb_listener.https, aws_iam_role_policy.task]
+  # A target group without a listener is refused. Without the others the tasks could not pull
+  # their images, log or read, and when all is destroyed they need them until they have ended.
+  depends_on = [
+    aws_iam_role_policy.task,
+    aws_iam_role_policy_attachment.execution,
+    aws_lb_listener.https,
+    aws_vpc_security_group_egress_rule.load_balancer,
+    aws_vpc_security_group_egress_rule.tasks,
+    aws_vpc_security_group_ingress_rule.tasks,
+  ]
 }
