@@ -357,6 +357,18 @@ def test_the_examples_make_the_demo_api_before_a_backend(terraform: Terraform, k
     assert uploaded == ["issuers/ca.pem", "truststore/truststore.pem"]
 
 
+@pytest.mark.parametrize("protected", [True, False])
+def test_the_load_balancer_can_be_deleted_when_one_says_so(
+    terraform: Terraform, protected: bool
+) -> None:
+    """
+    Not before: AWS refuses, and `terraform destroy` stops in the middle.
+    """
+    given = {} if protected else {"deletion_protection": False}
+    made = planned_resources(plan_of_example(terraform, "alb", **given))
+    assert made["aws_lb.this"]["enable_deletion_protection"] is protected
+
+
 def test_only_the_load_balancer_reaches_the_tasks(terraform: Terraform) -> None:
     """
     The one listener that forwards verifies certificates, and the tasks' port is open to the

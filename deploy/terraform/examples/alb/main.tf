@@ -34,7 +34,7 @@ resource "aws_lb" "this" {
   subnets                    = var.public_subnet_ids
   security_groups            = [aws_security_group.load_balancer.id]
   drop_invalid_header_fields = true
-  enable_deletion_protection = true
+  enable_deletion_protection = var.deletion_protection
 }
 
 resource "aws_lb_target_group" "tasks" {
@@ -269,13 +269,13 @@ resource "aws_ecs_service" "this" {
   desired_count   = 2
   launch_type     = "FARGATE"
 
-  network_configuration {
-    subnets         = var.private_subnet_ids
   # ECS ends tasks that the load balancer finds unhealthy, unless they are younger than this.
   # One that cannot decide must go on: it still has what it read, and while it observes,
   # everybody passes. A task whose container ends is replaced all the same.
   health_check_grace_period_seconds = 2147483647
 
+  network_configuration {
+    subnets         = var.private_subnet_ids
     security_groups = [aws_security_group.tasks.id]
   }
 

@@ -61,6 +61,12 @@ variable "observe" {
   default     = true
 }
 
+variable "deletion_protection" {
+  type        = bool
+  description = "Whether AWS refuses to delete the load balancer"
+  default     = true
+}
+
 variable "alarm_topic_arn" {
   type        = string
   description = "The SNS topic that alarms go to; null for none"
