@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from support.cloudformation import ACCOUNT, REGION, RefusedParametersError, resolve
+from support.cloudformation import ACCOUNT, REGION, RefusedParametersError, read_template, resolve
 from support.sam import (
     EVENT_SOURCES,
     EVERYTHING,
@@ -268,7 +268,7 @@ def test_each_variable_does_what_the_parameter_does(module: Terraform, parameter
 ISSUER, TRUSTSTORE = "a CA", "another"
 """What the files of trust have, which the examples upload."""
 
-OF_EXAMPLES = {
+OF_EXAMPLES: dict[str, dict[str, Any]] = {
     "http-api": {"backend_url": "https://orders.example.com"},
     "rest-api": {"backend_url": "https://orders.example.com"},
     "alb": {
@@ -450,6 +450,83 @@ def test_the_tasks_are_those_of_the_guide(terraform: Terraform, observe: bool) -
         if one["name"] == balanced["container_name"]
     )  # fmt: skip
     assert balanced["container_port"] == port["containerPort"]
+
+
+@pytest.mark.parametrize("publishes", [False, True])
+def test_the_private_ca_writes_its_parts_where_they_are_looked_for(
+    terraform: Terraform, publishes: bool
+) -> None:
+    """
+    To the bucket that the module makes, whose policy names the CA, which is made first; and it
+    stays when all else is destroyed.
+    """
+    variables = {"publish_crls": True} if publishes else {}
+    plan = plan_of_example(terraform, "private-ca-partitioned", **variables)
+    made = planned_resources(plan)
+    stack = made["aws_cloudformation_stack.ca"]
+    bucket = made["module.crlcheck.aws_s3_bucket.this"]["bucket"]
+    assert stack["parameters"]["BucketName"] == bucket
+    assert stack["parameters"]["PublishCrls"] == str(publishes).lower()
+    (call,) = plan["configuration"]["root_module"]["module_calls"].values()
+    trusted = call["expressions"]["private_ca_arns"]["references"]
+    assert "aws_cloudformation_stack.ca.outputs" in trusted
+    template = read_template(EXAMPLES / "private-ca-partitioned" / "ca.yaml")
+    authority = template["Resources"]["Authority"]
+    assert authority["DeletionPolicy"] == authority["UpdateReplacePolicy"] == "Retain"
+    _, configured, otherwise = authority["Properties"]["RevocationConfiguration"]["Fn::If"]
+    assert configured["CrlConfiguration"]["CrlType"] == "PARTITIONED"
+    assert "CustomPath" not in configured["CrlConfiguration"]  # its CRLs are below crl/ then
+    assert otherwise == {"Ref": "AWS::NoValue"}
+
+
+@pytest.mark.parametrize("name", sorted(OF_EXAMPLES))
+def test_a_new_account_has_room_for_each_example(terraform: Terraform, name: str) -> None:
+    """
+    Where it has so few instances that none can be reserved.
+    """
+    made = planned_resources(plan_of_example(terraform, name, reserved_concurrency=0))
+    function = made["module.crlcheck.aws_lambda_function.preprocessor"]
+    assert function["reserved_concurrent_executions"] == -1
+
+
+NAMED_IN_THE_ACCOUNT = {
+    "aws_apigatewayv2_api": "name",
+    "aws_api_gateway_rest_api": "name",
+    "aws_cloudformation_stack": "name",
+    "aws_cloudwatch_dashboard": "dashboard_name",
+    "aws_cloudwatch_event_rule": "name",
+    "aws_cloudwatch_log_group": "name",
+    "aws_cloudwatch_metric_alarm": "alarm_name",
+    "aws_ecs_service": "name",
+    "aws_ecs_task_definition": "family",
+    "aws_iam_role": "name",
+    "aws_lambda_function": "function_name",
+    "aws_lb": "name",
+    "aws_lb_target_group": "name",
+    "aws_lb_trust_store": "name",
+    "aws_s3_bucket": "bucket",
+    "aws_security_group": "name",
+    "aws_sqs_queue": "name",
+}
+"""The argument with the name of each resource of which an account has but one of that name."""
+
+
+@pytest.mark.parametrize("name", sorted(OF_EXAMPLES))
+def test_two_deployments_share_no_name(terraform: Terraform, name: str) -> None:
+    """
+    Each name has the prefix that was given, so one account has room for another of them.
+    """
+    one = planned_resources(plan_of_example(terraform, name, name_prefix="other"))
+    named = {
+        address: (kind, values[NAMED_IN_THE_ACCOUNT[kind]])
+        for address, values in one.items()
+        for kind in [re.sub(r"^module\.\w+\.", "", address).partition(".")[0]]
+        if kind in NAMED_IN_THE_ACCOUNT
+    }
+    assert len(named) > 30
+    assert len(set(named.values())) == len(named)
+    for address, (_, value) in named.items():
+        assert re.match("(/[a-z/]+/)?other(-|$)", value), address
 
 
 @pytest.mark.parametrize(

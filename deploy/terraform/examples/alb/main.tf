@@ -10,10 +10,11 @@ module "crlcheck" {
 
   name_prefix = var.name_prefix
   # Nothing invokes the authorizer here. It costs nothing then.
-  authorizer_bundle   = "${var.bundles}/authorizer-arm64.zip"
-  preprocessor_bundle = "${var.bundles}/preprocessor-arm64.zip"
-  issuers_writer_arns = [var.deployer_arn]
-  alarm_topic_arn     = var.alarm_topic_arn
+  authorizer_bundle    = "${var.bundles}/authorizer-arm64.zip"
+  preprocessor_bundle  = "${var.bundles}/preprocessor-arm64.zip"
+  issuers_writer_arns  = [var.deployer_arn]
+  alarm_topic_arn      = var.alarm_topic_arn
+  reserved_concurrency = var.reserved_concurrency
 }
 
 # ---- the load balancer -------------------------------------------------------

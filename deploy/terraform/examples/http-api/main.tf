@@ -4,12 +4,13 @@
 module "crlcheck" {
   source = "../.."
 
-  name_prefix         = var.name_prefix
-  authorizer_bundle   = "${var.bundles}/authorizer-arm64.zip"
-  preprocessor_bundle = "${var.bundles}/preprocessor-arm64.zip"
-  issuers_writer_arns = [var.deployer_arn]
-  mode                = var.mode
-  alarm_topic_arn     = var.alarm_topic_arn
+  name_prefix          = var.name_prefix
+  authorizer_bundle    = "${var.bundles}/authorizer-arm64.zip"
+  preprocessor_bundle  = "${var.bundles}/preprocessor-arm64.zip"
+  issuers_writer_arns  = [var.deployer_arn]
+  mode                 = var.mode
+  alarm_topic_arn      = var.alarm_topic_arn
+  reserved_concurrency = var.reserved_concurrency
 }
 
 resource "aws_apigatewayv2_api" "this" {

@@ -46,6 +46,12 @@ variable "mode" {
   default     = "observe"
 }
 
+variable "reserved_concurrency" {
+  type        = number
+  description = "How many preprocessors may run at once, kept free for it; 0 for no bound, in accounts with few"
+  default     = 4
+}
+
 variable "alarm_topic_arn" {
   type        = string
   description = "The SNS topic that alarms go to; null for none"

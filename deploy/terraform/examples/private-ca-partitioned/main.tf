@@ -33,10 +33,11 @@ resource "aws_cloudformation_stack" "ca" {
 module "crlcheck" {
   source = "../.."
 
-  name_prefix         = var.name_prefix
-  authorizer_bundle   = "${var.bundles}/authorizer-arm64.zip"
-  preprocessor_bundle = "${var.bundles}/preprocessor-arm64.zip"
-  private_ca_arns     = [aws_cloudformation_stack.ca.outputs["Arn"]]
-  mode                = var.mode
-  alarm_topic_arn     = var.alarm_topic_arn
+  name_prefix          = var.name_prefix
+  authorizer_bundle    = "${var.bundles}/authorizer-arm64.zip"
+  preprocessor_bundle  = "${var.bundles}/preprocessor-arm64.zip"
+  private_ca_arns      = [aws_cloudformation_stack.ca.outputs["Arn"]]
+  mode                 = var.mode
+  alarm_topic_arn      = var.alarm_topic_arn
+  reserved_concurrency = var.reserved_concurrency
 }
