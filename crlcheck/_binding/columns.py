@@ -100,7 +100,7 @@ class RowBatch:
     """
 
     def __init__(self) -> None:
-        self._capacity = 0
+        self._capacity = -1  # there is not even room for no row
         self._width = 0
         self._source: Any = None
         self._states: Any = None

@@ -757,6 +757,11 @@ class RevocationChecker:
         return None if published is None else published.generation
 
     @property
+    def store_url(self) -> str | None:
+        """The URL or the path of the store; None of open indexes."""
+        return None if self._set is None else self._set.url
+
+    @property
     def image_bytes(self) -> int:
         """How many bytes the images take that the checker has loaded; those given are not."""
         return 0 if self._set is None else self._set.image_bytes

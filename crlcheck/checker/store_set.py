@@ -109,6 +109,7 @@ class IndexSet:
     confirmed_at: datetime | None = None
     error: str | None = None
     image_bytes = 0
+    url: str | None = None
 
     def __init__(self, snapshot: Snapshot, clock: Callable[[], datetime]) -> None:
         self.in_use: IndexesInUse | None = IndexesInUse(OneView(snapshot))
@@ -354,6 +355,11 @@ class StoreSet:
         if behind is not None and self.error is None:
             return f"{reason}: {self._why_behind(in_use, behind)}"
         return reason if self.error is None else f"{reason}: {self.error}"
+
+    @property
+    def url(self) -> str | None:
+        """The URL of the store."""
+        return self._store.url
 
     @property
     def image_bytes(self) -> int:

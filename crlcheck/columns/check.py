@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import functools
 import itertools
 import os
 import queue
@@ -29,7 +30,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import pyarrow as pa
 
@@ -58,6 +59,9 @@ from crlcheck.stores import ObjectStore, open_store
 from crlcheck.types import RevocationStatus, chosen
 from crlcheck.x509.certificates import load_certificate
 
+ColumnSource: TypeAlias = "ColumnChecker | RevocationChecker | CheckerSource"
+"""What tables are checked by."""
+
 PART_ROWS = 1 << 20
 """How many rows are in hand of each thread at once."""
 
@@ -66,7 +70,7 @@ _NEVER = timedelta(days=36_500)
 
 
 def check_table(
-    source: RevocationChecker | CheckerSource,
+    source: ColumnSource,
     data: Any,
     *,
     issuer: str | bytes | None = None,
@@ -90,7 +94,8 @@ def check_table(
     of that set is missing.
 
     Args:
-        source: a checker, or a store or what ``RevocationChecker`` takes for one.
+        source: a checker, or a store or what ``RevocationChecker`` takes for one. A
+            ``ColumnChecker`` has a set and a time of its own.
         data: a table or a batch of any library that has Arrow's PyCapsule interface
             (pyarrow, polars, DuckDB, pandas), a stream of batches, or an iterable of them.
         issuer: the column of the issuers: each a Name as DER or as RFC 4514 text, a
@@ -122,7 +127,7 @@ def check_table(
 
 
 def check_batches(
-    source: RevocationChecker | CheckerSource,
+    source: ColumnSource,
     data: Any,
     *,
     issuer: str | bytes | None = None,
@@ -182,7 +187,7 @@ class _Names(NamedTuple):
 
 @contextlib.contextmanager
 def _checked(
-    source: RevocationChecker | CheckerSource,
+    source: ColumnSource,
     data: Any,
     names: _Names,
     text: SerialText,
@@ -197,9 +202,7 @@ def _checked(
         answers = _Answers(checker.one_set(moment), verdicts)
         constant = None
         if isinstance(names.issuer, bytes):
-            constant = answers.of_issuer(names.issuer)
-            if constant is None:
-                raise ValueError("issuer: expected a Name, a certificate or a SHA-256 as bytes")
+            constant = answers.constant(names.issuer)
 
         def part_of(arrays: Sequence[pa.Array]) -> Part:
             if names.certificate is not None:
@@ -215,9 +218,12 @@ def _checked(
 
 @contextlib.contextmanager
 def _opened(
-    source: RevocationChecker | CheckerSource, at: datetime | None
+    source: ColumnSource, at: datetime | None
 ) -> Iterator[tuple[RevocationChecker, datetime | None]]:
     """Open what is asked, and yield it with the time to judge by."""
+    if isinstance(source, ColumnChecker):
+        yield source.checker, at or source.at
+        return
     if isinstance(source, RevocationChecker):
         yield source, at
         return
@@ -234,6 +240,100 @@ def _opened(
         return
     with RevocationChecker(source) as checker:
         yield checker, at
+
+
+class ColumnChecker:
+    """
+    Checks columns of certificates by the set that a store has when this is made, and at one
+    time. Threads may share it.
+
+    A pickled one answers in another process by the same generation, at the same time.
+
+    Args:
+        source: as for ``check_table``.
+        serial_text: as for ``check_table``.
+        at: as for ``check_table``; by default the time when this is made.
+
+    Raises:
+        ValueError: *at* has no time zone.
+        StoreError: the store is given by its location, and has no set that can be read.
+    """
+
+    def __init__(
+        self,
+        source: ColumnSource,
+        *,
+        serial_text: SerialText | str = SerialText.HEX,
+        at: datetime | None = None,
+    ) -> None:
+        self._text = chosen("serial_text", SerialText, serial_text)
+        self._closing = contextlib.ExitStack()
+        self.checker, moment = self._closing.enter_context(_opened(source, at))
+        by = self.checker.one_set(moment)
+        self.at = by.now
+        self._verdicts = Verdicts()
+        self._answers = _Answers(by, self._verdicts)
+
+    @property
+    def generation(self) -> int | None:
+        """The generation of the set; None for open indexes."""
+        return self.checker.generation
+
+    def check(self, issuer: Any, serial: Any) -> pa.RecordBatch:
+        """
+        Return the verdict on each row, with the columns of ``check_table``.
+
+        *issuer* and *serial* are arrays of one length, or *issuer* is bytes: the one issuer
+        of all rows.
+
+        Raises:
+            TypeError: an array is of a type that is none of those of ``check_table``.
+            ValueError: the lengths differ, or *issuer* is bytes that are none.
+        """
+        constant = None
+        if isinstance(issuer, bytes):
+            constant = self._answers.constant(issuer)
+            issuer = None
+        elif len(issuer) != len(serial):
+            raise ValueError(f"found {len(issuer)} issuers and {len(serial)} serial numbers")
+        return self._answered(SerialPart(_whole(issuer), constant, _whole(serial), self._text))
+
+    def check_certificates(self, certificate: Any) -> pa.RecordBatch:
+        """
+        Return the verdict on each certificate of an array, with the columns of ``check_table``.
+
+        Raises:
+            TypeError: the array is of another type than binary or text.
+        """
+        return self._answered(CertificatePart(_whole(certificate)))
+
+    def _answered(self, part: Part) -> pa.RecordBatch:
+        columns = self._answers.to(part)
+        return columns.batch(self._verdicts.dictionaries())
+
+    def close(self) -> None:
+        """Close the checker, if it was made here."""
+        self._closing.close()
+
+    def __enter__(self) -> ColumnChecker:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """
+        Let another process have the same.
+
+        Raises: as ``RevocationChecker`` does when it is pickled.
+        """
+        made = functools.partial(ColumnChecker, serial_text=self._text, at=self.at)
+        return made, (self.checker,)
+
+
+def _whole(column: Any) -> Any:
+    """Return a column in one piece."""
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
 # ---- parts --------------------------------------------------------------------------
@@ -353,6 +453,18 @@ class _Answers:
                 self._groups.clear()
             group = self._groups[value] = None if issuer is None else Group(issuer)
             return group
+
+    def constant(self, issuer: bytes) -> Group:
+        """
+        Return the group of the one issuer that all rows have.
+
+        Raises:
+            ValueError: it is none.
+        """
+        found = self.of_issuer(issuer)
+        if found is None:
+            raise ValueError("issuer: expected a Name, a certificate or a SHA-256 as bytes")
+        return found
 
     def of_kind(self, kind: bytes, certificate: bytes) -> Group:
         """As ``Groups.of_kind``."""

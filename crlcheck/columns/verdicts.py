@@ -90,6 +90,24 @@ SCHEMA = pa.schema([(one.name, one.type) for one in _COLUMNS])
 """The columns of the result."""
 
 
+PLAIN_SCHEMA = pa.schema(
+    [
+        (field.name, field.type.value_type if pa.types.is_dictionary(field.type) else field.type)
+        for field in SCHEMA
+    ]
+)
+"""The columns of ``check_table`` without dictionaries, for engines that have none."""
+
+
+def struct_of(verdicts: pa.RecordBatch) -> pa.StructArray:
+    """Return verdicts as one column of structs, without dictionaries (``PLAIN_SCHEMA``)."""
+    arrays = [
+        one.dictionary_decode() if pa.types.is_dictionary(one.type) else one
+        for one in verdicts.columns
+    ]
+    return pa.StructArray.from_arrays(arrays, fields=list(PLAIN_SCHEMA))
+
+
 def verdict_of(result: CheckResult) -> Verdict:
     """Return what a row says of a result."""
     number, reason = result.crl_number, result.reason_code
