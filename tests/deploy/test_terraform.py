@@ -5,6 +5,8 @@ for AWS, and what it would make is what the SAM template makes, field by field.
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 import shutil
@@ -265,7 +267,8 @@ def test_each_variable_does_what_the_parameter_does(module: Terraform, parameter
         assert theirs != of_sam()
 
 
-ISSUER, TRUSTSTORE = "a CA", "another"
+TRUSTED = {f"ca.{ending}": f"a CA in {ending}" for ending in ("cer", "crt", "der", "pem")}
+ISSUERS, TRUSTSTORE = {**TRUSTED, "README.md": "no CA"}, "another"
 """What the files of trust have, which the examples upload."""
 
 OF_EXAMPLES: dict[str, dict[str, Any]] = {
@@ -292,7 +295,8 @@ def plan_of_example(terraform: Terraform, name: str, **variables: Any) -> dict[s
     given = {"bundles": str(terraform.copy), **OF_EXAMPLES[name]}
     if name != "private-ca-partitioned":
         (terraform.copy / "issuers").mkdir(exist_ok=True)
-        (terraform.copy / "issuers" / "ca.pem").write_text(ISSUER)
+        for file, text in ISSUERS.items():
+            (terraform.copy / "issuers" / file).write_text(text)
         (terraform.copy / "truststore.pem").write_text(TRUSTSTORE)
         given |= {
             "deployer_arn": SECURITY,
@@ -316,21 +320,26 @@ def planned_resources(plan: dict[str, Any]) -> dict[str, dict[str, Any]]:
     }
 
 
-def references(plan: dict[str, Any], address: str, argument: str) -> list[str]:
-    """What an argument of a resource refers to in the files of the example."""
+def expressions(plan: dict[str, Any], address: str) -> dict[str, Any]:
+    """The arguments of a resource as they are written in the files of the example."""
     (found,) = (
-        one
+        one["expressions"]
         for one in plan["configuration"]["root_module"]["resources"]
         if one["address"] == address
     )
-    return list(found["expressions"].get(argument, {}).get("references", []))
+    return dict(found)
+
+
+def references(plan: dict[str, Any], address: str, argument: str) -> list[str]:
+    """What an argument of a resource refers to."""
+    return list(expressions(plan, address).get(argument, {}).get("references", []))
 
 
 @pytest.mark.parametrize("kind", ["http", "rest"])
 def test_the_examples_make_the_demo_api_before_a_backend(terraform: Terraform, kind: str) -> None:
     """
     The authorizer, every method and path behind it, the domain and the log are the same. What
-    the API protects is not, and the trust store is uploaded and pinned in one step.
+    the API protects is not, nor the version of the trust store, which is uploaded in one step.
     """
     planned = plan_of_example(terraform, f"{kind}-api")
     ours = {key: plain(one) for key, one in as_cloudformation(planned).items()}
@@ -349,12 +358,80 @@ def test_the_examples_make_the_demo_api_before_a_backend(terraform: Terraform, k
     assert ours.keys() == theirs.keys()
     for key, value in theirs.items():
         assert ours[key] == value, key
-    uploaded = [
-        one["values"]["key"]
-        for one in planned["planned_values"]["root_module"]["resources"]
-        if one["type"] == "aws_s3_object"
-    ]
-    assert uploaded == ["issuers/ca.pem", "truststore/truststore.pem"]
+
+
+@pytest.mark.parametrize("kind", ["http", "rest"])
+def test_whatever_the_authorizer_lets_pass_reaches_the_backend(
+    terraform: Terraform, kind: str
+) -> None:
+    """
+    With its path and method. No request lacks what the authorizer must have to be asked.
+    """
+    made = planned_resources(plan_of_example(terraform, f"{kind}-api"))
+    if kind == "http":
+        integrations = [made["aws_apigatewayv2_integration.backend"]]
+        assert integrations[0]["integration_uri"] == "https://orders.example.com"
+        assert integrations[0]["request_parameters"] == {"overwrite:path": "$request.path"}
+        assert made["aws_apigatewayv2_authorizer.crlcheck"]["identity_sources"] is None
+    else:
+        root, below = (
+            made[f"aws_api_gateway_integration.{name}"] for name in ("root", "every_path")
+        )
+        assert root["uri"] == "https://orders.example.com"
+        assert below["uri"] == "https://orders.example.com/{proxy}"
+        path = "method.request.path.proxy"
+        assert below["request_parameters"] == {"integration.request.path.proxy": path}
+        assert made["aws_api_gateway_method.every_path"]["request_parameters"] == {path: True}
+        integrations = [root, below]
+        # Without this empty text the provider asks for the header Authorization.
+        assert made["aws_api_gateway_authorizer.crlcheck"]["identity_source"] == ""
+    arguments = {
+        "http": ("integration_type", "integration_method"),
+        "rest": ("type", "integration_http_method"),
+    }
+    for one in integrations:
+        assert [one[argument] for argument in arguments[kind]] == ["HTTP_PROXY", "ANY"]
+
+
+@pytest.mark.parametrize("name", ["alb", "http-api", "rest-api"])
+def test_whom_to_trust_is_uploaded_again_when_it_changes(terraform: Terraform, name: str) -> None:
+    """
+    Certificates and nothing else from the directory; and what trusts the file of CAs has the
+    version of it that was uploaded.
+    """
+    plan = plan_of_example(terraform, name)
+    made = planned_resources(plan)
+    objects = {
+        one["key"]: one["source_hash"]
+        for address, one in made.items()
+        if address.startswith("aws_s3_object.")
+    }
+    expected = {f"issuers/{file}": text for file, text in TRUSTED.items()}
+    expected["truststore/truststore.pem"] = TRUSTSTORE
+    assert objects == {
+        key: hashlib.sha256(text.encode()).hexdigest() for key, text in expected.items()
+    }
+    uploaded = "aws_s3_object.truststore.version_id"
+    if name == "alb":
+        assert uploaded in references(
+            plan, "aws_lb_trust_store.clients", "ca_certificates_bundle_s3_object_version"
+        )
+    else:
+        kind = "apigatewayv2" if name == "http-api" else "api_gateway"
+        (tls,) = expressions(plan, f"aws_{kind}_domain_name.this")["mutual_tls_authentication"]
+        assert uploaded in tls["truststore_version"]["references"]
+
+
+def test_a_function_is_replaced_when_its_bundle_changes(module: Terraform) -> None:
+    """
+    Each by its own.
+    """
+    made = planned_resources(plan(module))
+    for name in ("authorizer", "preprocessor"):
+        function = made[f"aws_lambda_function.{name}"]
+        assert Path(function["filename"]).name == f"{name}-arm64.zip"
+        digest = hashlib.sha256(name.encode()).digest()
+        assert function["source_code_hash"] == base64.b64encode(digest).decode()
 
 
 @pytest.mark.parametrize("protected", [True, False])
@@ -385,12 +462,6 @@ def test_only_the_load_balancer_reaches_the_tasks(terraform: Terraform) -> None:
     assert list(forwarding) == ["aws_lb_listener.https"]
     (mutual,) = forwarding["aws_lb_listener.https"]["mutual_authentication"]
     assert mutual["mode"] == "verify"
-    trusting = "aws_lb_trust_store.clients"
-    for argument, attribute in (("bucket", "bucket"), ("key", "key"),
-                                ("object_version", "version_id")):  # fmt: skip
-        assert f"aws_s3_object.truststore.{attribute}" in references(
-            plan, trusting, f"ca_certificates_bundle_s3_{argument}"
-        )
     opened = [
         address
         for address in made
