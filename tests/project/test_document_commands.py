@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -196,19 +197,24 @@ def test_what_terraform_forgets_before_the_rest_is_removed() -> None:
     The resources are those of the module that refuse to be destroyed.
     """
     forget, destroy = commands_of(as_page(blocks("terraform.md", "## Upgrade and removal")))
-    program, *words = forget.text.split()
-    assert (program, words[:2], destroy.text) == ("terraform", ["state", "rm"], "terraform destroy")
+    before, _, rest = forget.text.partition(" | ")
+    filters, _, after = rest.rpartition(" | ")
+    assert (before, after) == ("terraform state list", "xargs terraform state rm")
+    assert destroy.text == "terraform destroy"
     text = "\n".join(path.read_text("utf-8") for path in sorted(MODULE.glob("*.tf")))
-    kept = re.findall(
-        r'^resource "(\w+)" "(\w+)" \{\n(?:(?!^\}).*\n)*?.*prevent_destroy += true',
-        text,
-        re.MULTILINE,
-    )
-    addresses = {f"module.crlcheck.{kind}.{name}" for kind, name in kept}
-    assert addresses <= set(words[2:])
-    for word in words[2:]:
-        _, _, kind, name = word.split(".")
-        assert f'resource "{kind}" "{name}" {{' in text
+    resources = re.findall(r'^resource "(\w+)" "(\w+)" \{\n((?:(?!^\}).*\n)*)', text, re.MULTILINE)
+    state = {
+        f"module.crlcheck.{kind}.{name}": "prevent_destroy = true" in body
+        for kind, name, body in resources
+    }
+    forgotten = subprocess.run(
+        ["sh", "-c", filters],
+        input="\n".join([*state, "aws_s3_object.truststore", "aws_s3_bucket.logs"]),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert forgotten == [address for address, is_kept in state.items() if is_kept]
 
 
 # ---- figures ------------------------------------------------------------------------------
