@@ -37,7 +37,7 @@ FUZZ_VENV := build/fuzz/venv
 PYTEST_ENV := PYTHONSAFEPATH=1
 
 .DEFAULT_GOAL := build
-.PHONY: FORCE build bundles deploy-check terraform-reference dist-check docs docs-check lock release-check sbom upgrade-check man demo recording test test-all e2e stores journeys links load soak interleavings conformance differential mutants lint format bench bench-large bench-targets bench-serve worst-case fuzz fuzz-python sanitize clean
+.PHONY: FORCE build bundles deploy-check terraform-reference dist-check docs docs-check lock release-check sbom upgrade-check man demo recording test test-all test-engines e2e stores journeys links load soak interleavings conformance differential mutants lint format bench bench-large bench-targets bench-serve worst-case fuzz fuzz-python sanitize clean
 .DELETE_ON_ERROR:
 
 build: $(BUILT)
@@ -315,6 +315,16 @@ $(STORES)/%/.built: tests/servers/%.txt
 	test -x $(@D)/bin/python || $(or $(shell command -v python3.11),$(PYTHON)) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --requirement $<
 	touch $@
+
+# Tables of certificates in DuckDB, Polars and pandas, and in Dask, Ray and Spark, which needs
+# Java and some gigabytes; CLUSTERS= leaves out the latter.
+CLUSTERS ?= dask ray spark
+ENGINE_TESTS = $(if $(CLUSTERS),tests/engines,$(addprefix tests/engines/test_,duckdb.py polars.py pandas.py))
+
+test-engines: SUDO = $(if $(IS_ROOT),,sudo)
+test-engines: $(VENV)/.extra-engines $(if $(CLUSTERS),$(VENV)/.extra-clusters)
+	test -z "$(CLUSTERS)" || $(FIND) java >/dev/null || { $(INSTALL) default-jre-headless; }
+	$(PYTEST_ENV) $(BIN)/python -m pytest $(ENGINE_TESTS) $(PYTEST_ARGS)
 
 # First hours with crlcheck: what people have, what they type and what they read.
 journeys: SUDO = $(if $(IS_ROOT),,sudo)

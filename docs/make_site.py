@@ -82,6 +82,7 @@ NAV: dict[str, dict[str, str | dict[str, str]]] = {
         "nginx, HAProxy, Apache, Caddy, Traefik, Envoy": "guides/serve.md",
         "Python servers": "guides/python-servers.md",
         "Check a table": "guides/columns.md",
+        "Tables in SQL, data frames and clusters": "guides/engines.md",
         "Operate and monitor": "guides/operations.md",
         "Incidents": {
             "What to do, by symptom": "guides/runbook.md",

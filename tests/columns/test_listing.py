@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from pyarrow import parquet
 from crlcheck import LocalStore, deny_certificate, publish_crl
 from crlcheck.cli import main
 from crlcheck.demo.pki import encode_entry, sign_crl
+from support.blocks import as_page, blocks
 from support.checking import CA, OTHER_CA
+from support.console import commands_of
 from support.pki import DAY, NOW, delta_of, make_crl
 
 
@@ -93,6 +96,19 @@ def invalidity_of(entry: x509.RevokedCertificate) -> Any:
     except x509.ExtensionNotFound:
         return None
     return found.value.invalidity_date_utc
+
+
+def test_the_guide_exports_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    By the command that it shows.
+    """
+    monkeypatch.chdir(tmp_path)
+    publish_crl(make_crl(CA, 1, [1]), "published", issuer=CA.der, now=NOW)
+    (block,) = blocks("engines.md", language="console")
+    (command,) = commands_of(as_page([block]))
+    program, *arguments = shlex.split(command.text)
+    assert (program, main(arguments)) == ("crlcheck", 0)
+    assert parquet.read_table("listed.parquet").num_rows == 1
 
 
 def test_a_store_without_entries_is_a_table_without_rows(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ FLOORS = (
     {"publisher", "checker"},
     {"demo", "access", "migration", "prometheus"},
     {"asgi", "wsgi", "aiohttp", "grpc", "ssl", "ocsp", "columns"},
-    {"serve"},
+    {"serve", "duckdb", "pandas", "polars", "spark"},
     {"cli"},
     {"__main__"},
 )
