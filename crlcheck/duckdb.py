@@ -15,7 +15,6 @@ from crlcheck.columns import ColumnChecker, ColumnSource, SerialText, struct_of
 from crlcheck.columns.verdicts import PLAIN_SCHEMA
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
 _TYPES = {"string": "VARCHAR", "timestamp[us, tz=UTC]": "TIMESTAMPTZ"}
@@ -32,7 +31,8 @@ def register(
 ) -> ColumnChecker:
     """
     Give SQL the functions ``crl_status(issuer, serial)``, the status as text, and
-    ``crl_verdict(issuer, serial)``, a struct with the columns of ``check_table``.
+    ``crl_verdict(issuer, serial)``, a struct with the columns of ``check_table``. With one
+    argument they take certificates.
 
     Both answer by the set that the store has now and by the time *at*, until they are
     registered anew. Return what they answer by: it has the generation and the time.
@@ -48,11 +48,20 @@ def register(
 
     checker = ColumnChecker(source, serial_text=serial_text, at=at)
 
-    def status_of(issuer: pa.ChunkedArray, serial: pa.ChunkedArray) -> pa.Array:
-        return checker.check(issuer, serial).column("status")
+    def verdicts(*columns: Any) -> Any:
+        if len(columns) == 1:
+            return checker.check_certificates(*columns)
+        if len(columns) == 2:
+            return checker.check(*columns)
+        raise TypeError(
+            f"expected issuer and serial, or a certificate, found {len(columns)} values"
+        )
 
-    def verdict_of(issuer: pa.ChunkedArray, serial: pa.ChunkedArray) -> pa.Array:
-        return struct_of(checker.check(issuer, serial))
+    def status_of(*columns: Any) -> Any:
+        return verdicts(*columns).column("status")
+
+    def verdict_of(*columns: Any) -> Any:
+        return struct_of(verdicts(*columns))
 
     struct = {field.name: _TYPES[str(field.type)] for field in PLAIN_SCHEMA}
     functions: list[tuple[str, Callable[..., Any], Any]] = [
@@ -60,16 +69,8 @@ def register(
         (verdict, verdict_of, duckdb.struct_type(struct)),
     ]
     for name, function, kind in functions:
+        # Without types for the arguments they may be of any.
         connection.create_function(
-            name, _of_any(function), None, kind, type="arrow", null_handling="special"
+            name, function, None, kind, type="arrow", null_handling="special"
         )
     return checker
-
-
-def _of_any(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function as DuckDB takes one for arguments of any type."""
-
-    def of_any(*columns: Any) -> Any:
-        return function(*columns)
-
-    return of_any

@@ -15,8 +15,9 @@ def check(
     frame: pd.DataFrame,
     source: ColumnSource,
     *,
-    issuer: str | bytes,
-    serial: str,
+    issuer: str | bytes | None = None,
+    serial: str | None = None,
+    certificate: str | None = None,
     serial_text: SerialText | str = SerialText.HEX,
     at: datetime | None = None,
 ) -> pd.DataFrame:
@@ -26,8 +27,11 @@ def check(
     Args and Raises: as for ``check_table``. A column of Python objects is read as Arrow reads
     it: bytes, text or integers.
     """
-    names = [serial] if isinstance(issuer, bytes) else [issuer, serial]
+    names = [name for name in (issuer, serial, certificate) if isinstance(name, str)]
     table = pa.table({name: pa.array(frame[name], from_pandas=True) for name in names})
-    found = check_table(source, table, issuer=issuer, serial=serial, serial_text=serial_text, at=at)
+    found = check_table(
+        source, table, issuer=issuer, serial=serial, certificate=certificate,
+        serial_text=serial_text, at=at,
+    )  # fmt: skip
     verdicts: pd.DataFrame = found.cast(PLAIN_SCHEMA).to_pandas(types_mapper=pd.ArrowDtype)
     return verdicts.set_index(frame.index)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from crlcheck.columns import ColumnChecker, ColumnSource, SerialText, struct_of
+from crlcheck.columns.check import Names
 from crlcheck.columns.verdicts import PLAIN_SCHEMA
 
 if TYPE_CHECKING:
@@ -32,8 +33,9 @@ def check(
     frame: DataFrame,
     source: ColumnSource,
     *,
-    issuer: str | bytes,
-    serial: str,
+    issuer: str | bytes | None = None,
+    serial: str | None = None,
+    certificate: str | None = None,
     serial_text: SerialText | str = SerialText.HEX,
     at: datetime | None = None,
     column: str = "verdict",
@@ -49,29 +51,28 @@ def check(
 
     Args:
         frame: any DataFrame; its own columns stay as they are.
-        source, issuer, serial, serial_text, at: as for ``check_table``. The executors must
-            reach the store by its URL or path.
+        source, issuer, serial, certificate, serial_text, at: as for ``check_table``. The
+            executors must reach the store by its URL or path.
         column: the name of the new column.
 
     Raises:
         ValueError: there is a column of that name, *at* has no time zone, or *issuer* is none.
-        KeyError: there is no column *issuer* or *serial*.
-        TypeError: *source* cannot be given to other processes, as open indexes cannot.
+        KeyError: there is no such column.
+        TypeError: *source* cannot be given to other processes, as open indexes cannot, or the
+            columns are neither a certificate nor issuer and serial number.
         StoreError: the store has no set that can be read.
     """
     from pyspark.sql.types import StructField, StructType
 
     if column in frame.columns:
         raise ValueError(f"column: there is a column {column!r} already; choose another name")
-    names = [serial] if isinstance(issuer, bytes) else [issuer, serial]
-    for name in names:
+    names = Names.of(issuer, serial, certificate)
+    for name in names.columns:
         if name not in frame.columns:
             raise KeyError(f"found no column {name!r}, expected it beside {frame.columns}")
     message, metadata = _pinned(source, serial_text, at)
     added = StructField(column, _verdict_type(), nullable=False, metadata=metadata)
-    checked = functools.partial(
-        _checked, message=message, issuer=issuer, serial=serial, column=column
-    )
+    checked = functools.partial(_checked, message=message, names=names, column=column)
     return frame.mapInArrow(checked, StructType([*frame.schema.fields, added]))
 
 
@@ -133,18 +134,12 @@ def _checker_of(message: bytes) -> ColumnChecker:
 
 
 def _checked(
-    batches: Iterable[pa.RecordBatch],
-    *,
-    message: bytes,
-    issuer: str | bytes,
-    serial: str,
-    column: str,
+    batches: Iterable[pa.RecordBatch], *, message: bytes, names: Names, column: str
 ) -> Iterator[pa.RecordBatch]:
     """Yield each batch with the column of verdicts."""
     checker = _checker_of(message)
     for batch in batches:
-        issuers = issuer if isinstance(issuer, bytes) else batch.column(issuer)
-        verdicts = struct_of(checker.check(issuers, batch.column(serial)))
+        verdicts = struct_of(checker.check_named(batch, names))
         yield pa.RecordBatch.from_arrays(
             [*batch.columns, verdicts], names=[*batch.schema.names, column]
         )

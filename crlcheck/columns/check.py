@@ -117,7 +117,7 @@ def check_table(
         ValueError: *at* has no time zone, *issuer* is none, or there are columns of one name.
         StoreError: the store is given by its location, and has no set that can be read.
     """
-    names = _Names.of(issuer, serial, certificate)
+    names = Names.of(issuer, serial, certificate)
     text = chosen("serial_text", SerialText, serial_text)
     verdicts = Verdicts()
     with _checked(source, data, names, text, at, threads, verdicts) as parts:
@@ -146,7 +146,7 @@ def check_batches(
     Raises: as ``check_table``, when the first batch is taken.
     """
 
-    names = _Names.of(issuer, serial, certificate)
+    names = Names.of(issuer, serial, certificate)
     text = chosen("serial_text", SerialText, serial_text)
 
     def batches() -> Iterator[pa.RecordBatch]:
@@ -158,7 +158,7 @@ def check_batches(
     return pa.RecordBatchReader.from_batches(SCHEMA, batches())
 
 
-class _Names(NamedTuple):
+class Names(NamedTuple):
     """The columns that are checked: issuer, or the one of all rows, and serial; or certificate."""
 
     issuer: str | bytes | None
@@ -166,7 +166,7 @@ class _Names(NamedTuple):
     certificate: str | None
 
     @classmethod
-    def of(cls, issuer: str | bytes | None, serial: str | None, certificate: str | None) -> _Names:
+    def of(cls, issuer: str | bytes | None, serial: str | None, certificate: str | None) -> Names:
         """
         Return the columns that a caller names.
 
@@ -189,7 +189,7 @@ class _Names(NamedTuple):
 def _checked(
     source: ColumnSource,
     data: Any,
-    names: _Names,
+    names: Names,
     text: SerialText,
     at: datetime | None,
     threads: int | None,
@@ -307,7 +307,20 @@ class ColumnChecker:
         """
         return self._answered(CertificatePart(_whole(certificate)))
 
+    def check_named(self, batch: pa.RecordBatch, names: Names) -> pa.RecordBatch:
+        """Return the verdict on each row of a batch by its columns of these names."""
+        if names.certificate is not None:
+            return self.check_certificates(_column(batch, names.certificate))
+        assert names.serial is not None, "one of the two"
+        issuer = (
+            names.issuer if isinstance(names.issuer, bytes) else _column(batch, str(names.issuer))
+        )
+        return self.check(issuer, _column(batch, names.serial))
+
     def _answered(self, part: Part) -> pa.RecordBatch:
+        if not part.num_rows:
+            nothing = [pa.nulls(0, field.type) for field in SCHEMA]
+            return pa.RecordBatch.from_arrays(nothing, schema=SCHEMA)
         columns = self._answers.to(part)
         return columns.batch(self._verdicts.dictionaries())
 

@@ -13,7 +13,7 @@ import pytest
 from crlcheck import RevocationChecker, deny_certificate, publish_crl
 from crlcheck.columns import ColumnChecker, check_batches, check_table, struct_of
 from support.checking import Clock
-from support.inventory import AUTHORITIES, Inventory, make_inventory
+from support.inventory import AUTHORITIES, Inventory, make_certificates, make_inventory
 from support.pki import DAY, NOW, make_crl
 
 
@@ -114,3 +114,14 @@ def test_one_issuer_for_all_rows(inventory: Inventory) -> None:
         assert found == ["not_revoked", "revoked", None]
         with pytest.raises(ValueError, match="issuer: expected"):
             checker.check(b"no issuer", serials)
+
+
+def test_certificates(tmp_path: Path) -> None:
+    """
+    As check_table has them.
+    """
+    mine = make_certificates(tmp_path)
+    with ColumnChecker(mine.store, at=NOW) as checker:
+        found = checker.check_certificates(mine.table.column("certificate"))
+        assert found.to_pylist() == mine.verdicts
+        assert checker.check_certificates(pa.array([], pa.binary())).num_rows == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from support.inventory import Inventory, make_inventory
+from support.inventory import Inventory, make_certificates, make_inventory
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +13,9 @@ def inventory(tmp_path_factory: pytest.TempPathFactory) -> Inventory:
     made = make_inventory(tmp_path_factory.mktemp("inventory"))
     assert set(made.statuses) == {"not_revoked", "revoked", "undetermined", None}
     return made
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Inventory:
+    """A store and a table of certificates, which no test changes."""
+    return make_certificates(tmp_path_factory.mktemp("certificates"))

@@ -90,6 +90,19 @@ def test_serial_numbers_as_integers(
     assert found[-1][1] == "revoked"
 
 
+def test_certificates(certificates: Inventory) -> None:
+    """
+    With one argument the functions take them.
+    """
+    with duckdb.connect() as connection:
+        connection.register("inventory", certificates.table)
+        register(connection, certificates.store, at=NOW)
+        assert column(connection, "crl_status(certificate)") == certificates.statuses
+        assert column(connection, "crl_verdict(certificate)") == certificates.verdicts
+        with pytest.raises(duckdb.Error, match="expected issuer and serial, or a certificate"):
+            column(connection, "crl_status(certificate, 1, 2)")
+
+
 def test_a_stream_of_duckdb_is_checked_as_it_comes(
     connection: duckdb.DuckDBPyConnection, inventory: Inventory
 ) -> None:

@@ -21,3 +21,13 @@ def test_a_frame_has_the_verdict_of_each_row(inventory: Inventory, is_arrow: boo
     found = check(frame, inventory.store, issuer="issuer", serial="serial", at=NOW)
     assert found.index.equals(frame.index)
     assert pa.Table.from_pandas(found, preserve_index=False).to_pylist() == inventory.verdicts
+
+
+def test_certificates(certificates: Inventory) -> None:
+    """
+    In the place of issuers and serial numbers.
+    """
+    found = check(
+        certificates.table.to_pandas(), certificates.store, certificate="certificate", at=NOW
+    )
+    assert pa.Table.from_pandas(found, preserve_index=False).to_pylist() == certificates.verdicts

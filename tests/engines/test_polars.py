@@ -29,6 +29,21 @@ def test_expressions_say_what_check_table_does(inventory: Inventory, engine: str
     assert found["verdict"].to_list() == inventory.verdicts
 
 
+def test_certificates(certificates: Inventory) -> None:
+    """
+    An expression of them needs no serial numbers.
+    """
+    frame = pl.from_arrow(certificates.table)
+    assert isinstance(frame, pl.DataFrame)
+    with ColumnChecker(certificates.store, at=NOW) as checker:
+        found = frame.select(
+            status=pl.col("certificate").crl.status(checker),
+            verdict=pl.col("certificate").crl.verdict(checker),
+        )
+    assert found["status"].to_list() == certificates.statuses
+    assert found["verdict"].to_list() == certificates.verdicts
+
+
 def test_a_frame_is_a_table(inventory: Inventory) -> None:
     """
     By Arrow's PyCapsule interface.

@@ -143,6 +143,15 @@ def test_sql(session: SparkSession, inventory: Inventory) -> None:
     assert verdicts_of(found) == inventory.verdicts
 
 
+def test_certificates(session: SparkSession, certificates: Inventory) -> None:
+    """
+    In the place of issuers and serial numbers.
+    """
+    frame = session.createDataFrame(certificates.table)
+    found = check(frame, certificates.store.url, certificate="certificate", at=NOW)
+    assert verdicts_of(found) == certificates.verdicts
+
+
 def test_what_cannot_be_is_refused_by_the_driver(
     session: SparkSession, inventory: Inventory, tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from crlcheck import LocalStore, deny_certificate, publish_crl
 from crlcheck.columns import check_table
+from support.checking import BAD, FOREIGN, GOOD, publish
 from support.pki import NOW, make_authority, make_crl
 
 NUM_ROWS = 20_000
@@ -58,4 +59,17 @@ def make_inventory(directory: Path) -> Inventory:
         }
     )
     found = check_table(store, table, issuer="issuer", serial="serial", at=NOW)
+    return Inventory(store, table, found.to_pylist())
+
+
+def make_certificates(directory: Path) -> Inventory:
+    """A store, and a table of certificates: a good and a revoked one, none, and what is none."""
+    store = LocalStore(directory / "published")
+    publish(store)
+    values = [GOOD, BAD, None, b"no certificate", FOREIGN, GOOD]
+    table = pa.table({"row": pa.array(range(6), pa.int64()), "certificate": values})
+    found = check_table(store, table, certificate="certificate", at=NOW)
+    statuses = found.column("status").to_pylist()
+    assert statuses[:3] == ["not_revoked", "revoked", None], statuses
+    assert statuses[3:] == ["undetermined", "undetermined", "not_revoked"], statuses
     return Inventory(store, table, found.to_pylist())
