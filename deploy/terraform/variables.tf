@@ -67,6 +67,11 @@ variable "issuers_writer_arns" {
   type        = list(string)
   description = "ARNs of who may write `issuers/` and `truststore/`, and so decides whom to trust; empty for **nobody**"
   default     = []
+
+  validation {
+    condition     = alltrue([for arn in var.issuers_writer_arns : !strcontains(arn, ":assumed-role/")])
+    error_message = "issuers_writer_arns must have the ARNs of roles, not of their sessions: AWS compares that of the role."
+  }
 }
 
 variable "crl_writer_arns" {
@@ -79,6 +84,11 @@ variable "break_glass_role_arns" {
   type        = list(string)
   description = "ARNs of who may write `published/` beside the preprocessor, such as a role for operators on call"
   default     = []
+
+  validation {
+    condition     = alltrue([for arn in var.break_glass_role_arns : !strcontains(arn, ":assumed-role/")])
+    error_message = "break_glass_role_arns must have the ARNs of roles, not of their sessions: AWS compares that of the role."
+  }
 }
 
 # ---- where CRLs come from ----------------------------------------------------

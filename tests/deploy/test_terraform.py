@@ -560,6 +560,17 @@ def test_a_new_account_has_room_for_each_example(terraform: Terraform, name: str
     assert function["reserved_concurrent_executions"] == -1
 
 
+@pytest.mark.parametrize("variable", ["issuers_writer_arns", "break_glass_role_arns"])
+def test_a_session_of_a_role_is_no_writer(module: Terraform, variable: str) -> None:
+    """
+    The policy compares the ARN of the role, so whoever is named by a session could not write.
+    """
+    plan(module, **{variable: [SECURITY]})
+    session = f"arn:aws:sts::{ACCOUNT}:assumed-role/deploy/somebody"
+    with pytest.raises(RefusedVariablesError, match=variable):
+        plan(module, **{variable: [SECURITY, session]})
+
+
 NAMED_IN_THE_ACCOUNT = {
     "aws_apigatewayv2_api": "name",
     "aws_api_gateway_rest_api": "name",
