@@ -393,6 +393,36 @@ def test_whatever_the_authorizer_lets_pass_reaches_the_backend(
         assert [one[argument] for argument in arguments[kind]] == ["HTTP_PROXY", "ANY"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "url"),
+    [
+        ("http", "https://orders.example.com/"),
+        ("http", "https://orders.example.com/v1"),  # it would be lost
+        ("http", "orders.example.com"),
+        ("rest", "https://orders.example.com/"),
+        ("rest", "https://orders.example.com/v1/"),  # two slashes would follow each other
+        ("rest", "https://orders.example.com?all"),
+    ],
+)
+def test_a_backend_to_which_no_path_can_be_added_is_refused(
+    terraform: Terraform, kind: str, url: str
+) -> None:
+    """
+    And the variable is named.
+    """
+    with pytest.raises(RefusedVariablesError, match="backend_url must"):
+        plan_of_example(terraform, f"{kind}-api", backend_url=url)
+
+
+def test_a_rest_api_may_lead_below_a_path(terraform: Terraform) -> None:
+    """
+    Of the backend's.
+    """
+    plan = plan_of_example(terraform, "rest-api", backend_url="https://orders.example.com/v1")
+    below = planned_resources(plan)["aws_api_gateway_integration.every_path"]
+    assert below["uri"] == "https://orders.example.com/v1/{proxy}"
+
+
 @pytest.mark.parametrize("name", ["alb", "http-api", "rest-api"])
 def test_whom_to_trust_is_uploaded_again_when_it_changes(terraform: Terraform, name: str) -> None:
     """

@@ -38,6 +38,11 @@ variable "certificate_arn" {
 variable "backend_url" {
   type        = string
   description = "What the API protects, such as `https://orders.example.com`. It must let nobody in but the API"
+
+  validation {
+    condition     = can(regex("^https?://[^/?#]+$", var.backend_url))
+    error_message = "backend_url must end after the host: the path of the request is put there."
+  }
 }
 
 variable "mode" {
