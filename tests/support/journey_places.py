@@ -283,6 +283,23 @@ def aws_private_ca(place: Place) -> None:
         client.put_object(Bucket=bucket, Key=f"issuers/{name}.pem", Body=ca.pem)
 
 
+def private_ca_published(place: Place) -> None:
+    """The buckets of AWS Private CA after the preprocessor has published what is in them."""
+    aws_private_ca(place)
+    client = make_client(place.environment["AWS_ENDPOINT_URL"])
+    settings = {
+        "CRLCHECK_STORE": "s3://acme-crls/published",
+        "CRLCHECK_ISSUERS": "s3://acme-crls/issuers",
+    }
+    for found in client.list_objects_v2(Bucket="acme-crls", Prefix="crl/")["Contents"]:
+        subprocess.run(
+            [place.directory / "bin" / "uploaded", found["Key"]],
+            env={**os.environ, **place.environment, **settings},
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+
+
 def _put(
     client: Any,
     bucket: str,
@@ -462,6 +479,12 @@ def incident_expired(place: Place) -> None:
     store = place.directory / "published"
     _publish(store, late, issuers, "crls/clients.crl", timedelta(hours=12))
     place.write(clients_19__crl=acme.crl(19, "bob", "dave", age=timedelta(minutes=1)))
+
+
+def monitored(place: Place) -> None:
+    """As :func:`incident_expired`, and a CRL that is older than the one in use."""
+    incident_expired(place)
+    (place.directory / "crls" / "clients.crl").rename(place.directory / "old.crl")
 
 
 def incident_emptied(place: Place) -> None:
