@@ -4,42 +4,33 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
 
 from crlcheck.catalog.descriptions import count
-from crlcheck.catalog.earlier import EarlierStore, store_at
-from crlcheck.checker.checker import RevocationChecker
 from crlcheck.checker.scope import public_key_hash
 from crlcheck.checker.serial_question import read_points
-from crlcheck.checker.store_set import NO_SET
 from crlcheck.cli.command import VERDICT, command
 from crlcheck.cli.inputs import (
     STANDARD_INPUT,
-    demands_on,
     files_of,
     input_name,
-    is_store,
     issuer_sources,
     open_input,
-    open_target,
-    opening,
     read_input,
     read_published,
     usage,
 )
-from crlcheck.cli.options import demand_options, given_demands
+from crlcheck.cli.options import demand_options
 from crlcheck.cli.parameters import TARGET
 from crlcheck.cli.progress import working
+from crlcheck.cli.source import Source, open_checker
 from crlcheck.cli.status import (
     EXIT_FAILED,
     JsonArray,
     about,
     exit_status_of,
-    not_logged,
     report_failure,
     warn,
     worst_exit_status,
@@ -49,15 +40,12 @@ from crlcheck.cli.when import WHEN, When
 from crlcheck.encoding.names import name_hash
 from crlcheck.encoding.secrets import without_secrets
 from crlcheck.encoding.serials import parse_serial_text
-from crlcheck.errors import CertificateError, CrlCheckError, IndexFileError, StoreError
+from crlcheck.errors import CertificateError, CrlCheckError
 from crlcheck.image.index import open_index
 from crlcheck.settings import read_policy
-from crlcheck.stores import ObjectStore
-from crlcheck.times import time_text
 from crlcheck.types import (
     CertificateFacts,
     CheckResult,
-    ImageLoading,
     ImageMetadata,
     Policy,
     RevocationStatus,
@@ -69,8 +57,6 @@ _COLORS = {
     RevocationStatus.NOT_REVOKED: "green",
     RevocationStatus.UNDETERMINED: "yellow",
 }
-# The catalog is read once in a run.
-_NEVER = timedelta(days=1)
 # In bytes. A serial number has 20, or a few more.
 _MAX_LINE = 4096
 
@@ -181,12 +167,12 @@ def check_command(
     if certificates:
         if points or kind:
             raise click.UsageError("--point and --kind go with --serial: a certificate says both")
-        return _check_certificates(_Source.of(target, at), certificates, issuers, policy)
+        return _check_certificates(Source.of(target, at), certificates, issuers, policy)
     is_ca = None if kind is None else kind == "ca"
     with usage():
         read_points(points)
     return _check_serials(
-        _Source.of(target, at),
+        Source.of(target, at),
         serials,
         lists,
         issuers,
@@ -194,87 +180,6 @@ def check_command(
         points=points or None,
         is_ca=is_ca,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """
-    What is asked: an image or a store, at the time of ``clock``.
-
-    ``store`` is None for an image.
-    """
-
-    target: str
-    store: ObjectStore | None
-    at: datetime | None = None
-
-    @classmethod
-    def of(cls, target: str, at: When | None) -> _Source:
-        """
-        Open *target* as it was *at* a time.
-
-        Raises:
-            click.UsageError: the two do not fit together.
-            EarlierSetError: the store cannot be shown as it was then.
-        """
-        if not is_store(target):
-            if isinstance(at, int):
-                raise click.UsageError(f"--at {at}: an image has no generations, give a time")
-            return cls(target, None, _time_of(at))
-        store = open_target(target)
-        if at is not None and not isinstance(store, EarlierStore):
-            with opening():
-                store = store_at(store, at)
-        elif isinstance(at, int):
-            raise click.UsageError(f"--at {at}: {target} names a generation already, give a time")
-        elif at is not None:
-            return cls(target, store, _time_of(at))
-        return cls(target, store, store.at if isinstance(store, EarlierStore) else None)
-
-    def clock(self) -> datetime:
-        """Return the time that is judged by."""
-        return datetime.now(UTC) if self.at is None else self.at
-
-    def members(self) -> dict[str, object]:
-        """Return the JSON members of a question about the past; else none."""
-        if self.at is None:
-            return {}
-        store = self.store
-        if not isinstance(store, EarlierStore):
-            return {"judged_at": time_text(self.at)}
-        return {
-            "judged_at": time_text(self.at),
-            "generation": store.generation,
-            "published_at": time_text(store.published_at),
-            "replaced_at": time_text(store.until),
-            "perhaps_generations": list(store.perhaps),
-        }
-
-    def announce(self) -> None:
-        """Say that the answers are about the past, and by what they are."""
-        if self.at is None:
-            return
-        store, then = self.store, time_text(self.at)
-        if not isinstance(store, EarlierStore):
-            say(f"{self.target}: judged as of {then}, not as of now")
-            return
-        end = time_text(store.until)
-        until = "still in use" if end is None else f"in use until {end}"
-        say(
-            f"{store.url}: generation {store.generation}, published "
-            f"{time_text(store.published_at)}, {until}: judged as of {then}, not as of now"
-        )
-        if store.perhaps:
-            numbers = ", ".join(map(str, store.perhaps))
-            warn(
-                f"{store.url}: another generation may have been served at that time ({numbers}): "
-                "it is not part of what led to the present one, because somebody put an older "
-                "root back or its writer failed"
-            )
-
-
-def _time_of(at: datetime | timedelta | None) -> datetime | None:
-    return (datetime.now(UTC) - at).replace(microsecond=0) if isinstance(at, timedelta) else at
 
 
 class _Answers:
@@ -315,7 +220,7 @@ class _Answers:
         known = status if self._status is None else self._status
         self._status = worst_exit_status((known, status))
 
-    def finish(self, source: _Source) -> int:
+    def finish(self, source: Source) -> int:
         """Return the exit status of the run. There is no status of nothing."""
         if self._status is None:
             raise CrlCheckError(f"nothing was checked: expected a {self._kind}")
@@ -327,12 +232,12 @@ class _Answers:
 
 
 def _check_certificates(
-    source: _Source, certificates: Sequence[Path], issuers: Sequence[Path], policy: Policy
+    source: Source, certificates: Sequence[Path], issuers: Sequence[Path], policy: Policy
 ) -> int:
     """Check certificates in files; return the exit status."""
     with (
         _Answers("certificate") as answers,
-        _open_checker(source, issuer_sources(issuers), policy) as checker,
+        open_checker(source, issuer_sources(issuers), policy) as checker,
     ):
         source.announce()
         for path in files_of(certificates):
@@ -349,36 +254,6 @@ def _check_certificates(
                 answers.show(input_name(path), result)
                 _note_others(path, contents)
         return answers.finish(source)
-
-
-def _open_checker(
-    source: _Source, issuers: Sequence[Path | bytes], policy: Policy
-) -> RevocationChecker:
-    target, clock = source.target, source.clock
-    if source.store is None:
-        given_demands(of_store=False)
-        with about(target, IndexFileError):
-            index = open_index(target)
-        return RevocationChecker(index, issuers=issuers, policy=policy, clock=clock)
-    checker = RevocationChecker(
-        source.store,
-        issuers=issuers,
-        policy=policy,
-        refresh_after=_NEVER,
-        clock=clock,
-        # The first answers do not wait for all of a large image, and many do not read it by parts.
-        image_loading=ImageLoading.PAGES_THEN_WHOLE,
-        **demands_on(source.store),
-    )
-    # A store that cannot be read is one failure, not one for each certificate. What the
-    # checker logs of it would be the same line once more.
-    with (
-        about(target, StoreError, IndexFileError),
-        working(f"reading {target}"),
-        not_logged(NO_SET),
-    ):
-        checker.refresh()
-    return checker
 
 
 def _note_others(path: Path, contents: bytes) -> None:
@@ -472,7 +347,7 @@ class _Serials:
 
 
 def _check_serials(
-    source: _Source,
+    source: Source,
     serials: Sequence[str],
     lists: Sequence[Path],
     issuers: Sequence[Path],
@@ -491,7 +366,7 @@ def _check_serials(
         raise click.UsageError("a serial number has one issuer: give --issuer once")
     with _Answers("serial") as answers:
         numbers = _Serials(serials, lists, answers)
-        with _open_checker(source, (), policy) as checker:
+        with open_checker(source, (), policy) as checker:
             source.announce()
             # It is read only once, because it may be a pipe.
             issuer = read_input(issuers[0]) if issuers else _only_issuer(source)
@@ -507,7 +382,7 @@ def _check_serials(
         return answers.finish(source)
 
 
-def _only_issuer(source: _Source) -> bytes:
+def _only_issuer(source: Source) -> bytes:
     """Return the Name of the only issuer of *source*."""
     crls: list[ImageMetadata] = []
     trusted: Sequence[CertificateFacts] = ()
