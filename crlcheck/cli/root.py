@@ -7,6 +7,7 @@ import click
 import crlcheck
 from crlcheck.cli.advance import advance_command
 from crlcheck.cli.check import check_command
+from crlcheck.cli.check_table import check_table_command
 from crlcheck.cli.clean import clean_command
 from crlcheck.cli.command import VERDICT, command, group
 from crlcheck.cli.compile import compile_command
@@ -79,6 +80,7 @@ for _command in (
     compile_command,
     publish_command,
     check_command,
+    check_table_command,
     inspect_command,
     demo_command,
     serve_command,

@@ -25,7 +25,7 @@ from crlcheck.times import time_text
 from crlcheck.types import ImageLoading, Policy
 
 # The catalog is read once in a run.
-NEVER = timedelta(days=1)
+_NEVER = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,11 @@ def _time_of(at: datetime | timedelta | None) -> datetime | None:
 
 
 def open_checker(
-    source: Source, issuers: Sequence[Path | bytes], policy: Policy
+    source: Source,
+    issuers: Sequence[Path | bytes],
+    policy: Policy,
+    *,
+    image_loading: ImageLoading = ImageLoading.PAGES_THEN_WHOLE,
 ) -> RevocationChecker:
     """Open a checker of what is asked, at its time."""
     target, clock = source.target, source.clock
@@ -123,10 +127,11 @@ def open_checker(
         source.store,
         issuers=issuers,
         policy=policy,
-        refresh_after=NEVER,
+        refresh_after=_NEVER,
         clock=clock,
-        # The first answers do not wait for all of a large image, and many do not read it by parts.
-        image_loading=ImageLoading.PAGES_THEN_WHOLE,
+        # By default the first answers do not wait for all of a large image, and many do not
+        # read it by parts.
+        image_loading=image_loading,
         **demands_on(source.store),
     )
     # A store that cannot be read is one failure, not one for each certificate. What the

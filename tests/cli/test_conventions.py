@@ -104,6 +104,9 @@ _RUNS: dict[tuple[str, ...], list[str]] = {
     ("compile",): ["ca.crl", "--issuer", "ca.pem", "-o", "new.crlx"],
     ("publish",): ["ca.crl", "--issuer", "ca.pem", "--to", "other"],
     ("check",): ["store", "good.pem"],
+    ("check-table",): [
+        *("store", "table.csv", "--issuer", "issuer", "--serial", "serial", "-o", "out.parquet"),
+    ],
     ("inspect",): ["store"],
     ("demo",): ["--files", "files", "--entries", "10"],
     ("deny", "add"): ["store", "good.pem"],
@@ -155,6 +158,7 @@ def test_every_command_answers_with_one_json_document(
     monkeypatch.chdir(place.path)
     write_new_key("root-key.pem")
     place.refusal()
+    place.write("table.csv", b"issuer,serial\nCN=Demo Issuing CA,2a\n")
     assert main(["scope", "list", "store", "--json"]) == 0
     (scope,) = json.loads(capsys.readouterr().out)["scopes"]
     for path, arguments in _RUNS.items():
@@ -301,7 +305,7 @@ def test_the_page_names_every_command() -> None:
     page = document("command-line.md").read_text("utf-8")
     rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
     assert {path[0] for path in LEAVES} <= {
-        word for row in rows for word in re.findall(r"[a-z]+", row)
+        word for row in rows for word in re.findall(r"[a-z-]+", row)
     }
 
 
