@@ -1,7 +1,8 @@
 """
 A provider for Terraform that knows the resources of AWS and makes none.
 
-Terraform asks it what resources and arguments there are, and lets it plan. The schemas are
+Terraform asks it what resources and arguments there are, and lets it plan. Where Terraform
+applies a plan, it answers as if all had been made, at once. The schemas are
 those of hashicorp/aws, as cdktf generated them into its package for that provider, so
 Terraform refuses an argument, a block or a type that is none. What a service would choose,
 such as an ARN, is planned as the service makes it from the resource's name.
@@ -200,6 +201,7 @@ _FOUND = {
     "aws_partition": {"partition": PARTITION, "dns_suffix": "amazonaws.com"},
     "aws_region": {"region": REGION, "id": REGION},
 }
+_ONCE_MADE = {"aws_cloudformation_stack": {"outputs": {"Arn": f"arn:aws:acm-pca:{REGION}::ca"}}}
 _UNKNOWN = msgpack.ExtType(0, b"\x00")
 
 
@@ -235,6 +237,25 @@ def _chosen_in(block: protocol.Schema.Block, proposed: dict[str, Any]) -> dict[s
         name: _UNKNOWN if value is None and name in chosen else value
         for name, value in proposed.items()
     }
+
+
+def applied(kind: str, block: protocol.Schema.Block, plan: dict[str, Any]) -> dict[str, Any]:
+    """Return a resource as it is once it was made: what was not known has some value."""
+    found = dict(plan)
+    for one in block.attributes:
+        if isinstance(found.get(one.name), msgpack.ExtType):
+            some = {"string": f"{kind}.{one.name}", "number": 0, "bool": False}
+            constraint = json.loads(one.type)
+            found[one.name] = (
+                some[constraint]
+                if isinstance(constraint, str)
+                else _ONCE_MADE.get(kind, {}).get(one.name, {} if constraint[0] == "map" else [])
+            )
+    for nested in block.block_types:
+        inside = found.get(nested.type_name)
+        if isinstance(inside, list):
+            found[nested.type_name] = [applied(kind, nested.block, one) for one in inside]
+    return found
 
 
 # ---- the provider ------------------------------------------------------------
@@ -281,6 +302,18 @@ class Provider(services.ProviderServicer):  # type: ignore[misc]
         kind, proposed = request.type_name, _read(request.proposed_new_state)
         made = None if proposed is None else planned(kind, self._resources[kind], proposed)
         return protocol.PlanResourceChange.Response(planned_state=_written(made))
+
+    def ApplyResourceChange(self, request: Any, _context: Any) -> Any:
+        kind, plan = request.type_name, _read(request.planned_state)
+        state = None if plan is None else applied(kind, self._resources[kind].block, plan)
+        return protocol.ApplyResourceChange.Response(new_state=_written(state))
+
+    def ReadResource(self, request: Any, _context: Any) -> Any:
+        return protocol.ReadResource.Response(new_state=request.current_state)
+
+    def UpgradeResourceState(self, request: Any, _context: Any) -> Any:
+        state = protocol.DynamicValue(json=request.raw_state.json)
+        return protocol.UpgradeResourceState.Response(upgraded_state=state)
 
     def ReadDataSource(self, request: Any, _context: Any) -> Any:
         asked = _read(request.config)

@@ -17,7 +17,9 @@ from typing import Any
 
 import pytest
 
+from support.blocks import as_page, blocks
 from support.cloudformation import ACCOUNT, REGION, RefusedParametersError, read_template, resolve
+from support.console import commands_of
 from support.sam import (
     EVENT_SOURCES,
     EVERYTHING,
@@ -588,6 +590,43 @@ def test_a_new_account_has_room_for_each_example(terraform: Terraform, name: str
     made = planned_resources(plan_of_example(terraform, name, reserved_concurrency=0))
     function = made["module.crlcheck.aws_lambda_function.preprocessor"]
     assert function["reserved_concurrent_executions"] == -1
+
+
+@pytest.mark.parametrize("name", sorted(OF_EXAMPLES))
+def test_each_example_is_removed_as_the_guide_says(terraform: Terraform, name: str) -> None:
+    """
+    It is refused as a whole at first. When Terraform has forgotten the bucket and what protects
+    it, everything else goes.
+    """
+    place = f"examples/{name}"
+    plan_of_example(terraform, name)
+    given = ("-input=false", "-auto-approve", "-no-color")
+    forget, destroy = commands_of(as_page(blocks("terraform.md", "## Upgrade and removal")))
+    assert destroy.text == "terraform destroy"
+    try:
+        terraform.run("apply", *given, "plan", module=place)
+        made = set(terraform.run("state", "list", module=place).splitlines())
+        with pytest.raises(RefusedVariablesError, match="Instance cannot be destroyed") as refused:
+            terraform.run("destroy", *given, module=place)
+        assert "Destruction complete" not in str(refused.value)
+        terraform.shell(forget.text, module=place)
+        left = set(terraform.run("state", "list", module=place).splitlines())
+        assert {address.partition(".aws_")[2].partition(".")[0] for address in made - left} == {
+            "s3_bucket",
+            "s3_bucket_lifecycle_configuration",
+            "s3_bucket_ownership_controls",
+            "s3_bucket_policy",
+            "s3_bucket_public_access_block",
+            "s3_bucket_server_side_encryption_configuration",
+            "s3_bucket_versioning",
+        }
+        said = terraform.run("destroy", *given, module=place)
+        destroyed = set(re.findall(r"(?m)^(\S+): Destruction complete", said))
+        assert destroyed == {address for address in left if "data.aws_" not in address}
+        assert terraform.run("state", "list", module=place) == ""
+    finally:
+        for state in (terraform.copy / "terraform" / place).glob("terraform.tfstate*"):
+            state.unlink()
 
 
 @pytest.mark.parametrize("variable", ["issuers_writer_arns", "break_glass_role_arns"])

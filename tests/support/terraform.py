@@ -32,6 +32,13 @@ class Terraform:
 
     def run(self, *command: str, module: str = ".") -> str:
         """Run a command in deploy/terraform or a module below it; return what it prints."""
+        return self._printed([self.program, *command], module)
+
+    def shell(self, line: str, module: str = ".") -> str:
+        """Run a line of a shell there, in which Terraform may be one of the programs."""
+        return self._printed(["sh", "-e", "-c", line], module)
+
+    def _printed(self, command: list[str], module: str) -> str:
         provider = {
             "Protocol": "grpc",
             "ProtocolVersion": 6,
@@ -40,12 +47,12 @@ class Terraform:
             "Addr": {"Network": "unix", "String": str(self.socket)},
         }
         done = subprocess.run(
-            [self.program, *command],
+            command,
             cwd=self.copy / "terraform" / module,
             env={
                 "CHECKPOINT_DISABLE": "1",
                 "HOME": str(self.copy),
-                "PATH": os.environ["PATH"],
+                "PATH": f"{Path(self.program).parent}:{os.environ['PATH']}",
                 "TF_IN_AUTOMATION": "1",
                 "TF_REATTACH_PROVIDERS": json.dumps(
                     {"registry.terraform.io/hashicorp/aws": provider}
