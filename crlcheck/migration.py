@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Protocol, runtime_checkable
 
 from crlcheck.catalog.descriptions import crl_text, scope_text
 from crlcheck.compiler.compile import compile_crl
@@ -32,6 +33,7 @@ from crlcheck.types import CertificateFacts, ImageMetadata, PublishReport
 from crlcheck.x509.certificates import load_certificates
 
 _LIST = re.compile(r"(?P<crl>.+?)(?:\.cache)?\.json(?P<packed>\.zip)?")
+_LIST_ENDS = (".json", ".json.zip", ".cache.json", ".cache.json.zip")
 _CERTIFICATE = ".crt"
 # As ``hex`` writes it: the sample looks for no other spelling, and so never finds one.
 _SERIAL = re.compile(
@@ -88,19 +90,22 @@ class SampleReport:
     """
     All CRLs of the sample, and ``orphans``: lists without a CRL, which may deny what nobody
     revoked any more. ``num_shared`` counts serial numbers that the CRLs of several keys list:
-    the sample cannot tell whose certificate is meant.
+    the sample cannot tell whose certificate is meant. ``unread`` are CRLs that are not in
+    ``crls`` because no store of crlcheck reads an object of that name, such as ``crl//a.crl``.
     """
 
     crls: tuple[SampleCrl, ...]
     orphans: tuple[str, ...] = ()
     num_shared: int = 0
+    unread: tuple[str, ...] = ()
 
     @property
     def is_equal(self) -> bool:
         """
         Whether nothing is different. Of several CRLs the sample's authorizer reads one list.
         """
-        return len(self.crls) == 1 and not self.orphans and all(one.is_equal for one in self.crls)
+        left_out = (self.orphans, self.unread)
+        return len(self.crls) == 1 and not any(left_out) and self.crls[0].is_equal
 
 
 @dataclass(slots=True)
@@ -128,6 +133,22 @@ def _names_in(bucket: ObjectStore, left_out: Sequence[str]) -> _Names:
         if beside or (name.endswith(".crl") and name not in found.certificates):
             found.crls.append(name)
     return found
+
+
+@runtime_checkable
+class _ShowsIgnored(Protocol):
+    """A store that can name the objects that it ignores."""
+
+    def ignored_names(self) -> Iterator[str]: ...
+
+
+def _unread_in(bucket: ObjectStore) -> Iterator[str]:
+    """Yield the names of CRLs that are no object names."""
+    names = set(bucket.ignored_names()) if isinstance(bucket, _ShowsIgnored) else set()
+    for name in sorted(names):
+        beside = {f"{name}{end}" for end in (_CERTIFICATE, *_LIST_ENDS)}
+        if name.endswith(".crl") or names & beside:
+            yield name
 
 
 def read_serials(body: bytes, *, is_packed: bool, max_size: int = MAX_LIST_SIZE) -> set[int]:
@@ -227,7 +248,8 @@ def examine_sample(
             shared.update(one for one in entries if key_of.setdefault(one, key) != key)
         crls.append(found)
         on_crl(found)
-    return SampleReport(tuple(crls), tuple(there.orphans), len(shared))
+    unread = tuple(_unread_in(bucket))
+    return SampleReport(tuple(crls), tuple(there.orphans), len(shared), unread)
 
 
 class _Examined:

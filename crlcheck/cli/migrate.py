@@ -131,7 +131,12 @@ def migrate_aws_sample(
     )
     for name in report.orphans:
         say(f"{name}: a list without its CRL: nobody can tell whether what it denies is revoked")
-    if not report.crls:
+    for name in report.unread:
+        say(
+            f"{name!r}: was not read: its name has an empty part, a part that begins with a dot, "
+            "or a control character. Copy it to another name"
+        )
+    if not report.crls and not report.unread:
         say(f"{bucket}: there is no CRL of the sample in it")
     _say_settings(translated)
     _say_sum(report, store)
@@ -145,6 +150,7 @@ def migrate_aws_sample(
             "equal": report.is_equal,
             "crls": [_members(one, dry_run=dry_run) for one in report.crls],
             "orphans": list(report.orphans),
+            "unread": list(report.unread),
             "num_shared": report.num_shared,
             "settings": [
                 {"sample": one.sample, "value": one.value, "crlcheck": one.crlcheck or None}

@@ -212,6 +212,15 @@ class LocalStore:
         check_prefix(prefix)
         return self._names(prefix.rpartition("/")[0], prefix)
 
+    def ignored_names(self) -> Iterator[str]:
+        """Return the names of files that ``names`` ignores because they are no object names."""
+        for folder, _, files in os.walk(self._root):
+            for name in (
+                (Path(folder) / file).relative_to(self._root).as_posix() for file in files
+            ):
+                if not is_object_name(name):
+                    yield name
+
     def _names(self, folder: str, prefix: str) -> Iterator[str]:
         """Yield the names in a folder and below, each folder when it is reached."""
         found: list[tuple[str, bool]] = []

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import itertools
 import mmap
 import os
 import secrets
@@ -326,9 +327,13 @@ class S3Store:
     def names(self, prefix: str) -> Iterator[str]:
         """As ObjectStore.names; keys that are no object names are ignored."""
         check_prefix(prefix)
-        return self._names(prefix)
+        return filter(is_object_name, self._keys(prefix))
 
-    def _names(self, prefix: str) -> Iterator[str]:
+    def ignored_names(self) -> Iterator[str]:
+        """Return the keys that ``names`` ignores because they are no object names."""
+        return itertools.filterfalse(is_object_name, self._keys(""))
+
+    def _keys(self, prefix: str) -> Iterator[str]:
         question: dict[str, Any] = {"Bucket": self.bucket, "Prefix": self._prefix + prefix}
         # Whoever asks for the first name alone gets a short answer.
         question["MaxKeys"] = _FIRST_PAGE
@@ -336,9 +341,7 @@ class S3Store:
             with self._translated(prefix):
                 page = self.client.list_objects_v2(**question)
             for entry in page.get("Contents", ()):
-                name = entry["Key"].removeprefix(self._prefix)
-                if is_object_name(name):
-                    yield name
+                yield entry["Key"].removeprefix(self._prefix)
             if not page.get("IsTruncated"):
                 return
             token = page.get("NextContinuationToken")

@@ -6,6 +6,7 @@ nothing of it is changed.
 from __future__ import annotations
 
 import json
+import os
 import zlib
 from collections.abc import Callable, Iterable
 from datetime import timedelta
@@ -387,6 +388,30 @@ def test_the_command_compares_and_publishes(
     fill(s3, [serial, 4711])
     assert main(arguments) == 1
     assert "1 denied by the sample, and not revoked: 1267" in capsys.readouterr().out
+
+
+def test_a_crl_whose_name_no_store_reads(
+    s3: S3Environment, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    Is named, and nothing is called equal. What the console calls a folder is none.
+    """
+    fill(s3, [PKI.revoked.certificate.serial_number])
+    s3.client.put_object(Bucket=s3.bucket, Key="crl/", Body=b"")
+    assert main(["migrate", "aws-sample", "--bucket", s3.bucket]) == 0
+    capsys.readouterr()
+    s3.client.put_object(Bucket=s3.bucket, Key="crl//other.crl", Body=PKI.crl())
+    assert main(["migrate", "aws-sample", "--bucket", s3.bucket]) == 1
+    assert "'crl//other.crl': was not read" in capsys.readouterr().out
+
+    (tmp_path / ".hidden.list").write_bytes(PKI.crl())
+    (tmp_path / ".hidden.list.json").write_bytes(list_of([1]))
+    (tmp_path / os.fsdecode(b"\xff\n.crl")).write_bytes(PKI.crl())
+    assert main(["migrate", "aws-sample", "--bucket", str(tmp_path), "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert document["unread"] == [".hidden.list", "\\udcff\n.crl"]
+    assert main(["migrate", "aws-sample", "--bucket", str(tmp_path)]) == 1
+    assert "'\\udcff\\n.crl': was not read" in capsys.readouterr().out
 
 
 def test_a_dry_run_compares_with_the_store(
