@@ -115,7 +115,6 @@ resource "aws_api_gateway_deployment" "this" {
 resource "aws_cloudwatch_log_group" "api" {
   #checkov:skip=CKV_AWS_158:CloudWatch encrypts logs with a key of its own, and no line has a secret.
   #checkov:skip=CKV_AWS_338:Ninety days are what the module keeps too.
-  # Of this prefix CloudWatch lets API Gateway write without a policy for each group.
   name              = "/aws/vendedlogs/${var.name_prefix}-api"
   retention_in_days = 90
 }
