@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from crlcheck import RevocationStatus
 from support.blocks import as_page, blocks
 from support.cloudformation import ACCOUNT, REGION, RefusedParametersError, read_template, resolve
 from support.console import commands_of
@@ -555,6 +556,31 @@ def test_the_tasks_are_those_of_the_guide(terraform: Terraform, observe: bool) -
     assert balanced["container_port"] == port["containerPort"]
 
 
+def test_the_tasks_raise_an_alarm_as_the_authorizer_does(terraform: Terraform) -> None:
+    """
+    On a verdict in the access log that says nothing of a client; otherwise as the module's.
+    """
+    topic = f"arn:aws:sns:{REGION}:{ACCOUNT}:alarms"
+    made = planned_resources(plan_of_example(terraform, "alb", alarm_topic_arn=topic))
+    lines = made["aws_cloudwatch_log_metric_filter.undetermined"]
+    assert lines["log_group_name"] == made["aws_cloudwatch_log_group.tasks"]["name"]
+    (documented,) = blocks("log-lines.md", "## The access log of crlcheck serve", language="json")
+    found = re.fullmatch(r'\{ \$\.(\w+) = "(\w+)" \}', lines["pattern"])
+    assert found is not None
+    assert found[1] in json.loads(documented.text)
+    assert found[2] == RevocationStatus.UNDETERMINED.value
+    (metric,) = lines["metric_transformation"]
+    assert metric["value"] == "1"
+    alarm = made["aws_cloudwatch_metric_alarm.undetermined"]
+    assert (alarm["namespace"], alarm["metric_name"]) == (metric["namespace"], metric["name"])
+    theirs = made['module.crlcheck.aws_cloudwatch_metric_alarm.of_metric["undetermined"]']
+    own = {"alarm_name", "dimensions", "metric_name"}
+    assert {name: value for name, value in alarm.items() if name not in own} == {
+        name: value for name, value in theirs.items() if name not in own
+    }
+    assert alarm["alarm_actions"] == [topic]
+
+
 @pytest.mark.parametrize("publishes", [False, True])
 def test_the_private_ca_writes_its_parts_where_they_are_looked_for(
     terraform: Terraform, publishes: bool
@@ -647,6 +673,7 @@ NAMED_IN_THE_ACCOUNT = {
     "aws_cloudwatch_dashboard": "dashboard_name",
     "aws_cloudwatch_event_rule": "name",
     "aws_cloudwatch_log_group": "name",
+    "aws_cloudwatch_log_metric_filter": "name",
     "aws_cloudwatch_metric_alarm": "alarm_name",
     "aws_ecs_service": "name",
     "aws_ecs_task_definition": "family",

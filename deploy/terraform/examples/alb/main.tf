@@ -196,6 +196,34 @@ resource "aws_cloudwatch_log_group" "tasks" {
   retention_in_days = 90
 }
 
+# The module's alarm of this name is on the authorizer, which nothing invokes here.
+resource "aws_cloudwatch_log_metric_filter" "undetermined" {
+  name           = "${var.name_prefix}-undetermined-in-tasks"
+  log_group_name = aws_cloudwatch_log_group.tasks.name
+  pattern        = "{ $.verdict = \"undetermined\" }"
+
+  metric_transformation {
+    namespace = "crlcheck"
+    name      = "${var.name_prefix}-undetermined-in-tasks"
+    value     = "1"
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "undetermined" {
+  alarm_name          = "${var.name_prefix}-undetermined-in-tasks"
+  alarm_description   = "Clients were denied, or would be, of whom it is not known whether they are revoked"
+  namespace           = "crlcheck"
+  metric_name         = aws_cloudwatch_log_metric_filter.undetermined.name
+  statistic           = "Sum"
+  period              = 300
+  evaluation_periods  = 1
+  comparison_operator = "GreaterThanOrEqualToThreshold"
+  threshold           = 1
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = var.alarm_topic_arn[*]
+  ok_actions          = var.alarm_topic_arn[*]
+}
+
 # Reads what is published, and writes nothing.
 resource "aws_iam_role" "task" {
   name               = "${var.name_prefix}-task"
