@@ -23,6 +23,7 @@ if "benchmarks" not in sys.modules:
 from benchmarks import (  # noqa: E402
     bounds,
     clients,
+    columns,
     first_answer,
     generate,
     plots,
@@ -38,6 +39,7 @@ from benchmarks.baselines import openssl_verify  # noqa: E402
 __all__ = [
     "bounds",
     "clients",
+    "columns",
     "first_answer",
     "generate",
     "openssl_verify",
