@@ -249,6 +249,32 @@ def test_every_alarm_is_on_a_metric_that_the_functions_write(
     shown = {one for one in shown if not one.namespace.startswith("AWS/")}
     assert shown
     assert shown - real == set()
+    (search,) = (
+        metric[0]["expression"]
+        for widget in widgets
+        for metric in widget["properties"]["metrics"]
+        if isinstance(metric[0], dict)
+    )
+    assert found_by(search, real) == {
+        one for one in real if one.name == "decisions" and "cause" in dict(one.dimensions)
+    }
+
+
+def found_by(search: str, real: set[Series]) -> set[Series]:
+    """The series that a search of CloudWatch finds: by the names of all dimensions, and values."""
+    read = re.fullmatch(r"SEARCH\('\{([\w,]+)\} (.*)', 'Sum', 300\)", search)
+    assert read is not None
+    names, terms = read.groups()
+    namespace, *dimensions = names.split(",")
+    values = dict(re.findall(r'(\w+)="([^"]+)"', terms))
+    name = values.pop("MetricName")
+    return {
+        one
+        for one in real
+        if (one.namespace, one.name) == (namespace, name)
+        and dict(one.dimensions).keys() == set(dimensions)
+        and values.items() <= dict(one.dimensions).items()
+    }
 
 
 def test_alarms_on_aws_s_own_metrics_name_what_they_are_for() -> None:
