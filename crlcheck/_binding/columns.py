@@ -90,6 +90,41 @@ class SerialSet:
             lib.crlcheck_rows_key(self.keys, self.num_slots, key)
 
 
+class PlainGroups:
+    """
+    How the rows of groups are looked up, where that is always the same, by the numbers of the
+    groups. It only grows, and keeps alive what it was given.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.native = ffi.new("crlcheck_plain_group[]", capacity)
+        self._kept: list[Any] = []
+
+    def add(
+        self,
+        number: int,
+        image: NativeImage | None,
+        issuer: int,
+        apart: SerialSet | None,
+        verdicts_by_reason: Any,
+    ) -> None:
+        """
+        Say of a group that its rows are looked up in *image*, or in none.
+
+        *verdicts_by_reason* is None where each listed row is asked about by itself.
+        """
+        group = self.native[number]
+        self._kept.append((image, apart, verdicts_by_reason))
+        if image is not None:
+            group.image = image.native
+        if apart is not None:
+            group.apart, group.num_slots = apart.keys, apart.num_slots
+        if verdicts_by_reason is not None:
+            group.verdicts_by_reason = verdicts_by_reason
+        group.certificate_issuer = issuer
+        group.is_plain = 1  # last, because other threads look up meanwhile
+
+
 class RowBatch:
     """
     The rows of a part of a table, and room for what is found of them. One thread uses it at
@@ -221,6 +256,7 @@ class RowBatch:
             self._width,
             num_groups,
         )
+        self._starts, self._num_groups = starts, num_groups
         return list(starts)
 
     def serial(self, place: int) -> int:
@@ -300,6 +336,41 @@ class RowBatch:
             self._order + start,
             num_places,
             verdicts_by_reason,
+        )
+
+    def look_up(self, plain: PlainGroups) -> int:
+        """
+        Flag the rows of all groups that are plain. Return how many rows have a flag; their
+        places are kept.
+        """
+        return int(
+            lib.crlcheck_rows_look_up(
+                plain.native,
+                self._starts,
+                self._num_groups,
+                self._flags,
+                self._places,
+                self._sorted,
+                self._width,
+            )
+        )
+
+    def take(self, plain: PlainGroups, num_places: int, dates: Dates) -> int:
+        """As ``take_entries``, for the places that ``look_up`` kept, from 0 on."""
+        return int(
+            lib.crlcheck_rows_take(
+                plain.native,
+                self._starts,
+                self._num_groups,
+                self._verdicts,
+                dates.native,
+                self._places,
+                num_places,
+                self._flags,
+                self._sorted,
+                self._width,
+                self._order,
+            )
         )
 
     def places(self, start: int, num_places: int) -> list[int]:

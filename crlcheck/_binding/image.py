@@ -111,6 +111,11 @@ class NativeImage:
             )
         return results
 
+    @property
+    def native(self) -> Any:
+        """The image as the core has it, as long as this lives."""
+        return self._image
+
     def flag_packed(self, flags: Any, issuer: int, rows: Any, num_rows: int, width: int) -> None:
         """Write to native *flags* what ``contains_packed`` says of native *rows*."""
         lib.crlcheck_image_contains_packed(self._image, flags, issuer, rows, num_rows, width)

@@ -33,6 +33,11 @@ class OneSet:
         self._judge = None if in_use is None else Judge(in_use, policy, now)
         self._why_none = source.why_none() if in_use is None else ""
 
+    @property
+    def image_memory(self) -> int:
+        """How many bytes of images the checker keeps loaded."""
+        return self._source.image_memory
+
     def check_serial(
         self, name: bytes, issuer: CertificateFacts | None, serial_number: int
     ) -> CheckResult:

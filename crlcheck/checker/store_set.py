@@ -109,6 +109,7 @@ class IndexSet:
     confirmed_at: datetime | None = None
     error: str | None = None
     image_bytes = 0
+    image_memory = 0
     url: str | None = None
 
     def __init__(self, snapshot: Snapshot, clock: Callable[[], datetime]) -> None:
@@ -360,6 +361,11 @@ class StoreSet:
     def url(self) -> str | None:
         """The URL of the store."""
         return self._store.url
+
+    @property
+    def image_memory(self) -> int:
+        """How many bytes of images are kept loaded."""
+        return self._cache.capacity
 
     @property
     def image_bytes(self) -> int:

@@ -34,12 +34,12 @@ from typing import Any, NamedTuple, TypeAlias
 
 import pyarrow as pa
 
-from crlcheck._binding.columns import STATES, RowBatch, SerialSet
+from crlcheck._binding.columns import STATES, PlainGroups, RowBatch, SerialSet
 from crlcheck.catalog.earlier import EarlierStore, store_at
 from crlcheck.checker.checker import CheckerSource, RevocationChecker, names_an_image
 from crlcheck.checker.one_set import OneSet
 from crlcheck.columns.issuers import Issuers
-from crlcheck.columns.parts import CertificatePart, Group, Part, SerialPart
+from crlcheck.columns.parts import CertificatePart, Group, GroupsOfPart, Part, SerialPart
 from crlcheck.columns.serials import SerialText
 from crlcheck.columns.verdicts import (
     NO_DATES,
@@ -65,6 +65,8 @@ ColumnSource: TypeAlias = "ColumnChecker | RevocationChecker | CheckerSource"
 PART_ROWS = 1 << 20
 """How many rows are in hand of each thread at once."""
 
+_NOT_READ: Any = object()
+_MAX_NUMBERED = 1 << 12
 _MAX_GROUPS = 1 << 16
 _NEVER = timedelta(days=36_500)
 
@@ -435,6 +437,10 @@ class _Answers:
         self._issuers = Issuers(by)
         self._groups: dict[bytes | str, Group | None] = {}
         self._kinds: dict[bytes, Group] = {}
+        # The first groups of issuers. Those that are plain are looked up together.
+        self._numbered: list[Group] = []
+        self._plain = PlainGroups(_MAX_NUMBERED)
+        self._held: dict[int, int] = {}
         self._lock = threading.Lock()
         self._finding = threading.Lock()
         self._batches: queue.SimpleQueue[RowBatch] = queue.SimpleQueue()
@@ -457,15 +463,32 @@ class _Answers:
 
     def of_issuer(self, value: bytes | str) -> Group | None:
         """As ``Groups.of_issuer``."""
+        # Without the lock: this is asked for each issuer of each part.
+        known: Group | None = self._groups.get(value, _NOT_READ)
+        if known is not _NOT_READ:
+            return known
         with self._lock:
-            try:
-                return self._groups[value]
-            except KeyError:
-                issuer = self._issuers.read(value)
+            known = self._groups.get(value, _NOT_READ)
+            if known is not _NOT_READ:  # another thread has read it meanwhile
+                return known
+            issuer = self._issuers.read(value)
             if len(self._groups) >= _MAX_GROUPS:
                 self._groups.clear()
-            group = self._groups[value] = None if issuer is None else Group(issuer)
+            if issuer is None:
+                group = None
+            elif len(self._numbered) < _MAX_NUMBERED:
+                group = Group(issuer, len(self._numbered))
+                self._numbered.append(group)
+            else:
+                group = Group(issuer)
+            self._groups[value] = group
             return group
+
+    def numbered(self, groups: Sequence[Group]) -> GroupsOfPart | None:
+        """As ``Groups.numbered``."""
+        if any(group.number < 0 for group in groups):
+            return None
+        return GroupsOfPart(tuple(self._numbered), are_of_all=True)
 
     def constant(self, issuer: bytes) -> Group:
         """
@@ -501,7 +524,7 @@ class _Answers:
             self._batches.put(rows)
 
     def _answer(self, part: Part, rows: RowBatch) -> RowColumns:
-        groups = part.read(rows, self, self._by)
+        groups, are_of_all = part.read(rows, self, self._by)
         dates = RowDates(part.num_rows)
         starts = rows.sort(len(groups))
         there = [
@@ -515,7 +538,11 @@ class _Answers:
                     if not group.is_known:
                         self._find(group)
         rows.fill([group.verdict for group in groups])
-        for group, start, end in there:
+        # Before the look-up, because another thread may make a group plain meanwhile.
+        others = [one for one in there if not (are_of_all and one[0].is_plain)]
+        if len(others) < len(there):
+            self._answer_plain(rows, dates, part, groups)
+        for group, start, end in others:
             for place in self._answer_group(group, rows, start, end, dates):
                 row = rows.row(place)
                 self._settle(rows, row, dates, part, group, rows.serial(place))
@@ -553,7 +580,47 @@ class _Answers:
                 ((image, _),) = of_any.looks
                 group.by_reason = self._verdicts.by_reason(image.metadata, image.scope)
         group.of_any = of_any
+        group.is_plain = self._make_plain(group)
         group.is_known = True
+
+    def _make_plain(self, group: Group) -> bool:
+        """
+        Let a group be looked up together with others, where that is always the same.
+
+        Its image stays loaded then. Such images take at most half of what the checker may
+        keep loaded.
+        """
+        of_any = group.of_any
+        if of_any is None or group.number < 0 or group.dates != NO_DATES or len(of_any.looks) > 1:
+            return False
+        native, issuer = None, 0
+        for image, name in of_any.looks:
+            try:
+                opened = image.index()
+            except (CrlCheckError, OSError):
+                return False
+            if image.is_callers or not isinstance(opened, RevocationIndex):
+                return False
+            found, numbers = opened.native_of(name)
+            held = {**self._held, id(found): image.size}
+            if len(numbers) > 1 or sum(held.values()) > self._by.image_memory // 2:
+                return False
+            if numbers:
+                self._held = held
+                native, (issuer,) = found, numbers
+        self._plain.add(group.number, native, issuer, group.apart, group.by_reason)
+        return True
+
+    def _answer_plain(
+        self, rows: RowBatch, dates: RowDates, part: Part, groups: Sequence[Group]
+    ) -> None:
+        """Answer the rows of all groups that are plain."""
+        num_places = rows.look_up(self._plain)
+        if num_places:
+            num_places = rows.take(self._plain, num_places, dates.native)
+        for place in rows.places(0, num_places):
+            row = rows.row(place)
+            self._settle(rows, row, dates, part, groups[rows.group(row)], rows.serial(place))
 
     def _answer_group(
         self, group: Group, rows: RowBatch, start: int, end: int, dates: RowDates

@@ -7,8 +7,9 @@ certificates of one kind.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -29,13 +30,18 @@ class Group:
     """
     What is said of the rows of a group. It is found when the first row comes.
 
+    ``number`` is its number among the groups of all parts, negative where it has none.
+    ``is_plain`` tells that its rows are looked up together with those of others.
+
     ``subject`` is the issuer, or a certificate of the kind. ``of_any`` is None where each row is
     asked about by itself.
     """
 
-    def __init__(self, subject: Issuer | CertificateFacts) -> None:
+    def __init__(self, subject: Issuer | CertificateFacts, number: int = -1) -> None:
         self.subject = subject
+        self.number = number
         self.is_known = False
+        self.is_plain = False
         self.of_any: OfAny | None = None
         self.verdict = -1
         self.dates: tuple[int | None, int | None] = NO_DATES
@@ -52,11 +58,24 @@ class Group:
         return by.of_any_serial(subject.name, subject.certificate)
 
 
+class GroupsOfPart(NamedTuple):
+    """
+    The groups of a part by their numbers in it. ``are_of_all`` tells that these are the numbers
+    that they have among those of all parts.
+    """
+
+    groups: Sequence[Group]
+    are_of_all: bool = False
+
+
 class Groups(Protocol):
     """What knows the groups of all parts."""
 
     def of_issuer(self, value: bytes | str) -> Group | None:
         """Return the group of an issuer as a column has it, None where it is none."""
+
+    def numbered(self, groups: Sequence[Group]) -> GroupsOfPart | None:
+        """Return the groups of all parts by their numbers, None where one of these has none."""
 
     def of_kind(self, kind: bytes, certificate: bytes) -> Group:
         """Return the group of a kind, to which a certificate belongs."""
@@ -73,8 +92,8 @@ class Part(Protocol):
     cause_no_group: str
     num_rows: int
 
-    def read(self, rows: RowBatch, groups: Groups, by: OneSet) -> list[Group]:
-        """Say of which group each row is. Return the groups by number."""
+    def read(self, rows: RowBatch, groups: Groups, by: OneSet) -> GroupsOfPart:
+        """Say of which group each row is."""
 
     def ask(
         self, by: OneSet, group: Group | None, row: int, serial: int | None
@@ -96,13 +115,13 @@ class SerialPart:
         self._constant = constant
         self._serials = Serials(serials, text)
 
-    def read(self, rows: RowBatch, groups: Groups, by: OneSet) -> list[Group]:  # noqa: ARG002
+    def read(self, rows: RowBatch, groups: Groups, by: OneSet) -> GroupsOfPart:  # noqa: ARG002
         """As ``Part.read``."""
         rows.read_serials(self._serials.buffers, self._serials.form, self.num_rows)
         if self._issuers is None:
             assert self._constant is not None, "one of the two"
             rows.number_all()
-            return [self._constant]
+            return GroupsOfPart([self._constant])
         issuers = _encoded(self._issuers)
         found: list[Group] = []
         numbers: list[int] = []
@@ -113,11 +132,14 @@ class SerialPart:
             else:
                 numbers.append(len(found))
                 found.append(group)
+        numbered = groups.numbered(found)
+        if numbered is not None:
+            numbers = [one if one < 0 else found[one].number for one in numbers]
         indices = issuers.indices.cast(pa.int32())
         validity, data = indices.buffers()
         is_whole = indices.null_count == 0
         rows.number(data, None if is_whole else validity, indices.offset, numbers)
-        return found
+        return GroupsOfPart(found) if numbered is None else numbered
 
     def ask(
         self, by: OneSet, group: Group | None, row: int, serial: int | None
@@ -142,13 +164,13 @@ class CertificatePart:
         self.num_rows = len(certificates)
         self._certificates = _octets(certificates)
 
-    def read(self, rows: RowBatch, groups: Groups, by: OneSet) -> list[Group]:
+    def read(self, rows: RowBatch, groups: Groups, by: OneSet) -> GroupsOfPart:
         """As ``Part.read``."""
         # A certificate has expired when its notAfter, in whole seconds, has passed.
         now = -((EPOCH - by.now) // timedelta(seconds=1))
         buffers = buffers_of(self._certificates)
         kinds = rows.read_certificates(buffers, self.num_rows, now)
-        return [groups.of_kind(kind.octets, self._value(kind.row)) for kind in kinds]
+        return GroupsOfPart([groups.of_kind(one.octets, self._value(one.row)) for one in kinds])
 
     def ask(
         self,

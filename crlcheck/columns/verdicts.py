@@ -152,6 +152,7 @@ class Verdicts:
         }
         self._indices: dict[str, list[int]] = {name: [] for name in self._places}
         self._tables: tuple[_Table, ...] = ()
+        self._dictionaries: dict[str, Any] = {}
         self._num_in_tables = 0
 
     def number(self, verdict: Verdict) -> int:
@@ -212,11 +213,12 @@ class Verdicts:
     def dictionaries(self) -> dict[str, Any]:
         """Return the dictionary of each column that has one."""
         with self._lock:
-            values = {name: list(places) for name, places in self._places.items()}
-        return {
-            name: pa.array(found, SCHEMA.field(name).type.value_type)
-            for name, found in values.items()
-        }
+            for name, places in self._places.items():
+                made = self._dictionaries.get(name)
+                if made is None or len(made) != len(places):
+                    kind = SCHEMA.field(name).type.value_type
+                    self._dictionaries[name] = pa.array(list(places), kind)
+            return dict(self._dictionaries)
 
 
 class _Table(NamedTuple):

@@ -153,6 +153,32 @@ size_t crlcheck_rows_entries(const crlcheck_image *image, int32_t *verdicts,
                              const uint8_t *rows, uint32_t width, const uint32_t *order,
                              size_t num_places, const int32_t *verdicts_by_reason);
 
+// crlcheck_plain_group says how the rows of a group are looked up, where that is always
+// the same: in one image, or in none. The caller keeps alive what it points to.
+typedef struct crlcheck_plain_group {
+    const crlcheck_image *image;  // NULL where there is nothing to look up
+    const uint64_t *apart;  // made by crlcheck_rows_key; NULL where no serial is apart
+    const int32_t *verdicts_by_reason;  // NULL where each listed row is asked about
+    size_t num_slots;  // of `apart`
+    uint32_t certificate_issuer;
+    uint32_t is_plain;  // 0 where the group is looked up in another way
+} crlcheck_plain_group;
+
+// crlcheck_rows_look_up flags the rows of all plain groups, which are sorted by
+// crlcheck_rows_group, and writes the places of those with a flag to `out_places`, which
+// has room for all rows and 8; it returns how many. `flags` has one octet for each place.
+size_t crlcheck_rows_look_up(const crlcheck_plain_group *groups, const uint32_t *starts,
+                             uint32_t num_groups, uint8_t *flags, uint32_t *out_places,
+                             const uint8_t *rows, uint32_t width);
+
+// crlcheck_rows_take does for these places what crlcheck_rows_entries does for those of
+// one group.
+size_t crlcheck_rows_take(const crlcheck_plain_group *groups, const uint32_t *starts,
+                          uint32_t num_groups, int32_t *verdicts,
+                          const crlcheck_dates *dates, uint32_t *places,
+                          size_t num_places, const uint8_t *flags, const uint8_t *rows,
+                          uint32_t width, const uint32_t *order);
+
 // crlcheck_rows_translate writes `table[verdict]` for each row, in `index_size` octets,
 // 1 or 4, and the bitmap of those that are not negative. It returns how many are.
 // `out_validity` may be NULL where none is.

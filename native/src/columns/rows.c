@@ -224,6 +224,68 @@ size_t crlcheck_rows_entries(const crlcheck_image *image, int32_t *verdicts,
     return num_kept;
 }
 
+// ---- plain groups ----
+
+size_t crlcheck_rows_look_up(const crlcheck_plain_group *groups, const uint32_t *starts,
+                             uint32_t num_groups, uint8_t *flags, uint32_t *out_places,
+                             const uint8_t *rows, uint32_t width) {
+    size_t num_places = 0;
+    for (uint32_t i = 0; i < num_groups; i++) {
+        const crlcheck_plain_group *group = &groups[i];
+        uint32_t start = starts[i];
+        size_t num_rows = starts[i + 1] - start;
+        if (num_rows == 0 || group->is_plain == 0) {
+            continue;
+        }
+        uint8_t *of_group = flags + start;
+        const uint8_t *first = rows + (size_t)start * width;
+        if (group->image == NULL) {
+            memset(of_group, 0, num_rows);
+        } else {  // it writes 0 or CRLCHECK_ROW_LISTED
+            crlcheck_image_contains_packed(group->image, of_group,
+                                           group->certificate_issuer, first, num_rows,
+                                           width);
+        }
+        if (group->apart != NULL) {
+            crlcheck_rows_mark(of_group, first, num_rows, width, group->apart,
+                               group->num_slots);
+        }
+        // At most as many places as rows came before, so there is room.
+        uint32_t *places = out_places + num_places;
+        size_t num_flagged = crlcheck_rows_flagged(places, of_group, num_rows);
+        for (size_t j = 0; j < num_flagged; j++) {
+            places[j] += start;
+        }
+        num_places += num_flagged;
+    }
+    return num_places;
+}
+
+size_t crlcheck_rows_take(const crlcheck_plain_group *groups, const uint32_t *starts,
+                          uint32_t num_groups, int32_t *verdicts,
+                          const crlcheck_dates *dates, uint32_t *places,
+                          size_t num_places, const uint8_t *flags, const uint8_t *rows,
+                          uint32_t width, const uint32_t *order) {
+    size_t num_kept = 0;
+    size_t next = 0;
+    for (uint32_t i = 0; i < num_groups && next < num_places; i++) {
+        size_t first = next;
+        while (next < num_places && places[next] < starts[i + 1]) {
+            next++;
+        }
+        const crlcheck_plain_group *group = &groups[i];
+        size_t count = next - first;
+        if (count != 0 && group->image != NULL && group->verdicts_by_reason != NULL) {
+            count = crlcheck_rows_entries(group->image, verdicts, dates, places + first,
+                                          flags, group->certificate_issuer, rows, width,
+                                          order, count, group->verdicts_by_reason);
+        }
+        memmove(places + num_kept, places + first, count * sizeof *places);
+        num_kept += count;
+    }
+    return num_kept;
+}
+
 static crlcheck_row_state state_of(int32_t group, const uint8_t *states, size_t row) {
     crlcheck_row_state state =
         states == NULL ? CRLCHECK_ROW_SERIAL : (crlcheck_row_state)states[row];
