@@ -655,6 +655,31 @@ def test_each_example_is_removed_as_the_guide_says(terraform: Terraform, name: s
             state.unlink()
 
 
+def test_what_others_make_may_be_made_at_the_same_time(terraform: Terraform) -> None:
+    """
+    A key, a topic, a role, a CA or a policy whose ARN is not known before it is made.
+    """
+    folder = terraform.copy / "together"
+    folder.mkdir()
+    lines = ['resource "terraform_data" "later" {}', 'module "crlcheck" {']
+    lines.append('  source = "../terraform"')
+    for name in ("authorizer", "preprocessor"):
+        (terraform.copy / f"{name}-arm64.zip").write_bytes(name.encode())
+        lines.append(f'  {name}_bundle = "../{name}-arm64.zip"')
+    variables = (MODULE / "variables.tf").read_text("utf-8")
+    arns = re.findall(r'variable "(\w+_arns?)"', variables)
+    assert len(arns) > 5
+    for name in arns:
+        later = "terraform_data.later.id"
+        lines.append(f"  {name} = {f'[{later}]' if name.endswith('s') else later}")
+    (folder / "main.tf").write_text("\n".join([*lines, "}\n"]), encoding="utf-8")
+    shutil.copy(MODULE / "versions.tf", folder)
+    terraform.initialized("../together")
+    made = planned_resources(terraform.plan({}, "../together"))
+    assert made["module.crlcheck.aws_s3_bucket.this"]["bucket"] == f"crlcheck-{ACCOUNT}-{REGION}"
+    assert "policy" not in made["module.crlcheck.aws_s3_bucket_policy.this"]
+
+
 @pytest.mark.parametrize("variable", ["issuers_writer_arns", "break_glass_role_arns"])
 def test_a_session_of_a_role_is_no_writer(module: Terraform, variable: str) -> None:
     """
