@@ -68,6 +68,8 @@ PART_ROWS = 1 << 20
 _NOT_READ: Any = object()
 _MAX_NUMBERED = 1 << 12
 _MAX_GROUPS = 1 << 16
+# Each has a certificate of some kilobytes.
+_MAX_KINDS = 1 << 13
 _NEVER = timedelta(days=36_500)
 
 
@@ -507,7 +509,7 @@ class _Answers:
         with self._lock:
             group = self._kinds.get(kind)
             if group is None:
-                if len(self._kinds) >= _MAX_GROUPS:
+                if len(self._kinds) >= _MAX_KINDS:
                     self._kinds.clear()
                 group = self._kinds[kind] = Group(load_certificate(certificate))
             return group

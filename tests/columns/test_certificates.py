@@ -8,11 +8,12 @@ import pyarrow as pa
 import pytest
 
 from crlcheck.checker.one_set import OneSet
-from crlcheck.columns import check_table
+from crlcheck.columns import check, check_table
 from crlcheck.columns.verdicts import NOT_A_CERTIFICATE
 from crlcheck.demo.encoding import der
 from crlcheck.demo.pki import pem_block
-from crlcheck.types import CheckResult
+from crlcheck.types import CertificateFacts, CheckResult
+from crlcheck.x509.certificates import load_certificate
 from support.certificate_der import encode_certificate, full_name_point, with_distribution_points
 from support.checking import BAD, CA, FOREIGN, GOOD, make_checker, make_index
 from support.columns import row_of
@@ -97,6 +98,27 @@ def test_a_kind_that_is_too_large_to_be_kept(asked: list[bytes]) -> None:
     checker = make_checker(make_index())
     assert rows == [row_of(checker.check(one)) for one in (large, large, encode_certificate())]
     assert asked == [large, large]
+
+
+def test_no_more_kinds_are_kept_than_a_few_thousand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that comes again is found anew, and says the same."""
+    monkeypatch.setattr(check, "_MAX_KINDS", 2)
+    monkeypatch.setattr(check, "PART_ROWS", 3)
+    loaded: list[bytes] = []
+
+    def load(octets: bytes) -> CertificateFacts:
+        loaded.append(octets)
+        return load_certificate(octets)
+
+    monkeypatch.setattr(check, "load_certificate", load)
+    points = [
+        with_distribution_points(full_name_point(der(0x86, b"http://ca.example/%d" % one)))
+        for one in range(5)
+    ]
+    values = [GOOD, *points, BAD, *points, GOOD]
+    checker = make_checker(make_index())
+    assert rows_of(values, threads=1) == [row_of(checker.check(one)) for one in values]
+    assert len(loaded) > len({GOOD, *points})
 
 
 @pytest.mark.parametrize(
