@@ -19,7 +19,7 @@ from lambda_authorizer.settings import Mode
 from lambda_authorizer.settings import Settings as AuthorizerSettings
 from preprocessor.settings import Settings as PreprocessorSettings
 from support.authorizer import load
-from support.cloudformation import RefusedParametersError, Stack, resolve
+from support.cloudformation import ACCOUNT, RefusedParametersError, Stack, resolve
 from support.documents import document
 from support.events import authorizer_event
 from support.example_pki import example_pki
@@ -27,10 +27,11 @@ from support.metrics import Series, series_of, series_of_alarm
 from support.moto_server import S3Environment
 from support.pipeline import Pipeline
 from support.pki import delta_of
-from support.sam import EVERYTHING, FORMS, OF_API, PRIVATE_CA, SAM, sam_template
+from support.sam import EVERYTHING, FORMS, OF_API, PRIVATE_CA, SAM, SECURITY, sam_template
 
 ROOT = Path(__file__).parents[2]
 PKI = example_pki()
+SESSION = f"arn:aws:sts::{ACCOUNT}:assumed-role/security/somebody"
 FORM = pytest.mark.parametrize(
     "parameters", [given for _, given in FORMS], ids=[name for name, _ in FORMS]
 )
@@ -143,6 +144,9 @@ def test_each_parameter_changes_what_is_made(name: str) -> None:
         ({"NamePrefix": "Crlcheck"}, "NamePrefix"),
         ({"NamePrefix": "c" * 21}, "NamePrefix"),
         ({"Mode": "off"}, "Mode"),
+        # The policy compares the ARN of the role, so whoever is named so could not write.
+        ({"IssuersWriterArns": f"{SECURITY},{SESSION}"}, "IssuersWriterArns"),
+        ({"BreakGlassRoleArns": SESSION}, "BreakGlassRoleArns"),
         ({"StaleGrace": "1 day"}, "StaleGrace"),
         ({"PublicationAlarmHours": "169"}, "PublicationAlarmHours"),
     ],

@@ -112,7 +112,10 @@ def _parameters(template: Mapping[str, Any], given: Mapping[str, str]) -> dict[s
         text = str(given.get(name, one.get("Default")))
         allowed = [str(value) for value in one.get("AllowedValues", [text])]
         pattern = one.get("AllowedPattern", ".*")
-        if text not in allowed or re.fullmatch(pattern, text) is None:
+        # Of a list each member must match.
+        members = text.split(",") if one["Type"] == "CommaDelimitedList" else [text]
+        matches = all(re.fullmatch(pattern, member) for member in members)
+        if text not in allowed or not matches:
             raise RefusedParametersError(f"{name} is {text!r}")
         if one["Type"] == "Number" and not (
             one.get("MinValue", 0) <= float(text) <= one.get("MaxValue", float("inf"))
