@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "crlcheck_columns.h"
+#include "reader/batch.h"
 #include "reader/lookup.h"
 
 enum { MICROSECONDS = 1000000 };
@@ -242,9 +243,8 @@ size_t crlcheck_rows_look_up(const crlcheck_plain_group *groups, const uint32_t 
         if (group->image == NULL) {
             memset(of_group, 0, num_rows);
         } else {  // it writes 0 or CRLCHECK_ROW_LISTED
-            crlcheck_image_contains_packed(group->image, of_group,
-                                           group->certificate_issuer, first, num_rows,
-                                           width);
+            image_contains_packed(group->image, of_group, group->certificate_issuer,
+                                  first, num_rows, width);
         }
         if (group->apart != NULL) {
             crlcheck_rows_mark(of_group, first, num_rows, width, group->apart,

@@ -21,6 +21,7 @@
 
 #include <string.h>
 
+#include "reader/batch.h"
 #include "reader/bucket_reader.h"
 #include "reader/lines_reader.h"
 #include "reader/ordered_reader.h"
@@ -197,13 +198,19 @@ static inline void add_row(lookup_batch *batch, size_t place, const crlcheck_ima
     add_serial(batch, place, image, certificate_issuer, serial, len);
 }
 
-void crlcheck_image_contains_packed(const crlcheck_image *image, uint8_t *out_results,
-                                    uint32_t certificate_issuer, const uint8_t *rows,
-                                    size_t num_rows, size_t width) {
+void image_contains_packed(const crlcheck_image *image, uint8_t *out_results,
+                           uint32_t certificate_issuer, const uint8_t *rows,
+                           size_t num_rows, size_t width) {
     lookup_batch batch;
     start_batch(&batch, out_results, num_rows);
     for (size_t i = 0; i < num_rows; i++) {
         add_row(&batch, i, image, certificate_issuer, rows + i * width, width);
     }
     finish_batch(&batch);
+}
+
+void crlcheck_image_contains_packed(const crlcheck_image *image, uint8_t *out_results,
+                                    uint32_t certificate_issuer, const uint8_t *rows,
+                                    size_t num_rows, size_t width) {
+    image_contains_packed(image, out_results, certificate_issuer, rows, num_rows, width);
 }
