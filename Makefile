@@ -37,7 +37,7 @@ FUZZ_VENV := build/fuzz/venv
 PYTEST_ENV := PYTHONSAFEPATH=1
 
 .DEFAULT_GOAL := build
-.PHONY: FORCE build bundles deploy-check terraform-reference dist-check docs docs-check lock release-check sbom upgrade-check man demo recording test test-all test-engines e2e stores journeys links load soak interleavings conformance differential mutants lint format bench bench-large bench-targets bench-serve bench-columns worst-case fuzz fuzz-python sanitize clean
+.PHONY: FORCE build bundles deploy-check terraform-reference dist-check docs docs-check lock release-check sbom upgrade-check man demo recording test test-all test-engines e2e stores journeys links load soak interleavings conformance differential mutants lint format bench bench-large bench-targets bench-serve bench-columns bench-engines worst-case fuzz fuzz-python sanitize clean
 .DELETE_ON_ERROR:
 
 build: $(BUILT)
@@ -417,6 +417,11 @@ bench-serve: $(VENV)/.bench $(TRAEFIK)/.built
 bench-columns: $(VENV)/.bench
 	mkdir -p $(RESULTS)
 	PYTHONPATH=tests $(BIN)/python -m benchmarks.columns --output $(RESULTS)/columns.json $(BENCH_COLUMNS_ARGS)
+
+# The same rows in DuckDB and Polars.
+bench-engines: $(VENV)/.bench $(VENV)/.extra-engines
+	mkdir -p $(RESULTS)
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.engines --output $(RESULTS)/engines.json $(BENCH_COLUMNS_ARGS)
 
 # How the time for hostile input grows, for each kind of it: a few minutes.
 worst-case: $(BUILT)
