@@ -856,13 +856,27 @@ class RevocationChecker:
                 that is refused.
             EarlierSetError: an earlier version wrote the set.
         """
+        return self._reduced(None)
+
+    def pinned(self, by: OneSet) -> RevocationChecker:
+        """
+        Return a checker of the set that *by* has, and of that for ever.
+
+        Raises: as for pickling.
+        """
+        make, arguments = self._reduced(by.in_use)
+        made: RevocationChecker = make(*arguments)
+        return made
+
+    def _reduced(self, in_use: SetInUse | IndexesInUse | None) -> tuple[Any, ...]:
         source = self._require_open()
         if isinstance(source, IndexSet):
             raise TypeError(
                 "a checker of open indexes cannot be given to another process: make it from a "
                 "store, or open the images there"
             )
-        return functools.partial(RevocationChecker, **self._arguments), (source.pinned(),)
+        assert not isinstance(in_use, IndexesInUse), "it is of a store"
+        return functools.partial(RevocationChecker, **self._arguments), (source.pinned(in_use),)
 
     def _require_open(self) -> IndexSet | StoreSet:
         in_use = self._set

@@ -11,7 +11,7 @@ from crlcheck.checker.judge import Judge, OfAny
 from crlcheck.checker.results import unavailable
 from crlcheck.checker.serial_question import possible_certificates
 from crlcheck.checker.snapshot import facts_of
-from crlcheck.checker.store_set import IndexSet, StoreSet
+from crlcheck.checker.store_set import IndexesInUse, IndexSet, SetInUse, StoreSet
 from crlcheck.checker.views import OneView
 from crlcheck.types import CertificateFacts, CheckResult, ImageMetadata, Policy
 from crlcheck.x509.certificates import load_certificate, read_kind
@@ -32,6 +32,17 @@ class OneSet:
         in_use = source.current()
         self._judge = None if in_use is None else Judge(in_use, policy, now)
         self._why_none = source.why_none() if in_use is None else ""
+
+    @property
+    def in_use(self) -> SetInUse | IndexesInUse | None:
+        """The set, None where there is none."""
+        return None if self._judge is None else self._judge.in_use
+
+    @property
+    def generation(self) -> int | None:
+        """The generation of the set; None of open indexes, and where there is none."""
+        in_use = self.in_use
+        return in_use.views.published.generation if isinstance(in_use, SetInUse) else None
 
     @property
     def image_memory(self) -> int:

@@ -313,15 +313,16 @@ class StoreSet:
         until = Moment(*map(min, zip(*ends, strict=True)))
         return _Quiet(in_use, polling, in_use.read_at.wall if is_helped else asked.wall, until)
 
-    def pinned(self) -> ObjectStore:
+    def pinned(self, in_use: SetInUse | None = None) -> ObjectStore:
         """
-        Return the store with the set in use, whatever is published later.
+        Return the store with a set that is or was in use, whatever is published later; by
+        default with the one in use.
 
         Raises:
             StoreUnavailableError: there is no set to use, or the store has another catalog
                 that is refused: its denials count here, and would not count there.
         """
-        in_use = self.current()
+        in_use = in_use or self.current()
         if in_use is None:
             raise StoreUnavailableError(self.why_none())
         # Only here, as a check needs no history.

@@ -273,15 +273,15 @@ class ColumnChecker:
         self._text = chosen("serial_text", SerialText, serial_text)
         self._closing = contextlib.ExitStack()
         self.checker, moment = self._closing.enter_context(_opened(source, at))
-        by = self.checker.one_set(moment)
-        self.at = by.now
+        self._by = self.checker.one_set(moment)
+        self.at = self._by.now
         self._verdicts = Verdicts()
-        self._answers = _Answers(by, self._verdicts)
+        self._answers = _Answers(self._by, self._verdicts)
 
     @property
     def generation(self) -> int | None:
-        """The generation of the set; None for open indexes."""
-        return self.checker.generation
+        """The generation of the set; None of open indexes."""
+        return self._by.generation
 
     def check(self, issuer: Any, serial: Any) -> pa.RecordBatch:
         """
@@ -345,7 +345,7 @@ class ColumnChecker:
         Raises: as ``RevocationChecker`` does when it is pickled.
         """
         made = functools.partial(ColumnChecker, serial_text=self._text, at=self.at)
-        return made, (self.checker,)
+        return made, (self.checker.pinned(self._by),)
 
 
 def _whole(column: Any) -> Any:

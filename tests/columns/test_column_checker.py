@@ -75,6 +75,23 @@ def test_another_process_gets_its_set_and_its_time(tmp_path: Path) -> None:
     assert table.to_pylist() == mine.verdicts
 
 
+def test_it_keeps_its_set_while_its_checker_follows_the_store(tmp_path: Path) -> None:
+    """
+    Here, in its generation, and in what another process gets.
+    """
+    mine = make_inventory(tmp_path)
+    live = RevocationChecker(mine.store, clock=Clock())
+    checker = ColumnChecker(live)
+    generation = live.generation
+    publish_crl(make_crl(AUTHORITIES[0], 2, []), mine.store, issuer=AUTHORITIES[0].der,
+                now=NOW, allow_shrink=True)  # fmt: skip
+    assert live.refresh()
+    columns = mine.table.column("issuer"), mine.table.column("serial")
+    for one in (checker, pickle.loads(pickle.dumps(checker))):
+        assert one.generation == generation
+        assert one.check(*columns).to_pylist() == mine.verdicts
+
+
 def test_it_is_what_a_table_may_be_checked_by(inventory: Inventory) -> None:
     """
     At its time, unless another one is given.
