@@ -26,7 +26,7 @@ def register(
     *,
     status: str = "crl_status",
     verdict: str = "crl_verdict",
-    serial_text: SerialText | str = SerialText.HEX,
+    serial_text: SerialText | str | None = None,
     at: datetime | None = None,
 ) -> ColumnChecker:
     """

@@ -18,7 +18,7 @@ def check(
     issuer: str | bytes | None = None,
     serial: str | None = None,
     certificate: str | None = None,
-    serial_text: SerialText | str = SerialText.HEX,
+    serial_text: SerialText | str | None = None,
     at: datetime | None = None,
 ) -> pd.DataFrame:
     """

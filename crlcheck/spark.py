@@ -36,7 +36,7 @@ def check(
     issuer: str | bytes | None = None,
     serial: str | None = None,
     certificate: str | None = None,
-    serial_text: SerialText | str = SerialText.HEX,
+    serial_text: SerialText | str | None = None,
     at: datetime | None = None,
     column: str = "verdict",
 ) -> DataFrame:
@@ -81,7 +81,7 @@ def register(
     source: ColumnSource,
     *,
     name: str = "crl_verdict",
-    serial_text: SerialText | str = SerialText.HEX,
+    serial_text: SerialText | str | None = None,
     at: datetime | None = None,
 ) -> Callable[..., Any]:
     """
@@ -105,7 +105,7 @@ def register(
 
 
 def _pinned(
-    source: ColumnSource, text: SerialText | str, at: datetime | None
+    source: ColumnSource, text: SerialText | str | None, at: datetime | None
 ) -> tuple[bytes, dict[str, Any]]:
     """Return a checker as executors get it, and what is noted of it."""
     with ColumnChecker(source, serial_text=text, at=at) as checker:

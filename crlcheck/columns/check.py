@@ -80,7 +80,7 @@ def check_table(
     issuer: str | bytes | None = None,
     serial: str | None = None,
     certificate: str | None = None,
-    serial_text: SerialText | str = SerialText.HEX,
+    serial_text: SerialText | str | None = None,
     at: datetime | None = None,
     threads: int | None = None,
 ) -> pa.Table:
@@ -99,7 +99,7 @@ def check_table(
 
     Args:
         source: a checker, or a store or what ``RevocationChecker`` takes for one. A
-            ``ColumnChecker`` has a set and a time of its own.
+            ``ColumnChecker`` has a set, a time and a form of text of its own.
         data: a table or a batch of any library that has Arrow's PyCapsule interface
             (pyarrow, polars, DuckDB, pandas), a stream of batches, or an iterable of them.
         issuer: the column of the issuers: each a Name as DER or as RFC 4514 text, a
@@ -109,7 +109,8 @@ def check_table(
             unsigned and big-endian.
         certificate: the column of the certificates, as DER or PEM, instead of the two. They
             must have been verified already.
-        serial_text: whether text is hexadecimal (with or without colons) or decimal.
+        serial_text: whether text is hexadecimal (with or without colons) or decimal; by
+            default that of a ``ColumnChecker``, and of all else hexadecimal.
         at: the time to judge by. A store is read as it was then; a checker answers by the set
             that it has.
         threads: how many parts are checked at once; by default one for each processor.
@@ -122,7 +123,7 @@ def check_table(
         StoreError: the store is given by its location, and has no set that can be read.
     """
     names = Names.of(issuer, serial, certificate)
-    text = chosen("serial_text", SerialText, serial_text)
+    text = _text_of(source, serial_text)
     verdicts = Verdicts()
     with _checked(source, data, names, text, at, threads, verdicts) as parts:
         found = list(parts)
@@ -137,7 +138,7 @@ def check_batches(
     issuer: str | bytes | None = None,
     serial: str | None = None,
     certificate: str | None = None,
-    serial_text: SerialText | str = SerialText.HEX,
+    serial_text: SerialText | str | None = None,
     at: datetime | None = None,
     threads: int | None = None,
 ) -> pa.RecordBatchReader:
@@ -151,7 +152,7 @@ def check_batches(
     """
 
     names = Names.of(issuer, serial, certificate)
-    text = chosen("serial_text", SerialText, serial_text)
+    text = _text_of(source, serial_text)
 
     def batches() -> Iterator[pa.RecordBatch]:
         verdicts = Verdicts()
@@ -267,10 +268,10 @@ class ColumnChecker:
         self,
         source: ColumnSource,
         *,
-        serial_text: SerialText | str = SerialText.HEX,
+        serial_text: SerialText | str | None = None,
         at: datetime | None = None,
     ) -> None:
-        self._text = chosen("serial_text", SerialText, serial_text)
+        self.serial_text = _text_of(source, serial_text)
         self._closing = contextlib.ExitStack()
         self.checker, moment = self._closing.enter_context(_opened(source, at))
         self._by = self.checker.one_set(moment)
@@ -300,7 +301,9 @@ class ColumnChecker:
             issuer = None
         elif len(issuer) != len(serial):
             raise ValueError(f"found {len(issuer)} issuers and {len(serial)} serial numbers")
-        return self._answered(SerialPart(_whole(issuer), constant, _whole(serial), self._text))
+        return self._answered(
+            SerialPart(_whole(issuer), constant, _whole(serial), self.serial_text)
+        )
 
     def check_certificates(self, certificate: Any) -> pa.RecordBatch:
         """
@@ -344,8 +347,15 @@ class ColumnChecker:
 
         Raises: as ``RevocationChecker`` does when it is pickled.
         """
-        made = functools.partial(ColumnChecker, serial_text=self._text, at=self.at)
+        made = functools.partial(ColumnChecker, serial_text=self.serial_text, at=self.at)
         return made, (self.checker.pinned(self._by),)
+
+
+def _text_of(source: ColumnSource, given: SerialText | str | None) -> SerialText:
+    """Return how serial numbers are written where they are text."""
+    if given is not None:
+        return chosen("serial_text", SerialText, given)
+    return source.serial_text if isinstance(source, ColumnChecker) else SerialText.HEX
 
 
 def _whole(column: Any) -> Any:

@@ -12,7 +12,7 @@ import pytest
 
 from crlcheck import RevocationChecker, deny_certificate, publish_crl
 from crlcheck.columns import ColumnChecker, check_batches, check_table, struct_of
-from support.checking import Clock
+from support.checking import CA, Clock
 from support.inventory import AUTHORITIES, Inventory, make_certificates, make_inventory
 from support.pki import DAY, NOW, make_crl
 
@@ -142,3 +142,25 @@ def test_certificates(tmp_path: Path) -> None:
         found = checker.check_certificates(mine.table.column("certificate"))
         assert found.to_pylist() == mine.verdicts
         assert checker.check_certificates(pa.array([], pa.binary())).num_rows == 0
+
+
+def test_text_is_read_as_the_checker_reads_it(tmp_path: Path) -> None:
+    """
+    In other functions too: 10 is another certificate in hexadecimal.
+    """
+    mine = make_certificates(tmp_path)  # it revokes the serial number 2
+    name = CA.certificate.subject.public_bytes()
+    deny_certificate(mine.store, name, 10, now=NOW)
+    table = pa.table({"serial": ["10", "a"]})
+    with ColumnChecker(mine.store, at=NOW, serial_text="decimal") as checker:
+        for one in (checker, ColumnChecker(checker), pickle.loads(pickle.dumps(checker))):
+            assert one.check(name, table.column("serial"))["status"].to_pylist() == [
+                "revoked",
+                "undetermined",
+            ]
+        found = check_table(checker, table, issuer=name, serial="serial")
+        assert found["status"].to_pylist() == ["revoked", "undetermined"]
+        found = check_table(checker, table, issuer=name, serial="serial", serial_text="hex")
+        assert found["status"].to_pylist() == ["not_revoked", "revoked"]
+    found = check_table(mine.store, table, issuer=name, serial="serial", at=NOW)
+    assert found["status"].to_pylist() == ["not_revoked", "revoked"]
