@@ -14,6 +14,7 @@ import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet as pq
 
+from crlcheck.columns.verdicts import plain_columns
 from crlcheck.times import time_text
 
 _BATCH_ROWS = 1 << 17
@@ -137,11 +138,7 @@ class TableWriter:
 
 def _without_dictionaries(batch: pa.RecordBatch) -> pa.RecordBatch:
     """Return a batch of plain columns: those of a file have one dictionary each, or none."""
-    arrays = [
-        one.dictionary_decode() if pa.types.is_dictionary(one.type) else one
-        for one in batch.columns
-    ]
-    return pa.RecordBatch.from_arrays(arrays, batch.schema.names)
+    return pa.RecordBatch.from_arrays(plain_columns(batch), batch.schema.names)
 
 
 def _plain(value: object) -> object:

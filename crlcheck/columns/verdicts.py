@@ -101,11 +101,15 @@ PLAIN_SCHEMA = pa.schema(
 
 def struct_of(verdicts: pa.RecordBatch) -> pa.StructArray:
     """Return verdicts as one column of structs, without dictionaries (``PLAIN_SCHEMA``)."""
-    arrays = [
+    return pa.StructArray.from_arrays(plain_columns(verdicts), fields=list(PLAIN_SCHEMA))
+
+
+def plain_columns(batch: pa.RecordBatch) -> list[pa.Array]:
+    """Return the columns of a batch, those with a dictionary without it."""
+    return [
         one.dictionary_decode() if pa.types.is_dictionary(one.type) else one
-        for one in verdicts.columns
+        for one in batch.columns
     ]
-    return pa.StructArray.from_arrays(arrays, fields=list(PLAIN_SCHEMA))
 
 
 def verdict_of(result: CheckResult) -> Verdict:
