@@ -846,8 +846,8 @@ class RevocationChecker:
     def __reduce__(self) -> tuple[Any, ...]:
         """
         Let another process have a checker of the set in use, and of that for ever: it answers
-        from the same generation, whatever is published later. What it refers to is there
-        until clean-up deletes what was superseded.
+        from the same generation, whatever is published later. The objects of that generation
+        stay in the store until clean-up deletes them.
 
         Raises:
             TypeError: it has open indexes, or its store, its clock or its policy cannot be

@@ -674,7 +674,7 @@ class _Answers:
             except IndexClosedError:
                 raise
             except (CrlCheckError, OSError):
-                # What it means for a row is found where that is asked about by itself.
+                # Each row is asked about by itself, and its verdict tells of the failure.
                 rows.set_apart(start, end, is_apart=True)
                 return None
         if group.apart is not None:
